@@ -72,10 +72,7 @@ def parse(body: bytes) -> Any:
 
 def canonical(entry: Entry) -> bytes:
     """The one byte form of an entry: sorted keys, no spaces, UTF-8, lone surrogates escaped, numbers as received."""
-    if isinstance(entry, _Exact):
-        text = _encode_exact(entry)
-    else:
-        text = _ENCODER.encode(entry)
+    text = _encode_exact(entry) if isinstance(entry, _Exact) else _ENCODER.encode(entry)
     # A lone surrogate has no UTF-8 form; backslashreplace writes just the escape that JSON has for it.
     return text.encode("utf-8", "backslashreplace")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NoReturn, Optional, Type
+from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Type
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
 from . import entry as entries_of
@@ -23,8 +23,8 @@ from .errors import (
     BadAnswer,
     CertificateRefused,
     CursorRefused,
-    ForeignURL,
     Forbidden,
+    ForeignURL,
     InvalidInput,
     MissingLibrary,
     Overloaded,
@@ -257,7 +257,7 @@ class Api:
             raise ForeignURL(f"The {what} of the log is malformed; nothing was sent there.") from None
         if not same_origin or parts.username is not None or parts.password is not None:
             raise ForeignURL(
-                f"The {what} leads to {parts.hostname}, away from api_url ({self._base.netloc}); nothing was sent there."
+                f"The {what} leads to {parts.hostname}, away from {self.connection.api_url}; nothing was sent there."
             )
         if not _below(parts.path, self._base.path):
             raise ForeignURL(f"The {what} leads out of the API's path on {parts.hostname}; nothing was sent there.")

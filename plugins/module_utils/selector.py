@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections import deque
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Deque, Iterable, Iterator, Mapping, Optional, Pattern, Tuple, Union
+from typing import Any, Iterable, Mapping, Optional, Pattern, Tuple, Union
 
 from .entry import Entry, actor
 from .errors import InvalidInput
@@ -53,29 +52,6 @@ class Selection:
             and (not self.ip_networks or address_matches(entry, self.ip_networks))
             and (self.message is None or message_matches(entry, self.message))
         )
-
-
-class Newest:
-    """Collects entries, the newest ``limit`` of them only; it never holds more."""
-
-    def __init__(self, limit: Optional[int]) -> None:
-        self._kept: Deque[Entry] = deque(maxlen=limit)
-        self.seen = 0
-
-    def extend(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self.seen += 1
-            self._kept.append(entry)
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._kept)
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    @property
-    def truncated(self) -> bool:
-        return self.seen > len(self._kept)
 
 
 def action_matches(entry: Entry, globs: Iterable[str]) -> bool:

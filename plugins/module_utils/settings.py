@@ -18,6 +18,8 @@ from .errors import InvalidInput
 from .timespan import RETENTION, format_time, parse_time
 
 DEFAULT_URL = "https://api.cloudscale.ch/v1"
+DEFAULT_CONCURRENCY = 4
+MOST_CONCURRENCY = 16
 
 _TOKEN = re.compile(r"[a-zA-Z0-9._-]+")
 _SLACK = timedelta(minutes=1)
@@ -103,6 +105,18 @@ class Range:
         if self.start is not None and moment < self.start:
             return False
         return self.end is None or moment < self.end
+
+
+def concurrency(options: Mapping[str, Any]) -> int:
+    """The most requests at once, out of the option of that name.
+
+    :raises InvalidInput: it is no whole number from 1 to 16.
+    """
+    value = options.get("concurrency")
+    number = _number(options, "concurrency", DEFAULT_CONCURRENCY, least=1)
+    if number > MOST_CONCURRENCY or number != int(number):
+        raise InvalidInput(f"concurrency must be a whole number from 1 to {MOST_CONCURRENCY}, not {value}.")
+    return int(number)
 
 
 def is_loopback(host: Optional[str]) -> bool:

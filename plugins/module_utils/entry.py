@@ -48,7 +48,7 @@ class _Number(float):
 
 
 class _Exact(dict):  # type: ignore[type-arg]
-    """An entry out of a body with numbers: only these pay for an encoder that looks at each value."""
+    """An entry out of a body with numbers or surrogates: only these pay for a look at each of their values."""
 
 
 def parse(body: bytes) -> Any:
@@ -56,16 +56,16 @@ def parse(body: bytes) -> Any:
 
     :raises ValueError: the body is no JSON, is nested too deeply, or holds NaN or Infinity.
     """
-    numbers = False
+    exact = b"\\ud" in body or b"\\uD" in body
 
     def number(literal: str) -> Any:
-        nonlocal numbers
-        numbers = True
+        nonlocal exact
+        exact = True
         return _Number.of(literal)
 
     try:
         value = json.loads(body, parse_float=number, parse_int=number, parse_constant=_refuse_constant)
-        return _mark_exact(value) if numbers else value
+        return _mark_exact(value) if exact else value
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
 
@@ -83,7 +83,10 @@ def digest(entry: Entry) -> str:
 
 
 def plain(entry: Entry) -> Entry:
-    """The entry with ordinary Python numbers; a number that Python cannot hold becomes the text received."""
+    """The entry for programs that know neither exact numbers nor lone surrogates, as Ansible.
+
+    Numbers become Python's, and what has no such form (1e400, half a surrogate pair) becomes the text received.
+    """
     if isinstance(entry, _Exact):
         simple: Entry = _simplify(entry)
         return simple
@@ -131,12 +134,16 @@ def _mark_exact(value: Any) -> Any:
 
 def _simplify(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _simplify(item) for key, item in value.items()}
+        return {_valid(key): _simplify(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_simplify(item) for item in value]
     if isinstance(value, _Number):
         return _ordinary(value)
-    return value
+    return _valid(value) if isinstance(value, str) else value
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _ordinary(number: _Number) -> Any:

@@ -181,7 +181,7 @@ def _record(request: web.Request, project: Optional[Project], status: int, began
         method=request.method,
         path=request.path,
         query=dict(request.query),
-        raw_query=request.rel_url.raw_query_string,
+        raw_query=request.raw_path.partition("?")[2],
         headers=request.headers,
         status=status,
         project=project.name if project else None,

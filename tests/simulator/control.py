@@ -73,7 +73,7 @@ class _Remote:
         log.extend(document.get("raw", ()))
         log.hide(document.get("hidden", 0))
         if "bulk" in document:
-            log.extend(bulk(**_times(document["bulk"])))
+            log.extend(bulk(**_times(document["bulk"]), subject=log.subject))
         return {"entries": appended, "length": len(log)}
 
     async def change_settings(self, request: web.Request) -> Any:

@@ -81,7 +81,7 @@ class ProjectLog:
     """
 
     def __init__(self, subject: Entry, clock: Callable[[], datetime]) -> None:
-        self._subject = subject
+        self.subject = subject
         self._clock = clock
         self._lock = threading.Lock()
         self._encoded: List[bytes] = []
@@ -109,7 +109,7 @@ class ProjectLog:
             "message": message,
             "ip_address": ip_address,
             "actor": who,
-            "subject": self._subject if subject is None else subject,
+            "subject": self.subject if subject is None else subject,
             **extra,
         }
         self.extend([entry])
@@ -183,7 +183,7 @@ class ProjectLog:
             return entry
         if isinstance(entry, str):
             return entry.encode()
-        return encode(entry if "subject" in entry else {**entry, "subject": self._subject})
+        return encode(entry if "subject" in entry else {**entry, "subject": self.subject})
 
 
 def encode(document: Any) -> bytes:

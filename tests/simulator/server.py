@@ -153,7 +153,7 @@ class _Thread:
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._port = 0
-        self._failure: Optional[BaseException] = None
+        self._failure: Optional[OSError] = None
         self._thread = threading.Thread(target=self._serve, name="simulator", daemon=True)
 
     def run(self) -> int:
@@ -176,7 +176,7 @@ class _Thread:
             self._loop.run_until_complete(self._listen(runner))
             self._ready.set()
             self._loop.run_forever()
-        except BaseException as exc:
+        except OSError as exc:
             self._failure = exc
         finally:
             self._loop.run_until_complete(runner.cleanup())

@@ -98,10 +98,10 @@ def pythons() -> dict[str, str]:
     on_path = (shutil.which(f"python3.{minor}") for minor in range(9, 20))
     found: dict[str, str] = {}
     for candidate in (sys.executable, *filter(None, on_path), *map(str, sorted(pyenv.glob("versions/*/bin/python3")))):
-        with contextlib.suppress(OSError):
-            told = subprocess.run([candidate, "-c", tell], capture_output=True, text=True, stdin=subprocess.DEVNULL)
-            version, _, executable = told.stdout.strip().partition(" ")
-            if told.returncode == 0 and re.fullmatch(r"3\.(9|\d\d)", version):
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            told = subprocess.check_output([candidate, "-c", tell], text=True, stderr=subprocess.DEVNULL)
+            version, executable = told.strip().split(" ", 1)
+            if re.fullmatch(r"3\.(9|\d\d)", version):
                 found.setdefault(version, executable)
     return found
 
@@ -245,6 +245,7 @@ def run_check(check: Check) -> Result:
         command,
         cwd=folder,
         env=made.variables(HOME=str(HOME), LC_ALL="C.UTF-8", NO_COLOR="1"),
+        check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -291,7 +292,7 @@ def close(results: list[tuple[str, Result]]) -> int:
     for stage, result in results:
         lack = f": {result.output}" if result.outcome == "unavailable" else ""
         print(f"{stage:12} {result.outcome:>11} {result.seconds:5.0f} s  {title(result.check)}{lack}")
-    outcomes = [result.outcome for _, result in results]
+    outcomes = [result.outcome for stage, result in results]
     lacking = outcomes.count("unavailable")
     failed = outcomes.count("failed") + (lacking if strict else 0)
     skipped = "" if strict or not lacking else f", {lacking} skipped"
@@ -363,14 +364,8 @@ def simulated(made: Venv) -> Iterator[dict[str, str]]:
         try:
             assert process.stdout
             ready = json.loads(process.stdout.readline())
-            project = next(iter(ready["projects"].values()))
-            yield {
-                **variables,
-                "CLOUDSCALE_API_URL": ready["url"],
-                "CLOUDSCALE_API_TOKEN": project["token"],
-                "SSL_CERT_FILE": ready["ca_path"],
-                "REQUESTS_CA_BUNDLE": ready["ca_path"],
-            }
+            token = ready["projects"]["main"]["token"]
+            yield {**variables, "CLOUDSCALE_API_URL": ready["url"], "CLOUDSCALE_API_TOKEN": token}
         finally:
             process.terminate()
 

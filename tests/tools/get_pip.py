@@ -13,4 +13,4 @@ import subprocess
 import sys
 
 packages = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-sys.exit(subprocess.call(["uv", "pip", "install", "--quiet", "--python", sys.executable, *packages]))
+sys.exit(subprocess.call(["uv", "pip", "install", "--quiet", "--system-certs", "--python", sys.executable, *packages]))

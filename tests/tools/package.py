@@ -29,7 +29,7 @@ TESTS = {"tests", "tests/config.yml"}
 
 def run(*command: str, **variables: str) -> str:
     print("$", *command, flush=True)
-    done = subprocess.run(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.stdout + f"failed with status {done.returncode}")
     return done.stdout

@@ -30,7 +30,7 @@ def control(sim: Simulator, method: str, name: str, document: Any = None) -> req
 def test_faults_can_be_posted(sim: Simulator, client: Client) -> None:
     faults = [{"kind": "status", "status": 429, "retry_after": 1}, {"kind": "html", "times": 2}]
     assert control(sim, "POST", "faults", faults).json() == {"waiting": 3}
-    assert [client.ask("GET", "/project-logs").status_code for _ in range(2)] == [429, 502]
+    assert [client.ask("GET", "/project-logs").status_code for _ask in range(2)] == [429, 502]
     assert control(sim, "DELETE", "faults").json() == {"waiting": 0}
     assert client.ask("GET", "/project-logs").status_code == 200
 
@@ -133,7 +133,7 @@ def test_the_command_tells_when_it_is_ready_and_ends_cleanly(end: signal.Signals
 
 
 def test_the_command_keeps_its_ca_over_restarts(tmp_path: Path) -> None:
-    for _ in range(2):
+    for _ask in range(2):
         with command("--tls", str(tmp_path / "tls"), "--history-weeks", "1") as process:
             told = ready(process)
             certificate = Path(told["ca_path"]).read_bytes()

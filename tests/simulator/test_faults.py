@@ -21,14 +21,14 @@ LOG = "/project-logs"
 @pytest.fixture(params=[False, True], ids=["http", "tls"])
 def sim(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     with Simulator(tls=request.param) as simulator:
-        for _ in range(5):
+        for _ask in range(5):
             simulator.project("main").log.append()
         yield simulator
 
 
 def test_faults_hit_one_matching_request_each_and_in_order(sim: Simulator, client: Client) -> None:
     sim.script(Fault("status", status=503), Fault("status", status=429, times=2), Fault("pass"), Fault("html"))
-    assert [client.ask("GET", LOG).status_code for _ in range(6)] == [503, 429, 429, 200, 502, 200]
+    assert [client.ask("GET", LOG).status_code for _ask in range(6)] == [503, 429, 429, 200, 502, 200]
     assert [recorded.status for recorded in sim.requests] == [503, 429, 429, 200, 502, 200]
 
 

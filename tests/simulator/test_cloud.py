@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Dict, List
 
 import pytest
-
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.log import write_time
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client, Clock

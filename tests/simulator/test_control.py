@@ -16,7 +16,6 @@ from typing import Any, Dict, Iterator
 
 import pytest
 import requests
-
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client
 

@@ -12,7 +12,6 @@ from typing import Any, Dict, Iterator, Optional
 
 import pytest
 import requests
-
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client
 

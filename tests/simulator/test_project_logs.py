@@ -14,7 +14,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator, bulk
 from ansible_collections.auditops.cloudscale.tests.simulator.log import write_time
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client, Clock

@@ -45,6 +45,8 @@ ENVIRONMENTS = {
     "recent": ("3.13", "3.12", "3.11"),
     "core": PYTHONS,
 }
+# Playbooks on localhost alone need no inventory.
+QUIET = {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
 # What the versions of ansible-test call the script that installs pip.
 GET_PIP = ("get_pip_23_1_2.py", "get_pip_24_2.py", "get_pip_25_2.py")
 
@@ -338,7 +340,7 @@ def demo(arguments: list[str]) -> int:
     """Write the audit report to ./audit-report: of the real project if there is a token, else of a simulated one."""
     made = venv("demo")
     if os.environ.get("CLOUDSCALE_API_TOKEN"):
-        return report({**os.environ, "PATH": made.variables()["PATH"]}, arguments)
+        return report({**os.environ, **QUIET, "PATH": made.variables()["PATH"]}, arguments)
     with simulated(made) as variables:
         operations = ROOT / "tests/demo/operations.yml"
         if subprocess.call(["ansible-playbook", str(operations)], env=variables):
@@ -359,11 +361,13 @@ def report(variables: dict[str, str], arguments: list[str]) -> int:
 def simulated(made: Venv) -> Iterator[dict[str, str]]:
     """The simulator with six weeks of history, as long as it is needed: the variables that lead clients to it."""
     command = ["python", "-m", f"{NAME}.tests.simulator", "--history-weeks", "6"]
-    variables = made.variables()
+    variables = made.variables(**QUIET)
     with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout
-            ready = json.loads(process.stdout.readline())
+            line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                sys.exit("The simulator did not start.")
+            ready = json.loads(line)
             token = ready["projects"]["main"]["token"]
             yield {**variables, "CLOUDSCALE_API_URL": ready["url"], "CLOUDSCALE_API_TOKEN": token}
         finally:

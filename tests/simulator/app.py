@@ -113,19 +113,19 @@ class _Api:
         :raises Refused: the range is malformed, or the cursor expired.
         """
         span = _span(query)
-        oldest = log.oldest(self._kept_since())
+        since = self._kept_since()
         if "cursor" not in query:
-            return Cursor(oldest, 0, span)
+            return Cursor(log.oldest(since), 0, span)
         asked = Cursor.parse(query["cursor"])
         if asked.position > len(log):
             raise InvalidCursor(query["cursor"])
         span = (max(span[0], asked.span[0]), min(span[1], asked.span[1]))
-        if asked.position >= oldest:
+        if not log.lost(asked.position, since):
             return Cursor(asked.position, asked.idle, span)
         expired = self._state.settings.expired_cursor
         if expired != "oldest":
             raise Refused(404 if expired == "refuse" else int(expired), {"detail": "Invalid cursor."})
-        return Cursor(oldest, 0, span)
+        return Cursor(log.oldest(since), 0, span)
 
     def _kept_since(self) -> int:
         retention = self._state.settings.retention

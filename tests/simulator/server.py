@@ -87,10 +87,10 @@ class Simulator:
     @property
     def url(self) -> str:
         """The api_url."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
         if self._ssl is None:
-            return f"http://{self.host}:{self.port}{API}"
-        host = "localhost" if self.host == "127.0.0.1" else self.host
-        return f"https://{host}:{self.port}{API}"
+            return f"http://{host}:{self.port}{API}"
+        return f"https://{'localhost' if host == '127.0.0.1' else host}:{self.port}{API}"
 
     def project(self, name: str = "main") -> Project:
         return self.state.projects[name]

@@ -484,7 +484,9 @@ def _listing(name: str) -> List[Resource]:
     if name == "flavors":
         return [{**_show_flavor(slug), "zones": [{"slug": zone} for zone in _ZONES.values()]} for slug in _FLAVORS]
     if name == "images":
-        return [{"slug": slug, "name": text, "default_username": slug.split("-", maxsplit=1)[0]} for slug, text in _IMAGES]
+        return [
+            {"slug": slug, "name": text, "default_username": slug.split("-", maxsplit=1)[0]} for slug, text in _IMAGES
+        ]
     return [{"slug": region, "zones": [{"slug": zone}]} for region, zone in _ZONES.items()]
 
 

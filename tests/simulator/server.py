@@ -196,12 +196,6 @@ def _drop_connections(runner: web.AppRunner) -> None:
             connection.transport.abort()
 
 
-async def _settle() -> None:
-    """Before Python 3.11 a TLS connection that the client broke off is closed only some rounds of the loop later."""
-    for _round in range(10):
-        await asyncio.sleep(0)
-
-
 def _server_context(folder: Path, host: str) -> ssl.SSLContext:
     """A certificate for this host by the test CA of a folder; the CA is made when the folder has none."""
     import trustme

@@ -1,0 +1,31 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  start:
+    description:
+      - The beginning of the range; entries of that very moment are in it. Without it the range begins with the oldest
+        entry kept.
+      - A time with offset (V(2026-11-22T08:00:00Z)), a date (its midnight in UTC), V(now), or a distance back from now
+        in seconds, minutes, hours, days or weeks (V(-90d), V(-24h), V(-15m)).
+      - The provider keeps entries for 90 days.
+    type: str
+  end:
+    description:
+      - The end of the range, in the same forms; entries of that very moment are not in it. Without it the range has
+        no end.
+    type: str
+  cursor:
+    description:
+      - The whole RV(ignore:poll_more) URL of an earlier read. What became visible since is read, no less and no more,
+        also where entries came late.
+      - Excludes O(start) and O(end).
+    type: str
+    aliases: [poll_more]
+"""

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  actions:
+    description:
+      - Only entries with one of these actions. Shell patterns are allowed, such as V(server_*).
+      - The names of actions are no stable part of the API.
+    type: list
+    elements: str
+  actors:
+    description:
+      - Only changes made by one of these.
+      - A user is named by e-mail address, a token by its description or uuid, automated tasks are V(system), the
+        provider's staff are V(admin).
+    type: list
+    elements: str
+  ip_networks:
+    description: Only changes made from one of these networks or addresses, such as V(192.0.2.0/24) or V(2001:db8::/32).
+    type: list
+    elements: str
+  message:
+    description: Only entries in whose message this regular expression is found.
+    type: str
+  limit:
+    description:
+      - Only the newest matches, so many of them. It bounds the result, never what is read.
+    type: int
+notes:
+  - Entries are selected after they were read; what is selected never changes where a later read goes on.
+"""

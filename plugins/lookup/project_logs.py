@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: project_logs
+short_description: Look up the audit log of a cloudscale.ch project
+version_added: 0.1.0
+description:
+  - Reads the log of a project between two times, or on from where an earlier read ended, completely, whatever its size.
+  - Returns a flat list of entries as the API gave them, in its order. It takes no positional terms.
+  - The twin of the module M(auditops.cloudscale.project_logs_info), for conditions and loops.
+author:
+  - auditops.cloudscale contributors (@auditops)
+extends_documentation_fragment:
+  - auditops.cloudscale.connection
+  - auditops.cloudscale.connection.plugins
+  - auditops.cloudscale.range
+  - auditops.cloudscale.selection
+  - auditops.cloudscale.concurrency
+requirements:
+  - requests
+notes:
+  - Use C(query()) and not C(lookup()), which would return a single entry as a dictionary and several as a text with
+    commas.
+  - A lookup reads the log each time its expression is evaluated; keep its value with M(ansible.builtin.set_fact) to
+    use it twice.
+seealso:
+  - module: auditops.cloudscale.project_logs_info
+"""
+
+EXAMPLES = r"""
+- name: Prove that nobody deleted a server today
+  ansible.builtin.assert:
+    that: query('auditops.cloudscale.project_logs', start='-24h', actions=['server_delete']) | length == 0
+
+- name: Wait until the creation of a server is in the log
+  ansible.builtin.debug:
+    msg: The creation is on record
+  until: >-
+    query('auditops.cloudscale.project_logs', start='-15m', actions=['server_create'],
+          message=('hello' | regex_escape)) | length > 0
+  retries: 5
+  delay: 2
+
+- name: Show the last five changes
+  ansible.builtin.debug:
+    msg: "{{ item.timestamp }} {{ item.action }}: {{ item.message }}"
+  loop: "{{ query('auditops.cloudscale.project_logs', start='-7d', limit=5) }}"
+  loop_control:
+    label: "{{ item.action }}"
+"""
+
+RETURN = r"""
+_list:
+  description: The entries, as the API gave them and in its order.
+  type: list
+  elements: dict
+"""
+
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
+from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import plain
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError, InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.question import Question
+
+
+class LookupModule(LookupBase):
+    def run(self, terms, variables=None, **kwargs):
+        self.set_options(var_options=variables, direct=kwargs)
+        try:
+            return self._entries(terms)
+        except AuditError as error:
+            raise AnsibleLookupError(error.message) from error
+
+    def _entries(self, terms):
+        if terms:
+            raise InvalidInput(f"The lookup takes no positional terms, but got {terms!r}; name the option, as start=.")
+        question = Question(self.get_options())
+        found = [plain(entry) for entry in question.entries()]
+        for warning in question.warnings:
+            Display().warning(warning)
+        return found

@@ -1,0 +1,122 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong, as one tree: every error is a sentence for people and a ``failure`` for programs."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional
+
+
+class AuditError(Exception):
+    """The root of all errors of this collection.
+
+    ``message`` says in one sentence what happened, to what, and what to do; it never holds a token.
+    ``code`` is stable, for programs. ``status`` is the HTTP status if an answer caused the error.
+    ``retryable`` tells whether the same call may succeed later without any change.
+    """
+
+    code = "error"
+    retryable = False
+
+    def __init__(self, message: str, status: Optional[int] = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+    @property
+    def failure(self) -> Dict[str, Any]:
+        return {"code": self.code, "status": self.status, "retryable": self.retryable}
+
+
+class InvalidInput(AuditError):
+    """A value that the user gave cannot be used."""
+
+    code = "invalid_input"
+
+
+class MissingLibrary(AuditError):
+    """A Python library is missing where the code runs. ``library`` names it."""
+
+    code = "missing_library"
+
+    def __init__(self, library: str) -> None:
+        super().__init__(f"The Python library {library} is missing; install it for the Python that runs this.")
+        self.library = library
+
+
+class Unauthorized(AuditError):
+    """The API does not accept the token (401)."""
+
+    code = "unauthorized"
+
+
+class Forbidden(AuditError):
+    """The token may not read the log (403)."""
+
+    code = "forbidden"
+
+
+class RequestRefused(AuditError):
+    """The API understood the request and refuses it (other 4xx)."""
+
+    code = "request_refused"
+
+
+class CursorRefused(AuditError):
+    """The API refuses a cursor: it expired or never was one (400, 404, 410 on a cursor's URL)."""
+
+    code = "cursor_refused"
+
+
+class Unreachable(AuditError):
+    """No answer arrived: no connection, no such host, a time-out, a broken connection."""
+
+    code = "unreachable"
+    retryable = True
+
+
+class CertificateRefused(AuditError):
+    """The server's TLS certificate cannot be verified."""
+
+    code = "certificate"
+
+
+class BadAnswer(AuditError):
+    """An answer arrived that is no page of the log: truncated, HTML, or without the documented keys."""
+
+    code = "bad_answer"
+    retryable = True
+
+
+class Overloaded(AuditError):
+    """The API asks to come back later (429) or is out of order (5xx)."""
+
+    code = "overloaded"
+    retryable = True
+
+
+class ForeignURL(AuditError):
+    """A URL leads away from the API; the token was not sent there."""
+
+    code = "foreign_url"
+
+
+class NoProgress(AuditError):
+    """The API returned a ``next`` that was already asked for in this read."""
+
+    code = "no_progress"
+
+
+class StorageError(AuditError):
+    """A file or object cannot be read or written."""
+
+    code = "storage"
+
+
+class Stopped(AuditError):
+    """The read was asked to stop while it waited."""
+
+    code = "stopped"
+    retryable = True

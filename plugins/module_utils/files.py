@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files that people are given: written beside their destination and put in place whole, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import contextmanager
+from typing import Iterable, Iterator
+
+from .errors import AuditError, InvalidInput, StorageError
+
+
+@contextmanager
+def draft_of(path: str) -> Iterator[str]:
+    """The path of a temporary file in the folder of ``path``; it is removed unless the block moved it away.
+
+    :raises InvalidInput: ``path`` is a folder, or lies in none.
+    :raises StorageError: the folder takes no file.
+    """
+    check_destination(path)
+    try:
+        handle, draft = tempfile.mkstemp(prefix=".cloudscale-", dir=os.path.dirname(os.path.abspath(path)))
+    except OSError as exc:
+        raise _storage_error(path, exc) from exc
+    os.close(handle)
+    try:
+        yield draft
+    finally:
+        if os.path.exists(draft):
+            os.unlink(draft)
+
+
+def check_destination(path: str) -> None:
+    """:raises InvalidInput: no file can have this path, because it is a folder or lies in none."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        raise InvalidInput(f"dest: {path} is a folder; name a file in it.")
+    if not os.path.isdir(folder):
+        raise InvalidInput(f"dest: there is no folder {folder}; make it first.")
+
+
+def write_lines(lines: Iterable[bytes], path: str) -> str:
+    """Write each line with a newline behind it, safely on disk on return; the SHA-256 of the whole, in hexadecimal.
+
+    :raises StorageError: the file cannot be written.
+    """
+    content = hashlib.sha256()
+    try:
+        with open(path, "wb") as file:
+            for line in lines:
+                content.update(line + b"\n")
+                file.write(line + b"\n")
+            file.flush()
+            if os.path.isfile(path):
+                os.fsync(file.fileno())
+    except AuditError:
+        raise
+    except OSError as exc:
+        raise _storage_error(path, exc) from exc
+    return content.hexdigest()
+
+
+def content_sha256(path: str) -> str:
+    """The SHA-256 of a file's content in hexadecimal; empty when there is no such file.
+
+    :raises StorageError: the file cannot be read.
+    """
+    content = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 16), b""):
+                content.update(block)
+    except FileNotFoundError:
+        return ""
+    except OSError as exc:
+        raise _storage_error(path, exc) from exc
+    return content.hexdigest()
+
+
+def _storage_error(path: str, exc: OSError) -> StorageError:
+    return StorageError(f"{path} cannot be used: {exc.strerror or exc}; check its folder, permissions and space.")

@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The edge to Ansible: argument specifications, and core errors as failures of a module."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Optional
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+
+from .errors import AuditError, InvalidInput, MissingLibrary
+from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
+
+
+def connection_spec() -> Dict[str, Any]:
+    """CONNECTION: every module takes these, so that ``module_defaults`` of the action group fits all."""
+    return {
+        "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["CLOUDSCALE_API_TOKEN"])},
+        "api_url": {"type": "str", "default": DEFAULT_URL, "fallback": (env_fallback, ["CLOUDSCALE_API_URL"])},
+        "api_timeout": {"type": "int", "default": 45, "fallback": (env_fallback, ["CLOUDSCALE_API_TIMEOUT"])},
+        "api_retries": {"type": "int", "default": 8},
+        "api_retry_budget": {"type": "int", "default": 600},
+        "validate_certs": {"type": "bool", "default": True},
+        "ca_path": {"type": "path"},
+    }
+
+
+def range_spec() -> Dict[str, Any]:
+    """RANGE: which part of the log is read."""
+    return {
+        "start": {"type": "str"},
+        "end": {"type": "str"},
+        "cursor": {"type": "str", "aliases": ["poll_more"]},
+    }
+
+
+def selection_spec() -> Dict[str, Any]:
+    """SELECTION: which entries of it are meant."""
+    return {
+        "actions": {"type": "list", "elements": "str"},
+        "actors": {"type": "list", "elements": "str"},
+        "ip_networks": {"type": "list", "elements": "str"},
+        "message": {"type": "str"},
+        "limit": {"type": "int"},
+    }
+
+
+def concurrency_spec() -> Dict[str, Any]:
+    return {"concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY}}
+
+
+class CloudscaleModule(AnsibleModule):
+    """A module whose every failure carries ``failure`` beside ``msg``: one that Ansible finds in the options, too."""
+
+    def fail_json(self, msg: str, **kwargs: Any) -> Any:
+        kwargs.setdefault("failure", InvalidInput(msg).failure)
+        super().fail_json(msg, **kwargs)
+
+    @contextmanager
+    def errors_told(self) -> Iterator[None]:
+        """Turns a core error that leaves the block into a failure of the module."""
+        try:
+            yield
+        except AuditError as error:
+            self.fail_json(sentence(error), failure=error.failure)
+
+
+def sentence(error: AuditError) -> str:
+    """What to tell the user: Ansible's own words where they say more, as for a missing library."""
+    if isinstance(error, MissingLibrary):
+        told: Optional[str] = missing_required_lib(error.library)
+        return str(told)
+    return error.message

@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads a range of the log, or on from a cursor, as a stream of pages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Iterator, List, Optional, Set
+
+from .api import Api, Page
+from .entry import timestamp
+from .errors import NoProgress
+from .settings import Range
+
+
+class Reader:
+    """One read. ``poll_more`` and ``server_date`` are those of the newest page; ``warnings`` are for people.
+
+    ``concurrency`` is the most requests at once.
+    """
+
+    def __init__(self, api: Api, concurrency: int = 1) -> None:
+        self._api = api
+        self._concurrency = concurrency
+        self.poll_more: Optional[str] = None
+        self.warnings: List[str] = []
+        self.pages_read = 0
+        self.entries_read = 0
+
+    def pages(self, span: Range) -> Iterator[Page]:
+        """Yield each page as it arrives, with only those entries that the range holds; keep none of them.
+
+        The API may forget the range on a later page, so it is checked again here. An entry whose time is unreadable
+        is never left out.
+
+        :raises AuditError: the read failed; what was yielded before is not the whole.
+        """
+        self.warnings.extend(span.warnings)
+        for page in self._chain(self._first_url(span)):
+            self.pages_read += 1
+            self.entries_read += len(page.entries)
+            self.poll_more = page.poll_more
+            yield _clipped(page, span)
+
+    def _first_url(self, span: Range) -> str:
+        if span.cursor is not None:
+            return self._api.cursor_url(span.cursor)
+        return self._api.first_url(span.start, span.end)
+
+    def _chain(self, url: Optional[str]) -> Iterator[Page]:
+        asked: Set[int] = set()
+        while url is not None:
+            # A hash of each URL suffices: a chain of a million pages stays small.
+            if hash(url) in asked:
+                raise NoProgress(f"The API returned a next page that was already read ({url[:200]}); try again later.")
+            asked.add(hash(url))
+            page = self._api.page(url)
+            url = page.next
+            yield page
+
+
+def _clipped(page: Page, span: Range) -> Page:
+    if span.start is None and span.end is None:
+        return page
+    return replace(page, entries=[entry for entry in page.entries if span.holds(timestamp(entry))])

@@ -1,0 +1,186 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What users set, validated and typed: one reading of it for modules, lookup, callback, command and event source."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, List, Mapping, Optional
+from urllib.parse import urlsplit
+
+from .errors import InvalidInput
+from .timespan import RETENTION, format_time, parse_time
+
+DEFAULT_URL = "https://api.cloudscale.ch/v1"
+DEFAULT_CONCURRENCY = 4
+MOST_CONCURRENCY = 16
+
+_TOKEN = re.compile(r"[a-zA-Z0-9._-]+")
+_SLACK = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach the API. Times are in seconds; ``api_token`` never shows in a representation."""
+
+    api_token: str
+    api_url: str = DEFAULT_URL
+    timeout: float = 45
+    retries: int = 8
+    retry_budget: float = 600
+    validate_certs: bool = True
+    ca_path: Optional[str] = None
+
+    def __repr__(self) -> str:
+        return f"Connection(api_url={self.api_url!r})"
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> Connection:
+        """Build it from the options ``api_token``, ``api_url``, ``api_timeout`` and so on; None means the default.
+
+        :raises InvalidInput: a value is missing or cannot be used; the sentence names the option, never the token.
+        """
+        return cls(
+            api_token=_token(options.get("api_token")),
+            api_url=_api_url(options.get("api_url") or DEFAULT_URL),
+            timeout=_number(options, "api_timeout", cls.timeout, least=1),
+            retries=int(_number(options, "api_retries", cls.retries, least=0)),
+            retry_budget=_number(options, "api_retry_budget", cls.retry_budget, least=0),
+            validate_certs=options.get("validate_certs") is not False,
+            ca_path=_ca_path(options.get("ca_path")),
+        )
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which part of the log to read: from ``start`` (inclusive) to ``end`` (exclusive), or on from a cursor.
+
+    ``cursor`` is a whole ``poll_more`` URL of an earlier read. Without any of the three it is all that is kept.
+    """
+
+    start: Optional[datetime] = None
+    end: Optional[datetime] = None
+    cursor: Optional[str] = None
+    now: Optional[datetime] = None
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any], now: datetime) -> Range:
+        """Build it from the options ``start``, ``end`` and ``cursor``; relative times count from ``now``.
+
+        :raises InvalidInput: a time is unreadable, the end lies before the start, or a cursor stands beside a time.
+        """
+        cursor = options.get("cursor") or None
+        start, end = (_time(options.get(name), now, name) for name in ("start", "end"))
+        if cursor is not None:
+            if start or end:
+                raise InvalidInput("cursor excludes start and end: it already says where the read goes on.")
+            return cls(cursor=_cursor(str(cursor)), now=now)
+        if start and end and end < start:
+            raise InvalidInput(f"end ({format_time(end)}) lies before start ({format_time(start)}); swap them.")
+        return cls(start=start, end=end, now=now)
+
+    @property
+    def warnings(self) -> List[str]:
+        """What the user should know before trusting the result to be what was meant."""
+        found = []
+        if self.start and self.now and self.start < self.now - RETENTION - _SLACK:
+            found.append(
+                f"start ({format_time(self.start)}) lies before the provider's retention of {RETENTION.days} days: "
+                "older entries are deleted there, ask an archive for them."
+            )
+        if self.start and self.start == self.end:
+            found.append("The range is empty: start equals end, and end is exclusive.")
+        return found
+
+    def holds(self, moment: Optional[datetime]) -> bool:
+        """Whether the range holds a moment; one that is unknown (None) is never left out."""
+        if moment is None:
+            return True
+        if self.start is not None and moment < self.start:
+            return False
+        return self.end is None or moment < self.end
+
+
+def concurrency(options: Mapping[str, Any]) -> int:
+    """The most requests at once, out of the option of that name.
+
+    :raises InvalidInput: it is no whole number from 1 to 16.
+    """
+    value = options.get("concurrency")
+    number = _number(options, "concurrency", DEFAULT_CONCURRENCY, least=1)
+    if number > MOST_CONCURRENCY or number != int(number):
+        raise InvalidInput(f"concurrency must be a whole number from 1 to {MOST_CONCURRENCY}, not {value}.")
+    return int(number)
+
+
+def is_loopback(host: Optional[str]) -> bool:
+    """Whether a host name can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _token(value: Any) -> str:
+    token = str(value or "").strip()
+    if not token:
+        raise InvalidInput("api_token is missing: set the option or the environment variable CLOUDSCALE_API_TOKEN.")
+    if not _TOKEN.fullmatch(token):
+        raise InvalidInput("api_token is malformed: a token has only letters, digits, dots, underscores and hyphens.")
+    return token
+
+
+def _api_url(value: Any) -> str:
+    url = str(value).strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or parts.scheme not in ("http", "https"):
+        raise InvalidInput(f"api_url {url!r} is no URL of an API; it looks like {DEFAULT_URL}.")
+    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise InvalidInput(f"api_url on {parts.hostname} may hold no user, password, query or fragment.")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise InvalidInput(f"api_url {url!r} would send the token unencrypted; use https://.")
+    return url
+
+
+def _number(options: Mapping[str, Any], name: str, default: float, least: float) -> float:
+    value = options.get(name)
+    if value is None:
+        return default
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidInput(f"{name}: {value!r} is no number.") from None
+    if not least <= number < float("inf"):
+        raise InvalidInput(f"{name} must be at least {least}, not {value}.")
+    return number
+
+
+def _ca_path(value: Any) -> Optional[str]:
+    if not value:
+        return None
+    path = os.path.expanduser(str(value))
+    if not os.path.exists(path):
+        raise InvalidInput(f"ca_path: there is no file or folder {path}.")
+    return path
+
+
+def _time(value: Any, now: datetime, name: str) -> Optional[datetime]:
+    return None if value in (None, "") else parse_time(value, now, name)
+
+
+def _cursor(value: str) -> str:
+    if "://" not in value:
+        raise InvalidInput(f"cursor: give the whole poll_more URL of an earlier result, not {value[:80]!r}.")
+    return value

@@ -1,0 +1,56 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Counts over a stream of entries: how many, between when, which actions, by whom, from where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any, Dict, Optional
+from typing import Counter as CounterOf
+
+from .entry import Entry, actor, timestamp
+from .timespan import format_time
+
+
+class Summary:
+    """Counts entries one at a time; its size grows with the number of different names only."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self._first: Optional[datetime] = None
+        self._last: Optional[datetime] = None
+        self._actions: CounterOf[str] = Counter()
+        self._actors: CounterOf[str] = Counter()
+        self._addresses: CounterOf[str] = Counter()
+
+    def add(self, entry: Entry) -> None:
+        self.entries += 1
+        self._actions[str(entry.get("action"))] += 1
+        self._actors[str(actor(entry))] += 1
+        self._addresses[str(entry.get("ip_address") or "none")] += 1
+        moment = timestamp(entry)
+        if moment is not None:
+            self._first = moment if self._first is None else min(self._first, moment)
+            self._last = moment if self._last is None else max(self._last, moment)
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The counts as plain values, the most frequent name first; times as the API writes them, or None."""
+        return {
+            "entries": self.entries,
+            "first": _told(self._first),
+            "last": _told(self._last),
+            "actions": _ranked(self._actions),
+            "actors": _ranked(self._actors),
+            "ip_addresses": _ranked(self._addresses),
+        }
+
+
+def _told(moment: Optional[datetime]) -> Optional[str]:
+    return None if moment is None else format_time(moment)
+
+
+def _ranked(counts: CounterOf[str]) -> Dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

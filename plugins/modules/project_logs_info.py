@@ -1,0 +1,217 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: project_logs_info
+short_description: Ask the audit log of a cloudscale.ch project
+version_added: 0.1.0
+description:
+  - Reads the log of a project between two times, or on from where an earlier read ended, completely, whatever its size.
+  - Entries are returned as the API gave them, in its order; nothing is added, left out or merged.
+author:
+  - auditops.cloudscale contributors (@auditops)
+options:
+  dest:
+    description:
+      - Write the entries to this file instead of returning them, one JSON object a line, with sorted keys and numbers
+        as received.
+      - The file is written page by page and replaced as a whole at the end; when the read fails, it stays as it was.
+      - Its folder must exist.
+    type: path
+extends_documentation_fragment:
+  - auditops.cloudscale.connection
+  - auditops.cloudscale.range
+  - auditops.cloudscale.selection
+  - auditops.cloudscale.concurrency
+  - auditops.cloudscale.attributes
+  - files
+attributes:
+  check_mode:
+    details: Reads as ever; O(dest) is not written, RV(changed) tells whether it would be.
+  diff_mode:
+    support: none
+seealso:
+  - plugin: auditops.cloudscale.project_logs
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: Read the log of the last week
+  auditops.cloudscale.project_logs_info:
+    start: -7d
+  register: week
+  delegate_to: localhost
+  run_once: true
+
+- name: Show who made most changes
+  ansible.builtin.debug:
+    var: week.summary.actors
+
+- name: Read on where the last read ended
+  auditops.cloudscale.project_logs_info:
+    cursor: "{{ week.poll_more }}"
+  register: since
+  delegate_to: localhost
+  run_once: true
+
+- name: Keep the deletions of November as JSON lines
+  auditops.cloudscale.project_logs_info:
+    start: 2026-11-01
+    end: 2026-12-01
+    actions: ["*_delete"]
+    dest: deletions.jsonl
+    mode: "0640"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+project_logs:
+  description: The entries, as the API gave them and in its order.
+  returned: success, without O(dest)
+  type: list
+  elements: dict
+  sample:
+    - timestamp: "2025-12-11T12:23:17.460366Z"
+      action: server_create
+      message: Server 'hello' has been created
+      ip_address: 172.30.244.1
+      actor:
+        user:
+          email: johanna@example.com
+      subject:
+        project:
+          uuid: 6ee2f8b0-8e4c-4f6f-9c50-1b8a4a4a9c11
+          name: My Project
+poll_more:
+  description: >-
+    A URL for O(cursor), which later returns what became visible since this read, whatever was selected of it.
+  returned: success
+  type: str
+  sample: https://api.cloudscale.ch/v1/project-logs?cursor=10025
+summary:
+  description: Counts of the entries returned or written.
+  returned: success
+  type: dict
+  contains:
+    entries:
+      description: How many entries were returned or written.
+      type: int
+    matched:
+      description: How many entries were selected, before O(limit).
+      type: int
+    read:
+      description: How many entries the API returned.
+      type: int
+    pages:
+      description: How many pages the API returned.
+      type: int
+    truncated:
+      description: Whether O(limit) left out older matches.
+      type: bool
+    first:
+      description: The earliest timestamp among the entries; null without entries.
+      type: str
+    last:
+      description: The latest timestamp among the entries; null without entries.
+      type: str
+    actions:
+      description: Entries by action, most frequent first.
+      type: dict
+    actors:
+      description: >-
+        Entries by actor (e-mail address, description or uuid of a token, V(system), V(admin)), most frequent first.
+      type: dict
+    ip_addresses:
+      description: Entries by address, most frequent first; V(none) where an entry has no address.
+      type: dict
+dest:
+  description: The file that the entries were written to.
+  returned: success, with O(dest)
+  type: str
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: >-
+        A stable name, one of V(invalid_input), V(missing_library), V(unauthorized), V(forbidden), V(request_refused),
+        V(cursor_refused), V(unreachable), V(certificate), V(bad_answer), V(overloaded), V(foreign_url),
+        V(no_progress), V(storage).
+      type: str
+    status:
+      description: The HTTP status of the answer that was refused; null without one.
+      type: int
+    retryable:
+      description: Whether the same call may succeed later.
+      type: bool
+"""
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, plain
+from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
+    check_destination,
+    content_sha256,
+    draft_of,
+    write_lines,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.options import (
+    CloudscaleModule,
+    concurrency_spec,
+    connection_spec,
+    range_spec,
+    selection_spec,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.question import Question
+
+
+def argument_spec():
+    return {
+        **connection_spec(),
+        **range_spec(),
+        **selection_spec(),
+        **concurrency_spec(),
+        "dest": {"type": "path"},
+    }
+
+
+def replace_file(module, question, dest):
+    """Write the entries to dest and tell whether its content changed."""
+    lines = map(canonical, question.entries())
+    if module.check_mode:
+        check_destination(dest)
+        return write_lines(lines, "/dev/null") != content_sha256(dest)
+    with draft_of(dest) as draft:
+        changed = write_lines(lines, draft) != content_sha256(dest)
+        if changed:
+            module.atomic_move(draft, dest)
+    return changed
+
+
+def run(module):
+    question = Question(module.params)
+    dest = module.params["dest"]
+    if dest is None:
+        result = {"changed": False, "project_logs": [plain(entry) for entry in question.entries()]}
+    else:
+        changed = replace_file(module, question, dest)
+        arguments = module.load_file_common_arguments(module.params)
+        result = {"changed": module.set_fs_attributes_if_different(arguments, changed), "dest": dest}
+    for warning in question.warnings:
+        module.warn(warning)
+    return {**result, "poll_more": question.poll_more, "summary": question.summary}
+
+
+def main():
+    module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True, add_file_common_args=True)
+    with module.errors_told():
+        result = run(module)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

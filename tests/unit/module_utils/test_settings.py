@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range, concurrency
+
+TOKEN = "s3cret-Token.0123456789_abcdefghijkl"
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
+POLL_MORE = "https://api.cloudscale.ch/v1/project-logs?cursor=10025"
+
+
+def connection(**options: Any) -> Connection:
+    return Connection.from_mapping({"api_token": TOKEN, **options})
+
+
+def test_defaults_are_the_vendors() -> None:
+    made = connection(api_url=None, api_timeout=None)
+    assert made.api_url == "https://api.cloudscale.ch/v1"
+    assert (made.timeout, made.retries, made.retry_budget) == (45, 8, 600)
+    assert made.validate_certs is True
+    assert made.ca_path is None
+
+
+def test_a_token_is_stripped_and_never_shown() -> None:
+    made = connection(api_token=f" {TOKEN}\n")
+    assert made.api_token == TOKEN
+    assert TOKEN not in repr(made)
+    assert TOKEN not in str(made)
+
+
+@pytest.mark.parametrize("token", [None, "", "  \n"])
+def test_a_missing_token_is_told_with_its_variable(token: Any) -> None:
+    with pytest.raises(InvalidInput, match="api_token is missing: .*CLOUDSCALE_API_TOKEN"):
+        connection(api_token=token)
+
+
+@pytest.mark.parametrize("token", ["with space-secret", "line\nsecret", "Bearer:secret", "sécret"])
+def test_a_malformed_token_is_told_without_repeating_it(token: str) -> None:
+    with pytest.raises(InvalidInput, match="api_token is malformed") as caught:
+        connection(api_token=token)
+    assert token not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("api.cloudscale.ch/v1", "is no URL of an API"),
+        ("ftp://api.cloudscale.ch/v1", "is no URL of an API"),
+        ("https://", "is no URL of an API"),
+        ("https://api.cloudscale.ch:port/v1", "is no URL of an API"),
+        ("https://[::1/v1", "is no URL of an API"),
+        ("http://api.cloudscale.ch/v1", "unencrypted"),
+        ("http://127.0.0.1.example.com/v1", "unencrypted"),
+        ("http://localhost.example.com/v1", "unencrypted"),
+        ("https://user:pw@api.cloudscale.ch/v1", "no user, password"),
+        ("https://api.cloudscale.ch/v1?x=1", "no user, password"),
+    ],
+)
+def test_urls_that_could_leak_the_token_are_refused(url: str, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told) as caught:
+        connection(api_url=url)
+    assert "pw" not in caught.value.message
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080/v1", "http://localhost/v1/", "http://[::1]:1/v1"])
+def test_the_machine_itself_may_be_asked_without_tls(url: str) -> None:
+    assert connection(api_url=url).api_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"api_timeout": 0}, "api_timeout must be at least 1"),
+        ({"api_timeout": "soon"}, "api_timeout: 'soon' is no number"),
+        ({"api_timeout": "nan"}, "api_timeout must be"),
+        ({"api_retries": -1}, "api_retries must be at least 0"),
+        ({"api_retry_budget": "inf"}, "api_retry_budget must be"),
+        ({"ca_path": "/nowhere/ca.pem"}, "ca_path: there is no file or folder /nowhere/ca.pem"),
+    ],
+)
+def test_unusable_numbers_and_paths_are_named(options: Any, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        connection(**options)
+
+
+@pytest.mark.parametrize(("value", "number"), [(None, 4), (1, 1), ("16", 16)])
+def test_concurrency(value: Any, number: int) -> None:
+    assert concurrency({"concurrency": value}) == number
+
+
+@pytest.mark.parametrize("value", [0, 17, 1.5, "many"])
+def test_concurrency_out_of_bounds(value: Any) -> None:
+    with pytest.raises(InvalidInput, match="concurrency"):
+        concurrency({"concurrency": value})
+
+
+def test_a_range_holds_its_start_and_not_its_end() -> None:
+    span = Range.from_mapping({"start": "2026-11-21", "end": "2026-11-22"}, NOW)
+    day = timedelta(days=1)
+    midnight = datetime(2026, 11, 21, tzinfo=timezone.utc)
+    moments = [midnight - day / 9, midnight, midnight + day / 2, midnight + day, None]
+    assert [span.holds(moment) for moment in moments] == [False, True, True, False, True]
+    assert span.warnings == []
+
+
+def test_an_open_range_holds_everything() -> None:
+    assert Range.from_mapping({"start": None, "end": ""}, NOW).holds(NOW - timedelta(days=9999))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"start": "2026-11-22", "end": "2026-11-21"}, "lies before start"),
+        ({"cursor": POLL_MORE, "start": "-1d"}, "cursor excludes start and end"),
+        ({"cursor": POLL_MORE, "end": "now"}, "cursor excludes start and end"),
+        ({"cursor": 10025}, "give the whole poll_more URL of an earlier result, not '10025'"),
+        ({"end": "2026-11-22T08:00:00"}, "end: .*no offset"),
+    ],
+)
+def test_contradictions_are_told(options: Any, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        Range.from_mapping(options, NOW)
+
+
+def test_a_start_before_the_retention_is_warned_about() -> None:
+    assert "retention of 90 days" in Range.from_mapping({"start": "-91d"}, NOW).warnings[0]
+    assert Range.from_mapping({"start": "-90d"}, NOW).warnings == []
+
+
+def test_an_empty_range_is_warned_about() -> None:
+    assert "end is exclusive" in Range.from_mapping({"start": "2026-11-22", "end": "2026-11-22"}, NOW).warnings[0]

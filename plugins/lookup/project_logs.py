@@ -74,7 +74,8 @@ class LookupModule(LookupBase):
         try:
             return self._entries(terms)
         except AuditError as error:
-            raise AnsibleLookupError(error.message) from error
+            # Without the cause: Ansible 2.19 and later would print its text behind the sentence.
+            raise AnsibleLookupError(error.message) from None
 
     def _entries(self, terms):
         if terms:

@@ -176,8 +176,10 @@ class Api:
             raise CertificateRefused(
                 f"The TLS certificate of {self._base.netloc} cannot be verified; check api_url, ca_path or the clock."
             ) from exc
-        except ValueError as exc:  # of requests: a URL that it cannot use
+        except requests.exceptions.InvalidURL as exc:
             raise InvalidInput(f"api_url {self.connection.api_url!r} cannot be used: {exc}.") from exc
+        except ValueError as exc:  # requests looks at a redirect before we do
+            raise ForeignURL(f"{self._base.netloc} redirects to a malformed URL; nothing was sent there.") from exc
         except requests.exceptions.RequestException as exc:
             raise self._unreachable(exc) from exc
         except OSError as exc:  # requests tells a missing ca_path this way

@@ -124,3 +124,16 @@ def test_looking_at_an_entry_never_changes_it(value: Any) -> None:
 def test_digest_is_the_sha256_of_the_canonical_form() -> None:
     assert re.fullmatch("[0-9a-f]{64}", entry.digest({}))
     assert entry.digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+
+
+@pytest.mark.parametrize(
+    "char", ["\x00", "\x1b", "\n", "\r", "\t", "\x7f", "\x85", "\u2028", "\u202e", "\u2066", "\ud800"]
+)
+def test_what_could_mislead_a_reader_is_made_visible(char: str) -> None:
+    assert entry.visible(f"a{char}b") == "a\ufffdb"
+
+
+@given(st.one_of(st.none(), st.text(), st.integers(), st.dictionaries(st.text(), st.text())))
+def test_a_cell_is_one_printable_line(value: Any) -> None:
+    assert len(entry.visible(value).splitlines()) <= 1
+    entry.visible(value).encode()

@@ -1,0 +1,402 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Show and check the collection: python3 dev.py demo | test [stage ...] | long | simulator ... | run -- command | pin
+
+Needs Python 3.11 or later and a package index; everything it installs lies below .work/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+if sys.version_info < (3, 11):
+    sys.exit(f"dev.py needs Python 3.11 or later, this is {sys.version.split()[0]}: run it as python3.11 dev.py")
+
+ROOT = Path(__file__).resolve().parent
+WORK = ROOT / ".work"
+HOME = WORK / "home"
+NAME = "ansible_collections.auditops.cloudscale"
+LINK = Path(*NAME.split("."))
+UV_VERSION = "0.11.33"
+
+RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+# Each pinned environment in tests/requirements, and the Pythons it can have, the preferred one first.
+ENVIRONMENTS = {
+    "main": (RUNNING,),
+    "demo": (RUNNING,),
+    "oldest": ("3.10", "3.11", "3.12"),
+    "recent": ("3.13", "3.12", "3.11"),
+    "core": PYTHONS,
+}
+# What the versions of ansible-test call the script that installs pip.
+GET_PIP = ("get_pip_23_1_2.py", "get_pip_24_2.py", "get_pip_25_2.py")
+
+
+class Unavailable(Exception):
+    """This machine lacks what a check needs; the text says what."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One command of a stage: run in an environment, from a folder that ``folder`` makes (the repository if None)."""
+
+    name: str
+    command: list[str]
+    environment: str = "main"
+    python: str | None = None
+    folder: Callable[[Venv], Path] | None = None
+
+
+@dataclass
+class Result:
+    check: Check
+    outcome: str = "passed"
+    seconds: float = 0
+    output: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Venv:
+    """An environment that is there: its folder and the Python version in it."""
+
+    path: Path
+    python: str
+
+    def variables(self, **more: str) -> dict[str, str]:
+        """The variables for a command in it: nothing of the caller's Ansible, API or Python settings."""
+        foreign = re.compile(r"(ANSIBLE_|CLOUDSCALE_|PYTHON|VIRTUAL_ENV)")
+        kept = {name: value for name, value in os.environ.items() if not foreign.match(name)}
+        path = [str(self.path / "bin"), str(WORK / "boot/bin"), kept.get("PATH", os.defpath)]
+        return {**kept, "PATH": os.pathsep.join(path), "UV_PYTHON_DOWNLOADS": "never", **more}
+
+
+# --- Pythons and environments
+
+
+@cache
+def pythons() -> dict[str, str]:
+    """Every Python from 3.9 that really runs here, by version: the running one, those on PATH and pyenv's."""
+    tell = "import sys; print('%d.%d' % sys.version_info[:2], getattr(sys, '_base_executable', sys.executable))"
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    on_path = (shutil.which(f"python3.{minor}") for minor in range(9, 20))
+    found: dict[str, str] = {}
+    for candidate in (sys.executable, *filter(None, on_path), *map(str, sorted(pyenv.glob("versions/*/bin/python3")))):
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            told = subprocess.check_output([candidate, "-c", tell], text=True, stderr=subprocess.DEVNULL)
+            version, executable = told.strip().split(" ", 1)
+            if re.fullmatch(r"3\.(9|\d\d)", version):
+                found.setdefault(version, executable)
+    return found
+
+
+def uv(*arguments: str) -> None:
+    """Run uv, installing it first into .work/boot."""
+    boot = WORK / "boot"
+    stamp = boot / UV_VERSION
+    if not stamp.exists():
+        try:
+            call([pythons()[RUNNING], "-m", "venv", "--clear", str(boot)], quiet=True)
+        except subprocess.CalledProcessError:
+            sys.exit("This Python cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv")
+        call([str(boot / "bin/python"), "-m", "pip", "install", "--quiet", f"uv=={UV_VERSION}"])
+        stamp.touch()
+    variables = {"UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true"}
+    call([str(boot / "bin/uv"), *arguments], env={**os.environ, **variables})
+
+
+def call(command: list[str], env: dict[str, str] | None = None, quiet: bool = False, cwd: Path | None = None) -> None:
+    """Run a command that must succeed; its output goes to stderr."""
+    output = subprocess.DEVNULL if quiet else sys.stderr
+    subprocess.run(command, env=env, cwd=cwd, check=True, stdin=subprocess.DEVNULL, stdout=output)
+
+
+@cache
+def venv(name: str, python: str | None = None) -> Venv:
+    """The environment, made or renewed when its pins changed, with a link by which Ansible finds this collection."""
+    wanted = (python,) if python else ENVIRONMENTS[name]
+    version = next((version for version in wanted if version in pythons()), None)
+    if version is None:
+        raise Unavailable(f"no Python {' or '.join(wanted)} found")
+    pins = ROOT / "tests/requirements" / f"{name}.txt"
+    made = Venv(WORK / "venv" / f"{name}-{version}", version)
+    stamp, state = made.path / "pins", hashlib.sha256(pins.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != state:
+        uv("venv", "--quiet", "--clear", "--python", pythons()[version], str(made.path))
+        uv("pip", "install", "--quiet", "--python", str(made.path / "bin/python"), "--requirement", str(pins))
+        link_collection(made.path / "lib" / f"python{version}" / "site-packages")
+        stamp.write_text(state)
+    return made
+
+
+def link_collection(folder: Path) -> None:
+    link = folder / LINK
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(ROOT, target_is_directory=True)
+
+
+# --- Stages
+
+
+def tree(made: Venv) -> Path:
+    """A copy of what git would commit, in a repository of its own: ansible-test follows no links."""
+    copy = WORK / "tree" / made.path.name / LINK
+    shutil.rmtree(copy, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    call(["git", "init", "--quiet"], cwd=copy)
+    for name in GET_PIP:
+        target = HOME / ".ansible/test/cache" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / "tests/tools/get_pip.py", target)
+    return copy
+
+
+def linked(_made: Venv) -> Path:
+    """The repository below .work/links, where mypy finds the collection under its full name."""
+    link_collection(WORK / "links")
+    return ROOT
+
+
+def stages() -> dict[str, list[Check]]:
+    """All checks by stage, in the order they run."""
+    units = ["pytest", "--quiet", "tests/unit", "tests/simulator"]
+    integration = ["pytest", "--quiet", "tests/integration"]
+    packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
+    used = {RUNNING, *(venv_python(name) for name in ("oldest", "recent"))}
+    others = [version for version in sorted({*PYTHONS, *pythons()}, key=minor) if version not in used]
+    return {
+        "lint": [
+            Check("format", ["ruff", "format", "--check", "."]),
+            Check("ruff", ["ruff", "check", "--output-format", "concise", "."]),
+            Check("types", ["mypy", *packages], folder=linked),
+            Check("types of dev.py", ["mypy", "dev.py", "tests/tools"]),
+            Check("shell", ["shellcheck", *shell_files()]),
+            Check("ansible-lint", ["ansible-lint", "--profile", "production", "--offline", "--strict"]),
+            Check("changelog", ["antsibull-changelog", "lint"]),
+            Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
+        ],
+        "unit": [
+            Check("recent ansible-core, this Python", units),
+            Check("newest ansible-core", units, "recent"),
+            Check("oldest ansible-core", units, "oldest"),
+            *(Check("core", ["pytest", "--quiet", "tests/unit/module_utils"], "core", version) for version in others),
+        ],
+        "integration": [
+            Check("newest ansible-core", integration, "recent"),
+            Check("oldest ansible-core", integration, "oldest"),
+        ],
+        "sanity": [
+            Check("newest ansible-core", ["ansible-test", "sanity", "--local", "--color", "no"], "recent", folder=tree),
+            Check("oldest ansible-core", ["ansible-test", "sanity", "--local", "--color", "no"], "oldest", folder=tree),
+        ],
+        "package": [Check("build, install, import", ["python", "tests/tools/package.py"])],
+    }
+
+
+# Runs of many minutes, by name: not part of `test`.
+LONG_STAGES: dict[str, list[Check]] = {}
+
+
+def venv_python(name: str) -> str | None:
+    return next((version for version in ENVIRONMENTS[name] if version in pythons()), None)
+
+
+def minor(version: str) -> int:
+    return int(version.split(".")[1])
+
+
+def shell_files() -> list[str]:
+    return [".ci/run", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("[!.]*/**/*.sh")))]
+
+
+def run_check(check: Check) -> Result:
+    """Run one check with its output captured; what this machine lacks is told, not raised."""
+    try:
+        made = venv(check.environment, check.python)
+    except Unavailable as lack:
+        return Result(check, "unavailable", output=str(lack))
+    folder = check.folder(made) if check.folder else ROOT
+    command = [*check.command, "--python", made.python] if check.command[0] == "ansible-test" else check.command
+    began = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=made.variables(HOME=str(HOME), LC_ALL="C.UTF-8", NO_COLOR="1"),
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    return Result(check, "failed" if done.returncode else "passed", time.monotonic() - began, done.stdout)
+
+
+def run_stages(registry: dict[str, list[Check]], names: list[str]) -> int:
+    """Run whole stages one after another, two checks of one at a time, and close with a table and a count."""
+    results: list[tuple[str, Result]] = []
+    HOME.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        began = time.monotonic()
+        print(f"== {name}", flush=True)
+        for check in registry[name]:
+            with contextlib.suppress(Unavailable):
+                venv(check.environment, check.python)
+        ready = time.monotonic()
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            for result in pool.map(run_check, registry[name]):
+                results.append((name, result))
+                show(result)
+        now = time.monotonic()
+        print(f"== {name}: {now - began:.0f} s, {ready - began:.0f} s of it for environments\n", flush=True)
+    return close(results)
+
+
+def show(result: Result) -> None:
+    print(f"{result.outcome:>11} {result.seconds:5.0f} s  {title(result.check)}", flush=True)
+    if result.outcome != "passed":
+        print(result.output.rstrip(), flush=True)
+
+
+def title(check: Check) -> str:
+    python = check.python or venv_python(check.environment) or "missing"
+    return f"{check.name} (Python {python})"
+
+
+def close(results: list[tuple[str, Result]]) -> int:
+    """Print the table of all checks and the count; the exit status. In CI what cannot run has failed."""
+    strict = os.environ.get("CI") == "true"
+    for stage, result in results:
+        lack = f": {result.output}" if result.outcome == "unavailable" else ""
+        print(f"{stage:12} {result.outcome:>11} {result.seconds:5.0f} s  {title(result.check)}{lack}")
+    outcomes = [result.outcome for stage, result in results]
+    lacking = outcomes.count("unavailable")
+    failed = outcomes.count("failed") + (lacking if strict else 0)
+    skipped = "" if strict or not lacking else f", {lacking} skipped"
+    print(f"\n{outcomes.count('passed')} passed, {failed} failed{skipped}")
+    return 1 if failed else 0
+
+
+# --- Commands
+
+
+def test(arguments: list[str]) -> int:
+    return run_named(stages(), arguments)
+
+
+def long(arguments: list[str]) -> int:
+    if not LONG_STAGES:
+        print("There is no long run yet.")
+        return 0
+    return run_named(LONG_STAGES, arguments)
+
+
+def run_named(registry: dict[str, list[Check]], names: list[str]) -> int:
+    unknown = [name for name in names if name not in registry]
+    if unknown:
+        sys.exit(f"No stage {', '.join(unknown)}; there are: {', '.join(registry)}")
+    return run_stages(registry, names or list(registry))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command in the main environment, from the caller's folder."""
+    command = arguments[1:] if arguments[:1] == ["--"] else arguments
+    if not command:
+        sys.exit("What should run? For example: python3 dev.py run -- pytest tests/unit")
+    made = venv("main")
+    return subprocess.call(command, env={**os.environ, "PATH": made.variables()["PATH"]})
+
+
+def simulator(arguments: list[str]) -> int:
+    return run(["python", "-m", f"{NAME}.tests.simulator", *arguments])
+
+
+def demo(arguments: list[str]) -> int:
+    """Write the audit report to ./audit-report: of the real project if there is a token, else of a simulated one."""
+    made = venv("demo")
+    if os.environ.get("CLOUDSCALE_API_TOKEN"):
+        return report({**os.environ, "PATH": made.variables()["PATH"]}, arguments)
+    with simulated(made) as variables:
+        operations = ROOT / "tests/demo/operations.yml"
+        if subprocess.call(["ansible-playbook", str(operations)], env=variables):
+            return 1
+        return report(variables, arguments)
+
+
+def report(variables: dict[str, str], arguments: list[str]) -> int:
+    destination = Path.cwd() / "audit-report"
+    playbook = ["ansible-playbook", "auditops.cloudscale.audit_report", "-e", f"audit_report_dest={destination}"]
+    status = subprocess.call([*playbook, *arguments], env=variables)
+    for file in sorted(destination.glob("*")) if status == 0 else ():
+        print(file)
+    return status
+
+
+@contextlib.contextmanager
+def simulated(made: Venv) -> Iterator[dict[str, str]]:
+    """The simulator with six weeks of history, as long as it is needed: the variables that lead clients to it."""
+    command = ["python", "-m", f"{NAME}.tests.simulator", "--history-weeks", "6"]
+    variables = made.variables()
+    with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            ready = json.loads(process.stdout.readline())
+            token = ready["projects"]["main"]["token"]
+            yield {**variables, "CLOUDSCALE_API_URL": ready["url"], "CLOUDSCALE_API_TOKEN": token}
+        finally:
+            process.terminate()
+
+
+def pin(_arguments: list[str]) -> int:
+    """Write the pins anew with the versions of today."""
+    for name, wanted in ENVIRONMENTS.items():
+        folder = ROOT / "tests/requirements"
+        oldest = "3.11" if name in ("main", "demo") else min(wanted, key=minor)
+        uv(
+            *("pip", "compile", "--quiet", "--upgrade", "--universal", "--no-header", "--no-annotate"),
+            *("--python-version", oldest, str(folder / f"{name}.in"), "--output-file", str(folder / f"{name}.txt")),
+        )
+    return 0
+
+
+COMMANDS = {"demo": demo, "test": test, "long": long, "simulator": simulator, "run": run, "pin": pin}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="stages, options or a command")
+    options = parser.parse_args()
+    try:
+        return COMMANDS[options.command](options.arguments)
+    except Unavailable as lack:
+        sys.exit(f"Cannot run: {lack}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"Failed with status {error.returncode}: {' '.join(error.cmd)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

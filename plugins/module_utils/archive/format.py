@@ -25,7 +25,7 @@ SNAPSHOT_EVERY = 1000
 READING_KINDS = ("entries", "heartbeat", "resync")
 """Kinds of commits that read the API; the others only rearrange files."""
 
-KINDS = READING_KINDS + ("prune", "compact", "pseudonymise")
+KINDS = (*READING_KINDS, "prune", "compact", "pseudonymise")
 UNREADABLE_DAY = "0000-00-00"
 
 _DAY = r"0000-00-00|\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"

@@ -141,19 +141,18 @@ class LocalStore:
                 self._sync_folder("entries")
 
     def decide(self, name: str, body: bytes) -> bool:
-        with self._told("create", name):
-            with self._temporary(name, body) as (drafts, draft), self._folder(name) as (commits, base):
-                try:
-                    _create_exclusively(drafts, draft, commits, base)
-                    won = True
-                except FileNotFoundError:
+        with self._told("create", name), self._temporary(name, body) as draft, self._folder(name) as (commits, base):
+            try:
+                _create_exclusively(*draft, commits, base)
+                won = True
+            except FileNotFoundError:
+                raise
+            except OSError as exc:
+                # A network file system may report a failure of a creation that took place.
+                won = self._holds(name, body)
+                if not won and not isinstance(exc, FileExistsError):
                     raise
-                except OSError as exc:
-                    # A network file system may report a failure of a creation that took place.
-                    won = self._holds(name, body)
-                    if not won and not isinstance(exc, FileExistsError):
-                        raise
-                os.fsync(commits)
+            os.fsync(commits)
         return won
 
     def remove(self, names: Iterable[str]) -> None:
@@ -168,10 +167,13 @@ class LocalStore:
             return False
 
     def _put(self, name: str, body: bytes) -> None:
-        day, base = os.path.split(name)
-        with self._folder(os.path.join(day, ""), make=day.startswith("entries/")) as (folder, _unused):
-            with self._temporary(name, body) as (drafts, draft):
-                os.rename(draft, base, src_dir_fd=drafts, dst_dir_fd=folder)
+        above, base = os.path.split(name)
+        is_day = above.startswith("entries/")
+        with (
+            self._folder(f"{above}/", make=is_day) as (folder, _unused),
+            self._temporary(name, body) as (drafts, draft),
+        ):
+            os.rename(draft, base, src_dir_fd=drafts, dst_dir_fd=folder)
 
     @contextmanager
     def _temporary(self, name: str, body: bytes) -> Iterator[Tuple[int, str]]:
@@ -199,20 +201,17 @@ class LocalStore:
         """Commits follow each other without a hole, so only the names that come next need a look."""
         found: List[int] = []
         with self._told("list", "commits"), self._folder("commits/") as (folder, _unused):
-            with suppress(FileNotFoundError):
-                while True:
-                    os.stat(f"{after + 1:012d}.json", dir_fd=folder, follow_symlinks=False)
-                    after += 1
-                    found.append(after)
+            while _exists(f"{after + 1:012d}.json", folder):
+                after += 1
+                found.append(after)
         return found
 
     def _walk(self, folder: str) -> List[str]:
         found: List[str] = []
-        with suppress(FileNotFoundError), self._folder(folder + "/") as (handle, _unused):
-            with os.scandir(handle) as items:
-                for item in items:
-                    name = f"{folder}/{item.name}"
-                    found.extend(self._walk(name) if item.is_dir(follow_symlinks=False) else [name])
+        with suppress(FileNotFoundError), self._folder(f"{folder}/") as (handle, _unused), os.scandir(handle) as items:
+            for item in items:
+                name = f"{folder}/{item.name}"
+                found.extend(self._walk(name) if item.is_dir(follow_symlinks=False) else [name])
         return found
 
     def _sync_file(self, name: str) -> None:
@@ -251,6 +250,14 @@ class LocalStore:
             path = os.path.join(self._path, name).rstrip("/")
             kind = NotThere if isinstance(exc, FileNotFoundError) else StorageError
             raise kind(f"Cannot {what} {path}: {exc.strerror or exc}.") from exc
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _open_folder(name: str, above: int) -> int:

@@ -191,6 +191,7 @@ class _Collector:
             try:
                 tracker = self._read_on()
             except _Lost:
+                self._resynced = False
                 continue
             if self._commits and self._head:
                 clear_left_overs(self._store, self._head.commit.sequence)
@@ -225,17 +226,21 @@ class _Collector:
     # Reading
 
     def _read_on(self) -> Tracker:
-        if self._head is None:
-            return self._follow(self._api.first_url(start=self._settings.start), Tracker(None, self._settings.start))
-        change = self._identity_change(self._head.commit)
-        if change:
-            return self._resync(change, self._head.commit)
         try:
-            return self._follow(self._api.url_of(self._head.commit.cursor_after), Tracker(self._head.commit))
+            return self._go_on()
         except CursorRefused:
-            if self._resynced:
+            if self._resynced or self._head is None:
                 raise
             return self._resync("cursor", self._head.commit)
+
+    def _go_on(self) -> Tracker:
+        if self._head is None:
+            return self._follow(self._api.first_url(start=self._settings.start), Tracker(None, self._settings.start))
+        head = self._head.commit
+        change = self._identity_change(head)
+        if change:
+            return self._resync(change, head)
+        return self._follow(self._api.url_of(head.cursor_after), Tracker(head))
 
     def _identity_change(self, head: Commit) -> Optional[str]:
         if head.api != self._api.connection.api_url:
@@ -315,6 +320,7 @@ class _Collector:
 
     def _resync(self, why: str, head: Commit) -> Tracker:
         """Read again what the archive has last, and make one commit of what is new behind it; then read on."""
+        self._resynced = True
         overlap = Overlap(self._store, head)
         url = self._api.first_url(start=overlap.start)
         batch, tracker = _Batch(url), Tracker(head)
@@ -331,7 +337,6 @@ class _Collector:
             batch.gaps.append(Gap(head.covered_until, tracker.covered_until, "no overlap"))
         told = Resync(why, overlap.start, overlap.found + overlap.rerendered, overlap.rerendered, accepted)
         self._commit(batch, tracker, told)
-        self._resynced = True
         self._rerendered += overlap.rerendered
         if last is None or last.next is None:
             return tracker

@@ -67,9 +67,19 @@ def test_a_commit_has_one_form_in_bytes() -> None:
 
 def test_optional_parts_of_a_commit_survive() -> None:
     part = {"path": FILE["path"], "content_sha256": DIGEST, "content_bytes": 1, "entries": 1}
-    resync = {"why": "cursor", "start": "2026-11-22T11:00:00Z", "overlap": 2, "rerendered": 1, "accepted_identity": False}
+    resync = {
+        "why": "cursor",
+        "start": "2026-11-22T11:00:00Z",
+        "overlap": 2,
+        "rerendered": 1,
+        "accepted_identity": False,
+    }
     body = encoded(
-        files=[{**FILE, "parts": [part]}], resync=resync, pruned_until="2026-01-01T00:00:00Z", live=[FILE], kind="resync"
+        files=[{**FILE, "parts": [part]}],
+        resync=resync,
+        pruned_until="2026-01-01T00:00:00Z",
+        live=[FILE],
+        kind="resync",
     )
     commit = Commit.parse(body)
     assert commit.to_bytes() == body
@@ -106,7 +116,9 @@ def test_a_malformed_commit_is_refused_with_the_part_that_is_wrong(changes: dict
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("body", [b"", b"\0" * 100, b"[]\n", b"null", encoded()[:-20], encoded() + encoded(), b"[" * 99999])
+@pytest.mark.parametrize(
+    "body", [b"", b"\0" * 100, b"[]\n", b"null", encoded()[:-20], encoded() + encoded(), b"[" * 99999]
+)
 def test_bytes_that_are_no_commit_are_refused(body: bytes) -> None:
     with pytest.raises(Malformed):
         Commit.parse(body)

@@ -166,7 +166,8 @@ def link_collection(folder: Path) -> None:
 def stages() -> dict[str, list[Check]]:
     """All checks by stage, in the order they run."""
     units = ["pytest", "--quiet", "tests/unit", "tests/simulator"]
-    integration = ["pytest", "--quiet", "tests/integration"]
+    vendor = "tests/integration/test_vendor_client.py"
+    integration = ["pytest", "--quiet", "tests/integration", f"--ignore={vendor}"]
     packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
     used = {RUNNING, *(python_of(name) for name in ("oldest", "recent"))}
     others = [version for version in sorted({*PYTHONS, *pythons()}, key=minor) if version not in used]
@@ -190,6 +191,7 @@ def stages() -> dict[str, list[Check]]:
         "integration": [
             Check("newest ansible-core", integration, "recent"),
             Check("oldest ansible-core", integration, "oldest"),
+            Check("provider's collection", ["pytest", "--quiet", vendor], "demo"),
         ],
         "sanity": [
             Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),

@@ -25,9 +25,10 @@ options:
     description: Only changes made from one of these networks or addresses, such as V(192.0.2.0/24) or V(2001:db8::/32).
     type: list
     elements: str
-  message:
+  message_pattern:
     description: Only entries in whose message this regular expression is found.
     type: str
+    aliases: [message]
   limit:
     description:
       - Only the newest matches, so many of them. It bounds the result, never what is read.

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.rows import row
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from datetime import datetime
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
 
@@ -23,6 +24,9 @@ Entry = Dict[str, Any]
 ACTOR_KINDS = ("user", "api_token", "system", "admin")
 SUBJECT_KINDS = ("project", "organization", "user")
 
+# Control characters, and marks that turn the direction of the text around them: a message could pose as another.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
 
 class Label(NamedTuple):
     """A short name for an actor or a subject: its kind, its human name (may be empty) and its uuid."""
@@ -32,7 +36,8 @@ class Label(NamedTuple):
     uuid: Optional[str]
 
     def __str__(self) -> str:
-        return self.name or self.uuid or self.kind
+        """What to call it, safe to show on one line."""
+        return visible(self.name or self.uuid or self.kind)
 
 
 class _Number(float):
@@ -106,6 +111,11 @@ def actor(entry: Entry) -> Label:
 def subject(entry: Entry) -> Label:
     """What the change belongs to: a project, an organization or a user."""
     return _label(entry.get("subject"), SUBJECT_KINDS)
+
+
+def visible(value: Any) -> str:
+    """A value as one line of text in which every control and direction character became a replacement character."""
+    return "" if value is None else _UNSEEN.sub("\ufffd", str(value))
 
 
 def _label(value: Any, kinds: Any) -> Label:

@@ -43,7 +43,7 @@ def selection_spec() -> Dict[str, Any]:
         "actions": {"type": "list", "elements": "str"},
         "actors": {"type": "list", "elements": "str"},
         "ip_networks": {"type": "list", "elements": "str"},
-        "message": {"type": "str"},
+        "message_pattern": {"type": "str", "aliases": ["message"]},
         "limit": {"type": "int"},
     }
 

@@ -41,7 +41,8 @@ class Selection:
             actions=_texts(options.get("actions")),
             actors=_texts(options.get("actors")),
             ip_networks=tuple(map(_network, _texts(options.get("ip_networks")))),
-            message=_pattern(options.get("message")),
+            # Ansible reserves the name message among options, so there it is an alias.
+            message=_pattern(options.get("message_pattern") or options.get("message")),
             limit=_limit(options.get("limit")),
         )
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Dict, Optional
 from typing import Counter as CounterOf
 
-from .entry import Entry, actor, timestamp
+from .entry import Entry, actor, timestamp, visible
 from .timespan import format_time
 
 
@@ -28,9 +28,9 @@ class Summary:
 
     def add(self, entry: Entry) -> None:
         self.entries += 1
-        self._actions[str(entry.get("action"))] += 1
+        self._actions[visible(entry.get("action"))] += 1
         self._actors[str(actor(entry))] += 1
-        self._addresses[str(entry.get("ip_address") or "none")] += 1
+        self._addresses[visible(entry.get("ip_address")) or "none"] += 1
         moment = timestamp(entry)
         if moment is not None:
             self._first = moment if self._first is None else min(self._first, moment)

@@ -42,11 +42,11 @@ class Controller:
             "CLOUDSCALE_API_TOKEN": simulator.project("main").token,
         }
 
-    def playbook(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def playbook(self, *arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [BIN / "ansible-playbook", *arguments],
             cwd=self.folder,
-            env={**self.environment, **environment},
+            env={name: value for name, value in {**self.environment, **environment}.items() if value is not None},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -54,11 +54,15 @@ class Controller:
             check=False,
         )
 
-    def run(self, cases: Mapping[str, Any], *arguments: str, **environment: str) -> Results:
-        """Run each case, a task, in one play whatever becomes of the others, and return their registered results."""
+    def run(self, cases: Mapping[str, Any], *arguments: str, **environment: str | None) -> Results:
+        """Run each case, a task, in one play whatever becomes of the others, and return their registered results.
+
+        A variable of the environment that is None is not set.
+        """
         names = list(cases)
         tasks = [
-            {"name": name, "register": f"case_{n}", "ignore_errors": True, **cases[name]} for n, name in enumerate(names)
+            {"name": name, "register": f"case_{n}", "ignore_errors": True, **cases[name]}
+            for n, name in enumerate(names)
         ]
         book, outcome = self.folder / "cases.yml", self.folder / "outcome.json"
         tasks.append(_write(outcome, "[%s]" % ", ".join(f"case_{n}" for n in range(len(names)))))

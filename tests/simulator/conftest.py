@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Iterator
 
 import pytest
-
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client, Clock
 

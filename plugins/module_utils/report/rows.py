@@ -6,15 +6,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Dict
+from typing import Dict
 
-from ..entry import Entry, actor, subject, timestamp
+from ..entry import Entry, actor, subject, timestamp, visible
 
 _SECOND = "%Y-%m-%d %H:%M:%S"
-
-# Control characters, and marks that turn the direction of the text around them: a message could pose as another.
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def row(entry: Entry) -> Dict[str, str]:
@@ -34,8 +30,3 @@ def row(entry: Entry) -> Dict[str, str]:
         "ip_address": visible(entry.get("ip_address")),
         "subject": visible(what),
     }
-
-
-def visible(value: Any) -> str:
-    """A value as one line of text in which every control and direction character became a replacement character."""
-    return "" if value is None else _UNSEEN.sub("\ufffd", str(value))

@@ -72,8 +72,8 @@ def test_what_is_no_json_is_a_value_error(body: str) -> None:
 def test_plain_entries_hold_ordinary_values_only() -> None:
     received = parse_one(r'{"f": 1.10, "i": 7, "l": [1e400, "\ud800"], "d": {"x": 2.5}}')
     assert entry.plain(received) == {"f": 1.1, "i": 7, "l": ["1e400", r"\ud800"], "d": {"x": 2.5}}
-    assert {type(value) for value in entry.plain(received).values()} == {float, int, list, dict}
-    assert type(entry.plain(received)) is dict
+    assert {entry.plain(received).__class__} == {dict}
+    assert {value.__class__ for value in entry.plain(received).values()} == {float, int, list, dict}
 
 
 def test_an_entry_without_numbers_is_handed_on_as_it_is() -> None:
@@ -124,3 +124,16 @@ def test_looking_at_an_entry_never_changes_it(value: Any) -> None:
 def test_digest_is_the_sha256_of_the_canonical_form() -> None:
     assert re.fullmatch("[0-9a-f]{64}", entry.digest({}))
     assert entry.digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+
+
+@pytest.mark.parametrize(
+    "char", ["\x00", "\x1b", "\n", "\r", "\t", "\x7f", "\x85", "\u2028", "\u202e", "\u2066", "\ud800"]
+)
+def test_what_could_mislead_a_reader_is_made_visible(char: str) -> None:
+    assert entry.visible(f"a{char}b") == "a\ufffdb"
+
+
+@given(st.one_of(st.none(), st.text(), st.integers(), st.dictionaries(st.text(), st.text())))
+def test_a_cell_is_one_printable_line(value: Any) -> None:
+    assert len(entry.visible(value).splitlines()) <= 1
+    entry.visible(value).encode()

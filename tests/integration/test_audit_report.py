@@ -1,0 +1,154 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook audit_report, run as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import datetime, timedelta, timezone
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator, history
+
+if TYPE_CHECKING:
+    from .conftest import Controller
+
+PLAYBOOK = "auditops.cloudscale.audit_report"
+HOSTILE = [
+    "{{ 7*7 }} {% set x = 1 %} {# comment #}",
+    "<script>alert('1')</script><img src=x onerror=alert(1)>",
+    "| a `b` [c](http://example.com) **d** _e_ \\ ~f~",
+    "=HYPERLINK(1)",
+    "@SUM(1)",
+    'a "quoted" cell, with a comma',
+    "&lt;b&gt; &amp; \u00fcber \U0001f600",
+    "m" * 1000,
+]
+MARKUP = "<b>'x'</b>"
+MADE_VISIBLE = {
+    "control \x00\x1b[31m and\nline": "control \ufffd\ufffd[31m and\ufffdline",
+    "\u202egnp.exe": "\ufffdgnp.exe",
+}
+
+
+class Page(HTMLParser):
+    """What a reader finds in an HTML page: elements with their attributes, and the texts."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def reports(controller: Controller, simulator: Simulator) -> Path:
+    now = datetime.now(timezone.utc)
+    log = simulator.project("main").log
+    log.extend(history(weeks=1, until=now - timedelta(minutes=1), seed=7))
+    for message in [*HOSTILE, *MADE_VISIBLE]:
+        log.append(action="server_delete", message=message)
+    log.append(
+        timestamp=f"{MARKUP} at noon",
+        action=f"{MARKUP}_delete",
+        message=MARKUP,
+        ip_address=MARKUP,
+        actor={"user": {"email": MARKUP}},
+        subject={"project": {"name": MARKUP}},
+    )
+    log.append(action="x", message="odd actor", actor={MARKUP: {}})
+    done = controller.playbook(PLAYBOOK, "-e", "audit_report_title='Shop <b>& co</b>'")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"reported in {controller.folder}/audit-report" in done.stdout
+    return controller.folder / "audit-report"
+
+
+@pytest.fixture(scope="module")
+def page(reports: Path) -> Page:
+    return Page((reports / "audit-report.html").read_text())
+
+
+def test_the_raw_entries_are_the_log(reports: Path, simulator: Simulator) -> None:
+    lines = (reports / "audit-report.jsonl").read_text().split("\n")[:-1]
+    assert [json.loads(line) for line in lines] == simulator.project("main").log.entries
+
+
+def test_the_page_shows_every_entry_as_text(page: Page, simulator: Simulator) -> None:
+    for entry in simulator.project("main").log.entries:
+        assert MADE_VISIBLE.get(entry["message"], entry["message"]) in page.texts
+    assert "Shop <b>& co</b>" in page.texts
+    assert page.texts.count(MARKUP) >= 8
+
+
+def test_the_page_loads_and_runs_nothing(page: Page) -> None:
+    names = {name for name, _attributes in page.elements}
+    assert names.isdisjoint({"script", "img", "link", "iframe", "object", "form", "b", "a"})
+    policy = next(attributes for name, attributes in page.elements if attributes.get("http-equiv"))
+    assert "default-src 'none'" in str(policy["content"])
+
+
+def test_the_table_is_safe_to_open_in_a_spreadsheet(reports: Path, simulator: Simulator) -> None:
+    with (reports / "audit-report.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file, strict=True))
+    messages = [entry["message"] for entry in simulator.project("main").log.entries]
+    shown = [MADE_VISIBLE.get(message, message) for message in messages]
+    assert [row["message"] for row in rows] == [f"'{text}" if text[0] in "=+-@" else text for text in shown]
+    assert {row["actor_kind"] for row in rows} >= {"user", "api_token"}
+
+
+def test_the_text_for_tickets_holds_no_markup_of_others(reports: Path) -> None:
+    text = (reports / "audit-report.md").read_text()
+    assert "<script>" not in text
+    assert r"\| a \`b\` \[c\](http://example.com) \*\*d\*\* \_e\_ \\ \~f\~" in text
+    assert "{{ 7\\*7 }} {% set x = 1 %} {# comment #}" in text
+    table = text[text.index("## All entries") :].splitlines()[2:]
+    assert {line.replace(r"\|", "").count("|") for line in table if line} == {6}
+
+
+def test_reports_are_not_for_everybody(reports: Path) -> None:
+    assert reports.stat().st_mode & 0o007 == 0
+    assert {file.stat().st_mode & 0o007 for file in reports.iterdir()} == {0}
+
+
+def test_a_second_report_of_the_same_log_changes_nothing(reports: Path, controller: Controller) -> None:
+    done = controller.playbook(PLAYBOOK, "-e", "audit_report_title='Shop <b>& co</b>'")
+    assert "changed=0" in done.stdout
+
+
+def test_variables_choose_range_entries_folder_and_formats(controller: Controller, tmp_path: Path) -> None:
+    variables: dict[str, Any] = {
+        "audit_report_dest": str(tmp_path / "deletions"),
+        "audit_report_start": "-1h",
+        "audit_report_actions": ["server_delete"],
+        "audit_report_formats": ["jsonl", "md"],
+    }
+    done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(file.name for file in (tmp_path / "deletions").iterdir()) == ["audit-report.jsonl", "audit-report.md"]
+    lines = (tmp_path / "deletions" / "audit-report.jsonl").read_text().split("\n")[:-1]
+    assert {json.loads(line)["action"] for line in lines} == {"server_delete"}
+
+
+def test_nothing_happened_is_said_so(controller: Controller, tmp_path: Path) -> None:
+    variables = {"audit_report_dest": str(tmp_path), "audit_report_message": "no such thing"}
+    done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing was changed" in (tmp_path / "audit-report.html").read_text()
+    assert "Nothing was changed" in (tmp_path / "audit-report.md").read_text()
+    assert (tmp_path / "audit-report.jsonl").read_text() == ""
+    assert (tmp_path / "audit-report.csv").read_text().splitlines() == [
+        "time,actor,actor_kind,action,message,ip_address,subject"
+    ]

@@ -21,8 +21,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
     IdentityChanged,
     NoProgress,
     Overloaded,
-    StorageError,
     Stopped,
+    StorageError,
     Unauthorized,
 )
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault

@@ -59,8 +59,8 @@ def test_lookup_and_module_are_twins() -> None:
     assert set(module) - set(lookup) == of_files
     assert set(lookup) <= set(module)
     for name, option in lookup.items():
-        assert {key: option.get(key) for key in ("type", "default", "aliases")} == {
-            key: module[name].get(key) for key in ("type", "default", "aliases")
+        assert {key: option.get(key) for key in ("type", "default")} == {
+            key: module[name].get(key) for key in ("type", "default")
         }
 
 

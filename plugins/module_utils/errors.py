@@ -120,3 +120,15 @@ class Stopped(AuditError):
 
     code = "stopped"
     retryable = True
+
+
+class ArchiveDamaged(AuditError):
+    """An archive is not what its commits, or a head kept elsewhere, say it is; nothing is built on it."""
+
+    code = "archive_damaged"
+
+
+class IdentityChanged(AuditError):
+    """What the API returns is not, or cannot be shown to be, the log that the archive holds."""
+
+    code = "identity_changed"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import venv
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,3 +263,12 @@ def test_module_defaults_of_the_group_reach_the_module(
     defaults = {"group/auditops.cloudscale.cloudscale": {"api_token": simulator.project("main").token}}
     case = {INFO: {"limit": 1}, "module_defaults": defaults}
     assert controller.run({"one": case}, CLOUDSCALE_API_TOKEN=None)["one"]["project_logs"] == log[-1:]
+
+
+def test_a_missing_library_is_named_with_the_python_that_misses_it(controller: Controller, tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare")
+    interpreter = str(tmp_path / "bare/bin/python")
+    case = {INFO: {}, "vars": {"ansible_python_interpreter": interpreter}}
+    result = controller.run({"bare": case})["bare"]
+    assert "requests" in result["msg"]
+    assert result["failure"] == {"code": "missing_library", "status": None, "retryable": False}

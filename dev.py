@@ -161,6 +161,16 @@ def link_collection(folder: Path) -> None:
     link.symlink_to(ROOT, target_is_directory=True)
 
 
+def link_entries(folder: Path) -> None:
+    """The tree that pytest-ansible makes where there is none, made before two checks at once could make it."""
+    tree = folder / LINK
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    for entry in ROOT.iterdir():
+        if entry != folder:
+            (tree / entry.name).symlink_to(entry)
+
+
 # --- Stages
 
 
@@ -238,6 +248,7 @@ def run_stages(registry: dict[str, list[Check]], names: list[str]) -> int:
     HOME.mkdir(parents=True, exist_ok=True)
     # Where mypy finds the collection under its full name.
     link_collection(WORK / "links")
+    link_entries(ROOT / "collections")
     for name in names:
         began = time.monotonic()
         print(f"== {name}", flush=True)

@@ -252,14 +252,14 @@ def _existing(path: str) -> str:
 class _Watched(Api):
     """An API whose pages are counted on the terminal, if there is one to watch."""
 
-    _read = 0
+    _entries = 0
 
     def page(self, url: str) -> Page:
         page = super().page(url)
-        self._read += len(page.entries)
+        self._entries += len(page.entries)
         if sys.stderr.isatty():
             end = "\r" if page.next else "\n"
-            print(f"{self._read} entries read", end=end, file=sys.stderr, flush=True)
+            print(f"{self._entries} entries read", end=end, file=sys.stderr, flush=True)
         return page
 
 

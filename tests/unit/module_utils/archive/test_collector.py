@@ -568,6 +568,25 @@ def empty(world: World) -> None:
         path.unlink()
 
 
+def test_a_hole_behind_the_pinned_head_is_not_filled(world: World) -> None:
+    world.append(3)
+    world.collect(hint=True)
+    world.append(9)
+    world.collect(most_entries=3)
+    (world.path / "commits" / "000000000002.json").unlink()
+    with pytest.raises(ArchiveDamaged, match="missing"):
+        world.collect(hint=True)
+
+
+def test_a_copy_that_lost_its_empty_folders_goes_on(world: World) -> None:
+    world.append(3)
+    world.collect()
+    (world.path / "pending").rmdir()
+    world.append(3)
+    world.collect()
+    assert sound(world)
+
+
 @pytest.mark.parametrize("attack", [cut, edit, empty])
 def test_a_cut_or_replaced_tail_is_never_extended(world: World, attack: Any) -> None:
     world.append(9)

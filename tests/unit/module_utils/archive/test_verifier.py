@@ -217,6 +217,11 @@ def test_a_missing_commit(archive: World) -> None:
     assert types(archive) == {"commit_missing"}
 
 
+def test_a_commit_far_ahead_is_one_finding_and_no_endless_search(archive: World) -> None:
+    commit_path(archive, 999_999_999_999).write_bytes(b"")
+    assert [finding.type for finding in archive.verify()] == ["commit_missing", "commit_malformed"]
+
+
 def test_no_commit_at_all(world: World) -> None:
     assert types(world) == {"commit_missing"}
 

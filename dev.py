@@ -19,11 +19,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 if sys.version_info < (3, 11):
     sys.exit(f"dev.py needs Python 3.11 or later, this is {sys.version.split()[0]}: run it as python3.11 dev.py")
@@ -45,8 +46,8 @@ ENVIRONMENTS = {
     "recent": ("3.13", "3.12", "3.11"),
     "core": PYTHONS,
 }
-# What the versions of ansible-test call the script that installs pip.
-GET_PIP = ("get_pip_23_1_2.py", "get_pip_24_2.py", "get_pip_25_2.py")
+# Playbooks on localhost alone need no inventory.
+QUIET = {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
 
 
 class Unavailable(Exception):
@@ -55,13 +56,12 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """One command of a stage: run in an environment, from a folder that ``folder`` makes (the repository if None)."""
+    """One command of a stage, run in the repository's root with an environment on PATH."""
 
     name: str
     command: list[str]
     environment: str = "main"
     python: str | None = None
-    folder: Callable[[Venv], Path] | None = None
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Result:
     check: Check
     outcome: str = "passed"
     seconds: float = 0
-    output: str = field(default="", repr=False)
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,10 @@ class Venv:
 
 
 # --- Pythons and environments
+
+
+def minor(version: str) -> int:
+    return int(version.split(".")[1])
 
 
 @cache
@@ -121,22 +125,27 @@ def uv(*arguments: str) -> None:
     call([str(boot / "bin/uv"), *arguments], env={**os.environ, **variables})
 
 
-def call(command: list[str], env: dict[str, str] | None = None, quiet: bool = False, cwd: Path | None = None) -> None:
-    """Run a command that must succeed; its output goes to stderr."""
+def call(command: list[str], env: dict[str, str] | None = None, quiet: bool = False) -> None:
+    """Run a command that must succeed; what it prints goes to stderr."""
     output = subprocess.DEVNULL if quiet else sys.stderr
-    subprocess.run(command, env=env, cwd=cwd, check=True, stdin=subprocess.DEVNULL, stdout=output)
+    subprocess.run(command, env=env, check=True, stdin=subprocess.DEVNULL, stdout=output)
+
+
+def python_of(name: str, python: str | None = None) -> str | None:
+    """The Python version that an environment has here: the one asked for, or the one it prefers; None if missing."""
+    wanted = (python,) if python else ENVIRONMENTS[name]
+    return next((version for version in wanted if version in pythons()), None)
 
 
 @cache
 def venv(name: str, python: str | None = None) -> Venv:
     """The environment, made or renewed when its pins changed, with a link by which Ansible finds this collection."""
-    wanted = (python,) if python else ENVIRONMENTS[name]
-    version = next((version for version in wanted if version in pythons()), None)
+    version = python_of(name, python)
     if version is None:
-        raise Unavailable(f"no Python {' or '.join(wanted)} found")
+        raise Unavailable(f"no Python {python or ' or '.join(ENVIRONMENTS[name])} found")
     pins = ROOT / "tests/requirements" / f"{name}.txt"
     made = Venv(WORK / "venv" / f"{name}-{version}", version)
-    stamp, state = made.path / "pins", hashlib.sha256(pins.read_bytes()).hexdigest()
+    stamp, state = made.path / "made-of", f"{ROOT} {hashlib.sha256(pins.read_bytes()).hexdigest()}"
     if not stamp.exists() or stamp.read_text() != state:
         uv("venv", "--quiet", "--clear", "--python", pythons()[version], str(made.path))
         uv("pip", "install", "--quiet", "--python", str(made.path / "bin/python"), "--requirement", str(pins))
@@ -148,50 +157,37 @@ def venv(name: str, python: str | None = None) -> Venv:
 def link_collection(folder: Path) -> None:
     link = folder / LINK
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(ROOT, target_is_directory=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(ROOT, target_is_directory=True)
+
+
+def link_entries(folder: Path) -> None:
+    """The tree that pytest-ansible makes where there is none, made before two checks at once could make it."""
+    tree = folder / LINK
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    for entry in ROOT.iterdir():
+        if entry != folder:
+            (tree / entry.name).symlink_to(entry)
 
 
 # --- Stages
 
 
-def tree(made: Venv) -> Path:
-    """A copy of what git would commit, in a repository of its own: ansible-test follows no links."""
-    copy = WORK / "tree" / made.path.name / LINK
-    shutil.rmtree(copy, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-    call(["git", "init", "--quiet"], cwd=copy)
-    for name in GET_PIP:
-        target = HOME / ".ansible/test/cache" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / "tests/tools/get_pip.py", target)
-    return copy
-
-
-def linked(_made: Venv) -> Path:
-    """The repository below .work/links, where mypy finds the collection under its full name."""
-    link_collection(WORK / "links")
-    return ROOT
-
-
 def stages() -> dict[str, list[Check]]:
     """All checks by stage, in the order they run."""
-    units = ["pytest", "--quiet", "tests/unit", "tests/simulator"]
-    integration = ["pytest", "--quiet", "tests/integration"]
+    units = ["pytest", "--quiet", "tests/unit"]
+    core = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
+    vendor = "tests/integration/test_vendor_client.py"
+    integration = ["pytest", "--quiet", "tests/integration", f"--ignore={vendor}"]
     packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
-    used = {RUNNING, *(venv_python(name) for name in ("oldest", "recent"))}
+    used = {RUNNING, *(python_of(name) for name in ("oldest", "recent"))}
     others = [version for version in sorted({*PYTHONS, *pythons()}, key=minor) if version not in used]
     return {
         "lint": [
             Check("format", ["ruff", "format", "--check", "."]),
             Check("ruff", ["ruff", "check", "--output-format", "concise", "."]),
-            Check("types", ["mypy", *packages], folder=linked),
+            Check("types", ["mypy", *packages]),
             Check("types of dev.py", ["mypy", "dev.py", "tests/tools"]),
             Check("shell", ["shellcheck", *shell_files()]),
             Check("ansible-lint", ["ansible-lint", "--profile", "production", "--offline", "--strict"]),
@@ -202,15 +198,16 @@ def stages() -> dict[str, list[Check]]:
             Check("recent ansible-core, this Python", units),
             Check("newest ansible-core", units, "recent"),
             Check("oldest ansible-core", units, "oldest"),
-            *(Check("core", ["pytest", "--quiet", "tests/unit/module_utils"], "core", version) for version in others),
+            *(Check("core", core, "core", version) for version in others),
         ],
         "integration": [
             Check("newest ansible-core", integration, "recent"),
             Check("oldest ansible-core", integration, "oldest"),
+            Check("provider's collection", ["pytest", "--quiet", vendor], "demo"),
         ],
         "sanity": [
-            Check("newest ansible-core", ["ansible-test", "sanity", "--local", "--color", "no"], "recent", folder=tree),
-            Check("oldest ansible-core", ["ansible-test", "sanity", "--local", "--color", "no"], "oldest", folder=tree),
+            Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),
+            Check("oldest ansible-core", ["python", "tests/tools/sanity.py"], "oldest"),
         ],
         "package": [Check("build, install, import", ["python", "tests/tools/package.py"])],
     }
@@ -218,14 +215,6 @@ def stages() -> dict[str, list[Check]]:
 
 # Runs of many minutes, by name: not part of `test`.
 LONG_STAGES: dict[str, list[Check]] = {}
-
-
-def venv_python(name: str) -> str | None:
-    return next((version for version in ENVIRONMENTS[name] if version in pythons()), None)
-
-
-def minor(version: str) -> int:
-    return int(version.split(".")[1])
 
 
 def shell_files() -> list[str]:
@@ -238,12 +227,10 @@ def run_check(check: Check) -> Result:
         made = venv(check.environment, check.python)
     except Unavailable as lack:
         return Result(check, "unavailable", output=str(lack))
-    folder = check.folder(made) if check.folder else ROOT
-    command = [*check.command, "--python", made.python] if check.command[0] == "ansible-test" else check.command
     began = time.monotonic()
     done = subprocess.run(
-        command,
-        cwd=folder,
+        check.command,
+        cwd=ROOT,
         env=made.variables(HOME=str(HOME), LC_ALL="C.UTF-8", NO_COLOR="1"),
         check=False,
         stdin=subprocess.DEVNULL,
@@ -259,6 +246,9 @@ def run_stages(registry: dict[str, list[Check]], names: list[str]) -> int:
     """Run whole stages one after another, two checks of one at a time, and close with a table and a count."""
     results: list[tuple[str, Result]] = []
     HOME.mkdir(parents=True, exist_ok=True)
+    # Where mypy finds the collection under its full name.
+    link_collection(WORK / "links")
+    link_entries(ROOT / "collections")
     for name in names:
         began = time.monotonic()
         print(f"== {name}", flush=True)
@@ -282,8 +272,7 @@ def show(result: Result) -> None:
 
 
 def title(check: Check) -> str:
-    python = check.python or venv_python(check.environment) or "missing"
-    return f"{check.name} (Python {python})"
+    return f"{check.name} (Python {check.python or python_of(check.environment) or 'missing'})"
 
 
 def close(results: list[tuple[str, Result]]) -> int:
@@ -321,24 +310,27 @@ def run_named(registry: dict[str, list[Check]], names: list[str]) -> int:
     return run_stages(registry, names or list(registry))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> NoReturn:
     """Run a command in the main environment, from the caller's folder."""
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     if not command:
         sys.exit("What should run? For example: python3 dev.py run -- pytest tests/unit")
-    made = venv("main")
-    return subprocess.call(command, env={**os.environ, "PATH": made.variables()["PATH"]})
+    path = venv("main").variables()["PATH"]
+    if shutil.which(command[0], path=path) is None:
+        sys.exit(f"There is no command {command[0]}.")
+    # In place of this process, so that a signal reaches the command.
+    os.execvpe(command[0], command, {**os.environ, "PATH": path})
 
 
-def simulator(arguments: list[str]) -> int:
-    return run(["python", "-m", f"{NAME}.tests.simulator", *arguments])
+def simulator(arguments: list[str]) -> NoReturn:
+    run(["python", "-m", f"{NAME}.tests.simulator", *arguments])
 
 
 def demo(arguments: list[str]) -> int:
     """Write the audit report to ./audit-report: of the real project if there is a token, else of a simulated one."""
     made = venv("demo")
     if os.environ.get("CLOUDSCALE_API_TOKEN"):
-        return report({**os.environ, "PATH": made.variables()["PATH"]}, arguments)
+        return report({**os.environ, **QUIET, "PATH": made.variables()["PATH"]}, arguments)
     with simulated(made) as variables:
         operations = ROOT / "tests/demo/operations.yml"
         if subprocess.call(["ansible-playbook", str(operations)], env=variables):
@@ -359,11 +351,13 @@ def report(variables: dict[str, str], arguments: list[str]) -> int:
 def simulated(made: Venv) -> Iterator[dict[str, str]]:
     """The simulator with six weeks of history, as long as it is needed: the variables that lead clients to it."""
     command = ["python", "-m", f"{NAME}.tests.simulator", "--history-weeks", "6"]
-    variables = made.variables()
+    variables = made.variables(**QUIET)
     with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout
-            ready = json.loads(process.stdout.readline())
+            line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                sys.exit("The simulator did not start.")
+            ready = json.loads(line)
             token = ready["projects"]["main"]["token"]
             yield {**variables, "CLOUDSCALE_API_URL": ready["url"], "CLOUDSCALE_API_TOKEN": token}
         finally:
@@ -394,6 +388,8 @@ def main() -> int:
         return COMMANDS[options.command](options.arguments)
     except Unavailable as lack:
         sys.exit(f"Cannot run: {lack}")
+    except KeyboardInterrupt:
+        return 130
     except subprocess.CalledProcessError as error:
         sys.exit(f"Failed with status {error.returncode}: {' '.join(error.cmd)}")
 

@@ -25,8 +25,10 @@ options:
     description: Only changes made from one of these networks or addresses, such as V(192.0.2.0/24) or V(2001:db8::/32).
     type: list
     elements: str
-  message:
-    description: Only entries in whose message this regular expression is found.
+  message_pattern:
+    description:
+      - Only entries in whose message this regular expression is found.
+      - V(message) is taken as another name of this option.
     type: str
   limit:
     description:
@@ -34,4 +36,10 @@ options:
     type: int
 notes:
   - Entries are selected after they were read; what is selected never changes where a later read goes on.
+"""
+
+    PLUGINS = r"""
+options:
+  message_pattern:
+    aliases: [message]
 """

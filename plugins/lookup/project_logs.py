@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - auditops.cloudscale.connection.plugins
   - auditops.cloudscale.range
   - auditops.cloudscale.selection
+  - auditops.cloudscale.selection.plugins
   - auditops.cloudscale.concurrency
 requirements:
   - requests
@@ -41,7 +42,7 @@ EXAMPLES = r"""
     msg: The creation is on record
   until: >-
     query('auditops.cloudscale.project_logs', start='-15m', actions=['server_create'],
-          message=('hello' | regex_escape)) | length > 0
+          message_pattern=('hello' | regex_escape)) | length > 0
   retries: 5
   delay: 2
 
@@ -72,10 +73,21 @@ class LookupModule(LookupBase):
     def run(self, terms, variables=None, **kwargs):
         self.set_options(var_options=variables, direct=kwargs)
         try:
+            self._refuse_unknown(kwargs)
             return self._entries(terms)
         except AuditError as error:
             # Without the cause: Ansible 2.19 and later would print its text behind the sentence.
             raise AnsibleLookupError(error.message) from None
+
+    def _refuse_unknown(self, names):
+        """Ansible drops an unknown keyword, and a misspelt condition would select everything."""
+        definitions = self.option_definitions
+        known = set(definitions).union(*(definition.get("aliases", ()) for definition in definitions.values()))
+        unknown = sorted(set(names) - known)
+        if unknown:
+            raise InvalidInput(
+                f"The lookup knows no option {', '.join(unknown)}; there are {', '.join(sorted(known))}."
+            )
 
     def _entries(self, terms):
         if terms:

@@ -31,7 +31,7 @@ extends_documentation_fragment:
   - files
 attributes:
   check_mode:
-    details: Reads as ever; O(dest) is not written, RV(changed) tells whether it would be.
+    details: Reads as ever; O(dest) is not written, C(changed) tells whether it would be.
   diff_mode:
     support: none
 seealso:

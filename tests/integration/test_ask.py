@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import venv
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,8 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
         "everything": {INFO: {}},
         "range": {INFO: second},
         "selected": {INFO: {"start": "-2h", **selection}},
+        "message": {INFO: {"message": "[13]"}},
+        "message pattern": {INFO: {"message_pattern": "[13]"}},
         "newest": {INFO: {"limit": 2}},
         "old": {INFO: {"start": "-100d", "limit": 1}},
         "exactly retained": {INFO: {"start": "-90d", "limit": 1}},
@@ -118,6 +121,11 @@ def test_all_conditions_must_hold(results: Results, log: list[Any]) -> None:
     assert results["lookup selected"]["msg"] == [log[1], log[3]]
 
 
+def test_a_message_is_searched_under_both_names(results: Results, log: list[Any]) -> None:
+    found = [log[1], log[3]]
+    assert results["message"]["project_logs"] == results["message pattern"]["project_logs"] == found
+
+
 def test_a_limit_keeps_the_newest_and_says_that_it_left_some_out(results: Results, log: list[Any]) -> None:
     newest = results["newest"]
     assert newest["project_logs"] == log[-2:]
@@ -157,7 +165,7 @@ def test_entries_go_to_a_file_as_lines(results: Results, controller: Controller,
         ("bare cursor", "invalid_input", None, ["10025", "whole poll_more URL"]),
         ("foreign cursor", "foreign_url", None, ["api.example.com", "nothing was sent there"]),
         ("unknown option", "invalid_input", None, ["begin"]),
-        ("unknown value", "invalid_input", None, ["concurrency", "many"]),
+        ("unknown value", "invalid_input", None, ["concurrency"]),
         ("unknown number", "invalid_input", None, ["from 1 to 16", "99"]),
         ("bad network", "invalid_input", None, ["192.0.2.300", "is no network"]),
         ("empty token", "invalid_input", None, ["CLOUDSCALE_API_TOKEN"]),
@@ -262,3 +270,12 @@ def test_module_defaults_of_the_group_reach_the_module(
     defaults = {"group/auditops.cloudscale.cloudscale": {"api_token": simulator.project("main").token}}
     case = {INFO: {"limit": 1}, "module_defaults": defaults}
     assert controller.run({"one": case}, CLOUDSCALE_API_TOKEN=None)["one"]["project_logs"] == log[-1:]
+
+
+def test_a_missing_library_is_named_with_the_python_that_misses_it(controller: Controller, tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare")
+    interpreter = str(tmp_path / "bare/bin/python")
+    case = {INFO: {}, "vars": {"ansible_python_interpreter": interpreter}}
+    result = controller.run({"bare": case})["bare"]
+    assert "requests" in result["msg"]
+    assert result["failure"] == {"code": "missing_library", "status": None, "retryable": False}

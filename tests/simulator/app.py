@@ -60,7 +60,7 @@ class _Api:
             try:
                 await asyncio.sleep(self._state.settings.latency)
                 response = await (_as_json(request, handler) if fault is None else _spoil(fault, request, handler))
-                status = 0 if response.headers.get(_NO_ANSWER) else response.status
+                status = 0 if fault is not None and fault.kind == "reset" else response.status
                 return response
             finally:
                 self._state.requests.append(_record(request, project, status, began))
@@ -113,19 +113,19 @@ class _Api:
         :raises Refused: the range is malformed, or the cursor expired.
         """
         span = _span(query)
-        oldest = log.oldest(self._kept_since())
+        since = self._kept_since()
         if "cursor" not in query:
-            return Cursor(oldest, 0, span)
+            return Cursor(log.oldest(since), 0, span)
         asked = Cursor.parse(query["cursor"])
         if asked.position > len(log):
             raise InvalidCursor(query["cursor"])
         span = (max(span[0], asked.span[0]), min(span[1], asked.span[1]))
-        if asked.position >= oldest:
+        if not log.lost(asked.position, since):
             return Cursor(asked.position, asked.idle, span)
         expired = self._state.settings.expired_cursor
         if expired != "oldest":
             raise Refused(404 if expired == "refuse" else int(expired), {"detail": "Invalid cursor."})
-        return Cursor(oldest, 0, span)
+        return Cursor(log.oldest(since), 0, span)
 
     def _kept_since(self) -> int:
         retention = self._state.settings.retention
@@ -190,16 +190,13 @@ def _record(request: web.Request, project: Optional[Project], status: int, began
     )
 
 
-_NO_ANSWER = "X-Simulator-No-Answer"
-
-
 async def _spoil(fault: Fault, request: web.Request, handler: _Handler) -> web.StreamResponse:
     """Answer a request the way a fault wants it."""
     if fault.kind in ("status", "html", "raw", "empty", "redirect"):
         return _instead(fault, request)
     if fault.kind == "reset":
         _reset(request)
-        return web.Response(headers={_NO_ANSWER: "1"})
+        return web.Response()
     if fault.kind == "slow":
         await asyncio.sleep(fault.seconds)
     answer = await _as_json(request, handler)

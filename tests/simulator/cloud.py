@@ -28,6 +28,7 @@ _SERVER_ACTIONS = {
 _FLAVORS = ("flex-4-1", "flex-4-2", "flex-8-2", "flex-8-4", "flex-16-4", "plus-12-4", "plus-32-8")
 _IMAGES = (("debian-12", "Debian 12"), ("debian-13", "Debian 13"), ("ubuntu-24.04", "Ubuntu 24.04 LTS"))
 _ZONES = {"lpg": "lpg1", "rma": "rma1"}
+_PUBLIC = {"uuid": "5d3a8f0e-64d5-4b0e-9f5c-2f8a6f3c1b7d", "cidr": "203.0.113.0/24"}
 _DNS_SERVERS = ["192.0.2.53", "2001:db8:53::53"]
 
 
@@ -236,19 +237,25 @@ class Cloud:
         made["interfaces"] = [self._interface(wanted) for wanted in made["interfaces"]]
 
     def _interface(self, wanted: Resource) -> Resource:
-        if wanted.get("network") == "public":
-            return {"type": "public", "addresses": [{"version": 4, "address": self._next_address("203.0.113.0/24")}]}
-        subnets = [self._reference("subnets", item["subnet"], "interfaces") for item in wanted.get("addresses") or ()]
-        network = wanted.get("network") or (subnets[0]["network"] if subnets else None)
+        network, asked = wanted.get("network"), wanted.get("addresses")
+        if network == "public":
+            return {"type": "public", "addresses": [{"version": 4, "address": self._next_address(_PUBLIC["cidr"])}]}
+        if network is None:
+            first = asked[0].get("subnet") if asked else None
+            network = self._reference("subnets", first, "interfaces")["network"]
         self._reference("networks", network, "interfaces")
-        if "addresses" not in wanted:
-            subnets = [item for item in self._all["subnets"].values() if item["network"] == network][:1]
-        asked = [item.get("address") for item in wanted.get("addresses") or ()]
-        addresses = [
-            {"version": 4, "address": address or self._next_address(subnet["cidr"]), "subnet": subnet["uuid"]}
-            for subnet, address in zip(subnets, [*asked, None])
-        ]
-        return {"type": "private", "network": network, "addresses": addresses}
+        if asked is None:
+            asked = [{}] if self._subnets_of(network) else []
+        return {"type": "private", "network": network, "addresses": [self._address(item, network) for item in asked]}
+
+    def _address(self, wanted: Resource, network: str) -> Resource:
+        key = wanted.get("subnet") or next(iter(self._subnets_of(network)), None)
+        subnet = self._reference("subnets", key, "interfaces")
+        address = wanted.get("address") or self._next_address(subnet["cidr"])
+        return {"version": 4, "address": address, "subnet": subnet["uuid"]}
+
+    def _subnets_of(self, network: str) -> List[str]:
+        return [key for key, subnet in self._all["subnets"].items() if subnet["network"] == network]
 
     def _auto_subnet(self, network: Resource) -> None:
         cidr = f"172.{16 + len(self._all['networks']) % 16}.0.0/24"
@@ -315,18 +322,20 @@ class Cloud:
 
     def _attach(self, volume: Resource, before: List[str], after: List[str], caller: Caller) -> None:
         self._references("servers", after, "servers")
-        for server in sorted(set(before) ^ set(after)):
-            verb = "attached to" if server in after else "detached from"
-            text = f"Volume '{volume['name']}' has been {verb} server '{self._all['servers'][server]['name']}'"
-            self._write(caller, "server_volume_attach" if server in after else "server_volume_detach", text)
+        gone, new = ([key for key in one if key not in other] for one, other in ((before, after), (after, before)))
+        title, servers = _title("volumes", volume), self._all["servers"]
+        for key in gone:
+            text = f"{title} has been detached from server '{servers[key]['name']}'"
+            self._write(caller, "server_volume_detach", text)
+        for key in new:
+            self._write(caller, "server_volume_attach", f"{title} has been attached to server '{servers[key]['name']}'")
 
     def _delete(self, kind: str, found: Resource, caller: Caller) -> None:
         if kind == "servers":
             self._forget_server(found["uuid"])
         elif kind == "networks":
-            subnets = self._all["subnets"]
-            for subnet in [item for item in subnets.values() if item["network"] == found["uuid"]]:
-                del subnets[subnet["uuid"]]
+            for key in self._subnets_of(found["uuid"]):
+                del self._all["subnets"][key]
         del self._all[kind][found[KINDS[kind].key]]
         self._write(caller, f"{KINDS[kind].action}_delete", f"{_title(kind, found)} has been deleted")
 
@@ -378,7 +387,8 @@ class Cloud:
 
     def _show_interface(self, interface: Resource, caller: Caller) -> Resource:
         if interface["type"] == "public":
-            return {**interface, "network": {"uuid": None, "name": "Public"}}
+            addresses = [{**address, "subnet": _PUBLIC} for address in interface["addresses"]]
+            return {**interface, "network": {"uuid": None, "name": "Public"}, "addresses": addresses}
         addresses = [
             {**address, "subnet": self._stub("subnets", address["subnet"], caller)}
             for address in interface["addresses"]
@@ -393,8 +403,7 @@ class Cloud:
         return {"source_volume": self._stub("volumes", item["source_volume"], caller), "status": "available"}
 
     def _show_network(self, item: Resource, caller: Caller) -> Resource:
-        inside = [key for key, subnet in self._all["subnets"].items() if subnet["network"] == item["uuid"]]
-        return {"subnets": [self._stub("subnets", key, caller) for key in inside]}
+        return {"subnets": [self._stub("subnets", key, caller) for key in self._subnets_of(item["uuid"])]}
 
     def _show_subnet(self, item: Resource, caller: Caller) -> Resource:
         return {"network": self._stub("networks", item["network"], caller)}
@@ -478,7 +487,9 @@ def _listing(name: str) -> List[Resource]:
     if name == "flavors":
         return [{**_show_flavor(slug), "zones": [{"slug": zone} for zone in _ZONES.values()]} for slug in _FLAVORS]
     if name == "images":
-        return [{"slug": slug, "name": text, "default_username": slug.split("-")[0]} for slug, text in _IMAGES]
+        return [
+            {"slug": slug, "name": text, "default_username": slug.split("-", maxsplit=1)[0]} for slug, text in _IMAGES
+        ]
     return [{"slug": region, "zones": [{"slug": zone}]} for region, zone in _ZONES.items()]
 
 

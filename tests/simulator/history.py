@@ -103,8 +103,8 @@ class _Past:
             self._provider(midnight + _HOUR * chance.random())
         self._backup(midnight + _HOUR)
         changes = chance.randint(0, 2) if midnight.weekday() >= 5 else chance.randint(8, 25)
-        moments = [(midnight + self._office_hour(), False) for _ in range(changes)]
-        moments += [(midnight + _HOUR * chance.uniform(2, 24), True) for _ in range(chance.randint(6, 14))]
+        moments = [(midnight + self._office_hour(), False) for _change in range(changes)]
+        moments += [(midnight + _HOUR * chance.uniform(2, 24), True) for _change in range(chance.randint(6, 14))]
         if chance.random() < 0.2:
             moments.append((midnight + _HOUR * chance.uniform(21, 24), False))
         for moment, automated in sorted(moments):

@@ -153,6 +153,14 @@ class ProjectLog:
         with self._lock:
             return next(self._positions(0, (since, EVER[1])), len(self._encoded)) if since > 0 else 0
 
+    def lost(self, position: int, since: int) -> bool:
+        """Whether retention took entries between a position and the oldest one left."""
+        oldest = self.oldest(since)
+        if position >= oldest:
+            return False
+        with self._lock:
+            return next(self._positions(position, (EVER[0], since)), oldest) < oldest
+
     def _positions(self, position: int, span: Tuple[int, int]) -> Iterator[int]:
         start, end = span
         total = len(self._encoded)

@@ -240,6 +240,13 @@ class TestRetention:
         sim.project("main").log.append(message="new")
         assert client.messages(poll_more) == ["new"]
 
+    def test_entries_of_others_expire_no_cursor(self, sim: Simulator, client: Client) -> None:
+        sim.set(expired_cursor="refuse")
+        poll_more = client.page()["poll_more"]
+        sim.project("main").log.hide(3)
+        sim.project("main").log.append(message="new")
+        assert client.messages(poll_more) == ["new"]
+
     def test_the_date_header_is_the_servers_clock(self, sim: Simulator, client: Client, clock: Clock) -> None:
         assert parsedate_to_datetime(client.ask("GET", "/project-logs").headers["Date"]) == clock.now
         sim.set(clock_offset=timedelta(days=-3))
@@ -300,6 +307,11 @@ class TestServer:
             assert client.page()["poll_more"].startswith(sim.url)
             with pytest.raises(requests.exceptions.SSLError):
                 requests.get(sim.url, timeout=10)
+
+    def test_other_addresses(self) -> None:
+        assert Simulator(host="::1", port=80).url == "http://[::1]:80/v1"
+        with Simulator(host="127.0.0.2", tls=True) as sim, Client(sim) as client:
+            assert client.page()["poll_more"].startswith("https://127.0.0.2:")
 
     def test_stopped_and_started_again_it_keeps_port_and_log(self, sim: Simulator) -> None:
         sim.project("main").log.append(message="before")

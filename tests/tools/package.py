@@ -27,9 +27,11 @@ ROOTS = {
 TESTS = {"tests", "tests/config.yml"}
 
 
-def run(*command: str, **variables: str) -> str:
+def run(*command: str, cwd: Path | None = None, **variables: str) -> str:
+    """Run a command that must succeed, and return what it prints."""
     print("$", *command, flush=True)
-    done = subprocess.run(command, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True, check=False)
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.stdout + f"failed with status {done.returncode}")
     return done.stdout
@@ -45,16 +47,35 @@ def check_content(artifact: Path) -> None:
 
 
 def check_documentation(collections: Path) -> None:
-    """Every plugin in the repository is found, with documentation, in the installed collection."""
-    for kind in ("module", "lookup", "filter", "callback"):
-        folder = Path("plugins") / {"module": "modules"}.get(kind, kind)
-        expected = {f"{NAME}.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__"}
-        listed = json.loads(
-            run("ansible-doc", "--json", "--list", "-t", kind, NAME, ANSIBLE_COLLECTIONS_PATH=str(collections))
-        )
+    """Ansible finds each module, lookup, filter and callback in the installed collection, and its documentation."""
+    for kind, expected in documented().items():
+        command = ("ansible-doc", "--json", "--list", "-t", kind, NAME)
+        listed = json.loads(run(*command, ANSIBLE_COLLECTIONS_PATH=str(collections)))
         missing = expected - {name for name, description in listed.items() if description}
         if missing:
             sys.exit(f"ansible-doc does not list: {', '.join(sorted(missing))}")
+
+
+def documented() -> dict[str, set[str]]:
+    """What should be listed, by kind. One file holds several filters, so these count by their documentation."""
+    patterns = {
+        "module": "modules/*.py",
+        "lookup": "lookup/*.py",
+        "callback": "callback/*.py",
+        "filter": "filter/*.yml",
+    }
+    return {
+        kind: {f"{NAME}.{file.stem}" for file in Path("plugins").glob(pattern) if file.stem != "__init__"}
+        for kind, pattern in patterns.items()
+    }
+
+
+def check_import(artifact: Path) -> None:
+    """What Galaxy would say at the import: its warnings count as errors."""
+    told = run("python", "-m", "galaxy_importer.main", artifact.name, cwd=artifact.parent)
+    print(told)
+    if any(line.startswith(("WARNING", "ERROR")) for line in told.splitlines()):
+        sys.exit("galaxy-importer warns.")
 
 
 def main() -> None:
@@ -66,6 +87,7 @@ def main() -> None:
     collections = WORK / "collections"
     run("ansible-galaxy", "collection", "install", "--offline", str(artifact), "-p", str(collections))
     check_documentation(collections)
+    check_import(artifact)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def test_a_page_tells_its_entries_and_where_to_go_on(simulator: Simulator, api: 
 
 
 def test_requests_are_reads_that_name_the_client_and_keep_the_connection(simulator: Simulator, api: Api) -> None:
-    for _ in range(3):
+    for _attempt in range(3):
         api.page(api.first_url())
     for request in simulator.requests:
         assert request.method == "GET"

@@ -108,7 +108,7 @@ def test_a_start_before_the_retention_is_warned_about(api: Api) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_split_into_pages_and_any_overtaking_gives_the_log(simulator: Simulator, data: st.DataObject) -> None:
-    """Entries appear in an order of their own, some while the range is being read; pages have any size, none at all too."""
+    """Entries appear in an order of their own, some while the range is read; pages have any size, none at all too."""
     project = simulator.add_project(f"p{next(NUMBERS)}")
     minutes = data.draw(st.lists(st.integers(1, 100), max_size=25))
     before = data.draw(st.integers(0, len(minutes)))

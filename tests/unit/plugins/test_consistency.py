@@ -1,0 +1,75 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is said in two places is the same in both."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import get_docstring
+from ansible_collections.auditops.cloudscale.plugins.module_utils import errors, version
+
+ROOT = Path(version.__file__).parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
+
+
+def documented(kind: str, name: str) -> Any:
+    path = ROOT / "plugins" / kind / f"{name}.py"
+    return get_docstring(str(path), fragment_loader, collection_name="auditops.cloudscale")[0]
+
+
+def test_the_version_has_one_source() -> None:
+    assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == version.VERSION
+    assert version.USER_AGENT.endswith(f"/{version.VERSION}")
+
+
+def test_the_action_group_holds_every_module() -> None:
+    runtime = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())
+    assert sorted(runtime["action_groups"]["cloudscale"]) == MODULES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_takes_the_options_of_the_action_group(name: str) -> None:
+    options = importlib.import_module("ansible_collections.auditops.cloudscale.plugins.module_utils.options")
+    assert set(options.connection_spec()) <= set(documented("modules", name)["options"])
+
+
+def test_lookup_and_module_are_twins() -> None:
+    module = documented("modules", "project_logs_info")["options"]
+    lookup = documented("lookup", "project_logs")["options"]
+    of_files = {
+        "dest",
+        "mode",
+        "owner",
+        "group",
+        "seuser",
+        "serole",
+        "setype",
+        "selevel",
+        "unsafe_writes",
+        "attributes",
+    }
+    assert set(module) - set(lookup) == of_files
+    assert set(lookup) <= set(module)
+    for name, option in lookup.items():
+        assert {key: option.get(key) for key in ("type", "default")} == {
+            key: module[name].get(key) for key in ("type", "default")
+        }
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_documented_codes_of_failures_exist(name: str) -> None:
+    path = ROOT / "plugins/modules" / f"{name}.py"
+    returns = get_docstring(str(path), fragment_loader, collection_name="auditops.cloudscale")[2]
+    told = yaml.safe_load(returns) if isinstance(returns, str) else returns
+    codes = set(re.findall(r"V\((\w+)\)", str(told["failure"]["contains"]["code"]["description"])))
+    assert codes
+    assert codes <= {kind.code for kind in errors.AuditError.__subclasses__()}

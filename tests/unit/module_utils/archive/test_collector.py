@@ -233,6 +233,28 @@ def test_no_gap_just_before_the_deadline(world: World) -> None:
     assert world.collect().gaps == []
 
 
+def test_the_margin_counts_once_in_a_chain_of_pages(world: World) -> None:
+    deadline = world.collect().retention_deadline
+    assert deadline is not None
+    world.append(9, ago=20)
+    world.clock.now = deadline
+    pages = iter(range(9))
+    world.simulator.before_page(lambda: world.wait(seconds=min(1, next(pages))))
+    try:
+        assert world.collect().gaps == []
+    finally:
+        world.simulator.before_page(None)
+
+
+def test_a_gap_is_not_told_again_while_the_backlog_behind_it_is_read(world: World) -> None:
+    world.collect()
+    world.wait(days=91)
+    world.append(9, ago=90 * 86400 - 60)
+    assert len(world.collect(most_entries=3).gaps) == 1
+    assert world.commits()[1]["covered_until"] == world.commits()[1]["gaps"][0]["to"]
+    assert world.verify() == []
+
+
 def test_a_first_backlog_at_the_edge_of_retention_has_no_gap(world: World) -> None:
     world.append(9, ago=90 * 86400 - 30, step=1)
     world.simulator.before_page(lambda: world.wait(seconds=1))
@@ -370,8 +392,8 @@ def test_a_resync_in_a_quiet_project_is_no_gap(world: World) -> None:
 
 def test_a_range_that_the_api_forgets_does_not_double_entries(world: World) -> None:
     world.simulator.set(range_in_urls="dropped")
-    world.append(6, ago=86400)
-    world.append(6, ago=60)
+    for ago in (86400, 60, 7200, 50):  # the third ones are late, and older than where the re-read begins
+        world.append(4, ago=ago)
     world.collect()
     refuse_cursor(world)
     assert world.collect().added == 0

@@ -188,7 +188,7 @@ def stages() -> dict[str, list[Check]]:
             Check("format", ["ruff", "format", "--check", "."]),
             Check("ruff", ["ruff", "check", "--output-format", "concise", "."]),
             Check("types", ["mypy", *packages]),
-            Check("types of dev.py", ["mypy", "dev.py", "tests/tools"]),
+            Check("types of dev.py", ["mypy", "--cache-dir", str(WORK / "mypy-dev"), "dev.py", "tests/tools"]),
             Check("shell", ["shellcheck", *shell_files()]),
             Check("ansible-lint", ["ansible-lint", "--profile", "production", "--offline", "--strict"]),
             Check("changelog", ["antsibull-changelog", "lint"]),

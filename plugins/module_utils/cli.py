@@ -51,7 +51,7 @@ _SPACE_WANTED = 1 << 30
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run one command and return the exit status; errors are one sentence on stderr."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_with_times_joined(sys.argv[1:] if arguments is None else arguments))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
@@ -399,6 +399,17 @@ _COMMANDS = {
     "cat": _Command(_cat, "print entries of the archive as JSON lines; needs no token and no network"),
     "doctor": _Command(_doctor, "check all that a collection needs, before the first one"),
 }
+
+
+def _with_times_joined(arguments: Sequence[str]) -> List[str]:
+    """Join a time to its option: argparse would take the ``-24h`` of ``--start -24h`` for another option."""
+    joined: List[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--start", "--end"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -195,14 +195,18 @@ class LocalStore:
             os.fsync(root)
 
     def _walk(self, folder: str) -> List[str]:
-        found: List[str] = []
         try:
-            with self._folder(f"{folder}/") as (handle, _unused), os.scandir(handle) as items:
-                for item in items:
-                    name = f"{folder}/{item.name}"
-                    found.extend(self._walk(name) if item.is_dir(follow_symlinks=False) else [name])
+            with self._folder(f"{folder}/") as (handle, _unused):
+                return self._names_in(folder, handle)
         except FileNotFoundError:
             return []
+
+    def _names_in(self, folder: str, handle: int) -> List[str]:
+        found: List[str] = []
+        with os.scandir(handle) as items:
+            for item in items:
+                name = f"{folder}/{item.name}"
+                found.extend(self._walk(name) if item.is_dir(follow_symlinks=False) else [name])
         return found
 
     def _sync_file(self, name: str) -> None:

@@ -1,0 +1,231 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command cloudscale-audit as a host runs it: a process of its own, from the core's files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+
+COMMAND = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
+NO_REQUESTS = "import sys; sys.modules['requests'] = None; sys.argv[:] = sys.argv[1:]; import runpy; "
+
+
+class Host:
+    """Runs the command with the environment of a service."""
+
+    def __init__(self, folder: Path, simulator: Simulator) -> None:
+        self.folder = folder
+        self.archive = str(folder / "archive")
+        self.environment = {
+            "PATH": os.defpath,
+            "CLOUDSCALE_API_URL": simulator.url,
+            "CLOUDSCALE_API_TOKEN": simulator.project("main").token,
+        }
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self._call([sys.executable, str(COMMAND), *arguments], environment)
+
+    def run_without_requests(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        code = NO_REQUESTS + f"runpy.run_path({str(COMMAND)!r}, run_name='__main__')"
+        return self._call([sys.executable, "-c", code, "cloudscale-audit", *arguments], {"CLOUDSCALE_API_URL": ""})
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def _call(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        variables = {name: value for name, value in {**self.environment, **environment}.items() if value}
+        return subprocess.run(
+            command, env=variables, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+        )
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(page_size=3) as running:
+        for number in range(7):
+            running.project("main").log.append(action="server_create", message=f"m{number}")
+        yield running
+
+
+@pytest.fixture
+def host(simulator: Simulator, tmp_path: Path) -> Host:
+    return Host(tmp_path, simulator)
+
+
+def test_collect_status_verify_and_cat(host: Host, simulator: Simulator) -> None:
+    collected = host.run("collect", host.archive, "--project", "shop")
+    assert (collected.returncode, collected.stderr) == (0, "")
+    assert collected.stdout.startswith("7 entries added in 1 commit.\nState: live.")
+    again = host.run("collect", host.archive)
+    assert again.stdout.startswith("0 entries added in 0 commits.")
+    told = host.run("status", host.archive)
+    assert told.returncode == 0
+    assert re.search(r"^state +live$", told.stdout, re.MULTILINE)
+    verified = host.run("verify", host.archive)
+    assert verified.returncode == 0
+    assert verified.stdout.startswith("Sound: 7 entries in 1 commit, covering ")
+    lines = host.run("cat", host.archive).stdout.splitlines()
+    assert [json.loads(line) for line in lines] == simulator.project("main").log.entries
+
+
+def test_offline_commands_need_neither_token_nor_network_nor_requests(host: Host) -> None:
+    host.run("collect", host.archive)
+    for command in ("status", "verify", "cat"):
+        assert host.run_without_requests(command, host.archive).returncode == 0
+    missing = host.run_without_requests("collect", host.archive)
+    assert (missing.returncode, "requests is missing" in missing.stderr) == (2, True)
+
+
+def test_json_for_programs(host: Host) -> None:
+    dry = host.json("collect", host.archive, "--dry-run")
+    assert (dry["added"], dry["commits"]) == (7, 1)
+    assert not Path(host.archive).exists()
+    done = host.json("collect", host.archive)
+    assert host.json("status", host.archive)["head"] == done["head"]
+    assert host.json("verify", host.archive) == {"sound": True, "findings": []}
+    failed = json.loads(host.run("status", "nowhere", "--json").stdout)
+    assert failed["failure"] == {"code": "storage", "status": None, "retryable": False}
+
+
+def test_cat_selects_as_the_lookup_does(host: Host, simulator: Simulator) -> None:
+    simulator.project("main").log.append(action="server_delete", message="last", actor={"admin": {}})
+    host.run("collect", host.archive)
+    for arguments, messages in [
+        (["--action", "*_delete"], ["last"]),
+        (["--actor", "admin"], ["last"]),
+        (["--message", "[12]"], ["m1", "m2"]),
+        (["--limit", "2"], ["m6", "last"]),
+        (["--start", "-1h", "--end", "now", "--message", "m0"], ["m0"]),
+        (["--end", "-1h"], []),
+    ]:
+        lines = host.run("cat", host.archive, *arguments).stdout.splitlines()
+        assert [json.loads(line)["message"] for line in lines] == messages
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simulator) -> None:
+    simulator.project("main").log.append(action="x", message="m" * 1_000_000)
+    host.run("collect", host.archive)
+    command = f"{sys.executable} {COMMAND} cat {host.archive} | head -c 10; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ([], 2, "usage:"),
+        (["verify", "archive", "--expected-head", "42"], 2, "is no head"),
+        (["collect", "archive", "--start", "soon"], 2, "start: 'soon' is no time"),
+        (["collect", "archive", "--token-file", "nowhere"], 2, "token file nowhere cannot be read"),
+        (["collect", "archive", "--api-url", "http://api.cloudscale.ch/v1"], 2, "unencrypted"),
+        (["status", "nowhere"], 4, "There is no archive in"),
+        (["verify", "nowhere"], 4, "There is no archive in"),
+        (["cat", "nowhere"], 4, "There is no archive in"),
+        (["collect", "/etc/hostname"], 4, "/etc/hostname"),
+        (["collect", "archive", "--api-url", "https://127.0.0.1:9/v1"], 3, "No connection to 127.0.0.1:9"),
+    ],
+)
+def test_exit_codes_of_failures(host: Host, arguments: list[str], code: int, told: str) -> None:
+    done = host.run(*arguments)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_findings_have_an_exit_code_of_their_own(host: Host) -> None:
+    head = host.json("collect", host.archive)["head"]
+    assert host.run("verify", host.archive, "--expected-head", f"1:{head['sha256']}").returncode == 0
+    assert host.run("verify", host.archive, "--expected-head", f"1:{'0' * 64}").returncode == 1
+    next(Path(host.archive).rglob("*.gz")).unlink()
+    broken = host.run("verify", host.archive)
+    assert broken.returncode == 1
+    assert broken.stdout.startswith("FINDING missing: entries/date=")
+    assert host.run("cat", host.archive).returncode == 1
+
+
+def test_a_gap_has_an_exit_code_of_its_own(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    simulator.script(Fault("status", status=410, cursor=True))
+    simulator.project("main").log.extend([])
+    simulator.set(clock_offset=timedelta(days=120))
+    late = host.run("collect", host.archive)
+    assert late.returncode == 5
+    assert "GAP from" in late.stdout
+    assert host.run("verify", host.archive).returncode == 0
+
+
+def test_a_token_rotated_during_a_run_is_read_again(host: Host, simulator: Simulator) -> None:
+    project, file = simulator.project("main"), host.folder / "token"
+    file.write_text(f"{project.token}\n")
+
+    def rotate() -> None:
+        simulator.before_page(None)
+        file.write_text(project.rotate_token())
+
+    simulator.before_page(rotate)
+    assert host.run("collect", host.archive, "--token-file", str(file)).returncode == 0
+    kept = [json.loads(line) for line in host.run("cat", host.archive).stdout.splitlines()]
+    assert kept == project.log.entries
+    assert host.run("verify", host.archive).returncode == 0
+
+
+def test_a_refused_token_is_asked_with_once(host: Host, simulator: Simulator) -> None:
+    (host.folder / "token").write_text("a-token-that-was-revoked-0123456789")
+    refused = host.run("collect", host.archive, "--token-file", "token")
+    assert (refused.returncode, len(simulator.requests)) == (3, 1)
+    assert "revoked" not in refused.stderr
+
+
+def test_a_credential_of_systemd_is_found(host: Host, simulator: Simulator) -> None:
+    (host.folder / "api_token").write_text(simulator.project("main").token)
+    done = host.run("collect", host.archive, CLOUDSCALE_API_TOKEN="", CREDENTIALS_DIRECTORY=str(host.folder))
+    assert done.returncode == 0
+
+
+def test_a_pinned_head_is_never_silently_cut_off(host: Host, simulator: Simulator) -> None:
+    pin = str(host.folder / "pin")
+    host.run("collect", host.archive, "--pin", pin)
+    simulator.project("main").log.append(action="server_stop", message="second")
+    host.run("collect", host.archive, "--pin", pin)
+    (Path(host.archive) / "commits/000000000002.json").unlink()
+    cut = host.run("collect", host.archive, "--pin", pin)
+    assert cut.returncode == 1
+    assert "was cut or replaced" in cut.stderr
+
+
+def test_doctor_checks_all_that_a_collection_needs(host: Host, simulator: Simulator) -> None:
+    healthy = host.run("doctor", host.archive)
+    assert healthy.returncode == 0
+    assert [line.split()[:2] for line in healthy.stdout.splitlines()] == [
+        ["ok", name] for name in ("folder", "space", "archive", "api", "project", "clock")
+    ]
+    assert list(host.folder.iterdir()) == []
+    wrong = host.json("doctor", host.archive, "--token-file", str(COMMAND))
+    assert [check["name"] for check in wrong["checks"] if check["failed"]] == ["api"]
+    simulator.set(clock_offset=timedelta(minutes=2))
+    skewed = host.run("doctor", host.archive)
+    assert skewed.returncode == 3
+    assert re.search(r"FAILED +clock +This host's clock differs from the API's by -1[12]\d s", skewed.stdout)
+
+
+def test_doctor_knows_another_projects_token(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    other = simulator.add_project("other")
+    other.log.append(action="server_create", message="m")
+    told = host.run("doctor", host.archive, CLOUDSCALE_API_TOKEN=other.token)
+    assert told.returncode != 0
+    assert "FAILED  project  The token is of another project" in told.stdout

@@ -38,7 +38,7 @@ class Reader:
         :raises AuditError: the read failed; what was yielded before is not the whole.
         """
         self.warnings.extend(span.warnings)
-        for page in self._chain(self._first_url(span)):
+        for page in chain(self._api, self._first_url(span)):
             self.pages_read += 1
             self.entries_read += len(page.entries)
             self.poll_more = page.poll_more
@@ -49,16 +49,28 @@ class Reader:
             return self._api.cursor_url(span.cursor)
         return self._api.first_url(span.start, span.end)
 
-    def _chain(self, url: Optional[str]) -> Iterator[Page]:
-        asked: Set[int] = set()
-        while url is not None:
-            # A hash of each URL suffices: a chain of a million pages stays small.
-            if hash(url) in asked:
-                raise NoProgress(f"The API returned a next page that was already read ({url[:200]}); try again later.")
-            asked.add(hash(url))
-            page = self._api.page(url)
-            url = page.next
-            yield page
+
+def chain(api: Api, url: str) -> Iterator[Page]:
+    """Follow ``next`` from a URL to the last page there is now; hold no page.
+
+    A page is handed on only when the one that it says comes next was not asked for before: otherwise a cursor could be
+    kept that leads round in a circle.
+
+    :raises NoProgress: such a ring.
+    :raises AuditError: a page could not be had.
+    """
+    following: Optional[str] = url
+    # A hash of each URL suffices: a chain of a million pages stays small.
+    asked: Set[int] = {hash(url)}
+    while following is not None:
+        page = api.page(following)
+        following = page.next
+        if following is not None and hash(following) in asked:
+            raise NoProgress(
+                f"The API returned a next page that was already read ({following[:200]}); try again later."
+            )
+        asked.add(hash(following))
+        yield page
 
 
 def _clipped(page: Page, span: Range) -> Page:

@@ -17,7 +17,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from string import punctuation
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
 from ..api import Api, Page
@@ -32,6 +32,7 @@ from ..errors import (
     Stopped,
     StorageError,
 )
+from ..reader import chain
 from ..version import VERSION
 from .chain import Hint, Link, clear_left_overs, find_head, live_files
 from .coverage import Status, Tracker, state_of
@@ -264,21 +265,11 @@ class _Collector:
             self._commit(batch, tracker)
         return tracker
 
-    def _pages(self, url: Optional[str]) -> Iterator[Page]:
-        """A page is handed on only when the one that it says comes next was not read before.
-
-        Otherwise a cursor would be kept that leads round in a circle, and each run would add the same entries again.
-        """
-        asked: Set[int] = {hash(url)}
-        while url is not None:
-            if self._stop.is_set():
-                raise Stopped("The collection was stopped; what it had read is in the archive.")
-            page = self._api.page(url)
-            if page.next is not None and hash(page.next) in asked:
-                raise NoProgress(f"The API returned a next page that was already read ({page.next[:200]}).")
-            asked.add(hash(page.next))
+    def _pages(self, url: str) -> Iterator[Page]:
+        for page in chain(self._api, url):
             yield page
-            url = page.next
+            if self._stop.is_set() and page.next is not None:
+                raise Stopped("The collection was stopped; what it had read is in the archive.")
 
     def _use(self, page: Page, batch: _Batch, tracker: Tracker, overlap: Optional[Overlap] = None) -> bool:
         """Add a page to the batch; True when it lies wholly behind what the archive had."""

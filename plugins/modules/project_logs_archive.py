@@ -50,9 +50,12 @@ EXAMPLES = r"""
     project: shop
   register: archive
 
-- name: Note the head where nobody can change it with the archive
-  ansible.builtin.debug:
-    msg: "{{ archive.head.sequence }}:{{ archive.head.sha256 }}"
+- name: Note the head where nobody who can change the archive can change it
+  ansible.builtin.copy:
+    content: "{{ archive.head | to_json }}"
+    dest: heads/shop.json
+    mode: "0640"
+  delegate_to: localhost
 """
 
 RETURN = r"""

@@ -53,9 +53,7 @@ EXAMPLES = r"""
 - name: Prove that the archive is whole and still holds what it held a year ago
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
-    expected_head:
-      sequence: 42
-      sha256: 3f9ac0d1e2b4c5a69788796a5b4c3d2e1f0a1b2c3d4e5f60718293a4b5c6d7e8
+    expected_head: "{{ lookup('ansible.builtin.file', 'heads/shop.json') | from_json }}"
 
 - name: Ask whether the archive keeps up
   auditops.cloudscale.project_logs_archive_info:

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every example of the plugins' documentation and of the README runs, as it stands."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import get_docstring
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+
+if TYPE_CHECKING:
+    from .conftest import Controller
+
+ROOT = Path(version.__file__).parents[2]
+ARCHIVES = "/var/lib/audit"
+# In this order: what the archive's examples collect and note, those of its verification read.
+DOCUMENTED = [
+    "modules/project_logs_info.py",
+    "modules/project_logs_archive.py",
+    "modules/project_logs_archive_info.py",
+    "lookup/project_logs.py",
+    "filter/project_logs_rows.yml",
+]
+
+
+def tasks_of(path: str) -> list[dict[str, Any]]:
+    if path == "README.md":
+        blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / path).read_text(), re.MULTILINE | re.DOTALL)
+        return [task for block in blocks for task in yaml.safe_load(block)]
+    file = ROOT / "plugins" / path
+    if file.suffix == ".yml":
+        examples = yaml.safe_load(file.read_text())["EXAMPLES"]
+    else:
+        examples = get_docstring(str(file), fragment_loader, collection_name="auditops.cloudscale")[1]
+    tasks: list[dict[str, Any]] = yaml.safe_load(examples)
+    return tasks
+
+
+@pytest.fixture(scope="module")
+def project(simulator: Simulator) -> None:
+    """A server was created just now and nothing was deleted today."""
+    append = simulator.project("main").log.append
+    append(action="server_delete", message="old", timestamp=datetime.now(timezone.utc) - timedelta(days=3))
+    append(action="server_create", message="Server 'hello' has been created")
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("path", ["README.md", *DOCUMENTED])
+def test_examples_run_as_they_stand(controller: Controller, path: str) -> None:
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "tasks": tasks_of(path),
+    }
+    (controller.folder / "heads").mkdir(exist_ok=True)
+    book = controller.folder / "examples.yml"
+    # Only the archives' place differs: a test must not write there.
+    book.write_text(yaml.safe_dump([play], sort_keys=False).replace(ARCHIVES, str(controller.folder)))
+    done = controller.playbook(str(book))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"ok={len(play['tasks'])}" in done.stdout

@@ -20,7 +20,7 @@ options:
       - Write the entries to this file instead of returning them, one JSON object a line, with sorted keys and numbers
         as received.
       - The file is written page by page and replaced as a whole at the end; when the read fails, it stays as it was.
-      - Its folder must exist.
+      - Its folder must exist. A relative path counts from the folder that the module runs in.
     type: path
 extends_documentation_fragment:
   - auditops.cloudscale.connection
@@ -130,7 +130,7 @@ summary:
       description: Entries by address, most frequent first; V(none) where an entry has no address.
       type: dict
 dest:
-  description: The file that the entries were written to.
+  description: The whole path of the file that the entries were written to.
   returned: success, with O(dest)
   type: str
 failure:
@@ -151,6 +151,8 @@ failure:
       description: Whether the same call may succeed later.
       type: bool
 """
+
+import os
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, plain
 from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
@@ -194,12 +196,12 @@ def replace_file(module, question, dest):
 
 def run(module):
     question = Question(module.params)
-    dest = module.params["dest"]
-    if dest is None:
+    if module.params["dest"] is None:
         result = {"changed": False, "project_logs": [plain(entry) for entry in question.entries()]}
     else:
+        dest = os.path.abspath(module.params["dest"])
         changed = replace_file(module, question, dest)
-        arguments = module.load_file_common_arguments(module.params)
+        arguments = module.load_file_common_arguments(module.params, path=dest)
         result = {"changed": module.set_fs_attributes_if_different(arguments, changed), "dest": dest}
     for warning in question.warnings:
         module.warn(warning)

@@ -65,7 +65,7 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
         "newest": {INFO: {"limit": 2}},
         "old": {INFO: {"start": "-100d", "limit": 1}},
         "exactly retained": {INFO: {"start": "-90d", "limit": 1}},
-        "dest": {INFO: {"dest": str(controller.folder / "log.jsonl"), "mode": "0640"}},
+        "dest": {INFO: {"dest": "log.jsonl", "mode": "0640"}},
         "lookup": lookup(""),
         "lookup selected": lookup(", start='-2h', actions=['server_*'], message='[13]'"),
         "lookup of none": lookup(", message='no such message'"),
@@ -150,7 +150,7 @@ def test_entries_go_to_a_file_as_lines(results: Results, controller: Controller,
     written = controller.folder / "log.jsonl"
     assert [json.loads(line) for line in written.read_text().splitlines()] == log
     assert written.stat().st_mode & 0o777 == 0o640
-    assert result["changed"] is True
+    assert (result["changed"], result["dest"]) == (True, str(written))
     assert "project_logs" not in result
     assert result["summary"]["entries"] == 8
 

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from .errors import AuditError, InvalidInput, MissingLibrary
+from .errors import AuditError, InvalidInput, MissingLibrary, Stopped
+from .expectation import CONDITIONS, COUNTS
 from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
+from .verification import Patience
 
 
 def connection_spec() -> Dict[str, Any]:
@@ -48,6 +51,22 @@ def selection_spec() -> Dict[str, Any]:
     }
 
 
+def expectation_spec() -> Dict[str, Any]:
+    """EXPECTATION: what the log should tell, what it must not, and how long to wait for it."""
+    conditions = {name: {"type": "str"} for name in CONDITIONS}
+    counts = {name: {"type": "int"} for name in COUNTS}
+    return {
+        "expect": {"type": "list", "elements": "dict", "options": {**conditions, **counts}},
+        "forbid": {"type": "list", "elements": "dict", "options": conditions},
+        "ignore": {"type": "list", "elements": "dict", "options": conditions},
+        "exclusive": {"type": "bool", "default": False},
+        "own_actors": {"type": "list", "elements": "str"},
+        "timeout": {"type": "float", "default": Patience.timeout},
+        "interval": {"type": "float", "default": Patience.interval},
+        "settle": {"type": "float", "default": Patience.settle},
+    }
+
+
 def concurrency_spec() -> Dict[str, Any]:
     return {"concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY}}
 
@@ -61,11 +80,15 @@ class CloudscaleModule(AnsibleModule):
 
     @contextmanager
     def errors_told(self) -> Iterator[None]:
-        """Turns a core error that leaves the block into a failure of the module."""
+        """Turns a core error that leaves the block into a failure of the module, and so an interruption."""
+        # Ansible ends its modules with SIGTERM where it does not pass on the SIGINT of a terminal.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             yield
         except AuditError as error:
             self.fail_json(sentence(error), failure=error.failure)
+        except KeyboardInterrupt:
+            self.fail_json("Interrupted.", failure=Stopped("").failure)
 
 
 def sentence(error: AuditError) -> str:

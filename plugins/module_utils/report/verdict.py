@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from typing import Iterator, List, Sequence
+from typing import List, Sequence
 
 from ..entry import Entry, actor, visible
-from ..expectation import CONDITIONS, Missing, Nearest, Rule, Unexpected
+from ..expectation import CONDITIONS, Missing, Nearest, Unexpected
 from .rows import row
 
 _MOST = 10
@@ -17,65 +17,61 @@ _LONGEST = 200
 
 
 def explain(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expectations: int, waited: float) -> str:
-    """A sentence that counts, then a line for each finding; the first ten of each kind."""
-    lines = [f"The project log is not as expected: {_counts(missing, unexpected, expectations, waited)}."]
-    lines += _some([line for item in unexpected[:_MOST] for line in _about_unexpected(item)], unexpected)
-    lines += _some([line for item in missing[:_MOST] for line in _about_missing(item)], missing)
-    return "\n".join(lines)
+    """A sentence that counts, then a few lines for each finding; the first ten of each kind."""
+    lines = [f"The project log is not as expected after {waited:.0f} s: {_counts(missing, unexpected, expectations)}."]
+    for finding in unexpected[:_MOST]:
+        lines += _about_unexpected(finding)
+    lines += _more(unexpected, "unexpected changes")
+    for gap in missing[:_MOST]:
+        lines += _about_missing(gap)
+    return "\n".join([*lines, *_more(missing, "missing changes")])
 
 
-def describe(rule: Rule) -> str:
-    """A rule on one line."""
-    return ", ".join(f"{key} {_quoted(rule.given[key])}" for key in CONDITIONS if key in rule.given)
-
-
-def _counts(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expectations: int, waited: float) -> str:
+def _counts(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expectations: int) -> str:
     found = []
     if unexpected:
-        found.append("1 change is unexpected" if len(unexpected) == 1 else f"{len(unexpected)} changes are unexpected")
+        found.append(f"{len(unexpected)} {'change is' if len(unexpected) == 1 else 'changes are'} unexpected")
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        found.append(f"{len(missing)} of {expectations} expectations {verb} not met")
-    return f"{' and '.join(found)} after {waited:.0f} s"
+        found.append(f"{len(missing)} of {expectations} expectations {'is' if len(missing) == 1 else 'are'} not met")
+    return ", ".join(found)
 
 
-def _about_unexpected(found: Unexpected) -> Iterator[str]:
-    yield f"Unexpected: {_line(found.entry)}"
-    yield f"  reason:   {found.reason}"
+def _about_unexpected(found: Unexpected) -> List[str]:
+    return [f"Unexpected: {_line(found.entry)}", f"  {found.reason}"]
 
 
-def _about_missing(missing: Missing) -> Iterator[str]:
-    yield f"Missing: {missing.rule.name}"
-    yield f"  expected: {missing.rule.wanted} with {describe(missing.rule)}"
-    yield f"  found:    {missing.found or 'none'}"
+def _about_missing(missing: Missing) -> List[str]:
+    rule = missing.rule
+    conditions = ", ".join(_condition(key, rule.given[key]) for key in CONDITIONS if key in rule.given)
+    lines = [f"Missing: {rule.name}: {conditions}", f"  expected {rule.wanted}, found {missing.found}"]
     if missing.nearest is not None:
-        yield f"  nearest:  {_line(missing.nearest.entry)}"
-        yield f"            {_difference(missing.nearest)}"
+        lines += [f"  nearest: {_line(missing.nearest.entry)},", f"  but {_difference(missing.nearest)}"]
+    return lines
+
+
+def _condition(key: str, value: object) -> str:
+    text = _cut(visible(value))
+    return f"{key} /{text}/" if key == "message" else f"{key} {text}"
 
 
 def _difference(nearest: Nearest) -> str:
     if nearest.differs == ["actor"]:
-        return f"but it was made by {actor(nearest.entry)}"
+        return f"it was made by {actor(nearest.entry)}"
     if nearest.differs:
-        return f"but its {' and '.join(name.replace('_', ' ') for name in nearest.differs)} differ" + (
-            "s" if len(nearest.differs) == 1 else ""
-        )
-    return f"but it counts for {nearest.counted_for}" if nearest.counted_for else "but it is forbidden"
+        names = " and ".join(name.replace("_", " ") for name in nearest.differs)
+        return f"its {names} {'differs' if len(nearest.differs) == 1 else 'differ'}"
+    return f"it counts for {nearest.counted_for} already" if nearest.counted_for else "it is forbidden"
 
 
-def _some(lines: List[str], all_of_them: Sequence[object]) -> List[str]:
-    more = len(all_of_them) - _MOST
-    return [*lines, f"... and {more} more."] if more > 0 else lines
+def _more(findings: Sequence[object], what: str) -> List[str]:
+    more = len(findings) - _MOST
+    return [f"... and {more} more {what}."] if more > 0 else []
 
 
 def _line(entry: Entry) -> str:
     told = row(entry)
     address = f" from {told['ip_address']}" if told["ip_address"] else ""
     return f"{told['time']} {told['actor']}{address}: {_cut(told['message'])} ({told['action']})"
-
-
-def _quoted(value: object) -> str:
-    return f"'{_cut(visible(value))}'"
 
 
 def _cut(text: str) -> str:

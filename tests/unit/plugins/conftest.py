@@ -1,0 +1,10 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible.plugins.loader import init_plugin_loader
+
+# Without it Ansible finds no plugin of a collection, and no fragment of its documentation.
+init_plugin_loader()

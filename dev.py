@@ -19,9 +19,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -47,8 +47,6 @@ ENVIRONMENTS = {
 }
 # Playbooks on localhost alone need no inventory.
 QUIET = {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
-# What the versions of ansible-test call the script that installs pip.
-GET_PIP = ("get_pip_23_1_2.py", "get_pip_24_2.py", "get_pip_25_2.py")
 
 
 class Unavailable(Exception):
@@ -57,13 +55,12 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """One command of a stage: run in an environment, from a folder that ``folder`` makes (the repository if None)."""
+    """One command of a stage, run in the repository's root with an environment on PATH."""
 
     name: str
     command: list[str]
     environment: str = "main"
     python: str | None = None
-    folder: Callable[[Venv], Path] | None = None
 
 
 @dataclass
@@ -71,7 +68,7 @@ class Result:
     check: Check
     outcome: str = "passed"
     seconds: float = 0
-    output: str = field(default="", repr=False)
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,10 @@ class Venv:
 
 
 # --- Pythons and environments
+
+
+def minor(version: str) -> int:
+    return int(version.split(".")[1])
 
 
 @cache
@@ -123,22 +124,27 @@ def uv(*arguments: str) -> None:
     call([str(boot / "bin/uv"), *arguments], env={**os.environ, **variables})
 
 
-def call(command: list[str], env: dict[str, str] | None = None, quiet: bool = False, cwd: Path | None = None) -> None:
-    """Run a command that must succeed; its output goes to stderr."""
+def call(command: list[str], env: dict[str, str] | None = None, quiet: bool = False) -> None:
+    """Run a command that must succeed; what it prints goes to stderr."""
     output = subprocess.DEVNULL if quiet else sys.stderr
-    subprocess.run(command, env=env, cwd=cwd, check=True, stdin=subprocess.DEVNULL, stdout=output)
+    subprocess.run(command, env=env, check=True, stdin=subprocess.DEVNULL, stdout=output)
+
+
+def python_of(name: str, python: str | None = None) -> str | None:
+    """The Python version that an environment has here: the one asked for, or the one it prefers; None if missing."""
+    wanted = (python,) if python else ENVIRONMENTS[name]
+    return next((version for version in wanted if version in pythons()), None)
 
 
 @cache
 def venv(name: str, python: str | None = None) -> Venv:
     """The environment, made or renewed when its pins changed, with a link by which Ansible finds this collection."""
-    wanted = (python,) if python else ENVIRONMENTS[name]
-    version = next((version for version in wanted if version in pythons()), None)
+    version = python_of(name, python)
     if version is None:
-        raise Unavailable(f"no Python {' or '.join(wanted)} found")
+        raise Unavailable(f"no Python {python or ' or '.join(ENVIRONMENTS[name])} found")
     pins = ROOT / "tests/requirements" / f"{name}.txt"
     made = Venv(WORK / "venv" / f"{name}-{version}", version)
-    stamp, state = made.path / "pins", hashlib.sha256(pins.read_bytes()).hexdigest()
+    stamp, state = made.path / "made-of", f"{ROOT} {hashlib.sha256(pins.read_bytes()).hexdigest()}"
     if not stamp.exists() or stamp.read_text() != state:
         uv("venv", "--quiet", "--clear", "--python", pythons()[version], str(made.path))
         uv("pip", "install", "--quiet", "--python", str(made.path / "bin/python"), "--requirement", str(pins))
@@ -150,36 +156,21 @@ def venv(name: str, python: str | None = None) -> Venv:
 def link_collection(folder: Path) -> None:
     link = folder / LINK
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(ROOT, target_is_directory=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(ROOT, target_is_directory=True)
+
+
+def link_entries(folder: Path) -> None:
+    """The tree that pytest-ansible makes where there is none, made before two checks at once could make it."""
+    tree = folder / LINK
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    for entry in ROOT.iterdir():
+        if entry != folder:
+            (tree / entry.name).symlink_to(entry)
 
 
 # --- Stages
-
-
-def tree(made: Venv) -> Path:
-    """A copy of what git would commit, in a repository of its own: ansible-test follows no links."""
-    copy = WORK / "tree" / made.path.name / LINK
-    shutil.rmtree(copy, ignore_errors=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-    call(["git", "init", "--quiet"], cwd=copy)
-    for name in GET_PIP:
-        target = HOME / ".ansible/test/cache" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / "tests/tools/get_pip.py", target)
-    return copy
-
-
-def linked(_made: Venv) -> Path:
-    """The repository below .work/links, where mypy finds the collection under its full name."""
-    link_collection(WORK / "links")
-    return ROOT
 
 
 def stages() -> dict[str, list[Check]]:
@@ -188,13 +179,13 @@ def stages() -> dict[str, list[Check]]:
     vendor = "tests/integration/test_vendor_client.py"
     integration = ["pytest", "--quiet", "tests/integration", f"--ignore={vendor}"]
     packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
-    used = {RUNNING, *(venv_python(name) for name in ("oldest", "recent"))}
+    used = {RUNNING, *(python_of(name) for name in ("oldest", "recent"))}
     others = [version for version in sorted({*PYTHONS, *pythons()}, key=minor) if version not in used]
     return {
         "lint": [
             Check("format", ["ruff", "format", "--check", "."]),
             Check("ruff", ["ruff", "check", "--output-format", "concise", "."]),
-            Check("types", ["mypy", *packages], folder=linked),
+            Check("types", ["mypy", *packages]),
             Check("types of dev.py", ["mypy", "dev.py", "tests/tools"]),
             Check("shell", ["shellcheck", *shell_files()]),
             Check("ansible-lint", ["ansible-lint", "--profile", "production", "--offline", "--strict"]),
@@ -213,8 +204,8 @@ def stages() -> dict[str, list[Check]]:
             Check("provider's collection", ["pytest", "--quiet", vendor], "demo"),
         ],
         "sanity": [
-            Check("newest ansible-core", ["ansible-test", "sanity", "--local", "--color", "no"], "recent", folder=tree),
-            Check("oldest ansible-core", ["ansible-test", "sanity", "--local", "--color", "no"], "oldest", folder=tree),
+            Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),
+            Check("oldest ansible-core", ["python", "tests/tools/sanity.py"], "oldest"),
         ],
         "package": [Check("build, install, import", ["python", "tests/tools/package.py"])],
     }
@@ -222,14 +213,6 @@ def stages() -> dict[str, list[Check]]:
 
 # Runs of many minutes, by name: not part of `test`.
 LONG_STAGES: dict[str, list[Check]] = {}
-
-
-def venv_python(name: str) -> str | None:
-    return next((version for version in ENVIRONMENTS[name] if version in pythons()), None)
-
-
-def minor(version: str) -> int:
-    return int(version.split(".")[1])
 
 
 def shell_files() -> list[str]:
@@ -242,12 +225,10 @@ def run_check(check: Check) -> Result:
         made = venv(check.environment, check.python)
     except Unavailable as lack:
         return Result(check, "unavailable", output=str(lack))
-    folder = check.folder(made) if check.folder else ROOT
-    command = [*check.command, "--python", made.python] if check.command[0] == "ansible-test" else check.command
     began = time.monotonic()
     done = subprocess.run(
-        command,
-        cwd=folder,
+        check.command,
+        cwd=ROOT,
         env=made.variables(HOME=str(HOME), LC_ALL="C.UTF-8", NO_COLOR="1"),
         check=False,
         stdin=subprocess.DEVNULL,
@@ -263,6 +244,9 @@ def run_stages(registry: dict[str, list[Check]], names: list[str]) -> int:
     """Run whole stages one after another, two checks of one at a time, and close with a table and a count."""
     results: list[tuple[str, Result]] = []
     HOME.mkdir(parents=True, exist_ok=True)
+    # Where mypy finds the collection under its full name.
+    link_collection(WORK / "links")
+    link_entries(ROOT / "collections")
     for name in names:
         began = time.monotonic()
         print(f"== {name}", flush=True)
@@ -286,8 +270,7 @@ def show(result: Result) -> None:
 
 
 def title(check: Check) -> str:
-    python = check.python or venv_python(check.environment) or "missing"
-    return f"{check.name} (Python {python})"
+    return f"{check.name} (Python {check.python or python_of(check.environment) or 'missing'})"
 
 
 def close(results: list[tuple[str, Result]]) -> int:
@@ -400,6 +383,8 @@ def main() -> int:
         return COMMANDS[options.command](options.arguments)
     except Unavailable as lack:
         sys.exit(f"Cannot run: {lack}")
+    except KeyboardInterrupt:
+        return 130
     except subprocess.CalledProcessError as error:
         sys.exit(f"Failed with status {error.returncode}: {' '.join(error.cmd)}")
 

@@ -139,3 +139,15 @@ class MissingChanges(NotAsExpected):
 
     code = "missing_changes"
     retryable = True
+
+
+class ArchiveDamaged(AuditError):
+    """An archive is not what its commits, or a head kept elsewhere, say it is; nothing is built on it."""
+
+    code = "archive_damaged"
+
+
+class IdentityChanged(AuditError):
+    """What the API returns is not, or cannot be shown to be, the log that the archive holds."""
+
+    code = "identity_changed"

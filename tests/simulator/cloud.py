@@ -322,10 +322,13 @@ class Cloud:
 
     def _attach(self, volume: Resource, before: List[str], after: List[str], caller: Caller) -> None:
         self._references("servers", after, "servers")
-        for server in sorted(set(before) ^ set(after)):
-            verb = "attached to" if server in after else "detached from"
-            text = f"Volume '{volume['name']}' has been {verb} server '{self._all['servers'][server]['name']}'"
-            self._write(caller, "server_volume_attach" if server in after else "server_volume_detach", text)
+        gone, new = ([key for key in one if key not in other] for one, other in ((before, after), (after, before)))
+        title, servers = _title("volumes", volume), self._all["servers"]
+        for key in gone:
+            text = f"{title} has been detached from server '{servers[key]['name']}'"
+            self._write(caller, "server_volume_detach", text)
+        for key in new:
+            self._write(caller, "server_volume_attach", f"{title} has been attached to server '{servers[key]['name']}'")
 
     def _delete(self, kind: str, found: Resource, caller: Caller) -> None:
         if kind == "servers":

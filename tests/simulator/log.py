@@ -156,6 +156,8 @@ class ProjectLog:
     def lost(self, position: int, since: int) -> bool:
         """Whether retention took entries between a position and the oldest one left."""
         oldest = self.oldest(since)
+        if position >= oldest:
+            return False
         with self._lock:
             return next(self._positions(position, (EVER[0], since)), oldest) < oldest
 

@@ -106,6 +106,18 @@ def test_volumes_are_attached_and_detached(client: Client) -> None:
     assert actions[1:3] == ["volume_create", "server_volume_attach"]
 
 
+def test_a_moved_volume_is_detached_first(client: Client) -> None:
+    volume = make(client, "/volumes", name="data", size_gb=50)
+    servers = [make(client, "/servers", **{**SERVER, "name": f"host-{number}"}) for number in range(6)]
+    for server in servers:
+        change(client, "PATCH", volume["href"], servers=[server["uuid"]])
+    moves = [message.split("has been ")[1] for message in client.messages() if message.startswith("Volume")]
+    expected = ["created", "attached to server 'host-0'"]
+    for number in range(5):
+        expected += [f"detached from server 'host-{number}'", f"attached to server 'host-{number + 1}'"]
+    assert moves == expected
+
+
 def test_servers_stand_in_private_networks(client: Client) -> None:
     network = make(client, "/networks", name="backend", auto_create_ipv4_subnet=False)
     subnet = make(client, "/subnets", cidr="10.5.0.0/24", network=network["uuid"])

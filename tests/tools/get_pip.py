@@ -4,7 +4,7 @@
 
 """Stands where ansible-test keeps the get-pip script it would download: puts pip into the venv it is run by.
 
-dev.py copies it there under the names that ansible-test's versions look for, and has uv on PATH.
+sanity.py copies it there; dev.py has uv on PATH.
 """
 
 from __future__ import annotations

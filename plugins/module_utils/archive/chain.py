@@ -1,0 +1,194 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The chain of commits: finding its head, pinning it, walking it back, and clearing away what no commit names."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set
+
+from ..errors import ArchiveDamaged, StorageError
+from .format import (
+    FIRST_SEQUENCE,
+    Commit,
+    DataFile,
+    Gap,
+    Head,
+    Malformed,
+    commit_name,
+    parse_data_name,
+    parse_pending_name,
+    parse_pending_record,
+    sha256,
+)
+from .store import NotThere, Store, read
+
+
+class Link(NamedTuple):
+    """A commit as it is stored."""
+
+    commit: Commit
+    body: bytes
+
+    @property
+    def head(self) -> Head:
+        return Head(self.commit.sequence, sha256(self.body))
+
+
+class Hint:
+    """A small file outside the archive that remembers its head: finding the head is then cheap, and it is pinned.
+
+    An archive whose remembered commit is absent or different lost its tail or was replaced; it is never extended.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(os.path.expanduser(path))
+
+    def read(self) -> Optional[Head]:
+        """The head remembered; None when nothing was remembered yet.
+
+        :raises StorageError: the file is unreadable or holds something else.
+        """
+        try:
+            with open(self._path, "rb") as file:
+                value = json.loads(file.read())
+            return Head(int(value["sequence"]), str(value["sha256"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError) as exc:
+            raise StorageError(
+                f"Cannot read the pinned head in {self._path}: {exc}; verify the archive, then remove that file."
+            ) from exc
+
+    def write(self, head: Head) -> None:
+        """Remember this head, durably.
+
+        :raises StorageError: the file cannot be written.
+        """
+        folder = os.path.dirname(self._path)
+        try:
+            handle, draft = tempfile.mkstemp(prefix=".head-", dir=folder)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(json.dumps(head._asdict()).encode() + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.rename(draft, self._path)
+            except BaseException:
+                os.unlink(draft)
+                raise
+        except OSError as exc:
+            raise StorageError(f"Cannot remember the head in {self._path}: {exc.strerror or exc}.") from exc
+
+
+def load(store: Store, sequence: int) -> Link:
+    """The commit with this sequence.
+
+    :raises NotThere: there is none.
+    :raises ArchiveDamaged: the file of that name is no such commit.
+    """
+    name = commit_name(sequence)
+    body = read(store, name)
+    try:
+        commit = Commit.parse(body)
+    except Malformed as exc:
+        raise ArchiveDamaged(f"{name} in {store} is no commit: {exc}; verify the archive.") from exc
+    if commit.sequence != sequence:
+        raise ArchiveDamaged(f"{name} in {store} is commit {commit.sequence}; verify the archive.")
+    return Link(commit, body)
+
+
+def find_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
+    """The newest commit; None for an archive without any.
+
+    With ``pin``, a head seen earlier, only the commits after it are looked for.
+
+    :raises ArchiveDamaged: the pinned commit is absent or different, or there are data files but no commit.
+    """
+    if pin is not None:
+        _check_pin(store, pin)
+    found = store.commits(after=pin.sequence if pin else 0)
+    if found:
+        return load(store, found[-1])
+    if pin is not None:
+        return load(store, pin.sequence)
+    _check_new(store)
+    return None
+
+
+def history(store: Store, head: Commit) -> Iterator[Commit]:
+    """The commits from this one back to the first, the newest first."""
+    yield head
+    for sequence in range(head.sequence - 1, FIRST_SEQUENCE - 1, -1):
+        yield load(store, sequence).commit
+
+
+def live_files(store: Store, head: Optional[Commit]) -> Dict[str, DataFile]:
+    """The data files that make up the archive as of this commit, by path: all that were added and not removed."""
+    live: Dict[str, DataFile] = {}
+    removed: Set[str] = set()
+    for commit in history(store, head) if head else ():
+        # What this commit removed was added by an earlier one.
+        for file in commit.files if commit.live is None else commit.live:
+            if file.path not in removed:
+                live[file.path] = file
+        removed.update(commit.removed)
+        if commit.live is not None:
+            break
+    return live
+
+
+def gaps(store: Store, head: Commit) -> List[Gap]:
+    """All gaps ever recorded, the oldest first."""
+    found: List[Gap] = []
+    for commit in history(store, head):
+        found.extend(reversed(commit.gaps))
+        if len(found) >= head.total_gaps:
+            break
+    return found[::-1]
+
+
+def clear_left_overs(store: Store, head: int) -> None:
+    """Remove what lost and killed runs left behind under sequences that are decided, up to that of the head.
+
+    Such a data file can never become live: its sequence's commit exists and does not name it.
+    """
+    for record in store.names("pending"):
+        sequence = parse_pending_name(record)
+        if sequence is not None and sequence <= head:
+            store.remove(_unnamed(store, record, sequence))
+            store.remove([record])
+
+
+def _unnamed(store: Store, record: str, sequence: int) -> List[str]:
+    if not record.endswith(".json"):
+        return []
+    try:
+        names = parse_pending_record(read(store, record), sequence)
+    except NotThere:  # another run clears it too
+        return []
+    named = {file.path for file in load(store, sequence).commit.files}
+    return [name for name in names if name not in named]
+
+
+def _check_pin(store: Store, pin: Head) -> None:
+    try:
+        same = sha256(read(store, commit_name(pin.sequence))) == pin.sha256
+    except NotThere:
+        same = False
+    if not same:
+        raise ArchiveDamaged(
+            f"Commit {pin.sequence} in {store} is absent or not the one seen earlier: the archive was cut or replaced; "
+            "verify it and restore it from a copy."
+        )
+
+
+def _check_new(store: Store) -> None:
+    """A first run that was killed leaves data files of the first commit only."""
+    parts = map(parse_data_name, store.names("entries"))
+    if any(part is not None and part.sequence > FIRST_SEQUENCE for part in parts):
+        raise ArchiveDamaged(f"{store} has data files but no commit: its commits were lost; restore them from a copy.")

@@ -1,0 +1,457 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads on from where the archive's head stands and adds what is new, commit by commit.
+
+The cursor moves only inside the commit that also names the entries read before it, so a run may die at any moment,
+and any number of runs may work on one archive at once: each commit is created exclusively, and who comes second drops
+what it read and goes on from the new head.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from string import punctuation
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from urllib.parse import quote, urlsplit
+
+from ..api import Api, Page
+from ..entry import Entry
+from ..errors import (
+    ArchiveDamaged,
+    AuditError,
+    BadAnswer,
+    CursorRefused,
+    IdentityChanged,
+    NoProgress,
+    Stopped,
+    StorageError,
+)
+from ..version import VERSION
+from .chain import Hint, Link, clear_left_overs, find_head, live_files
+from .coverage import Status, Tracker, state_of
+from .format import (
+    FIRST_SEQUENCE,
+    SNAPSHOT_EVERY,
+    Commit,
+    DataFile,
+    DayFile,
+    Gap,
+    Head,
+    Project,
+    Resync,
+    Writer,
+    day_of,
+    pending_name,
+    pending_record,
+    token_tag,
+)
+from .overlap import Fetched, Overlap
+from .store import DryRun, NotThere, Store
+
+# After one of these, what was read before must not be kept: it may be wrong, or it cannot be written.
+_NOTHING_KEPT = (NoProgress, StorageError, IdentityChanged, ArchiveDamaged)
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """What a user may set. ``start`` counts for an archive's first commit only.
+
+    A commit is made when one of the ``most_`` is reached (entries, bytes of canonical text, pages) and at the end of
+    what there is to read; without anything new, only once per ``heartbeat``. ``accept_identity`` lets another token or
+    API go on where the provider no longer has anything that the archive has.
+    """
+
+    project: str = ""
+    start: Optional[datetime] = None
+    accept_identity: bool = False
+    heartbeat: timedelta = timedelta(hours=1)
+    most_entries: int = 10_000
+    most_bytes: int = 16 << 20
+    most_pages: int = 100
+
+
+def collect(
+    store: Store,
+    api: Api,
+    settings: Optional[CollectSettings] = None,
+    *,
+    hint: Optional[Hint] = None,
+    stop: Optional[threading.Event] = None,
+    now: Optional[Callable[[], datetime]] = None,
+    nonce: Optional[Callable[[], str]] = None,
+    dry_run: bool = False,
+) -> Status:
+    """Bring the archive up to what the API has now, and tell what this run did and where the archive stands.
+
+    With ``dry_run`` nothing is written; the status tells what would come. ``stop`` ends the run between two pages.
+    ``now`` (an aware time) and ``nonce`` (a new word of digits and lower-case letters) are seams for tests.
+
+    :raises StorageError: the archive cannot be read or written; nothing was advanced.
+    :raises ArchiveDamaged: the archive is not what it was.
+    :raises IdentityChanged: the API shows another project's log, or one that cannot be shown to be the same.
+    :raises AuditError: the API failed; what was read before is in the archive, and the next run goes on from there.
+    """
+    return _Collector(
+        DryRun(store) if dry_run else store,
+        api,
+        settings or CollectSettings(),
+        hint,
+        stop or threading.Event(),
+        now or _utc_now,
+        nonce or _new_nonce,
+        dry_run,
+    ).run()
+
+
+class _Lost(Exception):
+    """Another collector created the commit that this one was about to create."""
+
+
+class _Batch:
+    """What the next commit will hold: the pages read since the head, compressed by day."""
+
+    def __init__(self, url: str) -> None:
+        self.cursor_before = _raw_query(url)
+        self.cursor_after = self.cursor_before
+        self.pages = 0
+        self.entries = 0
+        self.gaps: List[Gap] = []
+        self._bytes = 0
+        self._days: Dict[str, DayFile] = {}
+
+    def add(self, fetched: Fetched) -> None:
+        day = day_of(fetched.moment)
+        if day not in self._days:
+            self._days[day] = DayFile(day)
+        self._days[day].add(fetched.line, fetched.moment)
+        self._bytes += len(fetched.line)
+        self.entries += 1
+
+    def end_page(self, page: Page) -> None:
+        self.cursor_after = _raw_query(page.poll_more if page.next is None else page.next)
+        self.pages += 1
+
+    def is_full(self, settings: CollectSettings) -> bool:
+        return self.tells_something and (
+            self.entries >= settings.most_entries
+            or self._bytes >= settings.most_bytes
+            or self.pages >= settings.most_pages
+        )
+
+    @property
+    def tells_something(self) -> bool:
+        return bool(self.entries or self.gaps)
+
+    def finish(self, sequence: int) -> List[Tuple[DataFile, bytes]]:
+        return [self._days[day].finish(sequence) for day in sorted(self._days)]
+
+
+class _Collector:
+    """One run."""
+
+    def __init__(
+        self,
+        store: Store,
+        api: Api,
+        settings: CollectSettings,
+        hint: Optional[Hint],
+        stop: threading.Event,
+        now: Callable[[], datetime],
+        nonce: Callable[[], str],
+        dry_run: bool,
+    ) -> None:
+        self._store = store
+        self._api = api
+        self._settings = settings
+        self._hint = hint
+        self._stop = stop
+        self._now = now
+        self._run = nonce()
+        self._new_archive_id = nonce()
+        self._dry_run = dry_run
+        self._head: Optional[Link] = None
+        self._pin: Optional[Head] = None
+        self._uuid: Optional[str] = None
+        self._skew = 0.0
+        self._resynced = False
+        self._added = 0
+        self._commits = 0
+        self._rerendered = 0
+        self._gaps: List[Gap] = []
+
+    def run(self) -> Status:
+        while True:
+            self._open()
+            try:
+                tracker = self._read_on()
+            except _Lost:
+                self._resynced = False
+                continue
+            if self._commits and self._head:
+                clear_left_overs(self._store, self._head.commit.sequence)
+            return self._status(tracker)
+
+    # The head
+
+    def _open(self) -> None:
+        """Find the head, rest on it durably, and clear away what runs before this one left behind."""
+        self._pin = self._hint.read() if self._hint else None
+        self._head = find_head(self._store, self._pin)
+        self._store.prepare((self._head.commit.name, self._head.body) if self._head else None)
+        self._uuid = None
+        if self._head:
+            self._uuid = self._head.commit.project.uuid
+            self._remember()
+            clear_left_overs(self._store, self._head.commit.sequence)
+
+    def _remember(self) -> None:
+        if self._hint and self._head and self._head.head != self._pin and not self._dry_run:
+            self._hint.write(self._head.head)
+            self._pin = self._head.head
+
+    @property
+    def _archive_id(self) -> str:
+        return self._head.commit.archive_id if self._head else self._new_archive_id
+
+    @property
+    def _token_tag(self) -> str:
+        return token_tag(self._archive_id, self._api.connection.api_token)
+
+    # Reading
+
+    def _read_on(self) -> Tracker:
+        try:
+            return self._go_on()
+        except CursorRefused:
+            if self._resynced or self._head is None:
+                raise
+            return self._resync("cursor", self._head.commit)
+
+    def _go_on(self) -> Tracker:
+        if self._head is None:
+            return self._follow(self._api.first_url(start=self._settings.start), Tracker(None, self._settings.start))
+        head = self._head.commit
+        change = self._identity_change(head)
+        if change:
+            return self._resync(change, head)
+        return self._follow(self._api.url_of(head.cursor_after), Tracker(head))
+
+    def _identity_change(self, head: Commit) -> Optional[str]:
+        if head.api != self._api.connection.api_url:
+            return "api"
+        return "token" if head.token_tag != self._token_tag else None
+
+    def _follow(self, url: str, tracker: Tracker) -> Tracker:
+        """Read one chain of pages to its end and commit on the way."""
+        batch = _Batch(url)
+        try:
+            for page in self._pages(url):
+                self._use(page, batch, tracker)
+                if page.next is not None and batch.is_full(self._settings):
+                    self._commit(batch, tracker)
+                    batch = _Batch(page.next)
+        except AuditError as exc:
+            if batch.tells_something and not isinstance(exc, _NOTHING_KEPT):
+                self._commit(batch, tracker)
+            raise
+        if batch.tells_something or self._is_heartbeat_due(tracker):
+            self._commit(batch, tracker)
+        return tracker
+
+    def _pages(self, url: Optional[str]) -> Iterator[Page]:
+        """A page is handed on only when the one that it says comes next was not read before.
+
+        Otherwise a cursor would be kept that leads round in a circle, and each run would add the same entries again.
+        """
+        asked: Set[int] = {hash(url)}
+        while url is not None:
+            if self._stop.is_set():
+                raise Stopped("The collection was stopped; what it had read is in the archive.")
+            page = self._api.page(url)
+            if page.next is not None and hash(page.next) in asked:
+                raise NoProgress(f"The API returned a next page that was already read ({page.next[:200]}).")
+            asked.add(hash(page.next))
+            yield page
+            url = page.next
+
+    def _use(self, page: Page, batch: _Batch, tracker: Tracker, overlap: Optional[Overlap] = None) -> bool:
+        """Add a page to the batch; True when it lies wholly behind what the archive had."""
+        self._check_project(page.entries)
+        self._arrive(page, batch, tracker)
+        fetched = [Fetched.of(entry) for entry in page.entries]
+        for one in fetched:
+            if overlap is None or overlap.is_new(one):
+                batch.add(one)
+        batch.end_page(page)
+        moments = [one.moment for one in fetched if one.moment is not None]
+        tracker.use(max(moments, default=None), at_end=page.next is None)
+        return overlap is not None and overlap.is_behind(fetched)
+
+    def _arrive(self, page: Page, batch: _Batch, tracker: Tracker) -> None:
+        if page.server_date is None:
+            raise BadAnswer("The API's answer has no Date, without which an archive cannot tell what it covers.", 200)
+        self._skew = round((self._now() - page.server_date).total_seconds(), 1)
+        gap = tracker.arrive(page.server_date)
+        if gap is not None:
+            batch.gaps.append(gap)
+
+    def _check_project(self, entries: List[Entry]) -> None:
+        for entry in entries:
+            uuid = _project_uuid(entry)
+            if uuid is None or uuid == self._uuid:
+                continue
+            if self._uuid is not None:
+                raise IdentityChanged(
+                    f"The API returned entries of project {uuid}, but {self._store} holds the log of project "
+                    f"{self._uuid}; check the token and the archive's path."
+                )
+            self._uuid = uuid
+
+    def _is_heartbeat_due(self, tracker: Tracker) -> bool:
+        return self._head is None or tracker.server_date - self._head.commit.server_date >= self._settings.heartbeat
+
+    # Joining the log again
+
+    def _resync(self, why: str, head: Commit) -> Tracker:
+        """Read again what the archive has last, and make one commit of what is new behind it; then read on."""
+        self._resynced = True
+        overlap = Overlap(self._store, head)
+        url = self._api.first_url(start=overlap.start)
+        batch, tracker = _Batch(url), Tracker(head)
+        last: Optional[Page] = None
+        for last in self._pages(url):
+            if self._use(last, batch, tracker, overlap):
+                break
+        for fetched in overlap.settle():
+            batch.add(fetched)
+        joined = bool(overlap.found or overlap.rerendered)
+        comparable = overlap.is_comparable(tracker.server_date)
+        accepted = why != "cursor" and not joined and self._accept_identity(why, comparable)
+        if why == "cursor" and comparable and not joined:
+            batch.gaps.append(Gap(head.covered_until, tracker.covered_until, "no overlap"))
+        told = Resync(why, overlap.start, overlap.found + overlap.rerendered, overlap.rerendered, accepted)
+        self._commit(batch, tracker, told)
+        self._rerendered += overlap.rerendered
+        if last is None or last.next is None:
+            return tracker
+        return self._follow(last.next, tracker)
+
+    def _accept_identity(self, why: str, comparable: bool) -> bool:
+        """Whether the user vouches for a log of which nothing is left to compare.
+
+        :raises IdentityChanged: there is something to compare, or the user does not.
+        """
+        if comparable or not self._settings.accept_identity:
+            raise IdentityChanged(
+                f"The {why} changed, and what the API returns does not overlap with the log in {self._store}; "
+                + (
+                    "check the token and the archive's path."
+                    if comparable
+                    else "set accept_identity if it is the same."
+                )
+            )
+        return True
+
+    # Writing
+
+    def _commit(self, batch: _Batch, tracker: Tracker, resync: Optional[Resync] = None) -> None:
+        sequence = self._head.commit.sequence + 1 if self._head else FIRST_SEQUENCE
+        files = batch.finish(sequence)
+        commit = self._describe(sequence, batch, tracker, resync, tuple(file for file, _body in files))
+        if sequence % SNAPSHOT_EVERY == 0 and self._head:
+            live = live_files(self._store, self._head.commit)
+            commit = commit.with_live([*live.values(), *commit.files])
+        self._write(commit, {file.path: body for file, body in files})
+        self._added += batch.entries
+        self._gaps.extend(batch.gaps)
+        self._commits += 1
+
+    def _describe(
+        self, sequence: int, batch: _Batch, tracker: Tracker, resync: Optional[Resync], files: Tuple[DataFile, ...]
+    ) -> Commit:
+        head = self._head.commit if self._head else None
+        return Commit(
+            archive_id=self._archive_id,
+            sequence=sequence,
+            kind="resync" if resync else "entries" if batch.entries else "heartbeat",
+            run=self._run,
+            previous=self._head.head.sha256 if self._head else None,
+            project=Project(self._settings.project or (head.project.name if head else ""), self._uuid),
+            api=self._api.connection.api_url,
+            token_tag=self._token_tag,
+            cursor_before=batch.cursor_before,
+            cursor_after=batch.cursor_after,
+            covered_from=tracker.covered_from,
+            covered_until=tracker.covered_until,
+            files=files,
+            removed=(),
+            gaps=tuple(batch.gaps),
+            entries=batch.entries,
+            total_entries=(head.total_entries if head else 0) + batch.entries,
+            total_gaps=(head.total_gaps if head else 0) + len(batch.gaps),
+            pages=batch.pages,
+            committed_at=self._now(),
+            server_date=tracker.server_date,
+            clock_skew_seconds=self._skew,
+            collector=Writer(VERSION, socket.gethostname()),
+            resync=resync,
+            pruned_until=head.pruned_until if head else None,
+        )
+
+    def _write(self, commit: Commit, files: Dict[str, bytes]) -> None:
+        body = commit.to_bytes()
+        record = pending_name(commit.sequence, self._run)
+        try:
+            if files:
+                self._store.put({record: pending_record(files)})
+                self._store.put(files)
+            won = self._store.decide(commit.name, body)
+        except NotThere:
+            # Another run takes a draft away only when its sequence is decided.
+            if commit.sequence not in self._store.commits(after=commit.sequence - 1):
+                raise
+            won = False
+        if not won:
+            raise _Lost
+        self._head = Link(commit, body)
+        self._store.remove([record])
+        self._remember()
+
+    def _status(self, tracker: Tracker) -> Status:
+        """Of a run that reached the end: what it read counts, whether or not a heartbeat was due to write it down."""
+        return Status(
+            added=self._added,
+            commits=self._commits,
+            head=self._head.head if self._head else None,
+            covered_from=tracker.covered_from,
+            covered_until=tracker.covered_until,
+            gaps=self._gaps,
+            state=state_of(tracker.covered_until, True, tracker.server_date),
+            rerendered=self._rerendered,
+        )
+
+
+def _raw_query(url: str) -> str:
+    """The query of a URL as it stands; what is no ASCII in it is percent-encoded."""
+    return quote(urlsplit(url).query, safe=punctuation)
+
+
+def _project_uuid(entry: Entry) -> Optional[str]:
+    subject: Any = entry.get("subject")
+    project = subject.get("project") if isinstance(subject, dict) else None
+    uuid = project.get("uuid") if isinstance(project, dict) else None
+    return uuid if isinstance(uuid, str) else None
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _new_nonce() -> str:
+    return secrets.token_hex(8)

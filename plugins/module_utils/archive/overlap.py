@@ -1,0 +1,136 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tells entries that an archive has from new ones when a span is read a second time.
+
+Entries have no id and may be equal in every field, so they are matched as multisets: each archived entry accounts for
+one entry read again, first by its exact form, then by what cannot change when a project or a token is renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Counter as CounterOf
+
+from ..entry import Entry, actor, canonical, subject, timestamp
+from ..timespan import RETENTION, format_time
+from .chain import live_files
+from .coverage import MARGIN
+from .format import Commit, DataFile
+from .reading import entries_of
+from .store import Store
+
+BACK = timedelta(hours=1)
+"""How far a re-read goes back behind what the archive has."""
+
+AHEAD = timedelta(minutes=10)
+"""How far past the newest archived entry a re-read goes before the overlap counts as wholly read."""
+
+
+class Fetched(NamedTuple):
+    """An entry as it was fetched, its canonical line and its timestamp."""
+
+    entry: Entry
+    line: bytes
+    moment: Optional[datetime]
+
+    @classmethod
+    def of(cls, entry: Entry) -> Fetched:
+        return cls(entry, canonical(entry) + b"\n", timestamp(entry))
+
+
+class Overlap:
+    """The archived entries from ``start`` on, waiting to be found again.
+
+    ``newest`` is the newest archived timestamp, None when there is none. ``found`` and ``rerendered`` count the entries
+    found again in the same and in another form.
+    """
+
+    def __init__(self, store: Store, head: Commit) -> None:
+        live = live_files(store, head)
+        self.newest = max((file.last for file in live.values() if file.last), default=None)
+        self.start = _start(head, self.newest)
+        self.found = 0
+        self.rerendered = 0
+        self._exact: CounterOf[bytes] = Counter()
+        self._alike: CounterOf[bytes] = Counter()
+        self._held: List[Fetched] = []
+        for path in sorted(live):
+            if _reaches(live[path], self.start):
+                self._expect(store, live[path])
+
+    def is_comparable(self, server_date: datetime) -> bool:
+        """Whether the provider must still have something that the archive has."""
+        return self.newest is not None and self.newest > server_date - RETENTION + MARGIN
+
+    def is_new(self, fetched: Fetched) -> bool:
+        """Whether a fetched entry is certainly not in the archive. A doubtful one is held for :meth:`settle`."""
+        if fetched.moment is not None and fetched.moment < self.start:
+            return False  # the API forgot the start; the archive has what is older
+        exact = _digest(fetched.line)
+        if self._exact[exact] > 0:
+            self._exact[exact] -= 1
+            self._alike[_likeness(fetched)] -= 1
+            self.found += 1
+            return False
+        if self._alike[_likeness(fetched)] > 0:
+            self._held.append(fetched)
+            return False
+        return True
+
+    def is_behind(self, entries: List[Fetched]) -> bool:
+        """Whether these entries, a page, lie wholly past what the archive has."""
+        if self.newest is None:
+            return not +self._alike
+        moments = [fetched.moment for fetched in entries]
+        return bool(moments) and all(moment is not None and moment > self.newest + AHEAD for moment in moments)
+
+    def settle(self) -> List[Fetched]:
+        """The held entries that are new after all: those for which no archived entry is left to account."""
+        fresh = []
+        for fetched in self._held:
+            likeness = _likeness(fetched)
+            if self._alike[likeness] > 0:
+                self._alike[likeness] -= 1
+                self.rerendered += 1
+            else:
+                fresh.append(fetched)
+        self._held = []
+        return fresh
+
+    def _expect(self, store: Store, file: DataFile) -> None:
+        for entry in entries_of(store, file):
+            fetched = Fetched.of(entry)
+            if fetched.moment is None or fetched.moment >= self.start:
+                self._exact[_digest(fetched.line)] += 1
+                self._alike[_likeness(fetched)] += 1
+
+
+def _start(head: Commit, newest: Optional[datetime]) -> datetime:
+    start = min(newest or head.covered_until, head.covered_until) - BACK
+    return max(start, head.pruned_until) if head.pruned_until else start
+
+
+def _reaches(file: DataFile, start: datetime) -> bool:
+    return file.last is None or file.last >= start
+
+
+def _likeness(fetched: Fetched) -> bytes:
+    """What stays the same when names are rendered anew."""
+    entry = fetched.entry
+    moment = entry.get("timestamp") if fetched.moment is None else format_time(fetched.moment)
+    who, what = actor(entry), subject(entry)
+    facts: Dict[str, Any] = {
+        "facts": [moment, entry.get("action"), entry.get("message"), entry.get("ip_address")],
+        "actor": [who.kind, who.uuid or who.name],
+        "subject": [what.kind, what.uuid or what.name],
+    }
+    return _digest(canonical(facts))
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()

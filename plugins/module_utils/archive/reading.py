@@ -1,0 +1,103 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads entries back out of an archive, as a stream, also while others add to it, compact it or prune it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import islice
+from typing import Iterator, Optional, Set
+
+from ..entry import Entry, parse, timestamp
+from ..errors import ArchiveDamaged
+from .chain import find_head, live_files
+from .format import DataFile, Head, Malformed, split_lines, unpack
+from .store import NotThere, Store
+
+
+def lines_of(store: Store, file: DataFile) -> Iterator[bytes]:
+    """The canonical lines of a data file, each with its newline; never more than its commit says it holds.
+
+    :raises NotThere: the file is gone.
+    :raises ArchiveDamaged: it does not hold what its commit says.
+    """
+    try:
+        yield from split_lines(unpack(store.chunks(file.path), file.content_bytes))
+    except Malformed as exc:
+        raise ArchiveDamaged(f"{file.path} in {store} is damaged: {exc}; verify the archive.") from exc
+
+
+def entries_of(store: Store, file: DataFile) -> Iterator[Entry]:
+    """The entries of a data file; errors as of :func:`lines_of`."""
+    for line in lines_of(store, file):
+        yield _entry(store, file, line)
+
+
+def cat(
+    store: Store, start: Optional[datetime] = None, end: Optional[datetime] = None, pin: Optional[Head] = None
+) -> Iterator[Entry]:
+    """Every entry of the archive from ``start`` (inclusive) to ``end`` (exclusive), day by day, each exactly once.
+
+    An entry whose timestamp is unreadable is never left out. When a file vanishes underneath, because it was compacted
+    or pruned meanwhile, the list of files is taken anew from the head, and what was already given is not given again.
+
+    :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
+    """
+    done: Set[str] = set()
+    lost: Optional[str] = None
+    while True:
+        head = find_head(store, pin)
+        live = live_files(store, head.commit if head else None)
+        if lost in live:
+            raise ArchiveDamaged(f"{lost} is missing in {store}; verify the archive.")
+        try:
+            for path in sorted(live):
+                if path not in done:
+                    yield from _selected(store, live[path], done, start, end)
+                    done.add(path)
+            return
+        except NotThere:
+            lost = path
+
+
+def _selected(
+    store: Store, file: DataFile, done: Set[str], start: Optional[datetime], end: Optional[datetime]
+) -> Iterator[Entry]:
+    if not _may_hold(file, start, end):
+        return
+    for line in _fresh_lines(store, file, done):
+        found = _entry(store, file, line)
+        moment = timestamp(found)
+        if moment is None or ((start is None or start <= moment) and (end is None or moment < end)):
+            yield found
+
+
+def _fresh_lines(store: Store, file: DataFile, done: Set[str]) -> Iterator[bytes]:
+    """The lines of a file without those slices of it that were given as files of their own."""
+    lines = lines_of(store, file)
+    for part in file.parts:
+        slice_of_part = islice(lines, part.entries)
+        if part.path in done:
+            for _given in slice_of_part:
+                pass
+        else:
+            yield from slice_of_part
+    yield from lines
+
+
+def _may_hold(file: DataFile, start: Optional[datetime], end: Optional[datetime]) -> bool:
+    if file.first is None or file.last is None:
+        return True
+    return (start is None or start <= file.last) and (end is None or file.first < end)
+
+
+def _entry(store: Store, file: DataFile, line: bytes) -> Entry:
+    try:
+        value = parse(line)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ArchiveDamaged(f"{file.path} in {store} holds a line that is no entry; verify the archive.")
+    return value

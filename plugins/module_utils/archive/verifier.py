@@ -1,0 +1,557 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Proves offline that an archive is whole, or tells what was done to it. Needs no token and no network.
+
+Three passes: the chain of commits, each data file that is live, and every other file that lies there. All three work
+on streams. The head is read first; what is added while the verifier runs is left to its next run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from datetime import datetime
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Counter as CounterOf
+
+from ..entry import canonical, parse, timestamp
+from ..errors import StorageError
+from .chain import find_head, gaps
+from .coverage import TOLERANCE, Status, is_at_end, state_of
+from .format import (
+    FIRST_SEQUENCE,
+    READING_KINDS,
+    SNAPSHOT_EVERY,
+    Commit,
+    DataFile,
+    Head,
+    Malformed,
+    commit_name,
+    day_of,
+    parse_commit_name,
+    parse_data_name,
+    sha256,
+    split_lines,
+    unpack,
+)
+from .store import NotThere, Store, read
+
+WARNINGS = ("orphan", "deletion_pending")
+"""Types of findings that tell of work not finished yet and take nothing from the archive's proof."""
+
+_ORPHAN_LIMIT = 1 << 30
+
+
+class Finding(NamedTuple):
+    """Something that a sound archive does not have: its type, the file it is about, and what about it."""
+
+    type: str
+    path: str
+    detail: str
+
+    @property
+    def is_warning(self) -> bool:
+        return self.type in WARNINGS
+
+
+def verify(store: Store, expected_head: Optional[Head] = None) -> List[Finding]:
+    """Everything that is wrong with the archive, in the order of its commits and then of its files.
+
+    Types of findings about commits: ``commit_missing``, ``commit_edited``, ``commit_reordered``, ``commit_duplicated``,
+    ``commit_malformed``, ``chain``, ``totals``, ``cursor``, ``coverage``, ``identity``, ``removal``, ``head``.
+    About files: ``missing``, ``altered``, ``appended``, ``moved``, ``content`` (not what its commit says it holds),
+    ``unreadable``, ``extra``, and the warnings ``orphan`` and ``deletion_pending``.
+
+    ``expected_head`` is a head seen earlier and kept elsewhere: the archive must still contain that commit.
+
+    :raises StorageError: the archive's folders cannot be listed.
+    """
+    return _Verification(store, expected_head).run()
+
+
+def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
+    """Where the archive stands as of its newest commit; nothing is verified.
+
+    :raises StorageError: it cannot be read.
+    :raises ArchiveDamaged: its head, or the pinned commit, is not what it was.
+    """
+    head = find_head(store, pin)
+    if head is None:
+        return Status()
+    commit = head.commit
+    return Status(
+        added=commit.total_entries,
+        commits=commit.sequence,
+        head=head.head,
+        covered_from=commit.covered_from,
+        covered_until=commit.covered_until,
+        gaps=gaps(store, commit),
+        state=state_of(commit.covered_until, is_at_end(commit), now),
+    )
+
+
+class _Verification:
+    """One run over one archive. ``_live`` holds the files that are live up to the commit reached."""
+
+    def __init__(self, store: Store, expected_head: Optional[Head]) -> None:
+        self._store = store
+        self._expected_head = expected_head
+        self._findings: List[Finding] = []
+        self._live: Dict[str, DataFile] = {}
+        self._gone: Dict[str, DataFile] = {}
+        self._digests: Dict[str, int] = {}
+        self._unknown: Set[int] = set()
+        self._total = 0
+
+    def run(self) -> List[Finding]:
+        sequences = self._store.commits()
+        head = sequences[-1] if sequences else 0
+        if not sequences:
+            self._find("commit_missing", commit_name(FIRST_SEQUENCE), "the archive has no commit")
+        self._verify_chain(head)
+        lost = [path for path in sorted(self._live) if not self._verify_file(self._live[path])]
+        self._verify_others(head, self._without_removed_since(lost, head))
+        return self._findings
+
+    def _find(self, type_: str, path: str, detail: str) -> None:
+        self._findings.append(Finding(type_, path, detail))
+
+    # The chain of commits
+
+    def _verify_chain(self, head: int) -> None:
+        before: Optional[Commit] = None
+        digest: Optional[str] = None
+        seen_expected = False
+        for sequence in range(FIRST_SEQUENCE, head + 1):
+            body = self._read_commit(sequence)
+            commit = None if body is None else self._parse_commit(sequence, body)
+            if commit is None:
+                self._unknown.add(sequence)
+            else:
+                self._verify_link(commit, before, digest, sequence)
+                self._apply(commit)
+            before, digest = commit, None if body is None else sha256(body)
+            if self._expected_head == Head(sequence, digest or ""):
+                seen_expected = True
+        self._verify_head(head, seen_expected)
+
+    def _read_commit(self, sequence: int) -> Optional[bytes]:
+        name = commit_name(sequence)
+        try:
+            return read(self._store, name)
+        except NotThere:
+            self._find("commit_missing", name, "there are later commits, but not this one")
+        except StorageError as exc:
+            self._find("unreadable", name, exc.message)
+        return None
+
+    def _parse_commit(self, sequence: int, body: bytes) -> Optional[Commit]:
+        name = commit_name(sequence)
+        twin = self._digests.setdefault(sha256(body), sequence)
+        if twin != sequence:
+            self._find("commit_duplicated", name, f"it has the bytes of commit {twin}")
+            return None
+        try:
+            commit = Commit.parse(body)
+        except Malformed as exc:
+            self._find("commit_malformed", name, str(exc))
+            return None
+        if commit.sequence != sequence:
+            self._find("commit_reordered", name, f"it says it is commit {commit.sequence}")
+            return None
+        return commit
+
+    def _verify_head(self, head: int, seen_expected: bool) -> None:
+        expected = self._expected_head
+        if expected is None or seen_expected:
+            return
+        name = commit_name(expected.sequence)
+        if expected.sequence > head:
+            self._find("head", name, f"the archive ends at commit {head}: commits were cut off")
+        else:
+            self._find("head", name, f"the commit is not the one expected, {expected.sha256}")
+
+    def _verify_link(self, commit: Commit, before: Optional[Commit], digest: Optional[str], sequence: int) -> None:
+        name = commit_name(sequence)
+        if digest is not None and commit.previous is not None and commit.previous != digest:
+            self._find("commit_edited", commit_name(sequence - 1), f"commit {sequence} rests on other bytes of it")
+        if (commit.previous is None) != (sequence == FIRST_SEQUENCE):
+            self._find("chain", name, "only the first commit has none before it")
+        for type_, detail in _contradictions(commit):
+            self._find(type_, name, detail)
+        if before is not None:
+            for type_, detail in _breaks(before, commit):
+                self._find(type_, name, detail)
+        elif sequence == FIRST_SEQUENCE and commit.total_gaps != len(commit.gaps):
+            self._find("totals", name, "total_gaps does not begin with this commit's gaps")
+
+    def _apply(self, commit: Commit) -> None:
+        """Carry the live files over this commit, and compare with what it says of them."""
+        removed = sum(self._take_away(path, commit) for path in commit.removed)
+        for detail in _wrong_parts(commit, self._gone):
+            self._find("removal", commit.name, detail)
+        if commit.kind in ("compact", "pseudonymise") and commit.entries != removed:
+            self._find("totals", commit.name, f"{removed} entries were rearranged into {commit.entries}")
+        self._live.update({file.path: file for file in commit.files})
+        if not self._unknown:
+            self._verify_sums(commit, self._total + commit.entries - removed)
+        self._total = commit.total_entries
+
+    def _take_away(self, path: str, commit: Commit) -> int:
+        """The number of entries in a file that a commit removes."""
+        file = self._live.pop(path, None)
+        if file is None:
+            self._find("removal", commit.name, f"it removes {path}, which was not live")
+            return 0
+        self._gone[path] = file
+        return file.entries
+
+    def _verify_sums(self, commit: Commit, total: int) -> None:
+        if commit.total_entries != total:
+            self._find(
+                "totals", commit.name, f"total_entries is {commit.total_entries}, but the files add up to {total}"
+            )
+        if (commit.live is not None) != (commit.sequence % SNAPSHOT_EVERY == 0):
+            self._find("totals", commit.name, f"every {SNAPSHOT_EVERY}th commit, and no other, lists the live files")
+        elif commit.live is not None and list(commit.live) != [self._live[path] for path in sorted(self._live)]:
+            self._find("totals", commit.name, "its list of live files is not the one that the commits add up to")
+
+    # The live data files
+
+    def _verify_file(self, file: DataFile) -> bool:
+        """Compare one file with its commit; False when it is absent."""
+        content = _Content(file)
+        stored = _Stored(file)
+        try:
+            damage = content.read(stored.pass_on(self._store.chunks(file.path)))
+        except NotThere:
+            return False
+        except StorageError as exc:
+            self._find("unreadable", file.path, exc.message)
+            return True
+        if stored.is_appended:
+            self._find("appended", file.path, f"{stored.bytes - file.bytes} bytes follow those that were committed")
+        elif not stored.is_same:
+            self._find("altered", file.path, "its bytes are not those that were committed")
+        elif damage:
+            self._find("content", file.path, damage)
+        return True
+
+    def _without_removed_since(self, lost: List[str], head: int) -> List[str]:
+        """Of files found absent, those that no commit made meanwhile removed."""
+        removed: Set[str] = set()
+        for sequence in self._store.commits(after=head) if lost and head else ():
+            body = self._read_commit(sequence)
+            commit = None if body is None else self._parse_commit(sequence, body)
+            removed.update(commit.removed if commit else ())
+        return [path for path in lost if path not in removed]
+
+    # All other files
+
+    def _verify_others(self, head: int, lost: List[str]) -> None:
+        strangers = [name for name in self._store.names("entries") if name not in self._live]
+        places = self._places(strangers) if lost else {}
+        moved: Set[str] = set()
+        for path in lost:
+            found = places.get(self._live[path].sha256)
+            if found is None:
+                self._find("missing", path, "no file of this name is left")
+            else:
+                moved.add(found)
+                self._find("moved", path, f"the file now lies at {found}")
+        for name in strangers:
+            if name not in moved:
+                self._verify_stranger(name, head)
+        for name in self._store.names("commits"):
+            if not parse_commit_name(name):
+                self._find("extra", name, "it has not the name of a commit")
+
+    def _places(self, names: List[str]) -> Dict[str, str]:
+        """Where the bytes with a digest lie."""
+        places = {}
+        for name in names:
+            digest = self._digest_of(name)
+            if digest:
+                places[digest] = name
+        return places
+
+    def _digest_of(self, name: str) -> Optional[str]:
+        content = hashlib.sha256()
+        try:
+            for chunk in self._store.chunks(name):
+                content.update(chunk)
+        except StorageError:
+            return None
+        return content.hexdigest()
+
+    def _verify_stranger(self, name: str, head: int) -> None:
+        """A file that is not live: pending, about to be deleted, left behind by a lost run, or put there."""
+        parts = parse_data_name(name)
+        if parts is None:
+            self._find("extra", name, "it has not the name of a data file")
+        elif parts.sequence > head or parts.sequence in self._unknown:
+            return  # of a commit to come, or of one that was reported already
+        elif name in self._gone:
+            self._find("deletion_pending", name, "a commit removed it, but it was not deleted yet")
+        elif self._is_orphan(name, parts.day):
+            self._find("orphan", name, "no commit names it; all its entries are in the archive")
+        else:
+            self._find("extra", name, "no commit names it, and it has entries that the archive has not")
+
+    def _is_orphan(self, name: str, day: str) -> bool:
+        """Whether its lines are, as a multiset, part of the archive's lines of that day."""
+        wanted: CounterOf[bytes] = Counter()
+        try:
+            for line in split_lines(unpack(self._store.chunks(name), _ORPHAN_LIMIT)):
+                wanted[_short_digest(line)] += 1
+            for path, file in self._live.items():
+                if wanted and path.startswith(f"entries/date={day}/"):
+                    self._cross_off(wanted, file)
+        except NotThere:
+            return True  # cleared away meanwhile, as left-overs are
+        except (Malformed, StorageError):
+            return False
+        return not wanted
+
+    def _cross_off(self, wanted: CounterOf[bytes], file: DataFile) -> None:
+        for line in split_lines(unpack(self._store.chunks(file.path), file.content_bytes)):
+            digest = _short_digest(line)
+            if digest in wanted:
+                wanted[digest] -= 1
+                if not wanted[digest]:
+                    del wanted[digest]
+
+
+class _Stored:
+    """The bytes of a data file as they are stored, hashed while they pass."""
+
+    def __init__(self, file: DataFile) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._prefix: Optional[str] = None
+        self.bytes = 0
+
+    def pass_on(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            room = self._file.bytes - self.bytes
+            if 0 <= room < len(chunk):
+                head = self._digest.copy()
+                head.update(chunk[:room])
+                self._prefix = head.hexdigest()
+            self._digest.update(chunk)
+            self.bytes += len(chunk)
+            yield chunk
+
+    @property
+    def is_same(self) -> bool:
+        return self.bytes == self._file.bytes and self._digest.hexdigest() == self._file.sha256
+
+    @property
+    def is_appended(self) -> bool:
+        return self._prefix == self._file.sha256
+
+
+class _Content:
+    """What a data file holds, compared with what its commit says of it."""
+
+    def __init__(self, file: DataFile) -> None:
+        self._file = file
+        self._day = _day(file)
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+        self._entries = 0
+        self._first: Optional[datetime] = None
+        self._last: Optional[datetime] = None
+        self._slices = _Slices(file)
+
+    def read(self, chunks: Iterator[bytes]) -> Optional[str]:
+        """What is wrong with it, None when nothing is; takes all the chunks in any case."""
+        try:
+            for line in split_lines(unpack(chunks, self._file.content_bytes)):
+                self._take(line)
+            return self._difference()
+        except Malformed as exc:
+            for _rest in chunks:
+                pass
+            return str(exc)
+
+    def _take(self, line: bytes) -> None:
+        self._digest.update(line)
+        self._slices.take(line)
+        self._bytes += len(line)
+        self._entries += 1
+        moment = _moment_of(line)
+        if day_of(moment) != self._day:
+            raise Malformed(f"line {self._entries} is an entry of another day")
+        if moment is not None:
+            self._first = moment if self._first is None else min(self._first, moment)
+            self._last = moment if self._last is None else max(self._last, moment)
+
+    def _difference(self) -> Optional[str]:
+        file = self._file
+        if (self._bytes, self._digest.hexdigest()) != (file.content_bytes, file.content_sha256):
+            return "its content is not the one its commit describes"
+        if (self._entries, self._first, self._last) != (file.entries, file.first, file.last):
+            return "it holds another number of entries, or of other times, than its commit says"
+        return self._slices.difference()
+
+
+class _Slices:
+    """The slices of a compacted file, each hashed again."""
+
+    def __init__(self, file: DataFile) -> None:
+        self._wanted = [(part.content_sha256, part.content_bytes, part.entries) for part in file.parts]
+        self._found: List[Tuple[str, int, int]] = []
+        self._restart()
+
+    def _restart(self) -> None:
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+        self._entries = 0
+
+    def take(self, line: bytes) -> None:
+        if not self._wanted:
+            return
+        self._digest.update(line)
+        self._bytes += len(line)
+        self._entries += 1
+        done = len(self._found)
+        if done < len(self._wanted) and self._entries == self._wanted[done][2]:
+            self._found.append((self._digest.hexdigest(), self._bytes, self._entries))
+            self._restart()
+
+    def difference(self) -> Optional[str]:
+        if self._found == self._wanted and not self._entries:
+            return None
+        return "its slices are not the files it was compacted from"
+
+
+def _contradictions(commit: Commit) -> Iterator[Tuple[str, str]]:
+    """What in a commit by itself cannot be."""
+    if commit.entries != sum(file.entries for file in commit.files):
+        yield "totals", "entries is not the sum over its files"
+    names = [parse_data_name(file.path) for file in commit.files]
+    if any(name is None or name.sequence != commit.sequence for name in names):
+        yield "chain", "it names data files of another sequence"
+    if len({file.path for file in commit.files}) != len(commit.files):
+        yield "chain", "it names a data file twice"
+    if not commit.covered_from <= commit.covered_until <= commit.server_date + TOLERANCE:
+        yield "coverage", "it covers a span that ends before it begins, or after it was read"
+    if any(not gap.start <= gap.end <= commit.covered_until for gap in commit.gaps):
+        yield "coverage", "a gap ends before it begins, or lies past what is covered"
+    if not _fits_kind(commit):
+        yield "chain", f"it has parts that a commit of kind {commit.kind} cannot have"
+
+
+def _fits_kind(commit: Commit) -> bool:
+    if commit.kind in READING_KINDS:
+        return (
+            commit.pages > 0
+            and not commit.removed
+            and not any(file.parts for file in commit.files)
+            and (commit.kind != "heartbeat" or not commit.files)
+            and (commit.kind != "entries" or bool(commit.files))
+            and (commit.kind == "resync") == (commit.resync is not None)
+        )
+    rearranges = commit.kind != "prune"
+    return (
+        not commit.pages
+        and not commit.gaps
+        and commit.resync is None
+        and bool(commit.removed)
+        and bool(commit.files) == rearranges
+    )
+
+
+def _breaks(before: Commit, commit: Commit) -> Iterator[Tuple[str, str]]:
+    """Where a commit does not follow from the one before it."""
+    for type_, sound, detail in _FOLLOWS:
+        if not sound(before, commit):
+            yield type_, detail
+
+
+def _cursor_follows(before: Commit, commit: Commit) -> bool:
+    if commit.kind not in READING_KINDS:
+        return before.cursor_after == commit.cursor_before == commit.cursor_after
+    return commit.kind == "resync" or commit.cursor_before == before.cursor_after
+
+
+def _time_follows(before: Commit, commit: Commit) -> bool:
+    if commit.kind not in READING_KINDS:
+        return (before.covered_until, before.server_date) == (commit.covered_until, commit.server_date)
+    return (
+        commit.covered_until >= before.covered_until - TOLERANCE
+        and commit.server_date >= before.server_date - TOLERANCE
+    )
+
+
+def _identity_follows(before: Commit, commit: Commit) -> bool:
+    same_access = (before.api, before.token_tag) == (commit.api, commit.token_tag)
+    same_project = before.project.uuid in (None, commit.project.uuid)
+    return same_project and (same_access or commit.kind == "resync")
+
+
+def _prune_edge_follows(before: Commit, commit: Commit) -> bool:
+    if commit.kind == "prune":
+        return before.pruned_until is None or (
+            commit.pruned_until is not None and commit.pruned_until >= before.pruned_until
+        )
+    return before.pruned_until == commit.pruned_until
+
+
+_FOLLOWS: Tuple[Tuple[str, Callable[[Commit, Commit], bool], str], ...] = (
+    ("chain", lambda before, commit: before.archive_id == commit.archive_id, "it belongs to another archive"),
+    ("chain", _prune_edge_follows, "it changes up to when the archive was pruned"),
+    ("cursor", _cursor_follows, "its cursor does not go on where the commit before it ended"),
+    ("coverage", _time_follows, "what it covers goes back behind the commit before it"),
+    (
+        "coverage",
+        lambda before, commit: before.covered_from == commit.covered_from,
+        "it says another beginning of what is covered",
+    ),
+    (
+        "coverage",
+        lambda before, commit: all(gap.start >= before.covered_until - TOLERANCE for gap in commit.gaps),
+        "a gap begins in what was covered before",
+    ),
+    (
+        "totals",
+        lambda before, commit: commit.total_gaps == before.total_gaps + len(commit.gaps),
+        "total_gaps does not follow",
+    ),
+    ("identity", _identity_follows, "project, API or token changed without the log being joined again"),
+)
+
+
+def _wrong_parts(commit: Commit, gone: Dict[str, DataFile]) -> Iterator[str]:
+    """Parts of compacted files that are not files which this very commit removes."""
+    for file in commit.files:
+        for part in file.parts:
+            origin = gone.get(part.path)
+            facts = (part.content_sha256, part.content_bytes, part.entries)
+            if part.path not in commit.removed or origin is None:
+                yield f"{file.path} claims to hold {part.path}, which it does not replace"
+            elif facts != (origin.content_sha256, origin.content_bytes, origin.entries):
+                yield f"{file.path} holds something else than {part.path} held"
+
+
+def _moment_of(line: bytes) -> Optional[datetime]:
+    """The timestamp of an archived line, which must be an entry in canonical form."""
+    try:
+        entry = parse(line)
+    except ValueError:
+        raise Malformed("it holds a line that is no entry") from None
+    if not isinstance(entry, dict) or canonical(entry) + b"\n" != line:
+        raise Malformed("it holds a line that is no entry in canonical form")
+    return timestamp(entry)
+
+
+def _day(file: DataFile) -> str:
+    name = parse_data_name(file.path)
+    return name.day if name else ""
+
+
+def _short_digest(line: bytes) -> bytes:
+    return hashlib.sha256(line).digest()[:16]

@@ -1,0 +1,212 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import store as store_module
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import (
+    DryRun,
+    LocalStore,
+    NotThere,
+    read,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import StorageError
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import Disk
+
+DATA = "entries/date=2026-11-22/000000000001-3f9ac0d1e2b4.jsonl.gz"
+FIRST = "commits/000000000001.json"
+SECOND = "commits/000000000002.json"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "archive"
+
+
+@pytest.fixture
+def store(folder: Path) -> LocalStore:
+    made = LocalStore(str(folder))
+    made.prepare(None)
+    return made
+
+
+def test_folders_and_files_have_their_modes_whatever_the_umask_says(folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        store = LocalStore(str(folder))
+        store.prepare(None)
+        store.put({DATA: b"data"})
+        store.decide(FIRST, b"one")
+    finally:
+        os.umask(before)
+    modes = {path.relative_to(folder.parent): path.stat().st_mode & 0o7777 for path in folder.parent.rglob("*")}
+    assert {mode for path, mode in modes.items() if path.suffix in (".gz", ".json")} == {0o640}
+    assert {mode for path, mode in modes.items() if path.suffix not in (".gz", ".json")} == {0o750}
+
+
+def test_nothing_is_made_before_it_is_needed(folder: Path) -> None:
+    store = LocalStore(str(folder))
+    assert (list(store.names("entries")), store.commits()) == ([], [])
+    assert not folder.parent.exists()
+
+
+def test_an_existing_data_file_is_written_anew(store: LocalStore) -> None:
+    store.put({DATA: b""})
+    store.put({DATA: b"data"})
+    assert read(store, DATA) == b"data"
+
+
+def test_a_commit_is_created_once(store: LocalStore) -> None:
+    assert store.decide(FIRST, b"mine")
+    assert store.decide(FIRST, b"mine")
+    assert not store.decide(FIRST, b"yours")
+    assert read(store, FIRST) == b"mine"
+
+
+def test_no_temporary_file_stays(store: LocalStore, folder: Path) -> None:
+    store.put({DATA: b"data"})
+    store.decide(FIRST, b"mine")
+    store.decide(FIRST, b"yours")
+    assert list((folder / "pending").iterdir()) == []
+
+
+def test_commits_are_listed_in_order_and_from_a_known_one_on(store: LocalStore, folder: Path) -> None:
+    for number in (1, 2, 3):
+        store.decide(f"commits/{number:012d}.json", b"x")
+    (folder / "commits" / "note.txt").touch()
+    assert store.commits() == [1, 2, 3]
+    assert store.commits(after=1) == [2, 3]
+    assert store.commits(after=3) == []
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
+def test_without_hard_links_an_exclusive_rename_decides(store: LocalStore, code: int) -> None:
+    for body, won in ((b"mine", True), (b"yours", False)):
+        with Disk(fail_at=1, failure=code, only=("link",)).in_place():
+            assert store.decide(FIRST, body) is won
+    assert read(store, FIRST) == b"mine"
+
+
+def test_a_file_system_that_cannot_decide_is_refused(
+    store: LocalStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module.ctypes, "CDLL", lambda *args, **options: object())
+    with Disk(fail_at=1, failure=errno.EPERM, only=("link",)).in_place():
+        with pytest.raises(StorageError, match="neither hard links nor"):
+            store.decide(FIRST, b"mine")
+    assert list((folder / "commits").iterdir()) == []
+
+
+def test_a_creation_that_is_reported_as_failed_but_took_place_counts(store: LocalStore) -> None:
+    def link_then_fail(name: str, subject: object) -> None:
+        if name == "link":
+            raise OSError(errno.EIO, "the answer was lost")
+
+    with Disk(after_each=link_then_fail).in_place():
+        assert store.decide(FIRST, b"mine")
+
+
+@pytest.mark.parametrize("operation", ["open", "fchmod", "fsync", "rename", "mkdir", "chmod"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_a_failing_disk_is_one_sentence_and_leaves_no_temporary_file(
+    store: LocalStore, folder: Path, operation: str, code: int
+) -> None:
+    with Disk(fail_at=1, failure=code, only=(operation,)).in_place(), pytest.raises(StorageError) as caught:
+        store.put({DATA: b"data"})
+    assert os.strerror(code) in caught.value.message
+    assert str(folder) in caught.value.message
+    assert list((folder / "pending").iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("operation", ["open", "fsync", "link"])
+def test_a_commit_that_cannot_be_written_does_not_exist(
+    store: LocalStore, folder: Path, operation: str, code: int
+) -> None:
+    with Disk(fail_at=1, failure=code, only=(operation,)).in_place(), pytest.raises(StorageError):
+        store.decide(FIRST, b"mine")
+    assert not (folder / FIRST).exists()
+
+
+def test_a_commit_whose_folder_cannot_be_synced_is_told_as_failed(store: LocalStore) -> None:
+    with Disk(fail_at=2, failure=errno.EIO, only=("fsync",)).in_place(), pytest.raises(StorageError):
+        store.decide(FIRST, b"mine")
+
+
+def test_the_head_is_made_durable_before_it_is_built_on(store: LocalStore) -> None:
+    store.decide(FIRST, b"mine")
+    with Disk(only=("fsync",)).in_place() as disk:
+        store.prepare((FIRST, b"mine"))
+    assert len(disk.calls) == 2
+    with Disk(fail_at=1, failure=errno.EIO, only=("fsync",)).in_place(), pytest.raises(StorageError):
+        store.prepare((FIRST, b"mine"))
+
+
+@pytest.mark.parametrize("place", ["entries", "entries/date=2026-11-22", "commits", "pending"])
+def test_a_linked_folder_is_refused(store: LocalStore, folder: Path, tmp_path: Path, place: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    if (folder / place).exists():
+        (folder / place).rmdir()
+    (folder / place).symlink_to(outside)
+
+    def write() -> None:
+        store.put({DATA: b"data"})
+        store.decide(FIRST, b"mine")
+
+    with pytest.raises(StorageError):
+        write()
+    assert list(outside.iterdir()) == []
+
+
+def test_a_linked_file_is_neither_read_nor_written_through(store: LocalStore, folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"secret")
+    (folder / FIRST).symlink_to(outside)
+    with pytest.raises(StorageError):
+        read(store, FIRST)
+    with pytest.raises(StorageError):
+        store.decide(FIRST, b"mine")
+    store.put({DATA: b"data"})
+    (folder / DATA).unlink()
+    (folder / DATA).symlink_to(outside)
+    store.put({DATA: b"data"})
+    assert outside.read_bytes() == b"secret"
+    assert not (folder / DATA).is_symlink()
+
+
+def test_a_pipe_in_the_place_of_a_file_does_not_hang(store: LocalStore, folder: Path) -> None:
+    os.mkfifo(folder / FIRST)
+    with pytest.raises(StorageError, match="regular"):
+        read(store, FIRST)
+
+
+def test_the_archive_itself_may_lie_behind_a_link(store: LocalStore, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    linked = LocalStore(str(tmp_path / "link"))
+    assert linked.decide(SECOND, b"mine")
+    assert read(store, SECOND) == b"mine"
+
+
+def test_an_absent_file_is_told_apart(store: LocalStore) -> None:
+    with pytest.raises(NotThere):
+        read(store, FIRST)
+    store.remove([FIRST])
+
+
+def test_a_dry_run_writes_nothing_and_shows_what_it_would_have_written(store: LocalStore, folder: Path) -> None:
+    store.decide(FIRST, b"one")
+    before = sorted(folder.rglob("*"))
+    dry = DryRun(store)
+    dry.prepare(None)
+    dry.put({DATA: b"data"})
+    assert dry.decide(SECOND, b"two")
+    dry.remove([FIRST])
+    assert (read(dry, FIRST), read(dry, SECOND), read(dry, DATA)) == (b"one", b"two", b"data")
+    assert sorted(folder.rglob("*")) == before

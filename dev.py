@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 if sys.version_info < (3, 11):
     sys.exit(f"dev.py needs Python 3.11 or later, this is {sys.version.split()[0]}: run it as python3.11 dev.py")
@@ -175,7 +176,8 @@ def link_entries(folder: Path) -> None:
 
 def stages() -> dict[str, list[Check]]:
     """All checks by stage, in the order they run."""
-    units = ["pytest", "--quiet", "tests/unit", "tests/simulator"]
+    units = ["pytest", "--quiet", "tests/unit"]
+    core = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
     vendor = "tests/integration/test_vendor_client.py"
     integration = ["pytest", "--quiet", "tests/integration", f"--ignore={vendor}"]
     packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
@@ -196,7 +198,7 @@ def stages() -> dict[str, list[Check]]:
             Check("recent ansible-core, this Python", units),
             Check("newest ansible-core", units, "recent"),
             Check("oldest ansible-core", units, "oldest"),
-            *(Check("core", ["pytest", "--quiet", "tests/unit/module_utils"], "core", version) for version in others),
+            *(Check("core", core, "core", version) for version in others),
         ],
         "integration": [
             Check("newest ansible-core", integration, "recent"),
@@ -308,17 +310,20 @@ def run_named(registry: dict[str, list[Check]], names: list[str]) -> int:
     return run_stages(registry, names or list(registry))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> NoReturn:
     """Run a command in the main environment, from the caller's folder."""
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     if not command:
         sys.exit("What should run? For example: python3 dev.py run -- pytest tests/unit")
-    made = venv("main")
-    return subprocess.call(command, env={**os.environ, "PATH": made.variables()["PATH"]})
+    path = venv("main").variables()["PATH"]
+    if shutil.which(command[0], path=path) is None:
+        sys.exit(f"There is no command {command[0]}.")
+    # In place of this process, so that a signal reaches the command.
+    os.execvpe(command[0], command, {**os.environ, "PATH": path})
 
 
-def simulator(arguments: list[str]) -> int:
-    return run(["python", "-m", f"{NAME}.tests.simulator", *arguments])
+def simulator(arguments: list[str]) -> NoReturn:
+    run(["python", "-m", f"{NAME}.tests.simulator", *arguments])
 
 
 def demo(arguments: list[str]) -> int:

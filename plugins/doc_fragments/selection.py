@@ -26,13 +26,20 @@ options:
     type: list
     elements: str
   message_pattern:
-    description: Only entries in whose message this regular expression is found.
+    description:
+      - Only entries in whose message this regular expression is found.
+      - V(message) is taken as another name of this option.
     type: str
-    aliases: [message]
   limit:
     description:
       - Only the newest matches, so many of them. It bounds the result, never what is read.
     type: int
 notes:
   - Entries are selected after they were read; what is selected never changes where a later read goes on.
+"""
+
+    PLUGINS = r"""
+options:
+  message_pattern:
+    aliases: [message]
 """

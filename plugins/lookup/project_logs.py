@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - auditops.cloudscale.connection.plugins
   - auditops.cloudscale.range
   - auditops.cloudscale.selection
+  - auditops.cloudscale.selection.plugins
   - auditops.cloudscale.concurrency
 requirements:
   - requests
@@ -41,7 +42,7 @@ EXAMPLES = r"""
     msg: The creation is on record
   until: >-
     query('auditops.cloudscale.project_logs', start='-15m', actions=['server_create'],
-          message=('hello' | regex_escape)) | length > 0
+          message_pattern=('hello' | regex_escape)) | length > 0
   retries: 5
   delay: 2
 

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import datetime, timezone
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from .api import Api
 from .entry import Entry
 from .reader import Reader
-from .selector import Selection
+from .selector import Selection, newest
 from .settings import Connection, Range, concurrency
 from .summary import Summary
 
@@ -42,7 +41,7 @@ class Question:
         """
         with Api(self._connection) as api:
             self._reader = Reader(api, self._concurrency)
-            for entry in self._newest(self._selected(self._reader)):
+            for entry in newest(self._selected(self._reader), self._selection.limit):
                 self._counts.add(entry)
                 yield entry
 
@@ -69,7 +68,3 @@ class Question:
             for entry in filter(self._selection.matches, page.entries):
                 self._matched += 1
                 yield entry
-
-    def _newest(self, matches: Iterator[Entry]) -> Iterator[Entry]:
-        limit = self._selection.limit
-        return matches if limit is None else iter(deque(matches, maxlen=limit))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import deque
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Iterable, Mapping, Optional, Pattern, Tuple, Union
+from typing import Any, Iterable, Iterator, Mapping, Optional, Pattern, Tuple, Union
 
 from .entry import Entry, actor
 from .errors import InvalidInput
@@ -53,6 +54,11 @@ class Selection:
             and (not self.ip_networks or address_matches(entry, self.ip_networks))
             and (self.message is None or message_matches(entry, self.message))
         )
+
+
+def newest(matches: Iterator[Entry], limit: Optional[int]) -> Iterator[Entry]:
+    """The last ``limit`` of a stream, or all of it; no more than these are held."""
+    return matches if limit is None else iter(deque(matches, maxlen=limit))
 
 
 def action_matches(entry: Entry, globs: Iterable[str]) -> bool:

@@ -60,6 +60,8 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
         "everything": {INFO: {}},
         "range": {INFO: second},
         "selected": {INFO: {"start": "-2h", **selection}},
+        "message": {INFO: {"message": "[13]"}},
+        "message pattern": {INFO: {"message_pattern": "[13]"}},
         "newest": {INFO: {"limit": 2}},
         "old": {INFO: {"start": "-100d", "limit": 1}},
         "exactly retained": {INFO: {"start": "-90d", "limit": 1}},
@@ -119,6 +121,11 @@ def test_all_conditions_must_hold(results: Results, log: list[Any]) -> None:
     assert results["lookup selected"]["msg"] == [log[1], log[3]]
 
 
+def test_a_message_is_searched_under_both_names(results: Results, log: list[Any]) -> None:
+    found = [log[1], log[3]]
+    assert results["message"]["project_logs"] == results["message pattern"]["project_logs"] == found
+
+
 def test_a_limit_keeps_the_newest_and_says_that_it_left_some_out(results: Results, log: list[Any]) -> None:
     newest = results["newest"]
     assert newest["project_logs"] == log[-2:]
@@ -158,7 +165,7 @@ def test_entries_go_to_a_file_as_lines(results: Results, controller: Controller,
         ("bare cursor", "invalid_input", None, ["10025", "whole poll_more URL"]),
         ("foreign cursor", "foreign_url", None, ["api.example.com", "nothing was sent there"]),
         ("unknown option", "invalid_input", None, ["begin"]),
-        ("unknown value", "invalid_input", None, ["concurrency", "many"]),
+        ("unknown value", "invalid_input", None, ["concurrency"]),
         ("unknown number", "invalid_input", None, ["from 1 to 16", "99"]),
         ("bad network", "invalid_input", None, ["192.0.2.300", "is no network"]),
         ("empty token", "invalid_input", None, ["CLOUDSCALE_API_TOKEN"]),

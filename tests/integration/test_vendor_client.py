@@ -254,19 +254,21 @@ def refer(value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def results(controller: Controller) -> Results:
-    cases: dict[str, Any] = {name: {f"cloudscale_ch.cloud.{module}": refer(given)} for name, module, given, *_ in STEPS}
+    cases: dict[str, Any] = {
+        name: {f"cloudscale_ch.cloud.{module}": refer(given)} for name, module, given, *_rest in STEPS
+    }
     cases["log"] = {"auditops.cloudscale.project_logs_info": {}}
     return controller.run(cases)
 
 
-@pytest.mark.parametrize(("name", "changes"), [(name, changes) for name, _, _, changes, _ in STEPS])
+@pytest.mark.parametrize(("name", "changes"), [(name, changes) for name, *_given, changes, _messages in STEPS])
 def test_a_step_changes_what_it_should(results: Results, name: str, changes: bool) -> None:
     assert results[name].get("msg", "") == ""
     assert (results[name].get("failed", False), results[name]["changed"]) == (False, changes)
 
 
 def test_the_log_tells_each_change_in_order(results: Results) -> None:
-    expected = [message for *_, messages in STEPS for message in messages]
+    expected = [message for *_step, messages in STEPS for message in messages]
     for name in ("v4", "v6"):
         expected = [message.replace("{%s.network}" % name, results[name]["network"]) for message in expected]
     assert [entry["message"] for entry in results["log"]["project_logs"]] == expected

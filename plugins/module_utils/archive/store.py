@@ -208,10 +208,13 @@ class LocalStore:
 
     def _walk(self, folder: str) -> List[str]:
         found: List[str] = []
-        with suppress(FileNotFoundError), self._folder(f"{folder}/") as (handle, _unused), os.scandir(handle) as items:
-            for item in items:
-                name = f"{folder}/{item.name}"
-                found.extend(self._walk(name) if item.is_dir(follow_symlinks=False) else [name])
+        try:
+            with self._folder(f"{folder}/") as (handle, _unused), os.scandir(handle) as items:
+                for item in items:
+                    name = f"{folder}/{item.name}"
+                    found.extend(self._walk(name) if item.is_dir(follow_symlinks=False) else [name])
+        except FileNotFoundError:
+            return []
         return found
 
     def _sync_file(self, name: str) -> None:

@@ -113,6 +113,10 @@ notes:
     lies behind all that was read.
 seealso:
   - module: auditops.cloudscale.project_logs_info
+  - plugin: auditops.cloudscale.project_logs_trail
+    plugin_type: callback
+  - ref: ansible_collections.auditops.cloudscale.docsite.change_verification_guide
+    description: Change verification, with complete examples.
 """
 
 EXAMPLES = r"""

@@ -382,7 +382,10 @@ def _rules(options: Mapping[str, Any], option: str, keys: Tuple[str, ...]) -> Li
 def _rule(name: str, rule: Any, keys: Tuple[str, ...]) -> Rule:
     if not isinstance(rule, Mapping):
         raise InvalidInput(f"{name}: a rule is a mapping with {', '.join(keys)}, not {rule!r}.")
-    given = {str(key): value for key, value in rule.items() if value is not None}
+    # Ansible reserves the name message among options, so there it is an alias.
+    given = {
+        "message" if key == "message_pattern" else str(key): value for key, value in rule.items() if value is not None
+    }
     for key in given:
         if key not in keys:
             raise InvalidInput(f"{name}.{key}: there is no such key; a rule of this kind has {', '.join(keys)}.")

@@ -53,7 +53,8 @@ def selection_spec() -> Dict[str, Any]:
 
 def expectation_spec() -> Dict[str, Any]:
     """EXPECTATION: what the log should tell, what it must not, and how long to wait for it."""
-    conditions = {name: {"type": "str"} for name in CONDITIONS}
+    conditions: Dict[str, Any] = {name: {"type": "str"} for name in CONDITIONS if name != "message"}
+    conditions["message_pattern"] = {"type": "str", "aliases": ["message"]}
     counts = {name: {"type": "int"} for name in COUNTS}
     return {
         "expect": {"type": "list", "elements": "dict", "options": {**conditions, **counts}},

@@ -31,9 +31,10 @@ options:
       action: &action
         description: A shell pattern for the action, such as V(server_*).
         type: str
-      message: &message
+      message_pattern: &message
         description: A regular expression to be found in the message. Names belong through the filter C(regex_escape).
         type: str
+        aliases: [message]
       actor: &actor
         description: >-
           Who made the change. A user is named by e-mail address, a token by its description or uuid, automated tasks
@@ -57,7 +58,7 @@ options:
     elements: dict
     suboptions:
       action: *action
-      message: *message
+      message_pattern: *message
       actor: *actor
       ip_network: *ip_network
   ignore:
@@ -66,7 +67,7 @@ options:
     elements: dict
     suboptions:
       action: *action
-      message: *message
+      message_pattern: *message
       actor: *actor
       ip_network: *ip_network
   exclusive:

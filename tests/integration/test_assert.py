@@ -126,7 +126,7 @@ def test_the_retention_is_warned_about(results: Results) -> None:
         ("no condition", ["expect[0]", "give at least one of action"]),
         ("bad pattern", ["forbid[1].message", "no regular expression"]),
         ("bad network", ["ignore[0].ip_network", "'here' is no network"]),
-        ("bad count", ["expect", "count", "many"]),
+        ("bad count", ["expect", "count"]),
         ("count in forbid", ["forbid", "count"]),
         ("bad interval", ["interval must be more than 0"]),
     ],

@@ -68,6 +68,11 @@ def test_a_rule_that_cannot_be_used_is_named(options: Dict[str, Any], told: str)
         Expectations.from_mapping(options)
 
 
+def test_the_message_has_a_second_name() -> None:
+    rule = {"message": "x", "message_pattern": "x", "actor": None}
+    assert Expectations.from_mapping({"forbid": [rule]}).forbid[0].given == {"message": "x"}
+
+
 def test_keys_without_a_value_are_not_there() -> None:
     rule = Expectations.from_mapping({"expect": [{"action": "x", "actor": None, "count": None, "max": "2"}]}).expect[0]
     assert (rule.given, rule.least, rule.most) == ({"action": "x", "max": "2"}, 0, 2)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any, Callable, Dict, List
 
 import pytest
@@ -57,7 +58,7 @@ def check(simulator: Simulator, timeline: Waits, once: bool = False, **options: 
 
 
 def appended(simulator: Simulator, **entry: Any) -> Callable[[], object]:
-    return lambda: simulator.project("main").log.append(**entry)
+    return partial(simulator.project("main").log.append, **entry)
 
 
 def asked(simulator: Simulator) -> List[Dict[str, str]]:

@@ -27,7 +27,7 @@ from .archive.collector import CollectSettings, collect
 from .archive.coverage import Status
 from .archive.format import Gap, Head
 from .archive.reading import cat
-from .archive.store import LocalStore
+from .archive.store import LocalStore, existing_archive
 from .archive.verifier import Finding, status, verify
 from .entry import canonical, subject, visible
 from .errors import (
@@ -64,7 +64,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     except AuditError as error:
-        print(f"cloudscale-audit: {error.message}", file=sys.stderr)
+        sys.stderr.write(f"cloudscale-audit: {error.message}\n")
         if getattr(options, "json", False):
             _print_json({"msg": error.message, "failure": error.failure})
         return _exit_status(error)
@@ -104,7 +104,7 @@ def _collect_once(
 
 
 def _status(options: argparse.Namespace, _stop: threading.Event) -> int:
-    found = status(LocalStore(options.path), _now())
+    found = status(existing_archive(options.path), _now())
     if options.json:
         _print_json(found.to_json())
     else:
@@ -113,7 +113,7 @@ def _status(options: argparse.Namespace, _stop: threading.Event) -> int:
 
 
 def _verify(options: argparse.Namespace, _stop: threading.Event) -> int:
-    store = LocalStore(options.path)
+    store = existing_archive(options.path)
     findings = verify(store, options.expected_head)
     problems = [finding for finding in findings if not finding.is_warning]
     if options.json:
@@ -121,17 +121,14 @@ def _verify(options: argparse.Namespace, _stop: threading.Event) -> int:
     else:
         _tell_findings(findings)
         if not problems:
-            _tell_sound(options.path, status(store, _now()))
+            _tell_sound(status(store, _now()))
     return FINDINGS if problems else FINE
 
 
 def _cat(options: argparse.Namespace, _stop: threading.Event) -> int:
     span = Range.from_mapping({"start": options.start, "end": options.end}, _now())
     selection = Selection.from_mapping(vars(options))
-    store = LocalStore(options.path)
-    if find_head(store) is None:
-        raise StorageError(f"There is no archive in {store}.")
-    matches = filter(selection.matches, cat(store, span.start, span.end))
+    matches = filter(selection.matches, cat(existing_archive(options.path), span.start, span.end))
     for entry in newest(matches, selection.limit):
         sys.stdout.buffer.write(canonical(entry) + b"\n")
     sys.stdout.buffer.flush()
@@ -153,7 +150,7 @@ def _doctor(options: argparse.Namespace, stop: threading.Event) -> int:
         _print_json({"healthy": not failed, "checks": [check._asdict() for check in checks]})
     else:
         for check in checks:
-            print(f"{'FAILED' if check.failed else 'ok':<7} {check.name:<8} {check.detail}")
+            _say(f"{'FAILED' if check.failed else 'ok':<7} {check.name:<8} {check.detail}")
     return _worst(checks)
 
 
@@ -259,7 +256,7 @@ class _Watched(Api):
         self._entries += len(page.entries)
         if sys.stderr.isatty():
             end = "\r" if page.next else "\n"
-            print(f"{self._entries} entries read", end=end, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{self._entries} entries read{end}")
         return page
 
 
@@ -309,16 +306,15 @@ def _connection(options: argparse.Namespace, token: Optional[str]) -> Connection
 
 def _tell_collected(done: Status, dry_run: bool) -> None:
     verb = "would be added" if dry_run else "added"
-    print(f"{_number(done.added, 'entry', 'entries')} {verb} in {_number(done.commits, 'commit', 'commits')}.")
+    _say(f"{_number(done.added, 'entry', 'entries')} {verb} in {_number(done.commits, 'commit', 'commits')}.")
     if done.rerendered:
-        print(f"{done.rerendered} were there already and look different now: a name was changed.")
-    print(f"State: {done.state}. Covered until {_time(done.covered_until)}.")
+        _say(f"{done.rerendered} were there already and look different now: a name was changed.")
+    _say(f"State: {done.state}. Covered until {_time(done.covered_until)}.")
     _tell_gaps(done.gaps)
 
 
 def _tell_status(path: str, found: Status) -> None:
     if found.head is None:
-        print(f"There is no archive in {path} yet.")
         return
     rows: List[Tuple[str, str]] = [
         ("archive", path),
@@ -332,32 +328,31 @@ def _tell_status(path: str, found: Status) -> None:
         ("gaps", str(len(found.gaps)) if found.gaps else "none"),
     ]
     for name, value in rows:
-        print(f"{name:<14} {value}")
+        _say(f"{name:<14} {value}")
     _tell_gaps(found.gaps)
 
 
 def _tell_gaps(gaps: List[Gap]) -> None:
     for gap in gaps:
-        print(f"GAP from {_time(gap.start)} to {_time(gap.end)} ({gap.why}): entries of this time may be missing.")
+        _say(f"GAP from {_time(gap.start)} to {_time(gap.end)} ({gap.why}): entries of this time may be missing.")
 
 
 def _tell_findings(findings: List[Finding]) -> None:
     for finding in findings:
         mark = "warning" if finding.is_warning else "FINDING"
-        print(f"{mark} {finding.type}: {visible(finding.path)}: {visible(finding.detail)}")
+        _say(f"{mark} {finding.type}: {visible(finding.path)}: {visible(finding.detail)}")
 
 
-def _tell_sound(path: str, found: Status) -> None:
+def _tell_sound(found: Status) -> None:
     if found.head is None:
-        print(f"There is no archive in {path} yet.")
         return
     gaps = f"with {_number(len(found.gaps), 'gap', 'gaps')} on record" if found.gaps else "without a gap"
-    print(
+    _say(
         f"Sound: {_number(found.added, 'entry', 'entries')} in {_number(found.commits, 'commit', 'commits')}, "
         f"covering {_time(found.covered_from)} to {_time(found.covered_until)} {gaps}."
     )
     _tell_gaps(found.gaps)
-    print(f"Head: {found.head.sequence}:{found.head.sha256}")
+    _say(f"Head: {found.head.sequence}:{found.head.sha256}")
 
 
 def _number(count: int, one: str, many: str) -> str:
@@ -376,8 +371,12 @@ def _ago(moment: Optional[datetime]) -> str:
     return f"{days} d {hours} h ago" if days else f"{hours} h {minutes % 60} min ago"
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, sort_keys=True))
+    _say(json.dumps(value, sort_keys=True))
 
 
 def _now() -> datetime:
@@ -480,7 +479,3 @@ def _head(text: str) -> Head:
     if not sequence.isdigit() or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
         raise argparse.ArgumentTypeError(f"{text!r} is no head; it looks like 42:SHA256 and is told by status")
     return Head(int(sequence), digest)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -22,7 +22,7 @@ NAME = "auditops.cloudscale"
 # What the artifact may hold at its root, and below tests.
 ROOTS = {
     *("CHANGELOG.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
-    *("changelogs", "docs", "extensions", "meta", "playbooks", "plugins", "roles", "tests"),
+    *("bin", "changelogs", "docs", "extensions", "meta", "playbooks", "plugins", "roles", "tests"),
 }
 TESTS = {"tests", "tests/config.yml"}
 

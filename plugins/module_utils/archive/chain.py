@@ -107,11 +107,14 @@ def find_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
 
     With ``pin``, a head seen earlier, only the commits after it are looked for.
 
-    :raises ArchiveDamaged: the pinned commit is absent or different, or there are data files but no commit.
+    :raises ArchiveDamaged: the pinned commit is absent or different, a commit after it is missing, or there are data
+        files but no commit.
     """
     if pin is not None:
         _check_pin(store, pin)
     found = store.commits(after=pin.sequence if pin else 0)
+    if pin is not None and found and found[-1] != pin.sequence + len(found):
+        raise ArchiveDamaged(f"Commits after {pin.sequence} are missing in {store}; verify it.")
     if found:
         return load(store, found[-1])
     if pin is not None:

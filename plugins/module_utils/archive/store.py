@@ -50,7 +50,7 @@ class Store(Protocol):
         """The names of all that lies in one of the archive's folders and below it; in order; none when absent."""
 
     def commits(self, after: int = 0) -> List[int]:
-        """The sequences greater than ``after`` of the commits that exist, ascending. With ``after`` it is cheap."""
+        """The sequences greater than ``after`` of the commits that exist, ascending."""
 
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         """Make ready for writing, before anything builds on the head's commit (its name and bytes; None: no commit).
@@ -113,16 +113,13 @@ class LocalStore:
         return iter(sorted(found))
 
     def commits(self, after: int = 0) -> List[int]:
-        if after:
-            return self._commits_beyond(after)
         sequences = (parse_commit_name(name) for name in self.names("commits"))
-        return sorted(sequence for sequence in sequences if sequence)
+        return sorted(sequence for sequence in sequences if sequence is not None and sequence > after)
 
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
-        if head is None:
-            with self._told("make", ""):
-                self._make_folders()
-        else:
+        with self._told("make", ""):
+            self._make_folders()
+        if head is not None:
             # Its writer may have been killed between creating the commit and making it durable.
             with self._told("make durable", head[0]):
                 self._sync_file(head[0])
@@ -197,15 +194,6 @@ class LocalStore:
                 _make_folder(name, root)
             os.fsync(root)
 
-    def _commits_beyond(self, after: int) -> List[int]:
-        """Commits follow each other without a hole, so only the names that come next need a look."""
-        found: List[int] = []
-        with self._told("list", "commits"), self._folder("commits/") as (folder, _unused):
-            while _exists(f"{after + 1:012d}.json", folder):
-                after += 1
-                found.append(after)
-        return found
-
     def _walk(self, folder: str) -> List[str]:
         found: List[str] = []
         try:
@@ -253,14 +241,6 @@ class LocalStore:
             path = os.path.join(self._path, name).rstrip("/")
             kind = NotThere if isinstance(exc, FileNotFoundError) else StorageError
             raise kind(f"Cannot {what} {path}: {exc.strerror or exc}.") from exc
-
-
-def _exists(name: str, folder: int) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _open_folder(name: str, above: int) -> int:
@@ -321,6 +301,17 @@ def _rename_exclusively(drafts: int, draft: str, folder: int, name: str) -> None
     if code in _NO_RENAMEAT2:
         raise OSError(code, "this file system has neither hard links nor renames that replace nothing; use another")
     raise OSError(code, os.strerror(code))
+
+
+def existing_archive(path: str) -> LocalStore:
+    """The archive in a folder that must hold one: a wrong path must not pass for a sound archive.
+
+    :raises StorageError: nothing was ever collected there.
+    """
+    store = LocalStore(path)
+    if next(store.names("commits"), None) is None and next(store.names("entries"), None) is None:
+        raise StorageError(f"There is no archive in {store}; check the path, or collect first.")
+    return store
 
 
 class DryRun:

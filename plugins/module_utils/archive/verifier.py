@@ -102,7 +102,7 @@ class _Verification:
         self._live: Dict[str, DataFile] = {}
         self._gone: Dict[str, DataFile] = {}
         self._digests: Dict[str, int] = {}
-        self._unknown: Set[int] = set()
+        self._known: Set[int] = set()
         self._total = 0
 
     def run(self) -> List[Finding]:
@@ -110,7 +110,7 @@ class _Verification:
         head = sequences[-1] if sequences else 0
         if not sequences:
             self._find("commit_missing", commit_name(FIRST_SEQUENCE), "the archive has no commit")
-        self._verify_chain(head)
+        self._verify_chain(sequences)
         lost = [path for path in sorted(self._live) if not self._verify_file(self._live[path])]
         self._verify_others(head, self._without_removed_since(lost, head))
         return self._findings
@@ -120,29 +120,33 @@ class _Verification:
 
     # The chain of commits
 
-    def _verify_chain(self, head: int) -> None:
+    def _verify_chain(self, sequences: List[int]) -> None:
         before: Optional[Commit] = None
         digest: Optional[str] = None
-        seen_expected = False
-        for sequence in range(FIRST_SEQUENCE, head + 1):
+        expected = FIRST_SEQUENCE
+        seen_expected_head = False
+        for sequence in sequences:
+            if sequence != expected:
+                self._find("commit_missing", commit_name(expected), f"none from {expected} to {sequence - 1} is there")
+                before, digest = None, None
             body = self._read_commit(sequence)
             commit = None if body is None else self._parse_commit(sequence, body)
-            if commit is None:
-                self._unknown.add(sequence)
-            else:
-                self._verify_link(commit, before, digest, sequence)
+            if commit is not None:
+                self._verify_link(commit, before, digest)
                 self._apply(commit)
+                self._known.add(sequence)
             before, digest = commit, None if body is None else sha256(body)
             if self._expected_head == Head(sequence, digest or ""):
-                seen_expected = True
-        self._verify_head(head, seen_expected)
+                seen_expected_head = True
+            expected = sequence + 1
+        self._verify_head(expected - 1, seen_expected_head)
 
     def _read_commit(self, sequence: int) -> Optional[bytes]:
         name = commit_name(sequence)
         try:
             return read(self._store, name)
         except NotThere:
-            self._find("commit_missing", name, "there are later commits, but not this one")
+            self._find("commit_missing", name, "it vanished while it was looked for")
         except StorageError as exc:
             self._find("unreadable", name, exc.message)
         return None
@@ -173,8 +177,8 @@ class _Verification:
         else:
             self._find("head", name, f"the commit is not the one expected, {expected.sha256}")
 
-    def _verify_link(self, commit: Commit, before: Optional[Commit], digest: Optional[str], sequence: int) -> None:
-        name = commit_name(sequence)
+    def _verify_link(self, commit: Commit, before: Optional[Commit], digest: Optional[str]) -> None:
+        name, sequence = commit.name, commit.sequence
         if digest is not None and commit.previous is not None and commit.previous != digest:
             self._find("commit_edited", commit_name(sequence - 1), f"commit {sequence} rests on other bytes of it")
         if (commit.previous is None) != (sequence == FIRST_SEQUENCE):
@@ -195,7 +199,7 @@ class _Verification:
         if commit.kind in ("compact", "pseudonymise") and commit.entries != removed:
             self._find("totals", commit.name, f"{removed} entries were rearranged into {commit.entries}")
         self._live.update({file.path: file for file in commit.files})
-        if not self._unknown:
+        if len(self._known) == commit.sequence - FIRST_SEQUENCE:  # otherwise nothing adds up
             self._verify_sums(commit, self._total + commit.entries - removed)
         self._total = commit.total_entries
 
@@ -291,7 +295,7 @@ class _Verification:
         parts = parse_data_name(name)
         if parts is None:
             self._find("extra", name, "it has not the name of a data file")
-        elif parts.sequence > head or parts.sequence in self._unknown:
+        elif parts.sequence > head or parts.sequence not in self._known:
             return  # of a commit to come, or of one that was reported already
         elif name in self._gone:
             self._find("deletion_pending", name, "a commit removed it, but it was not deleted yet")

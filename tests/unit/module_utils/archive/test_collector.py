@@ -7,13 +7,17 @@ from __future__ import annotations
 import errno
 import json
 import threading
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Page
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import collector, verifier
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
     BadAnswer,
@@ -55,7 +59,7 @@ def test_identical_entries_are_all_kept(world: World) -> None:
 
 def test_entries_are_kept_as_they_were_received(world: World) -> None:
     texts = [
-        '{"timestamp":"2026-11-22T11:00:00Z","message":"{{ 7*7 }}","new":1.10,"big":1e400,"z":null,"a":[1,{"y":2}]}',
+        '{"timestamp":"2026-11-22T11:00:00Z","message":"{{ 7*7 }}","new":1.10,"big":1e400,"a":[1,{"y":2,"b":0}]}',
         '{"timestamp":"2026-11-22T11:00:00Z","message":"lone \\ud83d surrogate","actor":{"robot":{}}}',
         '{"timestamp":"soon","message":"unreadable time"}',
         '{"message":"no time"}',
@@ -229,6 +233,28 @@ def test_no_gap_just_before_the_deadline(world: World) -> None:
     assert world.collect().gaps == []
 
 
+def test_the_margin_counts_once_in_a_chain_of_pages(world: World) -> None:
+    deadline = world.collect().retention_deadline
+    assert deadline is not None
+    world.append(9, ago=20)
+    world.clock.now = deadline
+    pages = iter(range(9))
+    world.simulator.before_page(lambda: world.wait(seconds=min(1, next(pages))))
+    try:
+        assert world.collect().gaps == []
+    finally:
+        world.simulator.before_page(None)
+
+
+def test_a_gap_is_not_told_again_while_the_backlog_behind_it_is_read(world: World) -> None:
+    world.collect()
+    world.wait(days=91)
+    world.append(9, ago=90 * 86400 - 60)
+    assert len(world.collect(most_entries=3).gaps) == 1
+    assert world.commits()[1]["covered_until"] == world.commits()[1]["gaps"][0]["to"]
+    assert world.verify() == []
+
+
 def test_a_first_backlog_at_the_edge_of_retention_has_no_gap(world: World) -> None:
     world.append(9, ago=90 * 86400 - 30, step=1)
     world.simulator.before_page(lambda: world.wait(seconds=1))
@@ -306,6 +332,20 @@ def test_a_renamed_project_does_not_double_the_overlap(world: World) -> None:
     assert world.verify() == []
 
 
+def test_an_exact_match_counts_before_one_that_is_only_alike(world: World) -> None:
+    world.append(1)
+    world.collect()
+    (archived,) = world.log.entries
+    alike = {**archived, "subject": {"project": {"uuid": world.project.uuid, "name": "new"}}}
+    other = world.simulator.add_project("alike")
+    other.log.extend([alike, archived])
+    world.project.log = other.log
+    refuse_cursor(world)
+    result = world.collect()
+    assert (result.added, result.rerendered) == (1, 0)
+    assert world.archived() == Counter(map(canonical, other.log.entries))
+
+
 def test_nothing_is_committed_when_the_re_read_fails(world: World) -> None:
     world.append(9)
     world.collect()
@@ -352,8 +392,8 @@ def test_a_resync_in_a_quiet_project_is_no_gap(world: World) -> None:
 
 def test_a_range_that_the_api_forgets_does_not_double_entries(world: World) -> None:
     world.simulator.set(range_in_urls="dropped")
-    world.append(6, ago=86400)
-    world.append(6, ago=60)
+    for ago in (86400, 60, 7200, 50):  # the third ones are late, and older than where the re-read begins
+        world.append(4, ago=ago)
     world.collect()
     refuse_cursor(world)
     assert world.collect().added == 0
@@ -403,6 +443,17 @@ def test_a_rotated_token_goes_on_after_the_overlap_was_found_again(world: World)
     world.collect()
     assert world.commits()[-1]["kind"] == "entries"
     assert sound(world)
+
+
+def test_a_refused_cursor_does_not_spare_another_token_the_comparison(world: World) -> None:
+    world.append(9)
+    world.collect()
+    before = world.files()
+    world.project.rotate_token()
+    world.simulator.script(Fault("pass", cursor=False), Fault("status", status=410, cursor=True))
+    with pytest.raises(CursorRefused):
+        world.collect()
+    assert world.files() == before
 
 
 def test_a_token_of_an_unlike_log_is_refused(world: World) -> None:
@@ -463,6 +514,32 @@ def test_a_chain_that_leads_in_a_circle_adds_nothing(world: World) -> None:
         world.collect(most_entries=99)
     world.collect()
     assert sound(world)
+
+
+class Ring:
+    """An API whose second page leads back to the first."""
+
+    def __init__(self, world: World) -> None:
+        self.connection = world.connection
+        self._pages = {"a": "b", "b": "a"}
+
+    def first_url(self, start: Any = None) -> str:
+        return self.url_of("cursor=a")
+
+    def url_of(self, raw_query: str) -> str:
+        return f"{self.connection.api_url}/project-logs?{raw_query}"
+
+    def page(self, url: str) -> Page:
+        name = url[-1]
+        following = self.url_of(f"cursor={self._pages[name]}")
+        return Page([{"message": name}], following, following, NOON, url)
+
+
+def test_a_ring_of_pages_adds_no_entry_twice_however_often_it_is_read(world: World) -> None:
+    for _run in range(5):
+        with pytest.raises(NoProgress):
+            collector.collect(world.store, Ring(world), CollectSettings(most_pages=99))  # type: ignore[arg-type]
+    assert max(world.archived().values(), default=0) <= 1
 
 
 def test_a_stopped_run_keeps_what_it_read(world: World) -> None:
@@ -566,6 +643,25 @@ def edit(world: World) -> None:
 def empty(world: World) -> None:
     for path in (world.path / "commits").iterdir():
         path.unlink()
+
+
+def test_a_hole_behind_the_pinned_head_is_not_filled(world: World) -> None:
+    world.append(3)
+    world.collect(hint=True)
+    world.append(9)
+    world.collect(most_entries=3)
+    (world.path / "commits" / "000000000002.json").unlink()
+    with pytest.raises(ArchiveDamaged, match="missing"):
+        world.collect(hint=True)
+
+
+def test_a_copy_that_lost_its_empty_folders_goes_on(world: World) -> None:
+    world.append(3)
+    world.collect()
+    (world.path / "pending").rmdir()
+    world.append(3)
+    world.collect()
+    assert sound(world)
 
 
 @pytest.mark.parametrize("attack", [cut, edit, empty])

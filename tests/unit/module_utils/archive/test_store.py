@@ -143,7 +143,7 @@ def test_the_head_is_made_durable_before_it_is_built_on(store: LocalStore) -> No
     store.decide(FIRST, b"mine")
     with Disk(only=("fsync",)).in_place() as disk:
         store.prepare((FIRST, b"mine"))
-    assert len(disk.calls) == 2
+    assert len(disk.calls) == 3  # the archive, the commit and its folder
     with Disk(fail_at=1, failure=errno.EIO, only=("fsync",)).in_place(), pytest.raises(StorageError):
         store.prepare((FIRST, b"mine"))
 

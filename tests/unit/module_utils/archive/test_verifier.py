@@ -196,6 +196,23 @@ def test_content_that_is_not_what_the_commit_says(archive: World, change: Callab
     assert types(archive) == {"content"}
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace(b'":"', b'": "'), "canonical"),
+        (lambda text: text.replace(b"2026-11-22", b"2026-11-23"), "another day"),
+        (lambda text: b"no entry\n" * 3, "no entry"),
+        (lambda text: text[:-1], "canonical"),
+    ],
+)
+def test_content_that_no_collector_writes(archive: World, change: Callable[[bytes], bytes], said: str) -> None:
+    text = change(gzip.decompress(data_path(archive, 2).read_bytes()))
+    forge_file(archive, 2, gzip.compress(text), content_sha256=sha256(text), content_bytes=len(text))
+    findings = archive.verify()
+    assert [finding.type for finding in findings] == ["content"]
+    assert said in findings[0].detail
+
+
 @pytest.mark.parametrize("fact", ["first", "last"])
 def test_times_that_the_file_has_not(archive: World, fact: str) -> None:
     file = load(archive.store, 2).commit.files[0]
@@ -215,6 +232,11 @@ def test_another_number_of_entries(archive: World) -> None:
 def test_a_missing_commit(archive: World) -> None:
     commit_path(archive, 2).unlink()
     assert types(archive) == {"commit_missing"}
+
+
+def test_a_commit_far_ahead_is_one_finding_and_no_endless_search(archive: World) -> None:
+    commit_path(archive, 999_999_999_999).write_bytes(b"")
+    assert [finding.type for finding in archive.verify()] == ["commit_missing", "commit_malformed"]
 
 
 def test_no_commit_at_all(world: World) -> None:

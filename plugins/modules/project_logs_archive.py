@@ -1,0 +1,159 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: project_logs_archive
+short_description: Keep the audit log of a cloudscale.ch project in an archive
+version_added: 0.1.0
+description:
+  - Reads what is new in the log of a project and adds it to an archive, a folder of compressed JSON lines and a chain
+    of commits that proves what is in it and which time it covers.
+  - Every entry is kept exactly once, whatever is killed and whoever else collects into the same archive at the same
+    time.
+  - What the provider deleted before it was read is put on record as a gap.
+author:
+  - auditops.cloudscale contributors (@auditops)
+options:
+  path:
+    description: The folder of the archive; it is made if need be. One archive holds the log of one project.
+    type: path
+    required: true
+  project:
+    description: A label for the project, which is written into the archive.
+    type: str
+  start:
+    description:
+      - Where a new archive begins, as O(auditops.cloudscale.project_logs_info#module:start). By default with the oldest
+        entry kept.
+      - An archive that exists goes on where it ended.
+    type: str
+extends_documentation_fragment:
+  - auditops.cloudscale.connection
+  - auditops.cloudscale.attributes
+attributes:
+  check_mode:
+    details: Reads what is new and tells what would be added, and writes nothing.
+  diff_mode:
+    support: none
+seealso:
+  - module: auditops.cloudscale.project_logs_archive_info
+"""
+
+EXAMPLES = r"""
+- name: Bring the archive up to date
+  auditops.cloudscale.project_logs_archive:
+    path: /var/lib/audit/shop
+    project: shop
+  register: archive
+
+- name: Note the head where nobody can change it with the archive
+  ansible.builtin.debug:
+    msg: "{{ archive.head.sequence }}:{{ archive.head.sha256 }}"
+"""
+
+RETURN = r"""
+added:
+  description: How many entries this run added.
+  returned: success
+  type: int
+commits:
+  description: How many commits this run made.
+  returned: success
+  type: int
+head:
+  description: The newest commit. Kept elsewhere, it later proves that the archive was not cut.
+  returned: success
+  type: dict
+  contains:
+    sequence:
+      description: The number of the commit.
+      type: int
+    sha256:
+      description: The SHA-256 of the commit's bytes, in hexadecimal.
+      type: str
+covered_from:
+  description: The beginning of the time that the archive covers.
+  returned: success
+  type: str
+covered_until:
+  description: The end of the time that the archive covers, by the provider's clock.
+  returned: success
+  type: str
+retention_deadline:
+  description: When the provider begins to delete entries that are not in the archive, if no later run succeeds.
+  returned: success
+  type: str
+gaps:
+  description: Spans of time that this run found lost, with RV(ignore:from), RV(ignore:to) and RV(ignore:why).
+  returned: success
+  type: list
+  elements: dict
+state:
+  description: >-
+    V(live), V(backlog) (there is more to read), V(degraded) (the newest proof is older than a day) or V(expired) (the
+    provider may have deleted entries meanwhile).
+  returned: success
+  type: str
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: >-
+        A stable name, one of V(invalid_input), V(missing_library), V(unauthorized), V(forbidden), V(request_refused),
+        V(cursor_refused), V(unreachable), V(certificate), V(bad_answer), V(overloaded), V(foreign_url),
+        V(no_progress), V(storage), V(archive_damaged), V(identity_changed).
+      type: str
+    status:
+      description: The HTTP status of the answer that was refused; null without one.
+      type: int
+    retryable:
+      description: Whether the same call may succeed later.
+      type: bool
+"""
+
+from datetime import datetime, timezone
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
+
+
+def argument_spec():
+    return {
+        **connection_spec(),
+        "path": {"type": "path", "required": True},
+        "project": {"type": "str"},
+        "start": {"type": "str"},
+    }
+
+
+def run(module):
+    given = module.params
+    connection = Connection.from_mapping(given)
+    span = Range.from_mapping({"start": given["start"]}, datetime.now(timezone.utc))
+    settings = CollectSettings(project=given["project"] or "", start=span.start)
+    with Api(connection) as api:
+        done = collect(LocalStore(given["path"]), api, settings, dry_run=module.check_mode)
+    for warning in span.warnings:
+        module.warn(warning)
+    # A heartbeat only says that nothing happened.
+    return {**done.to_json(), "changed": bool(done.added or done.gaps)}
+
+
+def main():
+    module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    with module.errors_told():
+        result = run(module)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

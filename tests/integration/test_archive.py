@@ -1,0 +1,137 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The archive's modules, through real playbook runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+
+if TYPE_CHECKING:
+    from .conftest import Controller, Results
+
+ARCHIVE = "auditops.cloudscale.project_logs_archive"
+INFO = "auditops.cloudscale.project_logs_archive_info"
+
+
+def kept(path: Path) -> list[Any]:
+    return list(cat(LocalStore(str(path))))
+
+
+@pytest.fixture(scope="module")
+def path(controller: Controller) -> Path:
+    return controller.folder / "archive"
+
+
+@pytest.fixture(scope="module")
+def first(controller: Controller, simulator: Simulator, path: Path) -> Results:
+    """A first round: check mode, two runs, and what is told of the result."""
+    log = simulator.project("main").log
+    for message in ("one", "{{ 7*7 }}", "<script>", "four"):
+        log.append(action="server_create", message=message)
+    collect = {ARCHIVE: {"path": str(path), "project": "shop"}}
+    return controller.run(
+        {
+            "none yet": {INFO: {"path": str(path)}},
+            "dry": {**collect, "check_mode": True},
+            "still none": {"ansible.builtin.stat": {"path": str(path)}},
+            "collected": collect,
+            "again": collect,
+            "dry again": {**collect, "check_mode": True},
+            "verified": {INFO: {"path": str(path), "expected_head": "{{ case_3.head }}"}},
+            "status": {INFO: {"path": str(path), "verify": False, "api_token": "not used"}},
+            "other head": {INFO: {"path": str(path), "expected_head": {"sequence": 1, "sha256": "0" * 64}}},
+            "bad start": {ARCHIVE: {"path": str(path), "start": "soon"}},
+            "wrong token": {ARCHIVE: {"path": str(path), "api_token": "wrong-but-well-formed-0123456789"}},
+            "no path": {ARCHIVE: {}},
+            "on a file": {ARCHIVE: {"path": "/etc/hostname"}},
+        }
+    )
+
+
+def test_check_mode_tells_what_would_come_and_writes_nothing(first: Results) -> None:
+    assert (first["dry"]["changed"], first["dry"]["added"]) == (True, 4)
+    assert first["still none"]["stat"]["exists"] is False
+    assert (first["dry again"]["changed"], first["dry again"]["added"]) == (False, 0)
+
+
+def test_everything_is_kept_once(first: Results, simulator: Simulator, path: Path) -> None:
+    assert (first["collected"]["changed"], first["collected"]["added"], first["collected"]["commits"]) == (True, 4, 1)
+    assert (first["again"]["changed"], first["again"]["added"]) == (False, 0)
+    assert first["again"]["head"]["sequence"] == 1
+    assert kept(path)[:4] == simulator.project("main").log.entries[:4]
+
+
+def test_the_result_tells_what_is_covered(first: Results) -> None:
+    collected = first["collected"]
+    assert collected["covered_from"] < collected["covered_until"] < collected["retention_deadline"]
+    assert (collected["gaps"], collected["state"]) == ([], "live")
+
+
+def test_a_sound_archive_is_verified(first: Results) -> None:
+    assert first["verified"]["findings"] == []
+    assert first["verified"]["status"]["head"] == first["collected"]["head"]
+    assert first["status"]["status"]["state"] == "live"
+
+
+@pytest.mark.parametrize(
+    ("case", "code", "words"),
+    [
+        ("none yet", "storage", ["There is no archive in", "check the path"]),
+        ("other head", "archive_damaged", ["is not sound", "head"]),
+        ("bad start", "invalid_input", ["start", "Use a date"]),
+        ("wrong token", "unauthorized", ["check api_token"]),
+        ("no path", "invalid_input", ["path"]),
+        ("on a file", "storage", ["/etc/hostname"]),
+    ],
+)
+def test_failures_are_told(first: Results, case: str, code: str, words: list[str]) -> None:
+    assert first[case]["failed"] is True
+    assert first[case]["failure"]["code"] == code
+    assert [word for word in words if word not in first[case]["msg"]] == []
+
+
+def test_a_run_that_fails_in_the_middle_keeps_what_it_had_and_the_next_goes_on(
+    first: Results, controller: Controller, simulator: Simulator, path: Path
+) -> None:
+    log = simulator.project("main").log
+    for number in range(9):
+        log.append(action="server_stop", message=str(number))
+    simulator.script(Fault("pass"), Fault("status", status=500))
+    collect = {ARCHIVE: {"path": str(path), "api_retries": 0}}
+    done = controller.run({"broken": collect, "next": collect, "verified": {INFO: {"path": str(path)}}})
+    assert done["broken"]["failure"] == {"code": "overloaded", "status": 500, "retryable": True}
+    assert done["next"]["added"] == 6
+    assert done["verified"]["findings"] == []
+    assert kept(path) == log.entries
+
+
+def test_another_project_is_kept_out(first: Results, controller: Controller, simulator: Simulator, path: Path) -> None:
+    other = simulator.add_project("other")
+    other.log.append(action="server_create", message="not of this archive")
+    before = kept(path)
+    mixed = controller.run({"mixed": {ARCHIVE: {"path": str(path), "api_token": other.token}}})["mixed"]
+    assert mixed["failure"]["code"] == "identity_changed"
+    assert kept(path) == before
+
+
+def test_findings_fail_and_are_named(first: Results, controller: Controller, path: Path) -> None:
+    victim = next((path / "entries").rglob("*.gz"))
+    whole = victim.read_bytes()
+    victim.write_bytes(whole + b"x")
+    found = controller.run({"found": {INFO: {"path": str(path)}}})["found"]
+    victim.write_bytes(whole)
+    assert found["failed"] is True
+    assert [finding["type"] for finding in found["findings"]] == ["appended"]
+    assert found["findings"][0]["path"] == str(victim.relative_to(path))
+    assert found["failure"]["code"] == "archive_damaged"
+    assert found["status"]["state"] == "live"
+    assert "Traceback" not in json.dumps(found)

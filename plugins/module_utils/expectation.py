@@ -19,6 +19,7 @@ from .entry import Entry, actor
 from .errors import InvalidInput
 from .selector import Selection, action_matches, actor_matches, address_matches, message_matches, network, pattern
 
+RULES = ("expect", "forbid", "ignore")
 CONDITIONS = ("action", "message", "actor", "ip_network")
 COUNTS = ("count", "min", "max")
 
@@ -382,7 +383,7 @@ def _rules(options: Mapping[str, Any], option: str, keys: Tuple[str, ...]) -> Li
 def _rule(name: str, rule: Any, keys: Tuple[str, ...]) -> Rule:
     if not isinstance(rule, Mapping):
         raise InvalidInput(f"{name}: a rule is a mapping with {', '.join(keys)}, not {rule!r}.")
-    # Ansible reserves the name message among options, so there it is an alias.
+    # ansible-test lets no option have the name message.
     given = {
         "message" if key == "message_pattern" else str(key): value for key, value in rule.items() if value is not None
     }

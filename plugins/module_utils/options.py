@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, Optional
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from .errors import AuditError, InvalidInput, MissingLibrary, Stopped
-from .expectation import CONDITIONS, COUNTS
+from .expectation import CONDITIONS, COUNTS, RULES
 from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
 from .verification import Patience
 
@@ -54,12 +54,11 @@ def selection_spec() -> Dict[str, Any]:
 def expectation_spec() -> Dict[str, Any]:
     """EXPECTATION: what the log should tell, what it must not, and how long to wait for it."""
     conditions: Dict[str, Any] = {name: {"type": "str"} for name in CONDITIONS if name != "message"}
-    conditions["message_pattern"] = {"type": "str", "aliases": ["message"]}
+    conditions["message_pattern"] = {"type": "str"}
     counts = {name: {"type": "int"} for name in COUNTS}
     return {
+        **{name: {"type": "list", "elements": "dict", "options": conditions} for name in RULES},
         "expect": {"type": "list", "elements": "dict", "options": {**conditions, **counts}},
-        "forbid": {"type": "list", "elements": "dict", "options": conditions},
-        "ignore": {"type": "list", "elements": "dict", "options": conditions},
         "exclusive": {"type": "bool", "default": False},
         "own_actors": {"type": "list", "elements": "str"},
         "timeout": {"type": "float", "default": Patience.timeout},
@@ -78,8 +77,11 @@ class CloudscaleModule(AnsibleModule):
     def _load_params(self) -> None:
         """Take ``message`` for ``message_pattern``: ansible-test lets no argument have that name, nor as an alias."""
         super()._load_params()
-        if "message" in self.params:
-            self.params["message_pattern"] = self.params.pop("message")
+        lists = (self.params.get(option) for option in RULES)
+        rules = (rule for found in lists if isinstance(found, list) for rule in found if isinstance(rule, dict))
+        for options in (self.params, *rules):
+            if "message" in options:
+                options["message_pattern"] = options.pop("message")
 
     def fail_json(self, msg: str, **kwargs: Any) -> Any:
         kwargs.setdefault("failure", InvalidInput(msg).failure)

@@ -32,9 +32,10 @@ options:
         description: A shell pattern for the action, such as V(server_*).
         type: str
       message_pattern: &message
-        description: A regular expression to be found in the message. Names belong through the filter C(regex_escape).
+        description:
+          - A regular expression to be found in the message. Names belong through the filter C(regex_escape).
+          - V(message) is taken as another name of this option.
         type: str
-        aliases: [message]
       actor: &actor
         description: >-
           Who made the change. A user is named by e-mail address, a token by its description or uuid, automated tasks

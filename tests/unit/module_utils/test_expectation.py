@@ -18,12 +18,12 @@ ANNA = {"user": {"email": "anna@example.com"}}
 CI = {"api_token": {"uuid": "0a1b", "description": "ci deploy"}}
 
 
-def entry(action: str = "server_create", message: str = "m", actor: Any = CI, address: str = "192.0.2.7") -> Any:
+def entry(action: str = "server_create", message: str = "m", actor: Any = None, address: str = "192.0.2.7") -> Any:
     return {
         "timestamp": "2026-11-22T12:00:00Z",
         "action": action,
         "message": message,
-        "actor": actor,
+        "actor": CI if actor is None else actor,
         "ip_address": address,
     }
 
@@ -240,13 +240,17 @@ cases = st.tuples(
 
 def best(wanted: List[Any], entries: List[Tuple[str, bool]]) -> Tuple[int, int]:
     """The most places of what is needed that can be filled, and the most entries that must count and can."""
-    choices = [[None, *(n for n, rule in enumerate(wanted) if action in rule.given["action"])] for action, _ in entries]
+    choices = [
+        [None, *(n for n, rule in enumerate(wanted) if action in rule.given["action"])] for action, _ignored in entries
+    ]
     filled = counted = 0
     for choice in product(*choices):
         counts = [choice.count(n) for n in range(len(wanted))]
         if all(rule.most is None or count <= rule.most for rule, count in zip(wanted, counts)):
             filled = max(filled, sum(min(rule.least, count) for rule, count in zip(wanted, counts)))
-            counted = max(counted, sum(1 for n, (_, ignored) in zip(choice, entries) if n is not None and not ignored))
+            counted = max(
+                counted, sum(1 for n, (_action, ignored) in zip(choice, entries) if n is not None and not ignored)
+            )
     return filled, counted
 
 
@@ -303,7 +307,7 @@ def many(number: int) -> List[Any]:
         [{"action": "server_*", "message": f"'web-{n}-"} for n in range(200)],
         [{"action": "server_*", "message": f"'web-{n}-", "count": 10} for n in range(200)],
         [{"action": "*", "message": f"'web-[0-9]*{n % 10}-", "max": 10} for n in range(200)],
-        [{"action": "*", "min": 51} for _ in range(200)],
+        [{"action": "*", "min": 51} for _rule in range(200)],
     ],
     ids=["each its own", "too many for each", "full and overlapping", "all the same, not enough"],
 )

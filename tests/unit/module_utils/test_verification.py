@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any, Callable, Dict, List
@@ -276,7 +277,7 @@ def test_the_result_is_made_of_plain_values(simulator: Simulator, timeline: Time
         "waited": 0,
         "poll_more": result["poll_more"],
     }
-    assert type(result["matched"][0]["size"]) is float
+    assert json.dumps(result["matched"][0]["size"]) == "1.5"
 
 
 def test_the_failure_reads_like_a_test_report(simulator: Simulator, timeline: Timeline) -> None:

@@ -178,8 +178,8 @@ def stages() -> dict[str, list[Check]]:
     """All checks by stage, in the order they run."""
     units = ["pytest", "--quiet", "tests/unit"]
     core = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
-    vendor = "tests/integration/test_vendor_client.py"
-    integration = ["pytest", "--quiet", "tests/integration", f"--ignore={vendor}"]
+    vendor = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/integration/test_vendor_*.py"))]
+    integration = ["pytest", "--quiet", "tests/integration", *(f"--ignore={path}" for path in vendor)]
     packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
     used = {RUNNING, *(python_of(name) for name in ("oldest", "recent"))}
     others = [version for version in sorted({*PYTHONS, *pythons()}, key=minor) if version not in used]
@@ -203,7 +203,7 @@ def stages() -> dict[str, list[Check]]:
         "integration": [
             Check("newest ansible-core", integration, "recent"),
             Check("oldest ansible-core", integration, "oldest"),
-            Check("provider's collection", ["pytest", "--quiet", vendor], "demo"),
+            Check("provider's collection", ["pytest", "--quiet", *vendor], "demo"),
         ],
         "sanity": [
             Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),

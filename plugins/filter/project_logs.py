@@ -6,14 +6,34 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.rows import row
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.table import table
+from ansible_collections.auditops.cloudscale.plugins.module_utils.trail import Changes
 
 
 def project_logs_rows(entries):
+    return [row(entry) for entry in checked(entries, "project_logs_rows")]
+
+
+def project_logs_table(entries):
+    return table(checked(entries, "project_logs_table"))
+
+
+def project_logs_by(entries, own_actors):
+    if not isinstance(own_actors, (list, tuple)) or not all(isinstance(actor, str) for actor in own_actors):
+        raise AnsibleFilterError("project_logs_by takes a list of actors, such as ['ci deploy', 'anna@example.com'].")
+    return Changes.by(checked(entries, "project_logs_by"), own_actors).as_dict()
+
+
+def checked(entries, name):
     if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, dict) for entry in entries):
-        raise AnsibleFilterError("project_logs_rows takes a list of entries, as project_logs_info returns it.")
-    return [row(entry) for entry in entries]
+        raise AnsibleFilterError(f"{name} takes a list of entries, as project_logs_info returns it.")
+    return entries
 
 
 class FilterModule:
     def filters(self):
-        return {"project_logs_rows": project_logs_rows}
+        return {
+            "project_logs_by": project_logs_by,
+            "project_logs_rows": project_logs_rows,
+            "project_logs_table": project_logs_table,
+        }

@@ -122,6 +122,25 @@ class Stopped(AuditError):
     retryable = True
 
 
+class NotAsExpected(AuditError):
+    """The log was read, and it does not tell what was expected of it."""
+
+    code = "not_as_expected"
+
+
+class UnexpectedChanges(NotAsExpected):
+    """The log holds changes that are forbidden, too many, or expected by no rule."""
+
+    code = "unexpected_changes"
+
+
+class MissingChanges(NotAsExpected):
+    """The log does not hold all the changes expected; they may still come."""
+
+    code = "missing_changes"
+    retryable = True
+
+
 class ArchiveDamaged(AuditError):
     """An archive is not what its commits, or a head kept elsewhere, say it is; nothing is built on it."""
 

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, Optional
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from .errors import AuditError, InvalidInput, MissingLibrary
+from .errors import AuditError, InvalidInput, MissingLibrary, Stopped
+from .expectation import CONDITIONS, COUNTS, RULES
 from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
+from .verification import Patience
 
 
 def connection_spec() -> Dict[str, Any]:
@@ -48,6 +51,22 @@ def selection_spec() -> Dict[str, Any]:
     }
 
 
+def expectation_spec() -> Dict[str, Any]:
+    """EXPECTATION: what the log should tell, what it must not, and how long to wait for it."""
+    conditions: Dict[str, Any] = {name: {"type": "str"} for name in CONDITIONS if name != "message"}
+    conditions["message_pattern"] = {"type": "str"}
+    counts = {name: {"type": "int"} for name in COUNTS}
+    return {
+        **{name: {"type": "list", "elements": "dict", "options": conditions} for name in RULES},
+        "expect": {"type": "list", "elements": "dict", "options": {**conditions, **counts}},
+        "exclusive": {"type": "bool", "default": False},
+        "own_actors": {"type": "list", "elements": "str"},
+        "timeout": {"type": "float", "default": Patience.timeout},
+        "interval": {"type": "float", "default": Patience.interval},
+        "settle": {"type": "float", "default": Patience.settle},
+    }
+
+
 def concurrency_spec() -> Dict[str, Any]:
     return {"concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY}}
 
@@ -58,8 +77,11 @@ class CloudscaleModule(AnsibleModule):
     def _load_params(self) -> None:
         """Take ``message`` for ``message_pattern``: ansible-test lets no argument have that name, nor as an alias."""
         super()._load_params()
-        if "message" in self.params:
-            self.params["message_pattern"] = self.params.pop("message")
+        lists = (self.params.get(option) for option in RULES)
+        rules = (rule for found in lists if isinstance(found, list) for rule in found if isinstance(rule, dict))
+        for options in (self.params, *rules):
+            if "message" in options:
+                options["message_pattern"] = options.pop("message")
 
     def fail_json(self, msg: str, **kwargs: Any) -> Any:
         kwargs.setdefault("failure", InvalidInput(msg).failure)
@@ -67,11 +89,15 @@ class CloudscaleModule(AnsibleModule):
 
     @contextmanager
     def errors_told(self) -> Iterator[None]:
-        """Turns a core error that leaves the block into a failure of the module."""
+        """Turns a core error that leaves the block into a failure of the module, and so an interruption."""
+        # Ansible ends its modules with SIGTERM where it does not pass on the SIGINT of a terminal.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             yield
         except AuditError as error:
             self.fail_json(sentence(error), failure=error.failure)
+        except KeyboardInterrupt:
+            self.fail_json("Interrupted.", failure=Stopped("").failure)
 
 
 def sentence(error: AuditError) -> str:

@@ -41,9 +41,9 @@ class Selection:
         return cls(
             actions=_texts(options.get("actions")),
             actors=_texts(options.get("actors")),
-            ip_networks=tuple(map(_network, _texts(options.get("ip_networks")))),
+            ip_networks=tuple(network(text, "ip_networks") for text in _texts(options.get("ip_networks"))),
             # Ansible reserves the name message among options, so there it is an alias.
-            message=_pattern(options.get("message_pattern") or options.get("message")),
+            message=_message(options.get("message_pattern") or options.get("message")),
             limit=_limit(options.get("limit")),
         )
 
@@ -92,6 +92,28 @@ def message_matches(entry: Entry, pattern: Pattern[str]) -> bool:
     return isinstance(message, str) and pattern.search(message) is not None
 
 
+def network(text: str, option: str) -> Network:
+    """A network or a single address that a user wrote.
+
+    :raises InvalidInput: it is none; the sentence names the option.
+    """
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        raise InvalidInput(f"{option}: {text!r} is no network; write 192.0.2.0/24 or 2001:db8::/32.") from None
+
+
+def pattern(text: str, option: str) -> Pattern[str]:
+    """A regular expression that a user wrote.
+
+    :raises InvalidInput: it is none; the sentence names the option.
+    """
+    try:
+        return re.compile(text)
+    except re.error as exc:
+        raise InvalidInput(f"{option}: {text!r} is no regular expression: {exc}.") from None
+
+
 def _texts(value: Any) -> Tuple[str, ...]:
     if value is None:
         return ()
@@ -100,20 +122,8 @@ def _texts(value: Any) -> Tuple[str, ...]:
     return tuple(map(str, value))
 
 
-def _network(text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text.strip(), strict=False)
-    except ValueError:
-        raise InvalidInput(f"ip_networks: {text!r} is no network; write 192.0.2.0/24 or 2001:db8::/32.") from None
-
-
-def _pattern(text: Any) -> Optional[Pattern[str]]:
-    if text is None or text == "":
-        return None
-    try:
-        return re.compile(str(text))
-    except re.error as exc:
-        raise InvalidInput(f"message: {str(text)!r} is no regular expression: {exc}.") from None
+def _message(text: Any) -> Optional[Pattern[str]]:
+    return None if text is None or text == "" else pattern(str(text), "message")
 
 
 def _limit(value: Any) -> Optional[int]:

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: project_logs_trail
+type: notification
+short_description: Tell what changed in a cloudscale.ch project while a play ran
+version_added: 0.1.0
+description:
+  - Takes a cursor of the project's audit log when a play starts, and tells at its end what changed in the cloud
+    meanwhile, whoever did it. First comes what others did, then what your own actors did, then automated tasks.
+  - Is silent when nothing happened.
+  - Never fails a run. Whatever goes wrong is a single warning.
+author:
+  - auditops.cloudscale contributors (@auditops)
+options:
+  own_actors:
+    description:
+      - Who makes your changes. A user is named by e-mail address, a token by its description or uuid.
+      - Everybody else is an other, but for automated tasks. The provider's staff are others too.
+      - The API does not tell which token a play uses, so nothing is assumed.
+    type: list
+    elements: str
+    env:
+      - name: CLOUDSCALE_TRAIL_OWN_ACTORS
+    ini:
+      - section: auditops.cloudscale
+        key: trail_own_actors
+  dest:
+    description:
+      - A file to write the changes to, as JSON. It is written at the end of the playbook, with empty lists when nothing
+        happened, and only its owner may read it.
+      - A relative path counts from the folder that Ansible runs in.
+    type: str
+    env:
+      - name: CLOUDSCALE_TRAIL_DEST
+    ini:
+      - section: auditops.cloudscale
+        key: trail_dest
+  settle:
+    description: Seconds to wait at the end of a play, because entries may become visible late.
+    type: float
+    default: 1
+    env:
+      - name: CLOUDSCALE_TRAIL_SETTLE
+    ini:
+      - section: auditops.cloudscale
+        key: trail_settle
+  patience:
+    description:
+      - The most seconds to wait for one answer of the API, and for the retries of one page.
+      - Where O(api_timeout) or O(api_retry_budget) is less, that counts.
+    type: float
+    default: 15
+    env:
+      - name: CLOUDSCALE_TRAIL_PATIENCE
+    ini:
+      - section: auditops.cloudscale
+        key: trail_patience
+extends_documentation_fragment:
+  - auditops.cloudscale.connection
+  - auditops.cloudscale.connection.plugins
+requirements:
+  - enable it, as in C(ANSIBLE_CALLBACKS_ENABLED=auditops.cloudscale.project_logs_trail)
+  - requests
+notes:
+  - Options are read from the environment and from C(ansible.cfg) on the controller, not from variables of the play.
+  - Changes that become visible between two plays are told with the second one.
+seealso:
+  - module: auditops.cloudscale.project_logs_assert
+"""
+
+EXAMPLES = r"""
+ansible.cfg: |
+  [defaults]
+  callbacks_enabled = auditops.cloudscale.project_logs_trail
+
+  [auditops.cloudscale]
+  trail_own_actors = ci deploy, johanna@example.com
+  trail_dest = trail.json
+"""
+
+import json
+import os
+
+from ansible import constants as C  # noqa: N812
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.auditops.cloudscale.plugins.module_utils.files import draft_of, write_lines
+from ansible_collections.auditops.cloudscale.plugins.module_utils.trail import Trail
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "auditops.cloudscale.project_logs_trail"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._trail = None
+        self._play = None
+        self._plays = []
+        self._failure = None
+
+    def v2_playbook_on_play_start(self, play):
+        self._tell_changes()
+        self._play = play.get_name().strip()
+        self._harmless(self._begin)
+
+    def v2_playbook_on_stats(self, stats):  # noqa: ARG002
+        self._tell_changes()
+        if self._option("dest"):
+            self._harmless(self._write)
+
+    def _begin(self):
+        if self._trail is None:
+            self._trail = Trail(self._plugin_options)
+        if self._trail.cursor is None:
+            self._trail.begin()
+
+    def _tell_changes(self):
+        if self._play is None:
+            return
+        changes = None
+        if self._trail is not None and self._trail.cursor is not None:
+            changes = self._harmless(self._trail.changes)
+        if changes:
+            self._show(changes)
+        told = {"own": [], "others": [], "system": []} if changes is None else changes.as_dict()
+        self._plays.append({"play": self._play, "complete": changes is not None, **told})
+        self._play = None
+
+    def _show(self, changes):
+        self._display.banner(f"CLOUD CHANGES [{self._play}]")
+        for line in changes.lines():
+            self._display.display(line, color=C.COLOR_WARN if line.startswith("By others") else None)
+
+    def _write(self):
+        path = os.path.abspath(os.path.expanduser(self._option("dest")))
+        document = {"failure": self._failure, "plays": self._plays}
+        with draft_of(path) as draft:
+            write_lines([json.dumps(document, indent=2).encode()], draft)
+            os.replace(draft, path)
+
+    def _option(self, name):
+        return self._plugin_options.get(name)
+
+    def _harmless(self, step):
+        """Do a step that must not fail the run; None if it failed."""
+        try:
+            return step()
+        except Exception as error:  # noqa: BLE001
+            if self._trail is not None:
+                self._trail.cursor = None
+            if self._failure is None:
+                self._failure = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+                self._display.warning(f"project_logs_trail does not know what changed: {self._failure}")
+        return None

@@ -1,0 +1,287 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module project_logs_assert, through real playbook runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+
+from .conftest import BIN
+
+if TYPE_CHECKING:
+    from .conftest import Controller, Results
+
+ASSERT = "auditops.cloudscale.project_logs_assert"
+NOW = datetime.now(timezone.utc)
+CI = {"api_token": {"uuid": "0a1b2c3d", "description": "ci deploy"}}
+MALLORY = {"user": {"email": "mallory@example.com"}}
+CREATED = {"action": "server_create", "message": "'web-1'"}
+DELETED = {"action": "server_delete"}
+QUICK = {"timeout": 0.2, "interval": 0.1, "settle": 0.1}
+EXPECTED = {"expect": [CREATED], **QUICK}
+
+
+@pytest.fixture(scope="module")
+def log(simulator: Simulator) -> list[Any]:
+    append = simulator.project("main").log.append
+    window = NOW - timedelta(hours=2)
+    append("server_create", "Server 'web-1' has been created", window, CI, "192.0.2.7")
+    append("server_stop", "Server {{ 7*7 }} has been shut down", window + timedelta(minutes=1), MALLORY, "203.0.113.9")
+    append("server_pause", "Server 'old' has been paused", NOW - timedelta(minutes=10), {"system": {}})
+    append("server_delete", "Server 'web-1' has been deleted", NOW - timedelta(minutes=5), {"admin": {}})
+    return list(simulator.project("main").log.entries)
+
+
+@pytest.fixture(scope="module")
+def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Results:
+    window = {"start": "-3h", "end": "-1h"}
+    cases = {
+        "met": {ASSERT: {**EXPECTED, **window}},
+        "exclusive": {ASSERT: {**EXPECTED, **window, "exclusive": True}},
+        "ignored": {ASSERT: {**EXPECTED, **window, "exclusive": True, "ignore": [{"actor": "mallory@example.com"}]}},
+        "missing": {ASSERT: {**QUICK, **window, "expect": [{"action": "server_create", "count": 2}]}},
+        "forbidden": {ASSERT: {**QUICK, "forbid": [DELETED], "timeout": 600}},
+        "not ours": {ASSERT: {**EXPECTED, "own_actors": ["mallory@example.com"]}},
+        "ours": {ASSERT: {**EXPECTED, "own_actors": ["0a1b2c3d"]}},
+        "nothing asked": {ASSERT: QUICK},
+        "counts as text": {ASSERT: {**QUICK, "expect": [{"action": "server_*", "count": "{{ 2 + 2 }}"}]}},
+        "since": {ASSERT: {**EXPECTED, "poll_more": "{{ case_0.poll_more }}"}},
+        "old": {ASSERT: {**EXPECTED, "start": "-100d"}},
+        "unknown key": {ASSERT: {"expect": [{"acton": "x"}]}},
+        "no condition": {ASSERT: {"expect": [{"count": 2}]}},
+        "bad pattern": {ASSERT: {"forbid": [CREATED, {"message": "("}]}},
+        "bad network": {ASSERT: {"ignore": [{"ip_network": "here"}]}},
+        "bad count": {ASSERT: {"expect": [{"action": "x", "count": "many"}]}},
+        "count in forbid": {ASSERT: {"forbid": [{"action": "x", "count": 2}]}},
+        "bad interval": {ASSERT: {"interval": 0}},
+        "wrong token": {ASSERT: {**QUICK, "api_token": "wrong-but-well-formed-0123456789"}},
+    }
+    return controller.run(cases)
+
+
+def test_what_is_expected_is_there(results: Results, log: list[Any]) -> None:
+    result = results["met"]
+    assert (result["failed"], result["changed"]) == (False, False)
+    assert (result["matched"], result["missing"], result["unexpected"]) == (log[:1], [], [])
+    assert 0.1 <= result["waited"] < 30
+    assert results["ignored"]["failed"] is False
+    assert results["ours"]["failed"] is False
+    assert results["counts as text"]["failed"] is False
+
+
+def test_somebody_else_is_named(results: Results, log: list[Any]) -> None:
+    result = results["exclusive"]
+    assert result["failed"] is True
+    assert result["failure"] == {"code": "unexpected_changes", "status": None, "retryable": False}
+    assert result["unexpected"] == [log[1]]
+    assert "mallory@example.com from 203.0.113.9: Server {{ 7*7 }} has been shut down (server_stop)" in result["msg"]
+
+
+def test_what_is_missing_is_told_with_the_nearest_miss(results: Results, log: list[Any]) -> None:
+    result = results["missing"]
+    assert result["failure"] == {"code": "missing_changes", "status": None, "retryable": True}
+    assert [(item["name"], item["found"], item["count"]) for item in result["missing"]] == [("expect[0]", 1, 2)]
+    assert result["missing"][0]["nearest"]["entry"] == log[1]
+    assert "expected exactly 2, found 1" in result["msg"]
+    assert result["waited"] >= 0.2
+    not_ours = results["not ours"]
+    assert "but it was made by ci deploy" in not_ours["msg"]
+
+
+def test_what_is_forbidden_fails_at_once(results: Results, log: list[Any]) -> None:
+    assert results["forbidden"]["unexpected"] == log[3:]
+    assert results["forbidden"]["waited"] < 60
+
+
+def test_without_anything_to_check_it_settles(results: Results) -> None:
+    assert results["nothing asked"]["failed"] is False
+    assert results["nothing asked"]["waited"] >= 0.1
+
+
+def test_the_cursor_it_returns_goes_on(results: Results) -> None:
+    assert results["since"]["failed"] is True
+    assert results["since"]["missing"][0]["found"] == 0
+
+
+def test_the_retention_is_warned_about(results: Results) -> None:
+    assert "retention of 90 days" in results["old"]["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("unknown key", ["expect", "acton"]),
+        ("no condition", ["expect[0]", "give at least one of action"]),
+        ("bad pattern", ["forbid[1].message", "no regular expression"]),
+        ("bad network", ["ignore[0].ip_network", "'here' is no network"]),
+        ("bad count", ["expect", "count"]),
+        ("count in forbid", ["forbid", "count"]),
+        ("bad interval", ["interval must be more than 0"]),
+    ],
+)
+def test_a_rule_that_cannot_be_used_is_told(results: Results, case: str, words: list[str]) -> None:
+    result = results[case]
+    assert result["failed"] is True
+    assert result["failure"]["code"] == "invalid_input"
+    assert [word for word in words if word not in result["msg"]] == []
+
+
+def test_a_refused_token_is_told(results: Results) -> None:
+    assert results["wrong token"]["failure"] == {"code": "unauthorized", "status": 401, "retryable": False}
+
+
+def test_no_output_holds_a_token_or_a_traceback(results: Results, controller: Controller) -> None:
+    assert controller.environment["CLOUDSCALE_API_TOKEN"] not in results.output
+    assert "Traceback" not in results.output
+
+
+def test_in_check_mode_missing_is_no_failure(controller: Controller, simulator: Simulator, log: list[Any]) -> None:
+    simulator.clear_requests()
+    slow = {"timeout": 600, "settle": 600}
+    dry = controller.run(
+        {
+            "missing": {ASSERT: {"expect": [{"action": "volume_create"}], **slow}},
+            "forbidden": {ASSERT: {"forbid": [DELETED], **slow}},
+            "exclusive": {ASSERT: {"exclusive": True, **slow}},
+        },
+        "--check",
+    )
+    assert dry["missing"]["failed"] is False
+    assert dry["missing"]["missing"][0]["action"] == "volume_create"
+    assert (dry["forbidden"]["failed"], dry["exclusive"]["failed"]) == (True, True)
+    assert len(simulator.requests) == 6
+
+
+@pytest.fixture
+def project(simulator: Simulator) -> Iterator[Any]:
+    """A project of its own, and a clean slate of requests and faults."""
+    name = f"project-{len(simulator.projects)}"
+    simulator.clear_requests()
+    yield simulator.add_project(name)
+    simulator.clear_script()
+    simulator.before_page(None)
+
+
+def after_requests(simulator: Simulator, plan: dict[int, Any]) -> None:
+    """Let things happen just before the API answers the n-th request from now."""
+    count = 0
+
+    def happen() -> None:
+        nonlocal count
+        count += 1
+        if count in plan:
+            plan[count]()
+
+    simulator.before_page(happen)
+
+
+def test_entries_that_come_late_overtaken_and_twice_are_waited_for(
+    controller: Controller, simulator: Simulator, project: Any
+) -> None:
+    def late() -> None:
+        for _twice in range(2):
+            project.log.append("server_create", "Server 'web-1' has been created", NOW, CI)
+
+    after_requests(simulator, {3: lambda: project.log.append("server_stop", "other"), 4: late})
+    rules = [{**CREATED, "count": 2}, {"action": "server_stop"}]
+    done = controller.run(
+        {"one": {ASSERT: {"expect": rules, "timeout": 30, "interval": 0.1, "settle": 0.1}}},
+        CLOUDSCALE_API_TOKEN=project.token,
+    )
+    assert len(done["one"]["matched"]) == 3
+    assert all("cursor" in request.query for request in simulator.requests[1:])
+
+
+def test_faults_of_the_api_while_waiting_pass(controller: Controller, simulator: Simulator, project: Any) -> None:
+    faults = [Fault("status", retry_after=0), Fault("reset"), Fault("truncated"), Fault("status", 429, retry_after=0)]
+    simulator.script(Fault("pass"), *faults)
+    after_requests(simulator, {4: lambda: project.log.append(CREATED["action"], CREATED["message"])})
+    done = controller.run(
+        {"one": {ASSERT: {"expect": [CREATED], "timeout": 30, "interval": 0.1, "settle": 0}}},
+        CLOUDSCALE_API_TOKEN=project.token,
+    )
+    assert done["one"]["failed"] is False
+    assert [request.status for request in simulator.requests if request.status != 200]
+
+
+def test_an_intruder_while_settling_is_named(controller: Controller, simulator: Simulator, project: Any) -> None:
+    project.log.append(CREATED["action"], CREATED["message"], actor=CI)
+    after_requests(simulator, {2: lambda: project.log.append("server_delete", "gone", actor=MALLORY)})
+    done = controller.run(
+        {"one": {ASSERT: {"expect": [CREATED], "exclusive": True, "settle": 0.2}}}, CLOUDSCALE_API_TOKEN=project.token
+    )
+    assert "mallory@example.com" in done["one"]["msg"]
+    assert done["one"]["missing"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_waiting_ends_it_cleanly(
+    controller: Controller, simulator: Simulator, project: Any, number: int
+) -> None:
+    task = {"name": "Wait", ASSERT: {"expect": [CREATED], "timeout": 600, "interval": 0.1}}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
+    play["vars"] = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    book = controller.folder / "wait.yml"
+    book.write_text(json.dumps([play]))
+    asked = threading.Event()
+    simulator.before_page(asked.set)
+    with subprocess.Popen(
+        [BIN / "ansible-playbook", str(book)],
+        cwd=controller.folder,
+        env={**controller.environment, "CLOUDSCALE_API_TOKEN": project.token},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        for _request in range(4):
+            assert asked.wait(60)
+            asked.clear()
+        os.killpg(process.pid, number)
+        output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_module_says_so_and_asks_no_more(
+    controller: Controller, simulator: Simulator, project: Any, number: int
+) -> None:
+    asked = threading.Event()
+    simulator.before_page(asked.set)
+    options = {"api_url": simulator.url, "api_token": project.token, "expect": [CREATED], "interval": 0.1}
+    with subprocess.Popen(
+        [sys.executable, "-m", "ansible_collections.auditops.cloudscale.plugins.modules.project_logs_assert"],
+        cwd=controller.folder,
+        env=controller.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))
+        process.stdin.close()
+        process.stdin = None
+        for _request in range(3):
+            assert asked.wait(60)
+            asked.clear()
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=30)
+    result = json.loads(output)
+    assert (process.returncode, errors) == (1, "")
+    assert (result["msg"], result["failure"]["code"]) == ("Interrupted.", "stopped")

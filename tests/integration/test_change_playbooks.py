@@ -1,0 +1,126 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks who_changed and verify_change, run as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+
+if TYPE_CHECKING:
+    from .conftest import Controller
+
+NOW = datetime.now(timezone.utc)
+CI = {"api_token": {"uuid": "0a1b2c3d", "description": "ci deploy"}}
+MALLORY = {"user": {"email": "mallory@example.com"}}
+QUICK = {"verify_change_timeout": 0.2, "verify_change_interval": 0.1, "verify_change_settle": 0.1}
+CREATED = {"action": "server_create", "message": "'web-1'"}
+
+
+@pytest.fixture
+def project(simulator: Simulator) -> Any:
+    return simulator.add_project(f"project-{len(simulator.projects)}")
+
+
+def play(controller: Controller, project: Any, name: str, *more: str, **variables: Any) -> Any:
+    arguments = [f"auditops.cloudscale.{name}", "-e", json.dumps(variables), *more]
+    return controller.playbook(*arguments, CLOUDSCALE_API_TOKEN=project.token)
+
+
+def output(done: subprocess.CompletedProcess[str]) -> str:
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def change(controller: Controller, simulator: Simulator, project: Any, *entries: Any) -> str:
+    """A file of tasks that change something in the cloud; its name."""
+    request = {"method": "POST", "body_format": "json", "body": {"project": project.name, "entries": entries}}
+    task = {"url": simulator.url.replace("/v1", "/_simulator/entries"), **request}
+    (controller.folder / "change.yml").write_text(json.dumps([{"name": "Change", "ansible.builtin.uri": task}]))
+    return "change.yml"
+
+
+def test_what_others_changed_is_shown_and_fails(controller: Controller, project: Any) -> None:
+    project.log.append("server_stop", "old", NOW - timedelta(hours=25), MALLORY)
+    project.log.append("server_create", "Server 'web-1' has been created", NOW - timedelta(hours=1), CI)
+    project.log.append("server_stop", "Server 'db' has been shut down", NOW - timedelta(minutes=9), MALLORY)
+    project.log.append("server_pause", "Server 'x' has been paused", NOW - timedelta(minutes=8), {"system": {}})
+    done = play(controller, project, "who_changed", who_changed_own_actors=["0a1b2c3d"])
+    assert done.returncode == 2
+    assert "1 of 3 changes were made by others: mallory@example.com." in output(done)
+    assert "mallory@example.com 192.0.2.10 server_stop Server 'db' has been shut down" in output(done)
+    assert "web-1" not in output(done)
+    with_system = play(controller, project, "who_changed", who_changed_own_actors=["ci deploy"], who_changed_system=1)
+    assert "2 of 3 changes were made by others: mallory@example.com, system." in output(with_system)
+    shown = play(controller, project, "who_changed", who_changed_start="-48h", who_changed_fail="no")
+    assert shown.returncode == 0
+    assert "3 of 4 changes were made by others." in output(shown)
+
+
+def test_when_only_ours_changed_anything_all_is_well(controller: Controller, project: Any) -> None:
+    project.log.append("server_create", "m", NOW, CI)
+    done = play(controller, project, "who_changed", who_changed_own_actors=["ci deploy"])
+    assert done.returncode == 0
+    assert "0 of 1 changes were made by others." in output(done)
+    cursor = output(done).split("Read on with ")[1].split('"')[0]
+    project.log.append("server_delete", "m", NOW, MALLORY)
+    since = play(controller, project, "who_changed", who_changed_cursor=cursor)
+    assert since.returncode == 2
+    assert "1 of 1 changes were made by others" in output(since)
+
+
+def test_a_change_is_made_and_verified(controller: Controller, simulator: Simulator, project: Any) -> None:
+    project.log.append("server_delete", "before", actor=MALLORY)
+    tasks = change(controller, simulator, project, {**CREATED, "actor": CI})
+    variables = {"verify_change_tasks": tasks, "verify_change_expect": [CREATED], **QUICK}
+    done = play(controller, project, "verify_change", verify_change_own_actors=["ci deploy"], **variables)
+    assert done.returncode == 0, output(done)
+    assert "Changes as expected: 1. Expectations not met: 0." in output(done)
+    checked = play(controller, project, "verify_change", "--check", **variables)
+    assert checked.returncode == 0, output(checked)
+    assert "Changes as expected: 0. Expectations not met: 1." in output(checked)
+
+
+def test_somebody_who_interferes_is_named(controller: Controller, simulator: Simulator, project: Any) -> None:
+    foreign = {"action": "server_delete", "message": "Server 'db' has been deleted", "actor": MALLORY}
+    tasks = change(controller, simulator, project, CREATED, foreign)
+    done = play(
+        controller, project, "verify_change", verify_change_tasks=tasks, verify_change_expect=[CREATED], **QUICK
+    )
+    assert done.returncode == 2
+    assert "1 change is unexpected" in output(done)
+    assert "mallory@example.com from 192.0.2.10: Server 'db' has been deleted" in output(done)
+    tolerant = {"verify_change_exclusive": False, "verify_change_expect": [CREATED], **QUICK}
+    assert play(controller, project, "verify_change", verify_change_tasks=tasks, **tolerant).returncode == 0
+
+
+def test_a_change_that_fails_is_verified_too(controller: Controller, simulator: Simulator, project: Any) -> None:
+    (controller.folder / "broken.yml").write_text('[{"name": "Fail", "ansible.builtin.fail": {"msg": "broken"}}]')
+    done = play(
+        controller, project, "verify_change", verify_change_tasks="broken.yml", verify_change_expect=[CREATED], **QUICK
+    )
+    assert done.returncode == 2
+    assert "broken" in output(done)
+    assert "1 of 1 expectations is not met" in output(done)
+
+
+def test_a_window_is_verified(controller: Controller, project: Any) -> None:
+    project.log.append("server_create", "'web-1'", NOW - timedelta(hours=2), CI)
+    project.log.append("server_delete", "later", NOW - timedelta(minutes=1), MALLORY)
+    window = {"verify_change_start": "-3h", "verify_change_end": "-1h"}
+    done = play(controller, project, "verify_change", verify_change_expect=[CREATED], **window, **QUICK)
+    assert done.returncode == 0, output(done)
+    nothing = play(controller, project, "verify_change", **window, **QUICK)
+    assert nothing.returncode == 2
+
+
+def test_without_anything_to_verify_it_says_what_to_set(controller: Controller, project: Any) -> None:
+    done = play(controller, project, "verify_change")
+    assert done.returncode == 2
+    assert "Set verify_change_tasks" in output(done)

@@ -71,13 +71,21 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.question impor
 
 class LookupModule(LookupBase):
     def run(self, terms, variables=None, **kwargs):
-        self.set_options(var_options=variables, direct=kwargs)
+        self.set_options(var_options=self._templated(variables or {}), direct=kwargs)
         try:
             self._refuse_unknown(kwargs)
             return self._entries(terms)
         except AuditError as error:
             # Without the cause: Ansible 2.19 and later would print its text behind the sentence.
             raise AnsibleLookupError(error.message) from None
+
+    def _templated(self, variables):
+        """The variables that are options, with their templates filled in, which Ansible leaves to the lookup."""
+        named = {
+            entry["name"] for definition in self.option_definitions.values() for entry in definition.get("vars", ())
+        }
+        found = {name: variables[name] for name in named & set(variables)}
+        return self._templar.template(found) if self._templar and found else found
 
     def _refuse_unknown(self, names):
         """Ansible drops an unknown keyword, and a misspelt condition would select everything."""

@@ -259,7 +259,8 @@ def test_options_of_the_lookup_come_from_ini_and_variables(
 ) -> None:
     config = tmp_path / "ansible.cfg"
     config.write_text(f"[auditops.cloudscale]\napi_url = {simulator.url}\n")
-    one = {**lookup(", limit=1"), "vars": {"cloudscale_api_token": simulator.project("main").token}}
+    variables = {"cloudscale_api_token": "{{ of_the_vault }}", "of_the_vault": simulator.project("main").token}
+    one = {**lookup(", limit=1"), "vars": variables}
     found = controller.run({"one": one}, ANSIBLE_CONFIG=str(config), CLOUDSCALE_API_URL=None, CLOUDSCALE_API_TOKEN=None)
     assert found["one"]["msg"] == log[-1:]
 

@@ -29,7 +29,7 @@ DOCUMENTED = [
     "modules/project_logs_archive.py",
     "modules/project_logs_archive_info.py",
     "lookup/project_logs.py",
-    "filter/project_logs_rows.yml",
+    *(f"filter/{path.name}" for path in sorted((ROOT / "plugins/filter").glob("*.yml"))),
 ]
 
 
@@ -48,10 +48,11 @@ def tasks_of(path: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def project(simulator: Simulator) -> None:
-    """A server was created just now and nothing was deleted today."""
+    """Today the pipeline created a server, and nobody else did anything."""
     append = simulator.project("main").log.append
     append(action="server_delete", message="old", timestamp=datetime.now(timezone.utc) - timedelta(days=3))
-    append(action="server_create", message="Server 'hello' has been created")
+    pipeline = {"api_token": {"uuid": "0a1b2c3d", "description": "ci deploy"}}
+    append(action="server_create", message="Server 'hello' has been created", actor=pipeline)
 
 
 @pytest.mark.usefixtures("project")

@@ -169,7 +169,7 @@ class Api:
                 timeout=(min(_LONGEST_CONNECT, self.connection.timeout), self.connection.timeout),
                 allow_redirects=False,
                 stream=True,
-                verify=self.connection.ca_path or self.connection.validate_certs,
+                verify=self.connection.validate_certs and (self.connection.ca_path or True),
             ) as answer:
                 return answer.status_code, answer.headers, b"".join(self._chunks(answer))
         except requests.exceptions.SSLError as exc:

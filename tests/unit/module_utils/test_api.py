@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
 from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
@@ -278,6 +279,8 @@ def test_a_host_that_answered_before_is_waited_for(simulator: Simulator, waits: 
 
 
 def test_a_certificate_is_verified_and_never_retried(waits: Waits, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.pem"
+    trustme.CA().cert_pem.write_to_path(foreign)
     with Simulator(tls=True) as simulator:
         trusting = connect(simulator, ca_path=simulator.ca_path)
         with Api(trusting) as api:
@@ -285,8 +288,10 @@ def test_a_certificate_is_verified_and_never_retried(waits: Waits, tmp_path: Pat
         with Api(connect(simulator), clock=waits.clock, wait=waits.wait) as api:
             with pytest.raises(errors.CertificateRefused, match="cannot be verified; check"):
                 api.page(api.first_url())
-        with Api(connect(simulator, validate_certs=False)) as api, pytest.warns(Warning, match="Unverified"):
-            assert api.page(api.first_url()).entries == []
+        for other in (None, str(foreign)):
+            with Api(connect(simulator, validate_certs=False, ca_path=other)) as api:
+                with pytest.warns(Warning, match="Unverified"):
+                    assert api.page(api.first_url()).entries == []
         broken = tmp_path / "ca.pem"
         broken.write_text("no certificate")
         with Api(connect(simulator, ca_path=str(broken))) as api:

@@ -11,7 +11,9 @@ options:
   concurrency:
     description:
       - How many requests may be under way at once, from 1 to 16.
-      - The log is read one page after the other for now, whatever the number.
+      - A large range is read as windows of time side by side; entries then come window by window. A small range, and a
+        read on from a cursor, is read one page after the other.
+      - When the API asks for fewer requests, fewer are sent.
     type: int
     default: 4
 """

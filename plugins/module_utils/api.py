@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Type
+from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Set, Type
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
 from . import entry as entries_of
@@ -27,6 +27,7 @@ from .errors import (
     ForeignURL,
     InvalidInput,
     MissingLibrary,
+    NoProgress,
     Overloaded,
     RequestRefused,
     Stopped,
@@ -39,7 +40,9 @@ from .version import USER_AGENT
 
 RESOURCE = "project-logs"
 
-_RETRIED = (429, 500, 502, 503, 504)
+TOO_MANY_REQUESTS = 429
+
+_RETRIED = (TOO_MANY_REQUESTS, 500, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CURSOR_REFUSALS = (400, 404, 410)
 _MOST_REDIRECTS = 5
@@ -81,10 +84,13 @@ class Api:
         clock: Callable[[], float] = time.monotonic,
         wait: Optional[Callable[[float], bool]] = None,
         chance: Callable[[], float] = random.random,
+        gate: Optional[Gate] = None,
     ) -> None:
         self.connection = connection
+        self.gate = gate or Gate()
         self._stop = stop or threading.Event()
         self._clock = clock
+        self._given_wait = wait
         self._wait = wait or self._stop.wait
         self._chance = chance
         self._answered = False
@@ -101,6 +107,12 @@ class Api:
 
     def close(self) -> None:
         self._session.close()
+
+    def sibling(self, stop: threading.Event) -> Api:
+        """Another conversation like this one, for another thread; when one is asked to slow down, both do."""
+        made = Api(self.connection, stop, self._clock, self._given_wait, self._chance, self.gate)
+        made._answered = self._answered
+        return made
 
     @property
     def resource_url(self) -> str:
@@ -133,6 +145,8 @@ class Api:
         :raises AuditError: what went wrong in the end; the last error is the one told.
         """
         self._guard(url, "URL")
+        if self.gate.left(self._clock()) > 0:
+            self._sleep(self.gate.left(self._clock()))
         attempt = _Attempts(self.connection, self._clock, self._chance)
         while True:
             try:
@@ -141,11 +155,16 @@ class Api:
                 pause = attempt.pause_after(fault, self._answered)
                 if pause is None:
                     raise fault.error from fault.__cause__
-                if self._wait(pause):
-                    raise Stopped("The read was stopped while it waited for the API.") from fault.error
+                if fault.error.status == TOO_MANY_REQUESTS:
+                    self.gate.hold(self._clock() + pause)
+                self._sleep(pause)
             else:
                 self._answered = True
                 return page
+
+    def _sleep(self, seconds: float) -> None:
+        if self._wait(seconds):
+            raise Stopped("The read was stopped while it waited for the API.")
 
     def _fetch(self, url: str) -> Page:
         asked = url
@@ -212,7 +231,7 @@ class Api:
         host = self._base.netloc
         detail = _detail(body)
         if status in _RETRIED:
-            reason = "asks for fewer requests" if status == 429 else "is out of order"
+            reason = "asks for fewer requests" if status == TOO_MANY_REQUESTS else "is out of order"
             error: AuditError = Overloaded(f"{host} {reason} (HTTP {status}){detail}; try again later.", status)
             raise _Retry(error, _retry_after(headers))
         if status == 401:
@@ -263,6 +282,45 @@ class Api:
             )
         if not _below(parts.path, self._base.path):
             raise ForeignURL(f"The {what} leads out of the API's path on {parts.hostname}; nothing was sent there.")
+
+
+def chain(api: Api, url: str) -> Iterator[Page]:
+    """Follow ``next`` from a URL to the last page there is now; hold no page.
+
+    A page is handed on only when the one that it says comes next was not asked for before: otherwise a cursor could be
+    kept that leads round in a circle.
+
+    :raises NoProgress: such a ring.
+    :raises AuditError: a page could not be had.
+    """
+    following: Optional[str] = url
+    # A hash of each URL suffices: a chain of a million pages stays small.
+    asked: Set[int] = {hash(url)}
+    while following is not None:
+        page = api.page(following)
+        following = page.next
+        if following is not None and hash(following) in asked:
+            raise NoProgress(
+                f"The API returned a next page that was already read ({following[:200]}); try again later."
+            )
+        asked.add(hash(following))
+        yield page
+
+
+class Gate:
+    """What conversations with one API share: when one is asked to slow down, all wait. ``overloads`` counts that."""
+
+    def __init__(self) -> None:
+        self.overloads = 0
+        self._until = 0.0
+
+    def hold(self, until: float) -> None:
+        self.overloads += 1
+        self._until = max(self._until, until)
+
+    def left(self, now: float) -> float:
+        """Seconds until the next request may be sent."""
+        return self._until - now
 
 
 class _Retry(Exception):

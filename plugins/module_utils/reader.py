@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Iterator, List, Optional, Set
+from typing import Iterator, List, Optional
 
-from .api import Api, Page
+from .api import Api, Page, chain
 from .entry import timestamp
-from .errors import NoProgress
 from .settings import Range
+from .windows import side_by_side
 
 
 class Reader:
@@ -38,39 +38,18 @@ class Reader:
         :raises AuditError: the read failed; what was yielded before is not the whole.
         """
         self.warnings.extend(span.warnings)
-        for page in chain(self._api, self._first_url(span)):
+        for page in self._source(span):
             self.pages_read += 1
             self.entries_read += len(page.entries)
             self.poll_more = page.poll_more
             yield _clipped(page, span)
 
-    def _first_url(self, span: Range) -> str:
+    def _source(self, span: Range) -> Iterator[Page]:
         if span.cursor is not None:
-            return self._api.cursor_url(span.cursor)
-        return self._api.first_url(span.start, span.end)
-
-
-def chain(api: Api, url: str) -> Iterator[Page]:
-    """Follow ``next`` from a URL to the last page there is now; hold no page.
-
-    A page is handed on only when the one that it says comes next was not asked for before: otherwise a cursor could be
-    kept that leads round in a circle.
-
-    :raises NoProgress: such a ring.
-    :raises AuditError: a page could not be had.
-    """
-    following: Optional[str] = url
-    # A hash of each URL suffices: a chain of a million pages stays small.
-    asked: Set[int] = {hash(url)}
-    while following is not None:
-        page = api.page(following)
-        following = page.next
-        if following is not None and hash(following) in asked:
-            raise NoProgress(
-                f"The API returned a next page that was already read ({following[:200]}); try again later."
-            )
-        asked.add(hash(following))
-        yield page
+            return chain(self._api, self._api.cursor_url(span.cursor))
+        if self._concurrency == 1:
+            return chain(self._api, self._api.first_url(span.start, span.end))
+        return side_by_side(self._api, span, self._concurrency)
 
 
 def _clipped(page: Page, span: Range) -> Page:

@@ -48,9 +48,10 @@ with open(sys.argv[1], "w") as file:
 
 
 @contextmanager
-def simulated(entries: int, page_size: int) -> Iterator[dict[str, str]]:
+def simulated(entries: int, page_size: int, latency: int) -> Iterator[dict[str, str]]:
     """The environment for a simulator in a process of its own."""
-    command = [sys.executable, "-m", SIMULATOR, "--entries", str(entries), "--page-size", str(page_size)]
+    sizes = ["--entries", str(entries), "--page-size", str(page_size), "--latency", str(latency)]
+    command = [sys.executable, "-m", SIMULATOR, *sizes]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             ready = json.loads(server.stdout.readline()) if server.stdout else {}
@@ -65,7 +66,9 @@ def timed(command: list[str], folder: Path, environment: dict[str, str]) -> floa
     return time.perf_counter() - began
 
 
-def measure(folder: Path, environment: dict[str, str], entries: int) -> dict[str, tuple[float, float]]:
+def measure(
+    folder: Path, environment: dict[str, str], entries: int, concurrency: int
+) -> dict[str, tuple[float, float]]:
     """Seconds and MiB of each way, once."""
     (folder / "measured.py").write_text(MEASURED)
     (folder / "loop.py").write_text(BARE_LOOP)
@@ -75,7 +78,12 @@ def measure(folder: Path, environment: dict[str, str], entries: int) -> dict[str
     interpreter.chmod(0o755)
     module = [
         *(str(BIN / "ansible"), "localhost", "-m", "auditops.cloudscale.project_logs_info"),
-        *("-a", f"dest={folder}/module.jsonl", "-e", f"ansible_python_interpreter={interpreter}"),
+        *(
+            "-a",
+            f"dest={folder}/module.jsonl concurrency={concurrency}",
+            "-e",
+            f"ansible_python_interpreter={interpreter}",
+        ),
     ]
     loop = [sys.executable, "measured.py", "loop", "loop.py", "loop.jsonl"]
     found = {}
@@ -94,15 +102,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=10_000)
     parser.add_argument("--page-size", type=int, default=100)
+    parser.add_argument("--latency", type=int, default=0, metavar="MS")
+    parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     with (
-        simulated(arguments.entries, arguments.page_size) as variables,
+        simulated(arguments.entries, arguments.page_size, arguments.latency) as variables,
         tempfile.TemporaryDirectory() as name,
     ):
         environment = {**os.environ, **variables, "ANSIBLE_LOCALHOST_WARNING": "false"}
-        rounds = [measure(Path(name), environment, arguments.entries) for _round in range(arguments.rounds)]
-    print(f"{arguments.entries} entries, {arguments.page_size} a page, median of {arguments.rounds} interleaved rounds")
+        rounds = [
+            measure(Path(name), environment, arguments.entries, arguments.concurrency)
+            for _round in range(arguments.rounds)
+        ]
+    print(
+        f"{arguments.entries} entries, {arguments.page_size} a page, {arguments.latency} ms an answer, "
+        f"{arguments.concurrency} at once; median of {arguments.rounds} interleaved rounds"
+    )
     for way in rounds[0]:
         seconds = median(found[way][0] for found in rounds)
         peak = median(found[way][1] for found in rounds)

@@ -20,7 +20,7 @@ from string import punctuation
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
-from ..api import Api, Page
+from ..api import Api, Page, chain
 from ..entry import Entry
 from ..errors import (
     ArchiveDamaged,
@@ -32,7 +32,6 @@ from ..errors import (
     Stopped,
     StorageError,
 )
-from ..reader import chain
 from ..version import VERSION
 from .chain import Hint, Link, clear_left_overs, find_head, live_files
 from .coverage import Status, Tracker, state_of

@@ -19,16 +19,14 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from .api import Api, Page
 from .archive.chain import Hint, find_head
 from .archive.collector import CollectSettings, collect
 from .archive.coverage import Status
 from .archive.format import Gap, Head
-from .archive.reading import cat
 from .archive.store import LocalStore, existing_archive
-from .archive.verifier import Finding, status, verify
 from .entry import canonical, subject, visible
 from .errors import (
     ArchiveDamaged,
@@ -38,10 +36,12 @@ from .errors import (
     StorageError,
     Unauthorized,
 )
-from .selector import Selection, newest
 from .settings import Connection, Range
 from .timespan import format_time
 from .version import VERSION
+
+if TYPE_CHECKING:
+    from .archive.verifier import Finding
 
 FINE, FINDINGS, USAGE, API, STORAGE, GAP = range(6)
 
@@ -78,7 +78,7 @@ def _exit_status(error: AuditError) -> int:
     return STORAGE if isinstance(error, StorageError) else API
 
 
-# Commands
+# Commands. A collection that finds nothing new is what runs most: what it does not need is imported where it is used.
 
 
 def _collect(options: argparse.Namespace, stop: threading.Event) -> int:
@@ -104,6 +104,8 @@ def _collect_once(
 
 
 def _status(options: argparse.Namespace, _stop: threading.Event) -> int:
+    from .archive.verifier import status
+
     found = status(existing_archive(options.path), _now())
     if options.json:
         _print_json(found.to_json())
@@ -113,6 +115,8 @@ def _status(options: argparse.Namespace, _stop: threading.Event) -> int:
 
 
 def _verify(options: argparse.Namespace, _stop: threading.Event) -> int:
+    from .archive.verifier import status, verify
+
     store = existing_archive(options.path)
     findings = verify(store, options.expected_head)
     problems = [finding for finding in findings if not finding.is_warning]
@@ -126,6 +130,9 @@ def _verify(options: argparse.Namespace, _stop: threading.Event) -> int:
 
 
 def _cat(options: argparse.Namespace, _stop: threading.Event) -> int:
+    from .archive.reading import cat
+    from .selector import Selection, newest
+
     span = Range.from_mapping({"start": options.start, "end": options.end}, _now())
     selection = Selection.from_mapping(vars(options))
     matches = filter(selection.matches, cat(existing_archive(options.path), span.start, span.end))

@@ -82,6 +82,22 @@ def canonical(entry: Entry) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def read_lines(block: bytes) -> List[Entry]:
+    """The entries of whole lines, each of them one entry in canonical form and a newline.
+
+    :raises ValueError: a line is something else; the text says what, as a phrase.
+    """
+    try:
+        return _read_usual(block.decode())
+    except (ValueError, RecursionError):
+        pass
+    # Once more, line by line: for numbers and surrogates, and to tell what is wrong.
+    *lines, rest = block.split(b"\n")
+    if rest:
+        raise ValueError("it holds a line that is no entry in canonical form: the last one is cut")
+    return [_read_line(line) for line in lines]
+
+
 def digest(entry: Entry) -> str:
     """The SHA-256 of the canonical form, in hexadecimal."""
     return hashlib.sha256(canonical(entry)).hexdigest()
@@ -134,6 +150,38 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+def _refuse_literal(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} has to be kept as it is")
+
+
+def _read_usual(text: str) -> List[Entry]:
+    """The entries of canonical lines without numbers; ValueError for any other text."""
+    found: List[Entry] = []
+    position = 0
+    while position < len(text):
+        entry, position = _USUAL.raw_decode(text, position)
+        if not isinstance(entry, dict) or text[position : position + 1] != "\n":
+            raise ValueError("no line of an entry")
+        found.append(entry)
+        position += 1
+    # One object cannot begin another, so the whole is canonical only if each line is.
+    if _ENCODER.encode(found) != "[" + text[:-1].replace("\n", ",") + "]":
+        raise ValueError("not canonical")
+    return found
+
+
+def _read_line(line: bytes) -> Entry:
+    try:
+        entry = parse(line)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict):
+        raise ValueError("it holds a line that is no entry")
+    if canonical(entry) != line:
+        raise ValueError("it holds a line that is no entry in canonical form")
+    return entry
+
+
 def _mark_exact(value: Any) -> Any:
     if isinstance(value, dict):
         return _Exact((key, _mark_exact(item)) for key, item in value.items())
@@ -176,4 +224,6 @@ def _encode_exact(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
+# Made once, for the entries in which nothing has to be kept as it is written.
+_USUAL = json.JSONDecoder(parse_float=_refuse_literal, parse_int=_refuse_literal, parse_constant=_refuse_literal)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)

@@ -20,6 +20,8 @@ _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s?(Z|[+-]\d\d:?\d\d|[+-]\d\d)?",
     re.ASCII | re.IGNORECASE,
 )
+# As the API writes nearly all of them.
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORMS = (
@@ -79,6 +81,8 @@ def _parse(value: str, now: datetime, option: str) -> datetime:
 
 def _parse_iso(value: str) -> Optional[datetime]:
     """An aware time in UTC; None when the text has another form or no offset; ValueError for a 31 February."""
+    if _USUAL.fullmatch(value):
+        return datetime.fromisoformat(f"{value[:-1]}+00:00")
     match = _TIME.fullmatch(value)
     if not match or not match[6]:
         return None

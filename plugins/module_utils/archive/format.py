@@ -243,7 +243,7 @@ def token_tag(archive_id: str, token: str) -> str:
 
 def day_of(moment: Optional[datetime]) -> str:
     """The UTC day, as in a folder's name, of an entry with this timestamp; a day of its own for an unreadable one."""
-    return moment.strftime("%Y-%m-%d").zfill(10) if moment else UNREADABLE_DAY
+    return moment.isoformat()[:10] if moment else UNREADABLE_DAY
 
 
 def commit_name(sequence: int) -> str:
@@ -297,6 +297,8 @@ class DayFile:
         self.day = day
         self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
         self._stored: List[bytes] = []
+        self._waiting: List[bytes] = []
+        self._waiting_bytes = 0
         self._content = hashlib.sha256()
         self._content_bytes = 0
         self._entries = 0
@@ -305,9 +307,10 @@ class DayFile:
 
     def add(self, line: bytes, moment: Optional[datetime]) -> None:
         """Append one canonical line (with its newline) of an entry with this timestamp."""
-        self._stored.append(self._compressor.compress(line))
-        self._content.update(line)
-        self._content_bytes += len(line)
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+        if self._waiting_bytes >= _CHUNK:
+            self._compress()
         self._entries += 1
         if moment is not None:
             self._first = moment if self._first is None else min(self._first, moment)
@@ -315,6 +318,7 @@ class DayFile:
 
     def finish(self, sequence: int) -> Tuple[DataFile, bytes]:
         """Close the file: its description for the commit with this sequence, and the bytes to store."""
+        self._compress()
         self._stored.append(self._compressor.flush())
         body = b"".join(self._stored)
         digest = sha256(body)
@@ -329,6 +333,13 @@ class DayFile:
             last=self._last,
         )
         return file, body
+
+    def _compress(self) -> None:
+        text = b"".join(self._waiting)
+        self._stored.append(self._compressor.compress(text))
+        self._content.update(text)
+        self._content_bytes += len(text)
+        self._waiting, self._waiting_bytes = [], 0
 
 
 def unpack(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
@@ -352,16 +363,29 @@ def unpack(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         raise Malformed("the gzip stream is cut")
 
 
+def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same text in blocks of whole lines; what follows the last newline comes as it is."""
+    rest: List[bytes] = []
+    for piece in pieces:
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*rest, piece[:end]])
+            rest = []
+        rest.append(piece[end:])
+    if any(rest):
+        yield b"".join(rest)
+
+
 def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The lines of a text in pieces, each with its newline; what follows the last newline comes as it is."""
-    rest = b""
-    for piece in pieces:
-        lines = (rest + piece).split(b"\n")
+    for block in whole_lines(pieces):
+        # Only here: bytes.splitlines would also split at a carriage return.
+        lines = block.split(b"\n")
         rest = lines.pop()
         for line in lines:
             yield line + b"\n"
-    if rest:
-        yield rest
+        if rest:
+            yield rest
 
 
 def _decompress(stream: Any, chunk: bytes) -> bytes:

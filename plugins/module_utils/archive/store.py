@@ -9,7 +9,6 @@ Only one call decides anything: :meth:`Store.decide`. All else may be repeated, 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import secrets
@@ -296,6 +295,8 @@ def _create_exclusively(drafts: int, draft: str, folder: int, name: str) -> None
 
 
 def _rename_exclusively(drafts: int, draft: str, folder: int, name: str) -> None:
+    import ctypes  # takes its time, and few file systems need it
+
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     code = errno.ENOSYS
     if rename is not None:

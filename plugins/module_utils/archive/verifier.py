@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
-from ..entry import canonical, parse, timestamp
+from ..entry import read_lines, timestamp
 from ..errors import StorageError
 from .chain import find_head, gaps
 from .coverage import TOLERANCE, Status, is_at_end, state_of
@@ -24,6 +24,7 @@ from .format import (
     FIRST_SEQUENCE,
     READING_KINDS,
     SNAPSHOT_EVERY,
+    UNREADABLE_DAY,
     Commit,
     DataFile,
     Head,
@@ -35,6 +36,7 @@ from .format import (
     sha256,
     split_lines,
     unpack,
+    whole_lines,
 )
 from .store import NotThere, Store, read
 
@@ -373,25 +375,31 @@ class _Content:
     def read(self, chunks: Iterator[bytes]) -> Optional[str]:
         """What is wrong with it, None when nothing is; takes all the chunks in any case."""
         try:
-            for line in split_lines(unpack(chunks, self._file.content_bytes)):
-                self._take(line)
+            for block in whole_lines(unpack(chunks, self._file.content_bytes)):
+                self._take(block)
             return self._difference()
         except Malformed as exc:
             for _rest in chunks:
                 pass
             return str(exc)
 
-    def _take(self, line: bytes) -> None:
-        self._digest.update(line)
-        self._slices.take(line)
-        self._bytes += len(line)
-        self._entries += 1
-        moment = _moment_of(line)
-        if day_of(moment) != self._day:
-            raise Malformed(f"line {self._entries} is an entry of another day")
-        if moment is not None:
-            self._first = moment if self._first is None else min(self._first, moment)
-            self._last = moment if self._last is None else max(self._last, moment)
+    def _take(self, block: bytes) -> None:
+        self._digest.update(block)
+        self._slices.take(block)
+        self._bytes += len(block)
+        moments = _moments_of(block)
+        self._entries += len(moments)
+        known = [moment for moment in moments if moment is not None]
+        if len(known) < len(moments) and self._day != UNREADABLE_DAY:
+            raise Malformed("it holds an entry without a readable timestamp")
+        if known:
+            self._take_span(min(known), max(known))
+
+    def _take_span(self, first: datetime, last: datetime) -> None:
+        if not day_of(first) == day_of(last) == self._day:
+            raise Malformed("it holds an entry of another day")
+        self._first = first if self._first is None else min(self._first, first)
+        self._last = last if self._last is None else max(self._last, last)
 
     def _difference(self) -> Optional[str]:
         file = self._file
@@ -415,16 +423,15 @@ class _Slices:
         self._bytes = 0
         self._entries = 0
 
-    def take(self, line: bytes) -> None:
-        if not self._wanted:
-            return
-        self._digest.update(line)
-        self._bytes += len(line)
-        self._entries += 1
-        done = len(self._found)
-        if done < len(self._wanted) and self._entries == self._wanted[done][2]:
-            self._found.append((self._digest.hexdigest(), self._bytes, self._entries))
-            self._restart()
+    def take(self, block: bytes) -> None:
+        for line in split_lines([block]) if self._wanted else ():
+            self._digest.update(line)
+            self._bytes += len(line)
+            self._entries += 1
+            done = len(self._found)
+            if done < len(self._wanted) and self._entries == self._wanted[done][2]:
+                self._found.append((self._digest.hexdigest(), self._bytes, self._entries))
+                self._restart()
 
     def difference(self) -> Optional[str]:
         if self._found == self._wanted and not self._entries:
@@ -541,15 +548,12 @@ def _wrong_parts(commit: Commit, gone: Dict[str, DataFile]) -> Iterator[str]:
                 yield f"{file.path} holds something else than {part.path} held"
 
 
-def _moment_of(line: bytes) -> Optional[datetime]:
-    """The timestamp of an archived line, which must be an entry in canonical form."""
+def _moments_of(block: bytes) -> List[Optional[datetime]]:
+    """The timestamps of archived lines, which must be entries in canonical form."""
     try:
-        entry = parse(line)
-    except ValueError:
-        raise Malformed("it holds a line that is no entry") from None
-    if not isinstance(entry, dict) or canonical(entry) + b"\n" != line:
-        raise Malformed("it holds a line that is no entry in canonical form")
-    return timestamp(entry)
+        return list(map(timestamp, read_lines(block)))
+    except ValueError as exc:
+        raise Malformed(str(exc)) from exc
 
 
 def _day(file: DataFile) -> str:

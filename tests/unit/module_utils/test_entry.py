@@ -137,3 +137,45 @@ def test_what_could_mislead_a_reader_is_made_visible(char: str) -> None:
 def test_a_cell_is_one_printable_line(value: Any) -> None:
     assert len(entry.visible(value).splitlines()) <= 1
     entry.visible(value).encode()
+
+
+@given(st.lists(ENTRIES))
+def test_lines_are_read_as_one_by_one(values: Any) -> None:
+    lines = [entry.canonical(entry.parse(json.dumps(value).encode())) for value in values]
+    found = entry.read_lines(b"".join(line + b"\n" for line in lines))
+    assert list(map(entry.canonical, found)) == lines
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b'{"a":"1"}',
+        b'{"a":"1"}\n{"a":"2"}',
+        b'{"a":"1"}{"a":"2"}\n',
+        b'{"a":"1"},{"a":"2"}\n',
+        b'{"a":"1"} \n',
+        b' {"a":"1"}\n',
+        b'{"b":"1","a":"2"}\n',
+        b'{"a":"1","a":"2"}\n',
+        b'{"a":"1",\n"b":"2"}\n',
+        b'{"a":"1"\n"b":"2"}\n',
+        b'{"a":"\\u00e9"}\n',
+        b'{"a":"1"}\r\n',
+        b'{"a":1 }\n',
+        b'{"a":NaN}\n',
+        b'["a"]\n',
+        b'{"x":[{}\n{}]}\n',
+        b'{"a":"1"}\n\n',
+        b'{"a":"\xff"}\n',
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n",
+    ],
+)
+def test_lines_in_any_other_form_are_refused(block: bytes) -> None:
+    good = b'{"a":"1"}\n'
+    with pytest.raises(ValueError, match="a line that is no entry"):
+        entry.read_lines(good + block)
+
+
+def test_numbers_and_surrogates_are_read_in_lines() -> None:
+    block = b'{"a":1.10}\n{"b":"\\udc00"}\n{"c":"\xc3\xa9"}\n'
+    assert b"".join(entry.canonical(one) + b"\n" for one in entry.read_lines(block)) == block

@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import store as store_module
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import (
     DryRun,
     LocalStore,
@@ -96,7 +95,7 @@ def test_without_hard_links_an_exclusive_rename_decides(store: LocalStore, code:
 def test_a_file_system_that_cannot_decide_is_refused(
     store: LocalStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module.ctypes, "CDLL", lambda *args, **options: object())
+    monkeypatch.setattr("ctypes.CDLL", lambda *args, **options: object())
     with Disk(fail_at=1, failure=errno.EPERM, only=("link",)).in_place():
         with pytest.raises(StorageError, match="neither hard links nor"):
             store.decide(FIRST, b"mine")

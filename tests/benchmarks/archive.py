@@ -1,0 +1,191 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""CPU and memory of keeping the log, beside what people would write themselves, in one run.
+
+python3 dev.py run -- python tests/benchmarks/archive.py --entries 50000 --rounds 5 --memory 10000 100000 1000000
+
+Every figure is of a whole process: CPU is user and system time, so that others on the machine do not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+AUDIT = [sys.executable, str(ROOT / "bin" / "cloudscale-audit")]
+SIMULATOR = "ansible_collections.auditops.cloudscale.tests.simulator"
+
+BARE_LOOP = """
+import gzip, json, os, sys, requests
+session = requests.Session()
+session.headers["Authorization"] = "Bearer " + os.environ["CLOUDSCALE_API_TOKEN"]
+url = os.environ["CLOUDSCALE_API_URL"] + "/project-logs"
+with gzip.open(sys.argv[1], "wt", compresslevel=6) as file:
+    while url:
+        page = session.get(url).json()
+        for entry in page["results"]:
+            file.write(json.dumps(entry) + "\\n")
+        url = page["next"]
+"""
+
+# A commit for every page, as an archive gets them that is collected often.
+MANY_COMMITS = """
+import os, sys
+from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
+connection = Connection(api_token=os.environ["CLOUDSCALE_API_TOKEN"], api_url=os.environ["CLOUDSCALE_API_URL"])
+with Api(connection) as api:
+    print(collect(LocalStore(sys.argv[1]), api, CollectSettings(most_pages=1)).commits)
+"""
+
+
+# The same for the same entries, in whatever order and form they are written.
+FINGERPRINT = """
+import hashlib, json, sys
+forms = sorted(json.dumps(json.loads(line), sort_keys=True) for line in sys.stdin)
+print(len(forms), hashlib.sha256("\\n".join(forms).encode()).hexdigest())
+"""
+
+
+class Cost(NamedTuple):
+    """What a process and all below it took: CPU seconds, seconds of the wall clock, and MiB at the peak."""
+
+    cpu: float
+    wall: float
+    peak: float
+
+
+@contextmanager
+def simulated(entries: int, page_size: int) -> Iterator[dict[str, str]]:
+    """The environment for a simulator in a process of its own."""
+    command = [sys.executable, "-m", SIMULATOR, "--entries", str(entries), "--page-size", str(page_size)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            ready = json.loads(server.stdout.readline()) if server.stdout else {}
+            variables = {"CLOUDSCALE_API_URL": ready["url"], "CLOUDSCALE_API_TOKEN": ready["projects"]["main"]["token"]}
+            yield {**os.environ, **variables}
+        finally:
+            server.terminate()
+
+
+def cost(command: list[str], environment: dict[str, str] | None = None, output: Path | None = None) -> Cost:
+    """Run a command that must succeed. The peak includes what this process takes before the command begins."""
+    began = time.monotonic()
+    with open(output or os.devnull, "wb") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file)
+        _pid, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} failed with status {process.returncode}")
+    return Cost(used.ru_utime + used.ru_stime, time.monotonic() - began, used.ru_maxrss / 1024)
+
+
+def check_same(entries: int) -> None:
+    """The archive must hold what the bare loop wrote. Told by a process of its own: see :func:`cost`."""
+    both = [shlex.join([*AUDIT, "cat", "archive"]), "zcat loop.gz"]
+    ways = [f"{way} | {shlex.join([sys.executable, '-c', FINGERPRINT])}" for way in both]
+    told = [subprocess.check_output(way, shell=True, text=True) for way in ways]
+    if told[0] != told[1] or not told[0].startswith(f"{entries} "):
+        sys.exit(f"the archive does not hold what the bare loop wrote: {told}")
+
+
+def collected(folder: Path, environment: dict[str, str], entries: int) -> Cost:
+    """Collect a new archive into ``folder``; all entries must be in it."""
+    told = folder / "told.json"
+    found = cost([*AUDIT, "collect", str(folder / "archive"), "--json"], environment, told)
+    if json.loads(told.read_text())["added"] != entries:
+        sys.exit(f"collect told {told.read_text()} instead of {entries} entries")
+    return found
+
+
+def round_of(environment: dict[str, str], entries: int, polls: int) -> dict[str, list[Cost]]:
+    """Each way once, in an archive of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        archive = str(folder / "archive")
+        os.chdir(folder)
+        stock = ["sh", "-c", f"find {archive}/entries -name '*.gz' -print0 | sort -z | xargs -0 zcat | sha256sum"]
+        found = {
+            "bare loop": [cost([sys.executable, "-c", BARE_LOOP, "loop.gz"], environment)],
+            "collect": [collected(folder, environment, entries)],
+        }
+        check_same(entries)
+        found["zcat | sha256sum"] = [cost(stock)]
+        found["verify"] = [cost([*AUDIT, "verify", archive])]
+        found["import requests"], found["empty poll"] = [], []
+        for _poll in range(polls):
+            found["import requests"].append(cost([sys.executable, "-c", "import requests"], environment))
+            found["empty poll"].append(collected(folder, environment, 0))
+        return found
+
+
+def tell_rounds(rounds: list[dict[str, list[Cost]]], entries: int) -> None:
+    for own, other, goal in (
+        ("collect", "bare loop", 1.3),
+        ("verify", "zcat | sha256sum", 2.0),
+        ("empty poll", "import requests", 1.3),
+    ):
+        pairs = [(one.cpu, two.cpu) for found in rounds for one, two in zip(found[own], found[other])]
+        mine, others = (median(pair[side] for pair in pairs) for side in (0, 1))
+        ratio = median(one / two for one, two in pairs)
+        share = "" if own == "empty poll" else f"{mine / entries * 1e6:6.1f} us an entry"
+        print(f"{own:<11} {mine:7.3f} s CPU  {other:<17} {others:7.3f} s  {ratio:5.2f} x (goal {goal} x) {share}")
+
+
+def tell_commits(environment: dict[str, str], entries: int) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        told = Path(name) / "told"
+        took = cost([sys.executable, "-c", MANY_COMMITS, f"{name}/archive"], environment, told)
+        commits = int(told.read_text())
+        cost([*AUDIT, "verify", f"{name}/archive"])
+        print(f"commits     {commits / took.wall:7.0f} a second by the clock, {commits / took.cpu:.0f} a CPU second")
+
+
+def tell_memory(entries: int, page_size: int) -> None:
+    with simulated(entries, page_size) as environment, tempfile.TemporaryDirectory() as name:
+        collecting = collected(Path(name), environment, entries)
+        verifying = cost([*AUDIT, "verify", f"{name}/archive"])
+        reading = cost([*AUDIT, "cat", f"{name}/archive"])
+    print(
+        f"{entries:>9} entries: peak {collecting.peak:5.1f} MiB to collect (goal 64), {verifying.peak:5.1f} to verify, "
+        f"{reading.peak:5.1f} to cat; {collecting.cpu / entries * 1e6:.1f} us CPU an entry to collect, "
+        f"{verifying.cpu / entries * 1e6:.1f} to verify, {reading.cpu / entries * 1e6:.1f} to cat",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entries", type=int, default=20_000)
+    parser.add_argument("--page-size", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--polls", type=int, default=5, help="empty polls in a round")
+    parser.add_argument("--memory", type=int, nargs="*", default=[10_000, 100_000], metavar="ENTRIES")
+    given = parser.parse_args()
+    with simulated(given.entries, given.page_size) as environment:
+        rounds = [round_of(environment, given.entries, given.polls) for _round in range(given.rounds)]
+        print(f"{given.entries} entries, {given.page_size} a page, medians of {given.rounds} interleaved rounds")
+        tell_rounds(rounds, given.entries)
+        tell_commits(environment, given.entries)
+    for size in given.memory:
+        tell_memory(size, given.page_size)
+
+
+if __name__ == "__main__":
+    main()

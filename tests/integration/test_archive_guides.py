@@ -1,0 +1,178 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the guides on the archive say: their examples run, and their tables name what the code has."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+import yaml
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+
+if TYPE_CHECKING:
+    from .conftest import Controller
+
+ROOT = Path(verifier.__file__).parents[3]
+GUIDE, FORMAT = (ROOT / "docs/docsite/rst" / f"{name}.rst" for name in ("archive_guide", "archive_format_guide"))
+KNOWN = ("timestamp", "action", "message", "ip_address", "actor", "subject")
+
+# A collection that dies between writing its data files and creating its commit.
+KILLED = """
+import os, runpy, signal, sys
+os.link = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
+sys.argv[:] = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def blocks(guide: Path, language: str) -> list[str]:
+    """The code blocks of a language, in order."""
+    found = re.findall(rf"^\.\. code-block:: {language}\n\n((?:    .*\n|\n)+)", guide.read_text(), re.MULTILINE)
+    return [dedent(block) for block in found]
+
+
+class Host:
+    """A host whose archives lie in a folder of the test's own."""
+
+    def __init__(self, controller: Controller, simulator: Simulator, folder: Path) -> None:
+        self.controller = controller
+        self.log = simulator.project("main").log
+        self.folder = folder
+        self.archive = folder / "shop"
+        command = folder / "cloudscale-audit"
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/bin/cloudscale-audit" "$@"\n')
+        command.chmod(0o755)
+        variables = controller.environment
+        self.environment = {**variables, "PATH": f"{folder}{os.pathsep}{variables['PATH']}"}
+
+    def here(self, text: str) -> str:
+        return text.replace("/var/lib/audit", str(self.folder))
+
+    def shell(self, script: str) -> str:
+        return self.call("sh", "-euc", self.here(script))
+
+    def python(self, script: str, *arguments: str) -> str:
+        return self.call(sys.executable, "-c", self.here(script), *arguments)
+
+    def call(self, *command: str) -> str:
+        done = subprocess.run(
+            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    def collect(self) -> None:
+        self.shell("cloudscale-audit collect /var/lib/audit/shop")
+
+    def collect_and_die(self) -> None:
+        command = [sys.executable, "-c", KILLED, f"{ROOT}/bin/cloudscale-audit", "collect", str(self.archive)]
+        done = subprocess.run(command, env=self.environment, cwd=self.folder, timeout=60, check=False)
+        assert done.returncode == -signal.SIGKILL
+
+    def kept(self) -> Counter[bytes]:
+        return Counter(map(canonical, cat(LocalStore(str(self.archive)))))
+
+    def read_by_duckdb(self, monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
+        """What the documented statements return, as entries."""
+        monkeypatch.chdir(self.archive)
+        with duckdb.connect() as database:
+            answer = database.execute(blocks(GUIDE, "sql")[0])
+            names = [column[0] for column in answer.description or ()]
+            rows = [dict(zip(names, row)) for row in answer.fetchall()]
+        return Counter(canonical(_entry(row)) for row in rows)
+
+
+def _entry(row: dict[str, Any]) -> dict[str, Any]:
+    assert tuple(row) == KNOWN
+    return {**row, "actor": json.loads(row["actor"]), "subject": json.loads(row["subject"])}
+
+
+@pytest.fixture
+def host(controller: Controller, simulator: Simulator, tmp_path: Path) -> Host:
+    found = Host(controller, simulator, tmp_path)
+    for message in ("{{ 7*7 }}", "Zürich 🏔 \u202e", 'quote " and \\', "twice", "twice"):
+        found.log.append(action="server_create", message=message, ip_address="2001:db8::1")
+    found.log.append(action="user_login", actor={"system": {}}, ip_address=None)
+    return found
+
+
+def test_tasks_run(host: Host) -> None:
+    tasks = yaml.safe_load(host.here(blocks(GUIDE, "yaml")[0]))
+    python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": python, "tasks": tasks}
+    (host.folder / "play.yml").write_text(json.dumps([play]))
+    done = host.controller.playbook(str(host.folder / "play.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert host.kept().total() == len(host.log.entries)
+
+
+def test_commands_and_python_run(host: Host) -> None:
+    outputs = [host.shell(script) for script in blocks(GUIDE, "shell")]
+    count = sum(1 for entry in host.log.entries if entry["action"] == "server_create")
+    assert "Sound:" in outputs[0]
+    assert all("Sound:" in output for output in outputs[:3])
+    assert outputs[3].strip() == str(count)
+    assert len(blocks(GUIDE, "python")) == 1
+    assert len(host.python(blocks(GUIDE, "python")[0]).splitlines()) == len(host.log.entries)
+
+
+def test_duckdb_reads_what_cat_reads(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.collect()
+    kept = host.kept()
+    assert kept.total() == len(host.log.entries)
+    assert host.read_by_duckdb(monkeypatch) == kept
+
+
+def test_duckdb_and_the_reader_leave_out_what_a_killed_run_left(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.collect()
+    kept = host.kept()
+    host.log.append(message="not committed")
+    host.collect_and_die()
+    assert len(list(host.archive.glob("entries/*/000000000002-*"))) == 1
+    assert host.read_by_duckdb(monkeypatch) == kept
+    assert Counter(host.python(blocks(FORMAT, "python")[0], str(host.archive)).encode().splitlines()) == kept
+    host.collect()
+    assert host.read_by_duckdb(monkeypatch) == host.kept() != kept
+
+
+def test_the_reader_proves_the_chain(host: Host) -> None:
+    host.collect()
+    host.log.append()
+    host.collect()
+    first = host.archive / "commits/000000000001.json"
+    first.write_bytes(first.read_bytes().replace(b'"pages":1', b'"pages":2'))
+    with pytest.raises(AssertionError, match="commit 1 was edited"):
+        host.python(blocks(FORMAT, "python")[0], str(host.archive))
+
+
+def test_the_commit_shown_is_one(host: Host) -> None:
+    host.collect()
+    real = json.loads((host.archive / "commits/000000000001.json").read_bytes())
+    shown = json.loads(blocks(FORMAT, "json")[0])
+    for mine, theirs in ((shown, real), (shown["files"][0], real["files"][0]), (shown["project"], real["project"])):
+        assert list(mine) == list(theirs)
+    body = json.dumps(shown, separators=(",", ":")).encode() + b"\n"
+    assert verifier.Commit.parse(body).to_bytes() == body
+
+
+def test_all_findings_are_explained() -> None:
+    known = set(re.findall(r"``(\w+)``", verifier.verify.__doc__ or "")) - {"expected_head"}
+    told = re.findall(r"^``(\w+)`` ", FORMAT.read_text().split("\nVerifying\n")[1], re.MULTILINE)
+    assert sorted(told) == sorted(known)

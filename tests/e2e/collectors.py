@@ -24,6 +24,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifi
 from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, parse
 from ansible_collections.auditops.cloudscale.tests.e2e.fork_server import Ending
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.simulator.log import write_time
 
 
 class Run:

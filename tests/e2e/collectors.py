@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the fault tests share: collectors that are real processes, and an archive held against the log it is of."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Dict, IO, List, Optional, Type
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, parse
+from ansible_collections.auditops.cloudscale.tests.e2e.fork_server import Ending
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.simulator.log import write_time
+
+
+class Run:
+    """A collector that is running."""
+
+    def __init__(self, process: int, answers: IO[str], tracer: Optional[subprocess.Popen[str]]) -> None:
+        self.process = process
+        self._answers = answers
+        self._tracer = tracer
+
+    def end(self) -> Ending:
+        """Wait for it."""
+        ending = Ending(**json.loads(self._answers.readline()))
+        if self._tracer is not None:
+            self._tracer.communicate(timeout=30)
+        return ending
+
+
+class Collectors:
+    """A server that forks collectors, one at a time. A context manager.
+
+    ``launcher`` is a command that runs the command appended to it, ``variables`` its additional environment.
+    """
+
+    def __init__(self, *launcher: str, **variables: str) -> None:
+        self._server = subprocess.Popen(
+            [*launcher, sys.executable, "-B", str(Path(__file__).with_name("fork_server.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **variables},
+            text=True,
+        )
+
+    def __enter__(self) -> Collectors:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self._server.communicate(timeout=60)
+
+    @property
+    def process(self) -> int:
+        return self._server.pid
+
+    def start(self, order: Dict[str, Any], inject: str = "") -> Run:
+        """Begin a run; ``inject`` is strace's fault for it, such as ``fsync:error=EIO:when=2``."""
+        orders, answers = self._server.stdin, self._server.stdout
+        if orders is None or answers is None:
+            raise ValueError("the server has no pipes")
+        print(json.dumps({**order, "held": bool(inject)}), file=orders, flush=True)
+        process = int(answers.readline())
+        tracer = _trace(process, inject) if inject else None
+        return Run(process, answers, tracer)
+
+
+def _trace(process: int, inject: str) -> subprocess.Popen[str]:
+    command = ["strace", "-f", "-o", os.devnull, "-e", f"inject={inject}", "-p", str(process)]
+    tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    told = tracer.stderr.readline() if tracer.stderr else ""
+    os.kill(process, signal.SIGCONT)
+    if not told.endswith(" attached\n"):
+        raise OSError(f"strace cannot attach: {told}")
+    return tracer
+
+
+class Tally:
+    """What happened to all collectors so far."""
+
+    def __init__(self) -> None:
+        self.endings: Counter[str] = Counter()
+
+    def note(self, ending: Ending) -> Ending:
+        self.endings["killed" if ending.killed else "failed" if ending.status else "ended well"] += 1
+        return ending
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{count} {how}" for how, count in sorted(self.endings.items()))
+        return f"{sum(self.endings.values())} runs of collectors: {told}"
+
+
+class Archive:
+    """An archive of a simulated project's log, and what must be true of it."""
+
+    def __init__(self, simulator: Simulator, path: Path, hint: Path) -> None:
+        self.simulator = simulator
+        self.project = simulator.project()
+        self.log = self.project.log
+        self.path = path
+        self.hint = hint
+        self.store = LocalStore(str(path))
+
+    def order(self, **more: Any) -> Dict[str, Any]:
+        """A run's."""
+        where = {"archive": str(self.path), "hint": str(self.hint)}
+        return {"url": self.simulator.url, "token": self.project.token, **where, **more}
+
+    def append(self, count: int) -> None:
+        for _entry in range(count):
+            self.log.append()
+
+    def now(self) -> str:
+        """The server's time, as entries tell it."""
+        return write_time(self.simulator.state.now())
+
+    def clear(self) -> None:
+        """Begin anew."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.hint.unlink(missing_ok=True)
+
+    def archived(self) -> Counter[bytes]:
+        return Counter(map(canonical, cat(self.store)))
+
+    def logged(self) -> Counter[bytes]:
+        return Counter(canonical(parse(json.dumps(entry).encode())) for entry in self.log.entries)
+
+    def files(self) -> List[str]:
+        return [name for folder in ("commits", "entries", "pending") for name in self.store.names(folder)]
+
+    def check_unfinished(self) -> int:
+        """Nothing is claimed that is not so; returns how many entries are archived."""
+        if self.store.commits():
+            assert [finding for finding in verify(self.store) if not finding.is_warning] == []
+        archived = self.archived()
+        assert not archived - self.logged()
+        return sum(archived.values())
+
+    def check_finished(self) -> None:
+        """All is there, once, and nothing else is."""
+        assert verify(self.store, expected_head=Hint(str(self.hint)).read()) == []
+        assert self.archived() == self.logged()
+        assert list(self.store.names("pending")) == []

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Forks collectors, one for each order: a line of JSON on standard input with the fields of Order.
+
+Everything is imported before the first fork, so that a run is a process of its own, yet begins at once. For each order
+two lines are answered: the process's id, and, when it has ended, the fields of Ending.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import traceback
+from typing import Any, NamedTuple, Optional
+
+import requests  # noqa: F401 - the collector imports it only when it asks: too late, and anew in each run
+from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
+
+_FAILED = 1
+_BROKEN = 70
+
+
+class Order(NamedTuple):
+    """One run. ``kill_after`` seconds it is killed; ``held``, it stops itself before it begins, until SIGCONT.
+
+    ``most_bytes`` is the size that no file may exceed (``ulimit -f``).
+    """
+
+    url: str
+    token: str
+    archive: str
+    hint: str
+    most_entries: int = 4
+    kill_after: Optional[float] = None
+    held: bool = False
+    most_bytes: Optional[int] = None
+
+
+class Ending(NamedTuple):
+    """How a run ended: exit status 0, or minus the signal that killed it, or the error's code and sentence."""
+
+    status: int
+    code: str = ""
+    message: str = ""
+
+    @property
+    def killed(self) -> bool:
+        return self.status == -signal.SIGKILL
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = Order(**json.loads(line))
+        told, teller = os.pipe()
+        process = os.fork()
+        if process == 0:
+            _be_collector(order, teller)
+        os.close(teller)
+        if order.held:
+            os.waitpid(process, os.WUNTRACED)
+        _say(process)
+        if order.kill_after is not None:
+            _kill_after(process, order.kill_after)
+        status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        with os.fdopen(told) as words:
+            _say(Ending(status, **json.loads(words.read() or "{}"))._asdict())
+
+
+def _say(what: Any) -> None:
+    print(json.dumps(what), flush=True)
+
+
+def _kill_after(process: int, seconds: float) -> None:
+    handle = os.pidfd_open(process)
+    try:
+        if not select.select([handle], [], [], seconds)[0]:
+            os.kill(process, signal.SIGKILL)
+    finally:
+        os.close(handle)
+
+
+def _be_collector(order: Order, teller: int) -> None:
+    status = _BROKEN
+    try:
+        if order.held:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if order.most_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (order.most_bytes, order.most_bytes))
+        status = _collect(order, teller)
+    except Exception:  # noqa: BLE001 - whatever it is, the forked process must not go on as a second server
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _collect(order: Order, teller: int) -> int:
+    with Api(Connection(api_token=order.token, api_url=order.url, retries=0)) as api:
+        try:
+            settings = CollectSettings(most_entries=order.most_entries)
+            collect(LocalStore(order.archive), api, settings, hint=Hint(order.hint))
+        except AuditError as error:
+            os.write(teller, json.dumps({"code": error.code, "message": error.message}).encode())
+            return _FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 import uuid
+from base64 import b64encode
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
@@ -232,9 +233,12 @@ class Watch:
         if self._position is None:
             raise error
         logger.warning("%s", error.message)
-        again = Position(self._api.first_url(self._position.seen - _MARGIN), 0, self._position.seen)
+        now = self._now()
+        again = Position(
+            self._api.first_url(self._position.seen - _MARGIN), 0, max(self._position.seen, now - RETENTION)
+        )
         self._after, self._pages = again, None
-        return [_gap(self._position, "cursor_refused", self._now(), again)]
+        return [_gap(self._position, "cursor_refused", now, again)]
 
     def _bear(self, error: AuditError) -> None:
         """Wait before the next try, longer each time.
@@ -285,6 +289,8 @@ def _event(entry: Entry, url: str, index: int) -> Dict[str, Any]:
     who = actor(entry)
     return {
         "entry": plain(entry),
+        # Playbooks get events as variables, which they take for templates: this form of it cannot pose as one.
+        "entry_base64": b64encode(json.dumps(plain(entry)).encode()).decode(),
         "actor": {"kind": who.kind, "name": who.name, "uuid": who.uuid or ""},
         # The subject too: cursors of two projects may be equal.
         "meta": _meta(f"{url}#{index}@{owner.uuid or owner.name}", url, index),

@@ -7,9 +7,10 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from base64 import b64decode
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
@@ -44,6 +45,7 @@ class Engine:
         }
         self.events: List[Dict[str, Any]] = []
         self.pauses: List[float] = []
+        self.now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
     def live(self, polls: int = 1, killed_after: Optional[int] = None, told: bool = True) -> None:
         """Take events until this many polls are over, or a kill comes: before or after the watch was told."""
@@ -58,7 +60,7 @@ class Engine:
                     raise Idle
             return False
 
-        watch = Watch(self.options, wait=wait)
+        watch = Watch(self.options, wait=wait, now=self.now)
         try:
             while True:
                 for delivery in watch.read():
@@ -208,7 +210,7 @@ def test_an_event_says_who_and_where_from(engine: Engine, simulator: Simulator) 
     assert event["entry"] == simulator.project("main").log.entries[0]
     assert event["meta"]["source_offset"]["index"] == 0
     assert "cursor=" in event["meta"]["source_offset"]["url"]
-    json.dumps(event)
+    assert json.loads(b64decode(event["entry_base64"])) == event["entry"]
 
 
 @pytest.mark.parametrize("kind", ["status", "html", "reset", "truncated", "no_results", "no_poll_more"])
@@ -252,10 +254,15 @@ def test_a_ring_of_pages_ends_the_watch(engine: Engine, simulator: Simulator) ->
 @pytest.mark.parametrize("status", ["refuse", 400, 410])
 def test_a_refused_cursor_is_a_gap_and_the_watch_goes_on(tmp_path: Path, status: Any) -> None:
     offset = timedelta(0)
-    with Simulator(clock=lambda: datetime.now(timezone.utc) + offset, expired_cursor=status, page_size=3) as simulator:
+
+    def now() -> datetime:
+        return datetime.now(timezone.utc) + offset
+
+    with Simulator(clock=now, expired_cursor=status, page_size=3) as simulator:
         engine = Engine(simulator, tmp_path / "checkpoint", start="-1h")
+        engine.now = now
         append(simulator, 1)
-        engine.live(killed_after=1)
+        engine.live()
         append(simulator, 2)
         offset = timedelta(days=91)
         append(simulator, 3)

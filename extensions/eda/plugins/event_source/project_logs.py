@@ -21,6 +21,8 @@ description:
   - Delivery is at least once. An entry that comes again, after a restart, has the same C(meta.uuid).
   - An event holds C(entry) (the entry as the API returned it), C(actor) (its C(kind), C(name) and C(uuid)) and C(meta)
     (C(uuid) and C(source_offset), the page's C(url) and the C(index) in it).
+  - Ansible takes the variables that an action gives to a playbook for templates. Give it C(entry_base64), the entry as
+    JSON in Base64, and never use C(ansible_eda) there; otherwise a name in the cloud could run code.
   - When entries may have been lost an event holds C(gap) instead, with C(reason) (V(retention) or V(cursor_refused)),
     C(since), C(until) and C(message).
   - Passing faults of the API are waited out for as long as they last, with one line of log each.

@@ -386,7 +386,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, size=st.integers(1, 5), sizes=st.one_of(st.just([]), st.lists(st.integers(0, 4), max_size=8)))
 def test_no_story_of_kills_and_faults_loses_or_renames_an_entry(
     tmp_path_factory: pytest.TempPathFactory, steps: Any, size: int, sizes: List[int]

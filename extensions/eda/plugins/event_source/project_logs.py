@@ -136,12 +136,7 @@ async def main(queue: Any, args: Dict[str, Any]) -> None:
 async def received(queue: Any, event: Dict[str, Any], feedback: Any) -> None:
     """Wait until the event is with the rules: by feedback, else by the engine having taken it out of its queue."""
     if feedback is not None:
-        try:
-            await asyncio.wait_for(_feedback_on(event["meta"]["uuid"], feedback), FEEDBACK_TIMEOUT)
-        except asyncio.TimeoutError:
-            raise TimeoutError(
-                f"No feedback on an event within {FEEDBACK_TIMEOUT:.0f} s; it will come again."
-            ) from None
+        await _feedback_on(event["meta"]["uuid"], feedback)
         return
     # The engine takes an event and posts it to the rules in one step; in its queue a kill would lose it.
     taken = getattr(queue, "queue", queue)
@@ -150,8 +145,19 @@ async def received(queue: Any, event: Dict[str, Any], feedback: Any) -> None:
 
 
 async def _feedback_on(uuid: str, feedback: Any) -> None:
-    while (await feedback.get())["meta"]["uuid"] != uuid:
-        pass
+    async def arrival() -> None:
+        while (await feedback.get())["meta"]["uuid"] != uuid:
+            pass
+
+    waiting = asyncio.ensure_future(arrival())
+    try:
+        # Not wait_for: before Python 3.12 it may swallow a cancellation.
+        done, _pending = await asyncio.wait({waiting}, timeout=FEEDBACK_TIMEOUT)
+    finally:
+        waiting.cancel()
+    if not done:
+        raise TimeoutError(f"No feedback on an event within {FEEDBACK_TIMEOUT:.0f} s; it will come again.")
+    waiting.result()
 
 
 if __name__ == "__main__":

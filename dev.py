@@ -45,6 +45,7 @@ ENVIRONMENTS = {
     "oldest": ("3.10", "3.11", "3.12"),
     "recent": ("3.13", "3.12", "3.11"),
     "core": PYTHONS,
+    "eda": ("3.12", "3.11"),
 }
 # Playbooks on localhost alone need no inventory.
 QUIET = {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
@@ -204,6 +205,7 @@ def stages() -> dict[str, list[Check]]:
             Check("newest ansible-core", integration, "recent"),
             Check("oldest ansible-core", integration, "oldest"),
             Check("provider's collection", ["pytest", "--quiet", *vendor], "demo"),
+            Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),
         ],
         "sanity": [
             Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),

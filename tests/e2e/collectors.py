@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Dict, IO, List, Optional, Type
+from typing import IO, Any, Dict, List, Optional, Type
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat

@@ -18,11 +18,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
-from .api import Api, Page
+from .api import Api, Page, chain
 from .entry import Entry, actor, plain, subject, timestamp
 from .errors import AuditError, CursorRefused, InvalidInput, MissingLibrary, Stopped, StorageError
 from .files import draft_of, write_lines
-from .reader import chain
 from .selector import Selection
 from .settings import Connection, Range
 from .timespan import RETENTION, format_time, read_timestamp

@@ -113,7 +113,8 @@ def test_what_becomes_visible_minutes_late_is_read_or_polled(simulator: Simulato
     def appear() -> None:
         # When most windows were read already.
         if 250 < next(pages) < 300:
-            project.log.append(action="b", message="late", timestamp=NOW - timedelta(minutes=next(NUMBERS) % 9))
+            late = datetime.now(timezone.utc) - timedelta(minutes=next(NUMBERS) % 9)
+            project.log.append(action="b", message="late", timestamp=late)
 
     simulator.before_page(appear)
     found, reader = read(simulator, Range(), 4)

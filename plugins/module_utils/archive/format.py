@@ -295,7 +295,8 @@ class DayFile:
 
     def __init__(self, day: str) -> None:
         self.day = day
-        self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+        # Made when there is a block to compress: it takes a quarter of a MiB, and a quiet project has many small days.
+        self._compressor: Any = None
         self._stored: List[bytes] = []
         self._waiting: List[bytes] = []
         self._waiting_bytes = 0
@@ -320,6 +321,7 @@ class DayFile:
         """Close the file: its description for the commit with this sequence, and the bytes to store."""
         self._compress()
         self._stored.append(self._compressor.flush())
+        self._compressor = None
         body = b"".join(self._stored)
         digest = sha256(body)
         file = DataFile(
@@ -335,6 +337,8 @@ class DayFile:
         return file, body
 
     def _compress(self) -> None:
+        if self._compressor is None:
+            self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
         text = b"".join(self._waiting)
         self._stored.append(self._compressor.compress(text))
         self._content.update(text)

@@ -11,7 +11,6 @@ import hashlib
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,8 @@ HERE = Path(__file__).resolve().parent
 WORK = HERE.parents[2] / ".work"
 GATEWAY = "10.77.0.1"
 _NEW_NETWORK = 0x40000000
+# Where control groups of version 2 are, beside those of version 1 or alone.
+_GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 _PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,ca-certificates,udev,libpam-systemd"
@@ -117,19 +118,12 @@ class Machine:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        group = Path("/sys/fs/cgroup/unified", self.name)
-        if not group.exists():
-            group = Path("/sys/fs/cgroup", self.name)
+        group = next(root for root in _GROUPS if root.is_dir()) / self.name
         with suppress(OSError):
             (group / "cgroup.kill").write_text("1")
-        self._process.send_signal(signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
-        for folder in sorted(group.rglob("*"), reverse=True):
-            if folder.is_dir():
-                with suppress(OSError):
-                    folder.rmdir()
-        with suppress(OSError):
-            group.rmdir()
+        wait_for(lambda: _removed(group), f"the control group of {self.name} is gone")
         run("ip", "netns", "delete", self.name)
 
     @property
@@ -152,6 +146,14 @@ class Machine:
         if self._process.poll() is not None:
             raise RuntimeError(f"{self.name} ended: {Path(f'{self._folder}.log').read_text()}")
         return self.try_("systemctl is-system-running --wait").stdout.strip() in ("running", "degraded")
+
+
+def _removed(group: Path) -> bool:
+    """Remove what is empty of this control group; whether all of it is gone."""
+    for folder in (*sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True), group):
+        with suppress(OSError):
+            folder.rmdir()
+    return not group.exists()
 
 
 def prepared_root(suite: str, folder: Path, key: Path) -> Path:

@@ -12,7 +12,6 @@ import pytest
 from ansible_collections.auditops.cloudscale.tests.e2e.collectors import Archive, Collectors, Tally
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
-
 TALLY = pytest.StashKey[Tally]()
 
 

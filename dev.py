@@ -46,6 +46,14 @@ ENVIRONMENTS = {
     "recent": ("3.13", "3.12", "3.11"),
     "core": PYTHONS,
 }
+# What some checks need of the machine, and a command that succeeds where it is there.
+ABILITIES = {
+    "root": ["sh", "-c", 'test "$(id -u)" = 0'],
+    "strace": ["strace", "-qq", "-e", "trace=none", "true"],
+    "private mounts": ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+    "mkfs.ext4": ["mkfs.ext4", "-V"],
+    "loop devices": ["losetup", "--find"],
+}
 # Playbooks on localhost alone need no inventory.
 QUIET = {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
 
@@ -62,6 +70,7 @@ class Check:
     command: list[str]
     environment: str = "main"
     python: str | None = None
+    needs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -171,7 +180,19 @@ def link_entries(folder: Path) -> None:
             (tree / entry.name).symlink_to(entry)
 
 
+@cache
+def able(ability: str) -> bool:
+    try:
+        return subprocess.run(ABILITIES[ability], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 # --- Stages
+
+
+FAULTS = ["pytest", "--quiet"]
+DISKS = ("root", "private mounts", "mkfs.ext4", "loop devices")
 
 
 def stages() -> dict[str, list[Check]]:
@@ -205,6 +226,11 @@ def stages() -> dict[str, list[Check]]:
             Check("oldest ansible-core", integration, "oldest"),
             Check("provider's collection", ["pytest", "--quiet", vendor], "demo"),
         ],
+        "faults": [
+            Check("system calls", [*FAULTS, "tests/e2e/test_archive_faults.py"], needs=("root", "strace")),
+            Check("kills", [*FAULTS, "-m", "not long", "tests/e2e/test_archive_kills.py"], needs=("root", "strace")),
+            Check("disks", [*FAULTS, "tests/e2e/test_archive_disks.py"], needs=DISKS),
+        ],
         "sanity": [
             Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),
             Check("oldest ansible-core", ["python", "tests/tools/sanity.py"], "oldest"),
@@ -214,7 +240,9 @@ def stages() -> dict[str, list[Check]]:
 
 
 # Runs of many minutes, by name: not part of `test`.
-LONG_STAGES: dict[str, list[Check]] = {}
+LONG_STAGES: dict[str, list[Check]] = {
+    "kills": [Check("10,000 kills", [*FAULTS, "tests/e2e/test_archive_kills.py"], needs=("root", "strace"))],
+}
 
 
 def shell_files() -> list[str]:
@@ -223,6 +251,9 @@ def shell_files() -> list[str]:
 
 def run_check(check: Check) -> Result:
     """Run one check with its output captured; what this machine lacks is told, not raised."""
+    lacking = [need for need in check.needs if not able(need)]
+    if lacking:
+        return Result(check, "unavailable", output=f"not run for lack of {', '.join(lacking)}")
     try:
         made = venv(check.environment, check.python)
     except Unavailable as lack:

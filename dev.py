@@ -47,6 +47,14 @@ ENVIRONMENTS = {
     "core": PYTHONS,
     "eda": ("3.12", "3.11"),
 }
+# What some checks need of the machine, and a command that succeeds where it is there.
+ABILITIES = {
+    "root": ["sh", "-c", 'test "$(id -u)" = 0'],
+    "strace": ["strace", "-qq", "-e", "trace=none", "true"],
+    "private mounts": ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+    "mkfs.ext4": ["mkfs.ext4", "-V"],
+    "loop devices": ["losetup", "--find"],
+}
 # Playbooks on localhost alone need no inventory.
 QUIET = {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
 
@@ -176,7 +184,22 @@ def link_entries(folder: Path) -> None:
             (tree / entry.name).symlink_to(entry)
 
 
+@cache
+def able(need: str) -> bool:
+    """Whether this machine has an ability, which its command proves, or else a command of this name."""
+    if need not in ABILITIES:
+        return shutil.which(need) is not None
+    try:
+        return subprocess.run(ABILITIES[need], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 # --- Stages
+
+
+FAULTS = ["pytest", "--quiet"]
+DISKS = ("root", "private mounts", "mkfs.ext4", "loop devices")
 
 
 def stages() -> dict[str, list[Check]]:
@@ -211,6 +234,11 @@ def stages() -> dict[str, list[Check]]:
             Check("provider's collection", ["pytest", "--quiet", *vendor], "demo"),
             Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),
         ],
+        "faults": [
+            Check("system calls", [*FAULTS, "tests/e2e/test_archive_faults.py"], needs=("root", "strace")),
+            Check("kills", [*FAULTS, "-m", "not long", "tests/e2e/test_archive_kills.py"], needs=("root", "strace")),
+            Check("disks", [*FAULTS, "tests/e2e/test_archive_disks.py"], needs=DISKS),
+        ],
         "sanity": [
             Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),
             Check("oldest ansible-core", ["python", "tests/tools/sanity.py"], "oldest"),
@@ -221,11 +249,12 @@ def stages() -> dict[str, list[Check]]:
 
 # Runs of many minutes, by name: not part of `test`.
 LONG_STAGES: dict[str, list[Check]] = {
+    "kills": [Check("10,000 kills", [*FAULTS, "tests/e2e/test_archive_kills.py"], needs=("root", "strace"))],
     "managed-hosts": [
         Check(
             "archiver on Debian 12",
             ["pytest", "--quiet", "tests/e2e/managed_hosts"],
-            needs=("mmdebstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen"),
+            needs=("root", "mmdebstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen"),
         ),
     ],
 }
@@ -235,18 +264,12 @@ def shell_files() -> list[str]:
     return [".ci/run", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("[!.]*/**/*.sh")))]
 
 
-def demand(commands: tuple[str, ...]) -> None:
-    missing = [command for command in commands if shutil.which(command) is None]
-    if commands and os.geteuid() != 0:
-        missing.append("root")
-    if missing:
-        raise Unavailable(f"this machine has no {', '.join(missing)}")
-
-
 def run_check(check: Check) -> Result:
     """Run one check with its output captured; what this machine lacks is told, not raised."""
+    lacking = [need for need in check.needs if not able(need)]
+    if lacking:
+        return Result(check, "unavailable", output=f"not run for lack of {', '.join(lacking)}")
     try:
-        demand(check.needs)
         made = venv(check.environment, check.python)
     except Unavailable as lack:
         return Result(check, "unavailable", output=str(lack))

@@ -57,6 +57,8 @@ class Collectors:
             env={**os.environ, **variables},
             text=True,
         )
+        if not self._server.stdout or not self._server.stdout.readline():
+            raise OSError(f"{' '.join(launcher)}: no server came of it")
 
     def __enter__(self) -> Collectors:
         return self
@@ -107,20 +109,27 @@ class Tally:
 
 
 class Archive:
-    """An archive of a simulated project's log, and what must be true of it."""
+    """An archive of a simulated project's log, and what must be true of it.
 
-    def __init__(self, simulator: Simulator, path: Path, hint: Path) -> None:
+    ``root`` is where the paths begin for the collectors.
+    """
+
+    def __init__(self, simulator: Simulator, path: Path, hint: Path, root: Path = Path("/")) -> None:
         self.simulator = simulator
         self.project = simulator.project()
         self.log = self.project.log
         self.path = path
         self.hint = hint
+        self._root = root
         self.store = LocalStore(str(path))
 
     def order(self, **more: Any) -> Dict[str, Any]:
         """A run's."""
-        where = {"archive": str(self.path), "hint": str(self.hint)}
+        where = {"archive": self._inside(self.path), "hint": self._inside(self.hint)}
         return {"url": self.simulator.url, "token": self.project.token, **where, **more}
+
+    def _inside(self, path: Path) -> str:
+        return f"/{path.relative_to(self._root)}"
 
     def append(self, count: int) -> None:
         for _entry in range(count):
@@ -147,13 +156,18 @@ class Archive:
     def check_unfinished(self) -> int:
         """Nothing is claimed that is not so; returns how many entries are archived."""
         if self.store.commits():
-            assert [finding for finding in verify(self.store) if not finding.is_warning] == []
+            problems = [finding for finding in verify(self.store) if not finding.is_warning]
+            assert not problems, problems
         archived = self.archived()
-        assert not archived - self.logged()
+        foreign = archived - self.logged()
+        assert not foreign, foreign
         return sum(archived.values())
 
     def check_finished(self) -> None:
         """All is there, once, and nothing else is."""
-        assert verify(self.store, expected_head=Hint(str(self.hint)).read()) == []
-        assert self.archived() == self.logged()
-        assert list(self.store.names("pending")) == []
+        findings = verify(self.store, expected_head=Hint(str(self.hint)).read())
+        assert not findings, findings
+        archived, logged = self.archived(), self.logged()
+        assert archived == logged, (archived - logged, logged - archived)
+        left = list(self.store.names("pending"))
+        assert not left, left

@@ -60,6 +60,7 @@ class Ending(NamedTuple):
 
 
 def main() -> None:
+    _say("ready")
     for line in sys.stdin:
         order = Order(**json.loads(line))
         told, teller = os.pipe()

@@ -160,22 +160,42 @@ def clear_left_overs(store: Store, head: int) -> None:
 
     Such a data file can never become live: its sequence's commit exists and does not name it.
     """
-    for record in store.names("pending"):
-        sequence = parse_pending_name(record)
-        if sequence is not None and sequence <= head:
-            store.remove(_unnamed(store, record, sequence))
-            store.remove([record])
+    records = list(_decided(store, head, is_record=True))
+    # Listed anew and removed first: a run that is still at it makes its drafts before its record, and without them
+    # none of the files that the record names can appear once they are removed.
+    store.remove(list(_decided(store, head, is_record=False)))
+    for record in records:
+        named = {file.path for file in load(store, _sequence_of(record)).commit.files}
+        store.remove([name for name in _names_in(store, record) if name not in named])
+        store.remove([record])
 
 
-def _unnamed(store: Store, record: str, sequence: int) -> List[str]:
-    if not record.endswith(".json"):
-        return []
+def left_overs(store: Store) -> Set[str]:
+    """The data files that runs which are at work, or were killed, have said they write."""
+    records = (name for name in store.names("pending") if parse_pending_name(name) is not None)
+    return {name for record in records if _is_record(record) for name in _names_in(store, record)}
+
+
+def _decided(store: Store, head: int, is_record: bool) -> Iterator[str]:
+    for name in store.names("pending"):
+        sequence = parse_pending_name(name)
+        if sequence is not None and sequence <= head and _is_record(name) == is_record:
+            yield name
+
+
+def _is_record(name: str) -> bool:
+    return name.endswith(".json")
+
+
+def _sequence_of(record: str) -> int:
+    return parse_pending_name(record) or 0
+
+
+def _names_in(store: Store, record: str) -> List[str]:
     try:
-        names = parse_pending_record(read(store, record), sequence)
+        return parse_pending_record(read(store, record), _sequence_of(record))
     except NotThere:  # another run clears it too
         return []
-    named = {file.path for file in load(store, sequence).commit.files}
-    return [name for name in names if name not in named]
 
 
 def _check_pin(store: Store, pin: Head) -> None:

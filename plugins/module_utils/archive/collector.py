@@ -399,8 +399,7 @@ class _Collector:
         record = pending_name(commit.sequence, self._run)
         try:
             if files:
-                self._store.put({record: pending_record(files)})
-                self._store.put(files)
+                self._store.put({record: pending_record(files), **files})
             won = self._store.decide(commit.name, body)
         except NotThere:
             # Another run takes a draft away only when its sequence is decided.

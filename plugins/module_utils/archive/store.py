@@ -13,8 +13,8 @@ import errno
 import os
 import secrets
 import stat
-from contextlib import contextmanager, suppress
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Tuple
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from ..errors import StorageError
 from .format import parse_commit_name, parse_data_name
@@ -58,7 +58,11 @@ class Store(Protocol):
         """
 
     def put(self, files: Mapping[str, bytes]) -> None:
-        """Write files, durable on return, each whole or not at all, over any existing one."""
+        """Write files, durable on return, each whole or not at all, over any existing one; those in pending/ first.
+
+        Who sees one of those in pending/ and removes first every other temporary file there, and then the files that
+        it names, can be sure that none of them appears afterwards.
+        """
 
     def decide(self, name: str, body: bytes) -> bool:
         """Create a commit if, and only if, there is none of this name; durable on return.
@@ -125,21 +129,19 @@ class LocalStore:
                 self._sync_folder("commits")
 
     def put(self, files: Mapping[str, bytes]) -> None:
-        for name in sorted(files):
-            with self._told("write", name):
-                self._put(name, files[name])
-        for folder in sorted({os.path.dirname(name) for name in files}):
-            with self._told("make durable", folder):
-                self._sync_folder(folder)
-        if any(parse_data_name(name) for name in files):
-            # Also when the day's folder was there: whoever made it may not have lived to do this.
-            with self._told("make durable", "entries"):
-                self._sync_folder("entries")
+        records = {name for name in files if name.startswith("pending/")}
+        with self._drafts(files) as (folder, drafts):
+            for names in (sorted(records), sorted(files.keys() - records)):
+                self._move_in(names, folder, drafts)
 
     def decide(self, name: str, body: bytes) -> bool:
-        with self._told("create", name), self._temporary(name, body) as draft, self._folder(name) as (commits, base):
+        with (
+            self._drafts({name: body}, "create") as (folder, drafts),
+            self._told("create", name),
+            self._folder(name) as (commits, base),
+        ):
             try:
-                _create_exclusively(*draft, commits, base)
+                _create_exclusively(folder, drafts[name], commits, base)
                 won = True
             except FileNotFoundError:
                 raise
@@ -162,29 +164,35 @@ class LocalStore:
         except NotThere:
             return False
 
-    def _put(self, name: str, body: bytes) -> None:
-        above, base = os.path.split(name)
-        is_day = above.startswith("entries/")
-        with (
-            self._folder(f"{above}/", make=is_day) as (folder, _unused),
-            self._temporary(name, body) as (drafts, draft),
-        ):
-            os.rename(draft, base, src_dir_fd=drafts, dst_dir_fd=folder)
-
     @contextmanager
-    def _temporary(self, name: str, body: bytes) -> Iterator[Tuple[int, str]]:
-        """A durable file with this content outside the folders that readers look at; gone when the block ends.
+    def _drafts(self, files: Mapping[str, bytes], what: str = "write") -> Iterator[Tuple[int, Dict[str, str]]]:
+        """Durable files with these contents outside the folders that readers look at; gone when the block ends.
 
-        Its name begins with the sequence of what it becomes, so that a later run can tell a left-over.
+        Their names begin with the sequence of what they become, so that a later run can tell a left-over.
         """
-        draft = f"{os.path.basename(name)[:12]}-{secrets.token_hex(8)}.tmp"
-        with self._folder("pending/") as (folder, _unused):
-            try:
-                _write_durably(draft, body, folder)
-                yield folder, draft
-            finally:
-                with suppress(OSError):
-                    os.unlink(draft, dir_fd=folder)
+        drafts = {name: f"{os.path.basename(name)[:12]}-{secrets.token_hex(8)}.tmp" for name in files}
+        with ExitStack() as stack:
+            with self._told(what, min(files, default="pending")):
+                folder, _unused = stack.enter_context(self._folder("pending/"))
+            stack.callback(_remove_drafts, drafts.values(), folder)
+            for name in sorted(files):
+                with self._told(what, name):
+                    _write_durably(drafts[name], files[name], folder)
+            yield folder, drafts
+
+    def _move_in(self, names: Sequence[str], folder: int, drafts: Mapping[str, str]) -> None:
+        for name in names:
+            above, base = os.path.split(name)
+            is_day = above.startswith("entries/")
+            with self._told("write", name), self._folder(f"{above}/", make=is_day) as (target, _unused):
+                os.rename(drafts[name], base, src_dir_fd=folder, dst_dir_fd=target)
+        for above in sorted({os.path.dirname(name) for name in names}):
+            with self._told("make durable", above):
+                self._sync_folder(above)
+        if any(parse_data_name(name) for name in names):
+            # Also when the day's folder was there: whoever made it may not have lived to do this.
+            with self._told("make durable", "entries"):
+                self._sync_folder("entries")
 
     def _make_folders(self) -> None:
         _make_path(self._path)
@@ -270,6 +278,12 @@ def _make_path(path: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _remove_drafts(names: Iterable[str], folder: int) -> None:
+    for name in names:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)
 
 
 def _write_durably(name: str, body: bytes, folder: int) -> None:

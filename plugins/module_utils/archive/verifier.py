@@ -18,7 +18,7 @@ from typing import Counter as CounterOf
 
 from ..entry import read_lines, timestamp
 from ..errors import StorageError
-from .chain import find_head, gaps
+from .chain import find_head, gaps, left_overs
 from .coverage import TOLERANCE, Status, is_at_end, state_of
 from .format import (
     FIRST_SEQUENCE,
@@ -267,9 +267,10 @@ class _Verification:
             else:
                 moved.add(found)
                 self._find("moved", path, f"the file now lies at {found}")
+        announced = left_overs(self._store) if strangers else set()
         for name in strangers:
             if name not in moved:
-                self._verify_stranger(name, head)
+                self._verify_stranger(name, head, name in announced)
         for name in self._store.names("commits"):
             if not parse_commit_name(name):
                 self._find("extra", name, "it has not the name of a commit")
@@ -292,7 +293,7 @@ class _Verification:
             return None
         return content.hexdigest()
 
-    def _verify_stranger(self, name: str, head: int) -> None:
+    def _verify_stranger(self, name: str, head: int, announced: bool) -> None:
         """A file that is not live: pending, about to be deleted, left behind by a lost run, or put there."""
         parts = parse_data_name(name)
         if parts is None:
@@ -301,6 +302,8 @@ class _Verification:
             return  # of a commit to come, or of one that was reported already
         elif name in self._gone:
             self._find("deletion_pending", name, "a commit removed it, but it was not deleted yet")
+        elif announced:
+            self._find("orphan", name, "a run that lost a race or was killed left it behind; the next run removes it")
         elif self._is_orphan(name, parts.day):
             self._find("orphan", name, "no commit names it; all its entries are in the archive")
         else:

@@ -8,6 +8,7 @@ import errno
 import json
 import threading
 from collections import Counter
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,13 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
     Unauthorized,
 )
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import NOON, Disk, MemoryStore, World
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import (
+    NOON,
+    Disk,
+    Killed,
+    MemoryStore,
+    World,
+)
 
 
 def sound(world: World) -> bool:
@@ -604,7 +611,7 @@ def test_a_draft_taken_away_by_the_winner_is_a_lost_race(world: World) -> None:
         """Loses its sequence and its drafts while it writes."""
 
         def put(self, files: Any) -> None:
-            if not any(name.startswith("pending/") for name in files) and not raced:
+            if not raced:
                 raced.append(True)
                 world.collect(LocalStore(str(world.path)))
                 with Disk(fail_at=1, failure=errno.ENOENT, only=("rename",)).in_place():
@@ -614,6 +621,31 @@ def test_a_draft_taken_away_by_the_winner_is_a_lost_race(world: World) -> None:
     raced: list[bool] = []
     assert world.collect(Slow(str(world.path))).added == 0
     assert sound(world)
+
+
+@pytest.mark.parametrize("die_after", [1, 4, 6, 8])
+def test_a_loser_killed_while_the_winner_cleared_leaves_nothing_for_good(
+    world: World, tmp_path: Path, die_after: int
+) -> None:
+    """Wherever the winner comes in between, and however little later the loser dies."""
+    world.append(5)
+    for number in range(1, 30, 2):
+        world.path = tmp_path / f"archive-{number}"
+        world.store = LocalStore(str(world.path))
+
+        def win(_name: str, _subject: Any, number: int = number) -> None:
+            if len(loser.calls) == number:  # noqa: B023 - called only while this one is in place
+                loser.calls.append("the winner's")  # noqa: B023
+                with Disk().in_place():
+                    world.collect(most_entries=3)
+
+        loser = Disk(fail_at=number + 1 + die_after, after_each=win)
+        with loser.in_place(), suppress(Killed, StorageError):
+            world.collect()
+        if world.store.commits():
+            assert [finding for finding in world.verify() if not finding.is_warning] == [], number
+        world.collect(heartbeat=timedelta(0))
+        assert sound(world), number
 
 
 # The hint

@@ -162,6 +162,15 @@ def test_an_orphan_is_a_warning(archive: World) -> None:
     assert [(finding.type, finding.is_warning) for finding in findings] == [("orphan", True)]
 
 
+def test_what_a_killed_loser_announced_is_an_orphan_even_if_it_read_more(archive: World) -> None:
+    stored = gzip.compress(b'{"message":"read by the loser only"}\n')
+    path = data_path(archive, 2).parent / f"000000000003-{sha256(stored)[:12]}.jsonl.gz"
+    path.write_bytes(stored)
+    record = {"format": 1, "files": [str(path.relative_to(archive.path))]}
+    (archive.path / "pending/000000000003-0123456789abcdef.json").write_text(json.dumps(record))
+    assert [(finding.type, finding.is_warning) for finding in archive.verify()] == [("orphan", True)]
+
+
 def test_an_orphan_that_has_a_line_once_too_often_is_extra(archive: World) -> None:
     stored = gzip.compress(gzip.decompress(data_path(archive, 2).read_bytes()) * 2)
     (data_path(archive, 2).parent / f"000000000003-{sha256(stored)[:12]}.jsonl.gz").write_bytes(stored)

@@ -67,7 +67,7 @@ class Unavailable(Exception):
 class Check:
     """One command of a stage, run in the repository's root with an environment on PATH.
 
-    ``needs`` are commands of the system, and with them root, without which it cannot run.
+    ``needs`` are abilities of the machine and commands of the system without which it cannot run.
     """
 
     name: str

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -227,6 +228,11 @@ def test_an_intruder_while_settling_is_named(controller: Controller, simulator: 
     assert done["one"]["missing"] == []
 
 
+def as_on_a_terminal() -> None:
+    """What runs in the background, as checks may, ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_while_waiting_ends_it_cleanly(
     controller: Controller, simulator: Simulator, project: Any, number: int
@@ -247,12 +253,17 @@ def test_an_interruption_while_waiting_ends_it_cleanly(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=as_on_a_terminal,
     ) as process:
-        for _request in range(4):
-            assert asked.wait(60)
-            asked.clear()
-        os.killpg(process.pid, number)
-        output = process.communicate(timeout=60)[0]
+        try:
+            for _request in range(4):
+                assert asked.wait(60)
+                asked.clear()
+            os.killpg(process.pid, number)
+            output = process.communicate(timeout=60)[0]
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0
     assert "Traceback" not in output
 
@@ -272,6 +283,7 @@ def test_an_interrupted_module_says_so_and_asks_no_more(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=as_on_a_terminal,
     ) as process:
         assert process.stdin is not None
         process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": options}))

@@ -17,15 +17,18 @@ import select
 import signal
 import sys
 import traceback
+from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
-import requests  # noqa: F401 - the collector imports it only when it asks: too late, and anew in each run
 from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
+
+# The collector imports it only when it asks: too late, and anew in each run.
+import_module("requests")
 
 _FAILED = 1
 _BROKEN = 70

@@ -124,7 +124,7 @@ from datetime import datetime, timezone
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import store_at
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
 
@@ -144,7 +144,7 @@ def run(module):
     span = Range.from_mapping({"start": given["start"]}, datetime.now(timezone.utc))
     settings = CollectSettings(project=given["project"] or "", start=span.start)
     with Api(connection) as api:
-        done = collect(LocalStore(given["path"]), api, settings, dry_run=module.check_mode)
+        done = collect(store_at(given["path"]), api, settings, dry_run=module.check_mode)
     for warning in span.warnings:
         module.warn(warning)
     # A heartbeat only says that nothing happened.

@@ -128,7 +128,7 @@ failure:
 from datetime import datetime, timezone
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import Head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import existing_archive
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import existing_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec

@@ -322,17 +322,6 @@ def _rename_exclusively(drafts: int, draft: str, folder: int, name: str) -> None
     raise OSError(code, os.strerror(code))
 
 
-def existing_archive(path: str) -> LocalStore:
-    """The archive in a folder that must hold one: a wrong path must not pass for a sound archive.
-
-    :raises StorageError: nothing was ever collected there.
-    """
-    store = LocalStore(path)
-    if next(store.names("commits"), None) is None and next(store.names("entries"), None) is None:
-        raise StorageError(f"There is no archive in {store}; check the path, or collect first.")
-    return store
-
-
 class DryRun:
     """A store that only pretends to write: it shows what would come, and leaves the one beneath as it is."""
 

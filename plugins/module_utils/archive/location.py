@@ -1,0 +1,26 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where a user says that an archive lies, as the store that can do it."""
+
+from __future__ import annotations
+
+from ..errors import StorageError
+from .store import LocalStore, Store
+
+
+def store_at(path: str) -> Store:
+    """The storage at a path, whether or not there is an archive yet."""
+    return LocalStore(path)
+
+
+def existing_archive(path: str) -> Store:
+    """The archive at a path that must hold one: a wrong path must not pass for a sound archive.
+
+    :raises StorageError: nothing was ever collected there.
+    """
+    store = store_at(path)
+    if next(store.names("commits"), None) is None and next(store.names("entries"), None) is None:
+        raise StorageError(f"There is no archive in {store}; check the path, or collect first.")
+    return store

@@ -1,0 +1,142 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks all that a collection needs, before the first one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import threading
+from typing import Callable, Iterator, List, NamedTuple
+
+from ..api import Api, Page
+from ..archive.chain import find_head
+from ..archive.store import LocalStore
+from ..entry import subject
+from ..errors import AuditError, StorageError
+from ..settings import Connection
+from .access import add_connection, with_token
+from .outcome import API, FINE, STORAGE
+from .words import add_json, now, print_json, say
+
+ABOUT = "check all that a collection needs, before the first one"
+
+_SKEW_TOLERATED = 5.0
+_SPACE_WANTED = 1 << 30
+
+
+class Check(NamedTuple):
+    """What ``doctor`` found out about one thing that a collection needs."""
+
+    name: str
+    failed: bool
+    detail: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    add_connection(parser)
+
+
+def run(options: argparse.Namespace, stop: threading.Event) -> int:
+    checks = list(_checks(options, stop))
+    failed = any(check.failed for check in checks)
+    if options.json:
+        print_json({"healthy": not failed, "checks": [check._asdict() for check in checks]})
+    else:
+        for check in checks:
+            say(f"{'FAILED' if check.failed else 'ok':<7} {check.name:<8} {check.detail}")
+    return _worst(checks)
+
+
+def _worst(checks: List[Check]) -> int:
+    failed = {check.name for check in checks if check.failed}
+    if not failed:
+        return FINE
+    return STORAGE if failed & {"folder", "space", "archive"} else API
+
+
+def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Check]:
+    yield _checked("folder", lambda: _probe_folder(options.path))
+    yield _checked("space", lambda: _probe_space(options.path))
+    yield _checked("archive", lambda: _probe_archive(options.path))
+    pages: List[Page] = []
+    yield _checked("api", lambda: _probe_api(options, stop, pages))
+    if pages:
+        yield _checked("project", lambda: _probe_project(options.path, pages[0]))
+        yield _checked("clock", lambda: _probe_clock(pages[0]))
+
+
+def _checked(name: str, probe: Callable[[], str]) -> Check:
+    try:
+        return Check(name, False, probe())
+    except AuditError as error:
+        return Check(name, True, error.message)
+    except OSError as error:
+        return Check(name, True, f"{error.filename or name}: {error.strerror or error}")
+
+
+def _probe_folder(path: str) -> str:
+    """Prove on a throw-away archive beside the real one that exclusive creation and fsync work there."""
+    above = _existing(path)
+    folder = tempfile.mkdtemp(prefix=".cloudscale-audit-doctor-", dir=above)
+    try:
+        store = LocalStore(folder)
+        store.prepare(None)
+        name = "commits/000000000001.json"
+        if not store.decide(name, b"one") or store.decide(name, b"two"):
+            raise StorageError(f"{above} lets two collectors create the same file; use another file system.")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return f"{above} creates files exclusively and makes them durable"
+
+
+def _probe_space(path: str) -> str:
+    free = shutil.disk_usage(_existing(path)).free
+    told = f"{free / (1 << 30):.1f} GiB free"
+    if free < _SPACE_WANTED:
+        raise StorageError(f"Only {told} for {path}; make room.")
+    return told
+
+
+def _probe_archive(path: str) -> str:
+    head = find_head(LocalStore(path))
+    return "none yet" if head is None else f"{head.commit.sequence} commits, {head.commit.total_entries} entries"
+
+
+def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[Page]) -> str:
+    def ask(connection: Connection) -> Page:
+        with Api(connection, stop=stop) as api:
+            return api.page(api.first_url())
+
+    pages.append(with_token(options, ask))
+    return "the token may read a project's log"
+
+
+def _probe_project(path: str, page: Page) -> str:
+    labels = {label.uuid: label for label in map(subject, page.entries) if label.kind == "project" and label.uuid}
+    head = find_head(LocalStore(path))
+    archived = head.commit.project.uuid if head else None
+    if archived is not None and labels and archived not in labels:
+        raise StorageError(f"The token is of another project than the archive in {path} ({archived}).")
+    return ", ".join(f"{label} ({uuid})" for uuid, label in labels.items()) or "no entry names it yet"
+
+
+def _probe_clock(page: Page) -> str:
+    if page.server_date is None:
+        raise StorageError("The API tells no time, so an archive could not tell what it covers.")
+    skew = (now() - page.server_date).total_seconds()
+    if abs(skew) > _SKEW_TOLERATED:
+        raise StorageError(f"This host's clock differs from the API's by {skew:.0f} s; correct it.")
+    return f"within {_SKEW_TOLERATED:.0f} s of the API's"
+
+
+def _existing(path: str) -> str:
+    path = os.path.abspath(os.path.expanduser(path))
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path

@@ -1,0 +1,93 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command ``cloudscale-audit``: collects, verifies and reads archives on a host, without Ansible.
+
+Exit status: 0 fine, 1 findings (an archive is not what it was), 2 usage, 3 API, 4 storage, 5 gap.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from typing import Dict, List, Optional, Protocol, Sequence
+
+from ..errors import AuditError
+from ..version import VERSION
+from . import cat, collect, doctor, status, verify
+from .outcome import FINE, exit_status
+from .words import print_json
+
+
+class Command(Protocol):
+    """One command, a module of this room. What it does not always need it imports where it is used: a collection that
+    finds nothing new is what runs most."""
+
+    ABOUT: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what it takes beside the archive's path."""
+
+    def run(self, options: argparse.Namespace, stop: threading.Event) -> int:
+        """Do it, and return the exit status; ``stop`` is set when it shall end early."""
+
+
+_COMMANDS: Dict[str, Command] = {
+    "collect": collect,
+    "status": status,
+    "verify": verify,
+    "cat": cat,
+    "doctor": doctor,
+}
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run one command and return the exit status; errors are one sentence on stderr."""
+    options = _parser().parse_args(_with_times_joined(sys.argv[1:] if arguments is None else arguments))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_signal: stop.set())
+    try:
+        code: int = options.command(options, stop)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader has seen enough. Python would complain about the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    except AuditError as error:
+        sys.stderr.write(f"cloudscale-audit: {error.message}\n")
+        if getattr(options, "json", False):
+            print_json({"msg": error.message, "failure": error.failure})
+        return exit_status(error)
+
+
+def _with_times_joined(arguments: Sequence[str]) -> List[str]:
+    """Join a time to its option: argparse would take the ``-24h`` of ``--start -24h`` for another option."""
+    joined: List[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--start", "--end"):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cloudscale-audit",
+        description="Keep the audit log of a cloudscale.ch project.",
+        epilog="Exit status: 0 fine, 1 findings, 2 usage, 3 API, 4 storage, 5 gap.",
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in _COMMANDS.items():
+        added = commands.add_parser(name, help=command.ABOUT, description=f"{command.ABOUT.capitalize()}.")
+        added.set_defaults(command=command.run)
+        added.add_argument("path", help="the archive's folder")
+        command.add_arguments(added)
+    return parser

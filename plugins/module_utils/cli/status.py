@@ -1,0 +1,52 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tells where the archive stands."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from typing import List, Tuple
+
+from ..archive.coverage import Status
+from ..archive.location import existing_archive
+from .outcome import FINE, GAP
+from .words import add_json, ago, now, print_json, say, tell_gaps, when
+
+ABOUT = "tell where the archive stands; needs no token and no network"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+
+
+def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    from ..archive.verifier import status
+
+    found = status(existing_archive(options.path), now())
+    if options.json:
+        print_json(found.to_json())
+    else:
+        _tell_status(options.path, found)
+    return GAP if found.state == "expired" else FINE
+
+
+def _tell_status(path: str, found: Status) -> None:
+    if found.head is None:
+        return
+    rows: List[Tuple[str, str]] = [
+        ("archive", path),
+        ("state", found.state),
+        ("covered from", when(found.covered_from)),
+        ("covered until", f"{when(found.covered_until)} ({ago(found.covered_until)})"),
+        ("deadline", f"{when(found.retention_deadline)}: then the provider deletes what is not archived"),
+        ("entries", str(found.added)),
+        ("commits", str(found.commits)),
+        ("head", f"{found.head.sequence}:{found.head.sha256}"),
+        ("gaps", str(len(found.gaps)) if found.gaps else "none"),
+    ]
+    for name, value in rows:
+        say(f"{name:<14} {value}")
+    tell_gaps(found.gaps)

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Proves that the archive is whole."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from typing import TYPE_CHECKING, List
+
+from ..archive.coverage import Status
+from ..archive.format import Head
+from ..archive.location import existing_archive
+from ..entry import visible
+from .outcome import FINDINGS, FINE
+from .words import add_json, now, number, print_json, say, tell_gaps, when
+
+if TYPE_CHECKING:
+    from ..archive.verifier import Finding
+
+ABOUT = "prove that the archive is whole; needs no token and no network"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    parser.add_argument(
+        "--expected-head", type=_head, metavar="SEQUENCE:SHA256", help="a head noted earlier, which must still be there"
+    )
+
+
+def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    from ..archive.verifier import status, verify
+
+    store = existing_archive(options.path)
+    findings = verify(store, options.expected_head)
+    problems = [finding for finding in findings if not finding.is_warning]
+    if options.json:
+        print_json({"sound": not problems, "findings": [finding._asdict() for finding in findings]})
+    else:
+        _tell_findings(findings)
+        if not problems:
+            _tell_sound(status(store, now()))
+    return FINDINGS if problems else FINE
+
+
+def _tell_findings(findings: List[Finding]) -> None:
+    for finding in findings:
+        mark = "warning" if finding.is_warning else "FINDING"
+        say(f"{mark} {finding.type}: {visible(finding.path)}: {visible(finding.detail)}")
+
+
+def _tell_sound(found: Status) -> None:
+    if found.head is None:
+        return
+    gaps = f"with {number(len(found.gaps), 'gap', 'gaps')} on record" if found.gaps else "without a gap"
+    say(
+        f"Sound: {number(found.added, 'entry', 'entries')} in {number(found.commits, 'commit', 'commits')}, "
+        f"covering {when(found.covered_from)} to {when(found.covered_until)} {gaps}."
+    )
+    tell_gaps(found.gaps)
+    say(f"Head: {found.head.sequence}:{found.head.sha256}")
+
+
+def _head(text: str) -> Head:
+    sequence, _colon, digest = text.partition(":")
+    if not sequence.isdigit() or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no head; it looks like 42:SHA256 and is told by status")
+    return Head(int(sequence), digest)

@@ -13,9 +13,10 @@ import threading
 import time
 import uuid
 from base64 import b64encode
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .api import Api, Page, chain
@@ -25,13 +26,15 @@ from .files import draft_of, write_lines
 from .selector import Selection
 from .settings import Connection, Range
 from .timespan import RETENTION, format_time, read_timestamp
+from .usual import Usual
 
 DEFAULT_INTERVAL = 120.0
 
 _OPTIONS = (
     *("api_token", "api_url", "api_timeout", "api_retries", "api_retry_budget", "validate_certs", "ca_path"),
     *("actions", "actors", "ip_networks", "message", "message_pattern"),
-    *("interval", "start", "checkpoint", "feedback"),
+    *("interval", "start", "checkpoint", "replay", "feedback"),
+    *("working_hours", "known_networks"),
 )
 _ENVIRONMENT = {
     "api_token": "CLOUDSCALE_API_TOKEN",
@@ -46,6 +49,8 @@ _REFUSALS_BORNE = 3
 # Entries may become visible after later ones, and clocks differ: how far behind its time a lost place is taken up.
 _MARGIN = timedelta(minutes=10)
 _SLACK = timedelta(minutes=1)
+# Of the visits to repeat: the checkpoint that holds them is written for each event.
+_MOST_VISITS = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -60,26 +65,45 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Visit:
+    """What was handed on lately: the entries of a page from one index to before another, or a gap; and when it was."""
+
+    url: str
+    first: int
+    until: int
+    at: datetime
+    gap: Optional[Dict[str, Any]] = None
+
+
+@dataclass(frozen=True)
 class Delivery:
-    """An event to hand on, and the position that holds once it is handed on."""
+    """An event to hand on, and the position that holds once it is handed on; one that comes again moves nothing."""
 
     event: Dict[str, Any]
     then: Position
+    is_repeated: bool = False
+
+
+class Place(NamedTuple):
+    """What a checkpoint keeps: where to go on, and what to hand on again before that."""
+
+    position: Position
+    visits: Tuple[Visit, ...] = ()
 
 
 class Checkpoint:
-    """A position kept in a file, replaced as a whole and durably; without a path it is kept nowhere."""
+    """A place kept in a file, replaced as a whole and durably; without a path it is kept nowhere."""
 
     def __init__(self, path: Optional[str]) -> None:
         self.path = path
 
-    def load(self) -> Optional[Position]:
+    def load(self) -> Optional[Place]:
         """:raises StorageError: the file cannot be read, or holds no checkpoint: never taken for none at all."""
         if self.path is None or not os.path.lexists(self.path):
             return None
         try:
             with open(self.path, "rb") as file:
-                return _position(json.loads(file.read()))
+                return _place(json.loads(file.read()))
         except OSError as exc:
             raise StorageError(f"checkpoint: {self.path} cannot be read: {exc.strerror}.") from exc
         except (KeyError, TypeError, ValueError) as exc:
@@ -87,16 +111,19 @@ class Checkpoint:
                 f"checkpoint: {self.path} is damaged or no checkpoint; restore it, or remove it to begin at start."
             ) from exc
 
-    def save(self, position: Position) -> None:
-        """:raises StorageError: the position is not safely on disk; the one before may still be there."""
+    def save(self, place: Place) -> None:
+        """:raises StorageError: the place is not safely on disk; the one before may still be there."""
         if self.path is None:
             return
-        document = {
+        position, visits = place
+        document: Dict[str, Any] = {
             "format": _FORMAT,
             "url": position.url,
             "index": position.index,
             "seen": format_time(position.seen),
         }
+        if visits:
+            document["visits"] = [{**asdict(visit), "at": format_time(visit.at)} for visit in visits]
         try:
             with draft_of(self.path) as draft:
                 write_lines([json.dumps(document, sort_keys=True).encode()], draft)
@@ -112,8 +139,9 @@ class Watch:
     """The log as deliveries: ``read`` waits for some, ``done`` is told of each one that was handed on.
 
     Options are those of CONNECTION and SELECTION (without ``limit``), ``interval`` (seconds between polls), ``start``
-    (where to begin without a checkpoint) and ``checkpoint`` (a file). ``stop`` ends every wait. The other arguments
-    are seams for tests.
+    (where to begin without a checkpoint), ``checkpoint`` (a file), ``replay`` (seconds: what was handed on that shortly
+    before the watch ended is handed on again when it starts), ``working_hours`` and ``known_networks``. ``stop`` ends
+    every wait. The other arguments are seams for tests.
 
     :raises InvalidInput: an option cannot be used.
     :raises StorageError: the checkpoint cannot be used.
@@ -130,7 +158,9 @@ class Watch:
         known = {name: value for name, value in options.items() if not name.startswith("eda_")}
         _check_names(known)
         connection = Connection.from_mapping({**_from_environment(), **_given(known)})
-        self._interval = _interval(known.get("interval"))
+        self._interval = _seconds("interval", known.get("interval"), 1, DEFAULT_INTERVAL)
+        self._replay = timedelta(seconds=_seconds("replay", known.get("replay"), 0, 0))
+        self._usual = Usual.from_mapping(known)
         self._start = str(known.get("start") or "now")
         Range.from_mapping({"start": self._start}, now())
         self._selection = Selection.from_mapping(known)
@@ -138,10 +168,15 @@ class Watch:
         self._stop = stop or threading.Event()
         self._wait = wait or self._stop.wait
         self._checkpoint = Checkpoint(_path(known.get("checkpoint")))
-        self._position = self._checkpoint.load()
-        if self._position is not None:
+        place = self._checkpoint.load()
+        self._position = place.position if place else None
+        self._visits: List[Visit] = []
+        if place is not None:
+            # Of now: after a second kill they come once more.
+            self._visits = [replace(visit, at=now()) for visit in place.visits] if self._replay else []
             # Tell at once, not after the first event, that the file cannot be replaced.
-            self._checkpoint.save(self._position)
+            self._checkpoint.save(Place(place.position, tuple(self._visits)))
+        self._to_repeat = deque(self._visits)
         self._api = Api(connection, self._stop, clock, wait)
         self._pages: Optional[Iterator[Page]] = None
         self._after: Optional[Position] = None
@@ -174,11 +209,19 @@ class Watch:
 
     def done(self, delivery: Delivery) -> None:
         """The event was handed on: after a restart the log is read on behind it."""
+        if delivery.is_repeated:
+            return
+        if self._replay:
+            self._note(delivery)
         self._save(delivery.then)
 
     def _patiently(self) -> List[Delivery]:
         try:
-            found = self._next_page(self._position or self._begin())
+            if self._to_repeat:
+                found = self._repeat(self._to_repeat[0])
+                self._to_repeat.popleft()
+            else:
+                found = self._next_page(self._position or self._begin())
         except CursorRefused as error:
             return self._lost_place(error)
         except (InvalidInput, MissingLibrary, StorageError, Stopped):
@@ -199,9 +242,37 @@ class Watch:
             logger.warning("%s", warning)
         start = span.start or now
         position = Position(self._api.first_url(start), 0, max(start, now - RETENTION))
-        self._checkpoint.save(position)
+        self._checkpoint.save(Place(position))
         self._position = position
         return position
+
+    def _repeat(self, visit: Visit) -> List[Delivery]:
+        """What a visit handed on, as it was then: actions on it may have been cut short."""
+        position = self._position or self._begin()
+        if visit.gap is not None:
+            return [Delivery(visit.gap, position, is_repeated=True)]
+        try:
+            page = self._api.page(visit.url)
+        except CursorRefused as error:
+            logger.warning("%s What was handed on of it cannot come again.", error.message)
+            return []
+        return [
+            Delivery(self._event(page, index), position, is_repeated=True)
+            for index in range(visit.first, min(visit.until, len(page.entries)))
+            if self._selection.matches(page.entries[index])
+        ]
+
+    def _note(self, delivery: Delivery) -> None:
+        """Add what was handed on to the visits, and drop those of long ago."""
+        now, then = self._now(), delivery.then
+        last = self._visits[-1] if self._visits else None
+        if "gap" in delivery.event:
+            self._visits.append(Visit(then.url, then.index, then.index, now, delivery.event))
+        elif last and (last.url, last.gap) == (then.url, None) and last.until < then.index:
+            self._visits[-1] = replace(last, until=then.index, at=now)
+        else:
+            self._visits.append(Visit(then.url, then.index - 1, then.index, now))
+        self._visits = self._visits[-_MOST_VISITS:]
 
     def _next_page(self, position: Position) -> List[Delivery]:
         if self._pages is None:
@@ -225,7 +296,11 @@ class Watch:
     def _deliveries(self, page: Page, position: Position) -> Iterator[Delivery]:
         for index, entry in enumerate(page.entries):
             if index >= position.index and self._selection.matches(entry):
-                yield Delivery(_event(entry, page.url, index), replace(position, index=index + 1))
+                yield Delivery(self._event(page, index), replace(position, index=index + 1))
+
+    def _event(self, page: Page, index: int) -> Dict[str, Any]:
+        entry = page.entries[index]
+        return {**_event(entry, page.url, index), "unusual": self._usual.departures(entry)}
 
     def _lost_place(self, error: CursorRefused) -> List[Delivery]:
         """The API no longer knows the cursor: say so, and read on from the time until which nothing was missing."""
@@ -260,8 +335,10 @@ class Watch:
 
     def _save(self, position: Position) -> None:
         """Events matter more than the checkpoint: without it they come again, with the same uuid."""
+        since = self._now() - self._replay
+        self._visits = [visit for visit in self._visits if visit.at >= since]
         try:
-            self._checkpoint.save(position)
+            self._checkpoint.save(Place(position, tuple(self._visits)))
         except StorageError as error:
             logger.error("%s Events will come again after a restart.", error.message)
 
@@ -313,6 +390,19 @@ def _meta(name: str, url: str, index: int) -> Dict[str, Any]:
     return {"uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), "source_offset": {"url": url, "index": index}}
 
 
+def _place(document: Mapping[str, Any]) -> Place:
+    """:raises ValueError: the document says something else."""
+    return Place(_position(document), tuple(map(_visit, document.get("visits", ()))))
+
+
+def _visit(document: Mapping[str, Any]) -> Visit:
+    at = read_timestamp(document["at"])
+    url, first, until, gap = (document[name] for name in ("url", "first", "until", "gap"))
+    if not isinstance(url, str) or not isinstance(first, int) or not isinstance(until, int) or at is None:
+        raise ValueError("no visit")
+    return Visit(url, first, until, at, gap)
+
+
 def _position(document: Mapping[str, Any]) -> Position:
     """:raises ValueError: the document says something else."""
     url, index, seen = document["url"], document["index"], read_timestamp(document["seen"])
@@ -345,13 +435,13 @@ def _from_environment() -> Dict[str, Any]:
     return {option: os.environ[name] for option, name in _ENVIRONMENT.items() if os.environ.get(name)}
 
 
-def _interval(value: Any) -> float:
+def _seconds(option: str, value: Any, least: float, default: float) -> float:
     try:
-        seconds = DEFAULT_INTERVAL if value is None else float(value)
+        seconds = default if value is None else float(value)
     except (TypeError, ValueError):
-        seconds = 0.0
-    if not 1 <= seconds <= 86400:
-        raise InvalidInput(f"interval must be a number of seconds from 1 to 86400, not {value}.")
+        seconds = -1.0
+    if not least <= seconds <= 86400:
+        raise InvalidInput(f"{option} must be a number of seconds from {least} to 86400, not {value}.")
     return seconds
 
 

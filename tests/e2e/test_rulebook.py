@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,18 @@ RECORDER = """
         interval: 1
         api_retries: 0
         checkpoint: "{{ review_checkpoint }}"
+        feedback: "{{ feedback | default(false) }}"
   rules:
     - name: Every entry
       condition: event.entry is defined
       action:
         debug:
           msg: "event {{ event.entry.n }} {{ event.meta.uuid }}"
+"""
+# Where there is a gate, mail stands before it until the test opens it.
+SENDMAIL = """#!/bin/sh
+[ ! -p gate ] || { touch reached; read -r open < gate; }
+cat >> mail
 """
 
 
@@ -61,6 +68,8 @@ class Engine:
         (folder / "inventory").write_text("localhost ansible_connection=local\n")
         variables = {
             "review_interval": 1,
+            "review_working_hours": "Mon-Sun 06:00-22:00 Europe/Zurich",
+            "review_known_networks": ["172.30.244.0/24", "2001:db8::/32"],
             "review_checkpoint": str(folder / "checkpoint"),
             "review_ledger": str(self.ledger),
             "review_reviewers": ["johanna@example.com", "kim@example.com", "lee@example.com"],
@@ -68,13 +77,13 @@ class Engine:
             "review_sendmail": str(folder / "sendmail"),
         }
         (folder / "vars.yml").write_text(json.dumps(variables))
-        (folder / "sendmail").write_text(f"#!/bin/sh\ncat >> {folder}/mail\n")
+        (folder / "sendmail").write_text(SENDMAIL)
         (folder / "sendmail").chmod(0o700)
 
-    def start(self, rulebook: str) -> None:
+    def start(self, rulebook: str, *arguments: str) -> None:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "ansible-rulebook", "-r", rulebook, "-i", "inventory", "-e", "vars.yml"],
+                [BIN / "ansible-rulebook", "-r", rulebook, "-i", "inventory", "-e", "vars.yml", *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -176,6 +185,103 @@ def test_a_deletion_opens_one_review_by_another_person(engine: Engine, simulator
     engine.playbooks(remind, acknowledge, remind, *about, "review_by=kim@example.com")
     assert engine.mails == 2
     assert engine.reviews[0]["acknowledged_by"] == "kim@example.com"
+
+
+def test_a_kill_in_an_action_costs_no_review_and_doubles_none(engine: Engine, simulator: Simulator) -> None:
+    log, rulebook = simulator.project("main").log, "auditops.cloudscale.second_pair_of_eyes"
+
+    def delete(name: str) -> None:
+        log.append(action="volume_delete", message=name)
+
+    def messages() -> list[str]:
+        return sorted(review["entry"].get("message", "") for review in engine.reviews if review["sent"])
+
+    engine.start(rulebook)
+    engine.until((engine.folder / "checkpoint").exists)
+    delete("a")
+    engine.until(lambda: b'"visits"' in (engine.folder / "checkpoint").read_bytes())
+    engine.end(signal.SIGKILL)
+    assert engine.reviews == []
+
+    os.mkfifo(engine.folder / "gate")
+    delete("b")
+    engine.start(rulebook)
+    engine.until((engine.folder / "reached").exists)
+    engine.end(signal.SIGKILL)
+    assert [review["sent"] for review in engine.reviews] == [0]
+
+    (engine.folder / "gate").unlink()
+    engine.start(rulebook)
+    engine.until(lambda: messages() == ["a", "b"])
+    engine.end(signal.SIGKILL)
+    mails = engine.mails
+
+    simulator.set(clock_offset=timedelta(days=91))
+    delete("c")
+    engine.start(rulebook)
+    engine.until(lambda: messages() == ["", "a", "b", "c"])
+    engine.end(signal.SIGKILL)
+    assert engine.mails == mails + 2
+    assert [review["entry"] for review in engine.reviews if "retention of 90 days" in review["reason"]] == [{}]
+
+
+def test_what_is_unusual_is_reviewed_with_the_reason(engine: Engine, simulator: Simulator) -> None:
+    log = simulator.project("main").log
+    night, day = "2027-03-02T01:00:00Z", "2027-03-02T09:00:00Z"
+    engine.start("auditops.cloudscale.second_pair_of_eyes")
+    engine.until((engine.folder / "checkpoint").exists)
+    log.append(timestamp=day)
+    log.append(timestamp=night, actor={"system": {}}, ip_address=None)
+    log.append(timestamp=night, message="night")
+    log.append(timestamp=day, message="network", ip_address="198.51.100.7")
+    log.append(timestamp=day, message="token", action="api_token_create")
+    engine.until(lambda: engine.mails == 3)
+    engine.end()
+    assert {review["entry"]["message"]: review["reason"] for review in engine.reviews} == {
+        "night": "It was done outside working hours.",
+        "network": "It came from an unknown network.",
+        "token": "",
+    }
+
+
+def test_access_by_the_staff_is_reviewed(engine: Engine, simulator: Simulator) -> None:
+    log = simulator.project("main").log
+    engine.start("auditops.cloudscale.admin_access")
+    engine.until((engine.folder / "checkpoint").exists)
+    log.append()
+    log.append(actor={"admin": {}}, ip_address=None, message="staff")
+    engine.until(lambda: engine.mails == 1)
+    engine.end()
+    assert [review["entry"]["message"] for review in engine.reviews] == ["staff"]
+
+
+def test_ten_deletions_in_a_burst_are_one_review(engine: Engine, simulator: Simulator) -> None:
+    log = simulator.project("main").log
+    engine.start("auditops.cloudscale.burst")
+    engine.until((engine.folder / "checkpoint").exists)
+    for n in range(12):
+        log.append(n=n, action="server_delete")
+    engine.until(lambda: engine.mails == 1)
+    engine.end()
+    (review,) = engine.reviews
+    assert review["entry"]["n"] == 9
+    assert review["reason"].startswith("Ten deletions within five minutes")
+
+
+def test_feedback_of_the_engine_moves_the_place_on(engine: Engine, simulator: Simulator) -> None:
+    (engine.folder / "recorder.yml").write_text(RECORDER)
+    options = ("--persistence-id", "4cee7d0d-8e09-50ac-b570-f9db1fcf9ad9", "-E", "feedback")
+    engine.environment["feedback"] = "true"
+    engine.start("recorder.yml", *options)
+    engine.until((engine.folder / "checkpoint").exists)
+    for n in range(7):
+        simulator.project("main").log.append(n=n)
+    engine.until(lambda: {n for n, _uuid in engine.events} == set(range(7)))
+    engine.end()
+    engine.start("recorder.yml", *options)
+    simulator.project("main").log.append(n=7)
+    engine.until(lambda: 7 in {n for n, _uuid in engine.events})
+    assert len(engine.events) == 8
 
 
 def test_no_kill_and_no_outage_keeps_an_entry_from_the_rules(engine: Engine, simulator: Simulator) -> None:

@@ -14,18 +14,18 @@ import time
 import uuid
 from base64 import b64encode
 from collections import deque
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from .api import Api, Page, chain
+from .checkpoint import Checkpoint, Position, Recent, Visit
 from .entry import Entry, actor, plain, subject, timestamp
 from .errors import AuditError, CursorRefused, InvalidInput, MissingLibrary, Stopped, StorageError
-from .files import draft_of, write_lines
 from .selector import Selection
 from .settings import Connection, Range
-from .timespan import RETENTION, format_time, read_timestamp
+from .timespan import RETENTION, format_time
 from .usual import Usual
 
 DEFAULT_INTERVAL = 120.0
@@ -49,30 +49,10 @@ _REFUSALS_BORNE = 3
 # Entries may become visible after later ones, and clocks differ: how far behind its time a lost place is taken up.
 _MARGIN = timedelta(minutes=10)
 _SLACK = timedelta(minutes=1)
-# Of the visits to repeat: the checkpoint that holds them is written for each event.
+# Pages that can come again: as many as an hour of one a few seconds holds.
 _MOST_VISITS = 1000
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where to go on: the page's URL and the index of its next entry. Nothing visible until ``seen`` is missing."""
-
-    url: str
-    index: int
-    seen: datetime
-
-
-@dataclass(frozen=True)
-class Visit:
-    """What was handed on lately: the entries of a page from one index to before another, or a gap; and when it was."""
-
-    url: str
-    first: int
-    until: int
-    at: datetime
-    gap: Optional[Dict[str, Any]] = None
 
 
 @dataclass(frozen=True)
@@ -82,57 +62,6 @@ class Delivery:
     event: Dict[str, Any]
     then: Position
     is_repeated: bool = False
-
-
-class Place(NamedTuple):
-    """What a checkpoint keeps: where to go on, and what to hand on again before that."""
-
-    position: Position
-    visits: Tuple[Visit, ...] = ()
-
-
-class Checkpoint:
-    """A place kept in a file, replaced as a whole and durably; without a path it is kept nowhere."""
-
-    def __init__(self, path: Optional[str]) -> None:
-        self.path = path
-
-    def load(self) -> Optional[Place]:
-        """:raises StorageError: the file cannot be read, or holds no checkpoint: never taken for none at all."""
-        if self.path is None or not os.path.lexists(self.path):
-            return None
-        try:
-            with open(self.path, "rb") as file:
-                return _place(json.loads(file.read()))
-        except OSError as exc:
-            raise StorageError(f"checkpoint: {self.path} cannot be read: {exc.strerror}.") from exc
-        except (KeyError, TypeError, ValueError) as exc:
-            raise StorageError(
-                f"checkpoint: {self.path} is damaged or no checkpoint; restore it, or remove it to begin at start."
-            ) from exc
-
-    def save(self, place: Place) -> None:
-        """:raises StorageError: the place is not safely on disk; the one before may still be there."""
-        if self.path is None:
-            return
-        position, visits = place
-        document: Dict[str, Any] = {
-            "format": _FORMAT,
-            "url": position.url,
-            "index": position.index,
-            "seen": format_time(position.seen),
-        }
-        if visits:
-            document["visits"] = [{**asdict(visit), "at": format_time(visit.at)} for visit in visits]
-        try:
-            with draft_of(self.path) as draft:
-                write_lines([json.dumps(document, sort_keys=True).encode()], draft)
-                os.replace(draft, self.path)
-            _sync_folder(os.path.dirname(os.path.abspath(self.path)))
-        except InvalidInput as exc:
-            raise StorageError(exc.message.replace("dest:", "checkpoint:", 1)) from exc
-        except OSError as exc:
-            raise StorageError(f"checkpoint: {self.path} cannot be written: {exc.strerror}.") from exc
 
 
 class Watch:
@@ -168,18 +97,18 @@ class Watch:
         self._stop = stop or threading.Event()
         self._wait = wait or self._stop.wait
         self._checkpoint = Checkpoint(_path(known.get("checkpoint")))
-        place = self._checkpoint.load()
-        self._position = place.position if place else None
-        self._visits: List[Visit] = []
-        if place is not None:
-            # Of now: after a second kill they come once more.
-            self._visits = [replace(visit, at=now()) for visit in place.visits] if self._replay else []
+        self._position = self._checkpoint.load()
+        if self._position is not None:
             # Tell at once, not after the first event, that the file cannot be replaced.
-            self._checkpoint.save(Place(place.position, tuple(self._visits)))
-        self._to_repeat = deque(self._visits)
+            self._checkpoint.save(self._position)
+        self._recent = Recent(self._checkpoint.path if self._replay else None)
+        # Of now: after a second kill they come once more.
+        self._visits = [replace(visit, at=now()) for visit in self._recent.load()]
+        self._to_repeat = deque([*self._visits, *self._begun()])
         self._api = Api(connection, self._stop, clock, wait)
         self._pages: Optional[Iterator[Page]] = None
         self._after: Optional[Position] = None
+        self._handed_on: Optional[Position] = None
         self._idle = False
         self._faults = 0
         self._refusals = 0
@@ -211,8 +140,9 @@ class Watch:
         """The event was handed on: after a restart the log is read on behind it."""
         if delivery.is_repeated:
             return
-        if self._replay:
-            self._note(delivery)
+        if "gap" in delivery.event:
+            self._note(Visit(delivery.then.url, 0, self._now(), delivery.event))
+        self._handed_on = delivery.then
         self._save(delivery.then)
 
     def _patiently(self) -> List[Delivery]:
@@ -242,7 +172,7 @@ class Watch:
             logger.warning("%s", warning)
         start = span.start or now
         position = Position(self._api.first_url(start), 0, max(start, now - RETENTION))
-        self._checkpoint.save(Place(position))
+        self._checkpoint.save(position)
         self._position = position
         return position
 
@@ -258,21 +188,25 @@ class Watch:
             return []
         return [
             Delivery(self._event(page, index), position, is_repeated=True)
-            for index in range(visit.first, min(visit.until, len(page.entries)))
-            if self._selection.matches(page.entries[index])
+            for index, entry in enumerate(page.entries[: visit.count])
+            if self._selection.matches(entry)
         ]
 
-    def _note(self, delivery: Delivery) -> None:
-        """Add what was handed on to the visits, and drop those of long ago."""
-        now, then = self._now(), delivery.then
-        last = self._visits[-1] if self._visits else None
-        if "gap" in delivery.event:
-            self._visits.append(Visit(then.url, then.index, then.index, now, delivery.event))
-        elif last and (last.url, last.gap) == (then.url, None) and last.until < then.index:
-            self._visits[-1] = replace(last, until=then.index, at=now)
-        else:
-            self._visits.append(Visit(then.url, then.index - 1, then.index, now))
-        self._visits = self._visits[-_MOST_VISITS:]
+    def _begun(self) -> List[Visit]:
+        """The visit of the page that the watch ended in, as far as it came."""
+        if not self._replay or self._position is None or not self._position.index:
+            return []
+        return [Visit(self._position.url, self._position.index, self._now())]
+
+    def _note(self, visit: Visit) -> None:
+        """Keep what was handed on, and drop what was long ago."""
+        since = visit.at - self._replay
+        recent = [known for known in self._visits if known.at >= since]
+        self._visits = [*recent, visit][-_MOST_VISITS:]
+        try:
+            self._recent.save(self._visits)
+        except StorageError as error:
+            logger.error("%s Events may not come again after a restart.", error.message)
 
     def _next_page(self, position: Position) -> List[Delivery]:
         if self._pages is None:
@@ -330,15 +264,18 @@ class Watch:
         self._pause(seconds)
 
     def _go_to(self, position: Position) -> None:
+        left = self._handed_on
+        if left and left.index:
+            # Before the place moves on: killed in between, the page comes again twice rather than never.
+            self._note(Visit(left.url, left.index, self._now()))
+        self._handed_on = None
         self._save(position)
         self._position, self._after = position, None
 
     def _save(self, position: Position) -> None:
         """Events matter more than the checkpoint: without it they come again, with the same uuid."""
-        since = self._now() - self._replay
-        self._visits = [visit for visit in self._visits if visit.at >= since]
         try:
-            self._checkpoint.save(Place(position, tuple(self._visits)))
+            self._checkpoint.save(position)
         except StorageError as error:
             logger.error("%s Events will come again after a restart.", error.message)
 
@@ -388,35 +325,6 @@ def _gap(position: Position, reason: str, until: datetime, then: Position) -> De
 
 def _meta(name: str, url: str, index: int) -> Dict[str, Any]:
     return {"uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), "source_offset": {"url": url, "index": index}}
-
-
-def _place(document: Mapping[str, Any]) -> Place:
-    """:raises ValueError: the document says something else."""
-    return Place(_position(document), tuple(map(_visit, document.get("visits", ()))))
-
-
-def _visit(document: Mapping[str, Any]) -> Visit:
-    at = read_timestamp(document["at"])
-    url, first, until, gap = (document[name] for name in ("url", "first", "until", "gap"))
-    if not isinstance(url, str) or not isinstance(first, int) or not isinstance(until, int) or at is None:
-        raise ValueError("no visit")
-    return Visit(url, first, until, at, gap)
-
-
-def _position(document: Mapping[str, Any]) -> Position:
-    """:raises ValueError: the document says something else."""
-    url, index, seen = document["url"], document["index"], read_timestamp(document["seen"])
-    if document["format"] != _FORMAT or not isinstance(url, str) or not isinstance(index, int) or seen is None:
-        raise ValueError("no checkpoint of this format")
-    return Position(url, index, seen)
-
-
-def _sync_folder(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _check_names(options: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ RECORDER = """
         interval: 1
         api_retries: 0
         checkpoint: "{{ review_checkpoint }}"
-        feedback: "{{ feedback | default(false) }}"
+        feedback: false
   rules:
     - name: Every entry
       condition: event.entry is defined
@@ -43,6 +43,7 @@ RECORDER = """
 """
 # Where there is a gate, mail stands before it until the test opens it.
 SENDMAIL = """#!/bin/sh
+cd {folder} || exit
 [ ! -p gate ] || { touch reached; read -r open < gate; }
 cat >> mail
 """
@@ -66,21 +67,19 @@ class Engine:
             **java(),
         }
         (folder / "inventory").write_text("localhost ansible_connection=local\n")
-        variables = {
+        self.variables = {
             "review_interval": 1,
-            "review_working_hours": "Mon-Sun 06:00-22:00 Europe/Zurich",
-            "review_known_networks": ["172.30.244.0/24", "2001:db8::/32"],
             "review_checkpoint": str(folder / "checkpoint"),
             "review_ledger": str(self.ledger),
             "review_reviewers": ["johanna@example.com", "kim@example.com", "lee@example.com"],
             "review_mail_from": "audit@example.com",
             "review_sendmail": str(folder / "sendmail"),
         }
-        (folder / "vars.yml").write_text(json.dumps(variables))
-        (folder / "sendmail").write_text(SENDMAIL)
+        (folder / "sendmail").write_text(SENDMAIL.replace("{folder}", str(folder)))
         (folder / "sendmail").chmod(0o700)
 
     def start(self, rulebook: str, *arguments: str) -> None:
+        (self.folder / "vars.yml").write_text(json.dumps(self.variables))
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [BIN / "ansible-rulebook", "-r", rulebook, "-i", "inventory", "-e", "vars.yml", *arguments],
@@ -199,7 +198,7 @@ def test_a_kill_in_an_action_costs_no_review_and_doubles_none(engine: Engine, si
     engine.start(rulebook)
     engine.until((engine.folder / "checkpoint").exists)
     delete("a")
-    engine.until(lambda: b'"visits"' in (engine.folder / "checkpoint").read_bytes())
+    engine.until(lambda: json.loads((engine.folder / "checkpoint").read_text())["index"] == 1)
     engine.end(signal.SIGKILL)
     assert engine.reviews == []
 
@@ -228,6 +227,8 @@ def test_a_kill_in_an_action_costs_no_review_and_doubles_none(engine: Engine, si
 def test_what_is_unusual_is_reviewed_with_the_reason(engine: Engine, simulator: Simulator) -> None:
     log = simulator.project("main").log
     night, day = "2027-03-02T01:00:00Z", "2027-03-02T09:00:00Z"
+    engine.variables["review_working_hours"] = "Mon-Sun 06:00-22:00 Europe/Zurich"
+    engine.variables["review_known_networks"] = ["192.0.2.0/24", "2001:db8::/32"]
     engine.start("auditops.cloudscale.second_pair_of_eyes")
     engine.until((engine.folder / "checkpoint").exists)
     log.append(timestamp=day)
@@ -269,9 +270,8 @@ def test_ten_deletions_in_a_burst_are_one_review(engine: Engine, simulator: Simu
 
 
 def test_feedback_of_the_engine_moves_the_place_on(engine: Engine, simulator: Simulator) -> None:
-    (engine.folder / "recorder.yml").write_text(RECORDER)
-    options = ("--persistence-id", "4cee7d0d-8e09-50ac-b570-f9db1fcf9ad9", "-E", "feedback")
-    engine.environment["feedback"] = "true"
+    (engine.folder / "recorder.yml").write_text(RECORDER.replace("feedback: false", "feedback: true"))
+    options = ("--persistence-id", "4cee7d0d-8e09-50ac-b570-f9db1fcf9ad9")
     engine.start("recorder.yml", *options)
     engine.until((engine.folder / "checkpoint").exists)
     for n in range(7):

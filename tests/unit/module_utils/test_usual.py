@@ -49,8 +49,10 @@ def test_working_hours(hours: str, time: str, expected: bool) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "always", "Mon-Fri", "Mon-Fri 7-19", "mon 07:00-19:00", "Mon 07:00-19:00 Zurich,", "Mon 07:00-25:00"]
-    + ["Mon 07:00-19:00 Nowhere/Land", "Mon 07:00-19:00 ../../etc/passwd", "Mon 07:00-19:00 /etc", "Mon 24:01-07:00"],
+    [
+        *("", "always", "Mon-Fri", "Mon-Fri 7-19", "mon 07:00-19:00", "Mon 07:00-25:00", "Mon 24:01-07:00"),
+        *("Mon 07:00-19:00 Zurich,", "Mon 07:00-19:00 Nowhere/Land", "Mon 07:00-19:00 ../../x", "Mon 07:00-19:00 /etc"),
+    ],
 )
 def test_malformed_working_hours_are_told(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"working_hours: .*; write it as Mon-Fri 07:00-19:00 Europe/Zurich"):

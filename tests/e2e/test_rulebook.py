@@ -28,7 +28,7 @@ from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simul
 
 BIN = Path(sys.executable).parent
 ROOT = Path(version.__file__).parents[2]
-PATIENCE = 60.0
+PATIENCE = 240.0
 RECORDER = """
 - name: Recorder
   hosts: localhost

@@ -41,7 +41,7 @@ class Selection:
         return cls(
             actions=_texts(options.get("actions")),
             actors=_texts(options.get("actors")),
-            ip_networks=tuple(network(text, "ip_networks") for text in _texts(options.get("ip_networks"))),
+            ip_networks=networks(options.get("ip_networks"), "ip_networks"),
             # Ansible reserves the name message among options, so there it is an alias.
             message=_message(options.get("message_pattern") or options.get("message")),
             limit=_limit(options.get("limit")),
@@ -101,6 +101,11 @@ def network(text: str, option: str) -> Network:
         return ipaddress.ip_network(text.strip(), strict=False)
     except ValueError:
         raise InvalidInput(f"{option}: {text!r} is no network; write 192.0.2.0/24 or 2001:db8::/32.") from None
+
+
+def networks(value: Any, option: str) -> Tuple[Network, ...]:
+    """Networks that a user wrote as a list, or one alone; errors as of :func:`network`."""
+    return tuple(network(text, option) for text in _texts(value))
 
 
 def pattern(text: str, option: str) -> Pattern[str]:

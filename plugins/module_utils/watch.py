@@ -13,25 +13,28 @@ import threading
 import time
 import uuid
 from base64 import b64encode
+from collections import deque
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from .api import Api, Page, chain
+from .checkpoint import Checkpoint, Position, Recent, Visit
 from .entry import Entry, actor, plain, subject, timestamp
 from .errors import AuditError, CursorRefused, InvalidInput, MissingLibrary, Stopped, StorageError
-from .files import draft_of, write_lines
 from .selector import Selection
 from .settings import Connection, Range
-from .timespan import RETENTION, format_time, read_timestamp
+from .timespan import RETENTION, format_time
+from .usual import Usual
 
 DEFAULT_INTERVAL = 120.0
 
 _OPTIONS = (
     *("api_token", "api_url", "api_timeout", "api_retries", "api_retry_budget", "validate_certs", "ca_path"),
     *("actions", "actors", "ip_networks", "message", "message_pattern"),
-    *("interval", "start", "checkpoint", "feedback"),
+    *("interval", "start", "checkpoint", "replay", "feedback"),
+    *("working_hours", "known_networks"),
 )
 _ENVIRONMENT = {
     "api_token": "CLOUDSCALE_API_TOKEN",
@@ -46,74 +49,28 @@ _REFUSALS_BORNE = 3
 # Entries may become visible after later ones, and clocks differ: how far behind its time a lost place is taken up.
 _MARGIN = timedelta(minutes=10)
 _SLACK = timedelta(minutes=1)
+# Pages that can come again: as many as an hour of one a few seconds holds.
+_MOST_VISITS = 1000
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Position:
-    """Where to go on: the page's URL and the index of its next entry. Nothing visible until ``seen`` is missing."""
-
-    url: str
-    index: int
-    seen: datetime
-
-
-@dataclass(frozen=True)
 class Delivery:
-    """An event to hand on, and the position that holds once it is handed on."""
+    """An event to hand on, and the position that holds once it is handed on; one that comes again moves nothing."""
 
     event: Dict[str, Any]
     then: Position
-
-
-class Checkpoint:
-    """A position kept in a file, replaced as a whole and durably; without a path it is kept nowhere."""
-
-    def __init__(self, path: Optional[str]) -> None:
-        self.path = path
-
-    def load(self) -> Optional[Position]:
-        """:raises StorageError: the file cannot be read, or holds no checkpoint: never taken for none at all."""
-        if self.path is None or not os.path.lexists(self.path):
-            return None
-        try:
-            with open(self.path, "rb") as file:
-                return _position(json.loads(file.read()))
-        except OSError as exc:
-            raise StorageError(f"checkpoint: {self.path} cannot be read: {exc.strerror}.") from exc
-        except (KeyError, TypeError, ValueError) as exc:
-            raise StorageError(
-                f"checkpoint: {self.path} is damaged or no checkpoint; restore it, or remove it to begin at start."
-            ) from exc
-
-    def save(self, position: Position) -> None:
-        """:raises StorageError: the position is not safely on disk; the one before may still be there."""
-        if self.path is None:
-            return
-        document = {
-            "format": _FORMAT,
-            "url": position.url,
-            "index": position.index,
-            "seen": format_time(position.seen),
-        }
-        try:
-            with draft_of(self.path) as draft:
-                write_lines([json.dumps(document, sort_keys=True).encode()], draft)
-                os.replace(draft, self.path)
-            _sync_folder(os.path.dirname(os.path.abspath(self.path)))
-        except InvalidInput as exc:
-            raise StorageError(exc.message.replace("dest:", "checkpoint:", 1)) from exc
-        except OSError as exc:
-            raise StorageError(f"checkpoint: {self.path} cannot be written: {exc.strerror}.") from exc
+    is_repeated: bool = False
 
 
 class Watch:
     """The log as deliveries: ``read`` waits for some, ``done`` is told of each one that was handed on.
 
     Options are those of CONNECTION and SELECTION (without ``limit``), ``interval`` (seconds between polls), ``start``
-    (where to begin without a checkpoint) and ``checkpoint`` (a file). ``stop`` ends every wait. The other arguments
-    are seams for tests.
+    (where to begin without a checkpoint), ``checkpoint`` (a file), ``replay`` (seconds: what was handed on that shortly
+    before the watch ended is handed on again when it starts), ``working_hours`` and ``known_networks``. ``stop`` ends
+    every wait. The other arguments are seams for tests.
 
     :raises InvalidInput: an option cannot be used.
     :raises StorageError: the checkpoint cannot be used.
@@ -130,7 +87,9 @@ class Watch:
         known = {name: value for name, value in options.items() if not name.startswith("eda_")}
         _check_names(known)
         connection = Connection.from_mapping({**_from_environment(), **_given(known)})
-        self._interval = _interval(known.get("interval"))
+        self._interval = _seconds("interval", known.get("interval"), 1, DEFAULT_INTERVAL)
+        self._replay = timedelta(seconds=_seconds("replay", known.get("replay"), 0, 0))
+        self._usual = Usual.from_mapping(known)
         self._start = str(known.get("start") or "now")
         Range.from_mapping({"start": self._start}, now())
         self._selection = Selection.from_mapping(known)
@@ -142,9 +101,14 @@ class Watch:
         if self._position is not None:
             # Tell at once, not after the first event, that the file cannot be replaced.
             self._checkpoint.save(self._position)
+        self._recent = Recent(self._checkpoint.path if self._replay else None)
+        # Of now: after a second kill they come once more.
+        self._visits = [replace(visit, at=now()) for visit in self._recent.load()]
+        self._to_repeat = deque([*self._visits, *self._begun()])
         self._api = Api(connection, self._stop, clock, wait)
         self._pages: Optional[Iterator[Page]] = None
         self._after: Optional[Position] = None
+        self._handed_on: Optional[Position] = None
         self._idle = False
         self._faults = 0
         self._refusals = 0
@@ -174,11 +138,20 @@ class Watch:
 
     def done(self, delivery: Delivery) -> None:
         """The event was handed on: after a restart the log is read on behind it."""
+        if delivery.is_repeated:
+            return
+        if "gap" in delivery.event:
+            self._note(Visit(delivery.then.url, 0, self._now(), delivery.event))
+        self._handed_on = delivery.then
         self._save(delivery.then)
 
     def _patiently(self) -> List[Delivery]:
         try:
-            found = self._next_page(self._position or self._begin())
+            if self._to_repeat:
+                found = self._repeat(self._to_repeat[0])
+                self._to_repeat.popleft()
+            else:
+                found = self._next_page(self._position or self._begin())
         except CursorRefused as error:
             return self._lost_place(error)
         except (InvalidInput, MissingLibrary, StorageError, Stopped):
@@ -203,6 +176,38 @@ class Watch:
         self._position = position
         return position
 
+    def _repeat(self, visit: Visit) -> List[Delivery]:
+        """What a visit handed on, as it was then: actions on it may have been cut short."""
+        position = self._position or self._begin()
+        if visit.gap is not None:
+            return [Delivery(visit.gap, position, is_repeated=True)]
+        try:
+            page = self._api.page(visit.url)
+        except CursorRefused as error:
+            logger.warning("%s What was handed on of it cannot come again.", error.message)
+            return []
+        return [
+            Delivery(self._event(page, index), position, is_repeated=True)
+            for index, entry in enumerate(page.entries[: visit.count])
+            if self._selection.matches(entry)
+        ]
+
+    def _begun(self) -> List[Visit]:
+        """The visit of the page that the watch ended in, as far as it came."""
+        if not self._replay or self._position is None or not self._position.index:
+            return []
+        return [Visit(self._position.url, self._position.index, self._now())]
+
+    def _note(self, visit: Visit) -> None:
+        """Keep what was handed on, and drop what was long ago."""
+        since = visit.at - self._replay
+        recent = [known for known in self._visits if known.at >= since]
+        self._visits = [*recent, visit][-_MOST_VISITS:]
+        try:
+            self._recent.save(self._visits)
+        except StorageError as error:
+            logger.error("%s Events may not come again after a restart.", error.message)
+
     def _next_page(self, position: Position) -> List[Delivery]:
         if self._pages is None:
             self._pages = chain(self._api, position.url)
@@ -225,7 +230,11 @@ class Watch:
     def _deliveries(self, page: Page, position: Position) -> Iterator[Delivery]:
         for index, entry in enumerate(page.entries):
             if index >= position.index and self._selection.matches(entry):
-                yield Delivery(_event(entry, page.url, index), replace(position, index=index + 1))
+                yield Delivery(self._event(page, index), replace(position, index=index + 1))
+
+    def _event(self, page: Page, index: int) -> Dict[str, Any]:
+        entry = page.entries[index]
+        return {**_event(entry, page.url, index), "unusual": self._usual.departures(entry)}
 
     def _lost_place(self, error: CursorRefused) -> List[Delivery]:
         """The API no longer knows the cursor: say so, and read on from the time until which nothing was missing."""
@@ -255,6 +264,11 @@ class Watch:
         self._pause(seconds)
 
     def _go_to(self, position: Position) -> None:
+        left = self._handed_on
+        if left and left.index:
+            # Before the place moves on: killed in between, the page comes again twice rather than never.
+            self._note(Visit(left.url, left.index, self._now()))
+        self._handed_on = None
         self._save(position)
         self._position, self._after = position, None
 
@@ -313,22 +327,6 @@ def _meta(name: str, url: str, index: int) -> Dict[str, Any]:
     return {"uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), "source_offset": {"url": url, "index": index}}
 
 
-def _position(document: Mapping[str, Any]) -> Position:
-    """:raises ValueError: the document says something else."""
-    url, index, seen = document["url"], document["index"], read_timestamp(document["seen"])
-    if document["format"] != _FORMAT or not isinstance(url, str) or not isinstance(index, int) or seen is None:
-        raise ValueError("no checkpoint of this format")
-    return Position(url, index, seen)
-
-
-def _sync_folder(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _check_names(options: Mapping[str, Any]) -> None:
     if "limit" in options:
         raise InvalidInput("limit: a stream of events has no end, and so no newest entries; leave it out.")
@@ -345,13 +343,13 @@ def _from_environment() -> Dict[str, Any]:
     return {option: os.environ[name] for option, name in _ENVIRONMENT.items() if os.environ.get(name)}
 
 
-def _interval(value: Any) -> float:
+def _seconds(option: str, value: Any, least: float, default: float) -> float:
     try:
-        seconds = DEFAULT_INTERVAL if value is None else float(value)
+        seconds = default if value is None else float(value)
     except (TypeError, ValueError):
-        seconds = 0.0
-    if not 1 <= seconds <= 86400:
-        raise InvalidInput(f"interval must be a number of seconds from 1 to 86400, not {value}.")
+        seconds = -1.0
+    if not least <= seconds <= 86400:
+        raise InvalidInput(f"{option} must be a number of seconds from {least} to 86400, not {value}.")
     return seconds
 
 

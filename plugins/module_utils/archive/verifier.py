@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
-from ..entry import read_lines, timestamp
 from ..errors import StorageError
 from .chain import find_head, gaps, left_overs
 from .coverage import TOLERANCE, Status, is_at_end, state_of
@@ -38,6 +37,7 @@ from .format import (
     unpack,
     whole_lines,
 )
+from .lines import CanonicalLines
 from .store import NotThere, Store, read
 
 WARNINGS = ("orphan", "deletion_pending")
@@ -106,6 +106,7 @@ class _Verification:
         self._digests: Dict[str, int] = {}
         self._known: Set[int] = set()
         self._total = 0
+        self._lines = CanonicalLines()
 
     def run(self) -> List[Finding]:
         sequences = self._store.commits()
@@ -228,7 +229,7 @@ class _Verification:
 
     def _verify_file(self, file: DataFile) -> bool:
         """Compare one file with its commit; False when it is absent."""
-        content = _Content(file)
+        content = _Content(file, self._lines)
         stored = _Stored(file)
         try:
             damage = content.read(stored.pass_on(self._store.chunks(file.path)))
@@ -365,8 +366,9 @@ class _Stored:
 class _Content:
     """What a data file holds, compared with what its commit says of it."""
 
-    def __init__(self, file: DataFile) -> None:
+    def __init__(self, file: DataFile, lines: CanonicalLines) -> None:
         self._file = file
+        self._lines = lines
         self._day = _day(file)
         self._digest = hashlib.sha256()
         self._bytes = 0
@@ -390,13 +392,15 @@ class _Content:
         self._digest.update(block)
         self._slices.take(block)
         self._bytes += len(block)
-        moments = _moments_of(block)
-        self._entries += len(moments)
-        known = [moment for moment in moments if moment is not None]
-        if len(known) < len(moments) and self._day != UNREADABLE_DAY:
+        try:
+            span = self._lines.span(block)
+        except ValueError as exc:
+            raise Malformed(str(exc)) from exc
+        self._entries += span.entries
+        if span.undated and self._day != UNREADABLE_DAY:
             raise Malformed("it holds an entry without a readable timestamp")
-        if known:
-            self._take_span(min(known), max(known))
+        if span.first and span.last:
+            self._take_span(span.first, span.last)
 
     def _take_span(self, first: datetime, last: datetime) -> None:
         if not day_of(first) == day_of(last) == self._day:
@@ -549,14 +553,6 @@ def _wrong_parts(commit: Commit, gone: Dict[str, DataFile]) -> Iterator[str]:
                 yield f"{file.path} claims to hold {part.path}, which it does not replace"
             elif facts != (origin.content_sha256, origin.content_bytes, origin.entries):
                 yield f"{file.path} holds something else than {part.path} held"
-
-
-def _moments_of(block: bytes) -> List[Optional[datetime]]:
-    """The timestamps of archived lines, which must be entries in canonical form."""
-    try:
-        return list(map(timestamp, read_lines(block)))
-    except ValueError as exc:
-        raise Malformed(str(exc)) from exc
 
 
 def _day(file: DataFile) -> str:

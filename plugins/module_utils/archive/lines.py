@@ -29,7 +29,9 @@ _MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9
 _DAY = len("2026-11-22")
 _NOTHING = re.compile("(?!)")
 
+# What a pattern may cost to make, whatever an archive holds.
 _MOST_FORMS = 64
+_LONGEST_FORM = 1 << 14
 _MOST_DEPTH = 8
 
 
@@ -80,21 +82,27 @@ class CanonicalLines:
     def _read(self, block: bytes) -> List[Entry]:
         """Entries read in full, whose forms are known from then on."""
         entries = read_lines(block)
-        known = len(self._before) + len(self._behind)
-        for entry in entries if known < _MOST_FORMS else ():
+        known = self._forms
+        for entry in entries:
             self._learn(entry)
-        if known < len(self._before) + len(self._behind):
+        if known < self._forms:
             before, behind = "|".join(sorted(self._before)), "|".join(sorted(self._behind))
             self._known = re.compile(rf'^\{{(?:{before})"timestamp":"({_MOMENT})"(?:{behind})\}}\n', re.MULTILINE)
         return entries
 
+    @property
+    def _forms(self) -> int:
+        return len(self._before) + len(self._behind)
+
     def _learn(self, entry: Entry) -> None:
+        if self._forms >= _MOST_FORMS or "timestamp" not in entry:
+            return
         keys = list(entry)
-        if isinstance(entry.get("timestamp"), str):
-            place = keys.index("timestamp")
-            with suppress(_Unusual):
-                before = "".join(f"{_member(key, entry[key])}," for key in keys[:place])
-                behind = "".join(f",{_member(key, entry[key])}" for key in keys[place + 1 :])
+        place = keys.index("timestamp")
+        with suppress(_Unusual):
+            before = "".join(f"{_member(key, entry[key])}," for key in keys[:place])
+            behind = "".join(f",{_member(key, entry[key])}" for key in keys[place + 1 :])
+            if len(before) + len(behind) <= _LONGEST_FORM:
                 self._before.add(before)
                 self._behind.add(behind)
 

@@ -178,7 +178,18 @@ def test_one_odd_line_costs_no_other(parsed: list[bytes]) -> None:
 
 def test_there_is_an_end_to_learning_forms(parsed: list[bytes]) -> None:
     forms = [line({f"key{number}": 1, "timestamp": "2026-11-22T12:00:00.000000Z"}) for number in range(100)]
-    lines = knowing(*forms)
-    parsed.clear()
-    assert lines.span(forms[0] + forms[99]).entries == 2
-    assert parsed == [forms[99]]
+    for lines in (knowing(*forms), knowing(b"".join(forms))):
+        parsed.clear()
+        assert lines.span(forms[0] + forms[99]).entries == 2
+        assert parsed == [forms[99]]
+
+
+def nested(depth: int) -> Any:
+    return {"a": nested(depth - 1)} if depth else {}
+
+
+@pytest.mark.parametrize("value", [nested(20), {f"key{number}": 1 for number in range(1000)}, [1]])
+def test_no_form_is_learned_of_what_is_large_or_has_lists(value: Any, parsed: list[bytes]) -> None:
+    big = line({"action": value, "timestamp": "2026-11-22T12:00:00.000000Z"})
+    assert knowing(big).span(big).entries == 1
+    assert parsed == [big, big]

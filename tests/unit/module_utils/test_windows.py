@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import digest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.reader import Reader
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
+from ansible_collections.auditops.cloudscale.plugins.module_utils.windows import side_by_side
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -188,16 +191,53 @@ def test_a_reader_that_goes_away_leaves_no_thread_behind(simulator: Simulator) -
     assert not [thread for thread in mine if thread.is_alive()]
 
 
-def test_little_is_held(simulator: Simulator) -> None:
-    fill(simulator.project("main"), 1500, hours=48)
+class Waiters:
+    """How many threads wait until another one changes something, in any condition that it made."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._changed = threading.Condition()
+
+    def condition(self) -> threading.Condition:
+        waiters = self
+
+        class Watched(threading.Condition):
+            def wait(self, timeout: float | None = None) -> bool:
+                waiters._count(1)
+                try:
+                    return super().wait(timeout)
+                finally:
+                    waiters._count(-1)
+
+        return Watched()
+
+    def are(self, number: int) -> bool:
+        """Returns as soon as there are so many; False when that does not happen."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._number == number, timeout=30)
+
+    def _count(self, step: int) -> None:
+        with self._changed:
+            self._number += step
+            self._changed.notify_all()
+
+
+@pytest.mark.parametrize("burst", [0, 500])
+def test_little_is_held(simulator: Simulator, monkeypatch: pytest.MonkeyPatch, burst: int) -> None:
+    oldest = NOW - timedelta(hours=48)
+    even = [oldest + timedelta(minutes=2 * number) for number in range(1400)]
+    # In the first window, which then has many pages.
+    dense = [oldest + timedelta(minutes=20, milliseconds=number) for number in range(burst)]
+    for moment in sorted(even + dense):
+        simulator.project("main").log.append(action="a", timestamp=moment)
+    waiters = Waiters()
+    watched = SimpleNamespace(**{**vars(threading), "Condition": waiters.condition})
+    monkeypatch.setattr(sys.modules[side_by_side.__module__], "threading", watched)
     with Api(connect(simulator)) as api:
         pages = Reader(api, 2).pages(Range())
         next(pages)
-        before = -1
-        while before != len(simulator.requests):
-            before = len(simulator.requests)
-            threading.Event().wait(0.2)
-        assert before <= 1 + 2 * 13
+        assert waiters.are(2)
+        assert 1 < len(simulator.requests) <= 1 + 2 * 13
         pages.close()  # type: ignore[attr-defined]
 
 

@@ -54,6 +54,7 @@ ABILITIES = {
     "private mounts": ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
     "mkfs.ext4": ["mkfs.ext4", "-V"],
     "loop devices": ["losetup", "--find"],
+    "faketime": ["faketime", "-f", "+1d", "true"],
 }
 # Playbooks on localhost alone need no inventory.
 QUIET = {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
@@ -67,7 +68,8 @@ class Unavailable(Exception):
 class Check:
     """One command of a stage, run in the repository's root with an environment on PATH.
 
-    ``needs`` are abilities of the machine and commands of the system without which it cannot run.
+    ``needs`` are abilities of the machine and commands of the system without which it cannot run. ``figures`` is a
+    pattern: what it finds in the output is shown also of a check that passed.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Check:
     environment: str = "main"
     python: str | None = None
     needs: tuple[str, ...] = ()
+    figures: str = ""
 
 
 @dataclass
@@ -198,8 +201,14 @@ def able(need: str) -> bool:
 # --- Stages
 
 
-FAULTS = ["pytest", "--quiet"]
+TRACED = ("root", "strace")
+RUNS = r"\d+ runs of collectors: .+"
 DISKS = ("root", "private mounts", "mkfs.ext4", "loop devices")
+
+
+def faults(name: str, file: str, *options: str, needs: tuple[str, ...] = TRACED) -> Check:
+    """Collectors as processes, to which something happens; how many there were is told."""
+    return Check(name, ["pytest", "--quiet", *options, f"tests/e2e/{file}"], needs=needs, figures=RUNS)
 
 
 def stages() -> dict[str, list[Check]]:
@@ -235,9 +244,10 @@ def stages() -> dict[str, list[Check]]:
             Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),
         ],
         "faults": [
-            Check("system calls", [*FAULTS, "tests/e2e/test_archive_faults.py"], needs=("root", "strace")),
-            Check("kills", [*FAULTS, "-m", "not long", "tests/e2e/test_archive_kills.py"], needs=("root", "strace")),
-            Check("disks", [*FAULTS, "tests/e2e/test_archive_disks.py"], needs=DISKS),
+            faults("system calls", "test_archive_faults.py"),
+            faults("kills", "test_archive_kills.py", "-m", "not long"),
+            faults("disks", "test_archive_disks.py", needs=DISKS),
+            faults("clocks", "test_archive_clock.py", needs=("faketime",)),
         ],
         "sanity": [
             Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),
@@ -249,7 +259,7 @@ def stages() -> dict[str, list[Check]]:
 
 # Runs of many minutes, by name: not part of `test`.
 LONG_STAGES: dict[str, list[Check]] = {
-    "kills": [Check("10,000 kills", [*FAULTS, "tests/e2e/test_archive_kills.py"], needs=("root", "strace"))],
+    "kills": [faults("10,000 kills", "test_archive_kills.py")],
     "managed-hosts": [
         Check(
             "archiver on Debian 12",
@@ -315,6 +325,9 @@ def show(result: Result) -> None:
     print(f"{result.outcome:>11} {result.seconds:5.0f} s  {title(result.check)}", flush=True)
     if result.outcome != "passed":
         print(result.output.rstrip(), flush=True)
+        return
+    for figure in re.findall(result.check.figures, result.output) if result.check.figures else ():
+        print(figure, flush=True)
 
 
 def title(check: Check) -> str:

@@ -20,7 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    terminalreporter.line(str(config.stash[TALLY]))
+    if config.stash[TALLY].endings:
+        terminalreporter.line(str(config.stash[TALLY]))
 
 
 @pytest.fixture(scope="session")

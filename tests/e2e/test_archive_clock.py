@@ -1,0 +1,195 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command on hosts whose clock is wrong, jumps, passes midnight or changes to or from summer time in a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import read_timestamp
+from ansible_collections.auditops.cloudscale.tests.e2e.collectors import Archive
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+
+AUDIT = Path(__file__).resolve().parents[2] / "bin" / "cloudscale-audit"
+DAY = timedelta(days=1)
+SECOND = timedelta(seconds=1)
+# How far the two clocks may seem apart that are not: a date is told in seconds, and an answer takes a while.
+NEAR = 60.0
+
+
+class Case(NamedTuple):
+    """A moment that the server's clock passes in a run, and what the host's clock says meanwhile.
+
+    It is ``skew`` off before that moment, and ``then`` from it on.
+    """
+
+    moment: str
+    zone: str = "UTC"
+    skew: timedelta = timedelta(0)
+    then: timedelta = timedelta(0)
+
+
+CASES = {
+    "a day ahead": Case("2026-11-22T12:00:00Z", skew=DAY, then=DAY),
+    "a day behind": Case("2026-11-22T12:00:00Z", skew=-DAY, then=-DAY),
+    "jumps ahead in a run": Case("2026-11-22T12:00:00Z", then=DAY),
+    "jumps back in a run": Case("2026-11-22T12:00:00Z", then=-DAY),
+    "midnight": Case("2026-11-22T00:00:00Z"),
+    "midnight a day ahead": Case("2026-11-22T00:00:00Z", skew=DAY, then=DAY),
+    "midnight of the host": Case("2026-11-21T23:00:00Z", "Europe/Zurich"),
+    "summer time ends": Case("2026-10-25T01:00:00Z", "Europe/Zurich"),
+    "summer time begins": Case("2027-03-28T01:00:00Z", "Europe/Zurich"),
+}
+
+
+class Host:
+    """Runs the command with a clock of its own. ``moment`` is passed when the third page of a run is asked for."""
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.skew = case.skew
+        self._case = case
+        self._moment = read_timestamp(case.moment) or datetime.max
+        self._shift = self._moment - timedelta(hours=1) - datetime.now(timezone.utc)
+        self._file = folder / "clock"
+        self._write()
+        preload = subprocess.check_output(["faketime", "-f", "+0", "sh", "-c", 'echo "$LD_PRELOAD"'], text=True).strip()
+        self._variables = {
+            "LD_PRELOAD": preload,
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "TZ": case.zone,
+        }
+
+    def server_clock(self) -> datetime:
+        return datetime.now(timezone.utc) + self._shift
+
+    def approach(self, pages: int) -> None:
+        """Before the page with this number (from 0) of the run that passes the moment."""
+        wanted = self._moment + (2 * pages - 3) * SECOND
+        self._shift += max(timedelta(0), wanted - self.server_clock())
+        if self.server_clock() >= self._moment:
+            self.skew = self._case.then
+        self._write()
+
+    def run(self, *arguments: str, status: int = 0, **variables: str) -> Any:
+        """What it tells as JSON."""
+        done = subprocess.run(
+            [sys.executable, str(AUDIT), *arguments, "--json"],
+            env={**os.environ, **self._variables, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    def _write(self) -> None:
+        draft = self._file.with_suffix(".new")
+        draft.write_text(f"{(self._shift + self.skew).total_seconds():+.6f}\n")
+        draft.rename(self._file)
+
+
+class Project:
+    """A project whose log is collected by a host, run by run."""
+
+    def __init__(self, archive: Archive, host: Host) -> None:
+        self.archive = archive
+        self.host = host
+        self._pages = 0
+
+    def append(self, count: int, ago: float = 600) -> None:
+        for number in range(count):
+            self.archive.log.append(timestamp=self.host.server_clock() - timedelta(seconds=ago - number))
+
+    def collect(self) -> Dict[str, Any]:
+        """One run; what it claims has to be true by the server's clock alone. Returns the newest commit."""
+        began = self.host.server_clock()
+        told = self._run("collect", str(self.archive.path), "--pin", str(self.archive.hint))
+        newest = self.commits()[-1]
+        server_date = read_timestamp(newest["server_date"])
+        assert server_date is not None
+        assert began - SECOND <= server_date <= self.host.server_clock()
+        assert told["covered_until"] == newest["covered_until"]
+        assert read_timestamp(newest["covered_until"]) == server_date - 10 * SECOND
+        assert told["gaps"] == []
+        assert told["state"] == "live"
+        assert abs(newest["clock_skew_seconds"] - self.host.skew.total_seconds()) < NEAR
+        committed_at = read_timestamp(newest["committed_at"])
+        assert committed_at is not None
+        assert abs(committed_at - server_date - self.host.skew).total_seconds() < NEAR
+        return newest
+
+    def collect_past_the_moment(self) -> Dict[str, Any]:
+        self.archive.simulator.before_page(self._grow)
+        try:
+            return self.collect()
+        finally:
+            self.archive.simulator.before_page(None)
+
+    def doctor(self, status: int = 0) -> Dict[str, Any]:
+        """Its checks by name."""
+        return {check["name"]: check for check in self._run("doctor", str(self.archive.path), status=status)["checks"]}
+
+    def commits(self) -> List[Dict[str, Any]]:
+        return [json.loads(path.read_bytes()) for path in sorted((self.archive.path / "commits").iterdir())]
+
+    def _run(self, *arguments: str, status: int = 0) -> Any:
+        access = {"CLOUDSCALE_API_URL": self.archive.simulator.url, "CLOUDSCALE_API_TOKEN": self.archive.project.token}
+        return self.host.run(*arguments, status=status, **access)
+
+    def _grow(self) -> None:
+        """While the run is under way, entries appear on both sides of the moment, and one late."""
+        self.host.approach(self._pages)
+        if self._pages < 6:
+            self.append(2, ago=0)
+            self.append(1, ago=5)
+        self._pages += 1
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def project(request: pytest.FixtureRequest, folder: Path) -> Iterator[Project]:
+    host = Host(request.param, folder)
+    with Simulator(page_size=2, clock=host.server_clock) as simulator:
+        yield Project(Archive(simulator, folder / "archive", folder / "head"), host)
+
+
+def test_a_host_s_clock_changes_nothing_in_what_is_archived_and_claimed(project: Project) -> None:
+    project.append(5)
+    project.collect()
+    project.append(4)
+    passing = project.collect_past_the_moment()
+    assert passing["entries"] == 4 + 6 * 3
+    days = {file["path"].split("/")[1] for file in passing["files"]}
+    assert days == {f"date={entry['timestamp'][:10]}" for entry in project.archive.log.entries[5:]}
+    project.append(3)
+    project.collect()
+    project.archive.check_finished()
+    assert project.host.run("verify", str(project.archive.path)) == {"sound": True, "findings": []}
+
+
+@pytest.mark.parametrize("project", [CASES["a day ahead"], CASES["a day behind"]], indirect=True)
+def test_doctor_tells_a_wrong_clock(project: Project) -> None:
+    project.append(1)
+    checks = project.doctor(status=3)
+    assert [name for name, check in checks.items() if check["failed"]] == ["clock"]
+    told = re.search(r"differs from the API's by (-?\d+) s", checks["clock"]["detail"])
+    assert told is not None
+    assert abs(int(told[1]) - project.host.skew.total_seconds()) < NEAR
+
+
+@pytest.mark.parametrize("project", [CASES["summer time ends"]], indirect=True)
+def test_doctor_is_content_with_a_right_clock_in_any_time_zone(project: Project) -> None:
+    project.append(1)
+    assert not project.doctor()["clock"]["failed"]

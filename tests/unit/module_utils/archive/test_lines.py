@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.lines import CanonicalLines, Span
 from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, parse, read_lines, timestamp
 from ansible_collections.auditops.cloudscale.tests.simulator import history
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 MOMENTS = st.one_of(
@@ -72,6 +72,8 @@ def found(lines: CanonicalLines, block: bytes) -> Any:
         return str(exc)
 
 
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 USUAL = line({"action": "a", "actor": {"user": "x"}, "timestamp": "2026-11-22T12:00:00.000000Z", "version": 1})
 
 
@@ -82,6 +84,7 @@ def knowing(*blocks: bytes) -> CanonicalLines:
     return lines
 
 
+@patient
 @given(st.lists(st.lists(ENTRIES, max_size=4), max_size=4))
 def test_lines_are_found_as_if_all_were_parsed(blocks: Any) -> None:
     lines = CanonicalLines()
@@ -90,6 +93,7 @@ def test_lines_are_found_as_if_all_were_parsed(blocks: Any) -> None:
         assert found(lines, block) == in_full(block)
 
 
+@patient
 @given(st.data(), st.lists(ENTRIES, min_size=1, max_size=3))
 def test_lines_that_were_tampered_with_are_found_as_if_all_were_parsed(data: Any, entries: Any) -> None:
     block = b"".join(map(line, entries)) + USUAL

@@ -13,7 +13,9 @@ from contextlib import suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Callable, List, NamedTuple, Optional
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets
 
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>m</Message></Error>'
 
@@ -42,11 +44,12 @@ class _Held(NamedTuple):
 class FaultyProxy:
     """A context manager. ``requests`` are all that came, as ``METHOD path``; ``before`` is called before each.
 
-    Requests whose path contains ``unconditional`` lose their ``If-None-Match``, as if the server ignored it there.
+    Where the path contains ``unconditional``, objects are overwritten as by a server that ignores ``If-None-Match``.
     """
 
-    def __init__(self, server: str) -> None:
-        self._upstream = urlsplit(server).netloc
+    def __init__(self, buckets: Buckets) -> None:
+        self._buckets = buckets
+        self._upstream = urlsplit(buckets.url).netloc
         self._faults: List[Fault] = []
         self._late: List[_Held] = []
         self._lock = threading.Lock()
@@ -97,15 +100,18 @@ class FaultyProxy:
                     return fault.how
         return ""
 
-    def _drops(self, header: str, path: str) -> bool:
-        return self.unconditional is not None and self.unconditional in path and header.lower() == "if-none-match"
+    def overwrite(self, request: _Held) -> tuple[int, List[tuple[str, str]], bytes]:
+        """The condition is part of the signature, so the object is stored by a request of its own."""
+        _empty, bucket, key = unquote(request.path).split("/", 2)
+        facts = self._buckets.client().put_object(Bucket=bucket, Key=key, Body=request.body)["ResponseMetadata"]
+        return facts["HTTPStatusCode"], [("Date", facts["HTTPHeaders"]["date"])], b""
 
     def forward(self, request: _Held) -> tuple[int, List[tuple[str, str]], bytes]:
         upstream = HTTPConnection(self._upstream, timeout=60)
         try:
             upstream.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
             for name, value in request.headers:
-                if name.lower() not in ("expect", "connection") and not self._drops(name, request.path):
+                if name.lower() not in ("expect", "connection"):
                     upstream.putheader(name, value)
             upstream.endheaders(request.body)
             answer = upstream.getresponse()
@@ -129,7 +135,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self.owner.hold(request)
             self._reset()
         elif how in ("", "reset_after", "reset_amid"):
-            status, headers, answer = self.owner.forward(request)
+            ignores = self.command == "PUT" and self.owner.unconditional and self.owner.unconditional in self.path
+            status, headers, answer = (self.owner.overwrite if ignores else self.owner.forward)(request)
             if how == "reset_after":
                 self._reset()
                 return

@@ -78,6 +78,7 @@ class SeaweedFS:
             "filer.port.grpc": filer_grpc,
             "s3.port": s3,
             "s3.port.grpc": s3_grpc,
+            "s3.autoCreateBucket": "false",
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
             "s3.localSocket": str(self._folder / "s3.sock"),

@@ -148,11 +148,23 @@ class S3Store:
     def __str__(self) -> str:
         return str(self._address.place)
 
-    def beside(self, name: str) -> S3Store:
-        """A store of its own that decides where and how this one does, in a folder ``name`` that no archive uses."""
+    @contextmanager
+    def throw_away(self) -> Iterator[S3Store]:
+        """A store that decides where and how this one does, in a folder of its own; removed with all in it at the end.
+
+        Its requests may come from several threads at once.
+        """
         made = S3Store.__new__(S3Store)
-        made._connect(self._address.below(name), self._endpoint)
-        return made
+        made._connect(self._address.below(f"probe-{secrets.token_hex(8)}"), self._endpoint)
+        try:
+            yield made
+        finally:
+            made._clear()
+
+    def _clear(self) -> None:
+        for objects in filter(None, (self._main, self._claims)):
+            for name in list(objects.names("")):
+                objects.delete(name)
 
     def chunks(self, name: str) -> Iterator[bytes]:
         return self._main.chunks(name)
@@ -210,6 +222,10 @@ class S3Store:
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
             self._main.delete(name)
+
+    def erase(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._main.erase(name)
 
     def _publish(self, name: str, body: bytes) -> None:
         """Copy a decided commit to the archive, unless it is there."""
@@ -382,10 +398,22 @@ class _Objects:
 
     def deleted(self, folder: str, after: str) -> Iterator[str]:
         """The names of objects that a versioned bucket hides behind delete markers."""
+        for page in self._versions(folder, after):
+            yield from self._names_of(mark for mark in page.get("DeleteMarkers", ()) if mark["IsLatest"])
+
+    def erase(self, name: str) -> None:
+        """Delete each version of an object by its id, and then the marks that hide them."""
+        key = self._place.prefix + name
+        pages = list(self._versions(name))
+        for kind in ("Versions", "DeleteMarkers"):
+            for item in (item for page in pages for item in page.get(kind, ()) if item["Key"] == key):
+                self._delete("erase", name, VersionId=item["VersionId"])
+
+    def _versions(self, prefix: str, after: str = "") -> Iterator[Any]:
         start = {"KeyMarker": self._place.prefix + after} if after else {}
         while True:
-            page = self._list("list_object_versions", folder, start)
-            yield from self._names_of(mark for mark in page.get("DeleteMarkers", ()) if mark["IsLatest"])
+            page = self._list("list_object_versions", prefix, start)
+            yield page
             if not page.get("IsTruncated"):
                 return
             start = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
@@ -439,7 +467,10 @@ class _Objects:
     def delete(self, name: str) -> None:
         # In a versioned bucket, deleting what is not there would leave a mark each time.
         if name.startswith("pending/") or self._facts(name):
-            self._call("remove", name, lambda client, key: client.delete_object(**key))
+            self._delete("remove", name)
+
+    def _delete(self, what: str, name: str, **version: str) -> None:
+        self._call(what, name, lambda client, key: client.delete_object(**key, **version))
 
     def is_older(self, name: str, age: timedelta) -> bool:
         """Whether the server stored an object longer ago than this, by its own clock; also when there is none."""
@@ -493,7 +524,7 @@ class _Condition(StorageError):
     """There is a commit of this name, or one is just being made."""
 
 
-_DENIED = "{server} does not allow to {what} {where} ({code}); check the bucket's policy."
+_DENIED = "{server} does not allow to {what} {where} ({code}); check the bucket's policy, and its locks."
 _CREDENTIALS = "{server} does not accept the credentials ({code}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
 _ELSEWHERE = "The bucket {bucket} lies in another region or at another server ({code}); check AWS_DEFAULT_REGION."
 _SENTENCES = {

@@ -79,7 +79,13 @@ class Store(Protocol):
         """
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files; one that is absent already is no error."""
+        """Remove files; one that is absent already is no error. The storage may keep older versions of them."""
+
+    def erase(self, names: Iterable[str]) -> None:
+        """Remove files with all their versions, so that nobody can read them any more.
+
+        :raises StorageError: also where a lock forbids it; then some may be gone already.
+        """
 
 
 def read(store: Store, name: str) -> bytes:
@@ -171,6 +177,9 @@ class LocalStore:
         for name in names:
             with suppress(NotThere), self._told("remove", name), self._folder(name) as (folder, base):
                 os.unlink(base, dir_fd=folder)
+
+    def erase(self, names: Iterable[str]) -> None:
+        self.remove(names)
 
     def _holds(self, name: str, body: bytes) -> bool:
         try:
@@ -372,4 +381,7 @@ class DryRun:
         return True
 
     def remove(self, names: Iterable[str]) -> None:
+        """Nothing is removed."""
+
+    def erase(self, names: Iterable[str]) -> None:
         """Nothing is removed."""

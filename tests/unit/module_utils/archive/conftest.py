@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import S3Store
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
-from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets, set_credentials
-from ansible_collections.auditops.cloudscale.tests.storage.proxy import FaultyProxy
-from ansible_collections.auditops.cloudscale.tests.storage.seaweed import SeaweedFS
+from ansible_collections.auditops.cloudscale.tests.storage.fixtures import (  # noqa: F401 - fixtures
+    buckets,
+    proxy,
+    seaweed,
+)
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
 
 
@@ -31,31 +32,3 @@ def server(clock: Clock) -> Iterator[Simulator]:
 @pytest.fixture
 def world(server: Simulator, clock: Clock, tmp_path: Path) -> World:
     return World(server, clock, tmp_path)
-
-
-@pytest.fixture(scope="session")
-def seaweed() -> Iterator[Buckets]:
-    with SeaweedFS() as running:
-        yield running.buckets
-
-
-@pytest.fixture
-def buckets(seaweed: Buckets, monkeypatch: pytest.MonkeyPatch) -> Buckets:
-    """A server with buckets, and the environment by which a store finds it."""
-    set_credentials(monkeypatch, seaweed)
-    return seaweed
-
-
-@pytest.fixture
-def proxy(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """Between the stores and the server from here on; what is asked is asked once."""
-    with FaultyProxy(buckets.url) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-        yield running
-
-
-@pytest.fixture
-def bucket(buckets: Buckets) -> S3Store:
-    """A store in a plain bucket."""
-    return S3Store(buckets.new_place())

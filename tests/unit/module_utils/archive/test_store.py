@@ -81,6 +81,12 @@ def test_what_is_removed_is_gone(ready: Store) -> None:
     assert (list(ready.names("entries")), list(ready.names("pending"))) == ([], [])
 
 
+def test_what_is_erased_is_gone(ready: Store) -> None:
+    ready.put({RECORD: b"{}", DATA: b"data"})
+    ready.erase([RECORD])
+    assert list(ready.names("pending")) == []
+
+
 def test_a_commit_is_created_once(ready: Store) -> None:
     assert ready.decide(FIRST, b"mine")
     assert ready.decide(FIRST, b"mine")

@@ -140,6 +140,8 @@ class MemoryStore:
         for name in names:
             self.files.pop(name, None)
 
+    erase = remove
+
 
 class Killed(BaseException):
     """The process is gone: nothing below catches it, and nothing it does afterwards reaches the disk."""

@@ -256,6 +256,13 @@ def stages() -> dict[str, list[Check]]:
 # Runs of many minutes, by name: not part of `test`.
 LONG_STAGES: dict[str, list[Check]] = {
     "kills": [Check("10,000 kills", [*FAULTS, "tests/e2e/test_archive_kills.py"], needs=("root", "strace"))],
+    "object-storage": [
+        Check(
+            "buckets of Ceph",
+            ["pytest", "--quiet", "tests/e2e/object_storage"],
+            needs=("root", "mmdebstrap", "private mounts", "tar", "chroot"),
+        ),
+    ],
     "managed-hosts": [
         Check(
             "archiver on Debian 12",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,15 +19,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import Address, Place, S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, parse
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import StorageError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
+from ansible_collections.auditops.cloudscale.tests.integration.test_archive_guides import blocks
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets, environment
 from ansible_collections.auditops.cloudscale.tests.storage.fixtures import (  # noqa: F401 - fixtures
@@ -41,7 +44,9 @@ if TYPE_CHECKING:
 
 ARCHIVE = "auditops.cloudscale.project_logs_archive"
 INFO = "auditops.cloudscale.project_logs_archive_info"
-COMMAND = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
+ROOT = Path(version.__file__).parents[2]
+COMMAND = ROOT / "bin/cloudscale-audit"
+GUIDE = ROOT / "docs/docsite/rst/archive_bucket_guide.rst"
 
 
 class Hosts:
@@ -64,7 +69,8 @@ class Hosts:
         )
 
     def collect(self, host: int = 1) -> subprocess.Popen[str]:
-        return self.start("collect", self.place, "--pin", str(self._folder / f"head-{host}"))
+        pin = self._folder / f"{self.place.rpartition('/')[2]}-{host}"
+        return self.start("collect", self.place, "--pin", str(pin))
 
     def collect_here(self) -> None:
         """In this process, without a pin; what it finds is put on record in any case."""
@@ -131,19 +137,61 @@ def test_the_modules_take_the_address_of_a_bucket(
     assert sorted(seaweed.objects(claims)) == ["commits/000000000001.json"]
 
 
-def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
-    hosts: Hosts,
+def test_the_guide_runs(
+    controller: Controller,
     simulator: Simulator,
-    buckets: Buckets,  # noqa: F811 - a fixture
-    proxy: FaultyProxy,  # noqa: F811 - a fixture
+    seaweed: Buckets,  # noqa: F811 - a fixture
     tmp_path: Path,
 ) -> None:
+    simulator.project("main").log.append(message="kept in a bucket")
+    place = seaweed.new_place()
+
+    def here(text: str) -> str:
+        return text.replace("https://objects.rma.cloudscale.ch", seaweed.url).replace("s3://audit/shop", place)
+
+    keys = {"audit_access_key": seaweed.keys.access, "audit_secret_key": seaweed.keys.secret}
+    python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": {**python, **keys}}
+    book = tmp_path / "play.yml"
+    book.write_text(json.dumps([{**play, "tasks": yaml.safe_load(here(blocks(GUIDE, "yaml")[0]))}]))
+    done = controller.playbook(str(book))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    command = tmp_path / "cloudscale-audit"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{COMMAND}" "$@"\n')
+    command.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{controller.environment['PATH']}"
+    script = subprocess.run(
+        ["sh", "-euc", here(blocks(GUIDE, "shell")[0])],
+        env={**controller.environment, **environment(seaweed), "PATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (script.returncode, script.stderr) == (0, ""), script.stdout
+    assert "lets one of 8 writers" in script.stdout
+    assert "Sound:" in script.stdout
+    assert "kept in a bucket" in script.stdout
+
+
+@pytest.mark.parametrize("address", re.findall(r"^    (s3://audit-\S+)$", GUIDE.read_text(), re.MULTILINE))
+def test_the_addresses_in_the_guide_are_some(address: str) -> None:
+    assert Address.parse(address).place == Place("audit-locked", "shop/")
+
+
+def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
+    hosts: Hosts,
+    buckets: Buckets,  # noqa: F811 - a fixture
+    proxy: FaultyProxy,  # noqa: F811 - a fixture
+) -> None:
     """The request at which it is killed still reaches the server."""
-    number = 0
-    killed = True
-    while killed:
-        number += 1
-        hosts.append(2)
+    for number in range(1, 100):
+        hosts.move(buckets.new_place())
+        hosts.append(1)
+        hosts.collect_here()
+        hosts.append(1)
         running: list[subprocess.Popen[str]] = []
         seen: list[str] = []
 
@@ -158,12 +206,15 @@ def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
         proxy.before = None
         killed = running[0].returncode == -signal.SIGKILL
         assert killed or running[0].returncode == 0, words
-        if hosts.store.commits():
-            assert [finding for finding in verify(hosts.store) if not finding.is_warning] == [], number
+        assert [finding for finding in verify(hosts.store) if not finding.is_warning] == [], number
         assert not hosts.archived() - hosts.logged(), number
-    assert number > 8
-    assert verify(hosts.store) == []
-    assert hosts.archived() == hosts.logged()
+        hosts.collect_here()
+        assert verify(hosts.store) == [], number
+        assert hosts.archived() == hosts.logged(), number
+        if not killed:
+            assert number > 10
+            return
+    pytest.fail("a run never ends")
 
 
 @pytest.mark.parametrize("how", ["reset_before", "reset_after"])

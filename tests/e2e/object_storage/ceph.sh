@@ -4,7 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # ceph.sh ROOT PORT: the smallest real Ceph object gateway, at 127.0.0.1:PORT, in the foreground, with all in memory.
 # ROOT is a Debian tree with ceph-mon, ceph-osd, ceph-mgr and radosgw, in a mount and process namespace of its own.
-# The keys are testkey and testsecret.
+# Who owns the buckets is testkey, testsecret; another user is collectorkey, collectorsecret.
 set -euo pipefail
 if [ "${1:-}" != inside ]; then
   root=$1
@@ -69,4 +69,6 @@ ceph-osd -i 0 --mkfs --osd-uuid "$osd"
 ceph-osd -i 0
 ceph-mgr -i x
 radosgw-admin user create --uid test --display-name test --access-key testkey --secret-key testsecret
+radosgw-admin user create --uid collector --display-name collector --access-key collectorkey \
+  --secret-key collectorsecret
 exec radosgw -n client.rgw.a --foreground

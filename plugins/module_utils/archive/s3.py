@@ -432,7 +432,7 @@ class _Objects:
         finally:
             self._server.last_signature = None
         facts = answer["ResponseMetadata"]
-        return _Answer(_date(facts), not facts.get("RetryAttempts"))
+        return _Answer(self._date(facts), not facts.get("RetryAttempts"))
 
     def _put(self, client: Any, key: Dict[str, str], name: str, body: bytes) -> Any:
         digest = b64encode(hashlib.new("md5", body, usedforsecurity=False).digest()).decode()
@@ -475,7 +475,14 @@ class _Objects:
     def is_older(self, name: str, age: timedelta) -> bool:
         """Whether the server stored an object longer ago than this, by its own clock; also when there is none."""
         facts = self._facts(name)
-        return facts is None or _date(facts["ResponseMetadata"]) - facts["LastModified"] > age
+        return facts is None or self._date(facts["ResponseMetadata"]) - facts["LastModified"] > age
+
+    def _date(self, facts: Mapping[str, Any]) -> datetime:
+        """The server's date of an answer."""
+        try:
+            return parsedate_to_datetime(facts["HTTPHeaders"]["date"])
+        except (LookupError, TypeError, ValueError) as exc:
+            raise StorageError(f"{self._server} tells no time in its answers; keep the archive elsewhere.") from exc
 
     def _facts(self, name: str) -> Any:
         try:
@@ -536,7 +543,8 @@ _SENTENCES = {
     "SignatureDoesNotMatch": _CREDENTIALS,
     "ExpiredToken": "The credentials for {server} have expired ({code}); renew them.",
     "RequestTimeTooSkewed": "{server} refuses this host's clock ({code}); correct it.",
-    "NotImplemented": "{server} knows no If-None-Match, without which nothing decides which commit is first.",
+    "NotImplemented": "{server} does not know how to {what} {where} ({code}); an archive needs conditional writes "
+    "(If-None-Match) and lists of versions, so keep it elsewhere.",
     "PermanentRedirect": _ELSEWHERE,
     "AuthorizationHeaderMalformed": _ELSEWHERE,
     "301": _ELSEWHERE,
@@ -576,8 +584,3 @@ def _failure(exc: Exception, server: str, bucket: str) -> StorageError:
 
 def _plain(code: str) -> str:
     return code if re.fullmatch(r"[A-Za-z0-9.]{1,60}", code) else "unknown"
-
-
-def _date(facts: Mapping[str, Any]) -> datetime:
-    """The server's date of an answer."""
-    return parsedate_to_datetime(facts["HTTPHeaders"]["date"])

@@ -35,7 +35,8 @@ def tree(suite: str) -> Path:
         draft = kept.with_suffix(".draft.tar")
         # A release in the making may be older than its mirror's promise to renew it.
         options = ["--variant=minbase", f"--include={_PACKAGES}", "--aptopt=Acquire::Check-Valid-Until false"]
-        machines.run("mmdebstrap", *options, suite, draft, "-", input=source)
+        command = ["mmdebstrap", "--quiet", *options, suite, str(draft), "-"]
+        subprocess.run(command, input=source, text=True, check=True, stdout=subprocess.DEVNULL)
         draft.rename(kept)
     return kept
 

@@ -112,7 +112,7 @@ def test_a_server_that_ignores_the_condition_is_refused(buckets: Buckets, proxy:
 
 def test_a_server_that_knows_no_condition_is_refused(buckets: Buckets, proxy: FaultyProxy) -> None:
     proxy.script(Fault("501 NotImplemented", path="/commits/"))
-    with pytest.raises(StorageError, match="knows no If-None-Match"):
+    with pytest.raises(StorageError, match="does not know how to write .*If-None-Match"):
         S3Store(buckets.new_place()).prepare(None)
 
 

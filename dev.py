@@ -46,6 +46,10 @@ ENVIRONMENTS = {
     "recent": ("3.13", "3.12", "3.11"),
     "core": PYTHONS,
     "eda": ("3.12", "3.11"),
+    # The S3 library of Debian 11, 12 and 13, on the Python that is there, or near to it.
+    "boto-debian-11": ("3.9", "3.10", "3.11"),
+    "boto-debian-12": ("3.11", "3.10", "3.9"),
+    "boto-debian-13": ("3.13", "3.12", "3.11"),
 }
 # What some checks need of the machine, and a command that succeeds where it is there.
 ABILITIES = {
@@ -215,6 +219,7 @@ def stages() -> dict[str, list[Check]]:
     """All checks by stage, in the order they run."""
     units = ["pytest", "--quiet", "tests/unit"]
     core = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
+    buckets = ["pytest", "--quiet", *(f"tests/unit/module_utils/archive/test_{name}.py" for name in ("store", "s3"))]
     vendor = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/integration/test_vendor_*.py"))]
     integration = ["pytest", "--quiet", "tests/integration", *(f"--ignore={path}" for path in vendor)]
     packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
@@ -236,6 +241,7 @@ def stages() -> dict[str, list[Check]]:
             Check("newest ansible-core", units, "recent"),
             Check("oldest ansible-core", units, "oldest"),
             *(Check("core", core, "core", version) for version in others),
+            *(Check(f"S3 library of Debian {release}", buckets, f"boto-debian-{release}") for release in (11, 12, 13)),
         ],
         "integration": [
             Check("newest ansible-core", integration, "recent"),
@@ -260,6 +266,13 @@ def stages() -> dict[str, list[Check]]:
 # Runs of many minutes, by name: not part of `test`.
 LONG_STAGES: dict[str, list[Check]] = {
     "kills": [faults("10,000 kills", "test_archive_kills.py")],
+    "object-storage": [
+        Check(
+            "buckets of Ceph",
+            ["pytest", "--quiet", "tests/e2e/object_storage"],
+            needs=("root", "mmdebstrap", "private mounts", "tar", "chroot"),
+        ),
+    ],
     "managed-hosts": [
         Check(
             "archiver on Debian 12",

@@ -115,6 +115,12 @@ class StorageError(AuditError):
     code = "storage"
 
 
+class StorageUnreachable(StorageError):
+    """A storage on the network does not answer, or asks to come back later."""
+
+    retryable = True
+
+
 class Stopped(AuditError):
     """The read was asked to stop while it waited."""
 

@@ -19,7 +19,12 @@ author:
   - auditops.cloudscale contributors (@auditops)
 options:
   path:
-    description: The folder of the archive; it is made if need be. One archive holds the log of one project.
+    description:
+      - The folder of the archive; it is made if need be. One archive holds the log of one project.
+      - Or a place in a bucket, C(s3://BUCKET/PREFIX), which needs the Python library C(boto3). Credentials and server
+        come from the environment, such as E(AWS_ACCESS_KEY_ID), E(AWS_SECRET_ACCESS_KEY) and E(AWS_ENDPOINT_URL).
+      - Options follow as in a URL. C(?claims=s3://BUCKET/PREFIX) names where commits are decided if the server ignores
+        conditional writes in the archive's bucket, C(?lock_days=400&lock_mode=governance) locks each object.
     type: path
     required: true
   project:

@@ -10,13 +10,15 @@ module: project_logs_archive_info
 short_description: Tell where an archive of an audit log stands, and verify it
 version_added: 0.1.0
 description:
-  - Tells what an archive covers, and proves offline that it is whole. It needs no token and no network.
+  - Tells what an archive covers, and proves offline that it is whole. It needs no token, and no network unless the
+    archive lies in a bucket.
   - Fails when anything is found that a sound archive does not have.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
   path:
-    description: The folder of the archive.
+    description:
+      - The folder of the archive, or its place in a bucket as O(auditops.cloudscale.project_logs_archive#module:path).
     type: path
     required: true
   verify:
@@ -115,7 +117,7 @@ failure:
   type: dict
   contains:
     code:
-      description: A stable name, one of V(invalid_input), V(storage), V(archive_damaged).
+      description: A stable name, one of V(invalid_input), V(storage), V(missing_library), V(archive_damaged).
       type: str
     status:
       description: Always null.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from contextlib import suppress
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 
 from ..errors import ArchiveDamaged, StorageError
@@ -110,17 +111,24 @@ def find_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
     :raises ArchiveDamaged: the pinned commit is absent or different, a commit after it is missing, or there are data
         files but no commit.
     """
-    if pin is not None:
-        _check_pin(store, pin)
+    head = _pinned(store, pin) if pin is not None else None
     found = store.commits(after=pin.sequence if pin else 0)
     if pin is not None and found and found[-1] != pin.sequence + len(found):
         raise ArchiveDamaged(f"Commits after {pin.sequence} are missing in {store}; verify it.")
-    if found:
-        return load(store, found[-1])
-    if pin is not None:
-        return load(store, pin.sequence)
-    _check_new(store)
-    return None
+    head = _follow(store, load(store, found[-1]) if found else head)
+    if head is None:
+        _check_new(store)
+    return head
+
+
+def _follow(store: Store, link: Optional[Link]) -> Optional[Link]:
+    """This commit, or a newer one: a list may be older than what it lists."""
+    while True:
+        sequence = link.commit.sequence if link else 0
+        try:
+            link = load(store, sequence + 1)
+        except NotThere:
+            return link
 
 
 def history(store: Store, head: Commit) -> Iterator[Commit]:
@@ -146,28 +154,45 @@ def live_files(store: Store, head: Optional[Commit]) -> Dict[str, DataFile]:
 
 
 def gaps(store: Store, head: Commit) -> List[Gap]:
-    """All gaps ever recorded, the oldest first."""
+    """All gaps ever recorded, the oldest first. The totals lead to the commits that recorded them."""
     found: List[Gap] = []
-    for commit in history(store, head):
-        found.extend(reversed(commit.gaps))
-        if len(found) >= head.total_gaps:
+    last = head
+    while last.total_gaps:
+        last = _first_with(store, last)
+        found.extend(reversed(last.gaps))
+        if last.sequence == FIRST_SEQUENCE or not last.gaps:
             break
+        last = load(store, last.sequence - 1).commit
     return found[::-1]
+
+
+def _first_with(store: Store, commit: Commit) -> Commit:
+    """The first commit of those up to this one that has its total of gaps."""
+    low, high = FIRST_SEQUENCE, commit.sequence
+    while low < high:
+        middle = load(store, (low + high) // 2).commit
+        if middle.total_gaps < commit.total_gaps:
+            low = middle.sequence + 1
+        else:
+            high, commit = middle.sequence, middle
+    return commit
 
 
 def clear_left_overs(store: Store, head: int) -> None:
     """Remove what lost and killed runs left behind under sequences that are decided, up to that of the head.
 
-    Such a data file can never become live: its sequence's commit exists and does not name it.
+    Such a data file can never become live: its sequence's commit exists and does not name it. A record goes last, and
+    only if nothing that it names can appear any more; else a later run looks again.
     """
-    records = list(_decided(store, head, is_record=True))
+    records = {record: store.is_settled(record) for record in _decided(store, head, is_record=True)}
     # Listed anew and removed first: a run that is still at it makes its drafts before its record, and without them
     # none of the files that the record names can appear once they are removed.
     store.remove(list(_decided(store, head, is_record=False)))
-    for record in records:
+    for record, settled in records.items():
         named = {file.path for file in load(store, _sequence_of(record)).commit.files}
         store.remove([name for name in _names_in(store, record) if name not in named])
-        store.remove([record])
+        if settled:
+            store.remove([record])
 
 
 def left_overs(store: Store) -> Set[str]:
@@ -198,16 +223,15 @@ def _names_in(store: Store, record: str) -> List[str]:
         return []
 
 
-def _check_pin(store: Store, pin: Head) -> None:
-    try:
-        same = sha256(read(store, commit_name(pin.sequence))) == pin.sha256
-    except NotThere:
-        same = False
-    if not same:
-        raise ArchiveDamaged(
-            f"Commit {pin.sequence} in {store} is absent or not the one seen earlier: the archive was cut or replaced; "
-            "verify it and restore it from a copy."
-        )
+def _pinned(store: Store, pin: Head) -> Link:
+    with suppress(NotThere, ArchiveDamaged):
+        link = load(store, pin.sequence)
+        if link.head == pin:
+            return link
+    raise ArchiveDamaged(
+        f"Commit {pin.sequence} in {store} is absent or not the one seen earlier: the archive was cut or replaced; "
+        "verify it and restore it from a copy."
+    )
 
 
 def _check_new(store: Store) -> None:

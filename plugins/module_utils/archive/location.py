@@ -10,8 +10,20 @@ from ..errors import StorageError
 from .store import LocalStore, Store
 
 
+def is_remote(path: str) -> bool:
+    """Whether a path leads to a bucket."""
+    return path.startswith("s3://")
+
+
 def store_at(path: str) -> Store:
-    """The storage at a path, whether or not there is an archive yet."""
+    """The storage at a path, a folder or ``s3://BUCKET/PREFIX``, whether or not there is an archive yet.
+
+    :raises InvalidInput: it is no address of a bucket although it begins like one.
+    """
+    if is_remote(path):
+        from .s3 import S3Store  # few archives need it
+
+        return S3Store(path)
     return LocalStore(path)
 
 

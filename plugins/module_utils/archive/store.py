@@ -51,18 +51,26 @@ class Store(Protocol):
     def commits(self, after: int = 0) -> List[int]:
         """The sequences greater than ``after`` of the commits that exist, ascending."""
 
+    def deleted_commits(self, after: int = 0) -> List[int]:
+        """The sequences greater than ``after`` of commits that were deleted, as far as the storage remembers that."""
+
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         """Make ready for writing, before anything builds on the head's commit (its name and bytes; None: no commit).
 
         What the head rests on is made durable; storage that cannot decide commits is refused here.
+
+        :raises ArchiveDamaged: the storage remembers that a commit after the head was deleted.
         """
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Write files, durable on return, each whole or not at all, over any existing one; those in pending/ first.
 
-        Who sees one of those in pending/ and removes first every other temporary file there, and then the files that
-        it names, can be sure that none of them appears afterwards.
+        Who sees one of those in pending/, of which :meth:`is_settled` is true, and removes first every other temporary
+        file there, and then the files that it names, can be sure that none of them appears afterwards.
         """
+
+    def is_settled(self, record: str) -> bool:
+        """Whether nothing that the run did which wrote this record in pending/ can still take effect by itself."""
 
     def decide(self, name: str, body: bytes) -> bool:
         """Create a commit if, and only if, there is none of this name; durable on return.
@@ -71,7 +79,13 @@ class Store(Protocol):
         """
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files; one that is absent already is no error."""
+        """Remove files; one that is absent already is no error. The storage may keep older versions of them."""
+
+    def erase(self, names: Iterable[str]) -> None:
+        """Remove files with all their versions, so that nobody can read them any more.
+
+        :raises StorageError: also where a lock forbids it; then some may be gone already.
+        """
 
 
 def read(store: Store, name: str) -> bytes:
@@ -119,6 +133,9 @@ class LocalStore:
         sequences = (parse_commit_name(name) for name in self.names("commits"))
         return sorted(sequence for sequence in sequences if sequence is not None and sequence > after)
 
+    def deleted_commits(self, after: int = 0) -> List[int]:  # noqa: ARG002 - a folder remembers none
+        return []
+
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         with self._told("make", ""):
             self._make_folders()
@@ -133,6 +150,9 @@ class LocalStore:
         with self._drafts(files) as (folder, drafts):
             for names in (sorted(records), sorted(files.keys() - records)):
                 self._move_in(names, folder, drafts)
+
+    def is_settled(self, record: str) -> bool:  # noqa: ARG002 - nothing outlives its process there
+        return True
 
     def decide(self, name: str, body: bytes) -> bool:
         with (
@@ -157,6 +177,9 @@ class LocalStore:
         for name in names:
             with suppress(NotThere), self._told("remove", name), self._folder(name) as (folder, base):
                 os.unlink(base, dir_fd=folder)
+
+    def erase(self, names: Iterable[str]) -> None:
+        self.remove(names)
 
     def _holds(self, name: str, body: bytes) -> bool:
         try:
@@ -341,15 +364,24 @@ class DryRun:
     def commits(self, after: int = 0) -> List[int]:
         return self._store.commits(after)
 
+    def deleted_commits(self, after: int = 0) -> List[int]:
+        return self._store.deleted_commits(after)
+
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         """Nothing is written, so nothing has to be ready."""
 
     def put(self, files: Mapping[str, bytes]) -> None:
         self._written.update(files)
 
+    def is_settled(self, record: str) -> bool:
+        return self._store.is_settled(record)
+
     def decide(self, name: str, body: bytes) -> bool:
         self._written[name] = body
         return True
 
     def remove(self, names: Iterable[str]) -> None:
+        """Nothing is removed."""
+
+    def erase(self, names: Iterable[str]) -> None:
         """Nothing is removed."""

@@ -61,8 +61,9 @@ class Finding(NamedTuple):
 def verify(store: Store, expected_head: Optional[Head] = None) -> List[Finding]:
     """Everything that is wrong with the archive, in the order of its commits and then of its files.
 
-    Types of findings about commits: ``commit_missing``, ``commit_edited``, ``commit_reordered``, ``commit_duplicated``,
-    ``commit_malformed``, ``chain``, ``totals``, ``cursor``, ``coverage``, ``identity``, ``removal``, ``head``.
+    Types of findings about commits: ``commit_missing``, ``commit_deleted``, ``commit_edited``, ``commit_reordered``,
+    ``commit_duplicated``, ``commit_malformed``, ``chain``, ``totals``, ``cursor``, ``coverage``, ``identity``,
+    ``removal``, ``head``.
     About files: ``missing``, ``altered``, ``appended``, ``moved``, ``content`` (not what its commit says it holds),
     ``unreadable``, ``extra``, and the warnings ``orphan`` and ``deletion_pending``.
 
@@ -142,6 +143,8 @@ class _Verification:
             if self._expected_head == Head(sequence, digest or ""):
                 seen_expected_head = True
             expected = sequence + 1
+        for sequence in self._store.deleted_commits():
+            self._find("commit_deleted", commit_name(sequence), "it was deleted; an older version of it may be left")
         self._verify_head(expected - 1, seen_expected_head)
 
     def _read_commit(self, sequence: int) -> Optional[bytes]:

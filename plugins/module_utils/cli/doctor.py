@@ -11,11 +11,14 @@ import os
 import shutil
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Iterator, List, NamedTuple
 
 from ..api import Api, Page
 from ..archive.chain import find_head
-from ..archive.store import LocalStore
+from ..archive.format import FIRST_SEQUENCE, commit_name
+from ..archive.location import is_remote, store_at
+from ..archive.store import LocalStore, Store, read
 from ..entry import subject
 from ..errors import AuditError, StorageError
 from ..settings import Connection
@@ -27,6 +30,8 @@ ABOUT = "check all that a collection needs, before the first one"
 
 _SKEW_TOLERATED = 5.0
 _SPACE_WANTED = 1 << 30
+_WRITERS = 8
+_RACES = 5
 
 
 class Check(NamedTuple):
@@ -57,12 +62,15 @@ def _worst(checks: List[Check]) -> int:
     failed = {check.name for check in checks if check.failed}
     if not failed:
         return FINE
-    return STORAGE if failed & {"folder", "space", "archive"} else API
+    return STORAGE if failed & {"folder", "bucket", "space", "archive"} else API
 
 
 def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Check]:
-    yield _checked("folder", lambda: _probe_folder(options.path))
-    yield _checked("space", lambda: _probe_space(options.path))
+    if is_remote(options.path):
+        yield _checked("bucket", lambda: _probe_bucket(options.path))
+    else:
+        yield _checked("folder", lambda: _probe_folder(options.path))
+        yield _checked("space", lambda: _probe_space(options.path))
     yield _checked("archive", lambda: _probe_archive(options.path))
     pages: List[Page] = []
     yield _checked("api", lambda: _probe_api(options, stop, pages))
@@ -85,14 +93,32 @@ def _probe_folder(path: str) -> str:
     above = _existing(path)
     folder = tempfile.mkdtemp(prefix=".cloudscale-audit-doctor-", dir=above)
     try:
-        store = LocalStore(folder)
-        store.prepare(None)
-        name = "commits/000000000001.json"
-        if not store.decide(name, b"one") or store.decide(name, b"two"):
-            raise StorageError(f"{above} lets two collectors create the same file; use another file system.")
+        _race(LocalStore(folder), above)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return f"{above} creates files exclusively and makes them durable"
+
+
+def _probe_bucket(path: str) -> str:
+    """Prove in a throw-away place below the archive's that commits are decided there, and that all can be removed."""
+    from ..archive.s3 import S3Store  # few archives need it
+
+    store = S3Store(path)
+    with store.throw_away() as place:
+        _race(place, str(store))
+    return f"{store} lets one of {_WRITERS} writers at once create a commit"
+
+
+def _race(store: Store, where: str) -> None:
+    """Let writers that know nothing of each other create the same commit, again and again."""
+    store.prepare(None)
+    writers = range(_WRITERS)
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for sequence in range(FIRST_SEQUENCE, FIRST_SEQUENCE + _RACES):
+            name = commit_name(sequence)
+            won = list(pool.map(lambda writer, name=name: store.decide(name, b"%d" % writer), writers))
+            if won.count(True) != 1 or read(store, name) != b"%d" % won.index(True):
+                raise StorageError(f"{where} lets two collectors create the same commit; keep the archive elsewhere.")
 
 
 def _probe_space(path: str) -> str:
@@ -104,7 +130,7 @@ def _probe_space(path: str) -> str:
 
 
 def _probe_archive(path: str) -> str:
-    head = find_head(LocalStore(path))
+    head = find_head(store_at(path))
     return "none yet" if head is None else f"{head.commit.sequence} commits, {head.commit.total_entries} entries"
 
 
@@ -119,7 +145,7 @@ def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[P
 
 def _probe_project(path: str, page: Page) -> str:
     labels = {label.uuid: label for label in map(subject, page.entries) if label.kind == "project" and label.uuid}
-    head = find_head(LocalStore(path))
+    head = find_head(store_at(path))
     archived = head.commit.project.uuid if head else None
     if archived is not None and labels and archived not in labels:
         raise StorageError(f"The token is of another project than the archive in {path} ({archived}).")

@@ -88,6 +88,6 @@ def _parser() -> argparse.ArgumentParser:
     for name, command in _COMMANDS.items():
         added = commands.add_parser(name, help=command.ABOUT, description=f"{command.ABOUT.capitalize()}.")
         added.set_defaults(command=command.run)
-        added.add_argument("path", help="the archive's folder")
+        added.add_argument("path", help="the archive's folder, or s3://BUCKET/PREFIX")
         command.add_arguments(added)
     return parser

@@ -10,22 +10,27 @@ import argparse
 import threading
 from typing import List, Tuple
 
+from ..archive.chain import Hint
 from ..archive.coverage import Status
 from ..archive.location import existing_archive
 from .outcome import FINE, GAP
 from .words import add_json, ago, now, print_json, say, tell_gaps, when
 
-ABOUT = "tell where the archive stands; needs no token and no network"
+ABOUT = "tell where the archive stands; needs no token"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
+    parser.add_argument(
+        "--pin", metavar="FILE", help="that of collect: with it, only commits since its last run are sought"
+    )
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ..archive.verifier import status
 
-    found = status(existing_archive(options.path), now())
+    pin = Hint(options.pin).read() if options.pin else None
+    found = status(existing_archive(options.path), now(), pin)
     if options.json:
         print_json(found.to_json())
     else:

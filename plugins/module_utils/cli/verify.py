@@ -20,7 +20,7 @@ from .words import add_json, now, number, print_json, say, tell_gaps, when
 if TYPE_CHECKING:
     from ..archive.verifier import Finding
 
-ABOUT = "prove that the archive is whole; needs no token and no network"
+ABOUT = "prove that the archive is whole; needs no token"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
+from ansible_collections.auditops.cloudscale.tests.storage.fixtures import (  # noqa: F401 - fixtures
+    buckets,
+    proxy,
+    seaweed,
+)
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
 
 

@@ -6,18 +6,23 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import (
     DryRun,
     LocalStore,
     NotThere,
+    Store,
     read,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import StorageError
+from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import Disk
 
+RECORD = "pending/000000000001-5f0c9a1b2d3e4f60.json"
 DATA = "entries/date=2026-11-22/000000000001-3f9ac0d1e2b4.jsonl.gz"
 FIRST = "commits/000000000001.json"
 SECOND = "commits/000000000002.json"
@@ -33,6 +38,97 @@ def store(folder: Path) -> LocalStore:
     made = LocalStore(str(folder))
     made.prepare(None)
     return made
+
+
+@pytest.fixture(params=["folder", "bucket", "versioned", "locked", "claims"])
+def new(request: pytest.FixtureRequest, folder: Path) -> Store:
+    """Storage of each kind, where nothing is yet."""
+    if request.param == "folder":
+        return LocalStore(str(folder))
+    buckets: Buckets = request.getfixturevalue("buckets")
+    if request.param == "claims":
+        return S3Store(f"{buckets.new_place('locked')}?claims={buckets.new_place()}&lock_days=1")
+    return S3Store(buckets.new_place("plain" if request.param == "bucket" else request.param))
+
+
+@pytest.fixture
+def ready(new: Store) -> Store:
+    new.prepare(None)
+    return new
+
+
+# Any storage
+
+
+def test_nothing_is_found_where_nothing_is(new: Store) -> None:
+    assert (list(new.names("entries")), new.commits(), new.deleted_commits()) == ([], [], [])
+    with pytest.raises(NotThere):
+        read(new, FIRST)
+    new.remove([FIRST, DATA, RECORD])
+
+
+def test_an_existing_data_file_is_written_anew(ready: Store) -> None:
+    ready.put({RECORD: b"{}", DATA: b""})
+    ready.put({RECORD: b"{}", DATA: b"data"})
+    assert read(ready, DATA) == b"data"
+    assert (list(ready.names("entries")), list(ready.names("pending"))) == ([DATA], [RECORD])
+
+
+def test_what_is_removed_is_gone(ready: Store) -> None:
+    ready.put({RECORD: b"{}", DATA: b"data"})
+    assert ready.is_settled(RECORD)
+    ready.remove([DATA, RECORD])
+    assert (list(ready.names("entries")), list(ready.names("pending"))) == ([], [])
+
+
+def test_what_is_erased_is_gone(ready: Store) -> None:
+    ready.put({RECORD: b"{}", DATA: b"data"})
+    ready.erase([RECORD])
+    assert list(ready.names("pending")) == []
+
+
+def test_a_commit_is_created_once(ready: Store) -> None:
+    assert ready.decide(FIRST, b"mine")
+    assert ready.decide(FIRST, b"mine")
+    assert not ready.decide(FIRST, b"yours")
+    assert read(ready, FIRST) == b"mine"
+
+
+def test_commits_are_listed_in_order_and_from_a_known_one_on(ready: Store) -> None:
+    for number in (1, 2, 3):
+        ready.decide(f"commits/{number:012d}.json", b"x")
+    ready.put({"commits/note.txt": b""})
+    assert ready.commits() == [1, 2, 3]
+    assert ready.commits(after=1) == [2, 3]
+    assert ready.commits(after=3) == []
+
+
+def test_a_run_may_go_on_from_the_head(ready: Store) -> None:
+    ready.decide(FIRST, b"one")
+    ready.prepare((FIRST, b"one"))
+    assert ready.decide(SECOND, b"two")
+    assert (read(ready, FIRST), read(ready, SECOND)) == (b"one", b"two")
+
+
+def test_one_of_eight_at_once_creates_a_commit(ready: Store) -> None:
+    bodies = [b"%d" % number for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        won = [body for body, has in zip(bodies, pool.map(lambda body: ready.decide(FIRST, body), bodies)) if has]
+    assert won == [read(ready, FIRST)]
+
+
+def test_a_dry_run_writes_nothing_and_shows_what_it_would_have_written(ready: Store) -> None:
+    ready.decide(FIRST, b"one")
+    dry = DryRun(ready)
+    dry.prepare(None)
+    dry.put({DATA: b"data"})
+    assert dry.decide(SECOND, b"two")
+    dry.remove([FIRST])
+    assert (read(dry, FIRST), read(dry, SECOND), read(dry, DATA)) == (b"one", b"two", b"data")
+    assert (ready.commits(), list(ready.names("entries")), list(ready.names("pending"))) == ([1], [], [])
+
+
+# Folders
 
 
 def test_folders_and_files_have_their_modes_whatever_the_umask_says(folder: Path) -> None:
@@ -55,33 +151,11 @@ def test_nothing_is_made_before_it_is_needed(folder: Path) -> None:
     assert not folder.parent.exists()
 
 
-def test_an_existing_data_file_is_written_anew(store: LocalStore) -> None:
-    store.put({DATA: b""})
-    store.put({DATA: b"data"})
-    assert read(store, DATA) == b"data"
-
-
-def test_a_commit_is_created_once(store: LocalStore) -> None:
-    assert store.decide(FIRST, b"mine")
-    assert store.decide(FIRST, b"mine")
-    assert not store.decide(FIRST, b"yours")
-    assert read(store, FIRST) == b"mine"
-
-
 def test_no_temporary_file_stays(store: LocalStore, folder: Path) -> None:
     store.put({DATA: b"data"})
     store.decide(FIRST, b"mine")
     store.decide(FIRST, b"yours")
     assert list((folder / "pending").iterdir()) == []
-
-
-def test_commits_are_listed_in_order_and_from_a_known_one_on(store: LocalStore, folder: Path) -> None:
-    for number in (1, 2, 3):
-        store.decide(f"commits/{number:012d}.json", b"x")
-    (folder / "commits" / "note.txt").touch()
-    assert store.commits() == [1, 2, 3]
-    assert store.commits(after=1) == [2, 3]
-    assert store.commits(after=3) == []
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
@@ -191,21 +265,3 @@ def test_the_archive_itself_may_lie_behind_a_link(store: LocalStore, folder: Pat
     linked = LocalStore(str(tmp_path / "link"))
     assert linked.decide(SECOND, b"mine")
     assert read(store, SECOND) == b"mine"
-
-
-def test_an_absent_file_is_told_apart(store: LocalStore) -> None:
-    with pytest.raises(NotThere):
-        read(store, FIRST)
-    store.remove([FIRST])
-
-
-def test_a_dry_run_writes_nothing_and_shows_what_it_would_have_written(store: LocalStore, folder: Path) -> None:
-    store.decide(FIRST, b"one")
-    before = sorted(folder.rglob("*"))
-    dry = DryRun(store)
-    dry.prepare(None)
-    dry.put({DATA: b"data"})
-    assert dry.decide(SECOND, b"two")
-    dry.remove([FIRST])
-    assert (read(dry, FIRST), read(dry, SECOND), read(dry, DATA)) == (b"one", b"two", b"data")
-    assert sorted(folder.rglob("*")) == before

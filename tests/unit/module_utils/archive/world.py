@@ -124,8 +124,14 @@ class MemoryStore:
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         pass
 
+    def deleted_commits(self, after: int = 0) -> List[int]:
+        return []
+
     def put(self, files: Mapping[str, bytes]) -> None:
         self.files.update(files)
+
+    def is_settled(self, record: str) -> bool:
+        return True
 
     def decide(self, name: str, body: bytes) -> bool:
         return self.files.setdefault(name, body) == body
@@ -133,6 +139,8 @@ class MemoryStore:
     def remove(self, names: Any) -> None:
         for name in names:
             self.files.pop(name, None)
+
+    erase = remove
 
 
 class Killed(BaseException):

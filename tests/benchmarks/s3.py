@@ -1,0 +1,222 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Long archives in a folder and in a bucket of SeaweedFS on this machine: how fast, and how many requests.
+
+python3 dev.py run -- python tests/benchmarks/s3.py --commits 10000
+
+Each commit has a data file with three entries. Times are by the clock; on a network, add its latency to each request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint, find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import (
+    SNAPSHOT_EVERY,
+    Commit,
+    DataFile,
+    DayFile,
+    Gap,
+    Head,
+    Project,
+    Writer,
+    sha256,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore, Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets, environment
+from ansible_collections.auditops.cloudscale.tests.storage.proxy import FaultyProxy
+from ansible_collections.auditops.cloudscale.tests.storage.seaweed import SeaweedFS
+
+ENTRIES = 3
+STEP = timedelta(minutes=5)
+
+
+def chain(commits: int) -> Iterator[tuple[str, bytes, str, bytes]]:
+    """The names and bytes of each commit and its data file; the first commit has a gap, the worst one to look for."""
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    began = now - STEP * commits
+    previous, live = None, []
+    for sequence in range(1, commits + 1):
+        moment = began + STEP * sequence
+        file, body = data_file(sequence, moment - timedelta(minutes=1))
+        live.append(file)
+        gaps = (Gap(began, began, "retention"),) if sequence == 1 else ()
+        commit = describe(sequence, previous, file, moment, began, gaps)
+        if sequence % SNAPSHOT_EVERY == 0:
+            commit = commit.with_live(sorted(live, key=lambda file: file.path))
+        text = commit.to_bytes()
+        previous = sha256(text)
+        yield commit.name, text, file.path, body
+
+
+def data_file(sequence: int, moment: datetime) -> tuple[DataFile, bytes]:
+    day = DayFile(moment.strftime("%Y-%m-%d"))
+    for number in range(ENTRIES):
+        entry = {
+            "timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "action": "server_create",
+            "message": f"Server 'n{sequence}-{number}' has been created",
+            "ip_address": "192.0.2.1",
+            "actor": {"user": {"email": "johanna@example.com"}},
+            "subject": {"project": {"uuid": "8576274e-d626-4284-9141-206aaea9c075", "name": "shop"}},
+        }
+        day.add(canonical(entry) + b"\n", moment)
+    return day.finish(sequence)
+
+
+def describe(
+    sequence: int, previous: str | None, file: DataFile, moment: datetime, began: datetime, gaps: tuple[Gap, ...]
+) -> Commit:
+    return Commit(
+        archive_id="9c1185a5c5e9fc54",
+        sequence=sequence,
+        kind="entries",
+        run=f"{sequence:x}",
+        previous=previous,
+        project=Project("shop", "8576274e-d626-4284-9141-206aaea9c075"),
+        api="https://api.cloudscale.ch/v1",
+        token_tag="a1b2c3d4",
+        cursor_before=f"cursor={sequence - 1}",
+        cursor_after=f"cursor={sequence}",
+        covered_from=began,
+        covered_until=moment - timedelta(seconds=10),
+        files=(file,),
+        removed=(),
+        gaps=gaps,
+        entries=ENTRIES,
+        total_entries=sequence * ENTRIES,
+        total_gaps=1,
+        pages=1,
+        committed_at=moment,
+        server_date=moment,
+        clock_skew_seconds=0.0,
+        collector=Writer("1.0.0", "log1"),
+    )
+
+
+def fill_folder(path: Path, commits: int) -> None:
+    for name in ("commits", "entries", "pending"):
+        (path / name).mkdir(parents=True)
+    for commit, text, data, body in chain(commits):
+        (path / data).parent.mkdir(exist_ok=True)
+        (path / commit).write_bytes(text)
+        (path / data).write_bytes(body)
+
+
+def fill_bucket(buckets: Buckets, place: str, commits: int) -> None:
+    client = buckets.client()
+    bucket, prefix = place[len("s3://") :].split("/")
+
+    def put(name: str, body: bytes) -> None:
+        client.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=body)
+
+    with ThreadPoolExecutor(8) as pool:
+        for some in batches(chain(commits), 1000):
+            objects = [named for one in some for named in (one[:2], one[2:])]
+            list(pool.map(lambda named: put(*named), objects))
+
+
+def batches(items: Iterable[tuple[str, bytes, str, bytes]], size: int) -> Iterator[list[tuple[str, bytes, str, bytes]]]:
+    batch = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    yield batch
+
+
+def timed(what: str, do: Callable[[], object], requests: list[str] | None = None) -> object:
+    if requests is not None:
+        del requests[:]
+    began = time.monotonic()
+    result = do()
+    took = time.monotonic() - began
+    counts = Counter(request.split(" ")[0] for request in requests or ())
+    asked = ", ".join(f"{count} {method}" for method, count in sorted(counts.items()))
+    print(f"  {what:<34} {took:8.3f} s  {asked}", flush=True)
+    return result
+
+
+def tell(store: Store, commits: int, requests: list[str] | None = None) -> None:
+    now = datetime.now(timezone.utc)
+    head = find_head(store)
+    pin: Head | None = head.head if head else None
+    found = status(store, now)
+    if (found.commits, found.added, len(found.gaps)) != (commits, commits * ENTRIES, 1):
+        sys.exit(f"status tells something else: {found}")
+    timed("status", lambda: status(store, now), requests)
+    timed("status with a pin", lambda: status(store, now, pin), requests)
+    findings = timed("verify", lambda: verify(store), requests)
+    if findings:
+        sys.exit(f"verify finds {str(findings)[:500]}")
+
+
+def tell_collecting(name: str, store: Store, folder: Path, requests: list[str] | None = None) -> None:
+    """A commit for each page of a new archive, and then polls that find nothing."""
+    hint = Hint(str(folder / f"head-{name}"))
+    with Simulator(page_size=3) as simulator:
+        for _entry in range(600):
+            simulator.project("main").log.append()
+        token = simulator.project("main").token
+        with Api(Connection(api_token=token, api_url=simulator.url)) as api:
+
+            def run() -> int:
+                return collect(store, api, CollectSettings(most_pages=1), hint=hint).commits
+
+            began = time.monotonic()
+            made = run()
+            print(f"  {'commits a second':<34} {made / (time.monotonic() - began):8.1f}", flush=True)
+            run()
+            timed("empty poll", run, requests)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--commits", type=int, default=10_000)
+    parser.add_argument("--only", choices=("folder", "bucket"))
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
+    try:
+        if given.only != "bucket":
+            print(f"folder, {given.commits} commits", flush=True)
+            tell_collecting("folder", LocalStore(str(folder / "collected")), folder)
+            fill_folder(folder / "archive", given.commits)
+            tell(LocalStore(str(folder / "archive")), given.commits)
+        if given.only != "folder":
+            with SeaweedFS() as server, FaultyProxy(server.buckets) as proxy:
+                os.environ.update(environment(server.buckets))
+                print(f"bucket, {given.commits} commits", flush=True)
+                tell_collecting("bucket", S3Store(server.buckets.new_place()), folder)
+                tell_collecting("proxied", S3Store(server.buckets.new_place(), proxy.url), folder, proxy.requests)
+                place = server.buckets.new_place()
+                fill_bucket(server.buckets, place, given.commits)
+                tell(S3Store(place), given.commits)
+                print("the same, through a proxy that counts", flush=True)
+                tell(S3Store(place, proxy.url), given.commits, proxy.requests)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A real Ceph object gateway on loopback, from the packages of a Debian release."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Optional
+
+from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts import machines
+from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets, Keys
+
+HERE = Path(__file__).resolve().parent
+OWNER = Keys("testkey", "testsecret")
+COLLECTOR = Keys("collectorkey", "collectorsecret")
+PORT = 17480
+_PACKAGES = "ceph-mon,ceph-osd,ceph-mgr,radosgw"
+
+
+def tree(suite: str) -> Path:
+    """A tar of a minimal Debian with Ceph, made once from the mirror that this machine's own apt uses."""
+    mirror, _security = machines._mirrors()
+    source = f"deb {mirror} {suite} main\n"
+    recipe = hashlib.sha256(f"{source}{_PACKAGES}".encode()).hexdigest()[:12]
+    kept = machines.WORK / "trees" / f"{suite}-ceph-{recipe}.tar"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_suffix(".draft.tar")
+        # A release in the making may be older than its mirror's promise to renew it.
+        options = ["--variant=minbase", f"--include={_PACKAGES}", "--aptopt=Acquire::Check-Valid-Until false"]
+        command = ["mmdebstrap", "--quiet", *options, suite, str(draft), "-"]
+        subprocess.run(command, input=source, text=True, check=True, stdout=subprocess.DEVNULL)
+        draft.rename(kept)
+    return kept
+
+
+class Ceph:
+    """A gateway with all that it needs, from ``with`` to its end, with its ``buckets``. ``release`` is 18, 20, ..."""
+
+    def __init__(self, suite: str) -> None:
+        self._suite = suite
+        self.buckets = Buckets(f"http://127.0.0.1:{PORT}", OWNER)
+
+    def __enter__(self) -> Ceph:
+        self._folder = Path(tempfile.mkdtemp(prefix="ceph-"))
+        root = self._folder / "root"
+        root.mkdir()
+        machines.run("tar", "--extract", "--file", tree(self._suite), "--directory", root)
+        self.release = int(machines.run("chroot", root, "radosgw", "--version").split()[2].split(".")[0])
+        inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private"]
+        with open(self._folder / "log", "wb") as log:
+            self._process = subprocess.Popen(
+                [*inside, str(HERE / "ceph.sh"), str(root), str(PORT)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        try:
+            self._wait()
+            self.buckets.make()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 120
+        refusal: Optional[Exception] = None
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                self.buckets.client().list_buckets()
+                return
+            except Exception as exc:  # noqa: BLE001 - whatever it is while the gateway starts
+                refusal = exc
+            time.sleep(0.2)
+        raise OSError(f"Ceph does not start: {refusal}\n{(self._folder / 'log').read_text()[-3000:]}")

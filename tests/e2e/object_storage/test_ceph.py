@@ -1,0 +1,176 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Archives in the buckets of Ceph, which the provider's object storage runs on."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import read
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, StorageError
+from ansible_collections.auditops.cloudscale.tests.e2e.object_storage.ceph import COLLECTOR, Ceph
+from ansible_collections.auditops.cloudscale.tests.storage.buckets import KINDS, Buckets, set_credentials
+from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.conftest import (  # noqa: F401 - fixtures
+    clock,
+    server,
+    world,
+)
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
+
+GUIDE = Path(version.__file__).parents[2] / "docs/docsite/rst/archive_bucket_guide.rst"
+# The first release whose conditional writes hold in every bucket.
+CONDITIONS_EVERYWHERE = 20
+
+
+@pytest.fixture(scope="module", params=["trixie", "forky"])
+def ceph(request: pytest.FixtureRequest) -> Iterator[Ceph]:
+    with Ceph(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def buckets(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> Buckets:
+    set_credentials(monkeypatch, ceph.buckets)
+    return ceph.buckets
+
+
+@pytest.fixture(params=KINDS)
+def address(request: pytest.FixtureRequest, buckets: Buckets) -> str:
+    """An archive's address in a bucket of each kind, as the guide says to give it."""
+    place = buckets.new_place(request.param)
+    if request.param == "plain":
+        return place
+    return f"{place}?claims={buckets.new_place()}" + ("&lock_days=1" if request.param == "locked" else "")
+
+
+def sound(world: World) -> bool:  # noqa: F811 - a fixture
+    return world.verify() == [] and world.archived() == world.logged()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bucket_that_cannot_decide_is_refused(ceph: Ceph, buckets: Buckets, kind: str) -> None:
+    store = S3Store(buckets.new_place(kind))
+    if kind == "plain" or ceph.release >= CONDITIONS_EVERYWHERE:
+        store.prepare(None)
+        return
+    with pytest.raises(StorageError, match="ignores If-None-Match"):
+        store.prepare(None)
+
+
+def test_one_of_eight_at_once_creates_each_commit(address: str) -> None:
+    store = S3Store(address)
+    store.prepare(None)
+    bodies = [b"%d" % number for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for sequence in range(1, 21):
+            name = f"commits/{sequence:012d}.json"
+            won = list(pool.map(lambda body, name=name: store.decide(name, body), bodies))  # type: ignore[misc]
+            assert [body for body, has in zip(bodies, won) if has] == [read(store, name)]
+
+
+def test_two_collectors_at_once(address: str, world: World) -> None:  # noqa: F811 - a fixture
+    world.store = S3Store(address)
+    failures: List[BaseException] = []
+
+    def run() -> None:
+        try:
+            world.collect(S3Store(address), most_entries=4)
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, the test has failed
+            failures.append(exc)
+
+    for _round in range(5):
+        world.append(30, ago=60)
+        threads = [threading.Thread(target=run) for _collector in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert sound(world)
+    assert list(world.store.names("pending")) == []
+
+
+def test_runs_that_lose_their_connection(
+    address: str,
+    buckets: Buckets,
+    world: World,  # noqa: F811 - a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world.store = S3Store(address)
+    world.append(3)
+    world.collect()
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with FaultyProxy(buckets) as proxy:
+        for how in ("reset_before", "reset_after", "503 SlowDown"):
+            for path in ("/pending/", "/entries/", "/commits/"):
+                world.append(1, ago=9)
+                proxy.script(Fault(how, path=path))
+                try:
+                    world.collect(S3Store(address, proxy.url))
+                except StorageError as error:
+                    assert error.retryable  # noqa: PT017 - it need not fail
+                assert not world.archived() - world.logged()
+                assert proxy.left == []
+                world.collect(heartbeat=timedelta(0))
+                assert sound(world)
+
+
+def test_a_delete_marker_stops_the_run(buckets: Buckets, world: World) -> None:  # noqa: F811 - a fixture
+    place = buckets.new_place("versioned")
+    world.store = S3Store(f"{place}?claims={buckets.new_place()}")
+    for _run in range(2):
+        world.append(2)
+        world.collect()
+    bucket, prefix = place[5:].split("/")
+    buckets.client().delete_object(Bucket=bucket, Key=f"{prefix}/commits/000000000002.json")
+    assert [finding.type for finding in world.verify()] == ["commit_deleted"]
+    with pytest.raises(ArchiveDamaged, match="Commit 2 .* was deleted"):
+        world.collect()
+
+
+def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None:  # noqa: F811 - a fixture
+    store = S3Store(f"{buckets.new_place('locked')}?claims={buckets.new_place()}&lock_days=1")
+    world.store = store
+    world.append(2)
+    world.collect()
+    for name in (*store.names("entries"), "commits/000000000001.json"):
+        with pytest.raises(StorageError, match="does not allow to erase"):
+            store.erase([name])
+    assert sound(world)
+
+
+def test_the_documented_rights_suffice_and_no_commit_can_be_deleted_with_them(
+    buckets: Buckets,
+    world: World,  # noqa: F811 - a fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = re.findall(r"^\.\. code-block:: json\n\n((?:    .*\n|\n)+)", GUIDE.read_text(), re.MULTILINE)
+    place = buckets.new_place()
+    bucket, prefix = place[5:].split("/")
+    policy: Any = json.loads(
+        shown[0].replace(":::audit/shop", f":::{bucket}/{prefix}").replace(":::audit", f":::{bucket}")
+    )
+    buckets.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    set_credentials(monkeypatch, Buckets(buckets.url, COLLECTOR))
+    world.store = S3Store(place)
+    for _run in range(2):
+        world.append(2)
+        world.collect()
+    assert sound(world)
+    with pytest.raises(StorageError, match="does not allow to remove"):
+        world.store.remove(["commits/000000000001.json"])
+    with pytest.raises(StorageError, match="does not allow to list"):
+        S3Store("s3://locked/x").commits()

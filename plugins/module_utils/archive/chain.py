@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from contextlib import suppress
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 
 from ..errors import ArchiveDamaged, StorageError
@@ -158,16 +159,20 @@ def gaps(store: Store, head: Commit) -> List[Gap]:
 def clear_left_overs(store: Store, head: int) -> None:
     """Remove what lost and killed runs left behind under sequences that are decided, up to that of the head.
 
-    Such a data file can never become live: its sequence's commit exists and does not name it.
+    Such a data file can never become live: its sequence's commit exists and does not name it. Where that commit removed
+    files, that is finished, too.
     """
     records = list(_decided(store, head, is_record=True))
     # Listed anew and removed first: a run that is still at it makes its drafts before its record, and without them
     # none of the files that the record names can appear once they are removed.
     store.remove(list(_decided(store, head, is_record=False)))
     for record in records:
-        named = {file.path for file in load(store, _sequence_of(record)).commit.files}
+        commit = load(store, _sequence_of(record)).commit
+        named = {file.path for file in commit.files}
         store.remove([name for name in _names_in(store, record) if name not in named])
-        store.remove([record])
+        with suppress(StorageError):
+            # What may not be deleted yet, as under a retention lock, is left to a later run.
+            store.remove([*commit.removed, record])
 
 
 def left_overs(store: Store) -> Set[str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import islice, takewhile
-from typing import Dict, Iterator, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, Optional, Set, Tuple
 
 from ..entry import Entry, parse, timestamp
 from ..errors import ArchiveDamaged
-from .chain import find_head, history, live_files
+from .chain import Link, find_head, history, live_files
 from .format import Commit, DataFile, Head, Malformed, split_lines, unpack
 from .store import NotThere, Store
 
@@ -36,12 +36,17 @@ def entries_of(store: Store, file: DataFile) -> Iterator[Entry]:
 
 
 def cat(
-    store: Store, start: Optional[datetime] = None, end: Optional[datetime] = None, pin: Optional[Head] = None
+    store: Store,
+    start: Optional[datetime] = None,
+    end: Optional[datetime] = None,
+    pin: Optional[Head] = None,
+    on_head: Callable[[Link], None] = lambda _link: None,
 ) -> Iterator[Entry]:
     """Every entry of the archive from ``start`` (inclusive) to ``end`` (exclusive), day by day, each exactly once.
 
     An entry whose timestamp is unreadable is never left out. When a file vanishes underneath, because it was compacted
     or pruned meanwhile, the list of files is taken anew from the head, and what was already given is not given again.
+    ``on_head`` is told each head that the list was taken from.
 
     :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
     """
@@ -50,6 +55,8 @@ def cat(
     lost: Optional[str] = None
     while True:
         head = find_head(store, pin)
+        if head is not None:
+            on_head(head)
         live = live_files(store, head.commit if head else None)
         if lost in live:
             raise ArchiveDamaged(f"{lost} is missing in {store}; verify the archive.")

@@ -18,7 +18,7 @@ from typing import Dict, List, Optional, Protocol, Sequence
 
 from ..errors import AuditError
 from ..version import VERSION
-from . import cat, collect, compact, doctor, prune, status, verify
+from . import cat, collect, compact, doctor, export, prune, status, verify
 from .outcome import FINE, exit_status
 from .words import print_json
 
@@ -41,6 +41,7 @@ _COMMANDS: Dict[str, Command] = {
     "status": status,
     "verify": verify,
     "cat": cat,
+    "export": export,
     "prune": prune,
     "compact": compact,
     "doctor": doctor,

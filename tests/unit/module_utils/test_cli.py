@@ -108,6 +108,17 @@ def test_old_days_are_merged_and_removed(host: Host, simulator: Simulator) -> No
     assert host.run("collect", host.archive, "--pin", "pin").returncode == 0
 
 
+def test_an_extract_is_selected_as_cat_does(host: Host) -> None:
+    host.run("collect", host.archive)
+    done = host.run_without_requests("export", host.archive, "extract.csv", "--message", "[12]", "--start", "-1h")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "2 entries written to extract.csv.")
+    assert (host.folder / "extract.csv").read_text().count("\n") == 3
+    manifest = host.json("export", host.archive, "extract.jsonl")
+    assert manifest == json.loads((host.folder / "extract.jsonl.manifest.json").read_text())
+    assert (host.folder / "extract.jsonl").read_text() == host.run("cat", host.archive).stdout
+    assert host.run("export", host.archive, "extract.txt").returncode == 2
+
+
 def test_json_for_programs(host: Host) -> None:
     dry = host.json("collect", host.archive, "--dry-run")
     assert (dry["added"], dry["commits"]) == (7, 1)

@@ -18,7 +18,7 @@ from typing import Dict, List, Optional, Protocol, Sequence
 
 from ..errors import AuditError
 from ..version import VERSION
-from . import cat, collect, compact, doctor, export, prune, status, verify
+from . import cat, collect, compact, doctor, export, prune, reconcile, status, verify
 from .outcome import FINE, exit_status
 from .words import print_json
 
@@ -40,6 +40,7 @@ _COMMANDS: Dict[str, Command] = {
     "collect": collect,
     "status": status,
     "verify": verify,
+    "reconcile": reconcile,
     "cat": cat,
     "export": export,
     "prune": prune,

@@ -119,6 +119,23 @@ def test_an_extract_is_selected_as_cat_does(host: Host) -> None:
     assert host.run("export", host.archive, "extract.txt").returncode == 2
 
 
+def test_reconcile_compares_with_the_provider(host: Host, simulator: Simulator) -> None:
+    log, now = simulator.project("main").log, datetime.now(timezone.utc)
+    log.append(timestamp=now - timedelta(days=2), message="old")
+    host.run("collect", host.archive)
+    sound = host.run("reconcile", host.archive)
+    assert (sound.returncode, sound.stderr) == (0, "")
+    assert sound.stdout.startswith("Compared 1 entry from ")
+    log.append(timestamp=now - timedelta(days=2), message="hidden")
+    found = host.run("reconcile", host.archive, "--start", "-3d", "--end", "-1d")
+    assert found.returncode == 1
+    assert found.stdout.startswith("FINDING missing_in_archive: entries/date=")
+    told = host.json("reconcile", host.archive)
+    assert (told["same"], told["compared"]["entries"], len(told["findings"])) == (False, 1, 1)
+    nothing = host.run("reconcile", host.archive, "--start", "-300d", "--end", "-200d")
+    assert (nothing.returncode, "warning not_compared" in nothing.stdout) == (0, True)
+
+
 def test_json_for_programs(host: Host) -> None:
     dry = host.json("collect", host.archive, "--dry-run")
     assert (dry["added"], dry["commits"]) == (7, 1)
@@ -164,6 +181,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simula
         (["status", "nowhere"], 4, "There is no archive in"),
         (["verify", "nowhere"], 4, "There is no archive in"),
         (["cat", "nowhere"], 4, "There is no archive in"),
+        (["reconcile", "nowhere"], 4, "There is no archive in"),
         (["compact", "nowhere"], 4, "There is no archive in"),
         (["prune", "nowhere", "--older-than", "3y"], 4, "There is no archive in"),
         (["prune", "nowhere"], 2, "--older-than"),

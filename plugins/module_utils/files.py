@@ -65,6 +65,22 @@ def write_lines(lines: Iterable[bytes], path: str) -> str:
     return content.hexdigest()
 
 
+def put_in_place(draft: str, path: str) -> None:
+    """Give a finished draft its name, durably, over any file that has it.
+
+    :raises StorageError: it cannot be put there.
+    """
+    try:
+        os.replace(draft, path)
+        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as exc:
+        raise _storage_error(path, exc) from exc
+
+
 def content_sha256(path: str) -> str:
     """The SHA-256 of a file's content in hexadecimal; empty when there is no such file.
 

@@ -23,6 +23,7 @@ _TIME = re.compile(
 # As the API writes nearly all of them.
 _USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
+_AGE = re.compile(r"(\d{1,5})([dwy])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORMS = (
     "Use a date (2026-11-22), a time with offset (2026-11-22T08:00:00Z), now, or a distance back (-90d, -24h, -15m)."
@@ -50,6 +51,23 @@ def parse_time(text: Any, now: datetime, option: str = "time") -> datetime:
         raise InvalidInput(f"{option}: {value!r} names no existing time. {_FORMS}") from exc
 
 
+def parse_age(text: Any, now: datetime, option: str = "age") -> datetime:
+    """The moment before which everything is older than an age (``1095d``, ``156w``, ``3y``), or than a date or time.
+
+    Years are those of the calendar, so that 3 years are never a day less.
+
+    :raises InvalidInput: the text is none of these, or lies in the future.
+    """
+    age = _AGE.fullmatch(str(text).strip())
+    try:
+        moment = _back(now, int(age[1]), age[2]) if age else parse_time(text, now, option)
+    except (ValueError, OverflowError) as exc:
+        raise InvalidInput(f"{option}: {text} reaches back behind the calendar.") from exc
+    if moment > now:
+        raise InvalidInput(f"{option}: {text} lies in the future; use an age (3y, 1095d) or a date that has passed.")
+    return moment
+
+
 def format_time(moment: datetime) -> str:
     """Write a time the way the API does: UTC, microseconds if there are any, ``Z``."""
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
@@ -63,6 +81,13 @@ def read_timestamp(value: Any) -> Optional[datetime]:
         return _parse_iso(value)
     except (ValueError, OverflowError):
         return None
+
+
+def _back(now: datetime, count: int, unit: str) -> datetime:
+    if unit != "y":
+        return now - timedelta(**{_UNITS[unit]: count})
+    day = 28 if (now.month, now.day) == (2, 29) else now.day
+    return now.replace(year=now.year - count, day=day)
 
 
 def _parse(value: str, now: datetime, option: str) -> datetime:

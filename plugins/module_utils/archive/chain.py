@@ -181,18 +181,21 @@ def _first_with(store: Store, commit: Commit) -> Commit:
 def clear_left_overs(store: Store, head: int) -> None:
     """Remove what lost and killed runs left behind under sequences that are decided, up to that of the head.
 
-    Such a data file can never become live: its sequence's commit exists and does not name it. A record goes last, and
-    only if nothing that it names can appear any more; else a later run looks again.
+    Such a data file can never become live: its sequence's commit exists and does not name it. Where that commit removed
+    files, that is finished, too. A record goes last, and only if nothing that it names can appear any more; else a later
+    run looks again.
     """
     records = {record: store.is_settled(record) for record in _decided(store, head, is_record=True)}
     # Listed anew and removed first: a run that is still at it makes its drafts before its record, and without them
     # none of the files that the record names can appear once they are removed.
     store.remove(list(_decided(store, head, is_record=False)))
     for record, settled in records.items():
-        named = {file.path for file in load(store, _sequence_of(record)).commit.files}
+        commit = load(store, _sequence_of(record)).commit
+        named = {file.path for file in commit.files}
         store.remove([name for name in _names_in(store, record) if name not in named])
-        if settled:
-            store.remove([record])
+        with suppress(StorageError):
+            # What may not be deleted yet, as under a retention lock, is left to a later run.
+            store.remove([*commit.removed, *([record] if settled else [])])
 
 
 def left_overs(store: Store) -> Set[str]:

@@ -33,26 +33,23 @@ from ..errors import (
     StorageError,
 )
 from ..version import VERSION
-from .chain import Hint, Link, clear_left_overs, find_head, live_files
+from .chain import Hint, Link
 from .coverage import Status, Tracker, state_of
 from .format import (
     FIRST_SEQUENCE,
-    SNAPSHOT_EVERY,
     Commit,
     DataFile,
     DayFile,
     Gap,
-    Head,
     Project,
     Resync,
     Writer,
     day_of,
-    pending_name,
-    pending_record,
     token_tag,
 )
 from .overlap import Fetched, Overlap
-from .store import DryRun, NotThere, Store
+from .store import DryRun, Store
+from .writing import Lost, Tip
 
 # After one of these, what was read before must not be kept: it may be wrong, or it cannot be written.
 _NOTHING_KEPT = (NoProgress, StorageError, IdentityChanged, ArchiveDamaged)
@@ -107,10 +104,6 @@ def collect(
         nonce or _new_nonce,
         dry_run,
     ).run()
-
-
-class _Lost(Exception):
-    """Another collector created the commit that this one was about to create."""
 
 
 class _Batch:
@@ -169,14 +162,11 @@ class _Collector:
         self._store = store
         self._api = api
         self._settings = settings
-        self._hint = hint
         self._stop = stop
         self._now = now
         self._run = nonce()
         self._new_archive_id = nonce()
-        self._dry_run = dry_run
-        self._head: Optional[Link] = None
-        self._pin: Optional[Head] = None
+        self._tip = Tip(store, hint, remembers=not dry_run)
         self._uuid: Optional[str] = None
         self._skew = 0.0
         self._resynced = False
@@ -190,30 +180,22 @@ class _Collector:
             self._open()
             try:
                 tracker = self._read_on()
-            except _Lost:
+            except Lost:
                 self._resynced = False
                 continue
-            if self._commits and self._head:
-                clear_left_overs(self._store, self._head.commit.sequence)
+            if self._commits:
+                self._tip.clear()
             return self._status(tracker)
 
     # The head
 
     def _open(self) -> None:
-        """Find the head, rest on it durably, and clear away what runs before this one left behind."""
-        self._pin = self._hint.read() if self._hint else None
-        self._head = find_head(self._store, self._pin)
-        self._store.prepare((self._head.commit.name, self._head.body) if self._head else None)
-        self._uuid = None
-        if self._head:
-            self._uuid = self._head.commit.project.uuid
-            self._remember()
-            clear_left_overs(self._store, self._head.commit.sequence)
+        self._tip.find()
+        self._uuid = self._head.commit.project.uuid if self._head else None
 
-    def _remember(self) -> None:
-        if self._hint and self._head and self._head.head != self._pin and not self._dry_run:
-            self._hint.write(self._head.head)
-            self._pin = self._head.head
+    @property
+    def _head(self) -> Optional[Link]:
+        return self._tip.link
 
     @property
     def _archive_id(self) -> str:
@@ -354,10 +336,7 @@ class _Collector:
         sequence = self._head.commit.sequence + 1 if self._head else FIRST_SEQUENCE
         files = batch.finish(sequence)
         commit = self._describe(sequence, batch, tracker, resync, tuple(file for file, _body in files))
-        if sequence % SNAPSHOT_EVERY == 0 and self._head:
-            live = live_files(self._store, self._head.commit)
-            commit = commit.with_live([*live.values(), *commit.files])
-        self._write(commit, {file.path: body for file, body in files})
+        self._tip.add(commit, {file.path: body for file, body in files})
         self._added += batch.entries
         self._gaps.extend(batch.gaps)
         self._commits += 1
@@ -393,24 +372,6 @@ class _Collector:
             resync=resync,
             pruned_until=head.pruned_until if head else None,
         )
-
-    def _write(self, commit: Commit, files: Dict[str, bytes]) -> None:
-        body = commit.to_bytes()
-        record = pending_name(commit.sequence, self._run)
-        try:
-            if files:
-                self._store.put({record: pending_record(files), **files})
-            won = self._store.decide(commit.name, body)
-        except NotThere:
-            # Another run takes a draft away only when its sequence is decided.
-            if commit.sequence not in self._store.commits(after=commit.sequence - 1):
-                raise
-            won = False
-        if not won:
-            raise _Lost
-        self._head = Link(commit, body)
-        self._store.remove([record])
-        self._remember()
 
     def _status(self, tracker: Tracker) -> Status:
         """Of a run that reached the end: what it read counts, whether or not a heartbeat was due to write it down."""

@@ -74,10 +74,10 @@ class Overlap:
         exact = _digest(fetched.line)
         if self._exact[exact] > 0:
             self._exact[exact] -= 1
-            self._alike[_likeness(fetched)] -= 1
+            self._alike[likeness(fetched)] -= 1
             self.found += 1
             return False
-        if self._alike[_likeness(fetched)] > 0:
+        if self._alike[likeness(fetched)] > 0:
             self._held.append(fetched)
             return False
         return True
@@ -93,9 +93,9 @@ class Overlap:
         """The held entries that are new after all: those for which no archived entry is left to account."""
         fresh = []
         for fetched in self._held:
-            likeness = _likeness(fetched)
-            if self._alike[likeness] > 0:
-                self._alike[likeness] -= 1
+            like = likeness(fetched)
+            if self._alike[like] > 0:
+                self._alike[like] -= 1
                 self.rerendered += 1
             else:
                 fresh.append(fetched)
@@ -107,7 +107,7 @@ class Overlap:
             fetched = Fetched.of(entry)
             if fetched.moment is None or fetched.moment >= self.start:
                 self._exact[_digest(fetched.line)] += 1
-                self._alike[_likeness(fetched)] += 1
+                self._alike[likeness(fetched)] += 1
 
 
 def _start(head: Commit, newest: Optional[datetime]) -> datetime:
@@ -119,8 +119,8 @@ def _reaches(file: DataFile, start: datetime) -> bool:
     return file.last is None or file.last >= start
 
 
-def _likeness(fetched: Fetched) -> bytes:
-    """What stays the same when names are rendered anew."""
+def likeness(fetched: Fetched) -> bytes:
+    """What stays the same of an entry when names are rendered anew."""
     entry = fetched.entry
     moment = entry.get("timestamp") if fetched.moment is None else format_time(fetched.moment)
     who, what = actor(entry), subject(entry)

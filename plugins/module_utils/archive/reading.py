@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
-from typing import Iterator, Optional, Set
+from itertools import islice, takewhile
+from typing import Callable, Dict, Iterator, Optional, Set, Tuple
 
 from ..entry import Entry, parse, timestamp
 from ..errors import ArchiveDamaged
-from .chain import find_head, live_files
-from .format import DataFile, Head, Malformed, split_lines, unpack
+from .chain import Link, find_head, history, live_files
+from .format import Commit, DataFile, Head, Malformed, split_lines, unpack
 from .store import NotThere, Store
 
 
@@ -36,50 +36,83 @@ def entries_of(store: Store, file: DataFile) -> Iterator[Entry]:
 
 
 def cat(
-    store: Store, start: Optional[datetime] = None, end: Optional[datetime] = None, pin: Optional[Head] = None
+    store: Store,
+    start: Optional[datetime] = None,
+    end: Optional[datetime] = None,
+    pin: Optional[Head] = None,
+    on_head: Callable[[Link], None] = lambda _link: None,
 ) -> Iterator[Entry]:
     """Every entry of the archive from ``start`` (inclusive) to ``end`` (exclusive), day by day, each exactly once.
 
     An entry whose timestamp is unreadable is never left out. When a file vanishes underneath, because it was compacted
     or pruned meanwhile, the list of files is taken anew from the head, and what was already given is not given again.
+    ``on_head`` is told each head that the list was taken from.
 
     :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
     """
     done: Set[str] = set()
+    begun: Optional[int] = None
     lost: Optional[str] = None
     while True:
         head = find_head(store, pin)
+        if head is not None:
+            on_head(head)
         live = live_files(store, head.commit if head else None)
         if lost in live:
             raise ArchiveDamaged(f"{lost} is missing in {store}; verify the archive.")
+        begun = head.commit.sequence if head and begun is None else begun
+        merged = _merged_since(store, head.commit, begun) if head and begun is not None else {}
         try:
             for path in sorted(live):
                 if path not in done:
-                    yield from _selected(store, live[path], done, start, end)
+                    yield from _selected(store, live[path], _Given(done, merged), start, end)
                     done.add(path)
             return
         except NotThere:
             lost = path
 
 
+class _Given:
+    """What a reader gave already: whole files, which may since be slices of others, and slices of those of others."""
+
+    def __init__(self, files: Set[str], merged: Dict[str, DataFile]) -> None:
+        self._files = files
+        self._merged = merged
+
+    def slices(self, file: DataFile) -> Iterator[Tuple[int, bool]]:
+        """The numbers of entries in the slices of a file, in order, and whether each was given."""
+        for part in file.parts:
+            inner = self._merged.get(part.path)
+            if part.path in self._files or inner is None:
+                yield part.entries, part.path in self._files
+            else:
+                yield from self.slices(inner)
+
+
+def _merged_since(store: Store, head: Commit, sequence: int) -> Dict[str, DataFile]:
+    """The files compacted after a commit, by path: some may have been compacted again."""
+    later = takewhile(lambda commit: commit.sequence > sequence, history(store, head))
+    return {file.path: file for commit in later for file in commit.files if file.parts}
+
+
 def _selected(
-    store: Store, file: DataFile, done: Set[str], start: Optional[datetime], end: Optional[datetime]
+    store: Store, file: DataFile, given: _Given, start: Optional[datetime], end: Optional[datetime]
 ) -> Iterator[Entry]:
     if not _may_hold(file, start, end):
         return
-    for line in _fresh_lines(store, file, done):
+    for line in _fresh_lines(store, file, given):
         found = _entry(store, file, line)
         moment = timestamp(found)
         if moment is None or ((start is None or start <= moment) and (end is None or moment < end)):
             yield found
 
 
-def _fresh_lines(store: Store, file: DataFile, done: Set[str]) -> Iterator[bytes]:
+def _fresh_lines(store: Store, file: DataFile, given: _Given) -> Iterator[bytes]:
     """The lines of a file without those slices of it that were given as files of their own."""
     lines = lines_of(store, file)
-    for part in file.parts:
-        slice_of_part = islice(lines, part.entries)
-        if part.path in done:
+    for entries, is_given in given.slices(file):
+        slice_of_part = islice(lines, entries)
+        if is_given:
             for _given in slice_of_part:
                 pass
         else:

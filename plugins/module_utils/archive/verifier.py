@@ -40,8 +40,8 @@ from .format import (
 from .lines import CanonicalLines
 from .store import NotThere, Store, read
 
-WARNINGS = ("orphan", "deletion_pending")
-"""Types of findings that tell of work not finished yet and take nothing from the archive's proof."""
+WARNINGS = ("orphan", "deletion_pending", "rerendered", "not_compared")
+"""Types of findings that take nothing from the archive's proof, such as work not finished yet."""
 
 _ORPHAN_LIMIT = 1 << 30
 

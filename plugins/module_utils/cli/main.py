@@ -18,7 +18,7 @@ from typing import Dict, List, Optional, Protocol, Sequence
 
 from ..errors import AuditError
 from ..version import VERSION
-from . import cat, collect, doctor, status, verify
+from . import cat, collect, compact, doctor, export, prune, reconcile, status, verify
 from .outcome import FINE, exit_status
 from .words import print_json
 
@@ -40,9 +40,16 @@ _COMMANDS: Dict[str, Command] = {
     "collect": collect,
     "status": status,
     "verify": verify,
+    "reconcile": reconcile,
     "cat": cat,
+    "export": export,
+    "prune": prune,
+    "compact": compact,
     "doctor": doctor,
 }
+
+
+_TIMES = ("--start", "--end", "--older-than")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -70,7 +77,7 @@ def _with_times_joined(arguments: Sequence[str]) -> List[str]:
     """Join a time to its option: argparse would take the ``-24h`` of ``--start -24h`` for another option."""
     joined: List[str] = []
     for argument in arguments:
-        if joined and joined[-1] in ("--start", "--end"):
+        if joined and joined[-1] in _TIMES:
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import argparse
 import threading
-from typing import TYPE_CHECKING, List
 
 from ..archive.coverage import Status
 from ..archive.format import Head
 from ..archive.location import existing_archive
-from ..entry import visible
 from .outcome import FINDINGS, FINE
-from .words import add_json, now, number, print_json, say, tell_gaps, when
-
-if TYPE_CHECKING:
-    from ..archive.verifier import Finding
+from .words import add_json, now, number, print_json, say, tell_findings, tell_gaps, when
 
 ABOUT = "prove that the archive is whole; needs no token"
 
@@ -39,16 +34,10 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     if options.json:
         print_json({"sound": not problems, "findings": [finding._asdict() for finding in findings]})
     else:
-        _tell_findings(findings)
+        tell_findings(findings)
         if not problems:
             _tell_sound(status(store, now()))
     return FINDINGS if problems else FINE
-
-
-def _tell_findings(findings: List[Finding]) -> None:
-    for finding in findings:
-        mark = "warning" if finding.is_warning else "FINDING"
-        say(f"{mark} {finding.type}: {visible(finding.path)}: {visible(finding.detail)}")
 
 
 def _tell_sound(found: Status) -> None:

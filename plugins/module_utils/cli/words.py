@@ -10,10 +10,14 @@ import argparse
 import json
 import sys
 from datetime import datetime, timezone
-from typing import Any, Iterable, Optional
+from typing import TYPE_CHECKING, Any, Iterable, Optional
 
 from ..archive.format import Gap
+from ..entry import visible
 from ..timespan import format_time
+
+if TYPE_CHECKING:
+    from ..archive.verifier import Finding
 
 
 def say(line: str) -> None:
@@ -27,6 +31,12 @@ def print_json(value: Any) -> None:
 def tell_gaps(gaps: Iterable[Gap]) -> None:
     for gap in gaps:
         say(f"GAP from {when(gap.start)} to {when(gap.end)} ({gap.why}): entries of this time may be missing.")
+
+
+def tell_findings(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        mark = "warning" if finding.is_warning else "FINDING"
+        say(f"{mark} {finding.type}: {visible(finding.path)}: {visible(finding.detail)}")
 
 
 def number(count: int, one: str, many: str) -> str:

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,52 @@ def test_offline_commands_need_neither_token_nor_network_nor_requests(host: Host
     assert (missing.returncode, "requests is missing" in missing.stderr) == (2, True)
 
 
+def test_old_days_are_merged_and_removed(host: Host, simulator: Simulator) -> None:
+    log, now = simulator.project("main").log, datetime.now(timezone.utc)
+    for _run in range(2):
+        log.append(timestamp=now - timedelta(days=3), message="old")
+        host.run("collect", host.archive, "--pin", "pin")
+    dry = host.run("compact", host.archive, "--dry-run")
+    assert (dry.returncode, dry.stdout) == (0, "2 entries of 1 day in 2 files would be merged.\n")
+    done = host.json("compact", host.archive, "--pin", "pin")
+    assert (done["days"], done["files"], done["entries"], done["head"]["sequence"]) == (1, 2, 2, 3)
+    assert json.loads((host.folder / "pin").read_bytes()) == done["head"]
+    assert host.run("prune", host.archive, "--older-than", "5d").stdout.startswith("0 entries of 0 days")
+    gone = host.run("prune", host.archive, "--older-than", "-1d", "--pin", "pin")
+    assert gone.stdout.startswith("2 entries of 1 day in 1 file removed.\nHead: 4:")
+    assert "old" not in host.run("cat", host.archive).stdout
+    assert host.run("verify", host.archive).returncode == 0
+    assert host.run("collect", host.archive, "--pin", "pin").returncode == 0
+
+
+def test_an_extract_is_selected_as_cat_does(host: Host) -> None:
+    host.run("collect", host.archive)
+    done = host.run_without_requests("export", host.archive, "extract.csv", "--message", "[12]", "--start", "-1h")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "2 entries written to extract.csv.")
+    assert (host.folder / "extract.csv").read_text().count("\n") == 3
+    manifest = host.json("export", host.archive, "extract.jsonl")
+    assert manifest == json.loads((host.folder / "extract.jsonl.manifest.json").read_text())
+    assert (host.folder / "extract.jsonl").read_text() == host.run("cat", host.archive).stdout
+    assert host.run("export", host.archive, "extract.txt").returncode == 2
+
+
+def test_reconcile_compares_with_the_provider(host: Host, simulator: Simulator) -> None:
+    log, now = simulator.project("main").log, datetime.now(timezone.utc)
+    log.append(timestamp=now - timedelta(days=2), message="old")
+    host.run("collect", host.archive)
+    sound = host.run("reconcile", host.archive)
+    assert (sound.returncode, sound.stderr) == (0, "")
+    assert sound.stdout.startswith("Compared 1 entry from ")
+    log.append(timestamp=now - timedelta(days=2), message="hidden")
+    found = host.run("reconcile", host.archive, "--start", "-3d", "--end", "-1d")
+    assert found.returncode == 1
+    assert found.stdout.startswith("FINDING missing_in_archive: entries/date=")
+    told = host.json("reconcile", host.archive)
+    assert (told["same"], told["compared"]["entries"], len(told["findings"])) == (False, 1, 1)
+    nothing = host.run("reconcile", host.archive, "--start", "-300d", "--end", "-200d")
+    assert (nothing.returncode, "warning not_compared" in nothing.stdout) == (0, True)
+
+
 def test_json_for_programs(host: Host) -> None:
     dry = host.json("collect", host.archive, "--dry-run")
     assert (dry["added"], dry["commits"]) == (7, 1)
@@ -135,6 +181,12 @@ def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simula
         (["status", "nowhere"], 4, "There is no archive in"),
         (["verify", "nowhere"], 4, "There is no archive in"),
         (["cat", "nowhere"], 4, "There is no archive in"),
+        (["reconcile", "nowhere"], 4, "There is no archive in"),
+        (["compact", "nowhere"], 4, "There is no archive in"),
+        (["prune", "nowhere", "--older-than", "3y"], 4, "There is no archive in"),
+        (["prune", "nowhere"], 2, "--older-than"),
+        (["prune", "nowhere", "--older-than", "3 years"], 2, "--older-than: '3 years' is no time"),
+        (["prune", "nowhere", "--older-than", "2999-01-01"], 2, "lies in the future"),
         (["collect", "/etc/hostname"], 4, "/etc/hostname"),
         (["collect", "archive", "--api-url", "https://127.0.0.1:9/v1"], 3, "No connection to 127.0.0.1:9"),
     ],

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import (
     format_time,
+    parse_age,
     parse_time,
     read_timestamp,
 )
@@ -102,3 +103,28 @@ def test_a_timestamp_needs_no_more_than_the_api_writes() -> None:
     assert read_timestamp("2025-12-11T12:23:17.460366Z") == utc(2025, 12, 11, 12, 23, 17, 460366)
     assert read_timestamp("2025-12-11T12:23:17.460366") is None
     assert read_timestamp("2025-02-30T12:23:17Z") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("1095d", NOW - timedelta(days=1095)),
+        ("2w", NOW - timedelta(weeks=2)),
+        ("3y", utc(2023, 11, 22, 12)),  # a leap day lies between: 1096 days
+        ("-30d", NOW - timedelta(days=30)),
+        ("2024-01-01", utc(2024, 1, 1)),
+        (date(2024, 1, 1), utc(2024, 1, 1)),
+    ],
+)
+def test_ages(text: object, moment: datetime) -> None:
+    assert parse_age(text, NOW) == moment
+
+
+def test_a_year_after_a_leap_day() -> None:
+    assert parse_age("1y", utc(2024, 2, 29)) == utc(2023, 2, 28)
+
+
+@pytest.mark.parametrize("text", ["3", "3 years", "", "9999y", "2999-01-01", "2026-11-22T13:00:00Z"])
+def test_no_ages(text: str) -> None:
+    with pytest.raises(InvalidInput, match="^older_than: "):
+        parse_age(text, NOW, "older_than")

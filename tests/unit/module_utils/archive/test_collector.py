@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Page
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import collector, verifier
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import collector, verifier, writing
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical
@@ -743,8 +743,8 @@ def test_a_dry_run_tells_what_would_come_and_writes_nothing(world: World, tmp_pa
 
 
 def test_every_so_many_commits_one_lists_the_live_files(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert collector.SNAPSHOT_EVERY == verifier.SNAPSHOT_EVERY == 1000
-    for module in (collector, verifier):
+    assert writing.SNAPSHOT_EVERY == verifier.SNAPSHOT_EVERY == 1000
+    for module in (writing, verifier):
         monkeypatch.setattr(module, "SNAPSHOT_EVERY", 10)
     store = MemoryStore()
     world.append(3)

@@ -200,6 +200,8 @@ def able(need: str) -> bool:
 
 FAULTS = ["pytest", "--quiet"]
 DISKS = ("root", "private mounts", "mkfs.ext4", "loop devices")
+HOSTS = ["pytest", "--quiet", "tests/e2e/managed_hosts"]
+CONTAINERS = ("root", "mmdebstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen", "scp", "git")
 
 
 def stages() -> dict[str, list[Check]]:
@@ -251,11 +253,8 @@ def stages() -> dict[str, list[Check]]:
 LONG_STAGES: dict[str, list[Check]] = {
     "kills": [Check("10,000 kills", [*FAULTS, "tests/e2e/test_archive_kills.py"], needs=("root", "strace"))],
     "managed-hosts": [
-        Check(
-            "archiver on Debian 12",
-            ["pytest", "--quiet", "tests/e2e/managed_hosts"],
-            needs=("root", "mmdebstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen"),
-        ),
+        Check(f"archiver on Debian {number}", [*HOSTS, "-k", suite], needs=CONTAINERS)
+        for number, suite in ((12, "bookworm"), (13, "trixie"), (11, "bullseye"))
     ],
 }
 

@@ -97,6 +97,7 @@ def test_a_run_keeps_the_log(machine: Machine, simulator: Simulator) -> None:
     assert machine.tell(f"stat -c '%a %U' {ARCHIVE}") == "750 cloudscale-audit\n"
     assert machine.tell("stat -c '%a %U' /etc/cloudscale-audit/main.token") == "600 root\n"
     assert "sha256" in machine.tell("cat /var/lib/cloudscale-audit/main/pin")
+    print(machine.try_(f"journalctl --no-pager --output cat --unit {SERVICE} --grep Consumed").stdout)
 
 
 def test_it_is_confined(machine: Machine) -> None:

@@ -18,7 +18,7 @@ from typing import Dict, List, Optional, Protocol, Sequence
 
 from ..errors import AuditError
 from ..version import VERSION
-from . import cat, collect, doctor, status, verify
+from . import cat, collect, doctor, journal, status, verify
 from .outcome import FINE, exit_status
 from .words import print_json
 
@@ -41,6 +41,7 @@ _COMMANDS: Dict[str, Command] = {
     "status": status,
     "verify": verify,
     "cat": cat,
+    "journal": journal,
     "doctor": doctor,
 }
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,30 @@ def test_collect_status_verify_and_cat(host: Host, simulator: Simulator) -> None
     assert verified.stdout.startswith("Sound: 7 entries in 1 commit, covering ")
     lines = host.run("cat", host.archive).stdout.splitlines()
     assert [json.loads(line) for line in lines] == simulator.project("main").log.entries
+
+
+def test_status_says_first_whether_it_is_caught_up(host: Host, simulator: Simulator) -> None:
+    for days, verdict, deadline in [
+        (0, r"Caught up: the archive has all entries until \S+Z, 0 h [01] min ago\.", r"in 89 d 23 h"),
+        (-2, r"NOT caught up: nothing was read since \S+Z, 2 d 0 h ago\. Nothing is lost if", r"in 87 d 23 h"),
+        (-91, r"NOT caught up: nothing was read since \S+Z, 91 d 0 h ago\. The provider deletes", r"1 d 0 h ago"),
+    ]:
+        archive = str(host.folder / f"of {days}")
+        simulator.set(clock_offset=timedelta(days=days))
+        host.run("collect", archive)
+        first, *rows = host.run("status", archive).stdout.splitlines()
+        assert re.match(verdict, first)
+        assert re.search(rf"^deadline +\S+Z \({deadline}\)$", "\n".join(rows), re.MULTILINE)
+
+
+def test_status_of_a_backlog(host: Host, simulator: Simulator) -> None:
+    old = simulator.add_project("old")
+    for minutes in range(9):
+        old.log.append(timestamp=datetime.now(timezone.utc) - timedelta(minutes=60 - minutes))
+    simulator.script(Fault("pass"), Fault("status", status=403, times=9))
+    host.run("collect", host.archive, CLOUDSCALE_API_TOKEN=old.token)
+    told = host.run("status", host.archive)
+    assert re.match(r"NOT caught up: at \S+Z, 0 h 5\d min ago, there was more to read\.", told.stdout)
 
 
 def test_offline_commands_need_neither_token_nor_network_nor_requests(host: Host) -> None:

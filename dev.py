@@ -235,6 +235,7 @@ def stages() -> dict[str, list[Check]]:
             Check("oldest ansible-core", integration, "oldest"),
             Check("provider's collection", ["pytest", "--quiet", *vendor], "demo"),
             Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),
+            Check("metrics and alerts", ["pytest", "--quiet", "tests/e2e/test_watching.py"], needs=("promtool",)),
         ],
         "faults": [
             Check("system calls", [*FAULTS, "tests/e2e/test_archive_faults.py"], needs=("root", "strace")),

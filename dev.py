@@ -208,6 +208,8 @@ def able(need: str) -> bool:
 TRACED = ("root", "strace")
 RUNS = r"\d+ runs of collectors: .+"
 DISKS = ("root", "private mounts", "mkfs.ext4", "loop devices")
+HOSTS = ["pytest", "--quiet", "tests/e2e/managed_hosts"]
+CONTAINERS = ("root", "mmdebstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen", "scp", "git")
 
 
 def faults(name: str, file: str, *options: str, needs: tuple[str, ...] = TRACED) -> Check:
@@ -248,6 +250,7 @@ def stages() -> dict[str, list[Check]]:
             Check("oldest ansible-core", integration, "oldest"),
             Check("provider's collection", ["pytest", "--quiet", *vendor], "demo"),
             Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),
+            Check("metrics and alerts", ["pytest", "--quiet", "tests/e2e/test_watching.py"], needs=("promtool",)),
         ],
         "faults": [
             faults("system calls", "test_archive_faults.py"),
@@ -274,11 +277,8 @@ LONG_STAGES: dict[str, list[Check]] = {
         ),
     ],
     "managed-hosts": [
-        Check(
-            "archiver on Debian 12",
-            ["pytest", "--quiet", "tests/e2e/managed_hosts"],
-            needs=("root", "mmdebstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen"),
-        ),
+        Check(f"archiver on Debian {number}", [*HOSTS, "-k", suite], needs=CONTAINERS)
+        for number, suite in ((12, "bookworm"), (13, "trixie"), (11, "bullseye"))
     ],
 }
 

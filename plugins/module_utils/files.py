@@ -15,14 +15,29 @@ from typing import Iterable, Iterator
 from .errors import AuditError, InvalidInput, StorageError
 
 
+def replace_file(path: str, lines: Iterable[bytes], option: str, mode: int = 0o600) -> None:
+    """Put a file of these lines in place: whole, safely on disk, and with this mode whatever the umask says.
+
+    :raises InvalidInput: ``path`` is a folder, or lies in none; ``option`` is what the user gave it as.
+    :raises StorageError: the file cannot be written.
+    """
+    with draft_of(path, option) as draft:
+        write_lines(lines, draft)
+        try:
+            os.chmod(draft, mode)
+            os.replace(draft, path)
+        except OSError as exc:
+            raise _storage_error(path, exc) from exc
+
+
 @contextmanager
-def draft_of(path: str) -> Iterator[str]:
+def draft_of(path: str, option: str = "dest") -> Iterator[str]:
     """The path of a temporary file in the folder of ``path``; it is removed unless the block moved it away.
 
-    :raises InvalidInput: ``path`` is a folder, or lies in none.
+    :raises InvalidInput: ``path`` is a folder, or lies in none; ``option`` is what the user gave it as.
     :raises StorageError: the folder takes no file.
     """
-    check_destination(path)
+    check_destination(path, option)
     try:
         handle, draft = tempfile.mkstemp(prefix=".cloudscale-", dir=os.path.dirname(os.path.abspath(path)))
     except OSError as exc:
@@ -35,13 +50,13 @@ def draft_of(path: str) -> Iterator[str]:
             os.unlink(draft)
 
 
-def check_destination(path: str) -> None:
+def check_destination(path: str, option: str = "dest") -> None:
     """:raises InvalidInput: no file can have this path, because it is a folder or lies in none."""
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):
-        raise InvalidInput(f"dest: {path} is a folder; name a file in it.")
+        raise InvalidInput(f"{option}: {path} is a folder; name a file in it.")
     if not os.path.isdir(folder):
-        raise InvalidInput(f"dest: there is no folder {folder}; make it first.")
+        raise InvalidInput(f"{option}: there is no folder {folder}; make it first.")
 
 
 def write_lines(lines: Iterable[bytes], path: str) -> str:

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,27 @@ def test_the_readme_tells_every_variable_with_its_default() -> None:
         assert f"| `{name}` | `" + ("[" if shown is None else f"{shown}`") in readme
     for name in SPECS["archiver_projects"]["options"]:
         assert f"| `{name}` |" in readme
+
+
+def variables_in(inventory: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The variables of an inventory's groups and hosts."""
+    for group in inventory.values():
+        yield group.get("vars", {})
+        yield from (host or {} for host in group.get("hosts", {}).values())
+        yield from variables_in(group.get("children", {}))
+
+
+def test_sample_inventories_name_what_the_role_has() -> None:
+    guide = (ROOT / "docs/docsite/rst/archiver_operations_guide.rst").read_text()
+    shown = re.findall(r"^\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", guide, re.MULTILINE)
+    samples = [*shown, (ROOT / "playbooks/inventory/archivers.yml").read_text()]
+    assert len(samples) == 2
+    for sample in samples:
+        found = list(variables_in(yaml.safe_load(sample)))
+        assert {name for variables in found for name in variables} <= SPECS.keys()
+        projects = [project for variables in found for project in variables.get("archiver_projects", [])]
+        assert projects
+        assert all(project.keys() <= SPECS["archiver_projects"]["options"].keys() for project in projects)
 
 
 def test_what_is_copied_to_hosts_runs_by_itself(tmp_path: Path) -> None:

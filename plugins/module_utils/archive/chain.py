@@ -182,8 +182,8 @@ def clear_left_overs(store: Store, head: int) -> None:
     """Remove what lost and killed runs left behind under sequences that are decided, up to that of the head.
 
     Such a data file can never become live: its sequence's commit exists and does not name it. Where that commit removed
-    files, that is finished, too. A record goes last, and only if nothing that it names can appear any more; else a later
-    run looks again.
+    files, that is finished, too. A record goes last, and only if nothing that it names can appear any more; else a
+    later run looks again.
     """
     records = {record: store.is_settled(record) for record in _decided(store, head, is_record=True)}
     # Listed anew and removed first: a run that is still at it makes its drafts before its record, and without them

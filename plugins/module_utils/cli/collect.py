@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import threading
+from typing import TYPE_CHECKING, List, Optional
 
 from ..archive.chain import Hint
 from ..archive.collector import CollectSettings, collect
@@ -15,8 +16,13 @@ from ..archive.coverage import Status
 from ..archive.location import store_at
 from ..settings import Connection, Range
 from .access import WatchedApi, add_connection, with_token
+from .measured import add_metrics, measured
 from .outcome import FINE, GAP
 from .words import add_json, now, number, print_json, say, tell_gaps, when
+
+if TYPE_CHECKING:
+    from ..archive.format import Commit
+    from ..archive.metrics import Sample
 
 ABOUT = "read what is new in a project's log into the archive"
 
@@ -33,20 +39,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go on although another token or api_url can no longer be compared with what the archive holds",
     )
     parser.add_argument("--dry-run", action="store_true", help="write nothing, tell what would come")
+    add_metrics(parser)
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
-    settings = CollectSettings(
-        project=options.project,
-        start=Range.from_mapping({"start": options.start}, now()).start,
-        accept_identity=options.accept_identity,
-    )
-    done = with_token(options, lambda connection: _collect_once(options, connection, settings, stop))
+    if options.dry_run:
+        options.metrics = None
+    done = Status()
+    with measured("collect", options, lambda commit: _samples(commit, done)) as measurement:
+        settings = CollectSettings(
+            project=options.project,
+            start=Range.from_mapping({"start": options.start}, now()).start,
+            accept_identity=options.accept_identity,
+        )
+        done = with_token(options, lambda connection: _collect_once(options, connection, settings, stop))
+        measurement.status, measurement.succeeded = GAP if done.gaps else FINE, True
     if options.json:
         print_json(done.to_json())
     else:
         _tell_collected(done, options.dry_run)
-    return GAP if done.gaps else FINE
+    return measurement.status
 
 
 def _collect_once(
@@ -55,6 +67,12 @@ def _collect_once(
     hint = Hint(options.pin) if options.pin else None
     with WatchedApi(connection, stop=stop) as api:
         return collect(store_at(options.path), api, settings, hint=hint, stop=stop, dry_run=options.dry_run)
+
+
+def _samples(commit: Optional[Commit], done: Status) -> List[Sample]:
+    from ..archive.metrics import archive_samples
+
+    return archive_samples(commit, now(), done.covered_until) if commit else []
 
 
 def _tell_collected(done: Status, dry_run: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Dict, List, Optional, Protocol, Sequence
 
 from ..errors import AuditError
 from ..version import VERSION
-from . import cat, collect, compact, doctor, export, prune, reconcile, status, verify
+from . import cat, collect, compact, doctor, export, journal, prune, reconcile, status, verify
 from .outcome import FINE, exit_status
 from .words import print_json
 
@@ -45,6 +45,7 @@ _COMMANDS: Dict[str, Command] = {
     "export": export,
     "prune": prune,
     "compact": compact,
+    "journal": journal,
     "doctor": doctor,
 }
 

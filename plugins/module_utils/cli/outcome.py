@@ -9,6 +9,8 @@ from __future__ import annotations
 from ..errors import ArchiveDamaged, AuditError, InvalidInput, MissingLibrary, StorageError
 
 FINE, FINDINGS, USAGE, API, STORAGE, GAP = range(6)
+UNFORESEEN = 1
+"""How Python ends after an error that nobody caught."""
 
 
 def exit_status(error: AuditError) -> int:

@@ -14,7 +14,7 @@ from ..archive.chain import Hint
 from ..archive.coverage import Status
 from ..archive.location import existing_archive
 from .outcome import FINE, GAP
-from .words import add_json, ago, now, print_json, say, tell_gaps, when
+from .words import add_json, ago, ahead, now, print_json, say, tell_gaps, when
 
 ABOUT = "tell where the archive stands; needs no token"
 
@@ -38,15 +38,32 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     return GAP if found.state == "expired" else FINE
 
 
+_VERDICTS = {
+    "live": "Caught up: the archive has all entries until {until}, {ago}.",
+    "backlog": "NOT caught up: at {until}, {ago}, there was more to read. The next run of collect goes on.",
+    "degraded": "NOT caught up: nothing was read since {until}, {ago}. Nothing is lost if collect runs by {deadline}.",
+    "expired": "NOT caught up: nothing was read since {until}, {ago}. The provider deletes what is not archived since "
+    "{deadline}: run collect now.",
+}
+
+
+def _verdict(found: Status) -> str:
+    """The one thing to know, in one line."""
+    return _VERDICTS[found.state].format(
+        until=when(found.covered_until), ago=ago(found.covered_until), deadline=when(found.retention_deadline)
+    )
+
+
 def _tell_status(path: str, found: Status) -> None:
     if found.head is None:
         return
+    say(_verdict(found))
     rows: List[Tuple[str, str]] = [
         ("archive", path),
         ("state", found.state),
         ("covered from", when(found.covered_from)),
         ("covered until", f"{when(found.covered_until)} ({ago(found.covered_until)})"),
-        ("deadline", f"{when(found.retention_deadline)}: then the provider deletes what is not archived"),
+        ("deadline", f"{when(found.retention_deadline)} ({ahead(found.retention_deadline)})"),
         ("entries", str(found.added)),
         ("commits", str(found.commits)),
         ("head", f"{found.head.sequence}:{found.head.sha256}"),

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import argparse
 import threading
+from typing import TYPE_CHECKING, List, Optional
 
 from ..archive.coverage import Status
 from ..archive.format import Head
 from ..archive.location import existing_archive
+from .measured import add_metrics, measured
 from .outcome import FINDINGS, FINE
 from .words import add_json, now, number, print_json, say, tell_findings, tell_gaps, when
+
+if TYPE_CHECKING:
+    from ..archive.metrics import Sample
+    from ..archive.verifier import Finding
 
 ABOUT = "prove that the archive is whole; needs no token"
 
@@ -23,21 +29,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expected-head", type=_head, metavar="SEQUENCE:SHA256", help="a head noted earlier, which must still be there"
     )
+    add_metrics(parser)
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ..archive.verifier import status, verify
 
-    store = existing_archive(options.path)
-    findings = verify(store, options.expected_head)
-    problems = [finding for finding in findings if not finding.is_warning]
+    problems: Optional[List[Finding]] = None
+    with measured("verify", options, lambda _commit: _samples(problems)) as measurement:
+        store = existing_archive(options.path)
+        findings = verify(store, options.expected_head)
+        problems = [finding for finding in findings if not finding.is_warning]
+        measurement.status, measurement.succeeded = FINDINGS if problems else FINE, not problems
     if options.json:
         print_json({"sound": not problems, "findings": [finding._asdict() for finding in findings]})
     else:
         tell_findings(findings)
         if not problems:
             _tell_sound(status(store, now()))
-    return FINDINGS if problems else FINE
+    return measurement.status
+
+
+def _samples(problems: Optional[List[Finding]]) -> List[Sample]:
+    from ..archive.metrics import Sample
+
+    return [] if problems is None else [Sample("verify_findings", len(problems))]
 
 
 def _tell_sound(found: Status) -> None:

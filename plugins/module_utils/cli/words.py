@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Iterable, Optional
 
 from ..archive.format import Gap
@@ -48,11 +48,19 @@ def when(moment: Optional[datetime]) -> str:
 
 
 def ago(moment: Optional[datetime]) -> str:
+    return "never" if moment is None else f"{_distance(now() - moment)} ago"
+
+
+def ahead(moment: Optional[datetime]) -> str:
     if moment is None:
         return "never"
-    minutes = int((now() - moment).total_seconds() // 60)
+    return f"in {_distance(moment - now())}" if moment > now() else ago(moment)
+
+
+def _distance(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
     days, hours = divmod(minutes // 60, 24)
-    return f"{days} d {hours} h ago" if days else f"{hours} h {minutes % 60} min ago"
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min"
 
 
 def now() -> datetime:

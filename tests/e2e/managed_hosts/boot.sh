@@ -4,6 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # boot.sh NAME TREE FOLDER NAMESPACE: boot a Debian tree with its own systemd, in the foreground.
 # The tree is overlaid and stays as it is; a private mount namespace gives the guest a pure view of control groups.
+# When the host has ended, a line on stdin boots it again, with the disk as it was left.
 set -euo pipefail
 name=$1 tree=$2 folder=$3 namespace=$4
 
@@ -17,5 +18,8 @@ mkdir -p "$folder"
 mount -t tmpfs -o size=2g tmpfs "$folder"
 mkdir "$folder"/{upper,work,root}
 mount -t overlay overlay -o "lowerdir=$tree,upperdir=$folder/upper,workdir=$folder/work" "$folder/root"
-exec systemd-nspawn --quiet --directory="$folder/root" --machine="$name" --boot --register=no --keep-unit \
-  --resolv-conf=off --timezone=off --console=pipe --network-namespace-path="/run/netns/$namespace" </dev/null
+while true; do
+  systemd-nspawn --quiet --directory="$folder/root" --machine="$name" --boot --register=no --keep-unit \
+    --resolv-conf=off --timezone=off --console=pipe --network-namespace-path="/run/netns/$namespace" </dev/null || true
+  read -r _again
+done

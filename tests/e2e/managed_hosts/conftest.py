@@ -20,43 +20,46 @@ from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines im
     own_network,
     prepared_root,
     run,
+    tree,
 )
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
 BIN = Path(sys.executable).parent
+CA = "/etc/ssl/certs/simulator.pem"
+# Debian 12, 13 and 11: pytest -k bookworm, for one of them.
+SUITES = ("bookworm", "trixie", "bullseye")
 
 
 class Deployment:
-    """Runs the playbook deploy_archiver against one host."""
+    """Runs the playbook deploy_archiver against hosts of these names."""
 
-    def __init__(self, folder: Path, machine: Machine) -> None:
-        self.folder, self.machine = folder, machine
+    def __init__(self, folder: Path, **machines: Machine) -> None:
+        self.folder, self.machines = folder, machines
         self.output = ""
         self.variables: dict[str, Any] = {}
+        # Where another version of the collection lies, with ansible_collections in it.
+        self.collections: Path | None = None
 
     def play(self, *arguments: str, **variables: Any) -> dict[str, int]:
-        """Run the playbook with these variables beside those that stand; the host's recap."""
+        """Run the playbook with these variables beside those that stand; the recap of the last host."""
         done = self.attempt(*arguments, **variables)
         assert done.returncode == 0, self.output
-        recap = re.search(r"^host +: (.*)$", self.output, re.MULTILINE)
-        assert recap, self.output
-        return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", recap[1])}
+        return self.recaps[list(self.machines)[-1]]
+
+    @property
+    def recaps(self) -> dict[str, dict[str, int]]:
+        """What the last run did, by host."""
+        found = re.findall(r"^(\S+) +: (ok=.*)$", self.output, re.MULTILINE)
+        return {host: {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", recap)} for host, recap in found}
 
     def attempt(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-        inventory = self.folder / "inventory.json"
-        host = {
-            "ansible_host": self.machine.address,
-            "ansible_user": "root",
-            "ansible_ssh_common_args": self.machine.ssh_options,
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_ssh_pipelining": True,
-            **self.variables,
-            **variables,
-        }
-        inventory.write_text(json.dumps({"archivers": {"hosts": {"host": host}}}))
+        inventory = self.folder / "inventory.yml"
+        hosts = {name: {**_login(machine), **self.variables, **variables} for name, machine in self.machines.items()}
+        inventory.write_text(json.dumps({"archivers": {"hosts": hosts}}))
+        elsewhere = {"ANSIBLE_COLLECTIONS_PATH": str(self.collections)} if self.collections else {}
         done = subprocess.run(
             [BIN / "ansible-playbook", "-i", inventory, "auditops.cloudscale.deploy_archiver", *arguments],
-            env={"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.folder), "LC_ALL": "C.UTF-8"},
+            env={"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **elsewhere},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -68,27 +71,72 @@ class Deployment:
         return done
 
 
+def _login(machine: Machine) -> dict[str, Any]:
+    return {
+        "ansible_host": machine.address,
+        "ansible_user": "root",
+        "ansible_ssh_common_args": machine.ssh_options,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_ssh_pipelining": True,
+    }
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def network() -> Iterator[None]:
+def network(request: pytest.FixtureRequest) -> Iterator[None]:
+    # Trees come from outside, so they are made before.
+    items = (item for item in request.session.items if isinstance(item, pytest.Function))
+    for wanted in sorted({str(item.callspec.params["suite"]) for item in items if "suite" in item.fixturenames}):
+        tree(wanted)
     with own_network():
         yield
 
 
 @pytest.fixture(scope="session")
-def machine(network: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    folder = tmp_path_factory.mktemp("machines")
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
-    root = prepared_root(os.environ.get("ARCHIVER_SUITE", "bookworm"), folder, folder / "key")
-    with Machine(folder, root, folder / "key", 1) as booted:
-        yield booted
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("key") / "key"
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path)
+    return path
 
 
 @pytest.fixture(scope="session")
-def simulator(network: None) -> Iterator[Simulator]:
+def root(suite: str, network: None, key: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked tree that the hosts of one Debian lie over."""
+    return prepared_root(suite, tmp_path_factory.mktemp(suite), key)
+
+
+@pytest.fixture(scope="session")
+def simulator(suite: str, network: None) -> Iterator[Simulator]:
     with Simulator(page_size=3, tls=True, host=GATEWAY) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
+def machine(root: Path, key: Path, simulator: Simulator) -> Iterator[Machine]:
+    with Machine(root, key, 1) as booted:
+        trust(booted, simulator)
+        yield booted
+
+
+@pytest.fixture(scope="session")
+def other_machine(root: Path, key: Path, simulator: Simulator) -> Iterator[Machine]:
+    with Machine(root, key, 2) as booted:
+        trust(booted, simulator)
+        yield booted
+
+
+def trust(machine: Machine, simulator: Simulator) -> None:
+    assert simulator.ca_path
+    machine.tell(f"cat > {CA} <<'END'\n{Path(simulator.ca_path).read_text()}\nEND")
+
+
+@pytest.fixture(scope="session")
 def deployment(machine: Machine, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    return Deployment(tmp_path_factory.mktemp("controller"), machine)
+    made = Deployment(tmp_path_factory.mktemp("controller"), host=machine)
+    # Fires only when a test says so.
+    made.variables = {"archiver_schedule": "*-12-24 00:00:00", "archiver_random_delay": "0"}
+    return made

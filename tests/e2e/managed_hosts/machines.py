@@ -27,8 +27,9 @@ _GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 _PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,ca-certificates,udev,libpam-systemd"
 )
-# Left in the tree's cache, so that a host without the internet can install it.
-_DOWNLOAD = 'chroot "$1" apt-get install --download-only --yes --no-install-recommends python3-requests'
+# Left in the tree's cache, so that a host without the internet can install them.
+_LATER = "python3-requests rsyslog rsyslog-gnutls prometheus-node-exporter"
+_DOWNLOAD = f'chroot "$1" apt-get install --download-only --yes --no-install-recommends {_LATER}'
 
 
 def run(*command: str | Path, **options: object) -> str:
@@ -94,10 +95,10 @@ def own_network() -> Iterator[None]:
 class Machine:
     """A host that was booted: it runs until the context ends."""
 
-    def __init__(self, folder: Path, root: Path, key: Path, number: int) -> None:
+    def __init__(self, root: Path, key: Path, number: int) -> None:
         self.name = f"archiver-{os.getpid()}-{number}"
         self.address = f"10.77.0.{10 + number}"
-        self._folder, self._root, self._key = folder / self.name, root, key
+        self._folder, self._root, self._key = root.parent / self.name, root, key
         self._link = f"host{number}"
 
     def __enter__(self) -> Machine:
@@ -112,19 +113,36 @@ class Machine:
         self._folder.mkdir()
         with open(f"{self._folder}.log", "wb") as log:
             self._process = subprocess.Popen(
-                [*command, self.name, str(self._root), str(self._folder), self.name], stdout=log, stderr=log
+                [*command, self.name, str(self._root), str(self._folder), self.name],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
             )
         wait_for(self._is_up, f"{self.name} is up, see {self._folder}.log")
         return self
 
     def __exit__(self, *_error: object) -> None:
-        group = next(root for root in _GROUPS if root.is_dir()) / self.name
         with suppress(OSError):
-            (group / "cgroup.kill").write_text("1")
+            (self._group / "cgroup.kill").write_text("1")
         self._process.kill()
-        self._process.wait()
-        wait_for(lambda: _removed(group), f"the control group of {self.name} is gone")
+        self._process.communicate()
+        wait_for(lambda: _removed(self._group), f"the control group of {self.name} is gone")
         run("ip", "netns", "delete", self.name)
+
+    def kill(self) -> None:
+        """End every process on the host at the same moment, and boot it again from what is on its disk."""
+        payload = self._group / "payload"
+        (payload / "cgroup.kill").write_text("1")
+        wait_for(lambda: "populated 0" in (payload / "cgroup.events").read_text(), f"{self.name} has ended")
+        if self._process.stdin is None:
+            raise RuntimeError(f"{self.name} was not booted")
+        self._process.stdin.write(b"again\n")
+        self._process.stdin.flush()
+        wait_for(self._is_up, f"{self.name} is up again, see {self._folder}.log")
+
+    @property
+    def _group(self) -> Path:
+        return next(root for root in _GROUPS if root.is_dir()) / self.name
 
     @property
     def ssh_options(self) -> str:
@@ -141,6 +159,14 @@ class Machine:
         if done.returncode:
             raise RuntimeError(f"{command}: {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def send(self, path: str, to: Path) -> None:
+        """Copy a file of the host to this machine."""
+        run("scp", *self.ssh_options.split(), f"root@{self.address}:{path}", to)
+
+    def receive(self, file: Path, path: str) -> None:
+        """Copy a file of this machine to the host."""
+        run("scp", *self.ssh_options.split(), file, f"root@{self.address}:{path}")
 
     def _is_up(self) -> bool:
         if self._process.poll() is not None:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest import Deployment
+from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest import CA, Deployment
 from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import Machine, wait_for
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
-CA = "/etc/ssl/certs/simulator.pem"
 ARCHIVE = "/srv/audit/main"
 SERVICE = "cloudscale-audit@main.service"
 TIMER = "cloudscale-audit@main.timer"
@@ -39,17 +37,9 @@ def kept(machine: Machine) -> list[Any]:
 
 @pytest.fixture(scope="module", autouse=True)
 def at_the_start(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
-    assert simulator.ca_path
-    machine.tell(f"cat > {CA} <<'END'\n{Path(simulator.ca_path).read_text()}\nEND")
-    simulator.project("main").log.extend([])
     for number in range(7):
         simulator.project("main").log.append(action="server_create", message=f"m{number}")
-    # Fires only when a test says so.
-    deployment.variables = {
-        "archiver_projects": [project(simulator)],
-        "archiver_schedule": "*-12-24 00:00:00",
-        "archiver_random_delay": "0",
-    }
+    deployment.variables["archiver_projects"] = [project(simulator)]
 
 
 def test_a_host_with_an_old_python_is_told_so_before_anything_changes(machine: Machine, deployment: Deployment) -> None:
@@ -107,6 +97,7 @@ def test_a_run_keeps_the_log(machine: Machine, simulator: Simulator) -> None:
     assert machine.tell(f"stat -c '%a %U' {ARCHIVE}") == "750 cloudscale-audit\n"
     assert machine.tell("stat -c '%a %U' /etc/cloudscale-audit/main.token") == "600 root\n"
     assert "sha256" in machine.tell("cat /var/lib/cloudscale-audit/main/pin")
+    print(machine.try_(f"journalctl --no-pager --output cat --unit {SERVICE} --grep Consumed").stdout)
 
 
 def test_it_is_confined(machine: Machine) -> None:

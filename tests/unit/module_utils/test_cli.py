@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.journald import Journald
 
 COMMAND = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
 NO_REQUESTS = "import sys; sys.modules['requests'] = None; sys.argv[:] = sys.argv[1:]; import runpy; "
@@ -80,6 +83,30 @@ def test_collect_status_verify_and_cat(host: Host, simulator: Simulator) -> None
     assert verified.stdout.startswith("Sound: 7 entries in 1 commit, covering ")
     lines = host.run("cat", host.archive).stdout.splitlines()
     assert [json.loads(line) for line in lines] == simulator.project("main").log.entries
+
+
+def test_status_says_first_whether_it_is_caught_up(host: Host, simulator: Simulator) -> None:
+    for days, verdict, deadline in [
+        (0, r"Caught up: the archive has all entries until \S+Z, 0 h [01] min ago\.", r"in 89 d 23 h"),
+        (-2, r"NOT caught up: nothing was read since \S+Z, 2 d 0 h ago\. Nothing is lost if", r"in 87 d 23 h"),
+        (-91, r"NOT caught up: nothing was read since \S+Z, 91 d 0 h ago\. The provider deletes", r"1 d 0 h ago"),
+    ]:
+        archive = str(host.folder / f"of {days}")
+        simulator.set(clock_offset=timedelta(days=days))
+        host.run("collect", archive)
+        first, *rows = host.run("status", archive).stdout.splitlines()
+        assert re.match(verdict, first)
+        assert re.search(rf"^deadline +\S+Z \({deadline}\)$", "\n".join(rows), re.MULTILINE)
+
+
+def test_status_of_a_backlog(host: Host, simulator: Simulator) -> None:
+    old = simulator.add_project("old")
+    for minutes in range(9):
+        old.log.append(timestamp=datetime.now(timezone.utc) - timedelta(minutes=60 - minutes))
+    simulator.script(Fault("pass"), Fault("status", status=403, times=9))
+    host.run("collect", host.archive, CLOUDSCALE_API_TOKEN=old.token)
+    told = host.run("status", host.archive)
+    assert re.match(r"NOT caught up: at \S+Z, 0 h 5\d min ago, there was more to read\.", told.stdout)
 
 
 def test_offline_commands_need_neither_token_nor_network_nor_requests(host: Host) -> None:
@@ -281,3 +308,128 @@ def test_doctor_knows_another_projects_token(host: Host, simulator: Simulator) -
     told = host.run("doctor", host.archive, CLOUDSCALE_API_TOKEN=other.token)
     assert told.returncode != 0
     assert "FAILED  project  The token is of another project" in told.stdout
+
+
+def test_journal_writes_each_new_entry_once(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    with Journald(host.folder / "socket") as journald:
+        options = ("--socket", journald.path, "--bookmark", "bookmark")
+        first = host.run("journal", host.archive, *options)
+        assert (first.returncode, first.stdout, first.stderr) == (0, "7 entries written to the journal.\n", "")
+        simulator.project("main").log.append(action="server_stop", message="new")
+        host.run("collect", host.archive)
+        assert host.json("journal", host.archive, *options) == {"entries": 1, "pruned": 0}
+        assert host.run_without_requests("journal", host.archive, *options).returncode == 0
+    entries = [json.loads(message["MESSAGE"])["entry"] for message in journald.messages]
+    assert entries == simulator.project("main").log.entries
+
+
+def test_a_journal_that_is_not_there_is_a_failure_of_storage(host: Host) -> None:
+    host.run("collect", host.archive)
+    failed = host.run("journal", host.archive, "--socket", "nowhere", "--bookmark", "bookmark", "--metrics", "j.prom")
+    assert (failed.returncode, failed.stderr) == (
+        4,
+        "cloudscale-audit: The journal at nowhere takes no message: No such file or directory.\n",
+    )
+    assert (
+        'last_run_exit_status{archive="' + host.archive + '",command="journal",project=""} 4'
+        in (host.folder / "j.prom").read_text()
+    )
+
+
+def metrics(path: Path) -> dict[str, float]:
+    """The values in a file for Prometheus by their names, with the label that tells states apart."""
+    sample = re.compile(r'^cloudscale_audit_(\w+)\{.*?(?:state="(\w+)")?\} (\S+)$', re.MULTILINE)
+    return {f"{name} {state}".strip(): float(value) for name, state, value in sample.findall(path.read_text())}
+
+
+def test_metrics_tell_of_a_run_and_of_the_archive(host: Host) -> None:
+    began = time.time()
+    host.run("collect", host.archive, "--metrics", "collect.prom")
+    told, status = metrics(host.folder / "collect.prom"), host.json("status", host.archive)
+    assert began <= told["last_run_timestamp_seconds"] == told["last_success_timestamp_seconds"] <= time.time()
+    assert 0 < told["last_run_duration_seconds"] < 60
+    assert told["last_run_exit_status"] == 0
+    assert (told["entries"], told["commits_total"], told["gaps_total"]) == (7, 1, 0)
+    for moment in ("covered_from", "covered_until", "retention_deadline"):
+        assert told[f"{moment}_timestamp_seconds"] == datetime.fromisoformat(status[moment][:-1] + "+00:00").timestamp()
+    states = {name: value for name, value in told.items() if name.startswith("state ")}
+    assert states == {"state live": 1, "state backlog": 0, "state degraded": 0, "state expired": 0}
+    assert stat.S_IMODE((host.folder / "collect.prom").stat().st_mode) == 0o644
+
+
+def test_metrics_of_a_failed_run_keep_the_last_success(host: Host, simulator: Simulator) -> None:
+    failed = host.run("collect", host.archive, "--metrics", "m.prom", CLOUDSCALE_API_TOKEN="x" * 40)
+    never = metrics(host.folder / "m.prom")
+    assert failed.returncode == never["last_run_exit_status"] == 3
+    assert never["last_success_timestamp_seconds"] == 0
+    assert "entries" not in never
+    host.run("collect", host.archive, "--metrics", "m.prom")
+    good = metrics(host.folder / "m.prom")
+    simulator.project("main").log.append(action="server_stop", message="not read")
+    host.run("collect", host.archive, "--metrics", "m.prom", CLOUDSCALE_API_TOKEN="x" * 40)
+    bad = metrics(host.folder / "m.prom")
+    assert bad["last_run_timestamp_seconds"] > good["last_run_timestamp_seconds"]
+    assert bad["last_run_exit_status"] == 3
+    assert bad["last_success_timestamp_seconds"] == good["last_success_timestamp_seconds"]
+    assert (bad["entries"], bad["covered_until_timestamp_seconds"]) == (7, good["covered_until_timestamp_seconds"])
+
+
+def test_metrics_of_a_run_that_found_nothing_tell_that_it_looked(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive, "--metrics", "m.prom")
+    before = metrics(host.folder / "m.prom")
+    simulator.set(clock_offset=timedelta(minutes=30))
+    assert host.run("collect", host.archive, "--metrics", "m.prom").stdout.startswith("0 entries added in 0 commits.")
+    after = metrics(host.folder / "m.prom")
+    assert after["covered_until_timestamp_seconds"] - before["covered_until_timestamp_seconds"] >= 1800
+    assert after["commits_total"] == before["commits_total"]
+
+
+def test_metrics_of_a_gap_are_those_of_a_success(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    simulator.script(Fault("status", status=410, cursor=True))
+    simulator.set(clock_offset=timedelta(days=120))
+    host.run("collect", host.archive, "--metrics", "m.prom")
+    told = metrics(host.folder / "m.prom")
+    assert (told["last_run_exit_status"], told["gaps_total"]) == (5, 1)
+    assert told["last_success_timestamp_seconds"] == told["last_run_timestamp_seconds"]
+
+
+def test_metrics_of_a_verification(host: Host) -> None:
+    host.run("collect", host.archive)
+    host.run("verify", host.archive, "--metrics", "verify.prom")
+    sound = metrics(host.folder / "verify.prom")
+    assert (sound["last_run_exit_status"], sound["verify_findings"]) == (0, 0)
+    next(Path(host.archive).rglob("*.gz")).unlink()
+    host.run("verify", host.archive, "--metrics", "verify.prom")
+    broken = metrics(host.folder / "verify.prom")
+    assert (broken["last_run_exit_status"], broken["verify_findings"]) == (1, 1)
+    assert broken["last_success_timestamp_seconds"] == sound["last_success_timestamp_seconds"]
+    host.run("verify", "nowhere", "--metrics", "verify.prom")
+    failed = metrics(host.folder / "verify.prom")
+    assert (failed["last_run_exit_status"], "verify_findings" in failed) == (4, False)
+
+
+def test_metrics_that_cannot_be_written_are_told_after_the_collection(host: Host) -> None:
+    done = host.run("collect", host.archive, "--metrics", "nowhere/m.prom")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"cloudscale-audit: metrics: there is no folder {host.folder}/nowhere; make it first.\n",
+    )
+    assert host.json("status", host.archive)["added"] == 7
+    twice = host.run("verify", "nothing", "--metrics", "nowhere/m.prom")
+    assert (twice.returncode, len(twice.stderr.splitlines())) == (4, 2)
+
+
+def test_a_dry_run_writes_no_metrics(host: Host) -> None:
+    host.run("collect", host.archive, "--dry-run", "--metrics", "m.prom")
+    assert list(host.folder.iterdir()) == []
+
+
+def test_a_name_in_metrics_is_one_line_whatever_is_in_it(host: Host) -> None:
+    name = '"} 1\n\\ #\r\u2028 Z\u00fcrich'
+    host.run("collect", host.archive, "--project", name, "--metrics", "m.prom")
+    lines = (host.folder / "m.prom").read_text().splitlines()
+    assert all(line.startswith(("# HELP cloud", "# TYPE cloud", "cloudscale_audit_")) for line in lines)
+    replaced = '\\"} 1\ufffd\\\\ #\ufffd\ufffd Z\u00fcrich'
+    assert f'project="{replaced}"}} 7' in "\n".join(lines)

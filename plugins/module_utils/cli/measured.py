@@ -1,0 +1,81 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writes the metrics of a run, however it ends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Callable, Iterator, List, Optional
+
+from ..archive.chain import find_head
+from ..archive.location import store_at
+from ..errors import AuditError
+from .outcome import UNFORESEEN, exit_status
+from .words import now
+
+if TYPE_CHECKING:
+    from ..archive.format import Commit
+    from ..archive.metrics import Sample
+
+Describe = Callable[[Optional["Commit"]], List["Sample"]]
+"""What a command has to tell beside how it went, given the archive's newest commit, if that can be read."""
+
+
+@dataclass
+class Measurement:
+    """How a run went. ``succeeded``: it did all it should, even if its exit status is not 0."""
+
+    status: int = UNFORESEEN
+    succeeded: bool = False
+
+
+def add_metrics(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--metrics", metavar="FILE.prom", help="tell how this run went in a file for node_exporter's textfile collector"
+    )
+
+
+@contextmanager
+def measured(
+    command: str, options: argparse.Namespace, describe: Describe = lambda _commit: []
+) -> Iterator[Measurement]:
+    """Write metrics behind the block, which sets the measurement, if the options name a file for them.
+
+    :raises StorageError: the block went well, but the file cannot be written.
+    """
+    began, run = now(), Measurement()
+    try:
+        yield run
+    except BaseException as error:
+        run = Measurement(exit_status(error) if isinstance(error, AuditError) else UNFORESEEN)
+        try:
+            _write(command, options, began, run, describe)
+        except AuditError as second:
+            sys.stderr.write(f"cloudscale-audit: {second.message}\n")
+        raise
+    _write(command, options, began, run, describe)
+
+
+def _write(command: str, options: argparse.Namespace, began: datetime, run: Measurement, describe: Describe) -> None:
+    if options.metrics is None:
+        return
+    from ..archive.metrics import Run, write_metrics
+
+    commit = _newest_commit(options.path)
+    project = getattr(options, "project", "") or (commit.project.name if commit else "")
+    ended = Run(command, str(store_at(options.path)), project, began, now(), run.status, run.succeeded)
+    write_metrics(options.metrics, ended, describe(commit))
+
+
+def _newest_commit(path: str) -> Optional[Commit]:
+    try:
+        head = find_head(store_at(path))
+    except AuditError:
+        return None
+    return head.commit if head else None

@@ -1,0 +1,375 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What befalls archivers: secrets to hide, verification, killed hosts, full disks, other versions, lost hosts."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shlex
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest import CA, Deployment
+from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import GATEWAY, Machine, run, wait_for
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.simulator.state import Project
+
+ROOT = Path(version.__file__).parents[2]
+GUIDE = ROOT / "docs/docsite/rst/archiver_operations_guide.rst"
+ARCHIVE = "/var/lib/cloudscale-audit/production/archive"
+SERVICE = "cloudscale-audit@production.service"
+VERIFY = "cloudscale-audit-verify@production.service"
+TIMER = "cloudscale-audit@production.timer"
+
+
+@pytest.fixture(scope="module")
+def log(simulator: Simulator, deployment: Deployment) -> Project:
+    """A project with some entries, and a host that shall keep them."""
+    made = simulator.add_project("production")
+    add(made, 7)
+    deployment.variables["archiver_projects"] = [wanted(simulator)]
+    return made
+
+
+def wanted(simulator: Simulator, **options: Any) -> dict[str, Any]:
+    token = simulator.project("production").token
+    return {"name": "production", "token": token, "api_url": simulator.url, "ca_path": CA, **options}
+
+
+def add(log: Project, count: int) -> None:
+    for _number in range(count):
+        log.log.append(action="server_create", message=secrets.token_hex(8))
+
+
+def kept(machine: Machine, archive: str = ARCHIVE) -> list[Any]:
+    return [json.loads(line) for line in machine.tell(f"cloudscale-audit cat {archive}").splitlines()]
+
+
+def journal(machine: Machine) -> str:
+    return machine.tell("journalctl --no-pager -t cloudscale-audit")
+
+
+class Listener:
+    """Hears of good runs, as a service does that warns when it has not heard of one for long."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                listener.asked.append(self.path)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer((GATEWAY, 0), Handler)
+        self.path = f"/ping/{secrets.token_urlsafe(20)}"
+        self.url = f"http://{GATEWAY}:{self.server.server_port}{self.path}"
+
+
+@pytest.fixture
+def listener(network: None) -> Iterator[Listener]:
+    made = Listener()
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def test_a_good_run_is_told_to_the_ping_url(
+    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, listener: Listener
+) -> None:
+    deployment.play("--diff", "-vvv", archiver_projects=[wanted(simulator, ping_url=listener.url)])
+    machine.tell(f"systemctl start {SERVICE}")
+    assert listener.asked == [listener.path]
+    assert kept(machine) == log.log.entries
+    simulator.stop()
+    assert machine.try_(f"systemctl start {SERVICE}").returncode != 0
+    simulator.start()
+    assert listener.asked == [listener.path]
+    assert listener.path not in deployment.output
+    assert listener.path not in machine.tell(f"journalctl --no-pager; systemctl show {SERVICE}")
+
+
+def test_secrets_may_lie_encrypted(
+    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, listener: Listener, suite: str
+) -> None:
+    hidden = {
+        "archiver_encrypted_credentials": True,
+        "archiver_projects": [wanted(simulator, ping_url=listener.url)],
+    }
+    if suite == "bullseye":
+        assert deployment.attempt(**hidden).returncode != 0
+        assert "archiver_encrypted_credentials needs systemd 250 or later; this host has 247" in deployment.output
+        return
+    before = machine.tell("ls -lR /etc/cloudscale-audit /var/lib/systemd")
+    assert deployment.play("--check", "--diff", **hidden)["changed"] > 0
+    assert machine.tell("ls -lR /etc/cloudscale-audit /var/lib/systemd") == before
+    deployment.play("--diff", "-vvv", **hidden)
+    assert log.token not in deployment.output
+    assert listener.path not in deployment.output
+    assert machine.tell("stat -c '%n %a %U' /etc/cloudscale-audit/*").splitlines() == [
+        "/etc/cloudscale-audit/production.ping.encrypted 600 root",
+        "/etc/cloudscale-audit/production.token.encrypted 600 root",
+    ]
+    assert machine.try_(f"grep -rF -e {log.token} -e {listener.path} /etc").stdout == ""
+    assert deployment.play("--diff", **hidden)["changed"] == 0, deployment.output
+    add(log, 1)
+    machine.tell(f"systemctl start {SERVICE}")
+    assert kept(machine) == log.log.entries
+    assert listener.asked == [listener.path]
+    log.rotate_token()
+    hidden["archiver_projects"] = [wanted(simulator, ping_url=listener.url)]
+    assert deployment.play("--check", **hidden)["changed"] == 1, deployment.output
+    assert deployment.play("--diff", **hidden)["changed"] == 1, deployment.output
+    assert log.token not in deployment.output
+    machine.tell(f"systemctl start {SERVICE}")
+
+
+def test_secrets_lie_plain_again(machine: Machine, deployment: Deployment, simulator: Simulator, log: Project) -> None:
+    deployment.variables["archiver_projects"] = [wanted(simulator)]
+    deployment.play()
+    assert machine.tell("ls /etc/cloudscale-audit").split() == ["production.token"]
+    machine.tell(f"systemctl start {SERVICE}")
+    assert kept(machine) == log.log.entries
+
+
+def test_the_archive_is_verified_by_a_timer(
+    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project
+) -> None:
+    hook = "/bin/echo the hook was told of %i"
+    assert deployment.play(archiver_verify_schedule="*:*:0/2", archiver_failure_command=hook)["changed"] > 0
+    wait_for(lambda: f"Sound: {len(log.log.entries)} entries" in journal(machine), "the archive was verified")
+    file = machine.tell(f"ls {ARCHIVE}/entries/*/* | head -1").strip()
+    machine.tell(f"cp -p {file} /root/saved && sed -i '$ s/.$//' {file}")
+    wait_for(lambda: "the hook was told of production" in journal(machine), "the hook has run")
+    assert re.search(r"FINDING \w+: entries/", journal(machine))
+    machine.tell(f"cp -p /root/saved {file}; systemctl stop cloudscale-audit-verify@production.timer")
+    machine.tell(f"systemctl reset-failed; systemctl start {VERIFY}")
+    assert deployment.play(archiver_verify_schedule="")["changed"] > 0
+    assert "verify@production" not in machine.tell("ls /etc/systemd/system; systemctl list-units --all")
+    deployment.play()
+
+
+def test_the_verification_is_confined(machine: Machine) -> None:
+    told = machine.tell(f"systemd-analyze security --no-pager {VERIFY}")
+    score = re.search(r"Overall exposure level for .*: ([0-9.]+)", told)
+    assert score, told
+    print(f"security score of the verification: {score[1]}")
+    assert float(score[1]) <= 1.5, told
+
+
+def test_a_schedule_that_means_nothing_is_told_before_anything_changes(deployment: Deployment) -> None:
+    assert deployment.attempt(archiver_schedule="every now and then").returncode != 0
+    assert "No time that systemd understands as OnCalendar=: every now and then" in deployment.output
+    assert deployment.recaps["host"]["changed"] == 0
+
+
+@pytest.mark.parametrize("pages", [2, 15, 30])
+def test_a_host_killed_in_mid_run_goes_on_when_it_is_back(
+    machine: Machine, simulator: Simulator, log: Project, pages: int
+) -> None:
+    add(log, 99)
+    simulator.clear_requests()
+    simulator.set(latency=0.05)
+    machine.tell(f"systemctl start --no-block {SERVICE}")
+    wait_for(lambda: len(simulator.requests) >= pages, f"{pages} pages were read")
+    machine.kill()
+    simulator.set(latency=0.0)
+    assert machine.tell(f"systemctl is-active {TIMER}") == "active\n"
+    machine.tell(f"cloudscale-audit verify {ARCHIVE}")
+    assert len(kept(machine)) < len(log.log.entries)
+    machine.tell(f"systemctl start {SERVICE}")
+    assert kept(machine) == log.log.entries
+    machine.tell(f"cloudscale-audit verify {ARCHIVE}")
+
+
+def test_what_was_due_while_the_host_was_off_is_made_good(machine: Machine, log: Project) -> None:
+    machine.tell(f"touch -d '3 years ago' /var/lib/systemd/timers/stamp-{TIMER}")
+    add(log, 1)
+    machine.kill()
+    wait_for(lambda: kept(machine) == log.log.entries, "the timer has fired after the boot")
+
+
+def test_a_full_disk_is_told_and_made_good(
+    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project
+) -> None:
+    machine.tell("mkdir -p /srv/small && mount -t tmpfs -o size=256k tmpfs /srv/small")
+    archive = "/srv/small/archive"
+    small = [wanted(simulator), wanted(simulator, path=archive, name="small")]
+    assert deployment.attempt(archiver_projects=small).returncode != 0
+    assert f"small cannot be collected: space: Only 0.0 GiB free for {archive}; make room." in deployment.output
+    assert machine.try_("systemctl is-enabled cloudscale-audit@small.timer").stdout.strip() != "enabled"
+    deployment.play(archiver_projects=small, archiver_doctor=False)
+    machine.tell("systemctl start cloudscale-audit@small")
+    add(log, 5)
+    before = kept(machine, archive)
+    machine.try_("cat /dev/zero > /srv/small/fill")
+    assert machine.try_("systemctl start cloudscale-audit@small").returncode != 0
+    assert re.search(rf"cloudscale-audit: Cannot write {archive}/\S+: No space left on device", journal(machine))
+    machine.tell(f"cloudscale-audit verify {archive}")
+    assert kept(machine, archive) == before
+    machine.tell(f"systemctl start {SERVICE}")
+    assert kept(machine) == log.log.entries
+    machine.tell("rm /srv/small/fill; systemctl start cloudscale-audit@small")
+    assert kept(machine, archive) == log.log.entries
+    machine.tell(f"cloudscale-audit verify {archive}")
+    deployment.play()
+
+
+@pytest.fixture(scope="session")
+def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection as it was when it first had the role."""
+    folder = tmp_path_factory.mktemp("older")
+    place = folder / "ansible_collections/auditops/cloudscale"
+    place.mkdir(parents=True)
+    history = ("git", "-c", "safe.directory=*", "-C", str(ROOT))
+    added = run(*history, "log", "--diff-filter=A", "--format=%H", "--", "roles/archiver/tasks/main.yml").split()
+    assert added, "the history does not reach back to the role's first version: fetch all of it"
+    run(*history, "archive", "--output", str(folder / "older.tar"), added[-1])
+    run("tar", "--extract", "--file", folder / "older.tar", "--directory", place)
+    return folder
+
+
+def test_upgrade_and_downgrade_keep_the_archive(
+    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, older: Path
+) -> None:
+    deployment.play(archiver_state="absent")
+    for collections in (older, None, older, None):
+        deployment.collections = collections
+        deployment.play()
+        source = collections / "ansible_collections/auditops/cloudscale" if collections else ROOT
+        reader = source / "plugins/module_utils/archive/collector.py"
+        assert machine.tell("cat /usr/local/lib/cloudscale-audit/core/archive/collector.py") == reader.read_text()
+        add(log, 2)
+        machine.tell(f"systemctl start {SERVICE}")
+        assert kept(machine) == log.log.entries
+        machine.tell(f"cloudscale-audit verify {ARCHIVE}")
+    assert deployment.play("--diff")["changed"] == 0, deployment.output
+
+
+# The guide, from top to bottom.
+
+
+def blocks(title: str) -> list[str]:
+    """The shell blocks of a section of the guide, each as one script."""
+    section = re.search(rf"^{title}\n-+\n(.*?)(?=^\S.*\n-{{4,}}\n|\Z)", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    assert section, title
+    found = re.findall(r"^\.\. code-block:: shell\n\n((?:    .*\n|\n)+)", section[1], re.MULTILINE)
+    return [dedent(block).strip() for block in found]
+
+
+class Fleet(Deployment):
+    """The hosts of the guide, driven by its own command lines."""
+
+    def follow(self, script: str) -> dict[str, dict[str, int]]:
+        """Run each of the script's playbooks; the recaps of the last one."""
+        for line in script.splitlines():
+            command, *arguments = shlex.split(line)
+            assert (command, arguments[:3]) == (
+                "ansible-playbook",
+                ["-i", "inventory.yml", "auditops.cloudscale.deploy_archiver"],
+            )
+            done = self.attempt(*arguments[3:])
+            assert done.returncode == 0, self.output
+        return self.recaps
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    machine: Machine,
+    other_machine: Machine,
+    deployment: Deployment,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Fleet:
+    hosts = {"archive1.example.org": machine, "archive2.example.org": other_machine}
+    made = Fleet(tmp_path_factory.mktemp("fleet"), **hosts)
+    made.variables = deployment.variables
+    return made
+
+
+def test_what_is_wrong_on_the_first_host_never_comes_to_the_second(
+    fleet: Fleet, simulator: Simulator, other_machine: Machine, log: Project
+) -> None:
+    revoked = wanted(simulator, token="a-token-that-was-revoked-0123456789")
+    assert fleet.attempt(archiver_projects=[revoked]).returncode != 0
+    assert "production cannot be collected: api: " in fleet.output
+    assert list(fleet.recaps) == ["archive1.example.org"]
+    assert other_machine.try_("ls /etc/cloudscale-audit").returncode != 0
+
+
+def test_commands_for_watching_run(machine: Machine, fleet: Fleet, log: Project) -> None:
+    watch, copy = blocks("Watching")
+    shown = machine.tell(f"set -eu\n{watch}")
+    assert TIMER in shown
+    assert "covered until" in shown
+    machine.tell(f"set -eu\n{copy}")
+
+
+def test_a_lost_host_is_restored_without_loss(
+    machine: Machine, other_machine: Machine, fleet: Fleet, tmp_path: Path, log: Project
+) -> None:
+    install, restore, start = blocks("After the loss of a host")
+    copied = kept(machine)
+    for name in ("production.tar.gz", "production.json"):
+        machine.send(f"/root/{name}", tmp_path / name)
+        other_machine.receive(tmp_path / name, f"/root/{name}")
+    add(log, 4)
+    fleet.follow(install)
+    assert other_machine.try_(f"systemctl is-active {TIMER}").stdout == "inactive\n"
+    other_machine.tell(f"set -eu\n{restore}")
+    assert kept(other_machine)[: len(copied)] == copied
+    assert kept(other_machine) == log.log.entries
+    noted = json.loads((tmp_path / "production.json").read_text())["head"]
+    status = json.loads(other_machine.tell(f"cloudscale-audit status --json {ARCHIVE}"))
+    assert status["head"]["sequence"] > noted["sequence"]
+    assert status["gaps"] == []
+    fleet.follow(start)
+    assert other_machine.tell(f"systemctl is-active {TIMER}") == "active\n"
+
+
+def test_a_fleet_takes_a_version_host_after_host(fleet: Fleet, simulator: Simulator, log: Project) -> None:
+    fleet.variables["archiver_projects"] = [wanted(simulator)]
+    (upgrade,) = blocks("Upgrading")
+    assert {host: recap["changed"] for host, recap in fleet.follow(upgrade).items()} == {
+        "archive1.example.org": 0,
+        "archive2.example.org": 0,
+    }
+    log.rotate_token()
+    fleet.variables["archiver_projects"] = [wanted(simulator)]
+    (rotate,) = blocks("New tokens")
+    assert [recap["changed"] for recap in fleet.follow(rotate).values()] == [1, 1]
+    for host in fleet.machines.values():
+        add(log, 1)
+        host.tell(f"systemctl start {SERVICE}")
+        assert kept(host) == log.log.entries
+
+
+def test_removal_by_the_guide(machine: Machine, fleet: Fleet) -> None:
+    (remove,) = blocks("Removing")
+    assert list(fleet.follow(remove)) == ["archive1.example.org"]
+    assert machine.try_("cloudscale-audit --version").returncode == 127
+    assert machine.tell(f"ls {ARCHIVE}").split() == ["commits", "entries", "pending"]
+
+
+def test_installing_by_the_guide(machine: Machine, fleet: Fleet, log: Project) -> None:
+    (install,) = blocks("Installing")
+    assert fleet.follow(install)["archive1.example.org"]["changed"] > 0
+    add(log, 1)
+    machine.tell(f"systemctl start {SERVICE}")
+    assert kept(machine) == log.log.entries

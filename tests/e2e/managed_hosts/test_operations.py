@@ -61,7 +61,7 @@ def journal(machine: Machine) -> str:
 
 def blocks(title: str) -> list[str]:
     """The shell blocks of a section of the guide, each as one script."""
-    section = re.search(rf"^{title}\n-+\n(.*?)(?=^\S.*\n-{{4,}}\n|\Z)", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^{title}\n-+\n(.*?)(?=^[^\n]+\n-{{4,}}\n|\Z)", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     assert section, title
     found = re.findall(r"^\.\. code-block:: shell\n\n((?:    .*\n|\n)+)", section[1], re.MULTILINE)
     return [dedent(block).strip() for block in found]

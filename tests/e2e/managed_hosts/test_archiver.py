@@ -203,9 +203,14 @@ def test_projects_are_independent(machine: Machine, simulator: Simulator, deploy
 
 
 def test_files_of_another_version_do_not_stay(machine: Machine, deployment: Deployment) -> None:
-    machine.tell("cd /usr/local/lib/cloudscale-audit/core; touch gone.py; echo '# old' > reader.py")
-    assert deployment.play("--diff")["changed"] == 2, deployment.output
+    program = "cd /usr/local/lib/cloudscale-audit/core"
+    machine.tell(f"{program}; touch gone.py __pycache__/gone.cpython-311.pyc; echo '# old' > reader.py")
+    # A file is copied, two are removed, one is compiled.
+    assert deployment.play("--diff")["changed"] == 3, deployment.output
     assert "-# old" in deployment.output
+    sources, compiled = (machine.tell(f"{program}; find -name '*.{kind}' | wc -l") for kind in ("py", "pyc"))
+    assert sources == compiled
+    assert "gone" not in machine.tell(f"{program}; find")
     machine.tell(f"systemctl start {SERVICE}")
 
 

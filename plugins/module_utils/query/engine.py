@@ -66,7 +66,9 @@ class _DuckDB:
     def read(self, paths: Sequence[str]) -> Any:
         with self._told():
             columns = dict.fromkeys(COLUMNS, "VARCHAR")
-            return self._connection.read_json(list(paths), columns=columns, format="newline_delimited")
+            # Without the column that the names of an archive's folders would add.
+            options = {"columns": columns, "format": "newline_delimited", "hive_partitioning": False}
+            return self._connection.read_json(list(paths), **options)
 
     def keep(self, table: Any) -> Any:
         self._tables += 1

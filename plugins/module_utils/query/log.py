@@ -210,7 +210,7 @@ class Log:
         local = table.minute + self._offset(table.minute, hours.zone)
         minute, day = local % _DAY, (local // _DAY + _MONDAY) % 7
         works = (minute >= hours.begin) & (minute < hours.end) & _one_of(day, hours.days)
-        return works.fill_null(True)
+        return table.minute.isnull() | works
 
     def _offset(self, minute: Any, zone: tzinfo) -> Any:
         """How many minutes the zone is ahead of UTC at that minute of the epoch."""

@@ -51,7 +51,13 @@ def activity(slots: Sequence[Tuple[int, int, int]], words: Words) -> Dict[str, A
             "x": {**_time("t"), "scale": {"type": "utc", "domain": {"param": "brush"}}},
             "x2": {"field": "u"},
             "tooltip": [
-                {"field": "t", "type": "temporal", "timeUnit": "utcyearmonthdatehoursminutes", "title": words("from")},
+                {
+                    "field": "t",
+                    "type": "temporal",
+                    "format": "%a %Y-%m-%d %H:%M",
+                    "formatType": "utc",
+                    "title": words("from"),
+                },
                 {"field": "n", "type": "quantitative", "title": words("entries")},
                 {"field": "s", "type": "quantitative", "title": words("sensitive")},
             ],

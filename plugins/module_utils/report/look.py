@@ -201,7 +201,7 @@ SCRIPT = r"""
   // --- Charts
 
   const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false,
-    tooltip: { disableDefaultStyle: true } };
+    tooltip: { disableDefaultStyle: true }, timeFormatLocale: words.time };
   const views = {};
 
   async function draw(name, shape) {

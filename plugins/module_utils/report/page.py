@@ -253,7 +253,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
     kinds = {name: say(text) for text, name in told.items()}
     columns = _columns(facts, say)
     data = {
-        "words": {"kinds": kinds, "table": _table_words(say)},
+        "words": {"kinds": kinds, "table": _table_words(say), "time": _time_words(say)},
         "charts": {"activity": charts.activity(facts.slots, say), "rhythm": charts.rhythm(facts.heat, say)},
         "columns": columns,
     }
@@ -325,6 +325,22 @@ def _table_words(say: Words) -> Dict[str, Any]:
         "lengthMenu": f"_MENU_ {say('per_page')}",
         "thousands": "\u202f",
         "aria": {"orderable": say("sort"), "paginate": pages},
+    }
+
+
+def _time_words(say: Words) -> Dict[str, Any]:
+    """How the charts write times: the names of days and months, Sunday and January first."""
+    days, months = say("weekdays").split(), say("months").split()
+    sunday_first = [days[-1], *days[:-1]]
+    return {
+        "dateTime": "%Y-%m-%d %H:%M:%S",
+        "date": "%Y-%m-%d",
+        "time": "%H:%M:%S",
+        "periods": ["AM", "PM"],
+        "days": sunday_first,
+        "shortDays": sunday_first,
+        "months": months,
+        "shortMonths": months,
     }
 
 

@@ -64,6 +64,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "by_hour": ("Numbers by weekday and hour", "Zahlen nach Wochentag und Stunde"),
     "weekday": ("Weekday", "Wochentag"),
     "weekdays": ("Mon Tue Wed Thu Fri Sat Sun", "Mo Di Mi Do Fr Sa So"),
+    "months": ("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", "Jan Feb Mär Apr Mai Jun Jul Aug Sep Okt Nov Dez"),
     "hour": ("Hour", "Stunde"),
     "who": ("Who", "Wer"),
     "what": ("What", "Was"),

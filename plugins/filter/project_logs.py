@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.auditops.cloudscale.plugins.module_utils import mapping
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.rows import row
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.table import table
+from ansible_collections.auditops.cloudscale.plugins.module_utils.summary import Summary
 from ansible_collections.auditops.cloudscale.plugins.module_utils.trail import Changes
 
 
@@ -24,6 +26,21 @@ def project_logs_by(entries, own_actors):
     return Changes.by(checked(entries, "project_logs_by"), own_actors).as_dict()
 
 
+def project_logs_summary(entries):
+    summary = Summary()
+    for entry in checked(entries, "project_logs_summary"):
+        summary.add(entry)
+    return summary.as_dict()
+
+
+def to_ocsf(entries):
+    return [mapping.to_ocsf(entry) for entry in checked(entries, "to_ocsf")]
+
+
+def to_ecs(entries):
+    return [mapping.to_ecs(entry) for entry in checked(entries, "to_ecs")]
+
+
 def checked(entries, name):
     if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, dict) for entry in entries):
         raise AnsibleFilterError(f"{name} takes a list of entries, as project_logs_info returns it.")
@@ -35,5 +52,8 @@ class FilterModule:
         return {
             "project_logs_by": project_logs_by,
             "project_logs_rows": project_logs_rows,
+            "project_logs_summary": project_logs_summary,
             "project_logs_table": project_logs_table,
+            "to_ecs": to_ecs,
+            "to_ocsf": to_ocsf,
         }

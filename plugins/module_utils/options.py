@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 
 from .errors import AuditError, InvalidInput, MissingLibrary, Stopped
 from .expectation import CONDITIONS, COUNTS, RULES
+from .report.words import BASELINE, DAYS, FORMS, LANGUAGES, WORKING_HOURS
 from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
 from .verification import Patience
 
@@ -69,6 +70,29 @@ def expectation_spec() -> Dict[str, Any]:
 
 def concurrency_spec() -> Dict[str, Any]:
     return {"concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY}}
+
+
+def report_spec() -> Dict[str, Any]:
+    """REPORT: where it comes from, what it is about, and where it goes."""
+    project = {
+        "name": {"type": "str"},
+        "api_token": {"type": "str", "required": True, "no_log": True},
+        "api_url": {"type": "str"},
+    }
+    return {
+        "dest": {"type": "path", "required": True},
+        "also": {"type": "list", "elements": "str", "choices": list(FORMS), "default": []},
+        "archives": {"type": "list", "elements": "path"},
+        "projects": {"type": "list", "elements": "dict", "options": project},
+        "ask_api": {"type": "bool", "default": True},
+        "title": {"type": "str"},
+        "language": {"type": "str", "choices": list(LANGUAGES), "default": LANGUAGES[0]},
+        "time_zone": {"type": "str", "default": "UTC"},
+        "working_hours": {"type": "str", "default": WORKING_HOURS},
+        "working_days": {"type": "list", "elements": "str", "choices": list(DAYS), "default": list(DAYS[:5])},
+        "sensitive_actions": {"type": "list", "elements": "str"},
+        "baseline": {"type": "str", "default": BASELINE},
+    }
 
 
 class CloudscaleModule(AnsibleModule):

@@ -6,8 +6,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import gzip
+import hashlib
 import json
+import re
 from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
@@ -86,18 +90,34 @@ def test_the_raw_entries_are_the_log(reports: Path, simulator: Simulator) -> Non
     assert [json.loads(line) for line in lines] == simulator.project("main").log.entries
 
 
-def test_the_page_shows_every_entry_as_text(page: Page, simulator: Simulator) -> None:
-    for entry in simulator.project("main").log.entries:
-        assert MADE_VISIBLE.get(entry["message"], entry["message"]) in page.texts
+def unpacked(reports: Path) -> dict[str, Any]:
+    """What the page's table is made of."""
+    markup = (reports / "audit-report.html").read_text()
+    packed = re.findall(r'<script type="application/gzip" id="packed">(.*?)</script>', markup)
+    assert len(packed) == 1
+    told: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed[0])))
+    return told
+
+
+def test_the_page_holds_every_entry(reports: Path, page: Page, simulator: Simulator) -> None:
+    messages = [entry["message"] for entry in simulator.project("main").log.entries]
+    shown = sorted(MADE_VISIBLE.get(message, message) for message in messages)
+    assert sorted(row[3] for row in unpacked(reports)["rows"]) == shown
     assert "Shop <b>& co</b>" in page.texts
-    assert page.texts.count(MARKUP) >= 8
+    assert page.texts.count(MARKUP) >= 2
 
 
-def test_the_page_loads_and_runs_nothing(page: Page) -> None:
+def test_the_page_loads_nothing_and_runs_only_its_own_scripts(page: Page, reports: Path) -> None:
     names = {name for name, _attributes in page.elements}
-    assert names.isdisjoint({"script", "img", "link", "iframe", "object", "form", "b", "a"})
-    policy = next(attributes for name, attributes in page.elements if attributes.get("http-equiv"))
-    assert "default-src 'none'" in str(policy["content"])
+    assert names.isdisjoint({"img", "link", "iframe", "object", "b"})
+    addresses = [value for _name, attributes in page.elements for key, value in attributes.items() if key == "href"]
+    assert addresses == ["#all", "#coverage"]
+    policy = str(next(attributes for _name, attributes in page.elements if attributes.get("http-equiv"))["content"])
+    scripts = re.findall(r"<script>(.*?)</script>", (reports / "audit-report.html").read_text(), re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    wanted = " ".join(f"'sha256-{found}'" for found in hashes)
+    assert policy.startswith(f"default-src 'none'; script-src {wanted}; style-src 'sha256-")
+    assert "unsafe" not in policy
 
 
 def test_the_table_is_safe_to_open_in_a_spreadsheet(reports: Path, simulator: Simulator) -> None:
@@ -105,7 +125,8 @@ def test_the_table_is_safe_to_open_in_a_spreadsheet(reports: Path, simulator: Si
         rows = list(csv.DictReader(file, strict=True))
     messages = [entry["message"] for entry in simulator.project("main").log.entries]
     shown = [MADE_VISIBLE.get(message, message) for message in messages]
-    assert [row["message"] for row in rows] == [f"'{text}" if text[0] in "=+-@" else text for text in shown]
+    wanted = [f"'{text}" if text[0] in "=+-@" else text for text in shown]
+    assert sorted(row["message"] for row in rows) == sorted(wanted)
     assert {row["actor_kind"] for row in rows} >= {"user", "api_token"}
 
 
@@ -114,7 +135,7 @@ def test_the_text_for_tickets_holds_no_markup_of_others(reports: Path) -> None:
     assert "<script>" not in text
     assert r"\| a \`b\` \[c\](http://example.com) \*\*d\*\* \_e\_ \\ \~f\~" in text
     assert "{{ 7\\*7 }} {% set x = 1 %} {# comment #}" in text
-    table = text[text.index("## All entries") :].splitlines()[2:]
+    table = text[text.index("## All entries") :].splitlines()[4:]
     assert {line.replace(r"\|", "").count("|") for line in table if line} == {6}
 
 

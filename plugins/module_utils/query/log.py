@@ -1,0 +1,306 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Questions to many entries at once, as Ibis expressions over an explicit schema: they run on any engine.
+
+What an actor or an action is called is decided by the core in Python, on the few different ones that there are.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone, tzinfo
+from functools import reduce
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..entry import ACTOR_KINDS, Label, actor
+from ..errors import StorageError
+from ..selector import Selection, action_matches, actor_matches, address_matches
+from .engine import COLUMNS, Engine, EngineFailed
+from .sources import Part, Sources, Span
+
+Record = Dict[str, Any]
+"""An entry from an engine: COLUMNS as texts, ``project``, and ``moment`` in UTC (naive; None if unreadable)."""
+
+SLOT = 15
+"""Minutes in the smallest span of time that is counted; every time zone differs from UTC by a multiple of it."""
+
+_ATTEMPTS = 3
+_TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)? ?([Zz]|[+-]\d\d(:?\d\d)?)$"
+_DAY = 24 * 60
+_MONDAY = 3
+"""Days from a Monday to the first day of 1970."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class Seen(NamedTuple):
+    """One of the values of a column: how often, and when and by whom first (an actor's JSON)."""
+
+    value: Optional[str]
+    entries: int
+    first: Optional[datetime]
+    by: Optional[str]
+
+
+class Slot(NamedTuple):
+    """How many entries, and how many sensitive ones among them, in the quarter of an hour that begins at ``start``."""
+
+    start: datetime
+    entries: int
+    sensitive: int
+
+
+@dataclass(frozen=True)
+class Hours:
+    """When work is done: minutes of the day, from ``begin`` to ``end`` (exclusive), on ``days`` (0 is Monday)."""
+
+    zone: tzinfo
+    begin: int = 8 * 60
+    end: int = 18 * 60
+    days: Tuple[int, ...] = (0, 1, 2, 3, 4)
+
+
+class Log:
+    """The selected entries of some sources, loaded into an engine once and then asked.
+
+    ``everything`` is the loaded table, ``table`` that of the asked range and selection, ``before`` what lies before it.
+    """
+
+    def __init__(self, engine: Engine, sources: Sources, selection: Selection) -> None:
+        import ibis
+
+        self._ibis: Any = ibis
+        self._engine = engine
+        everything = self._load(sources)
+        chosen = self._select(everything, selection)
+        start = sources.asked.start
+        self.before = None if start is None else everything.filter(everything.moment < _naive(start))
+        self.table = (
+            chosen if start is None else chosen.filter(chosen.moment.isnull() | (chosen.moment >= _naive(start)))
+        )
+        if selection.limit is not None:
+            self.table = engine.keep(self._newest_first(self.table).limit(selection.limit))
+
+    # --- What the entries are
+
+    def count(self) -> int:
+        return int(self.table.count().to_pyarrow().as_py())
+
+    def extent(self) -> Tuple[Optional[datetime], Optional[datetime]]:
+        """The earliest and the latest time among the entries."""
+        found = self.table.aggregate(first=self.table.moment.min(), last=self.table.moment.max())
+        row = found.to_pyarrow().to_pylist()[0]
+        return _aware(row["first"]), _aware(row["last"])
+
+    def seen(self, column: str) -> List[Seen]:
+        """The different values of a column, the most frequent first."""
+        table = self.table
+        found = table.group_by(table[column].name("value")).aggregate(
+            entries=table.count(), first=table.moment.min(), by=table.actor.argmin(table.moment)
+        )
+        rows = [Seen(row["value"], row["entries"], _aware(row["first"]), row["by"]) for row in _rows(found)]
+        return sorted(rows, key=lambda seen: (-seen.entries, seen.value or ""))
+
+    def known(self, column: str) -> Optional[List[Optional[str]]]:
+        """The values of a column before the range; None when nothing of that time is at hand."""
+        if self.before is None:
+            return None
+        found = [row[column] for row in _rows(self.before.select(column).distinct())]
+        return sorted(found, key=lambda value: value or "") or None
+
+    def slots(self, sensitive: Sequence[str]) -> List[Slot]:
+        """Counts by quarter of an hour, in order; entries without a readable time are in none."""
+        table = self.table.filter(self.table.minute.notnull())
+        table = table.mutate(slot=(table.minute // SLOT), risk=_one_of(table.action, sensitive).cast("int64"))
+        found = table.group_by("slot").aggregate(entries=table.count(), sensitive=table.risk.sum())
+        rows = [Slot(_at(row["slot"] * SLOT), row["entries"], row["sensitive"]) for row in _rows(found)]
+        return sorted(rows)
+
+    # --- Which entries
+
+    def with_actions(self, actions: Sequence[str]) -> Any:
+        return self.table.filter(_one_of(self.table.action, actions))
+
+    def by_actors(self, actors: Sequence[Optional[str]]) -> Any:
+        return self.table.filter(_one_of(self.table.actor, actors))
+
+    def outside(self, hours: Hours, actors: Sequence[Optional[str]]) -> Any:
+        """Changes by these actors outside working hours; those without a readable time count as inside."""
+        table = self.by_actors(actors)
+        return table.filter(~self._at_work(table, hours))
+
+    def newest(self, table: Any, most: int) -> Tuple[int, List[Record]]:
+        """How many entries a table has, and the newest of them, so many at the most."""
+        total = int(table.count().to_pyarrow().as_py())
+        return total, _rows(self._newest_first(table).limit(most)) if total else []
+
+    def ordered(self) -> Iterator[Record]:
+        """Every entry, the earliest first."""
+        keys = [self.table.moment.asc(nulls_first=False), *(self.table[name] for name in ("project", *COLUMNS))]
+        for batch in self.table.order_by(keys).to_pyarrow_batches(chunk_size=10_000):
+            yield from batch.to_pylist()
+
+    # --- Loading
+
+    def _load(self, sources: Sources) -> Any:
+        for _attempt in range(_ATTEMPTS):
+            try:
+                return self._engine.keep(self._union(sources.parts()))
+            except EngineFailed:
+                if not sources.refresh():
+                    break
+        try:
+            return self._engine.keep(self._union(sources.rewritten()))
+        except EngineFailed as exc:
+            raise StorageError(exc.message) from exc
+
+    def _union(self, parts: Sequence[Part]) -> Any:
+        tables = [self._table(part) for part in parts if part.paths]
+        if not tables:
+            schema = {**dict.fromkeys(COLUMNS, "string"), "project": "string", "moment": "timestamp", "minute": "int64"}
+            return self._ibis.memtable([], schema=schema)
+        return self._ibis.union(*tables) if len(tables) > 1 else tables[0]
+
+    def _table(self, part: Part) -> Any:
+        table = self._engine.read(part.paths)
+        readable = table.timestamp.re_search(_TIME).ifelse(table.timestamp, None)
+        table = table.mutate(project=self._ibis.literal(part.project))
+        table = table.mutate(moment=readable.try_cast("timestamp('UTC')").cast("timestamp"))
+        # Whole minutes: the engines differ in what they make of a fraction.
+        table = table.mutate(minute=table.moment.truncate("m").epoch_seconds().cast("int64") // 60)
+        return _within(table, part.span)
+
+    def _select(self, table: Any, selection: Selection) -> Any:
+        if selection.actions:
+            chosen = self._values(table, "action", lambda text: action_matches({"action": text}, selection.actions))
+            table = table.filter(_one_of(table.action, chosen))
+        if selection.actors:
+            chosen = self._values(
+                table, "actor", lambda text: actor_matches({"actor": decoded(text)}, selection.actors)
+            )
+            table = table.filter(_one_of(table.actor, chosen))
+        if selection.ip_networks:
+            chosen = self._values(
+                table, "ip_address", lambda text: address_matches({"ip_address": text}, selection.ip_networks)
+            )
+            table = table.filter(_one_of(table.ip_address, chosen))
+        if selection.message is not None:
+            # Python's own expressions, as in every other place of this collection.
+            pattern = selection.message
+            signature = ((self._ibis.dtype("string"),), self._ibis.dtype("boolean"))
+
+            @self._ibis.udf.scalar.python(signature=signature)  # type: ignore[untyped-decorator]
+            def message_matches(message: Optional[str]) -> bool:
+                return message is not None and pattern.search(message) is not None
+
+            table = table.filter(message_matches(table.message))
+        return table
+
+    def _values(self, table: Any, column: str, is_meant: Callable[[Optional[str]], bool]) -> List[Optional[str]]:
+        found = [row[column] for row in _rows(table.select(column).distinct())]
+        return [value for value in found if is_meant(value)]
+
+    def _newest_first(self, table: Any) -> Any:
+        keys = [table.moment.desc(nulls_first=False), *(table[name].desc() for name in ("project", *COLUMNS))]
+        return table.order_by(keys)
+
+    def _at_work(self, table: Any, hours: Hours) -> Any:
+        local = table.minute + self._offset(table.minute, hours.zone)
+        minute, day = local % _DAY, (local // _DAY + _MONDAY) % 7
+        works = (minute >= hours.begin) & (minute < hours.end) & _one_of(day, hours.days)
+        return table.minute.isnull() | works
+
+    def _offset(self, minute: Any, zone: tzinfo) -> Any:
+        """How many minutes the zone is ahead of UTC at that minute of the epoch."""
+        first, last = self.extent()
+        if first is None or last is None:
+            return self._ibis.literal(0)
+        (_start, offset), *changes = offsets(zone, first, last)
+        cases = [(minute >= start, later) for start, later in reversed(changes)]
+        return self._ibis.cases(*cases, else_=offset) if cases else self._ibis.literal(offset)
+
+
+def decoded(text: Optional[str]) -> Any:
+    """What an object's JSON stands for; None for what is none."""
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def label(text: Optional[str]) -> Label:
+    """Who an actor's JSON names."""
+    return actor({"actor": decoded(text)})
+
+
+def kind_of(text: Optional[str]) -> str:
+    """Which kind of actor a JSON names: one of ACTOR_KINDS, or ``unknown``."""
+    kind = label(text).kind
+    return kind if kind in ACTOR_KINDS else "unknown"
+
+
+def offsets(zone: tzinfo, first: datetime, last: datetime) -> List[Tuple[int, int]]:
+    """The zone's differences from UTC in minutes, each with the minute of the epoch from which on it holds."""
+    found = [(_minute(first), _ahead(zone, first))]
+    moment = first
+    while moment < last:
+        following = min(moment + timedelta(days=7), last)
+        if _ahead(zone, following) != found[-1][1]:
+            change = _change(zone, moment, following)
+            found.append((_minute(change), _ahead(zone, change)))
+            following = change
+        moment = following
+    return found
+
+
+def _change(zone: tzinfo, before: datetime, after: datetime) -> datetime:
+    """The minute at which the offset becomes another."""
+    low, high, was = _minute(before), _minute(after), _ahead(zone, before)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _ahead(zone, _at(middle)) == was else (low, middle)
+    return _at(high)
+
+
+def _ahead(zone: tzinfo, moment: datetime) -> int:
+    ahead = moment.astimezone(zone).utcoffset() or timedelta()
+    return ahead // timedelta(minutes=1)
+
+
+def _minute(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(minutes=1)
+
+
+def _at(minute: int) -> datetime:
+    return _EPOCH + timedelta(minutes=minute)
+
+
+def _within(table: Any, span: Span) -> Any:
+    """The rows that belong to a span; those without a readable time always do."""
+    conditions = [table.moment >= _naive(span.start)] if span.start is not None else []
+    conditions += [table.moment < _naive(span.end)] if span.end is not None else []
+    if not conditions:
+        return table
+    return table.filter(table.moment.isnull() | reduce(lambda one, other: one & other, conditions))
+
+
+def _one_of(column: Any, values: Sequence[Any]) -> Any:
+    """Whether a column has one of these values, None among them."""
+    told = [value for value in values if value is not None]
+    is_one = column.isin(told).fill_null(False) if told else column.isnull() & column.notnull()
+    return is_one | column.isnull() if len(told) < len(values) else is_one
+
+
+def _rows(table: Any) -> List[Dict[str, Any]]:
+    rows: List[Dict[str, Any]] = table.to_pyarrow().to_pylist()
+    return rows
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(timezone.utc).replace(tzinfo=None)
+
+
+def _aware(moment: Optional[datetime]) -> Optional[datetime]:
+    return None if moment is None else moment.replace(tzinfo=timezone.utc)

@@ -1,0 +1,353 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a page looks and what it does: its style sheet and its script, apart from what libraries bring."""
+
+from __future__ import annotations
+
+STYLE = r"""
+:root {
+  --ground: #f5f6f8; --card: #ffffff; --ink: #16202a; --soft: #55636f; --line: #dfe4ea; --faint: #eef1f4;
+  --accent: #1f6fd6; --accent-ink: #1a5fb8; --alarm: #b3261e; --alarm-ground: #fdf0ef; --good: #1a6b3c;
+  --good-ground: #eaf6ef; --mark: #fff3c4;
+  color-scheme: light dark;
+}
+@media screen and (prefers-color-scheme: dark) {
+  :root {
+    --ground: #0f151b; --card: #171f27; --ink: #e7ecf1; --soft: #a2b0bd; --line: #2b3742; --faint: #202a33;
+    --accent: #5aa5f5; --accent-ink: #7fbaf8; --alarm: #ff9b91; --alarm-ground: #371f1e; --good: #7fd6a2;
+    --good-ground: #15291f; --mark: #4a3f14;
+  }
+}
+* { box-sizing: border-box; }
+html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
+body {
+  margin: 0; background: var(--ground); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
+}
+header, main, footer { max-width: 78rem; margin: 0 auto; padding: 0 1.5rem; }
+header { padding-top: 2.25rem; padding-bottom: 1.25rem; }
+a { color: var(--accent-ink); }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: .25rem; }
+.skip { position: absolute; left: -100vw; }
+.skip:focus { left: 1rem; top: .5rem; background: var(--card); padding: .5rem 1rem; border-radius: .5rem; z-index: 1; }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.top { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; align-items: flex-start; justify-content: space-between; }
+.projects { margin: 0 0 .35rem; color: var(--soft); font-weight: 600; font-size: .85rem; letter-spacing: .02em; }
+h1 { font-size: clamp(1.5rem, 1.1rem + 1.8vw, 2.15rem); line-height: 1.15; margin: 0 0 .4rem; letter-spacing: -.02em;
+  text-wrap: balance; overflow-wrap: anywhere; }
+h2 { font-size: 1.1rem; line-height: 1.3; margin: 0; letter-spacing: -.005em; }
+h3 { font-size: .85rem; margin: 0 0 .5rem; color: var(--soft); font-weight: 600; }
+.range { margin: 0; color: var(--soft); }
+.range span + span::before { content: "\00b7"; margin: 0 .5em; }
+.state { display: inline-flex; align-items: center; gap: .45rem; padding: .3rem .8rem; border-radius: 2rem; font-weight: 600;
+  font-size: .9rem; text-decoration: none; background: var(--good-ground); color: var(--good); white-space: nowrap; }
+.state::before { content: ""; width: .55rem; height: .55rem; border-radius: 50%; background: currentColor; }
+.state.gaps { background: var(--alarm-ground); color: var(--alarm); }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: .8rem; padding: 1.15rem 1.35rem 1.3rem;
+  margin: 0 0 1rem; min-width: 0; }
+.card > h2 + .hint, .head + .hint { margin-top: .15rem; }
+.hint { margin: 0 0 .9rem; color: var(--soft); font-size: .88rem; }
+.head { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: baseline; justify-content: space-between; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: .75rem; margin: 0 0 1rem; padding: 0; }
+.figures div { background: var(--card); border: 1px solid var(--line); border-radius: .8rem; padding: .8rem 1.1rem .75rem;
+  display: flex; flex-direction: column-reverse; justify-content: flex-end; }
+.figures dd { margin: 0; font-size: 1.75rem; font-weight: 650; line-height: 1.15; letter-spacing: -.02em;
+  font-variant-numeric: tabular-nums; }
+.figures dt { color: var(--soft); font-size: .82rem; line-height: 1.3; }
+.figures .alarm dd { color: var(--alarm); }
+.columns { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 1rem; align-items: stretch; }
+.chart { width: 100%; overflow: hidden; min-height: 12rem; }
+.chart.tall { min-height: 17.5rem; }
+.chart svg { display: block; max-width: 100%; height: auto; }
+.chart svg text { fill: var(--soft); font-family: inherit; }
+.chart svg .role-axis-grid line { stroke: var(--line); }
+.chart svg .mark-rect path { fill: var(--accent); }
+.chart svg .sensitive_marks path { fill: var(--alarm); }
+.chart svg .overview_marks path { fill: var(--soft); opacity: .6; }
+.chart svg .brush_brush path { fill: var(--accent); stroke: var(--accent); }
+.chart svg .brush_brush_bg path { fill: transparent; }
+.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; color: var(--soft); font-size: .85rem; margin: 0; padding: 0; list-style: none; }
+.legend li::before { content: ""; display: inline-block; width: .7rem; height: .7rem; border-radius: .2rem; margin-right: .4rem;
+  background: var(--accent); vertical-align: -.05rem; }
+.legend .risk::before { background: var(--alarm); }
+#vg-tooltip-element { position: fixed; z-index: 9; visibility: hidden; background: var(--ink); color: var(--card); padding: .45rem .7rem;
+  border-radius: .45rem; font-size: .82rem; pointer-events: none; box-shadow: 0 3px 14px rgb(0 0 0 / .25); }
+#vg-tooltip-element.visible { visibility: visible; }
+#vg-tooltip-element td.key { opacity: .75; padding-right: .7rem; }
+#vg-tooltip-element td.value { font-variant-numeric: tabular-nums; }
+details.numbers { margin-top: .6rem; color: var(--soft); font-size: .88rem; }
+details.numbers summary { cursor: pointer; width: max-content; }
+.scroll { overflow: auto; max-height: 22rem; margin-top: .5rem; }
+.scroll table { font-size: .82rem; }
+table { border-collapse: collapse; width: 100%; }
+th { text-align: left; font-weight: 600; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+.bars { table-layout: fixed; margin-top: .55rem; }
+.bars th { font-weight: 400; padding: .22rem .6rem .22rem 0; overflow-wrap: anywhere; line-height: 1.35; }
+.bars td { padding: .22rem 0; vertical-align: middle; }
+.bars .size { width: 24%; }
+.bars .number { width: 3.6rem; }
+.bars .flat th { padding: 0; height: 0; line-height: 0; font-size: 0; }
+.bars small, .rest { color: var(--soft); }
+meter { width: 100%; height: .5rem; display: block; background: var(--faint); border: 0; border-radius: .3rem; }
+meter::-webkit-meter-inner-element { grid-template-columns: 1fr; }
+meter::-webkit-meter-bar { background: var(--faint); border: 0; border-radius: .3rem; height: .5rem; }
+meter::-webkit-meter-optimum-value { background: var(--accent); border-radius: .3rem; }
+meter::-moz-meter-bar { background: var(--accent); border-radius: .3rem; }
+.kind { display: inline-block; font-size: .72rem; line-height: 1.45; border: 1px solid var(--line); border-radius: 1rem;
+  padding: 0 .5rem; color: var(--soft); white-space: nowrap; }
+.kind.admin, .kind.unknown { color: var(--alarm); border-color: currentColor; }
+.log { font-size: .88rem; }
+.log thead th { color: var(--soft); font-size: .78rem; border-bottom: 1px solid var(--line); padding: .35rem .9rem .35rem 0;
+  vertical-align: bottom; }
+.log td { vertical-align: top; border-bottom: 1px solid var(--faint); padding: .45rem .9rem .45rem 0; overflow-wrap: anywhere; line-height: 1.4; }
+.log tr > :last-child { padding-right: 0; }
+.log tbody tr:last-child td { border-bottom: 0; }
+.log .time, .log .address { white-space: nowrap; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
+.log .action { font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; color: var(--soft); }
+.log .risk .what, .log .risk .action { color: var(--alarm); }
+code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
+.firsts { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 1rem 2rem; }
+.firsts ul { list-style: none; margin: 0; padding: 0; }
+.firsts li { padding: .3rem 0; border-top: 1px solid var(--faint); overflow-wrap: anywhere; }
+.firsts li small { display: block; color: var(--soft); font-variant-numeric: tabular-nums; }
+.count { font-weight: 400; color: var(--soft); font-variant-numeric: tabular-nums; margin-left: .35rem; }
+button, select, input { font: inherit; color: inherit; }
+button { background: none; border: 1px solid var(--line); border-radius: .5rem; padding: .25rem .75rem; cursor: pointer; font-size: .86rem; }
+button:hover { border-color: var(--accent); color: var(--accent-ink); }
+.controls { display: flex; flex-wrap: wrap; gap: .6rem .9rem; align-items: flex-end; margin: .8rem 0; }
+.controls label { display: flex; flex-direction: column; gap: .15rem; font-size: .78rem; color: var(--soft); min-width: 0; }
+.controls select, .controls input, .dt-length select { background: var(--card); color: var(--ink); border: 1px solid var(--line);
+  border-radius: .5rem; padding: .32rem .55rem; font-size: .9rem; max-width: 15rem; min-height: 2.1rem; }
+.controls .wide { flex: 1 1 16rem; }
+.controls .wide input { max-width: none; width: 100%; }
+.controls button { min-height: 2.1rem; }
+.span { margin: 0 0 .4rem; }
+.span.controls { margin: .2rem 0 .7rem; }
+table.dataTable thead th { cursor: pointer; user-select: none; position: relative; }
+table.dataTable thead th .dt-column-order::after { content: "\2195"; opacity: .45; margin-left: .35rem; }
+table.dataTable thead th.dt-ordering-asc .dt-column-order::after { content: "\2191"; opacity: 1; color: var(--accent-ink); }
+table.dataTable thead th.dt-ordering-desc .dt-column-order::after { content: "\2193"; opacity: 1; color: var(--accent-ink); }
+table.dataTable tbody tr:hover td { background: var(--faint); }
+.dt-layout-row { display: flex; flex-wrap: wrap; gap: .6rem 1.2rem; align-items: center; justify-content: space-between; padding-top: .8rem;
+  font-size: .86rem; color: var(--soft); }
+.dt-layout-table { display: block; padding-top: 0; font-size: inherit; color: inherit; }
+.dt-length label { margin-left: .4rem; }
+.dt-paging nav { display: flex; flex-wrap: wrap; gap: .3rem; align-items: center; }
+.dt-paging-button { min-width: 2.1rem; min-height: 2rem; padding: .15rem .5rem; }
+.dt-paging-button.current { background: var(--accent-ink); border-color: var(--accent-ink); color: var(--card); }
+.dt-paging-button.disabled { opacity: .45; cursor: default; }
+.dt-empty { text-align: center; color: var(--soft); padding: 2rem 0 !important; }
+.sources { font-size: .9rem; }
+.sources th, .sources td { padding: .45rem 1rem .45rem 0; vertical-align: top; border-bottom: 1px solid var(--faint); }
+.sources thead th { color: var(--soft); font-size: .78rem; border-bottom-color: var(--line); }
+.sources ul { margin: 0; padding-left: 1.1rem; color: var(--alarm); }
+.sources code { display: block; color: var(--soft); }
+footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: var(--soft); }
+@media (max-width: 60rem) {
+  .columns, .firsts { grid-template-columns: minmax(0, 1fr); }
+}
+@media (max-width: 40rem) {
+  header, main, footer { padding-left: .9rem; padding-right: .9rem; }
+  .card { padding: .95rem 1rem 1.05rem; border-radius: .65rem; }
+  .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .55rem; }
+  .figures dd { font-size: 1.45rem; }
+  .log .action, .log .address, .log .project { display: none; }
+  .log .time { white-space: normal; }
+  .log .time span { display: inline-block; white-space: nowrap; }
+  .log td, .log thead th { padding-right: .6rem; }
+  .controls label { flex: 1 1 8rem; }
+  .controls select, .controls input { max-width: none; width: 100%; }
+  .sources thead { position: absolute; clip-path: inset(50%); }
+  .sources tr, .sources th, .sources td { display: block; border: 0; padding: .1rem 0; }
+  .sources tbody tr { border-bottom: 1px solid var(--faint); padding: .5rem 0; }
+}
+@media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
+@media print {
+  @page { size: A4; margin: 13mm 12mm; }
+  :root { --ground: #fff; --faint: #e8ebee; }
+  body { background: none; font-size: 9.5pt; line-height: 1.4; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  header, main, footer { max-width: none; padding-left: 0; padding-right: 0; }
+  header { padding-top: 0; }
+  h1 { font-size: 20pt; }
+  .card, .figures div { border-radius: 0; border-color: #c9cfd6; padding: .6rem .8rem; }
+  .figures { grid-template-columns: repeat(6, minmax(0, 1fr)); gap: .4rem; }
+  .figures dd { font-size: 14pt; }
+  .columns, .firsts { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+  .chart, .chart.tall { min-height: 0; }
+  .bars { font-size: 8.5pt; }
+  .bars .size { width: 16%; }
+  .bars .number { width: 2.6rem; }
+  .columns, .chart-card, .figures, tr, li { break-inside: avoid; }
+  h2, h3 { break-after: avoid; }
+  .controls, details.numbers, button, .dt-layout-row:not(.dt-layout-table), .skip, .dt-column-order { display: none !important; }
+  .log { font-size: 8pt; }
+  .log td, .log thead th { padding: .18rem .5rem .18rem 0; }
+  thead { display: table-header-group; }
+}
+"""
+
+SCRIPT = r"""
+"use strict";
+(async () => {
+  const byId = (id) => document.getElementById(id);
+  const { words, charts, columns } = JSON.parse(byId("facts").textContent);
+  const escaped = (text) => text.replace(/[&<>"']/g, (found) => `&#${found.charCodeAt(0)};`);
+  const span = { from: null, to: null };
+  let table = null;
+
+  // --- Charts
+
+  const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false,
+    tooltip: { disableDefaultStyle: true }, timeFormatLocale: words.time };
+  const views = {};
+
+  async function draw(name, shape) {
+    const place = byId(name);
+    if (!place || !place.clientWidth) return;
+    const spec = structuredClone(charts[name]);
+    shape(spec, place.clientWidth);
+    const drawn = await embed(place, spec, options);
+    views[name]?.finalize();
+    views[name] = drawn;
+    place.querySelector("svg")?.setAttribute("aria-hidden", "true");
+  }
+
+  async function drawActivity() {
+    await draw("activity", (spec, width) => {
+      for (const part of spec.vconcat) part.width = width - 52;
+      if (span.from !== null || span.to !== null) {
+        const [first, last] = spec.usermeta.extent;
+        spec.vconcat[1].params[0].value = { x: [span.from ?? first, span.to ?? last] };
+      }
+    });
+    let waiting = 0;
+    views.activity?.view.addSignalListener("brush", (_name, chosen) => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => choose(...(chosen.t ?? [null, null]).map((time) => time && Number(time))), 120);
+    });
+  }
+
+  const drawAll = () => Promise.all([
+    drawActivity(), draw("rhythm", (spec, width) => { spec.width = Math.max(width - 40, 200); })]);
+
+  // --- A span of time, chosen in the chart or by dates
+
+  const dayOf = (time) => (time === null ? "" : new Date(time).toISOString().slice(0, 10));
+  const secondOf = (time) => new Date(time).toISOString().slice(0, 19).replace("T", " ");
+
+  function choose(from, to) {
+    span.from = from;
+    span.to = to;
+    byId("from").value = dayOf(from);
+    byId("to").value = dayOf(to === null ? null : to - 1);
+    filter();
+  }
+
+  function typed() {
+    const [from, to] = ["from", "to"].map((id) => byId(id).valueAsNumber);
+    choose(Number.isNaN(from) ? null : from, Number.isNaN(to) ? null : to + 86400000);
+    drawActivity();
+  }
+
+  // --- The table
+
+  async function unpack(id) {
+    const packed = Uint8Array.from(atob(byId(id).textContent.trim()), (character) => character.charCodeAt(0));
+    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  }
+
+  const filters = ["by-actor", "by-action", "by-project"];
+  let wanted = () => [];
+
+  function filter() {
+    if (!table) return;
+    const only = Number(byId("only").value);
+    const [actor, action, project] = wanted();
+    const [from, to] = [span.from, span.to].map((time) => (time === null ? null : secondOf(time)));
+    table.search.fixed("chosen", (_text, row) =>
+      (!only || (row[6] & only) !== 0) &&
+      (actor === "" || row[7] === actor) && (action === "" || row[2] === action) &&
+      (project === "" || row[5] === project) &&
+      (from === null || row[0] >= from) && (to === null || row[0] < to)).draw();
+  }
+
+  function fill(id, choices) {
+    const named = choices.filter(([name]) => name).sort(([one], [other]) => (one < other ? -1 : 1));
+    for (const [name, value] of named) byId(id)?.add(new Option(name, value));
+  }
+
+  async function build() {
+    const place = byId("entries");
+    if (!place) return;
+    const { actors, actions, addresses, projects, rows } = await unpack("packed");
+    const data = rows.map(([time, actor, action, message, address, project, flags]) =>
+      [time, actors[actor][0], actions[action], message, addresses[address], projects[project], flags, actor]);
+    // What a token is called may be anything, an address of a person too: the kind tells them apart.
+    const kindOf = (actor) => (Object.hasOwn(words.kinds, actors[actor][1]) ? actors[actor][1] : "unknown");
+    fill("by-actor", actors.map(([name], actor) => [`${name} (${words.kinds[kindOf(actor)]})`, actor]));
+    fill("by-action", actions.map((name, action) => [name, action]));
+    fill("by-project", projects.map((name, project) => [name, project]));
+    const shown = (text, type) => (type === "display" ? escaped(text) : text);
+    // The day and the hour stay whole where they do not fit on one line.
+    const moment = (text, type) => (type === "display" ? `<span>${escaped(text).replace(" ", "</span> <span>")}</span>` : text);
+    const person = (name, type, row) => {
+      if (type !== "display") return name;
+      const kind = kindOf(row[7]);
+      return `${escaped(name)} <span class="kind ${kind}">${escaped(words.kinds[kind])}</span>`;
+    };
+    wanted = () => {
+      const [actor, action, project] = filters.map((id) => byId(id)?.value ?? "");
+      return [actor && Number(actor), action && actions[action], project && projects[project]];
+    };
+    table = new DataTable(place, {
+      data, columns: columns.map(({ index, name, label }) => ({ data: index, name, title: label, className: name,
+        type: "string", render: [moment, person][index] ?? shown })),
+      order: [[0, "desc"]], pageLength: 25, lengthMenu: [25, 50, 100, 500], autoWidth: false, deferRender: true,
+      searchDelay: 250, orderMulti: false,
+      createdRow: (element, row) => { if (row[6] & 1) element.classList.add("risk"); },
+      layout: { topStart: null, topEnd: null, bottomStart: ["info", "pageLength"], bottomEnd: "paging" },
+      language: words.table,
+    });
+    let waiting = 0;
+    byId("search").addEventListener("input", (event) => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => table.search(event.target.value).draw(), 200);
+    });
+    for (const id of [...filters, "only"]) byId(id)?.addEventListener("change", filter);
+    byId("reset").addEventListener("click", () => {
+      byId("filters").reset();
+      table.search("");
+      choose(null, null);
+      drawActivity();
+    });
+    byId("loading").remove();
+    byId("filters").hidden = false;
+    document.documentElement.dataset.ready = "true";
+  }
+
+  byId("filters")?.addEventListener("submit", (event) => event.preventDefault());
+  for (const button of document.querySelectorAll("button[data-only]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      byId("only").value = button.dataset.only;
+      filter();
+      byId("all").scrollIntoView();
+      byId("only").focus({ preventScroll: true });
+    });
+  }
+  for (const id of ["from", "to"]) byId(id)?.addEventListener("change", typed);
+  byId("whole")?.addEventListener("click", () => { choose(null, null); drawActivity(); });
+
+  let resized = 0;
+  let width = innerWidth;
+  addEventListener("resize", () => {
+    clearTimeout(resized);
+    if (innerWidth !== width) resized = setTimeout(() => { width = innerWidth; drawAll(); }, 150);
+  });
+  await drawAll();
+  await build();
+})();
+"""

@@ -1,0 +1,121 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A report as Markdown, short enough for a ticket; whatever entries say, it stays text there."""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, Iterator, List, Sequence
+
+from .facts import Count, Facts
+from .words import Words, number
+
+MOST_ROWS = 100
+"""So many entries are listed; the newest ones."""
+
+_TOP = 10
+_LONGEST = 300
+_MARKUP = re.compile(r"([\\`*_\[\]|~])")
+
+
+def markdown(facts: Facts, newest: Sequence[Dict[str, str]]) -> str:
+    """The text. ``newest`` are rows of the newest entries."""
+    return "\n".join(_lines(facts, newest, Words(facts.heading.language)))
+
+
+def text(value: str) -> str:
+    """A backslash before each character that Markdown reads as markup; HTML is written as entities."""
+    plain = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKUP.sub(r"\\\1", plain)
+
+
+def _lines(facts: Facts, newest: Sequence[Dict[str, str]], say: Words) -> Iterator[str]:
+    yield f"# {text(facts.heading.title)}"
+    yield ""
+    asked = say.asked(facts.heading.start, facts.heading.end)
+    yield f"{text(', '.join(facts.projects) or '-')}: {text(asked)}. {text(say('times_in', zone=facts.heading.zone))}."
+    yield ""
+    if not facts.entries:
+        yield say("nothing")
+        yield ""
+    else:
+        yield from _findings(facts, say)
+        yield from _counts(say("who"), facts.actors, say)
+        yield from _counts(say("action"), facts.actions, say)
+        yield from _counts(say("networks"), facts.networks, say)
+        yield from _firsts(facts, say)
+        for name in ("sensitive", "outside_hours", "staff"):
+            found = facts.findings[name]
+            if found.total:
+                yield from _entries(say(name), found.rows[:_TOP], found.total, say)
+    yield from _coverage(facts, say)
+    if facts.entries:
+        yield from _entries(say("all_entries"), newest, facts.entries, say)
+
+
+def _findings(facts: Facts, say: Words) -> Iterator[str]:
+    yield f"**{say('entries_number', n=facts.entries)}**, {facts.first} \u2013 {facts.last}"
+    yield ""
+    for name, found in facts.findings.items():
+        yield f"- {say(name)}: {number(found.total)}"
+    yield ""
+
+
+def _counts(heading: str, counts: Sequence[Count], say: Words) -> Iterator[str]:
+    yield f"| {heading} | {say('entries')} |"
+    yield "| --- | ---: |"
+    for count in counts[:_TOP]:
+        yield f"| {text(count.name)} | {count.entries} |"
+    rest = counts[_TOP:]
+    if rest:
+        yield f"| {say('more', n=len(rest))} | {sum(count.entries for count in rest)} |"
+    yield ""
+
+
+def _firsts(facts: Facts, say: Words) -> Iterator[str]:
+    if not facts.has_baseline or not any(facts.firsts.values()):
+        return
+    yield f"## {say('first_seen')}"
+    yield ""
+    for name, found in facts.firsts.items():
+        if found:
+            told = ", ".join(f"{text(first.name)} ({first.time})" for first in found[:_TOP])
+            yield f"- {say(name)}: {told}{', ...' if len(found) > _TOP else ''}"
+    yield ""
+
+
+def _coverage(facts: Facts, say: Words) -> Iterator[str]:
+    yield f"## {say('coverage')}"
+    yield ""
+    for source in facts.coverage:
+        name = text(source.origin.project)
+        if source.origin.head is None:
+            yield f"- {name}: {say('api')}. {say('api_kept')}"
+        else:
+            covered = say("from_to", start=source.covered_from, end=source.covered_until)
+            head = f"{say('commit', n=source.origin.head.sequence)} {source.origin.head.sha256}"
+            yield f"- {name}: {say('archive')} {covered}, {head}"
+        for start, end, why in source.missing:
+            told = say(f"gap_{why}") if why in ("retention", "before", "after") else text(why)
+            yield f"  - {say('gaps')}: {say('from_to', start=start, end=end or say('now'))}, {told}"
+    yield ""
+
+
+def _entries(heading: str, rows: Sequence[Dict[str, str]], total: int, say: Words) -> Iterator[str]:
+    yield f"## {heading}"
+    yield ""
+    if len(rows) < total:
+        yield f"{say('newest_of', n=len(rows), all=total)}:"
+        yield ""
+    yield f"| {say('when')} | {say('who')} | {say('action')} | {say('what')} | {say('where')} |"
+    yield "| --- | --- | --- | --- | --- |"
+    for row in rows:
+        cells: List[str] = [row["time"], row["actor"], row["action"], _cut(row["message"]), row["ip_address"]]
+        yield "| " + " | ".join(map(text, cells)) + " |"
+    yield ""
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 3]}..."

@@ -1,0 +1,415 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A report as one HTML page that needs nothing else: charts by Vega-Lite, the table of entries by DataTables.
+
+Both come out of Python packages (vl-convert-python, itables), so that nothing is fetched and nothing is copied here.
+What entries say is text wherever it stands: the template escapes it, the script escapes it, and the page's policy runs
+no script but the two it was written with.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from datetime import datetime
+from typing import Any, Dict, Iterable, List, Tuple
+
+from ..errors import MissingLibrary
+from ..query.log import Record
+from . import charts
+from .facts import MOST_ROWS, Facts, Rows, local_days
+from .look import SCRIPT, STYLE
+from .words import Words, number
+
+FLAGS = {"sensitive": 1, "outside_hours": 2, "staff": 4, "system": 8}
+"""What an entry is, as bits of the last value of its row."""
+
+_LISTED = 10
+_COLUMNS = (("time", "when"), ("actor", "who"), ("action", "action"), ("what", "what"), ("address", "where"))
+_EXPORT = re.compile(r"export\s*\{(?:[^}]*[,{\s])?(\S+) as default[^}]*\};?")
+
+TEMPLATE = """
+{%- macro log(caption, rows) -%}
+<table class="log">
+<caption class="unseen">{{ caption }}</caption>
+<thead><tr><th scope="col" class="time">{{ say('when') }}</th><th scope="col">{{ say('who') }}</th>
+<th scope="col" class="action">{{ say('action') }}</th><th scope="col">{{ say('what') }}</th>
+<th scope="col" class="address">{{ say('where') }}</th></tr></thead>
+<tbody>
+{% for row in rows %}
+<tr><td class="time">{% for part in row.time.split(' ', 1) %}<span>{{ part }}</span>{{ ' ' if not loop.last }}{% endfor %}</td>
+<td>{{ row.actor }} {{ kind(row.actor_kind) }}</td>
+<td class="action">{{ row.action }}</td><td class="what">{{ row.message }}</td><td class="address">{{ row.ip_address }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+{%- endmacro -%}
+{%- macro kind(name) -%}
+{%- if name -%}{%- set known = name if name in kinds else 'unknown' -%}
+<span class="kind {{ known }}">{{ kinds[known] }}</span>{%- endif -%}
+{%- endmacro -%}
+{%- macro bars(heading, counts, column) -%}
+<section class="card">
+<h2>{{ heading }}</h2>
+<table class="bars">
+<caption class="unseen">{{ heading }}</caption>
+<thead class="flat"><tr><th scope="col">{{ column }}</th><th scope="col" class="size">{{ say('share_of') }}</th>
+<th scope="col" class="number">{{ say('entries') }}</th></tr></thead>
+<tbody>
+{% for count in counts[:listed] %}
+<tr><th scope="row"><bdi>{{ count.name }}</bdi> {{ kind(count.kind) }}
+{%- if count.of > 1 %} <small>{{ say('of_addresses', n=count.of) }}</small>{% endif %}</th>
+<td class="size"><meter aria-label="{{ say('share', n=count.entries, all=facts.entries) }}" min="0"
+max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
+<td class="number">{{ number(count.entries) }}</td></tr>
+{% else %}
+<tr><td class="rest">{{ say('none') }}</td><td></td><td></td></tr>
+{% endfor %}
+{% if counts | length > listed %}
+<tr class="rest"><th scope="row">{{ say('more', n=counts | length - listed) }}</th><td class="size"></td>
+<td class="number">{{ number(counts[listed:] | sum(attribute='entries')) }}</td></tr>
+{% endif %}
+</tbody>
+</table>
+</section>
+{%- endmacro -%}
+<!DOCTYPE html>
+<html lang="{{ say.language }}">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<title>{{ facts.heading.title }}</title>
+<style>{{ style }}</style>
+</head>
+<body>
+<a class="skip" href="#all">{{ say('jump') }}</a>
+<header>
+<div class="top">
+<div>
+<p class="projects">{% for project in facts.projects %}<bdi>{{ project }}</bdi>{{ ', ' if not loop.last }}{% endfor %}</p>
+<h1><bdi>{{ facts.heading.title }}</bdi></h1>
+<p class="range"><span>{{ asked }}</span> <span>{{ say('times_in', zone=facts.heading.zone) }}</span></p>
+</div>
+<a class="state{{ '' if facts.is_complete else ' gaps' }}" href="#coverage">{{ say('complete' if facts.is_complete else 'incomplete') }}
+<span class="unseen">{{ say('to_coverage') }}</span></a>
+</div>
+</header>
+<main>
+<noscript><p class="card">{{ say('no_script') }}</p></noscript>
+<h2 class="unseen">{{ say('figures') }}</h2>
+<dl class="figures">
+<div><dt>{{ say('entries') }}</dt><dd>{{ number(facts.entries) }}</dd></div>
+<div><dt>{{ say('actors') }}</dt><dd>{{ number(facts.actors | length) }}</dd></div>
+<div><dt>{{ say('addresses') }}</dt><dd>{{ number(facts.addresses) }}</dd></div>
+{% for name in ['sensitive', 'outside_hours', 'staff'] %}
+<div{{ ' class="alarm"' | safe if name != 'outside_hours' and facts.findings[name].total }}><dt>{{ say(name) }}</dt>
+<dd>{{ number(facts.findings[name].total) }}</dd></div>
+{% endfor %}
+</dl>
+{% if facts.entries %}
+<section class="card chart-card">
+<div class="head"><h2>{{ say('activity') }}</h2>
+<ul class="legend"><li>{{ say('entries') }}</li><li class="risk">{{ say('sensitive') }}</li></ul></div>
+{% if facts.slots %}
+<p class="hint">{{ say('activity_hint') }}</p>
+<div class="controls span">
+<label>{{ say('from') }}<input type="date" id="from" min="{{ days[0][0] }}" max="{{ days[-1][0] }}"></label>
+<label>{{ say('to') }}<input type="date" id="to" min="{{ days[0][0] }}" max="{{ days[-1][0] }}"></label>
+<button type="button" id="whole">{{ say('whole_range') }}</button>
+</div>
+<div class="chart tall" id="activity" role="img" aria-label="{{ say('activity_label', n=facts.entries, first=facts.first, last=facts.last) }}"></div>
+<details class="numbers"><summary>{{ say('by_day') }}</summary>
+<div class="scroll" tabindex="0" role="region" aria-label="{{ say('by_day') }}"><table class="log">
+<thead><tr><th scope="col">{{ say('day') }}</th><th scope="col" class="number">{{ say('entries') }}</th>
+<th scope="col" class="number">{{ say('sensitive') }}</th></tr></thead><tbody>
+{% for day, entries, sensitive in days %}
+<tr><th scope="row">{{ day }}</th><td class="number">{{ number(entries) }}</td><td class="number">{{ number(sensitive) }}</td></tr>
+{% endfor %}
+</tbody></table></div></details>
+{% endif %}
+</section>
+<div class="columns">
+{{ bars(say('who'), facts.actors, say('who')) }}
+{{ bars(say('actions'), facts.actions, say('action')) }}
+{{ bars(say('where'), facts.networks, say('networks')) }}
+</div>
+<section class="card">
+<h2>{{ say('first_seen') }}</h2>
+{% if facts.has_baseline %}
+<p class="hint">{{ say('first_seen_hint') }}</p>
+<div class="firsts">
+{% for name, found in facts.firsts.items() %}
+<div><h3>{{ say(name) }}<span class="count">{{ number(found | length) }}</span></h3>
+{% if found %}<ul>{% for first in found[:listed] %}
+<li><bdi>{{ first.name }}</bdi><small>{{ first.time }}{% if first.by != first.name %}, {{ say('by', who=first.by) }}{% endif %}</small></li>
+{% endfor %}{% if found | length > listed %}<li class="rest">{{ say('more', n=found | length - listed) }}</li>{% endif %}</ul>
+{% else %}<p class="rest">{{ say('none') }}</p>{% endif %}</div>
+{% endfor %}
+</div>
+{% else %}
+<p class="hint">{{ say('no_baseline') }}</p>
+{% endif %}
+</section>
+{% for name, found in facts.findings.items() if found.total %}
+<section class="card">
+<div class="head"><h2>{{ say(name) }}<span class="count">
+{%- if found.total > listed %}{{ say('newest_of', n=listed, all=found.total) }}{% else %}{{ number(found.total) }}{% endif -%}
+</span></h2><button type="button" hidden data-only="{{ flags[name] }}">{{ say('show_all') }}<span class="unseen">: {{ say(name) }}</span></button></div>
+<p class="hint">{{ hints[name] }}</p>
+{{ log(say(name), found.rows[:listed]) }}
+</section>
+{% endfor %}
+{% set empty = facts.findings.items() | rejectattr('1.total') | list %}
+{% if empty %}
+<section class="card"><h2>{{ say('nothing_of') }}</h2>
+<p class="hint">{% for name, found in empty %}{{ say(name) }}{{ ' \u00b7 ' if not loop.last }}{% endfor %}</p></section>
+{% endif %}
+{% if facts.slots %}
+<section class="card chart-card"><h2>{{ say('rhythm') }}</h2>
+<div class="chart" id="rhythm" role="img" aria-label="{{ say('rhythm_label', day=busiest[0], hour=busiest[1]) }}"></div>
+<details class="numbers"><summary>{{ say('by_hour') }}</summary>
+<div class="scroll" tabindex="0" role="region" aria-label="{{ say('by_hour') }}"><table class="log">
+<thead><tr><th scope="col">{{ say('weekday') }}</th>{% for hour in range(24) %}<th scope="col" class="number">{{ hour }}</th>{% endfor %}</tr></thead>
+<tbody>{% for hours in facts.heat %}
+<tr><th scope="row">{{ weekdays[loop.index0] }}</th>{% for entries in hours %}<td class="number">{{ number(entries) }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table></div></details>
+</section>
+{% endif %}
+{% else %}
+<p class="card">{{ say('nothing') }}</p>
+{% endif %}
+<section class="card" id="coverage">
+<h2>{{ say('coverage') }}</h2>
+<p class="hint">{{ say('coverage_hint') }}</p>
+<table class="sources">
+<caption class="unseen">{{ say('coverage') }}</caption>
+<thead><tr><th scope="col">{{ say('project') }}</th><th scope="col">{{ say('source') }}</th><th scope="col">{{ say('covered') }}</th>
+<th scope="col">{{ say('gaps') }}</th></tr></thead>
+<tbody>
+{% for source in facts.coverage %}
+<tr><th scope="row"><bdi>{{ source.origin.project }}</bdi></th>
+<td>{% if source.origin.archive %}{{ say('archive') }}<code>{{ source.origin.archive }}</code>
+<code title="{{ say('head') }}">{{ say('commit', n=source.origin.head.sequence) }} {{ source.origin.head.sha256 }}</code>
+{% else %}{{ say('api') }}{% endif %}</td>
+<td>{% if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
+<td>{% if source.missing %}<ul>{% for start, end, why in source.missing %}
+<li>{{ say('from_to', start=start, end=end or say('now')) }}: {{ reasons.get(why, why) }}</li>{% endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</section>
+{% if facts.entries %}
+<section class="card" id="all">
+<h2>{{ say('all_entries') }}</h2>
+{% if facts.entries > most %}<p class="hint">{{ say('newest_rows', n=most, all=facts.entries) }}</p>{% endif %}
+<form id="filters" class="controls" hidden>
+<label class="wide">{{ say('search') }}<input type="search" id="search" autocomplete="off"></label>
+<label>{{ say('who') }}<select id="by-actor"><option value="">{{ say('anybody') }}</option></select></label>
+<label>{{ say('action') }}<select id="by-action"><option value="">{{ say('any') }}</option></select></label>
+{% if columns | length > 5 %}<label>{{ say('project') }}<select id="by-project"><option value="">{{ say('any') }}</option></select></label>{% endif %}
+<label>{{ say('only') }}<select id="only"><option value="0">{{ say('everything') }}</option>
+{% for name, flag in flags.items() %}<option value="{{ flag }}">{{ say(name) }}</option>{% endfor %}</select></label>
+<button type="button" id="reset">{{ say('reset') }}</button>
+</form>
+<p id="loading" class="hint">{{ say('loading') }}</p>
+<table id="entries" class="log"><caption class="unseen">{{ say('all_entries') }}</caption></table>
+</section>
+{% endif %}
+</main>
+<footer><p>{{ say('made_by') }}</p></footer>
+{% if facts.entries %}
+<script type="application/json" id="facts">{{ data }}</script>
+<script type="application/gzip" id="packed">{{ packed }}</script>
+<script>{{ library }}</script>
+<script>{{ script }}</script>
+{% endif %}
+</body>
+</html>
+"""
+
+
+def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
+    """The page. ``records`` are the entries of its table, the newest first.
+
+    :raises MissingLibrary: what brings the template engine, the charts or the table is not installed.
+    """
+    try:
+        from jinja2 import Environment
+        from markupsafe import Markup
+    except ImportError as exc:
+        raise MissingLibrary("jinja2") from exc
+    say = Words(facts.heading.language)
+    library = _library() if facts.entries else ""
+    days = local_days(facts.slots)
+    told = {f"kind_{name}": name for name in ("user", "api_token", "system", "admin", "unknown")}
+    kinds = {name: say(text) for text, name in told.items()}
+    columns = _columns(facts, say)
+    data = {
+        "words": {"kinds": kinds, "table": _table_words(say), "time": _time_words(say)},
+        "charts": {"activity": charts.activity(facts.slots, say), "rhythm": charts.rhythm(facts.heat, say)},
+        "columns": columns,
+    }
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(TEMPLATE.lstrip()).render(
+        facts=facts,
+        say=say,
+        number=number,
+        kinds=kinds,
+        columns=columns,
+        days=days,
+        weekdays=say("weekdays").split(),
+        busiest=_busiest(facts, say),
+        asked=say.asked(facts.heading.start, facts.heading.end),
+        hints=_hints(facts, say),
+        reasons={name: say(f"gap_{name}") for name in ("retention", "before", "after")},
+        flags=FLAGS,
+        listed=_LISTED,
+        most=MOST_ROWS,
+        policy=_policy([library, SCRIPT]),
+        style=Markup(STYLE),
+        data=Markup(_json(data)),
+        packed=Markup(_packed(facts, records, rows)),
+        library=Markup(library),
+        script=Markup(SCRIPT),
+    )
+
+
+def _library() -> str:
+    """The JavaScript of the charts and of the table, as one classic script."""
+    try:
+        import vl_convert
+    except ImportError as exc:
+        raise MissingLibrary("vl-convert-python") from exc
+    try:
+        from itables.utils import read_package_file
+    except ImportError as exc:
+        raise MissingLibrary("itables") from exc
+    drawing = vl_convert.javascript_bundle("window.embed = (place, spec, options) => vegaEmbed(place, spec, options);")
+    # A module, of which only the table's class is wanted: in a function of its own it needs no other file.
+    table = _EXPORT.sub(r"window.DataTable = \1;", read_package_file("html/dt_bundle.js"))
+    return "\n".join((drawing, "(() => {", table, "})();")).replace("</script", "<\\/script")
+
+
+def _policy(scripts: List[str]) -> str:
+    hashes = " ".join(f"'sha256-{_hash(script)}'" for script in scripts)
+    return f"default-src 'none'; script-src {hashes}; style-src 'sha256-{_hash(STYLE)}'; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _columns(facts: Facts, say: Words) -> List[Dict[str, Any]]:
+    found = [{"index": index, "name": name, "label": say(text)} for index, (name, text) in enumerate(_COLUMNS)]
+    if len(facts.projects) > 1:
+        found.append({"index": 5, "name": "project", "label": say("project")})
+    return found
+
+
+def _table_words(say: Words) -> Dict[str, Any]:
+    pages = {name: say(f"{name}_page") for name in ("first", "previous", "next", "last")}
+    return {
+        "info": say("shown"),
+        "infoFiltered": say("shown_of"),
+        "infoEmpty": "",
+        "zeroRecords": say("no_match"),
+        "emptyTable": say("no_match"),
+        "lengthMenu": f"_MENU_ {say('per_page')}",
+        "thousands": "\u202f",
+        "aria": {"orderable": say("sort"), "paginate": pages},
+    }
+
+
+def _time_words(say: Words) -> Dict[str, Any]:
+    """How the charts write times: the names of days and months, Sunday and January first."""
+    days, months = say("weekdays").split(), say("months").split()
+    sunday_first = [days[-1], *days[:-1]]
+    return {
+        "dateTime": "%Y-%m-%d %H:%M:%S",
+        "date": "%Y-%m-%d",
+        "time": "%H:%M:%S",
+        "periods": ["AM", "PM"],
+        "days": sunday_first,
+        "shortDays": sunday_first,
+        "months": months,
+        "shortMonths": months,
+    }
+
+
+def _hints(facts: Facts, say: Words) -> Dict[str, str]:
+    hours, names = facts.hours, say("weekdays").split()
+    working = say(
+        "outside_hours_hint",
+        days=", ".join(names[day] for day in hours.days),
+        begin=_clock(hours.begin),
+        end=_clock(hours.end),
+    )
+    return {**{name: say(f"{name}_hint") for name in ("sensitive", "staff", "system")}, "outside_hours": working}
+
+
+def _busiest(facts: Facts, say: Words) -> Tuple[str, str]:
+    _most, day, hour = max(
+        (entries, -day, -hour) for day, hours in enumerate(facts.heat) for hour, entries in enumerate(hours)
+    )
+    return say("weekdays").split()[-day], _clock(-hour * 60)
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def _packed(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
+    """The table's rows, each text that repeats only once, compressed: a page of a busy month stays small."""
+    lists: Dict[str, Dict[Any, int]] = {name: {} for name in ("actors", "actions", "addresses", "projects")}
+
+    def place(name: str, value: Any) -> int:
+        return lists[name].setdefault(value, len(lists[name]))
+
+    packed = []
+    for record in records:
+        row = rows.row(record)
+        packed.append(
+            [
+                row["time"],
+                place("actors", (row["actor"], row["actor_kind"])),
+                place("actions", row["action"]),
+                row["message"],
+                place("addresses", row["ip_address"]),
+                place("projects", row["project"]),
+                _flags(facts, record, row, rows),
+            ]
+        )
+    body = json.dumps({**{name: list(found) for name, found in lists.items()}, "rows": packed}, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(body.encode(), mtime=0)).decode()
+
+
+def _flags(facts: Facts, record: Record, row: Dict[str, str], rows: Rows) -> int:
+    flags = FLAGS["sensitive"] if record["action"] in facts.sensitive else 0
+    if row["actor_kind"] == "admin":
+        return flags | FLAGS["staff"]
+    if row["actor_kind"] == "system":
+        return flags | FLAGS["system"]
+    if row["actor_kind"] != "api_token" and _is_outside(facts, record["moment"], rows):
+        flags |= FLAGS["outside_hours"]
+    return flags
+
+
+def _is_outside(facts: Facts, moment: Any, rows: Rows) -> bool:
+    if not isinstance(moment, datetime):
+        return False
+    local, hours = rows.local(moment), facts.hours
+    return local.weekday() not in hours.days or not hours.begin <= local.hour * 60 + local.minute < hours.end
+
+
+def _json(value: Any) -> str:
+    """JSON that ends no script element."""
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True)
+    return text.replace("<", "\\u003c").replace("&", "\\u0026")

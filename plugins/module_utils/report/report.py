@@ -1,0 +1,182 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A report from its options to a file: what it reads, what it asks, and the form that the file's suffix names."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone, tzinfo
+from heapq import nlargest
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ..entry import parse, timestamp
+from ..errors import InvalidInput
+from ..files import write_lines
+from ..query.engine import embedded
+from ..query.log import Hours, Log
+from ..query.sources import Sources
+from ..selector import Selection
+from ..timespan import parse_time
+from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
+from .markdown import MOST_ROWS as MOST_LISTED
+from .markdown import markdown
+from .page import page
+from .sheet import write_csv, write_parquet
+from .words import BASELINE, DAYS, FORMS, LANGUAGES, WORKING_HOURS, Words
+
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
+_DISTANCE = re.compile(r"\d{1,9}[smhdw]")
+_NEVER = datetime.min.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was reported: how many entries, the figures, and what the user should know."""
+
+    entries: int
+    summary: Dict[str, Any]
+    warnings: List[str]
+
+
+class Report:
+    """Options, read and checked before anything is asked.
+
+    :raises InvalidInput: an option cannot be used.
+    """
+
+    def __init__(self, options: Mapping[str, Any], now: Optional[datetime] = None) -> None:
+        self._options = options
+        self._now = now or datetime.now(timezone.utc)
+        self._selection = Selection.from_mapping(options)
+        self._language = _language(options.get("language"))
+        self._zone_name = str(options.get("time_zone") or "UTC")
+        self._hours = _hours(options, zone(self._zone_name))
+        self._baseline = _baseline(str(options.get("baseline") or BASELINE), self._now)
+        self._sensitive = tuple(options.get("sensitive_actions") or SENSITIVE)
+
+    def write(self, paths: Mapping[str, str]) -> Written:
+        """Read all there is to read, once, and write the report in each form to the path given for it.
+
+        :raises MissingLibrary: a library that reports need is not installed.
+        :raises AuditError: something cannot be read or written.
+        """
+        with tempfile.TemporaryDirectory(prefix="cloudscale-report-") as folder:
+            sources = Sources(self._options, folder, self._now, self._baseline)
+            with embedded(os.path.join(folder, "spill")) as engine:
+                inquiry = Inquiry(Log(engine, sources, self._selection), self._hours, self._sensitive)
+                facts = inquiry.facts(self._heading(), sources.origins(), sources.asked)
+                for form, path in paths.items():
+                    self._write(form, path, sources, inquiry, facts)
+            return Written(facts.entries, facts.summary, sources.warnings)
+
+    def _write(self, form: str, path: str, sources: Sources, inquiry: Inquiry, facts: Facts) -> None:
+        log, rows = inquiry.log, inquiry.rows
+        if form == "html":
+            _write(path, page(facts, log.newest(log.table, MOST_ROWS)[1], rows))
+        elif form == "md":
+            _write(path, markdown(facts, [rows.row(record) for record in log.newest(log.table, MOST_LISTED)[1]]))
+        elif form == "csv":
+            write_csv(path, log.ordered(), rows)
+        elif form == "parquet":
+            write_parquet(path, log.ordered(), rows)
+        else:
+            write_lines(self._selected(sources.lines()), path)
+
+    def _selected(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """The lines of selected entries as they were received, in order."""
+        chosen = (line for line in lines if self._selection.matches(parse(line)))
+        if self._selection.limit is None:
+            return chosen
+        numbered = nlargest(self._selection.limit, enumerate(chosen), key=_age)
+        return iter([line for _number, line in sorted(numbered)])
+
+    def _heading(self) -> Heading:
+        title = self._options.get("title")
+        return Heading(
+            title=Words(self._language)("audit_report") if title in (None, "") else str(title),
+            start=str(self._options.get("start") or ""),
+            end=str(self._options.get("end") or ""),
+            zone=self._zone_name,
+            language=self._language,
+        )
+
+
+def destinations(dest: str, also: Iterable[str]) -> Dict[str, str]:
+    """The path of each form that is asked for: ``dest``, and beside it the same name with other suffixes.
+
+    :raises InvalidInput: a suffix names no form.
+    """
+    stem, first = os.path.splitext(dest)[0], form_of(dest)
+    others = [form_of(f"{stem}.{form}") for form in also]
+    return {first: dest, **{form: f"{stem}.{form}" for form in others if form != first}}
+
+
+def form_of(path: str) -> str:
+    """The form of a report by the suffix of its file.
+
+    :raises InvalidInput: it has none of the suffixes known.
+    """
+    form = os.path.splitext(path)[1][1:].lower()
+    if form not in FORMS:
+        raise InvalidInput(f"dest: {path!r} names no form of a report; end it with .{', .'.join(FORMS)}.")
+    return form
+
+
+def zone(name: str) -> tzinfo:
+    """A time zone by its name in the IANA database, such as Europe/Zurich.
+
+    :raises InvalidInput: there is none of that name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidInput(f"time_zone: {name!r} is no time zone here; write UTC or Europe/Zurich.") from None
+
+
+def _language(value: Any) -> str:
+    if value in (None, ""):
+        return LANGUAGES[0]
+    if value not in LANGUAGES:
+        raise InvalidInput(f"language: {value!r} is none of {', '.join(LANGUAGES)}.")
+    return str(value)
+
+
+def _hours(options: Mapping[str, Any], display: tzinfo) -> Hours:
+    text = str(options.get("working_hours") or WORKING_HOURS)
+    match = _HOURS.fullmatch(text)
+    if not match:
+        raise InvalidInput(f"working_hours: {text!r} is no span of a day; write it as {WORKING_HOURS}.")
+    begin, end = (int(match[n]) * 60 + int(match[n + 1]) for n in (1, 3))
+    if not begin < end <= 24 * 60:
+        raise InvalidInput(f"working_hours: {text!r} ends before it begins; write it as {WORKING_HOURS}.")
+    names = options.get("working_days") or DAYS[:5]
+    unknown = [str(name) for name in names if name not in DAYS]
+    if unknown:
+        raise InvalidInput(f"working_days: {unknown[0]!r} is no day; they are {', '.join(DAYS)}.")
+    return Hours(display, begin, end, _places(names))
+
+
+def _places(names: Iterable[str]) -> Tuple[int, ...]:
+    return tuple(sorted({DAYS.index(name) for name in names}))
+
+
+def _baseline(text: str, now: datetime) -> timedelta:
+    if not _DISTANCE.fullmatch(text):
+        raise InvalidInput(f"baseline: {text!r} is no length of time; write it as 30d, 12w or 0d.")
+    return now - parse_time(f"-{text}", now, "baseline")
+
+
+def _age(numbered: Tuple[int, bytes]) -> Tuple[datetime, int]:
+    number, line = numbered
+    return timestamp(parse(line)) or _NEVER, number
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)

@@ -1,0 +1,205 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The words of a report in the languages that it can be had in, and what is said when nothing else is asked for."""
+
+from __future__ import annotations
+
+from typing import Dict, Tuple
+
+LANGUAGES = ("en", "de")
+FORMS = ("html", "md", "csv", "jsonl", "parquet")
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WORKING_HOURS = "08:00-18:00"
+BASELINE = "30d"
+"""How much of the time before a range tells what was seen before."""
+
+# Each text in the order of LANGUAGES. What stands in braces is filled in.
+_TEXTS: Dict[str, Tuple[str, str]] = {
+    "audit_report": ("Audit report", "Audit-Bericht"),
+    "all_kept": ("everything that is kept", "alles, was aufbewahrt ist"),
+    "from_to": ("{start} to {end}", "{start} bis {end}"),
+    "now": ("now", "jetzt"),
+    "last": ("the last {distance}", "die letzten {distance}"),
+    "s": ("{n} seconds", "{n} Sekunden"),
+    "m": ("{n} minutes", "{n} Minuten"),
+    "h": ("{n} hours", "{n} Stunden"),
+    "d": ("{n} days", "{n} Tage"),
+    "w": ("{n} weeks", "{n} Wochen"),
+    "times_in": ("Times in {zone}", "Zeiten in {zone}"),
+    "first_entry": ("First entry", "Erster Eintrag"),
+    "last_entry": ("Last entry", "Letzter Eintrag"),
+    "nothing": ("Nothing was changed in this range.", "In diesem Zeitraum wurde nichts geändert."),
+    "complete": ("Complete", "Vollständig"),
+    "incomplete": ("Has gaps", "Hat Lücken"),
+    "to_coverage": ("to the coverage", "zur Abdeckung"),
+    "jump": ("Jump to the table of all entries", "Zur Tabelle aller Einträge springen"),
+    "figures": ("In figures", "In Zahlen"),
+    "entries": ("Entries", "Einträge"),
+    "entries_number": ("Entries: {n}", "Einträge: {n}"),
+    "actors": ("Actors", "Akteure"),
+    "addresses": ("Addresses", "Adressen"),
+    "networks": ("Networks", "Netze"),
+    "actions": ("Actions", "Aktionen"),
+    "activity": ("Activity", "Aktivität"),
+    "activity_hint": (
+        "Drag across the lower chart, or choose dates, to look closer; the table follows.",
+        "Für mehr Einzelheiten über die untere Grafik ziehen oder Daten wählen; die Tabelle folgt.",
+    ),
+    "activity_label": (
+        "Entries over time: {n} from {first} to {last}; the table below gives the numbers by day.",
+        "Einträge im Lauf der Zeit: {n} vom {first} bis {last}; die Tabelle darunter nennt die Zahlen je Tag.",
+    ),
+    "by_day": ("Numbers by day", "Zahlen je Tag"),
+    "day": ("Day", "Tag"),
+    "from": ("From", "Von"),
+    "to": ("To", "Bis"),
+    "whole_range": ("Whole range", "Ganzer Zeitraum"),
+    "rhythm": ("When work is done", "Wann gearbeitet wird"),
+    "rhythm_label": (
+        "Entries by weekday and hour; most on {day} at {hour}. The table below gives the numbers.",
+        "Einträge nach Wochentag und Stunde; am meisten am {day} um {hour}. Die Tabelle darunter nennt die Zahlen.",
+    ),
+    "by_hour": ("Numbers by weekday and hour", "Zahlen nach Wochentag und Stunde"),
+    "weekday": ("Weekday", "Wochentag"),
+    "weekdays": ("Mon Tue Wed Thu Fri Sat Sun", "Mo Di Mi Do Fr Sa So"),
+    "months": ("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", "Jan Feb Mär Apr Mai Jun Jul Aug Sep Okt Nov Dez"),
+    "hour": ("Hour", "Stunde"),
+    "who": ("Who", "Wer"),
+    "what": ("What", "Was"),
+    "action": ("Action", "Aktion"),
+    "where": ("From where", "Von wo"),
+    "address": ("Address", "Adresse"),
+    "when": ("When", "Wann"),
+    "project": ("Project", "Projekt"),
+    "subject": ("Subject", "Betrifft"),
+    "of_addresses": ("{n} addresses", "{n} Adressen"),
+    "more": ("{n} more", "{n} weitere"),
+    "share": ("{n} of {all}", "{n} von {all}"),
+    "share_of": ("Share", "Anteil"),
+    "none": ("None.", "Keine."),
+    "worth": ("Worth a look", "Einen Blick wert"),
+    "first_seen": ("First seen", "Zum ersten Mal gesehen"),
+    "first_seen_hint": (
+        "Not seen in the time before this range.",
+        "In der Zeit vor diesem Zeitraum nicht gesehen.",
+    ),
+    "no_baseline": (
+        "Nothing of the time before this range is at hand, so this cannot be told.",
+        "Aus der Zeit vor diesem Zeitraum liegt nichts vor; das lässt sich deshalb nicht sagen.",
+    ),
+    "tokens": ("Tokens", "Tokens"),
+    "by": ("by {who}", "durch {who}"),
+    "sensitive": ("Sensitive changes", "Heikle Änderungen"),
+    "sensitive_hint": (
+        "Deletions, and changes of who has access.",
+        "Löschungen und Änderungen an Zugängen.",
+    ),
+    "outside_hours": ("Outside working hours", "Ausserhalb der Arbeitszeit"),
+    "outside_hours_hint": (
+        "Changes by people; working hours are {days}, {begin} to {end}.",
+        "Änderungen durch Personen; Arbeitszeit ist {days}, {begin} bis {end}.",
+    ),
+    "staff": ("By the provider's staff", "Durch Personal des Anbieters"),
+    "staff_hint": ("Changes that the provider made by hand.", "Änderungen, die der Anbieter von Hand vornahm."),
+    "system": ("By the system", "Durch das System"),
+    "system_hint": (
+        "Changes by the provider's automated tasks.",
+        "Änderungen durch automatische Vorgänge des Anbieters.",
+    ),
+    "nothing_of": ("Nothing found", "Nichts gefunden"),
+    "show_all": ("Show in the table", "In der Tabelle zeigen"),
+    "newest_of": ("the newest {n} of {all}", "die neusten {n} von {all}"),
+    "coverage": ("Coverage", "Abdeckung"),
+    "coverage_hint": (
+        "What this report rests on, and what it cannot know.",
+        "Worauf dieser Bericht beruht, und was er nicht wissen kann.",
+    ),
+    "source": ("Source", "Quelle"),
+    "archive": ("Archive", "Archiv"),
+    "api": ("API", "API"),
+    "api_kept": ("The provider keeps 90 days.", "Der Anbieter bewahrt 90 Tage auf."),
+    "covered": ("Covers", "Deckt ab"),
+    "head": ("Head of the chain", "Kopf der Kette"),
+    "commit": ("commit {n}", "Commit {n}"),
+    "gaps": ("Missing", "Fehlt"),
+    "gap_retention": ("lost to the provider's retention", "durch die Aufbewahrungsfrist des Anbieters verloren"),
+    "gap_before": ("before the archive begins", "vor dem Beginn des Archivs"),
+    "gap_after": ("not collected yet", "noch nicht gesammelt"),
+    "all_entries": ("All entries", "Alle Einträge"),
+    "newest_rows": (
+        "The table holds the newest {n} of {all} entries; a report as .parquet, .csv or .jsonl holds them all.",
+        "Die Tabelle enthält die neusten {n} von {all} Einträgen; ein Bericht als .parquet, .csv oder .jsonl alle.",
+    ),
+    "search": ("Search", "Suchen"),
+    "anybody": ("Anybody", "Alle"),
+    "any": ("Any", "Alle"),
+    "only": ("Only", "Nur"),
+    "everything": ("Everything", "Alles"),
+    "reset": ("Clear filters", "Filter aufheben"),
+    "per_page": ("Entries per page", "Einträge pro Seite"),
+    "shown": ("_START_ to _END_ of _TOTAL_", "_START_ bis _END_ von _TOTAL_"),
+    "shown_of": ("(of _MAX_ in all)", "(von insgesamt _MAX_)"),
+    "no_match": ("No entry matches.", "Kein Eintrag passt."),
+    "first_page": ("First page", "Erste Seite"),
+    "previous_page": ("Previous page", "Vorherige Seite"),
+    "next_page": ("Next page", "Nächste Seite"),
+    "last_page": ("Last page", "Letzte Seite"),
+    "pages": ("Pages", "Seiten"),
+    "sort": (": sort by this column", ": nach dieser Spalte sortieren"),
+    "loading": ("Loading the entries ...", "Die Einträge werden geladen ..."),
+    "no_script": (
+        "The charts and the table of all entries need JavaScript; everything else is here without it.",
+        "Die Grafiken und die Tabelle aller Einträge brauchen JavaScript; alles andere steht auch ohne hier.",
+    ),
+    "kind_user": ("person", "Person"),
+    "kind_api_token": ("token", "Token"),
+    "kind_system": ("system", "System"),
+    "kind_admin": ("staff", "Anbieter"),
+    "kind_unknown": ("unknown", "unbekannt"),
+    "made_by": (
+        "Made by auditops.cloudscale from the project's audit log. This page makes no requests and holds personal "
+        "data.",
+        "Erstellt von auditops.cloudscale aus dem Audit-Log des Projekts. Diese Seite ruft nichts ab und enthält "
+        "Personendaten.",
+    ),
+}
+
+
+class Words:
+    """The texts of one language."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._place = LANGUAGES.index(language)
+
+    def __call__(self, name: str, **values: object) -> str:
+        """A text, with numbers and names filled in."""
+        told = {key: number(value) if isinstance(value, int) else value for key, value in values.items()}
+        text = _TEXTS[name][self._place]
+        return text.format(**told) if told else text
+
+    def asked(self, start: str, end: str) -> str:
+        """The range in words, as the user gave it: the same words as long as the same is asked."""
+        if not start and not end:
+            return self("all_kept")
+        distance = self._distance(start)
+        if distance and not end:
+            return self("last", distance=distance)
+        return self("from_to", start=self._moment(start), end=self._moment(end or "now"))
+
+    def _moment(self, text: str) -> str:
+        distance = self._distance(text)
+        if distance:
+            return f"\u2212{distance}"
+        return self("now") if text == "now" else text or "..."
+
+    def _distance(self, text: str) -> str:
+        digits = text[1:-1]
+        return self(text[-1], n=int(digits)) if text[:1] == "-" and digits.isdigit() and text[-1] in "smhdw" else ""
+
+
+def number(value: int) -> str:
+    """A whole number with its thousands apart, in a way that no language misreads."""
+    return f"{value:,}".replace(",", "\u202f")

@@ -1,0 +1,298 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: project_logs_report
+short_description: Report who did what in cloudscale.ch projects
+version_added: 0.1.0
+description:
+  - Writes one file that tells who did what, when, from where, and what is unusual, and hands over the entries.
+  - It reads the API (the last 90 days), archives (years), or both. What an archive covers is taken from it, and the API
+    is asked for the rest, so that no entry is there twice.
+  - The same entries and the same options give the same bytes.
+author:
+  - auditops.cloudscale contributors (@auditops)
+options:
+  dest:
+    description:
+      - The file to write; its suffix says in which form.
+      - V(.html) is one page for people, with charts and a table, that needs no network. Its table holds the newest
+        100000 entries.
+      - V(.md) is a short text for tickets and chat, with the newest 100 entries.
+      - V(.csv) is a table for spreadsheets, in which no text is taken for a formula.
+      - V(.jsonl) is the evidence, each entry as it was received, one JSON object a line.
+      - V(.parquet) is a table for analysis.
+      - Its folder must exist. A relative path counts from the folder that the module runs in.
+    type: path
+    required: true
+  also:
+    description:
+      - The same report in further forms, beside O(dest) and under its name with these suffixes.
+      - All of them come out of one read.
+    type: list
+    elements: str
+    choices: [html, md, csv, jsonl, parquet]
+    default: []
+  archives:
+    description:
+      - Folders of archives as M(auditops.cloudscale.project_logs_archive) keeps them, each of one project.
+      - Without a token, archives are all that is read.
+    type: list
+    elements: path
+  projects:
+    description:
+      - The projects to ask at the API, where they are more than the one of O(api_token); they take its place.
+      - The archive of a project is found by itself among O(archives).
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: What to call the project; by default what its archive or the API calls it.
+        type: str
+      api_token:
+        description: The token of the project.
+        type: str
+        required: true
+      api_url:
+        description: Where its API is; by default O(api_url).
+        type: str
+  ask_api:
+    description: Whether to ask the API at all. With V(false) only O(archives) are read, also where a token is at hand.
+    type: bool
+    default: true
+  title:
+    description: The heading; by default "Audit report".
+    type: str
+  language:
+    description: The language of the report.
+    type: str
+    choices: [en, de]
+    default: en
+  time_zone:
+    description:
+      - The time zone in which times are shown, days are told apart and working hours are meant.
+      - A name such as V(Europe/Zurich). O(start) and O(end) are not affected.
+    type: str
+    default: UTC
+  working_hours:
+    description: When people work; their changes outside of it are told apart.
+    type: str
+    default: 08:00-18:00
+  working_days:
+    description: The days on which people work.
+    type: list
+    elements: str
+    choices: [mon, tue, wed, thu, fri, sat, sun]
+    default: [mon, tue, wed, thu, fri]
+  sensitive_actions:
+    description:
+      - The actions to point out, as shell patterns. By default those that delete, detach or revoke something, and those
+        that concern tokens, keys, users of object storage, members and permissions.
+    type: list
+    elements: str
+  baseline:
+    description:
+      - How much of the time before O(start) is read as well, to tell which actors, tokens and networks are new.
+      - V(0d) reads nothing of it.
+    type: str
+    default: 30d
+extends_documentation_fragment:
+  - auditops.cloudscale.connection
+  - auditops.cloudscale.range
+  - auditops.cloudscale.selection
+  - auditops.cloudscale.concurrency
+  - auditops.cloudscale.attributes
+  - files
+attributes:
+  check_mode:
+    details: Reads as ever; nothing is written, C(changed) tells whether it would be.
+  diff_mode:
+    support: none
+requirements:
+  - ibis-framework[duckdb]
+  - for pages (.html), jinja2, vl-convert-python and itables, too
+notes:
+  - Run it on the controller; hosts need none of these libraries.
+  - A report holds personal data. Give it a O(mode) that keeps it from others.
+seealso:
+  - module: auditops.cloudscale.project_logs_info
+  - module: auditops.cloudscale.project_logs_archive
+"""
+
+EXAMPLES = r"""
+- name: Write a page about the last 30 days
+  auditops.cloudscale.project_logs_report:
+    start: -30d
+    dest: report.html
+    time_zone: Europe/Zurich
+    mode: "0640"
+  delegate_to: localhost
+  run_once: true
+
+- name: Hand over last quarter's deletions as evidence, out of the archive
+  auditops.cloudscale.project_logs_report:
+    archives: [/var/lib/audit/shop]
+    ask_api: false
+    start: 2026-07-01
+    end: 2026-10-01
+    actions: ["*_delete"]
+    dest: deletions.jsonl
+    mode: "0640"
+  delegate_to: localhost
+  run_once: true
+
+- name: Write one page about the year, in German, from the archive and, for the last days, from the API
+  auditops.cloudscale.project_logs_report:
+    archives: [/var/lib/audit/shop]
+    start: 2026-01-01
+    dest: year.html
+    title: Audit 2026
+    language: de
+    time_zone: Europe/Zurich
+    mode: "0640"
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+dest:
+  description: The whole path of the report.
+  returned: success
+  type: str
+files:
+  description: The whole paths of all files written, O(dest) first.
+  returned: success
+  type: list
+  elements: str
+entries:
+  description: How many entries it is about.
+  returned: success
+  type: int
+summary:
+  description: Its figures. Times are in O(time_zone).
+  returned: success
+  type: dict
+  contains:
+    entries:
+      description: How many entries there are.
+      type: int
+    first:
+      description: The earliest time among the entries; empty without entries.
+      type: str
+    last:
+      description: The latest time among the entries; empty without entries.
+      type: str
+    actors:
+      description: Entries by actor, most frequent first.
+      type: dict
+    actions:
+      description: Entries by action, most frequent first.
+      type: dict
+    networks:
+      description: Entries by network (V(/24) of IPv4, V(/48) of IPv6), most frequent first.
+      type: dict
+    first_seen:
+      description: The C(actors), C(tokens) and C(networks) that the O(baseline) does not have, as lists of names.
+      type: dict
+    sensitive:
+      description: How many changes are among the O(sensitive_actions).
+      type: int
+    outside_hours:
+      description: How many changes people made outside working hours.
+      type: int
+    staff:
+      description: How many changes the provider's staff made.
+      type: int
+    system:
+      description: How many changes the provider's automated tasks made.
+      type: int
+    complete:
+      description: Whether the archives miss nothing of the range, as far as they and the API can tell.
+      type: bool
+failure:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: >-
+        A stable name, one of V(invalid_input), V(missing_library), V(unauthorized), V(forbidden), V(request_refused),
+        V(cursor_refused), V(unreachable), V(certificate), V(bad_answer), V(overloaded), V(foreign_url),
+        V(no_progress), V(storage), V(archive_damaged).
+      type: str
+    status:
+      description: The HTTP status of the answer that was refused; null without one.
+      type: int
+    retryable:
+      description: Whether the same call may succeed later.
+      type: bool
+"""
+
+import os
+import tempfile
+from contextlib import ExitStack
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
+    check_destination,
+    content_sha256,
+    draft_of,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.options import (
+    CloudscaleModule,
+    concurrency_spec,
+    connection_spec,
+    range_spec,
+    report_spec,
+    selection_spec,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, destinations
+
+
+def argument_spec():
+    return {**connection_spec(), **range_spec(), **selection_spec(), **concurrency_spec(), **report_spec()}
+
+
+def written(module, report, paths):
+    """Write the report; what is in it, and the paths whose content changed."""
+    with ExitStack() as stack:
+        if module.check_mode:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            for path in paths.values():
+                check_destination(path)
+            drafts = {form: os.path.join(folder, form) for form in paths}
+        else:
+            drafts = {form: stack.enter_context(draft_of(path)) for form, path in paths.items()}
+        told = report.write(drafts)
+        changed = [form for form in paths if content_sha256(drafts[form]) != content_sha256(paths[form])]
+        for form in () if module.check_mode else changed:
+            module.atomic_move(drafts[form], paths[form])
+    return told, bool(changed)
+
+
+def run(module):
+    report = Report(module.params)
+    dest = os.path.abspath(module.params["dest"])
+    paths = destinations(dest, module.params["also"])
+    told, changed = written(module, report, paths)
+    for warning in told.warnings:
+        module.warn(warning)
+    for path in paths.values():
+        arguments = module.load_file_common_arguments(module.params, path=path)
+        changed = module.set_fs_attributes_if_different(arguments, changed)
+    files = list(paths.values())
+    return {"changed": changed, "dest": dest, "files": files, "entries": told.entries, "summary": told.summary}
+
+
+def main():
+    module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True, add_file_common_args=True)
+    with module.errors_told():
+        result = run(module)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

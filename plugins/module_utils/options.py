@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 
 from .errors import AuditError, InvalidInput, MissingLibrary, Stopped
 from .expectation import CONDITIONS, COUNTS, RULES
-from .report.words import BASELINE, DAYS, FORMS, LANGUAGES, WORKING_HOURS
+from .report.words import BASELINE, FORMS, LANGUAGES, WORKING_HOURS
 from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
 from .verification import Patience
 
@@ -89,7 +89,6 @@ def report_spec() -> Dict[str, Any]:
         "language": {"type": "str", "choices": list(LANGUAGES), "default": LANGUAGES[0]},
         "time_zone": {"type": "str", "default": "UTC"},
         "working_hours": {"type": "str", "default": WORKING_HOURS},
-        "working_days": {"type": "list", "elements": "str", "choices": list(DAYS), "default": list(DAYS[:5])},
         "sensitive_actions": {"type": "list", "elements": "str"},
         "baseline": {"type": "str", "default": BASELINE},
     }

@@ -44,21 +44,22 @@ class Shift:
 
 @dataclass(frozen=True)
 class WorkingHours:
-    """When people work, in a time zone."""
+    """When people work, in a time zone, and the text that said so."""
 
+    text: str
     shifts: Tuple[Shift, ...]
     zone: tzinfo
 
     @classmethod
-    def parse(cls, text: str) -> WorkingHours:
-        """Read ``Mon-Fri 07:00-19:00, Sat 08:00-12:00 Europe/Zurich``; without a zone it is UTC.
+    def parse(cls, text: str, zone: str = "UTC") -> WorkingHours:
+        """Read ``Mon-Fri 07:00-19:00, Sat 08:00-12:00 Europe/Zurich``; ``zone`` is for a text that names none.
 
         :raises InvalidInput: it is written in another way, or names no time zone that this host knows.
         """
         *shifts, last = text.split(",")
         words = last.split()
-        zone = words.pop() if len(words) == 3 else "UTC"
-        return cls(tuple(_shift(" ".join(part.split())) for part in (*shifts, " ".join(words))), _zone(zone))
+        zone = words.pop() if len(words) == 3 else zone
+        return cls(text, tuple(_shift(" ".join(part.split())) for part in (*shifts, " ".join(words))), _zone(zone))
 
     def hold(self, moment: datetime) -> bool:
         """Whether people work at this (aware) time."""

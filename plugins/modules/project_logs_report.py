@@ -74,20 +74,16 @@ options:
     default: en
   time_zone:
     description:
-      - The time zone in which times are shown, days are told apart and working hours are meant.
+      - The time zone in which times are shown, and days are told apart.
       - A name such as V(Europe/Zurich). O(start) and O(end) are not affected.
     type: str
     default: UTC
   working_hours:
-    description: When people work; their changes outside of it are told apart.
+    description:
+      - When people work, such as V(Mon-Thu 07:00-19:00, Fri 07:00-16:00); their changes outside of it are told apart.
+      - They are meant in O(time_zone) unless a time zone of their own follows.
     type: str
-    default: 08:00-18:00
-  working_days:
-    description: The days on which people work.
-    type: list
-    elements: str
-    choices: [mon, tue, wed, thu, fri, sat, sun]
-    default: [mon, tue, wed, thu, fri]
+    default: Mon-Fri 08:00-18:00
   sensitive_actions:
     description:
       - The actions to point out, as shell patterns. By default those that delete, detach or revoke something, and those

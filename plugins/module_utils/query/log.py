@@ -10,7 +10,6 @@ What an actor or an action is called is decided by the core in Python, on the fe
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from functools import reduce
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -18,6 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 from ..entry import ACTOR_KINDS, Label, actor
 from ..errors import StorageError
 from ..selector import Selection, action_matches, actor_matches, address_matches
+from ..usual import Shift, WorkingHours
 from .engine import COLUMNS, Engine, EngineFailed
 from .sources import Part, Sources, Span
 
@@ -50,16 +50,6 @@ class Slot(NamedTuple):
     start: datetime
     entries: int
     sensitive: int
-
-
-@dataclass(frozen=True)
-class Hours:
-    """When work is done: minutes of the day, from ``begin`` to ``end`` (exclusive), on ``days`` (0 is Monday)."""
-
-    zone: tzinfo
-    begin: int = 8 * 60
-    end: int = 18 * 60
-    days: Tuple[int, ...] = (0, 1, 2, 3, 4)
 
 
 class Log:
@@ -126,7 +116,7 @@ class Log:
     def by_actors(self, actors: Sequence[Optional[str]]) -> Any:
         return self.table.filter(_one_of(self.table.actor, actors))
 
-    def outside(self, hours: Hours, actors: Sequence[Optional[str]]) -> Any:
+    def outside(self, hours: WorkingHours, actors: Sequence[Optional[str]]) -> Any:
         """Changes by these actors outside working hours; those without a readable time count as inside."""
         table = self.by_actors(actors)
         return table.filter(~self._at_work(table, hours))
@@ -206,11 +196,11 @@ class Log:
         keys = [table.moment.desc(nulls_first=False), *(table[name].desc() for name in ("project", *COLUMNS))]
         return table.order_by(keys)
 
-    def _at_work(self, table: Any, hours: Hours) -> Any:
+    def _at_work(self, table: Any, hours: WorkingHours) -> Any:
         local = table.minute + self._offset(table.minute, hours.zone)
         minute, day = local % _DAY, (local // _DAY + _MONDAY) % 7
-        works = (minute >= hours.begin) & (minute < hours.end) & _one_of(day, hours.days)
-        return table.minute.isnull() | works
+        works = [_in_shift(minute, day, shift) for shift in hours.shifts]
+        return reduce(lambda found, more: found | more, works, table.minute.isnull())
 
     def _offset(self, minute: Any, zone: tzinfo) -> Any:
         """How many minutes the zone is ahead of UTC at that minute of the epoch."""
@@ -284,6 +274,14 @@ def _within(table: Any, span: Span) -> Any:
     if not conditions:
         return table
     return table.filter(table.moment.isnull() | reduce(lambda one, other: one & other, conditions))
+
+
+def _in_shift(minute: Any, day: Any, shift: Shift) -> Any:
+    begins, ends = (moment.hour * 60 + moment.minute for moment in (shift.begins, shift.ends))
+    if begins < ends:
+        return (minute >= begins) & (minute < ends) & _one_of(day, sorted(shift.days))
+    night = _one_of((day + 6) % 7, sorted(shift.days)) & (minute < ends)
+    return (_one_of(day, sorted(shift.days)) & (minute >= begins)) | night
 
 
 def _one_of(column: Any, values: Sequence[Any]) -> Any:

@@ -14,9 +14,10 @@ from functools import lru_cache
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..entry import Label, subject, visible
-from ..query.log import Hours, Log, Record, Seen, Slot, decoded, kind_of, label
+from ..query.log import Log, Record, Seen, Slot, decoded, kind_of, label
 from ..query.sources import Origin, Span
 from ..selector import action_matches
+from ..usual import WorkingHours
 
 SENSITIVE = ("*_delete", "*_revoke", "*_detach", "*token*", "*key*", "objects_user*", "*member*", "*permission*")
 """Actions that destroy something or give somebody access."""
@@ -96,7 +97,7 @@ class Facts:
     firsts: Dict[str, List[First]]
     findings: Dict[str, Finding]
     coverage: List[Coverage]
-    hours: Hours
+    hours: WorkingHours
     sensitive: FrozenSet[str]
 
     @property
@@ -151,12 +152,12 @@ class Rows:
 
 
 class Inquiry:
-    """Puts the questions of a report to a log. ``sensitive`` are globs of actions."""
+    """Puts the questions of a report to a log. ``zone`` is that of times shown, ``sensitive`` are globs of actions."""
 
-    def __init__(self, log: Log, hours: Hours, sensitive: Sequence[str]) -> None:
+    def __init__(self, log: Log, zone: tzinfo, hours: WorkingHours, sensitive: Sequence[str]) -> None:
         self.log = log
         self.hours = hours
-        self.rows = Rows(hours.zone)
+        self.rows = Rows(zone)
         self.actors = log.seen("actor")
         self.actions = log.seen("action")
         self.addresses = log.seen("ip_address")

@@ -345,13 +345,7 @@ def _time_words(say: Words) -> Dict[str, Any]:
 
 
 def _hints(facts: Facts, say: Words) -> Dict[str, str]:
-    hours, names = facts.hours, say("weekdays").split()
-    working = say(
-        "outside_hours_hint",
-        days=", ".join(names[day] for day in hours.days),
-        begin=_clock(hours.begin),
-        end=_clock(hours.end),
-    )
+    working = say("outside_hours_hint", hours=facts.hours.text)
     return {**{name: say(f"{name}_hint") for name in ("sensitive", "staff", "system")}, "outside_hours": working}
 
 
@@ -403,10 +397,7 @@ def _flags(facts: Facts, record: Record, row: Dict[str, str], rows: Rows) -> int
 
 
 def _is_outside(facts: Facts, moment: Any, rows: Rows) -> bool:
-    if not isinstance(moment, datetime):
-        return False
-    local, hours = rows.local(moment), facts.hours
-    return local.weekday() not in hours.days or not hours.begin <= local.hour * 60 + local.minute < hours.end
+    return isinstance(moment, datetime) and not facts.hours.hold(rows.local(moment))
 
 
 def _json(value: Any) -> str:

@@ -19,18 +19,18 @@ from ..entry import parse, timestamp
 from ..errors import InvalidInput
 from ..files import write_lines
 from ..query.engine import embedded
-from ..query.log import Hours, Log
+from ..query.log import Log
 from ..query.sources import Sources
 from ..selector import Selection
 from ..timespan import parse_time
+from ..usual import WorkingHours
 from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown
 from .page import page
 from .sheet import write_csv, write_parquet
-from .words import BASELINE, DAYS, FORMS, LANGUAGES, WORKING_HOURS, Words
+from .words import BASELINE, FORMS, LANGUAGES, WORKING_HOURS, Words
 
-_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 _DISTANCE = re.compile(r"\d{1,9}[smhdw]")
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -56,7 +56,8 @@ class Report:
         self._selection = Selection.from_mapping(options)
         self._language = _language(options.get("language"))
         self._zone_name = str(options.get("time_zone") or "UTC")
-        self._hours = _hours(options, zone(self._zone_name))
+        self._zone = zone(self._zone_name)
+        self._hours = WorkingHours.parse(str(options.get("working_hours") or WORKING_HOURS), self._zone_name)
         self._baseline = _baseline(str(options.get("baseline") or BASELINE), self._now)
         self._sensitive = tuple(options.get("sensitive_actions") or SENSITIVE)
 
@@ -69,7 +70,7 @@ class Report:
         with tempfile.TemporaryDirectory(prefix="cloudscale-report-") as folder:
             sources = Sources(self._options, folder, self._now, self._baseline)
             with embedded(os.path.join(folder, "spill")) as engine:
-                inquiry = Inquiry(Log(engine, sources, self._selection), self._hours, self._sensitive)
+                inquiry = Inquiry(Log(engine, sources, self._selection), self._zone, self._hours, self._sensitive)
                 facts = inquiry.facts(self._heading(), sources.origins(), sources.asked)
                 for form, path in paths.items():
                     self._write(form, path, sources, inquiry, facts)
@@ -145,25 +146,6 @@ def _language(value: Any) -> str:
     if value not in LANGUAGES:
         raise InvalidInput(f"language: {value!r} is none of {', '.join(LANGUAGES)}.")
     return str(value)
-
-
-def _hours(options: Mapping[str, Any], display: tzinfo) -> Hours:
-    text = str(options.get("working_hours") or WORKING_HOURS)
-    match = _HOURS.fullmatch(text)
-    if not match:
-        raise InvalidInput(f"working_hours: {text!r} is no span of a day; write it as {WORKING_HOURS}.")
-    begin, end = (int(match[n]) * 60 + int(match[n + 1]) for n in (1, 3))
-    if not begin < end <= 24 * 60:
-        raise InvalidInput(f"working_hours: {text!r} ends before it begins; write it as {WORKING_HOURS}.")
-    names = options.get("working_days") or DAYS[:5]
-    unknown = [str(name) for name in names if name not in DAYS]
-    if unknown:
-        raise InvalidInput(f"working_days: {unknown[0]!r} is no day; they are {', '.join(DAYS)}.")
-    return Hours(display, begin, end, _places(names))
-
-
-def _places(names: Iterable[str]) -> Tuple[int, ...]:
-    return tuple(sorted({DAYS.index(name) for name in names}))
 
 
 def _baseline(text: str, now: datetime) -> timedelta:

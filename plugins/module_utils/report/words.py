@@ -10,8 +10,7 @@ from typing import Dict, Tuple
 
 LANGUAGES = ("en", "de")
 FORMS = ("html", "md", "csv", "jsonl", "parquet")
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-WORKING_HOURS = "08:00-18:00"
+WORKING_HOURS = "Mon-Fri 08:00-18:00"
 BASELINE = "30d"
 """How much of the time before a range tells what was seen before."""
 
@@ -98,8 +97,8 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     ),
     "outside_hours": ("Outside working hours", "Ausserhalb der Arbeitszeit"),
     "outside_hours_hint": (
-        "Changes by people; working hours are {days}, {begin} to {end}.",
-        "Änderungen durch Personen; Arbeitszeit ist {days}, {begin} bis {end}.",
+        "Changes by people; working hours are {hours}.",
+        "Änderungen durch Personen; Arbeitszeit ist {hours}.",
     ),
     "staff": ("By the provider's staff", "Durch Personal des Anbieters"),
     "staff_hint": ("Changes that the provider made by hand.", "Änderungen, die der Anbieter von Hand vornahm."),

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,9 +18,10 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import entry
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
 from ansible_collections.auditops.cloudscale.plugins.module_utils.query.engine import embedded
-from ansible_collections.auditops.cloudscale.plugins.module_utils.query.log import Hours, Log, label
+from ansible_collections.auditops.cloudscale.plugins.module_utils.query.log import Log, label
 from ansible_collections.auditops.cloudscale.plugins.module_utils.query.sources import Sources
 from ansible_collections.auditops.cloudscale.plugins.module_utils.selector import Selection
+from ansible_collections.auditops.cloudscale.plugins.module_utils.usual import WorkingHours
 from ansible_collections.auditops.cloudscale.tests.simulator import history
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
 
@@ -84,14 +85,11 @@ def test_slots_add_up(lived: World) -> None:
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich", "Asia/Kathmandu", "America/St_Johns"])
 def test_working_hours_are_local_over_changes_of_the_clock(lived: World, zone: str) -> None:
-    hours = Hours(ZoneInfo(zone), begin=8 * 60 + 30, end=17 * 60)
+    hours = WorkingHours.parse("Mon-Thu 08:30-17:00, Fri 22:00-06:00", zone)
 
     def is_outside(found: entry.Entry) -> bool:
         moment = entry.timestamp(found)
-        if moment is None:
-            return False
-        local = moment.astimezone(hours.zone)
-        return local.weekday() >= 5 or not hours.begin <= local.hour * 60 + local.minute < hours.end
+        return moment is not None and not hours.hold(moment)
 
     wanted = [found for found in entries_of(lived) if is_outside(found)]
     with asked(lived) as log:
@@ -142,7 +140,7 @@ def test_what_was_known_before_is_told_apart(lived: World) -> None:
 def test_nothing_is_told_of_nothing(world: World) -> None:
     with asked(world) as log:
         assert (log.count(), log.seen("action"), log.slots([]), log.extent()) == (0, [], [], (None, None))
-        assert log.newest(log.outside(Hours(timezone.utc), []), 5) == (0, [])
+        assert log.newest(log.outside(WorkingHours.parse("Mon 08:00-18:00"), []), 5) == (0, [])
         assert list(log.ordered()) == []
 
 

@@ -195,7 +195,8 @@ def clear_left_overs(store: Store, head: int) -> None:
         store.remove([name for name in _names_in(store, record) if name not in named])
         with suppress(StorageError):
             # What may not be deleted yet, as under a retention lock, is left to a later run.
-            store.remove([*commit.removed, *([record] if settled else [])])
+            store.erase(commit.removed)
+            store.remove([record] if settled else [])
 
 
 def left_overs(store: Store) -> Set[str]:

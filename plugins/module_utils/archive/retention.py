@@ -158,7 +158,7 @@ class _Run:
         if head is None:
             raise StorageError(f"There is no archive in {self._store}; check the path, or collect first.")
         live = live_files(self._store, head.commit)
-        self._store.remove(_awaiting_removal(self._store, head.commit, live))
+        self._store.erase(_awaiting_removal(self._store, head.commit, live))
         return head, live
 
     def _merge(self, day: str, files: Sequence[DataFile]) -> None:

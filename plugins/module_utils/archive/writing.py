@@ -82,7 +82,7 @@ class Tip:
             raise Lost
         self.link = Link(commit, body)
         self._remember()
-        self._store.remove(commit.removed)
+        self._store.erase(commit.removed)
         self._store.remove([record])
 
     def _with_snapshot(self, commit: Commit) -> Commit:

@@ -14,6 +14,7 @@ from typing import Any, List
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import s3
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import existing_archive, store_at
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import Address, Lock, Place, S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import NotThere, read
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
@@ -225,6 +226,26 @@ def test_erasing_leaves_no_version_unless_it_is_locked(buckets: Buckets) -> None
     with pytest.raises(StorageError, match="does not allow to erase .*locks"):
         locked.erase([DATA])
     assert read(locked, DATA) == b"data"
+
+
+def test_pruning_leaves_no_version_unless_it_is_locked(buckets: Buckets, world: World) -> None:
+    for kind in ("versioned", "locked"):
+        place = buckets.new_place(kind)
+        world.store = S3Store(place + ("?lock_days=1" if kind == "locked" else ""))
+        world.append(3, ago=3 * 86400)
+        world.append(2)
+        world.collect()
+        if kind == "locked":
+            with pytest.raises(StorageError, match="does not allow to erase .*locks"):
+                prune(world.store, world.clock.ago(days=1))
+        else:
+            assert prune(world.store, world.clock.ago(days=1)).commits == 1
+        bucket, prefix = place[len("s3://") :].split("/")
+        found = buckets.client().list_object_versions(Bucket=bucket, Prefix=f"{prefix}/entries/date=2026-11-19")
+        assert ("Versions" in found) == (kind == "locked")
+        world.append(1, ago=9)
+        world.collect()
+        assert {finding.type for finding in world.verify()} == ({"deletion_pending"} if kind == "locked" else set())
 
 
 def test_a_lock_without_object_lock_is_told(buckets: Buckets) -> None:

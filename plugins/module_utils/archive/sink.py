@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import threading
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from ..errors import ArchiveDamaged, Stopped
 from .bookmark import Bookmark
-from .chain import Link, find_head, live_files, load
-from .format import READING_KINDS, Commit, DataFile, Head
+from .chain import find_head, history, live_files, load
+from .format import READING_KINDS, Commit, DataFile, Head, sha256
 from .reading import lines_of
 from .store import NotThere, Store
 
@@ -54,10 +54,11 @@ class _Sink:
         self._sent = 0
         self._pruned = 0
         self._places: Dict[str, Tuple[DataFile, int]] = {}
+        self._live: Optional[Dict[str, DataFile]] = None
 
     def run(self) -> HandedOn:
-        head = find_head(self._store)
-        done = self._done(head)
+        done = next(filter(self._has, self._bookmark.read()), None)
+        head = find_head(self._store, done)
         remembered, last = 0, done
         try:
             for sequence in range(done.sequence + 1 if done else 1, head.commit.sequence + 1 if head else 1):
@@ -74,18 +75,18 @@ class _Sink:
                 self._bookmark.write(last)
         return HandedOn(self._sent, self._pruned)
 
-    def _done(self, head: Optional[Link]) -> Optional[Head]:
-        """The newest commit remembered that the archive still has; one restored from an older copy has not all."""
-        return next((mark for mark in self._bookmark.read() if head and self._has(mark, head)), None)
-
-    def _has(self, mark: Head, head: Link) -> bool:
-        return mark.sequence <= head.commit.sequence and load(self._store, mark.sequence).head == mark
+    def _has(self, mark: Head) -> bool:
+        """Whether the archive still has this commit; one that was restored from an older copy may not."""
+        try:
+            return load(self._store, mark.sequence).head == mark
+        except NotThere:
+            return False
 
     def _hand_on(self, commit: Commit) -> None:
         # The other kinds only rearrange what these added.
         for file in commit.files if commit.kind in READING_KINDS else ():
             name = f"{commit.archive_id}/{commit.sequence}/{file.path}"
-            lines = self._lines(file)
+            lines = self._lines(file, commit)
             if lines is None:
                 self._pruned += file.entries
                 continue
@@ -93,28 +94,41 @@ class _Sink:
                 self._send(f"{name}/{number}", line.rstrip(b"\n"))
                 self._sent += 1
 
-    def _lines(self, file: DataFile) -> Optional[Iterator[bytes]]:
+    def _lines(self, file: DataFile, commit: Commit) -> Optional[Iterator[bytes]]:
         """The lines of a file, also when it was compacted since; None when it was pruned."""
         while True:
             whole, before = self._places.get(file.path, (file, 0))
             try:
                 return islice(_begun(lines_of(self._store, whole)), before, before + file.entries)
             except NotThere:
-                self._look_again(whole.path)
-            if file.path not in self._places:
-                return None
+                if self._live is not None and whole.path not in self._live:
+                    return None
+                self._look_again(whole.path, commit)
 
-    def _look_again(self, lost: str) -> None:
-        head = find_head(self._store)
-        live = live_files(self._store, head.commit if head else None)
-        if lost in live:
+    def _look_again(self, lost: str, commit: Commit) -> None:
+        """Take the list of live files anew, because one has vanished since, or the first time."""
+        head = find_head(self._store, Head(commit.sequence, sha256(commit.to_bytes())))
+        if head is None:
+            raise NotThere(f"There is no commit left in {self._store}.")
+        self._live = live_files(self._store, head.commit)
+        if lost in self._live:
             raise ArchiveDamaged(f"{lost} is missing in {self._store}; verify the archive.")
+        later = takewhile(lambda one: one.sequence > commit.sequence, history(self._store, head.commit))
+        merged = {file.path: file for one in later for file in one.files if file.parts}
         self._places = {}
-        for whole in live.values():
-            before = 0
-            for part in whole.parts:
-                self._places[part.path] = whole, before
-                before += part.entries
+        for whole in self._live.values():
+            self._places.update(_slices(whole, whole, 0, merged))
+
+
+def _slices(
+    whole: DataFile, merged: DataFile, before: int, others: Dict[str, DataFile]
+) -> Iterator[Tuple[str, Tuple[DataFile, int]]]:
+    """Where the files lie in a whole that went into it by being merged, some into others first."""
+    for part in merged.parts:
+        yield part.path, (whole, before)
+        if part.path in others:
+            yield from _slices(whole, others[part.path], before, others)
+        before += part.entries
 
 
 def _begun(lines: Iterator[bytes]) -> Iterator[bytes]:

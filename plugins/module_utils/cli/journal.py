@@ -14,7 +14,7 @@ from .measured import add_metrics, measured
 from .outcome import FINE
 from .words import add_json, number, print_json, say
 
-ABOUT = "write the archive's new entries to systemd's journal; needs no token and no network"
+ABOUT = "write the archive's new entries to systemd's journal; needs no token"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Callable, Iterator, List, Optional
 
-from ..archive.chain import find_head
+from ..archive.chain import Hint, find_head
 from ..archive.location import store_at
 from ..errors import AuditError
 from .outcome import UNFORESEEN, exit_status
@@ -67,15 +67,16 @@ def _write(command: str, options: argparse.Namespace, began: datetime, run: Meas
         return
     from ..archive.metrics import Run, write_metrics
 
-    commit = _newest_commit(options.path)
+    commit = _newest_commit(options)
     project = getattr(options, "project", "") or (commit.project.name if commit else "")
     ended = Run(command, str(store_at(options.path)), project, began, now(), run.status, run.succeeded)
     write_metrics(options.metrics, ended, describe(commit))
 
 
-def _newest_commit(path: str) -> Optional[Commit]:
+def _newest_commit(options: argparse.Namespace) -> Optional[Commit]:
     try:
-        head = find_head(store_at(path))
+        pin = Hint(options.pin).read() if getattr(options, "pin", None) else None
+        head = find_head(store_at(options.path), pin)
     except AuditError:
         return None
     return head.commit if head else None

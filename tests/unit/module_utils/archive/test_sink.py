@@ -10,29 +10,23 @@ import gzip
 import json
 import threading
 from collections import Counter
-from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.bookmark import Bookmark
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import find_head, live_files
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import (
-    Commit,
-    DataFile,
-    Part,
-    data_name,
-    sha256,
-)
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import lines_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.sink import HandedOn, hand_on
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
     InvalidInput,
     Stopped,
     StorageError,
 )
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import NOON, World
 
 
 class Receiver:
@@ -42,10 +36,12 @@ class Receiver:
         self.path = folder / "bookmark"
         self.taken: List[Tuple[str, bytes]] = []
         self.most: Optional[int] = None
+        self.after: Dict[int, Callable[[], object]] = {}
         self.now = 1_000_000.0
         self.booted = 900_000.0
 
     def send(self, name: str, line: bytes) -> None:
+        self.after.pop(len(self.taken), lambda: None)()
         if self.most is not None and len(self.taken) >= self.most:
             raise StorageError("It takes no more.")
         self.taken.append((name, line))
@@ -62,49 +58,32 @@ class Receiver:
         return Counter(by_name.values())
 
 
+class Counting(LocalStore):
+    """Counts what is read."""
+
+    reads = 0
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        self.reads += 1
+        return super().chunks(name)
+
+
 @pytest.fixture
 def receiver(tmp_path: Path) -> Receiver:
     return Receiver(tmp_path)
 
 
-def commit(world: World, kind: str, files: List[DataFile], removed: List[str]) -> None:
-    """One more commit, which rearranges files."""
-    head = world.head
-    entries = sum(file.entries for file in files)
-    gone = sum(file.entries for path, file in live_files(world.store, head.commit).items() if path in removed)
-    following: Commit = replace(
-        head.commit,
-        sequence=head.commit.sequence + 1,
-        kind=kind,
-        previous=head.head.sha256,
-        files=tuple(files),
-        removed=tuple(removed),
-        gaps=(),
-        entries=entries,
-        total_entries=head.commit.total_entries + entries - gone,
-        cursor_before=head.commit.cursor_after,
-        pages=0,
-        resync=None,
-    )
-    assert world.store.decide(following.name, following.to_bytes())
-    world.store.remove(removed)
-
-
-def compact(world: World) -> None:
-    """Make one file of all that are live and of one day."""
-    live = live_files(world.store, world.head.commit)
-    files = [live[path] for path in sorted(live)]
-    contents = {file.path: b"".join(lines_of(world.store, file)) for file in files}
-    content = b"".join(contents[file.path] for file in files)
-    body = gzip.compress(content, mtime=0)
-    last = max(file.last for file in files if file.last)
-    parts = [Part(file.path, file.content_sha256, file.content_bytes, file.entries) for file in files]
-    path = data_name("2026-11-22", world.head.commit.sequence + 1, sha256(body))
-    first = min(file.first for file in files if file.first)
-    entries = sum(file.entries for file in files)
-    whole = DataFile(path, sha256(body), len(body), sha256(content), len(content), entries, first, last, tuple(parts))
-    world.store.put({path: body})
-    commit(world, "compact", [whole], [file.path for file in files])
+def old_days(world: World) -> None:
+    """Two days that are over, three files each."""
+    world.clock.now -= timedelta(days=3)
+    for _day in range(2):
+        for _run in range(3):
+            world.append(4)
+            world.collect()
+            world.wait(minutes=30)
+        world.wait(hours=22, minutes=30)
+    world.wait(days=1)
+    world.collect()
 
 
 def test_each_entry_arrives_under_the_name_of_its_place(world: World, receiver: Receiver) -> None:
@@ -176,30 +155,53 @@ def test_it_stops_between_commits_and_goes_on(world: World, receiver: Receiver) 
 
 
 def test_what_was_compacted_meanwhile_keeps_its_names(world: World, receiver: Receiver) -> None:
-    for _run in range(3):
-        world.append(4, ago=60)
-        world.collect()
+    old_days(world)
     receiver.follow(world)
-    before = list(receiver.taken)
-    compact(world)
-    assert world.verify() == []
-    assert receiver.follow(world) == (0, 0)
+    before = dict(receiver.taken)
+    for _time in range(2):
+        assert compact(world.store, now=world.clock).files > 1
+        assert world.verify() == []
+        assert receiver.follow(world)[0] in (0, 2)
+        receiver.path.unlink()
+        receiver.taken.clear()
+        receiver.follow(world)
+        assert before.items() <= dict(receiver.taken).items()
+        assert receiver.lines() == world.archived()
+        # Two that are late, so that what was compacted is compacted again.
+        world.log.append(timestamp=NOON - timedelta(days=3), message="late")
+        world.log.append(timestamp=NOON - timedelta(days=2), message="late")
+        world.collect()
+        receiver.follow(world)
+        before = dict(receiver.taken)
+
+
+def test_what_is_compacted_while_it_is_read_keeps_its_names(world: World, receiver: Receiver) -> None:
+    old_days(world)
+    receiver.follow(world)
+    names = receiver.taken[:]
     receiver.path.unlink()
     receiver.taken.clear()
-    assert receiver.follow(world) == (12, 0)
-    assert receiver.taken == before
+    receiver.after = {2: lambda: compact(world.store, now=world.clock)}
+    receiver.follow(world)
+    assert receiver.taken == names
 
 
 def test_what_was_pruned_meanwhile_is_counted(world: World, receiver: Receiver) -> None:
-    world.append(4, ago=60)
-    world.collect()
-    pruned = list(live_files(world.store, world.head.commit))
-    world.append(2, ago=10)
-    world.collect()
-    commit(world, "prune", [], pruned)
-    assert receiver.follow(world) == (2, 4)
+    old_days(world)
+    compact(world.store, now=world.clock)
+    prune(world.store, NOON - timedelta(days=2, hours=12), now=world.clock)
+    assert receiver.follow(world) == (12, 12)
     assert receiver.lines() == world.archived()
     assert receiver.follow(world) == (0, 0)
+
+
+def test_looking_for_what_was_pruned_takes_one_look(world: World, receiver: Receiver) -> None:
+    old_days(world)
+    prune(world.store, NOON - timedelta(days=1), now=world.clock)
+    world.store = Counting(str(world.path))
+    assert receiver.follow(world) == (0, 24)
+    commits = world.head.commit.sequence
+    assert world.store.reads < 6 * commits  # not a walk along all commits for each file
 
 
 def test_a_lost_file_is_no_pruned_one(world: World, receiver: Receiver) -> None:

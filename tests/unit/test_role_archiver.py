@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -65,13 +66,38 @@ def test_sample_inventories_name_what_the_role_has() -> None:
         assert all(project.keys() <= SPECS["archiver_projects"]["options"].keys() for project in projects)
 
 
-def test_what_is_copied_to_hosts_runs_by_itself(tmp_path: Path) -> None:
+def needed(file: Path, known: set[Path]) -> set[Path]:
+    """The files that one imports, and these in turn, beside those known; also those imported only when used."""
+    if file in known or not file.exists():
+        return known
+    known.add(file)
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            place = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            for candidate in (place, *(place / name.name for name in node.names)):
+                needed(candidate.with_suffix(".py"), known)
+    return known
+
+
+def copied() -> set[Path]:
     core, variables = ROOT / "plugins/module_utils", load("vars/main.yml")
-    for folder in variables["archiver_core_folders"]:
-        (tmp_path / "core" / folder).mkdir(parents=True, exist_ok=True)
-        for file in (core / folder).glob("*.py"):
-            if str(file.relative_to(core)) not in variables["archiver_core_not_for_hosts"]:
-                shutil.copy(file, tmp_path / "core" / folder)
+    found = {file for pattern in variables["archiver_core_patterns"] for file in core.glob(pattern)}
+    return found - {core / name for name in variables["archiver_core_not_for_hosts"]}
+
+
+def test_what_is_copied_to_hosts_is_what_the_command_needs() -> None:
+    known: set[Path] = set()
+    for file in (ROOT / "plugins/module_utils/cli").glob("*.py"):
+        needed(file, known)
+    packages = {file.parent / "__init__.py" for file in known}
+    assert copied() == known | packages
+
+
+def test_what_is_copied_to_hosts_runs_by_itself(tmp_path: Path) -> None:
+    for file in copied():
+        place = tmp_path / "core" / file.relative_to(ROOT / "plugins/module_utils")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
     shutil.copy(ROOT / "bin/cloudscale-audit", tmp_path)
     load_all = (
         "import runpy, sys; sys.argv = ['x', '--version']; runpy.run_path('cloudscale-audit', run_name='__main__')"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest import CA, Deployment
-from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import Machine, wait_for
+from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import GATEWAY, Machine, wait_for
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
 ARCHIVE = "/srv/audit/main"
@@ -86,7 +86,8 @@ def test_converge_and_nothing_to_do_the_second_time(
     assert machine.tell(f"systemctl is-active {TIMER}") == "active\n"
     assert deployment.play("--diff")["changed"] == 0, deployment.output
     assert deployment.play("--check", "--diff")["changed"] == 0, deployment.output
-    verified = machine.tell(f"systemd-analyze verify /etc/systemd/system/{TIMER} 2>&1")
+    timers = f"/etc/systemd/system/{TIMER} /etc/systemd/system/cloudscale-audit-verify@main.timer"
+    verified = machine.tell(f"systemd-analyze verify {timers} 2>&1")
     assert "cloudscale" not in verified, verified
 
 
@@ -162,8 +163,10 @@ def test_a_new_token_is_used_by_the_next_run(machine: Machine, simulator: Simula
 def test_the_doctor_stops_the_deployment(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
     wrong = project(simulator, token="a-token-that-was-revoked-0123456789")
     assert deployment.attempt(archiver_projects=[wrong]).returncode != 0
-    assert "main cannot be collected" in deployment.output
-    assert "FAILED  api" in deployment.output
+    told = re.search(r'"msg": "(.*)"', deployment.output)
+    assert told
+    api = f"{GATEWAY}:{simulator.port} does not accept the token (HTTP 401); check api_token and its project."
+    assert told[1] == f"main cannot be collected: api: {api}"
     assert "a-token-that-was-revoked" not in deployment.output
     deployment.play()
 

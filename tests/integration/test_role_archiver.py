@@ -1,0 +1,171 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the variables of the role archiver come to, on each ansible-core; tests/e2e/managed_hosts has real hosts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+
+if TYPE_CHECKING:
+    from .conftest import Controller
+
+ROLE = Path(version.__file__).parents[2] / "roles/archiver"
+CORE = ROLE.parents[1] / "plugins/module_utils"
+PLACE = "/usr/local/lib/cloudscale-audit/core"
+PROJECTS = [
+    {"name": "main", "token": "secret-of-main", "ping_url": "https://secret.example.org/", "start": "2026-11-01"},
+    {"name": "other", "token_file": "/run/secrets/other", "path": "/srv/other", "pin": False},
+]
+UNITS = "templates/etc/systemd/system"
+
+
+def found(name: str, **different: Any) -> dict[str, Any]:
+    """A file as the module find returns it, one like here unless told otherwise."""
+    path = CORE / name
+    checksum = hashlib.sha1(path.read_bytes() if path.exists() else b"").hexdigest()
+    return {"path": f"{PLACE}/{name}", "mode": "0644", "uid": 0, "gid": 0, "checksum": checksum, **different}
+
+
+def computed(controller: Controller, expressions: dict[str, str], **variables: Any) -> dict[str, Any]:
+    """What templates come to with the role's variables."""
+    controller.folder.joinpath("computed.yml").write_text(
+        json.dumps(
+            [
+                {
+                    "hosts": "localhost",
+                    "connection": "local",
+                    "gather_facts": False,
+                    "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
+                    "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+                    "tasks": [
+                        {
+                            "ansible.builtin.copy": {
+                                "content": "{{ computed | to_json }}",
+                                "dest": str(controller.folder / "computed.json"),
+                            },
+                            "vars": {"computed": expressions},
+                        }
+                    ],
+                }
+            ]
+        )
+    )
+    given = {
+        "role_path": str(ROLE),
+        "archiver_projects": PROJECTS,
+        "archiver_systemctl": {"stdout": "systemd 252 (252.39)"},
+        **variables,
+    }
+    done = controller.playbook("computed.yml", "-e", json.dumps(given))
+    assert done.returncode == 0, done.stdout + done.stderr
+    results: dict[str, Any] = json.loads((controller.folder / "computed.json").read_text())
+    return results
+
+
+def test_files_that_differ_are_copied_and_foreign_ones_removed(controller: Controller) -> None:
+    here = [
+        found("api.py"),
+        found("archive/store.py"),
+        found("entry.py", mode="0600"),
+        found("errors.py", uid=1000),
+        found("reader.py", checksum="0" * 40),
+        found("gone.py"),
+        found("__pycache__/gone.cpython-311.pyc"),
+        found("__pycache__/api.cpython-311.pyc"),
+        found("archive/__pycache__/store.cpython-39.opt-1.pyc"),
+        found("archive/__pycache__/gone.cpython-39.pyc"),
+    ]
+    names = {name: f"{{{{ archiver_core_{name} }}}}" for name in ("files", "wrong", "foreign")}
+    results = computed(controller, names, archiver_found_files={"files": here})
+    assert "cli/main.py" in results["files"]
+    assert "options.py" not in results["files"]
+    assert sorted(results["wrong"]) == sorted(set(results["files"]) - {"api.py", "archive/store.py"})
+    gone = ["__pycache__/gone.cpython-311.pyc", "archive/__pycache__/gone.cpython-39.pyc", "gone.py"]
+    assert sorted(results["foreign"]) == gone
+
+
+def test_units_are_those_of_the_projects(controller: Controller) -> None:
+    timers = ["cloudscale-audit@main.timer", "cloudscale-audit@old.timer", "cloudscale-audit-verify@main.timer"]
+    names = ("instances", "retired_timers", "retired_files", "secret_names", "secret_files", "paths", "schedules")
+    results = computed(
+        controller,
+        {name: f"{{{{ archiver_{name} }}}}" for name in names},
+        archiver_found_timers={"files": [{"path": f"/etc/systemd/system/{name}"} for name in timers]},
+        archiver_verify_schedule="",
+        archiver_encrypted_credentials=True,
+    )
+    # Which of the retired comes first is up to ansible-core.
+    assert {name: sorted(values) if name.startswith("retired") else values for name, values in results.items()} == {
+        "instances": ["cloudscale-audit@main", "cloudscale-audit@other"],
+        "retired_timers": ["cloudscale-audit-verify@main.timer", "cloudscale-audit@old.timer"],
+        "retired_files": [
+            "cloudscale-audit-verify@main.service.d",
+            "cloudscale-audit-verify@main.timer",
+            "cloudscale-audit@old.service.d",
+            "cloudscale-audit@old.timer",
+        ],
+        "secret_names": ["main.token", "main.ping"],
+        "secret_files": ["main.token.encrypted", "main.ping.encrypted"],
+        "paths": ["/var/lib/cloudscale-audit/main/archive", "/srv/other"],
+        "schedules": ["*:0/15"],
+    }
+
+
+def test_a_secret_is_encrypted_anew_only_when_it_is_new(controller: Controller) -> None:
+    decrypted = {
+        "results": [{"item": "main.token", "stdout": "secret-of-main\n"}, {"item": "main.ping", "stdout": ""}],
+    }
+    token, ping = (
+        computed(controller, {"new": "{{ archiver_secret_is_new }}"}, item=item, archiver_decrypted=decrypted)["new"]
+        for item in ("main.token", "main.ping")
+    )
+    assert (str(token), str(ping)) == ("False", "True")
+
+
+def test_settings_name_the_secrets_as_they_lie_there(controller: Controller) -> None:
+    template = str(ROLE / UNITS / "cloudscale-audit@NAME.service.d/project.conf.j2")
+    lines = {
+        (index, encrypted): computed(
+            controller,
+            {
+                "unit": f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}",
+                "doctor": "{{ archiver_doctor_command }}",
+            },
+            archiver_project=PROJECTS[index],
+            archiver_encrypted_credentials=encrypted,
+            ansible_managed="managed",
+        )
+        for index in (0, 1)
+        for encrypted in (False, True)
+    }
+    assert lines[0, False]["unit"].splitlines()[1:] == [
+        "[Service]",
+        "LoadCredential=api_token:/etc/cloudscale-audit/main.token",
+        "ReadWritePaths=/var/lib/cloudscale-audit/main/archive",
+        'ExecStart=/usr/local/bin/cloudscale-audit collect "--project=main" "--start=2026-11-01" '
+        '"--pin=%S/cloudscale-audit/%i/pin" /var/lib/cloudscale-audit/main/archive',
+        "LoadCredential=ping_url:/etc/cloudscale-audit/main.ping",
+        "# No ExecStartPost=: systemd 252 lets that one not read credentials.",
+        "ExecStart=-/usr/local/lib/cloudscale-audit/ping",
+    ]
+    assert "LoadCredentialEncrypted=api_token:/etc/cloudscale-audit/main.token.encrypted" in lines[0, True]["unit"]
+    assert "LoadCredentialEncrypted=ping_url:/etc/cloudscale-audit/main.ping.encrypted" in lines[0, True]["unit"]
+    assert (
+        "--property=LoadCredentialEncrypted=api_token:/etc/cloudscale-audit/main.token.encrypted"
+        in (lines[0, True]["doctor"])
+    )
+    assert lines[1, True]["unit"].splitlines()[1:] == [
+        "[Service]",
+        "LoadCredential=api_token:/run/secrets/other",
+        "ReadWritePaths=/srv/other",
+        'ExecStart=/usr/local/bin/cloudscale-audit collect "--project=other" /srv/other',
+    ]
+    for result in lines.values():
+        assert "secret-of-main" not in json.dumps(result)

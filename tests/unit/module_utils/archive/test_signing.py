@@ -18,19 +18,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signin
     signatures,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.signer import Signer
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import MemoryStore, World
-
-
-class Signer:
-    """An OpenSSH key, and a file that allows it."""
-
-    def __init__(self, folder: Path, name: str, passphrase: str = "") -> None:
-        self.key = str(folder / name)
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", name, "-f", self.key]
-        subprocess.run(command, check=True, timeout=60)
-        self.allowed = str(folder / f"{name}.allowed")
-        public = Path(f"{self.key}.pub").read_text()
-        Path(self.allowed).write_text(f'{name}@example.com namespaces="{NAMESPACE}" {public}')
 
 
 @pytest.fixture

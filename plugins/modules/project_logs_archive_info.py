@@ -10,8 +10,9 @@ module: project_logs_archive_info
 short_description: Tell where an archive of an audit log stands, and verify it
 version_added: 0.1.0
 description:
-  - Tells what an archive covers, and proves offline that it is whole. It needs no token, and no network unless the
+  - Tells what an archive covers, and proves offline that it is whole. That needs no token, and no network unless the
     archive lies in a bucket.
+  - On request, compares the archive with what the provider still has.
   - Fails when anything is found that a sound archive does not have.
 author:
   - auditops.cloudscale contributors (@auditops)
@@ -27,6 +28,22 @@ options:
       - Without it, only the newest commits are read.
     type: bool
     default: true
+  reconcile:
+    description:
+      - Whether to read the log again, by time instead of by cursor, and to compare the archive with it. This needs a
+        token and one request for each day at the least.
+      - Compared is what the archive covers and the provider must still have; RV(reconciled) tells the range.
+    type: bool
+    default: false
+  start:
+    description:
+      - With O(reconcile=true), where the comparison begins.
+      - A time with offset (V(2026-11-22T08:00:00Z)), a date (its midnight in UTC), V(now), or a distance back from now
+        in seconds, minutes, hours, days or weeks (V(-90d), V(-24h), V(-15m)).
+    type: str
+  end:
+    description: With O(reconcile=true), where the comparison ends; the same forms, exclusive.
+    type: str
   expected_head:
     description: A head that was noted earlier and kept elsewhere; the archive must still hold that commit.
     type: dict
@@ -46,7 +63,7 @@ attributes:
   diff_mode:
     support: none
 notes:
-  - The connection's options are accepted so that defaults of the action group fit; they are not used.
+  - The connection's options are used with O(reconcile=true) only.
 seealso:
   - module: auditops.cloudscale.project_logs_archive
 """
@@ -56,6 +73,12 @@ EXAMPLES = r"""
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
     expected_head: "{{ lookup('ansible.builtin.file', 'heads/shop.json') | from_json }}"
+
+- name: Prove that the archive has what the provider has of the last week
+  auditops.cloudscale.project_logs_archive_info:
+    path: /var/lib/audit/shop
+    reconcile: true
+    start: -7d
 
 - name: Ask whether the archive keeps up
   auditops.cloudscale.project_logs_archive_info:
@@ -111,16 +134,35 @@ findings:
     detail:
       description: What about it.
       type: str
+reconciled:
+  description: What was compared with the provider.
+  returned: success and failure with findings, with O(reconcile=true)
+  type: dict
+  contains:
+    start:
+      description: Where the comparison began, after it was clipped; null when there was nothing to compare.
+      type: str
+    end:
+      description: Where it ended.
+      type: str
+    entries:
+      description: How many entries are on both sides.
+      type: int
+    rerendered:
+      description: How many of them look different at the provider, because a project or a token was renamed.
+      type: int
 failure:
   description: What went wrong, for programs.
   returned: failure
   type: dict
   contains:
     code:
-      description: A stable name, one of V(invalid_input), V(storage), V(missing_library), V(archive_damaged).
+      description:
+        - A stable name, such as V(invalid_input), V(storage), V(missing_library) or V(archive_damaged); with
+          O(reconcile=true) also those of the API, such as V(unauthorized).
       type: str
     status:
-      description: Always null.
+      description: The HTTP status, if the API answered with an error.
       type: int
     retryable:
       description: Whether the same call may succeed later.
@@ -129,11 +171,17 @@ failure:
 
 from datetime import datetime, timezone
 
+from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import existing_archive
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
-from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
+
+UNSOUND = "is not sound: {}. Keep it as it is, and compare it with a copy."
+DIFFERENT = "is not what the provider has: {}. Keep it as it is, and ask the provider."
 
 
 def argument_spec():
@@ -142,26 +190,38 @@ def argument_spec():
         **connection_spec(),
         "path": {"type": "path", "required": True},
         "verify": {"type": "bool", "default": True},
+        "reconcile": {"type": "bool", "default": False},
+        "start": {"type": "str"},
+        "end": {"type": "str"},
         "expected_head": {"type": "dict", "options": head},
     }
 
 
 def verified(module, store):
-    """What the verification found; when that is more than warnings, the module fails with it."""
+    """What the verification found."""
     noted = module.params["expected_head"]
-    findings = verify(store, Head(noted["sequence"], noted["sha256"]) if noted else None)
-    told = [finding._asdict() for finding in findings]
+    return verify(store, Head(noted["sequence"], noted["sha256"]) if noted else None)
+
+
+def reconciled(module, store):
+    """What was compared with the provider, and what differs."""
+    given = module.params
+    span = Range.from_mapping({"start": given["start"], "end": given["end"]}, datetime.now(timezone.utc))
+    with Api(Connection.from_mapping(given)) as api:
+        return reconcile(store, api, span)
+
+
+def refuse_problems(module, store, findings, result, told):
+    """Fail with the findings when they are more than warnings."""
     problems = [finding for finding in findings if not finding.is_warning]
-    if problems:
-        first = problems[0]
-        message = (
-            f"The archive in {store} is not sound: {len(problems)} findings, the first is {first.type} in {first.path} "
-            f"({first.detail}). Keep it as it is, and compare it with a copy."
-        )
-        module.fail_json(message, failure=ArchiveDamaged(message).failure, findings=told, status=standing(store))
-    for finding in findings:
-        module.warn(f"{finding.type} in {finding.path}: {finding.detail}")
-    return told
+    if not problems:
+        for finding in findings:
+            module.warn(f"{finding.type} in {finding.path}: {finding.detail}")
+        return
+    first = problems[0]
+    what = f"{len(problems)} findings, the first is {first.type} in {first.path} ({first.detail})"
+    message = f"The archive in {store} {told.format(what)}"
+    module.fail_json(message, failure=ArchiveDamaged(message).failure, **{**result, "status": standing(store)})
 
 
 def standing(store):
@@ -173,9 +233,19 @@ def standing(store):
 
 
 def run(module):
-    store = existing_archive(module.params["path"])
-    findings = verified(module, store) if module.params["verify"] else []
-    return {"changed": False, "status": status(store, datetime.now(timezone.utc)).to_json(), "findings": findings}
+    given = module.params
+    if not given["reconcile"] and (given["start"] or given["end"]):
+        raise InvalidInput("start and end are for reconcile; set it, or leave them away.")
+    store = existing_archive(given["path"])
+    findings = verified(module, store) if given["verify"] else []
+    result = {"changed": False, "findings": [finding._asdict() for finding in findings]}
+    refuse_problems(module, store, findings, result, UNSOUND)
+    if given["reconcile"]:
+        compared = reconciled(module, store)
+        result["findings"] += [finding._asdict() for finding in compared.findings]
+        result["reconciled"] = compared.to_json()
+        refuse_problems(module, store, compared.findings, result, DIFFERENT)
+    return {**result, "status": status(store, datetime.now(timezone.utc)).to_json()}
 
 
 def main():

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,3 +136,29 @@ def test_findings_fail_and_are_named(first: Results, controller: Controller, pat
     assert found["failure"]["code"] == "archive_damaged"
     assert found["status"]["state"] == "live"
     assert "Traceback" not in json.dumps(found)
+
+
+def test_the_archive_is_compared_with_what_the_provider_has(
+    first: Results, controller: Controller, simulator: Simulator, path: Path
+) -> None:
+    log = simulator.project("main").log
+    info = {"path": str(path), "reconcile": True}
+    log.append(timestamp=datetime.now(timezone.utc) - timedelta(days=3), message="before")
+    controller.run({"collected": {ARCHIVE: {"path": str(path)}}})
+    log.append(timestamp=datetime.now(timezone.utc) - timedelta(days=2), message="never collected")
+    done = controller.run(
+        {
+            "different": {INFO: info},
+            "same": {INFO: {**info, "end": "-60h"}},
+            "without": {INFO: {"path": str(path), "start": "-7d"}},
+            "no token": {INFO: {**info, "api_token": "wrong-but-well-formed-0123456789"}},
+        }
+    )
+    assert done["different"]["failed"] is True
+    assert [finding["type"] for finding in done["different"]["findings"]] == ["missing_in_archive"]
+    assert "is not what the provider has: 1 findings" in done["different"]["msg"]
+    assert done["different"]["reconciled"]["entries"] >= 1
+    assert (done["same"]["findings"], done["same"]["reconciled"]["entries"]) == ([], 1)
+    assert done["same"]["status"]["state"] == "live"
+    assert done["without"]["failure"]["code"] == "invalid_input"
+    assert done["no token"]["failure"]["code"] == "unauthorized"

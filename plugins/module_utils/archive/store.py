@@ -19,7 +19,7 @@ from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, 
 from ..errors import StorageError
 from .format import parse_commit_name, parse_data_name
 
-FOLDERS = ("entries", "commits", "pending")
+FOLDERS = ("entries", "commits", "pending", "signatures")
 
 _CHUNK = 1 << 16
 _FOLDER_MODE = 0o750

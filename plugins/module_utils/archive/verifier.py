@@ -38,9 +38,10 @@ from .format import (
     whole_lines,
 )
 from .lines import CanonicalLines
+from .signing import AllowedSigners, Signature, signatures
 from .store import NotThere, Store, read
 
-WARNINGS = ("orphan", "deletion_pending", "rerendered", "not_compared")
+WARNINGS = ("orphan", "deletion_pending", "signed_up_to", "rerendered", "not_compared")
 """Types of findings that take nothing from the archive's proof, such as work not finished yet."""
 
 _ORPHAN_LIMIT = 1 << 30
@@ -58,7 +59,9 @@ class Finding(NamedTuple):
         return self.type in WARNINGS
 
 
-def verify(store: Store, expected_head: Optional[Head] = None) -> List[Finding]:
+def verify(
+    store: Store, expected_head: Optional[Head] = None, signers: Optional[AllowedSigners] = None
+) -> List[Finding]:
     """Everything that is wrong with the archive, in the order of its commits and then of its files.
 
     Types of findings about commits: ``commit_missing``, ``commit_deleted``, ``commit_edited``, ``commit_reordered``,
@@ -67,11 +70,15 @@ def verify(store: Store, expected_head: Optional[Head] = None) -> List[Finding]:
     About files: ``missing``, ``altered``, ``appended``, ``moved``, ``content`` (not what its commit says it holds),
     ``unreadable``, ``extra``, and the warnings ``orphan`` and ``deletion_pending``.
 
-    ``expected_head`` is a head seen earlier and kept elsewhere: the archive must still contain that commit.
+    About signatures: ``signature_bad``, ``signature_absent``, and the warning ``signed_up_to``.
+
+    ``expected_head`` is a head seen earlier and kept elsewhere: the archive must still contain that commit. With
+    ``signers`` one of them must have signed a commit; the newest such signature vouches for all commits before it.
 
     :raises StorageError: the archive's folders cannot be listed.
     """
-    return _Verification(store, expected_head).run()
+    findings = _Verification(store, expected_head).run()
+    return findings if signers is None else [*findings, *_verify_signatures(store, signers)]
 
 
 def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
@@ -335,6 +342,30 @@ class _Verification:
                 wanted[digest] -= 1
                 if not wanted[digest]:
                     del wanted[digest]
+
+
+def _verify_signatures(store: Store, signers: AllowedSigners) -> Iterator[Finding]:
+    """What is wrong with the signatures, from the newest back to the first good one."""
+    head = max(store.commits(), default=0)
+    for signature in signatures(store):
+        damage = _damage(store, signers, signature)
+        if damage is None:
+            if signature.sequence < head:
+                after = f"the {head - signature.sequence} commits after it are not signed"
+                yield Finding("signed_up_to", commit_name(signature.sequence), after)
+            return
+        yield Finding("signature_bad", signature.name, damage)
+    yield Finding("signature_absent", "signatures", "no commit is signed by an allowed signer")
+
+
+def _damage(store: Store, signers: AllowedSigners, signature: Signature) -> Optional[str]:
+    try:
+        body = read(store, commit_name(signature.sequence))
+    except NotThere:
+        return f"the archive has no commit {signature.sequence}"
+    except StorageError as exc:
+        return exc.message
+    return signers.damage(store, signature, body)
 
 
 class _Stored:

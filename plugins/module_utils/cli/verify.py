@@ -29,16 +29,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expected-head", type=_head, metavar="SEQUENCE:SHA256", help="a head noted earlier, which must still be there"
     )
+    parser.add_argument(
+        "--allowed-signers", metavar="FILE", help="one of these must have signed it; the format is that of ssh-keygen"
+    )
     add_metrics(parser)
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    from ..archive.signing import AllowedSigners
     from ..archive.verifier import status, verify
 
     problems: Optional[List[Finding]] = None
     with measured("verify", options, lambda _commit: _samples(problems)) as measurement:
+        signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
         store = existing_archive(options.path)
-        findings = verify(store, options.expected_head)
+        findings = verify(store, options.expected_head, signers)
         problems = [finding for finding in findings if not finding.is_warning]
         measurement.status, measurement.succeeded = FINDINGS if problems else FINE, not problems
     if options.json:

@@ -163,6 +163,26 @@ def test_reconcile_compares_with_the_provider(host: Host, simulator: Simulator) 
     assert (nothing.returncode, "warning not_compared" in nothing.stdout) == (0, True)
 
 
+def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
+    make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host.folder / "key")]
+    subprocess.run(make, check=True, timeout=60)
+    (host.folder / "allowed").write_text("log1 " + (host.folder / "key.pub").read_text())
+    assert host.run("collect", host.archive, "--sign-key", "key", "--dry-run").returncode == 0
+    assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
+    signed = host.run("verify", host.archive, "--allowed-signers", "allowed")
+    assert (signed.returncode, signed.stdout.startswith("Sound:")) == (0, True)
+    assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
+    assert len(list(Path(host.archive, "signatures").iterdir())) == 1
+    simulator.project("main").log.append()
+    host.run("collect", host.archive)
+    behind = host.run("verify", host.archive, "--allowed-signers", "allowed")
+    assert (behind.returncode, "warning signed_up_to: commits/000000000001.json" in behind.stdout) == (0, True)
+    (host.folder / "allowed").write_text("nobody\n")
+    assert host.run("verify", host.archive, "--allowed-signers", "allowed").returncode == 1
+    assert host.run("verify", host.archive, "--allowed-signers", "nowhere").returncode == 2
+    assert host.run("collect", host.archive, "--sign-key", "nowhere").returncode == 2
+
+
 def test_json_for_programs(host: Host) -> None:
     dry = host.json("collect", host.archive, "--dry-run")
     assert (dry["added"], dry["commits"]) == (7, 1)

@@ -324,7 +324,7 @@ def _table_words(say: Words) -> Dict[str, Any]:
         "emptyTable": say("no_match"),
         "lengthMenu": f"_MENU_ {say('per_page')}",
         "thousands": "\u202f",
-        "aria": {"orderable": say("sort"), "paginate": pages},
+        "aria": {"orderable": say("sort"), "orderableReverse": say("sort_back"), "paginate": pages},
     }
 
 

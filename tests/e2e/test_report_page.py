@@ -130,12 +130,11 @@ def test_hostile_entries_stay_text(visit: Callable[..., Opened]) -> None:
     assert opened.page.evaluate("window.harmed") is None
     assert opened.page.locator("main img, main b").count() == 0
     assert opened.page.inner_text("h1") == opened.page.title() == "Audit <b>November</b>"
-    with pytest.raises(Exception, match="Content Security Policy"):
-        opened.page.evaluate("() => { new Function('window.harmed = 2')() }")
-    opened.page.evaluate(
-        "() => { document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"harmed = 3\">') }"
-    )
+    # Even what found a way into the page could not run there.
+    opened.page.evaluate(INJECT)
+    expect(opened.page.locator("#injected")).to_be_attached()
     assert opened.page.evaluate("window.harmed") is None
+    assert "Content Security Policy" in " ".join(opened.said)
 
 
 def test_a_token_that_is_called_as_a_person_is_told_apart(visit: Callable[..., Opened]) -> None:
@@ -157,7 +156,7 @@ def test_search_sort_and_filters_work_together(visit: Callable[..., Opened]) -> 
     times = [row[0] for row in opened.rows()]
     assert times == sorted(times)
     assert page.locator("#entries th").first.get_attribute("aria-sort") == "ascending"
-    page.click("#reset")
+    page.click("#clear")
     assert opened.shown == everything
     assert page.input_value("#search") == ""
     page.click(".dt-paging-button.next")

@@ -317,7 +317,7 @@ SCRIPT = r"""
       waiting = setTimeout(() => table.search(event.target.value).draw(), 200);
     });
     for (const id of [...filters, "only"]) byId(id)?.addEventListener("change", filter);
-    byId("reset").addEventListener("click", () => {
+    byId("clear").addEventListener("click", () => {
       byId("filters").reset();
       table.search("");
       choose(null, null);

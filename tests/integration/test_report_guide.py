@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from textwrap import dedent
@@ -31,7 +30,7 @@ def test_examples_run(controller: Controller, simulator: Simulator) -> None:
     tasks = [task for block in blocks for task in yaml.safe_load(dedent(block).replace("/var/lib/audit", str(folder)))]
     python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": python, "tasks": tasks}
-    (folder / "play.yml").write_text(json.dumps([play]))
+    (folder / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False))
     done = controller.playbook(str(folder / "play.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
     forms = {path.name for path in folder.glob("*.*")}

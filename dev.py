@@ -50,6 +50,7 @@ ENVIRONMENTS = {
     "boto-debian-11": ("3.9", "3.10", "3.11"),
     "boto-debian-12": ("3.11", "3.10", "3.9"),
     "boto-debian-13": ("3.13", "3.12", "3.11"),
+    "browser": (RUNNING,),
 }
 # What some checks need of the machine, and a command that succeeds where it is there.
 ABILITIES = {
@@ -252,6 +253,14 @@ def stages() -> dict[str, list[Check]]:
             Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),
             Check("metrics and alerts", ["pytest", "--quiet", "tests/e2e/test_watching.py"], needs=("promtool",)),
         ],
+        "browser": [
+            Check(
+                "reports in Chromium",
+                ["pytest", "--quiet", "tests/e2e/test_report_page.py"],
+                "browser",
+                needs=("chromium",),
+            ),
+        ],
         "faults": [
             faults("system calls", "test_archive_faults.py"),
             faults("kills", "test_archive_kills.py", "-m", "not long"),
@@ -437,7 +446,7 @@ def pin(_arguments: list[str]) -> int:
     """Write the pins anew with the versions of today."""
     for name, wanted in ENVIRONMENTS.items():
         folder = ROOT / "tests/requirements"
-        oldest = "3.11" if name in ("main", "demo") else min(wanted, key=minor)
+        oldest = "3.11" if name in ("main", "demo", "browser") else min(wanted, key=minor)
         uv(
             *("pip", "compile", "--quiet", "--upgrade", "--universal", "--no-header", "--no-annotate"),
             *("--python-version", oldest, str(folder / f"{name}.in"), "--output-file", str(folder / f"{name}.txt")),

@@ -39,7 +39,8 @@ options:
     default: []
   archives:
     description:
-      - Folders of archives as M(auditops.cloudscale.project_logs_archive) keeps them, each of one project.
+      - Archives as M(auditops.cloudscale.project_logs_archive) keeps them, each of one project, in a folder or at
+        V(s3://BUCKET/PREFIX). Of an archive in a bucket, the files of the range are copied for the time of the report.
       - Without a token, archives are all that is read.
     type: list
     elements: path

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from functools import reduce
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..archive.store import NotThere
 from ..entry import ACTOR_KINDS, Label, actor
 from ..errors import StorageError
 from ..selector import Selection, action_matches, actor_matches, address_matches
@@ -138,7 +139,7 @@ class Log:
         for _attempt in range(_ATTEMPTS):
             try:
                 return self._engine.keep(self._union(sources.parts()))
-            except EngineFailed:
+            except (EngineFailed, NotThere):
                 if not sources.refresh():
                     break
         try:

@@ -20,7 +20,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 from ..api import Api
 from ..archive.chain import find_head, gaps, live_files
 from ..archive.format import UNREADABLE_DAY, Commit, DataFile, Gap, Head, token_tag
-from ..archive.location import existing_archive
+from ..archive.location import existing_archive, is_remote
 from ..archive.reading import cat, lines_of
 from ..archive.store import Store
 from ..entry import Entry, canonical, parse, plain, subject, timestamp, visible
@@ -86,11 +86,15 @@ class Origin:
 
 
 class Archive:
-    """One archive as of its head when it was opened. ``span`` is what is taken from it."""
+    """One archive as of its head when it was opened. ``span`` is what is taken from it.
 
-    def __init__(self, path: str, span: Span) -> None:
+    Of an archive in a bucket, the files that are read are first copied into ``folder``.
+    """
+
+    def __init__(self, path: str, span: Span, folder: str) -> None:
         self.store: Store = existing_archive(path)
         self.span = span
+        self._copies = folder if is_remote(path) else None
         self.refresh()
 
     def refresh(self) -> None:
@@ -111,7 +115,21 @@ class Archive:
         return [file for _path, file in sorted(self.live.items()) if self.span.meets(file.first, file.last)]
 
     def paths(self) -> List[str]:
-        return [f"{self.store}/{file.path}" for file in self.files()]
+        return [self._path(file) for file in self.files()]
+
+    def has_lost(self) -> bool:
+        """Whether a file of the list is gone, or may be."""
+        return self._copies is not None or not all(map(os.path.exists, self.paths()))
+
+    def _path(self, file: DataFile) -> str:
+        if self._copies is None:
+            return f"{self.store}/{file.path}"
+        path = os.path.join(self._copies, f"{file.sha256}.jsonl.gz")
+        if not os.path.exists(path):
+            with open(f"{path}.draft", "wb") as copy:
+                copy.writelines(self.store.chunks(file.path))
+            os.rename(f"{path}.draft", path)
+        return path
 
     def lines(self) -> Iterator[bytes]:
         return map(canonical, cat(self.store, self.span.start, self.span.end))
@@ -214,7 +232,7 @@ class Sources:
         before = None if self.asked.start is None else self.asked.start - baseline
         self._span = Span(before, self.asked.end)
         connections = _connections(options)
-        self.archives = [Archive(path, self._span) for path in options.get("archives") or ()]
+        self.archives = [Archive(path, self._span, folder) for path in options.get("archives") or ()]
         self._check(connections)
         self.fetched: List[Fetched] = []
         for name, connection in connections:
@@ -238,7 +256,7 @@ class Sources:
 
     def refresh(self) -> bool:
         """Whether a file vanished since its archive was opened; the lists of files are then taken anew."""
-        gone = [archive for archive in self.archives if not all(map(os.path.exists, archive.paths()))]
+        gone = [archive for archive in self.archives if archive.has_lost()]
         for archive in gone:
             archive.refresh()
         return bool(gone)

@@ -304,7 +304,7 @@ SCRIPT = r"""
     };
     table = new DataTable(place, {
       data, columns: columns.map(({ index, name, label }) => ({ data: index, name, title: label, className: name,
-        type: "string", render: [moment, person][index] ?? shown })),
+        type: "string", orderSequence: ["asc", "desc"], render: [moment, person][index] ?? shown })),
       order: [[0, "desc"]], pageLength: 25, lengthMenu: [25, 50, 100, 500], autoWidth: false, deferRender: true,
       searchDelay: 250, orderMulti: false,
       createdRow: (element, row) => { if (row[6] & 1) element.classList.add("risk"); },
@@ -317,7 +317,7 @@ SCRIPT = r"""
       waiting = setTimeout(() => table.search(event.target.value).draw(), 200);
     });
     for (const id of [...filters, "only"]) byId(id)?.addEventListener("change", filter);
-    byId("reset").addEventListener("click", () => {
+    byId("clear").addEventListener("click", () => {
       byId("filters").reset();
       table.search("");
       choose(null, null);

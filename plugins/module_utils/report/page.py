@@ -217,7 +217,7 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 {% if columns | length > 5 %}<label>{{ say('project') }}<select id="by-project"><option value="">{{ say('any') }}</option></select></label>{% endif %}
 <label>{{ say('only') }}<select id="only"><option value="0">{{ say('everything') }}</option>
 {% for name, flag in flags.items() %}<option value="{{ flag }}">{{ say(name) }}</option>{% endfor %}</select></label>
-<button type="button" id="reset">{{ say('reset') }}</button>
+<button type="button" id="clear">{{ say('reset') }}</button>
 </form>
 <p id="loading" class="hint">{{ say('loading') }}</p>
 <table id="entries" class="log"><caption class="unseen">{{ say('all_entries') }}</caption></table>
@@ -324,7 +324,7 @@ def _table_words(say: Words) -> Dict[str, Any]:
         "emptyTable": say("no_match"),
         "lengthMenu": f"_MENU_ {say('per_page')}",
         "thousands": "\u202f",
-        "aria": {"orderable": say("sort"), "paginate": pages},
+        "aria": {"orderable": say("sort"), "orderableReverse": say("sort_back"), "paginate": pages},
     }
 
 

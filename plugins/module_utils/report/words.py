@@ -147,6 +147,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "last_page": ("Last page", "Letzte Seite"),
     "pages": ("Pages", "Seiten"),
     "sort": (": sort by this column", ": nach dieser Spalte sortieren"),
+    "sort_back": (": turn the order round", ": Reihenfolge umkehren"),
     "loading": ("Loading the entries ...", "Die Einträge werden geladen ..."),
     "no_script": (
         "The charts and the table of all entries need JavaScript; everything else is here without it.",

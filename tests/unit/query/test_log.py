@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import entry
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
+from ansible_collections.auditops.cloudscale.plugins.module_utils.query import sources as sources_module
 from ansible_collections.auditops.cloudscale.plugins.module_utils.query.engine import embedded
 from ansible_collections.auditops.cloudscale.plugins.module_utils.query.log import Log, label
 from ansible_collections.auditops.cloudscale.plugins.module_utils.query.sources import Sources
@@ -158,6 +159,18 @@ def test_a_damaged_archive_is_said_to_be_so(world: World) -> None:
     next(world.path.glob("entries/*/*.gz")).write_bytes(b"no gzip")
     with pytest.raises(ArchiveDamaged, match="verify the archive"), asked(world, archives=[str(world.path)]):
         pass
+
+
+def test_files_of_an_archive_that_lies_elsewhere_are_copied_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.append(3)
+    world.collect()
+    monkeypatch.setattr(sources_module, "is_remote", lambda _path: True)
+    with asked(world, archives=[str(world.path)], ask_api=False) as log:
+        assert log.count() == 3
+    copies = {path.name for path in (world.path.parent / "spool").glob("*.jsonl.gz")}
+    assert copies == {f"{file.sha256}.jsonl.gz" for file in world.head.commit.files}
 
 
 def test_an_archive_gives_what_the_api_gives(lived: World) -> None:

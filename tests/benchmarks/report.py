@@ -1,0 +1,168 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How long the query part of a report takes over a generated archive, against zcat and jq over the same files.
+
+    python3 dev.py run -- python tests/benchmarks/report.py [--entries 10000000] [--page]
+
+The archive holds a year, a file for each day. ``--page`` also measures a page with 100,000 entries in Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import find_head, live_files
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import (
+    Commit,
+    DayFile,
+    Project,
+    Writer,
+    day_of,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, parse, timestamp
+from ansible_collections.auditops.cloudscale.plugins.module_utils.query.engine import embedded
+from ansible_collections.auditops.cloudscale.plugins.module_utils.query.log import Hours, Log
+from ansible_collections.auditops.cloudscale.plugins.module_utils.query.sources import Sources
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import SENSITIVE, Heading, Inquiry
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
+from ansible_collections.auditops.cloudscale.plugins.module_utils.selector import Selection
+from ansible_collections.auditops.cloudscale.tests.simulator.history import bulk
+
+END = datetime(2026, 11, 1, tzinfo=timezone.utc)
+YEAR = timedelta(days=365)
+# What a report asks, as one pass of jq over the entries: counts by actor, action, address and hour.
+JQ = """reduce inputs as $e ({}; .actors[$e.actor|tostring] += 1 | .actions[$e.action] += 1
+  | .addresses[$e.ip_address|tostring] += 1 | .hours[$e.timestamp[0:13]] += 1) | length"""
+
+
+def lines(count: int) -> Iterator[bytes]:
+    subject = {"project": {"uuid": "6ee2f8b0-8e4c-4f6f-9c50-1b8a4a4a9c11", "name": "bulk"}}
+    for text in bulk(count, END - YEAR, END, subject=subject):
+        yield canonical(parse(text)) + b"\n"
+
+
+def generate(path: Path, count: int) -> None:
+    """An archive of one commit, with a file for each day."""
+    store, files = LocalStore(str(path)), []
+    store.prepare(None)
+    for _day, group in groupby(lines(count), key=lambda line: line[line.rindex(b'"timestamp":"') + 13 :][:10]):
+        file = None
+        for line in group:
+            moment = timestamp(parse(line))
+            file = file or DayFile(day_of(moment))
+            file.add(line, moment)
+        if file is not None:
+            described, body = file.finish(1)
+            store.put({described.path: body})
+            files.append(described)
+    commit = Commit(
+        archive_id="benchmark",
+        sequence=1,
+        kind="entries",
+        run="benchmark",
+        previous=None,
+        project=Project("bulk", "6ee2f8b0-8e4c-4f6f-9c50-1b8a4a4a9c11"),
+        api="https://api.example.com/v1",
+        token_tag="00000000",
+        cursor_before="",
+        cursor_after="cursor=1",
+        covered_from=END - YEAR,
+        covered_until=END,
+        files=tuple(files),
+        removed=(),
+        gaps=(),
+        entries=count,
+        total_entries=count,
+        total_gaps=0,
+        pages=1,
+        committed_at=END,
+        server_date=END,
+        clock_skew_seconds=0.0,
+        collector=Writer("0", "benchmark"),
+    )
+    store.decide(commit.name, commit.to_bytes())
+
+
+def queried(archive: Path, start: datetime) -> tuple[float, int]:
+    """Seconds of the query part, in this process, and how many entries it was about."""
+    options: dict[str, Any] = {"archives": [str(archive)], "ask_api": False, "start": start.isoformat()}
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        sources = Sources(options, folder, END, timedelta(0))
+        with embedded(folder) as engine:
+            inquiry = Inquiry(Log(engine, sources, Selection()), Hours(timezone.utc), SENSITIVE)
+            facts = inquiry.facts(Heading("", "", "", "UTC", "en"), sources.origins(), sources.asked)
+        return time.monotonic() - began, facts.entries
+
+
+def piped(archive: Path, start: datetime) -> float:
+    """Seconds that zcat and jq take for the counts alone, over the same files."""
+    store = LocalStore(str(archive))
+    head = find_head(store)
+    live = live_files(store, head.commit if head else None)
+    paths = [str(archive / path) for path, file in sorted(live.items()) if file.last is None or file.last >= start]
+    began = time.monotonic()
+    with subprocess.Popen(["zcat", *paths], stdout=subprocess.PIPE) as zcat:
+        subprocess.run(["jq", "-n", JQ], stdin=zcat.stdout, stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - began
+
+
+def loaded(archive: Path, folder: Path) -> str:
+    """How big a page with 100,000 entries is, and how long Chromium takes until its table can be used."""
+    from playwright.sync_api import sync_playwright
+
+    page, began = folder / "page.html", time.monotonic()
+    Report({"archives": [str(archive)], "ask_api": False, "dest": str(page)}).write({"html": str(page)})
+    made = time.monotonic() - began
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        opened = browser.new_page()
+        began = time.monotonic()
+        opened.goto(page.as_uri())
+        opened.wait_for_selector("html[data-ready]", timeout=120_000)
+        ready = time.monotonic() - began
+        began = time.monotonic()
+        opened.fill("#search", "web-99")
+        opened.wait_for_function("document.querySelector('.dt-info').textContent.includes('(')")
+        searched = time.monotonic() - began
+        browser.close()
+    size = page.stat().st_size / 1e6
+    return f"page: made in {made:.1f} s, {size:.1f} MB, usable after {ready:.1f} s, a search takes {searched:.1f} s"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entries", type=int, default=10_000_000)
+    parser.add_argument("--archive", type=Path, help="keep the generated archive in this folder, or take it from there")
+    parser.add_argument("--page", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        archive = options.archive or Path(name) / "archive"
+        if not archive.exists():
+            generate(archive, options.entries)
+        for what, start in (("month", END - timedelta(days=30)), ("year", END - YEAR)):
+            seconds, entries = queried(archive, start)
+            rival = piped(archive, start) if shutil.which("jq") else None
+            told = f"{rival:.1f} s by zcat | jq, {rival / seconds:.0f} times as long" if rival else "there is no jq"
+            print(f"{what}: {entries} entries in {seconds:.1f} s; {told}", flush=True)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(f"peak memory: {peak:.0f} MiB")
+        if options.page:
+            print(loaded(archive, Path(name)))
+
+
+if __name__ == "__main__":
+    main()

@@ -31,7 +31,7 @@ from base64 import b64encode
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ArchiveDamaged, InvalidInput, MissingLibrary, StorageError, StorageUnreachable
@@ -134,15 +134,13 @@ class S3Store:
     before it is needed.
     """
 
-    def __init__(self, address: str, endpoint: Optional[str] = None) -> None:
-        self._connect(Address.parse(address), endpoint)
-
-    def _connect(self, address: Address, endpoint: Optional[str]) -> None:
-        self._address = address
+    def __init__(self, address: Union[str, Address], endpoint: Optional[str] = None) -> None:
+        self._address = Address.parse(address) if isinstance(address, str) else address
         self._endpoint = endpoint
         server = _Server(endpoint)
-        self._main = _Objects(server, address.place, address.lock)
-        self._claims = _Objects(server, address.claims) if address.claims else None
+        place, claims, lock = self._address
+        self._main = _Objects(server, place, lock)
+        self._claims = _Objects(server, claims) if claims else None
         self._settled: Set[str] = set()
 
     def __str__(self) -> str:
@@ -154,8 +152,7 @@ class S3Store:
 
         Its requests may come from several threads at once.
         """
-        made = S3Store.__new__(S3Store)
-        made._connect(self._address.below(f"probe-{secrets.token_hex(8)}"), self._endpoint)
+        made = S3Store(self._address.below(f"probe-{secrets.token_hex(8)}"), self._endpoint)
         try:
             yield made
         finally:

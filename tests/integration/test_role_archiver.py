@@ -139,7 +139,8 @@ def test_settings_name_the_secrets_as_they_lie_there(controller: Controller) -> 
                 "doctor": "{{ archiver_doctor_command }}",
             },
             archiver_project=PROJECTS[index],
-            archiver_encrypted_credentials=encrypted,
+            # As -e of the command line gives it.
+            archiver_encrypted_credentials=str(encrypted).lower(),
             ansible_managed="managed",
         )
         for index in (0, 1)

@@ -17,12 +17,14 @@ import select
 import signal
 import sys
 import traceback
+from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
@@ -37,7 +39,8 @@ _BROKEN = 70
 class Order(NamedTuple):
     """One run. ``kill_after`` seconds it is killed; ``held``, it stops itself before it begins, until SIGCONT.
 
-    ``most_bytes`` is the size that no file may exceed (``ulimit -f``).
+    ``most_bytes`` is the size that no file may exceed (``ulimit -f``). ``work`` is ``collect``, ``compact`` or
+    ``prune``, of what is older than a day.
     """
 
     url: str
@@ -48,6 +51,7 @@ class Order(NamedTuple):
     kill_after: Optional[float] = None
     held: bool = False
     most_bytes: Optional[int] = None
+    work: str = "collect"
 
 
 class Ending(NamedTuple):
@@ -101,22 +105,32 @@ def _be_collector(order: Order, teller: int) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         if order.most_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (order.most_bytes, order.most_bytes))
-        status = _collect(order, teller)
+        status = _work(order, teller)
     except Exception:  # noqa: BLE001 - whatever it is, the forked process must not go on as a second server
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
-def _collect(order: Order, teller: int) -> int:
-    with Api(Connection(api_token=order.token, api_url=order.url, retries=0)) as api:
-        try:
-            settings = CollectSettings(most_entries=order.most_entries)
-            collect(LocalStore(order.archive), api, settings, hint=Hint(order.hint))
-        except AuditError as error:
-            os.write(teller, json.dumps({"code": error.code, "message": error.message}).encode())
-            return _FAILED
+def _work(order: Order, teller: int) -> int:
+    try:
+        if order.work == "collect":
+            _collect(order)
+        elif order.work == "compact":
+            compact(LocalStore(order.archive), hint=Hint(order.hint))
+        else:
+            yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+            prune(LocalStore(order.archive), yesterday, hint=Hint(order.hint))
+    except AuditError as error:
+        os.write(teller, json.dumps({"code": error.code, "message": error.message}).encode())
+        return _FAILED
     return 0
+
+
+def _collect(order: Order) -> None:
+    with Api(Connection(api_token=order.token, api_url=order.url, retries=0)) as api:
+        settings = CollectSettings(most_entries=order.most_entries)
+        collect(LocalStore(order.archive), api, settings, hint=Hint(order.hint))
 
 
 if __name__ == "__main__":

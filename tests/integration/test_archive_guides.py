@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from .conftest import Controller
 
 ROOT = Path(verifier.__file__).parents[3]
-GUIDE, FORMAT = (ROOT / "docs/docsite/rst" / f"{name}.rst" for name in ("archive_guide", "archive_format_guide"))
+GUIDE, FORMAT, AUDIT = (ROOT / "docs/docsite/rst" / f"archive{name}_guide.rst" for name in ("", "_format", "_auditors"))
 KNOWN = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 
 # A collection that dies between writing its data files and creating its commit.
@@ -133,6 +134,34 @@ def test_commands_and_python_run(host: Host) -> None:
     assert len(host.python(blocks(GUIDE, "python")[0]).splitlines()) == len(host.log.entries)
 
 
+def test_an_auditors_commands_run(host: Host) -> None:
+    """In their order, on an archive with a compacted and a pruned day; what needs no collection sees an edit, too."""
+    now = datetime.now(timezone.utc)
+    for days in (1500, 40, 40):
+        host.log.append(timestamp=now - timedelta(days=days), message="old")
+        host.collect()
+    noted, status, compared, extract, signed, alone, pruned = blocks(AUDIT, "shell")
+    host.log.append(message="to be signed")
+    for script in (noted, signed, pruned, alone):
+        assert host.shell(script)
+    assert re.search(r"^state +live$", host.shell(status), re.MULTILINE)
+    assert "the archive has what the provider has" in host.shell(compared)
+    assert "november.csv: OK" in host.shell(extract)
+    kinds = [json.loads(path.read_bytes())["kind"] for path in sorted(host.archive.glob("commits/*"))]
+    assert kinds[-2:] != kinds[:2]
+    told = host.shell(alone)
+    assert f"entries: {host.kept().total()}\nGood " in told
+    for victim in ("commits/000000000002.json", next(host.archive.glob("entries/*/*")), "signatures"):
+        path = host.archive / victim
+        path = next(path.iterdir()) if path.is_dir() else path
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-40] + b"x" + whole[-39:])
+        with pytest.raises(AssertionError):
+            host.shell(alone)
+        path.write_bytes(whole)
+    assert host.shell(alone) == told
+
+
 def test_duckdb_reads_what_cat_reads(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.collect()
     kept = host.kept()
@@ -173,6 +202,6 @@ def test_the_commit_shown_is_one(host: Host) -> None:
 
 
 def test_all_findings_are_explained() -> None:
-    known = set(re.findall(r"``(\w+)``", verifier.verify.__doc__ or "")) - {"expected_head"}
+    known = set(re.findall(r"``(\w+)``", verifier.verify.__doc__ or "")) - {"expected_head", "signers"}
     told = re.findall(r"^``(\w+)`` ", FORMAT.read_text().split("\nVerifying\n")[1], re.MULTILINE)
     assert sorted(told) == sorted(known)

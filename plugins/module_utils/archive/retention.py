@@ -134,7 +134,7 @@ class _Run:
             try:
                 for day in sorted(day for day in days if len(days[day]) > 1):
                     self._merge(day, days[day])
-                return self._told()
+                return self._finish()
             except Lost:
                 continue
 
@@ -147,7 +147,7 @@ class _Run:
                 if files:
                     latest = max(edge, head.commit.pruned_until or edge)
                     self._commit("prune", files, pruned_until=latest)
-                return self._told()
+                return self._finish()
             except Lost:
                 continue
 
@@ -224,7 +224,9 @@ class _Run:
     def _note(self, removed: Sequence[DataFile]) -> None:
         self._done.extend(removed)
 
-    def _told(self) -> Rearranged:
+    def _finish(self) -> Rearranged:
+        if self._commits:
+            self._tip.clear()
         return Rearranged(
             days=len({_day(file) for file in self._done}),
             files=len(self._done),

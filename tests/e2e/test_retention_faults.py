@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compactions and prunes under the kernel's hand: killed at, or failed, each system call that changes the disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import Iterator
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
+from ansible_collections.auditops.cloudscale.tests.e2e.collectors import Archive, Collectors, Tally
+from ansible_collections.auditops.cloudscale.tests.e2e.fork_server import Ending
+
+CALLS = ("write", "fsync", "/^rename", "/^link", "/^unlink")
+CALLS_THAT_MATTER = CALLS[:-1]
+MOST = 100
+
+
+class Plant:
+    """Lets a compaction or a prune meet one fault at each of its calls in turn, and another run make up for it."""
+
+    def __init__(self, archive: Archive, collectors: Collectors, tally: Tally) -> None:
+        self._archive = archive
+        self._collectors = collectors
+        self._tally = tally
+
+    def endings(self, work: str, call: str, fault: str) -> Iterator[Ending]:
+        """How each run ended, until one has no call left that the fault could hit."""
+        for number in range(1, MOST):
+            self._make_ready()
+            before = self._archive.archived()
+            ending = self._run(work, f"{call}:{fault}:when={number}")
+            assert all(finding.is_warning for finding in verify(self._archive.store))
+            assert self._archive.archived() in ((before,) if work == "compact" else (before, Counter()))
+            if ending.status == 0:
+                return
+            yield ending
+            if number % 2:
+                assert self._run("collect") == Ending(0)
+            assert self._run(work) == Ending(0)
+            assert verify(self._archive.store) == []
+            assert self._archive.archived() == (before if work == "compact" else Counter())
+            assert not list(self._archive.store.names("pending"))
+        raise AssertionError(f"more than {MOST} calls of {call}")
+
+    def _make_ready(self) -> None:
+        """Two files of one day, three days ago."""
+        for _run in range(2):
+            self._archive.log.append(timestamp=self._archive.simulator.state.now() - timedelta(days=3))
+            assert self._run("collect") == Ending(0)
+
+    def _run(self, work: str, inject: str = "") -> Ending:
+        return self._tally.note(self._collectors.start(self._archive.order(work=work), inject).end())
+
+
+@pytest.fixture
+def plant(archive: Archive, collectors: Collectors, tally: Tally) -> Plant:
+    return Plant(archive, collectors, tally)
+
+
+@pytest.mark.parametrize("work", ["compact", "prune"])
+@pytest.mark.parametrize("call", CALLS)
+def test_a_run_killed_at_any_call_is_made_up_for_by_the_next(plant: Plant, work: str, call: str) -> None:
+    endings = list(plant.endings(work, call, "signal=KILL"))
+    assert endings
+    assert all(ending.killed for ending in endings)
+
+
+@pytest.mark.parametrize("work", ["compact", "prune"])
+@pytest.mark.parametrize("call", CALLS_THAT_MATTER)
+def test_a_run_failed_at_any_call_says_so(plant: Plant, work: str, call: str) -> None:
+    endings = list(plant.endings(work, call, "error=EIO"))
+    assert endings
+    assert {ending.code for ending in endings} <= {"storage"}

@@ -106,7 +106,7 @@ meter::-moz-meter-bar { background: var(--accent); border-radius: .3rem; }
 .log tr > :last-child { padding-right: 0; }
 .log tbody tr:last-child td { border-bottom: 0; }
 .log .time, .log .address { white-space: nowrap; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-.log td.action { width: 12.5rem; font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; color: var(--soft); }
+.log td.action { font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; color: var(--soft); }
 .log .risk .what, .log .risk .action { color: var(--alarm); }
 code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .firsts { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 1rem 2rem; }
@@ -146,6 +146,15 @@ table.dataTable tbody tr:hover td { background: var(--faint); }
 .sources ul { margin: 0; padding-left: 1.1rem; color: var(--alarm); }
 .sources code { display: block; color: var(--soft); }
 footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: var(--soft); }
+@media (min-width: 60rem) {
+  .log { table-layout: fixed; }
+  .log thead .time { width: 10.6rem; }
+  .log thead .actor { width: 23%; }
+  .log thead .action { width: 12.6rem; }
+  .log thead .address { width: 9.8rem; }
+  .log thead .project { width: 8rem; }
+  .log .address { white-space: normal; overflow-wrap: anywhere; }
+}
 @media (max-width: 60rem) {
   .columns, .firsts { grid-template-columns: minmax(0, 1fr); }
 }

@@ -37,7 +37,7 @@ TEMPLATE = """
 {%- macro log(caption, rows) -%}
 <table class="log">
 <caption class="unseen">{{ caption }}</caption>
-<thead><tr><th scope="col" class="time">{{ say('when') }}</th><th scope="col">{{ say('who') }}</th>
+<thead><tr><th scope="col" class="time">{{ say('when') }}</th><th scope="col" class="actor">{{ say('who') }}</th>
 <th scope="col" class="action">{{ say('action') }}</th><th scope="col">{{ say('what') }}</th>
 <th scope="col" class="address">{{ say('where') }}</th></tr></thead>
 <tbody>

@@ -18,10 +18,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from importlib import import_module
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import find_head, live_files
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import (
@@ -96,28 +98,49 @@ def generate(path: Path, count: int) -> None:
     store.decide(commit.name, commit.to_bytes())
 
 
-def queried(archive: Path, start: datetime) -> tuple[float, int]:
-    """Seconds of the query part, in this process, and how many entries it was about."""
+class Cost(NamedTuple):
+    """Seconds of the wall clock, and CPU seconds: on a busy machine only these can be compared."""
+
+    wall: float
+    cpu: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:.1f} s ({self.cpu:.1f} s CPU)"
+
+
+@contextmanager
+def measured(costs: list[Cost], who: int) -> Iterator[None]:
+    """Append what the block took of this process, or of its children."""
+    before, began = resource.getrusage(who), time.monotonic()
+    yield
+    after = resource.getrusage(who)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    costs.append(Cost(time.monotonic() - began, cpu))
+
+
+def queried(archive: Path, start: datetime) -> tuple[Cost, int]:
+    """What the query part takes, in this process, and how many entries it was about."""
     options: dict[str, Any] = {"archives": [str(archive)], "ask_api": False, "start": start.isoformat()}
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
+    costs: list[Cost] = []
+    with tempfile.TemporaryDirectory() as folder, measured(costs, resource.RUSAGE_SELF):
         sources = Sources(options, folder, END, timedelta(0))
         with embedded(folder) as engine:
             inquiry = Inquiry(Log(engine, sources, Selection()), Hours(timezone.utc), SENSITIVE)
             facts = inquiry.facts(Heading("", "", "", "UTC", "en"), sources.origins(), sources.asked)
-        return time.monotonic() - began, facts.entries
+    return costs[0], facts.entries
 
 
-def piped(archive: Path, start: datetime) -> float:
-    """Seconds that zcat and jq take for the counts alone, over the same files."""
+def piped(archive: Path, start: datetime) -> Cost:
+    """What zcat and jq take for the counts alone, over the same files."""
     store = LocalStore(str(archive))
     head = find_head(store)
     live = live_files(store, head.commit if head else None)
     paths = [str(archive / path) for path, file in sorted(live.items()) if file.last is None or file.last >= start]
-    began = time.monotonic()
-    with subprocess.Popen(["zcat", *paths], stdout=subprocess.PIPE) as zcat:
-        subprocess.run(["jq", "-n", JQ], stdin=zcat.stdout, stdout=subprocess.DEVNULL, check=True)
-    return time.monotonic() - began
+    costs: list[Cost] = []
+    with measured(costs, resource.RUSAGE_CHILDREN):
+        with subprocess.Popen(["zcat", *paths], stdout=subprocess.PIPE) as zcat:
+            subprocess.run(["jq", "-n", JQ], stdin=zcat.stdout, stdout=subprocess.DEVNULL, check=True)
+    return costs[0]
 
 
 def loaded(archive: Path, folder: Path) -> str:
@@ -150,14 +173,18 @@ def main() -> None:
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
+        for library in ("duckdb", "ibis", "pyarrow"):
+            import_module(library)  # the time that this takes is not the query's
         archive = options.archive or Path(name) / "archive"
         if not archive.exists():
             generate(archive, options.entries)
         for what, start in (("month", END - timedelta(days=30)), ("year", END - YEAR)):
-            seconds, entries = queried(archive, start)
-            rival = piped(archive, start) if shutil.which("jq") else None
-            told = f"{rival:.1f} s by zcat | jq, {rival / seconds:.0f} times as long" if rival else "there is no jq"
-            print(f"{what}: {entries} entries in {seconds:.1f} s; {told}", flush=True)
+            cost, entries = queried(archive, start)
+            print(f"{what}: {entries} entries in {cost}", flush=True)
+            if shutil.which("jq"):
+                rival = piped(archive, start)
+                times = f"{rival.wall / cost.wall:.1f} times ({rival.cpu / cost.cpu:.1f} times the CPU)"
+                print(f"{what}: {rival} by zcat | jq, {times}", flush=True)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"peak memory: {peak:.0f} MiB")
         if options.page:

@@ -13,6 +13,7 @@ from .words import Words
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _MINUTE = 60_000
 _HOUR, _DAY = 60, 24 * 60
+_HOURS = {"labelAngle": 0, "labelOverlap": "parity", "labelSeparation": 4}
 _FINE = 400
 """So many bars can be told apart."""
 

@@ -106,7 +106,7 @@ meter::-moz-meter-bar { background: var(--accent); border-radius: .3rem; }
 .log tr > :last-child { padding-right: 0; }
 .log tbody tr:last-child td { border-bottom: 0; }
 .log .time, .log .address { white-space: nowrap; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-.log .action { font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; color: var(--soft); }
+.log td.action { font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; color: var(--soft); }
 .log .risk .what, .log .risk .action { color: var(--alarm); }
 code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .firsts { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 1rem 2rem; }
@@ -146,6 +146,15 @@ table.dataTable tbody tr:hover td { background: var(--faint); }
 .sources ul { margin: 0; padding-left: 1.1rem; color: var(--alarm); }
 .sources code { display: block; color: var(--soft); }
 footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: var(--soft); }
+@media (min-width: 60rem) {
+  .log { table-layout: fixed; }
+  .log thead .time { width: 10.6rem; }
+  .log thead .actor { width: 23%; }
+  .log thead .action { width: 12.6rem; }
+  .log thead .address { width: 9.8rem; }
+  .log thead .project { width: 8rem; }
+  .log .address { white-space: normal; overflow-wrap: anywhere; }
+}
 @media (max-width: 60rem) {
   .columns, .firsts { grid-template-columns: minmax(0, 1fr); }
 }
@@ -180,8 +189,8 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .bars { font-size: 8.5pt; }
   .bars .size { width: 16%; }
   .bars .number { width: 2.6rem; }
-  .columns, .chart-card, .figures, tr, li { break-inside: avoid; }
-  h2, h3 { break-after: avoid; }
+  .columns, .firsts, .chart-card, .figures, tr, li { break-inside: avoid; }
+  h2, h3, .hint { break-after: avoid; }
   .controls, details.numbers, button, .dt-layout-row:not(.dt-layout-table), .skip, .dt-column-order { display: none !important; }
   .log { font-size: 8pt; }
   .log td, .log thead th { padding: .18rem .5rem .18rem 0; }
@@ -293,6 +302,7 @@ SCRIPT = r"""
     const shown = (text, type) => (type === "display" ? escaped(text) : text);
     // The day and the hour stay whole where they do not fit on one line.
     const moment = (text, type) => (type === "display" ? `<span>${escaped(text).replace(" ", "</span> <span>")}</span>` : text);
+    const action = (text, type) => (type === "display" ? escaped(text).replaceAll("_", "_<wbr>") : text);
     const person = (name, type, row) => {
       if (type !== "display") return name;
       const kind = kindOf(row[7]);
@@ -304,7 +314,7 @@ SCRIPT = r"""
     };
     table = new DataTable(place, {
       data, columns: columns.map(({ index, name, label }) => ({ data: index, name, title: label, className: name,
-        type: "string", orderSequence: ["asc", "desc"], render: [moment, person][index] ?? shown })),
+        type: "string", orderSequence: ["asc", "desc"], render: [moment, person, action][index] ?? shown })),
       order: [[0, "desc"]], pageLength: 25, lengthMenu: [25, 50, 100, 500], autoWidth: false, deferRender: true,
       searchDelay: 250, orderMulti: false,
       createdRow: (element, row) => { if (row[6] & 1) element.classList.add("risk"); },

@@ -37,14 +37,14 @@ TEMPLATE = """
 {%- macro log(caption, rows) -%}
 <table class="log">
 <caption class="unseen">{{ caption }}</caption>
-<thead><tr><th scope="col" class="time">{{ say('when') }}</th><th scope="col">{{ say('who') }}</th>
+<thead><tr><th scope="col" class="time">{{ say('when') }}</th><th scope="col" class="actor">{{ say('who') }}</th>
 <th scope="col" class="action">{{ say('action') }}</th><th scope="col">{{ say('what') }}</th>
 <th scope="col" class="address">{{ say('where') }}</th></tr></thead>
 <tbody>
 {% for row in rows %}
 <tr><td class="time">{% for part in row.time.split(' ', 1) %}<span>{{ part }}</span>{{ ' ' if not loop.last }}{% endfor %}</td>
 <td>{{ row.actor }} {{ kind(row.actor_kind) }}</td>
-<td class="action">{{ row.action }}</td><td class="what">{{ row.message }}</td><td class="address">{{ row.ip_address }}</td></tr>
+<td class="action">{{ breakable(row.action) }}</td><td class="what">{{ row.message }}</td><td class="address">{{ row.ip_address }}</td></tr>
 {% endfor %}
 </tbody>
 </table>
@@ -62,7 +62,7 @@ TEMPLATE = """
 <th scope="col" class="number">{{ say('entries') }}</th></tr></thead>
 <tbody>
 {% for count in counts[:listed] %}
-<tr><th scope="row"><bdi>{{ count.name }}</bdi> {{ kind(count.kind) }}
+<tr><th scope="row"><bdi>{{ breakable(count.name) }}</bdi> {{ kind(count.kind) }}
 {%- if count.of > 1 %} <small>{{ say('of_addresses', n=count.of) }}</small>{% endif %}</th>
 <td class="size"><meter aria-label="{{ say('share', n=count.entries, all=facts.entries) }}" min="0"
 max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
@@ -243,7 +243,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
     """
     try:
         from jinja2 import Environment
-        from markupsafe import Markup
+        from markupsafe import Markup, escape
     except ImportError as exc:
         raise MissingLibrary("jinja2") from exc
     say = Words(facts.heading.language)
@@ -262,6 +262,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
         facts=facts,
         say=say,
         number=number,
+        breakable=lambda text: escape(text).replace("_", Markup("_<wbr>")),
         kinds=kinds,
         columns=columns,
         days=days,

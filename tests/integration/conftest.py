@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.storage.fixtures import buckets, proxy, seaweed
+
+__all__ = ["Controller", "Results", "buckets", "controller", "proxy", "seaweed", "simulator"]
 
 BIN = Path(sys.executable).parent
 

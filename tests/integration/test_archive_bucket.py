@@ -32,11 +32,6 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.settings impor
 from ansible_collections.auditops.cloudscale.tests.integration.test_archive_guides import blocks
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets, environment
-from ansible_collections.auditops.cloudscale.tests.storage.fixtures import (  # noqa: F401 - fixtures
-    buckets,
-    proxy,
-    seaweed,
-)
 from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
 
 if TYPE_CHECKING:
@@ -98,14 +93,14 @@ class Hosts:
 
 
 @pytest.fixture
-def hosts(simulator: Simulator, buckets: Buckets, tmp_path: Path) -> Hosts:  # noqa: F811 - a fixture
+def hosts(simulator: Simulator, buckets: Buckets, tmp_path: Path) -> Hosts:
     return Hosts(simulator, buckets.new_place(), tmp_path)
 
 
 def test_the_modules_take_the_address_of_a_bucket(
     controller: Controller,
     simulator: Simulator,
-    seaweed: Buckets,  # noqa: F811 - a fixture
+    seaweed: Buckets,
 ) -> None:
     simulator.project("main").log.append(message="kept in a bucket")
     place, claims = seaweed.new_place("locked"), seaweed.new_place()
@@ -140,7 +135,7 @@ def test_the_modules_take_the_address_of_a_bucket(
 def test_the_guide_runs(
     controller: Controller,
     simulator: Simulator,
-    seaweed: Buckets,  # noqa: F811 - a fixture
+    seaweed: Buckets,
     tmp_path: Path,
 ) -> None:
     simulator.project("main").log.append(message="kept in a bucket")
@@ -183,8 +178,8 @@ def test_the_addresses_in_the_guide_are_some(address: str) -> None:
 
 def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
     hosts: Hosts,
-    buckets: Buckets,  # noqa: F811 - a fixture
-    proxy: FaultyProxy,  # noqa: F811 - a fixture
+    buckets: Buckets,
+    proxy: FaultyProxy,
 ) -> None:
     """The request at which it is killed still reaches the server."""
     for number in range(1, 100):
@@ -220,8 +215,8 @@ def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
 @pytest.mark.parametrize("how", ["reset_before", "reset_after"])
 def test_a_collector_that_loses_its_connection_at_any_request_loses_and_doubles_nothing(
     hosts: Hosts,
-    buckets: Buckets,  # noqa: F811 - a fixture
-    proxy: FaultyProxy,  # noqa: F811 - a fixture
+    buckets: Buckets,
+    proxy: FaultyProxy,
     how: str,
 ) -> None:
     """Two runs, of which one fails; the next one mends what there is to mend."""
@@ -265,8 +260,8 @@ def test_two_hosts_collect_into_one_bucket_at_once(hosts: Hosts) -> None:
 
 def test_the_doctor_lets_writers_race_in_the_bucket_and_leaves_nothing(
     hosts: Hosts,
-    buckets: Buckets,  # noqa: F811 - a fixture
-    proxy: FaultyProxy,  # noqa: F811 - a fixture
+    buckets: Buckets,
+    proxy: FaultyProxy,
 ) -> None:
     told, words = hosts.start("doctor", hosts.place).communicate(timeout=60)
     assert "lets one of 8 writers at once create a commit" in told, words

@@ -23,11 +23,6 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
 from ansible_collections.auditops.cloudscale.tests.e2e.object_storage.ceph import COLLECTOR, Ceph
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import KINDS, Buckets, set_credentials
 from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.conftest import (  # noqa: F401 - fixtures
-    clock,
-    server,
-    world,
-)
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
 
 GUIDE = Path(version.__file__).parents[2] / "docs/docsite/rst/archive_bucket_guide.rst"
@@ -56,7 +51,7 @@ def address(request: pytest.FixtureRequest, buckets: Buckets) -> str:
     return f"{place}?claims={buckets.new_place()}" + ("&lock_days=1" if request.param == "locked" else "")
 
 
-def sound(world: World) -> bool:  # noqa: F811 - a fixture
+def sound(world: World) -> bool:
     return world.verify() == [] and world.archived() == world.logged()
 
 
@@ -81,7 +76,7 @@ def test_one_of_eight_at_once_creates_each_commit(address: str) -> None:
             assert [body for body, has in zip(bodies, won) if has] == [read(store, name)]
 
 
-def test_two_collectors_at_once(address: str, world: World) -> None:  # noqa: F811 - a fixture
+def test_two_collectors_at_once(address: str, world: World) -> None:
     world.store = S3Store(address)
     failures: List[BaseException] = []
 
@@ -106,7 +101,7 @@ def test_two_collectors_at_once(address: str, world: World) -> None:  # noqa: F8
 def test_runs_that_lose_their_connection(
     address: str,
     buckets: Buckets,
-    world: World,  # noqa: F811 - a fixture
+    world: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world.store = S3Store(address)
@@ -128,7 +123,7 @@ def test_runs_that_lose_their_connection(
                 assert sound(world)
 
 
-def test_a_delete_marker_stops_the_run(buckets: Buckets, world: World) -> None:  # noqa: F811 - a fixture
+def test_a_delete_marker_stops_the_run(buckets: Buckets, world: World) -> None:
     place = buckets.new_place("versioned")
     world.store = S3Store(f"{place}?claims={buckets.new_place()}")
     for _run in range(2):
@@ -141,7 +136,7 @@ def test_a_delete_marker_stops_the_run(buckets: Buckets, world: World) -> None: 
         world.collect()
 
 
-def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None:  # noqa: F811 - a fixture
+def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None:
     store = S3Store(f"{buckets.new_place('locked')}?claims={buckets.new_place()}&lock_days=1")
     world.store = store
     world.append(2)
@@ -154,7 +149,7 @@ def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None
 
 def test_the_documented_rights_suffice_and_no_commit_can_be_deleted_with_them(
     buckets: Buckets,
-    world: World,  # noqa: F811 - a fixture
+    world: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown = re.findall(r"^\.\. code-block:: json\n\n((?:    .*\n|\n)+)", GUIDE.read_text(), re.MULTILINE)

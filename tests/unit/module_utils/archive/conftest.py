@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
-from ansible_collections.auditops.cloudscale.tests.storage.fixtures import (  # noqa: F401 - fixtures
-    buckets,
-    proxy,
-    seaweed,
-)
+from ansible_collections.auditops.cloudscale.tests.storage.fixtures import buckets, proxy, seaweed
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
+
+__all__ = ["buckets", "clock", "proxy", "seaweed", "server", "world"]
 
 
 @pytest.fixture(scope="session")

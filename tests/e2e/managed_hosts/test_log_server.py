@@ -41,7 +41,7 @@ EXACT = r'{"timestamp":"%s","action":"a","message":"\ud800","number":1.10,"big":
 FORGED = """
 import socket, ssl
 context = ssl.create_default_context(cafile="/etc/rsyslog.tls/ca.pem")
-connection = socket.create_connection(("logs.example.org", 6514))
+connection = socket.create_connection(("logs.example.org", 6514), timeout=10)
 with context.wrap_socket(connection, server_hostname="logs.example.org") as tls:
     tls.sendall(b"<86>1 - - cloudscale-audit - - - forged\\n")
     tls.recv(1)

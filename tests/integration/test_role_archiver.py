@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 
 if TYPE_CHECKING:
@@ -170,3 +171,19 @@ def test_settings_name_the_secrets_as_they_lie_there(controller: Controller) -> 
     ]
     for result in lines.values():
         assert "secret-of-main" not in json.dumps(result)
+
+
+def test_only_what_the_doctor_found_wrong_is_told(controller: Controller) -> None:
+    tasks = {task["name"]: task for task in yaml.safe_load((ROLE / "tasks/run.yml").read_text())}
+    stop = tasks["Stop when something is wrong"]
+    fine = {"item": "main", "rc": 0, "stdout_lines": ["ok      folder   /srv"]}
+    wrong = {"item": "other", "rc": 4, "stdout_lines": ["FAILED  space    No room.", "ok      clock    right"]}
+    broken = {"item": "third", "rc": 1, "stdout_lines": [], "stderr": "no such command"}
+    for name, found in {"fine": [{"item": "main", "skipped": True}, fine], "wrong": [fine, wrong, broken]}.items():
+        play = {"hosts": "localhost", "gather_facts": False, "vars": {"archiver_diagnoses": {"results": found}}}
+        (controller.folder / f"{name}.yml").write_text(json.dumps([{**play, "tasks": [stop]}]))
+    assert controller.playbook("fine.yml").returncode == 0
+    done = controller.playbook("wrong.yml")
+    assert done.returncode != 0
+    told = "other cannot be collected: space: No room. third cannot be collected: no such command"
+    assert f'"msg": "{told}"' in done.stdout + done.stderr

@@ -36,15 +36,17 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, parse, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.query.engine import embedded
-from ansible_collections.auditops.cloudscale.plugins.module_utils.query.log import Hours, Log
+from ansible_collections.auditops.cloudscale.plugins.module_utils.query.log import Log
 from ansible_collections.auditops.cloudscale.plugins.module_utils.query.sources import Sources
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import SENSITIVE, Heading, Inquiry
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
 from ansible_collections.auditops.cloudscale.plugins.module_utils.selector import Selection
+from ansible_collections.auditops.cloudscale.plugins.module_utils.usual import WorkingHours
 from ansible_collections.auditops.cloudscale.tests.simulator.history import bulk
 
 END = datetime(2026, 11, 1, tzinfo=timezone.utc)
 YEAR = timedelta(days=365)
+HOURS = WorkingHours.parse("Mon-Fri 08:00-18:00")
 # What a report asks, as one pass of jq over the entries: counts by actor, action, address and hour.
 JQ = """reduce inputs as $e ({}; .actors[$e.actor|tostring] += 1 | .actions[$e.action] += 1
   | .addresses[$e.ip_address|tostring] += 1 | .hours[$e.timestamp[0:13]] += 1) | length"""
@@ -125,7 +127,7 @@ def queried(archive: Path, start: datetime) -> tuple[Cost, int]:
     with tempfile.TemporaryDirectory() as folder, measured(costs, resource.RUSAGE_SELF):
         sources = Sources(options, folder, END, timedelta(0))
         with embedded(folder) as engine:
-            inquiry = Inquiry(Log(engine, sources, Selection()), Hours(timezone.utc), SENSITIVE)
+            inquiry = Inquiry(Log(engine, sources, Selection()), timezone.utc, HOURS, SENSITIVE)
             facts = inquiry.facts(Heading("", "", "", "UTC", "en"), sources.origins(), sources.asked)
     return costs[0], facts.entries
 

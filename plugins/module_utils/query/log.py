@@ -64,6 +64,7 @@ class Log:
 
         self._ibis: Any = ibis
         self._engine = engine
+        self._extent: Optional[Tuple[Optional[datetime], Optional[datetime]]] = None
         everything = self._load(sources)
         chosen = self._select(everything, selection)
         start = sources.asked.start
@@ -81,9 +82,11 @@ class Log:
 
     def extent(self) -> Tuple[Optional[datetime], Optional[datetime]]:
         """The earliest and the latest time among the entries."""
-        found = self.table.aggregate(first=self.table.moment.min(), last=self.table.moment.max())
-        row = found.to_pyarrow().to_pylist()[0]
-        return _aware(row["first"]), _aware(row["last"])
+        if self._extent is None:
+            found = self.table.aggregate(first=self.table.moment.min(), last=self.table.moment.max())
+            row = found.to_pyarrow().to_pylist()[0]
+            self._extent = (_aware(row["first"]), _aware(row["last"]))
+        return self._extent
 
     def seen(self, column: str) -> List[Seen]:
         """The different values of a column, the most frequent first."""

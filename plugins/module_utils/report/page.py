@@ -236,16 +236,20 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 """
 
 
-def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
-    """The page. ``records`` are the entries of its table, the newest first.
+def require_libraries() -> None:
+    """:raises MissingLibrary: what brings the template engine, the charts or the table is not installed."""
+    for name, library in (("jinja2", "jinja2"), ("vl_convert", "vl-convert-python"), ("itables", "itables")):
+        try:
+            __import__(name)
+        except ImportError as exc:
+            raise MissingLibrary(library) from exc
 
-    :raises MissingLibrary: what brings the template engine, the charts or the table is not installed.
-    """
-    try:
-        from jinja2 import Environment
-        from markupsafe import Markup, escape
-    except ImportError as exc:
-        raise MissingLibrary("jinja2") from exc
+
+def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
+    """The page. ``records`` are the entries of its table, the newest first."""
+    from jinja2 import Environment
+    from markupsafe import Markup, escape
+
     say = Words(facts.heading.language)
     library = _library() if facts.entries else ""
     days = local_days(facts.slots)
@@ -285,14 +289,9 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
 
 def _library() -> str:
     """The JavaScript of the charts and of the table, as one classic script."""
-    try:
-        import vl_convert
-    except ImportError as exc:
-        raise MissingLibrary("vl-convert-python") from exc
-    try:
-        from itables.utils import read_package_file
-    except ImportError as exc:
-        raise MissingLibrary("itables") from exc
+    import vl_convert
+    from itables.utils import read_package_file
+
     drawing = vl_convert.javascript_bundle("window.embed = (place, spec, options) => vegaEmbed(place, spec, options);")
     # A module, of which only the table's class is wanted: in a function of its own it needs no other file.
     table = _EXPORT.sub(r"window.DataTable = \1;", read_package_file("html/dt_bundle.js"))

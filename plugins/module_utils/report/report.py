@@ -27,7 +27,7 @@ from ..usual import WorkingHours
 from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown
-from .page import page
+from .page import page, require_libraries
 from .sheet import write_csv, write_parquet
 from .words import BASELINE, FORMS, LANGUAGES, WORKING_HOURS, Words
 
@@ -67,9 +67,12 @@ class Report:
         :raises MissingLibrary: a library that reports need is not installed.
         :raises AuditError: something cannot be read or written.
         """
+        if "html" in paths:
+            require_libraries()
         with tempfile.TemporaryDirectory(prefix="cloudscale-report-") as folder:
-            sources = Sources(self._options, folder, self._now, self._baseline)
+            # The engine comes first: what it lacks should be told before anything is read.
             with embedded(os.path.join(folder, "spill")) as engine:
+                sources = Sources(self._options, folder, self._now, self._baseline)
                 inquiry = Inquiry(Log(engine, sources, self._selection), self._zone, self._hours, self._sensitive)
                 facts = inquiry.facts(self._heading(), sources.origins(), sources.asked)
                 for form, path in paths.items():

@@ -222,7 +222,8 @@ def compare(entries: int, latency: int, options: argparse.Namespace) -> list[dic
             if entries <= way.most_entries and all(map(shutil.which, way.needs))
         }
         rounds = [
-            {name: measure(way, folder, server, entries) for name, way in used.items()} for _ in range(options.rounds)
+            {name: measure(way, folder, server, entries) for name, way in used.items()}
+            for _round in range(options.rounds)
         ]
     first = next(iter(used))
     return [

@@ -156,9 +156,9 @@ def _bars(slots: Sequence[Tuple[int, int, int]], step: int) -> List[Dict[str, in
     """A bar for each step with entries: from ``t`` to ``u`` in milliseconds, ``n`` entries, ``s`` sensitive."""
     bars: Dict[int, List[int]] = {}
     for minute, entries, sensitive in slots:
-        bar = bars.setdefault(minute // step * step, [0, 0])
-        bar[0] += entries
-        bar[1] += sensitive
+        counts = bars.setdefault(minute // step * step, [0, 0])
+        counts[0] += entries
+        counts[1] += sensitive
     return [
         {"t": minute * _MINUTE, "u": (minute + step) * _MINUTE, "n": entries, "s": sensitive}
         for minute, (entries, sensitive) in sorted(bars.items())

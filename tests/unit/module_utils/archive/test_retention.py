@@ -377,7 +377,7 @@ def test_what_a_killed_run_did_not_remove_is_removed_by_any_later_one(archive: W
                 raise Killed
 
     for later in (
-        lambda: archive.collect(),
+        archive.collect,
         lambda: work(compact, archive),
         lambda: work(prune, archive, midnight(20)),
     ):

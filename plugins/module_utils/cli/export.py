@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
-    from ..archive.export import export
+    from ..report.export import export
 
     span, selection = selected(options)
     manifest = export(existing_archive(options.path), options.dest, span, selection, now())

@@ -11,6 +11,8 @@ from typing import Dict
 from ..entry import Entry, actor, subject, timestamp, visible
 
 _SECOND = "%Y-%m-%d %H:%M:%S"
+# A spreadsheet takes a cell that begins so for a formula, in the wide forms of East Asian writing, too.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def row(entry: Entry) -> Dict[str, str]:
@@ -30,3 +32,8 @@ def row(entry: Entry) -> Dict[str, str]:
         "ip_address": visible(entry.get("ip_address")),
         "subject": visible(what),
     }
+
+
+def harmless(cell: str) -> str:
+    """The text for a cell of a spreadsheet, which will not take it for a formula."""
+    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell

@@ -12,10 +12,10 @@ from typing import Any, Dict, Iterable, Iterator, List
 
 from ..query.log import Record
 from .facts import Rows
+from .rows import harmless
 
 COLUMNS = ("time", "actor", "actor_kind", "action", "message", "ip_address", "subject")
 
-_FORMULAS = ("=", "+", "-", "@")
 _GROUP = 100_000
 
 
@@ -26,7 +26,7 @@ def write_csv(path: str, records: Iterable[Record], rows: Rows) -> None:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         for record in records:
             row = rows.row(record)
-            writer.writerow([_cell(row[name]) for name in COLUMNS])
+            writer.writerow([harmless(row[name]) for name in COLUMNS])
 
 
 def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
@@ -41,10 +41,6 @@ def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for group in _groups(_cells(record, rows) for record in records):
             writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
 def _cells(record: Record, rows: Rows) -> Dict[str, Any]:

@@ -4,29 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
-from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
 from ansible_collections.auditops.cloudscale.tests.storage.fixtures import buckets, proxy, seaweed
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
 
-__all__ = ["buckets", "clock", "proxy", "seaweed", "server", "world"]
-
-
-@pytest.fixture(scope="session")
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(scope="session")
-def server(clock: Clock) -> Iterator[Simulator]:
-    with Simulator(clock=clock) as running:
-        yield running
-
-
-@pytest.fixture
-def world(server: Simulator, clock: Clock, tmp_path: Path) -> World:
-    return World(server, clock, tmp_path)
+__all__ = ["buckets", "proxy", "seaweed"]

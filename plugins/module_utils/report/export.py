@@ -13,22 +13,19 @@ import os
 from datetime import datetime
 from typing import Any, Callable, Dict, Iterable, Iterator, List
 
+from ..archive.chain import Link, gaps
+from ..archive.reading import cat
+from ..archive.store import Store
 from ..entry import Entry, canonical, digest, visible
 from ..errors import InvalidInput
 from ..files import check_destination, draft_of, put_in_place, write_lines
-from ..report.rows import row
 from ..selector import Selection, newest
 from ..settings import Range
 from ..timespan import format_time
 from ..version import VERSION
-from .chain import Link, gaps
-from .reading import cat
-from .store import Store
+from .rows import harmless, row
 
 COLUMNS = ("timestamp", "actor", "actor_kind", "action", "message", "ip_address", "subject", "sha256")
-
-# A spreadsheet takes a cell that begins so for a formula, in the wide forms of East Asian writing, too.
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def export(store: Store, dest: str, span: Range, selection: Selection, now: datetime) -> Dict[str, Any]:
@@ -95,12 +92,8 @@ def _csv_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
     for entry in entries:
         told = {**row(entry), "timestamp": visible(entry.get("timestamp")), "sha256": digest(entry)}
         text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow([_harmless(told[name]) for name in COLUMNS])
+        csv.writer(text, lineterminator="").writerow([harmless(told[name]) for name in COLUMNS])
         yield text.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
 
 
 def _source(store: Store, read_from: List[Link]) -> Dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import files
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.export import COLUMNS, export
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, digest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
@@ -20,6 +19,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
     InvalidInput,
     StorageError,
 )
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.export import COLUMNS, export
 from ansible_collections.auditops.cloudscale.plugins.module_utils.selector import Selection
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import NOON, World

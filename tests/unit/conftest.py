@@ -13,12 +13,12 @@ from ansible_collections.auditops.cloudscale.tests.simulator.testing import Cloc
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(clock: Clock) -> Iterator[Simulator]:
     with Simulator(clock=clock) as running:
         yield running

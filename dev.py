@@ -218,16 +218,17 @@ def faults(name: str, file: str, *options: str, needs: tuple[str, ...] = TRACED)
     return Check(name, ["pytest", "--quiet", *options, f"tests/e2e/{file}"], needs=needs, figures=RUNS)
 
 
+UNITS = ["pytest", "--quiet", "tests/unit"]
+CORE = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
+BUCKETS = ["pytest", "--quiet", *(f"tests/unit/module_utils/archive/test_{name}.py" for name in ("store", "s3"))]
+
+
 def stages() -> dict[str, list[Check]]:
     """All checks by stage, in the order they run."""
-    units = ["pytest", "--quiet", "tests/unit"]
-    core = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
-    buckets = ["pytest", "--quiet", *(f"tests/unit/module_utils/archive/test_{name}.py" for name in ("store", "s3"))]
+    edge = ["pytest", "--quiet", "tests/unit/plugins", "tests/unit/test_role_archiver.py"]
     vendor = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/integration/test_vendor_*.py"))]
     integration = ["pytest", "--quiet", "tests/integration", *(f"--ignore={path}" for path in vendor)]
     packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
-    used = {RUNNING, *(python_of(name) for name in ("oldest", "recent"))}
-    others = [version for version in sorted({*PYTHONS, *pythons()}, key=minor) if version not in used]
     return {
         "lint": [
             Check("format", ["ruff", "format", "--check", "."]),
@@ -240,11 +241,11 @@ def stages() -> dict[str, list[Check]]:
             Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
         ],
         "unit": [
-            Check("recent ansible-core, this Python", units),
-            Check("newest ansible-core", units, "recent"),
-            Check("oldest ansible-core", units, "oldest"),
-            *(Check("core", core, "core", version) for version in others),
-            *(Check(f"S3 library of Debian {release}", buckets, f"boto-debian-{release}") for release in (11, 12, 13)),
+            Check("recent ansible-core, this Python", UNITS),
+            Check("core, oldest Python", CORE, "core", PYTHONS[0]),
+            Check("newest ansible-core, the edge", edge, "recent"),
+            Check("oldest ansible-core, the edge", edge, "oldest"),
+            *(Check(f"S3 library of Debian {release}", BUCKETS, f"boto-debian-{release}") for release in (11, 13)),
         ],
         "integration": [
             Check("newest ansible-core", integration, "recent"),
@@ -275,21 +276,30 @@ def stages() -> dict[str, list[Check]]:
     }
 
 
-# Runs of many minutes, by name: not part of `test`.
-LONG_STAGES: dict[str, list[Check]] = {
-    "kills": [faults("10,000 kills", "test_archive_kills.py")],
-    "object-storage": [
-        Check(
-            "buckets of Ceph",
-            ["pytest", "--quiet", "tests/e2e/object_storage"],
-            needs=("root", "mmdebstrap", "private mounts", "tar", "chroot"),
-        ),
-    ],
-    "managed-hosts": [
-        Check(f"archiver on Debian {number}", [*HOSTS, "-k", suite], needs=CONTAINERS)
-        for number, suite in ((12, "bookworm"), (13, "trixie"), (11, "bullseye"))
-    ],
-}
+def long_stages() -> dict[str, list[Check]]:
+    """Runs of many minutes, by name: not part of `test`."""
+    used = {RUNNING, PYTHONS[0], *(python_of(name) for name in ("oldest", "recent"))}
+    others = [version for version in sorted({*PYTHONS, *pythons()}, key=minor) if version not in used]
+    return {
+        "matrix": [
+            Check("newest ansible-core", UNITS, "recent"),
+            Check("oldest ansible-core", UNITS, "oldest"),
+            *(Check("core", CORE, "core", version) for version in others),
+            Check("S3 library of Debian 12", BUCKETS, "boto-debian-12"),
+        ],
+        "kills": [faults("10,000 kills", "test_archive_kills.py")],
+        "object-storage": [
+            Check(
+                "buckets of Ceph",
+                ["pytest", "--quiet", "tests/e2e/object_storage"],
+                needs=("root", "mmdebstrap", "private mounts", "tar", "chroot"),
+            ),
+        ],
+        "managed-hosts": [
+            Check(f"archiver on Debian {number}", [*HOSTS, "-k", suite], needs=CONTAINERS)
+            for number, suite in ((12, "bookworm"), (13, "trixie"), (11, "bullseye"))
+        ],
+    }
 
 
 def shell_files() -> list[str]:
@@ -378,7 +388,7 @@ def test(arguments: list[str]) -> int:
 
 
 def long(arguments: list[str]) -> int:
-    return run_named(LONG_STAGES, arguments)
+    return run_named(long_stages(), arguments)
 
 
 def run_named(registry: dict[str, list[Check]], names: list[str]) -> int:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from typing import List, NamedTuple, Optional, Sequence
 
@@ -104,21 +103,43 @@ class AllowedSigners:
         return None if done.returncode == 0 else "it is no signature of this commit"
 
 
-def _run(arguments: Sequence[str], text: bytes) -> subprocess.CompletedProcess[bytes]:
-    # A key with a passphrase must fail, not wait for somebody to type.
-    environment = {**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
+class _Answer(NamedTuple):
+    """What ssh-keygen ended with and printed."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def _run(arguments: Sequence[str], text: bytes) -> _Answer:
+    # By asyncio: what Ansible ships with modules may not start programs by the module subprocess.
+    import asyncio
+
     try:
-        return subprocess.run(
-            [_keygen(), "-Y", *arguments],
-            input=text,
-            capture_output=True,
-            env=environment,
-            start_new_session=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        raise InvalidInput(f"ssh-keygen does not work here: {exc}.") from exc
+        return asyncio.run(_ask([_keygen(), "-Y", *arguments], text))
+    except (OSError, asyncio.TimeoutError) as exc:
+        raise InvalidInput(f"ssh-keygen does not work here: {str(exc) or 'it does not end'}.") from exc
+
+
+async def _ask(command: Sequence[str], text: bytes) -> _Answer:
+    import asyncio
+
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        # A key with a passphrase must fail, not wait for somebody to type.
+        env={**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"},
+        start_new_session=True,
+    )
+    try:
+        stdout, stderr = await asyncio.wait_for(process.communicate(text), _SECONDS)
+    except asyncio.TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    return _Answer(process.returncode or 0, stdout, stderr)
 
 
 def _keygen() -> str:
@@ -128,6 +149,6 @@ def _keygen() -> str:
     return found
 
 
-def _words(done: subprocess.CompletedProcess[bytes]) -> str:
+def _words(done: _Answer) -> str:
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return lines[-1].rstrip(".\r") if lines else f"exit status {done.returncode}"

@@ -109,8 +109,12 @@ def test_bodies_break_off(sim: Simulator, client: Client, kind: str) -> None:
     sim.script(Fault(kind))
     answer = client.ask("GET", LOG, stream=True)
     assert answer.headers["Content-Length"] == str(len(whole))
-    with pytest.raises((requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        len(answer.content)
+    try:
+        received = len(answer.content)
+    except (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        return
+    # Before urllib3 2 a truncated body is no error.
+    assert received < len(whole)
     assert client.ask("GET", LOG).content == whole
 
 

@@ -68,7 +68,7 @@ def test_nothing_is_found_where_nothing_is(new: Store) -> None:
 
 
 def test_an_existing_data_file_is_written_anew(ready: Store) -> None:
-    ready.put({RECORD: b"{}", DATA: b""})
+    ready.put({RECORD: b"{}", DATA: b"da"})
     ready.put({RECORD: b"{}", DATA: b"data"})
     assert read(ready, DATA) == b"data"
     assert (list(ready.names("entries")), list(ready.names("pending"))) == ([DATA], [RECORD])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The edge to Ansible: argument specifications, and core errors as failures of a module."""
+"""The edge to Ansible: the options that modules have in common, and core errors as failures of a module."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from typing import Any, Dict, Iterator, Optional
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from .errors import AuditError, InvalidInput, MissingLibrary, Stopped
-from .expectation import CONDITIONS, COUNTS, RULES
-from .report.words import BASELINE, FORMS, LANGUAGES, WORKING_HOURS
 from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
-from .verification import Patience
 
 
 def connection_spec() -> Dict[str, Any]:
@@ -52,46 +49,8 @@ def selection_spec() -> Dict[str, Any]:
     }
 
 
-def expectation_spec() -> Dict[str, Any]:
-    """EXPECTATION: what the log should tell, what it must not, and how long to wait for it."""
-    conditions: Dict[str, Any] = {name: {"type": "str"} for name in CONDITIONS if name != "message"}
-    conditions["message_pattern"] = {"type": "str"}
-    counts = {name: {"type": "int"} for name in COUNTS}
-    return {
-        **{name: {"type": "list", "elements": "dict", "options": conditions} for name in RULES},
-        "expect": {"type": "list", "elements": "dict", "options": {**conditions, **counts}},
-        "exclusive": {"type": "bool", "default": False},
-        "own_actors": {"type": "list", "elements": "str"},
-        "timeout": {"type": "float", "default": Patience.timeout},
-        "interval": {"type": "float", "default": Patience.interval},
-        "settle": {"type": "float", "default": Patience.settle},
-    }
-
-
 def concurrency_spec() -> Dict[str, Any]:
     return {"concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY}}
-
-
-def report_spec() -> Dict[str, Any]:
-    """REPORT: where it comes from, what it is about, and where it goes."""
-    project = {
-        "name": {"type": "str"},
-        "api_token": {"type": "str", "required": True, "no_log": True},
-        "api_url": {"type": "str"},
-    }
-    return {
-        "dest": {"type": "path", "required": True},
-        "also": {"type": "list", "elements": "str", "choices": list(FORMS), "default": []},
-        "archives": {"type": "list", "elements": "path"},
-        "projects": {"type": "list", "elements": "dict", "options": project},
-        "ask_api": {"type": "bool", "default": True},
-        "title": {"type": "str"},
-        "language": {"type": "str", "choices": list(LANGUAGES), "default": LANGUAGES[0]},
-        "time_zone": {"type": "str", "default": "UTC"},
-        "working_hours": {"type": "str", "default": WORKING_HOURS},
-        "sensitive_actions": {"type": "list", "elements": "str"},
-        "baseline": {"type": "str", "default": BASELINE},
-    }
 
 
 class CloudscaleModule(AnsibleModule):
@@ -100,8 +59,8 @@ class CloudscaleModule(AnsibleModule):
     def _load_params(self) -> None:
         """Take ``message`` for ``message_pattern``: ansible-test lets no argument have that name, nor as an alias."""
         super()._load_params()
-        lists = (self.params.get(option) for option in RULES)
-        rules = (rule for found in lists if isinstance(found, list) for rule in found if isinstance(rule, dict))
+        lists = [value for value in self.params.values() if isinstance(value, list)]
+        rules = [rule for found in lists for rule in found if isinstance(rule, dict)]
         for options in (self.params, *rules):
             if "message" in options:
                 options["message_pattern"] = options.pop("message")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 from typing import Counter as CounterOf
 
-from .entry import Entry, actor, timestamp, visible
+from .entry import Entry, Label, actor, timestamp, visible
 from .timespan import format_time
 
 
@@ -23,14 +23,14 @@ class Summary:
         self._first: Optional[datetime] = None
         self._last: Optional[datetime] = None
         self._actions: CounterOf[str] = Counter()
-        self._actors: CounterOf[str] = Counter()
+        self._actors: CounterOf[Label] = Counter()
         self._addresses: CounterOf[str] = Counter()
 
     def add(self, entry: Entry) -> None:
         self.entries += 1
-        self._actions[visible(entry.get("action"))] += 1
-        self._actors[str(actor(entry))] += 1
-        self._addresses[visible(entry.get("ip_address")) or "none"] += 1
+        self._actions[_text(entry.get("action"))] += 1
+        self._actors[actor(entry)] += 1
+        self._addresses[_text(entry.get("ip_address"))] += 1
         moment = timestamp(entry)
         if moment is not None:
             self._first = moment if self._first is None else min(self._first, moment)
@@ -42,9 +42,9 @@ class Summary:
             "entries": self.entries,
             "first": _told(self._first),
             "last": _told(self._last),
-            "actions": _ranked(self._actions),
-            "actors": _ranked(self._actors),
-            "ip_addresses": _ranked(self._addresses),
+            "actions": _ranked(self._actions, visible),
+            "actors": _ranked(self._actors, str),
+            "ip_addresses": _ranked(self._addresses, lambda address: visible(address) or "none"),
         }
 
 
@@ -52,5 +52,13 @@ def _told(moment: Optional[datetime]) -> Optional[str]:
     return None if moment is None else format_time(moment)
 
 
-def _ranked(counts: CounterOf[str]) -> Dict[str, int]:
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else visible(value)
+
+
+def _ranked(counts: CounterOf[Any], name: Callable[[Any], str]) -> Dict[str, int]:
+    """The counts by what each is called, as only the few different ones are named, not each entry."""
+    named: CounterOf[str] = Counter()
+    for value, count in counts.items():
+        named[name(value)] += count
+    return dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))

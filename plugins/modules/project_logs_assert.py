@@ -232,19 +232,34 @@ failure:
       type: bool
 """
 
+from ansible_collections.auditops.cloudscale.plugins.module_utils.expectation import CONDITIONS, COUNTS, RULES
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import (
     CloudscaleModule,
     connection_spec,
-    expectation_spec,
     range_spec,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.verification import Verification
+from ansible_collections.auditops.cloudscale.plugins.module_utils.verification import Patience, Verification
+
+
+def argument_spec():
+    conditions = {name: {"type": "str"} for name in CONDITIONS if name != "message"}
+    conditions["message_pattern"] = {"type": "str"}
+    counts = {name: {"type": "int"} for name in COUNTS}
+    return {
+        **connection_spec(),
+        **range_spec(),
+        **{name: {"type": "list", "elements": "dict", "options": conditions} for name in RULES},
+        "expect": {"type": "list", "elements": "dict", "options": {**conditions, **counts}},
+        "exclusive": {"type": "bool", "default": False},
+        "own_actors": {"type": "list", "elements": "str"},
+        "timeout": {"type": "float", "default": Patience.timeout},
+        "interval": {"type": "float", "default": Patience.interval},
+        "settle": {"type": "float", "default": Patience.settle},
+    }
 
 
 def main():
-    module = CloudscaleModule(
-        argument_spec={**connection_spec(), **range_spec(), **expectation_spec()}, supports_check_mode=True
-    )
+    module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True)
     with module.errors_told():
         verdict = Verification(module.params).run(once=module.check_mode)
     for warning in verdict.warnings:

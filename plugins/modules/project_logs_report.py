@@ -243,14 +243,40 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.options import
     concurrency_spec,
     connection_spec,
     range_spec,
-    report_spec,
     selection_spec,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, destinations
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.words import (
+    BASELINE,
+    FORMS,
+    LANGUAGES,
+    WORKING_HOURS,
+)
 
 
 def argument_spec():
-    return {**connection_spec(), **range_spec(), **selection_spec(), **concurrency_spec(), **report_spec()}
+    project = {
+        "name": {"type": "str"},
+        "api_token": {"type": "str", "required": True, "no_log": True},
+        "api_url": {"type": "str"},
+    }
+    return {
+        **connection_spec(),
+        **range_spec(),
+        **selection_spec(),
+        **concurrency_spec(),
+        "dest": {"type": "path", "required": True},
+        "also": {"type": "list", "elements": "str", "choices": list(FORMS), "default": []},
+        "archives": {"type": "list", "elements": "path"},
+        "projects": {"type": "list", "elements": "dict", "options": project},
+        "ask_api": {"type": "bool", "default": True},
+        "title": {"type": "str"},
+        "language": {"type": "str", "choices": list(LANGUAGES), "default": LANGUAGES[0]},
+        "time_zone": {"type": "str", "default": "UTC"},
+        "working_hours": {"type": "str", "default": WORKING_HOURS},
+        "sensitive_actions": {"type": "list", "elements": "str"},
+        "baseline": {"type": "str", "default": BASELINE},
+    }
 
 
 def written(module, report, paths):

@@ -51,6 +51,8 @@ ENVIRONMENTS = {
     "boto-debian-12": ("3.11", "3.10", "3.9"),
     "boto-debian-13": ("3.13", "3.12", "3.11"),
     "browser": (RUNNING,),
+    # A recent ansible-core, and a collector that people use.
+    "benchmark": (RUNNING,),
 }
 # What some checks need of the machine, and a command that succeeds where it is there.
 ABILITIES = {
@@ -230,6 +232,7 @@ def without(word: str) -> list[str]:
 
 UNITS = ["pytest", "--quiet", "tests/unit"]
 CORE = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
+BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
 BUCKETS = ["pytest", "--quiet", *(f"tests/unit/module_utils/archive/test_{name}.py" for name in ("store", "s3"))]
 
 
@@ -282,7 +285,10 @@ def stages() -> dict[str, list[Check]]:
             Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),
             Check("oldest ansible-core", ["python", "tests/tools/sanity.py"], "oldest"),
         ],
-        "package": [Check("build, install, import", ["python", "tests/tools/package.py"])],
+        "package": [
+            Check("build, install, import", ["python", "tests/tools/package.py"]),
+            Check("benchmarks, small", [*BENCHMARKS, "--small"]),
+        ],
     }
 
 
@@ -308,6 +314,14 @@ def long_stages() -> dict[str, list[Check]]:
         "managed-hosts": [
             Check(f"archiver on Debian {number}", [*HOSTS, "-k", suite], needs=CONTAINERS)
             for number, suite in ((12, "bookworm"), (13, "trixie"), (11, "bullseye"))
+        ],
+        "benchmarks": [
+            Check(
+                "asking, beside other ways",
+                [*BENCHMARKS, "--into", str(WORK / "benchmarks")],
+                "benchmark",
+                figures=r"(?m)^(?:\d+ entries.*|\|.*)$",
+            )
         ],
     }
 
@@ -466,7 +480,7 @@ def pin(_arguments: list[str]) -> int:
     """Write the pins anew with the versions of today."""
     for name, wanted in ENVIRONMENTS.items():
         folder = ROOT / "tests/requirements"
-        oldest = "3.11" if name in ("main", "demo", "browser") else min(wanted, key=minor)
+        oldest = "3.11" if name in ("main", "demo", "browser", "benchmark") else min(wanted, key=minor)
         uv(
             *("pip", "compile", "--quiet", "--upgrade", "--universal", "--no-header", "--no-annotate"),
             *("--python-version", oldest, str(folder / f"{name}.in"), "--output-file", str(folder / f"{name}.txt")),

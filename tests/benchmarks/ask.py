@@ -7,8 +7,9 @@
 python3 dev.py run -- python tests/benchmarks/ask.py --entries 1000 10000 100000 --latency 0 50 --rounds 3
 
 Each way is a whole process, from its start to the last entry on disk or on the terminal, and must give every entry.
-The rounds are interleaved, so that what else the machine does hits all ways alike. A way is left out (-) where it would
-take many minutes, or where the machine lacks its program. Ratios are to the loop with aiohttp.
+The rounds are interleaved, so that what else the machine does hits all ways alike. A way is left out where it would
+take many minutes, or where the machine lacks its program. Ratios are to the first way, the loop with aiohttp. How busy
+the simulator was, as a share of one core, tells whether it was the bottleneck. See suite.py for all of it at once.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -80,6 +82,26 @@ while [ "$url" != null ]; do
 done
 """
 
+DLT_PIPELINE = """
+import os
+os.environ.update(RUNTIME__DLTHUB_TELEMETRY="false", DATA_WRITER__DISABLE_COMPRESSION="true", DLT_DATA_DIR="dlt")
+os.environ["NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION"] = "true"
+from pathlib import Path
+import dlt
+from dlt.sources.rest_api import rest_api_source
+source = rest_api_source({
+    "client": {
+        "base_url": os.environ["CLOUDSCALE_API_URL"],
+        "auth": {"type": "bearer", "token": os.environ["CLOUDSCALE_API_TOKEN"]},
+        "paginator": {"type": "json_link", "next_url_path": "next"},
+    },
+    "resource_defaults": {"max_table_nesting": 0},
+    "resources": [{"name": "entries", "endpoint": {"path": "project-logs", "data_selector": "results"}}],
+})
+there = dlt.destinations.filesystem(Path("loaded").absolute().as_uri(), layout="{table_name}.{ext}")
+dlt.pipeline("audit", destination=there, dataset_name="log").run(source, loader_file_format="jsonl")
+"""
+
 URI_LOOP = """
 - hosts: localhost
   gather_facts: false
@@ -113,52 +135,73 @@ PLAYBOOK = """
   tasks:
     - auditops.cloudscale.project_logs_info:
         dest: "{{ playbook_dir }}/info.jsonl"
-        concurrency: CONCURRENCY
+        concurrency: "{{ concurrency }}"
 """
 
-LINE = "| {way:<30} | {seconds:8.2f} s | {times:6.2f} x | {cpu:7.2f} s | {peak:6.1f} MiB | {requests:5.0f} |"
+PROGRAMS = {
+    "aiohttp_loop.py": AIOHTTP_LOOP,
+    "requests_loop.py": REQUESTS_LOOP,
+    "curl_loop.sh": CURL_LOOP,
+    "dlt_pipeline.py": DLT_PIPELINE,
+    "uri.yml": URI_LOOP,
+    "page.yml": URI_PAGE,
+    "info.yml": PLAYBOOK,
+}
+
+LINE = (
+    "| {way:<30} | {seconds:8.2f} s | {times:6.2f} x | {cpu:7.2f} s | {peak:6.1f} MiB | {requests:5.0f} "
+    "| {served:5.0%} |"
+)
+HEAD = (
+    f"| {'way':<30} | {'time':>10} | {'faster':>8} | {'CPU':>9} | {'largest':>10} | asked | server |\n"
+    f"|{'-' * 32}|{'-' * 12}|{'-' * 10}|{'-' * 11}|{'-' * 12}|{'-' * 7}|{'-' * 8}|"
+)
+
+
+class Case(NamedTuple):
+    """A log of so many entries, how many the API returns at once, and how long (ms) it takes for that."""
+
+    entries: int
+    page_size: int = 100
+    latency: int = 0
 
 
 class Way(NamedTuple):
-    """One way to fetch the log: a command, where the entries are afterwards, and how many it can bear."""
+    """One way to fetch the log: a command, where the entries are afterwards, how many pages it bears, its needs."""
 
     command: list[str]
     output: str
-    most_entries: int
+    most_pages: int = 1_000_000
     needs: tuple[str, ...] = ()
+
+    def bears(self, case: Case) -> bool:
+        able = all(shutil.which(need) or find_spec(need) for need in self.needs)
+        return able and case.entries / case.page_size <= self.most_pages
 
 
 class Cost(NamedTuple):
+    """Seconds, CPU seconds, MiB of the largest process, requests, and the share of a core that the server took."""
+
     seconds: float
     cpu: float
     peak: float
     requests: int
+    served: float
 
 
 def ways(concurrency: int) -> dict[str, Way]:
     playbook = [str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
     return {
-        "loop with aiohttp, printing": Way([sys.executable, "aiohttp_loop.py"], "stdout", 10**9),
-        "loop with requests, printing": Way([sys.executable, "requests_loop.py"], "stdout", 10**9),
-        "curl and jq": Way(["sh", "curl_loop.sh"], "stdout", 100_000, ("curl", "jq")),
-        "loop with ansible.builtin.uri": Way([*playbook, "uri.yml"], "uri.jsonl", 1_000),
-        "project_logs_info, one by one": Way([*playbook, "info1.yml"], "info.jsonl", 10**9),
-        f"project_logs_info, {concurrency} at once": Way([*playbook, "info.yml"], "info.jsonl", 10**9),
+        "loop with aiohttp, printing": Way([sys.executable, "aiohttp_loop.py"], "stdout"),
+        "loop with requests, printing": Way([sys.executable, "requests_loop.py"], "stdout"),
+        "curl and jq": Way(["sh", "curl_loop.sh"], "stdout", 1_000, ("curl", "jq")),
+        "dlt, to JSON lines": Way([sys.executable, "dlt_pipeline.py"], "loaded/log/entries.jsonl", 1_000, ("dlt",)),
+        "loop with ansible.builtin.uri": Way([*playbook, "uri.yml"], "uri.jsonl", 10),
+        "project_logs_info, one by one": Way([*playbook, "info.yml", "-e", "concurrency=1"], "info.jsonl"),
+        f"project_logs_info, {concurrency} at once": Way(
+            [*playbook, "info.yml", "-e", f"concurrency={concurrency}"], "info.jsonl"
+        ),
     }
-
-
-def write_programs(folder: Path, concurrency: int) -> None:
-    programs = {
-        "aiohttp_loop.py": AIOHTTP_LOOP,
-        "requests_loop.py": REQUESTS_LOOP,
-        "curl_loop.sh": CURL_LOOP,
-        "uri.yml": URI_LOOP,
-        "page.yml": URI_PAGE,
-        "info1.yml": PLAYBOOK.replace("CONCURRENCY", "1"),
-        "info.yml": PLAYBOOK.replace("CONCURRENCY", str(concurrency)),
-    }
-    for name, text in programs.items():
-        (folder / name).write_text(text)
 
 
 class Server:
@@ -177,14 +220,20 @@ class Server:
         requests.delete(f"{self._control}/requests", timeout=60).raise_for_status()
 
     @property
+    def cpu(self) -> float:
+        """The CPU seconds it has taken."""
+        *_others, user, system = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def answered(self) -> int:
         """How many requests it has answered since it was told to forget."""
         return len(requests.get(f"{self._control}/requests", timeout=60).json())
 
 
 @contextmanager
-def simulated(entries: int, page_size: int, latency: int) -> Iterator[Server]:
-    sizes = ["--entries", str(entries), "--page-size", str(page_size), "--latency", str(latency)]
+def simulated(case: Case) -> Iterator[Server]:
+    sizes = ["--entries", str(case.entries), "--page-size", str(case.page_size), "--latency", str(case.latency)]
     command = [sys.executable, "-m", SIMULATOR, *sizes]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -193,78 +242,75 @@ def simulated(entries: int, page_size: int, latency: int) -> Iterator[Server]:
             process.terminate()
 
 
-def measure(way: Way, folder: Path, server: Server, entries: int) -> Cost:
-    """What one run of it costs.
+def measure(way: Way, server: Server, entries: int) -> Cost:
+    """What one run of it costs, in a folder that is thrown away.
 
     It ends the program when an entry is missing.
     """
     server.forget()
     environment = {**os.environ, **server.environment, "ANSIBLE_LOCALHOST_WARNING": "false"}
     command = [sys.executable, "-c", MEASURED, *way.command]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{way.command}: {done.stderr}")
-    lines = sum(1 for _line in (folder / way.output).open())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for program, text in PROGRAMS.items():
+            (folder / program).write_text(text)
+        before = server.cpu
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{way.command}: {done.stderr}")
+        with (folder / way.output).open() as output:
+            lines = sum(1 for _line in output)
     if lines != entries:
         sys.exit(f"{way.command} gave {lines} entries instead of {entries}")
-    (folder / way.output).unlink()
-    return Cost(*json.loads(done.stdout), server.answered)
+    seconds, cpu, peak = json.loads(done.stdout)
+    return Cost(seconds, cpu, peak, server.answered, (server.cpu - before) / seconds)
 
 
-def compare(entries: int, latency: int, options: argparse.Namespace) -> list[dict[str, object]]:
-    """All ways on one simulator: medians of interleaved rounds, and the ratio of the times to the first way's."""
-    with simulated(entries, options.page_size, latency) as server, tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_programs(folder, options.concurrency)
-        used = {
-            name: way
-            for name, way in ways(options.concurrency).items()
-            if entries <= way.most_entries and all(map(shutil.which, way.needs))
-        }
-        rounds = [
-            {name: measure(way, folder, server, entries) for name, way in used.items()}
-            for _round in range(options.rounds)
-        ]
+def compare(case: Case, rounds: int, concurrency: int = 8, only: Sequence[str] = ()) -> list[dict[str, object]]:
+    """The ways on one simulator: medians of interleaved rounds, and how many times faster each is than the first."""
+    used = {
+        name: way
+        for name, way in ways(concurrency).items()
+        if way.bears(case) and (not only or any(word in name for word in only))
+    }
+    with simulated(case) as server:
+        found = [{name: measure(way, server, case.entries) for name, way in used.items()} for _round in range(rounds)]
     first = next(iter(used))
     return [
         {
             "way": name,
-            "entries": entries,
-            "latency": latency,
-            **{field: median(getattr(costs[name], field) for costs in rounds) for field in Cost._fields},
-            "times": median(costs[first].seconds / costs[name].seconds for costs in rounds),
+            **case._asdict(),
+            **{field: median(getattr(costs[name], field) for costs in found) for field in Cost._fields},
+            "times": median(costs[first].seconds / costs[name].seconds for costs in found),
         }
         for name in used
     ]
 
 
-def show(results: list[dict[str, object]]) -> None:
+def tell(case: Case, rounds: int, concurrency: int = 8, only: Sequence[str] = ()) -> list[dict[str, object]]:
+    """Compare, and print the table."""
+    print(
+        f"\n{case.entries} entries, {case.page_size} a page, {case.latency} ms an answer; "
+        f"medians of {rounds} interleaved rounds\n\n{HEAD}",
+        flush=True,
+    )
+    results = compare(case, rounds, concurrency, only)
     for result in results:
         print(LINE.format(**result), flush=True)
+    return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, nargs="+", default=[1_000])
+    parser.add_argument("--page-size", type=int, nargs="+", default=[100])
     parser.add_argument("--latency", type=int, nargs="+", default=[0], metavar="MS")
-    parser.add_argument("--page-size", type=int, default=100)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the figures go, for the chart")
-    options = parser.parse_args()
-    found = []
-    for latency, entries in product(options.latency, options.entries):
-        print(
-            f"\n{entries} entries, {options.page_size} a page, {latency} ms an answer; "
-            f"medians of {options.rounds} interleaved rounds\n\n"
-            f"| {'way':<30} | {'time':>10} | {'faster':>8} | {'CPU':>9} | {'largest':>10} | asked |\n"
-            f"|{'-' * 32}|{'-' * 12}|{'-' * 10}|{'-' * 11}|{'-' * 12}|{'-' * 7}|"
-        )
-        results = compare(entries, latency, options)
-        show(results)
-        found += results
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="ways with one of these words")
+    given = parser.parse_args()
+    for numbers in product(given.entries, given.page_size, given.latency):
+        tell(Case(*numbers), given.rounds, given.concurrency, given.only)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,12 @@ options:
         description: The SHA-256 of the commit's bytes, in hexadecimal.
         type: str
         required: true
+  allowed_signers:
+    description:
+      - A file of those whose signatures count, in the format that C(ssh-keygen) describes under ALLOWED SIGNERS. One of
+        them must have signed a commit of the archive, which vouches for all commits before it.
+      - It lies where the module runs, and must be none of the archive's files. It needs C(ssh-keygen) there.
+    type: path
 extends_documentation_fragment:
   - auditops.cloudscale.connection
   - auditops.cloudscale.attributes
@@ -73,6 +79,11 @@ EXAMPLES = r"""
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
     expected_head: "{{ lookup('ansible.builtin.file', 'heads/shop.json') | from_json }}"
+
+- name: Prove that the archive is whole and was signed by one of the collectors
+  auditops.cloudscale.project_logs_archive_info:
+    path: /var/lib/audit/shop
+    allowed_signers: /etc/audit/allowed-signers
 
 - name: Prove that the archive has what the provider has of the last week
   auditops.cloudscale.project_logs_archive_info:
@@ -175,6 +186,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import existing_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import AllowedSigners
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
@@ -194,13 +206,18 @@ def argument_spec():
         "start": {"type": "str"},
         "end": {"type": "str"},
         "expected_head": {"type": "dict", "options": head},
+        "allowed_signers": {"type": "path"},
     }
 
 
 def verified(module, store):
     """What the verification found."""
-    noted = module.params["expected_head"]
-    return verify(store, Head(noted["sequence"], noted["sha256"]) if noted else None)
+    noted, signers = module.params["expected_head"], module.params["allowed_signers"]
+    return verify(
+        store,
+        Head(noted["sequence"], noted["sha256"]) if noted else None,
+        AllowedSigners(signers) if signers else None,
+    )
 
 
 def reconciled(module, store):
@@ -236,6 +253,8 @@ def run(module):
     given = module.params
     if not given["reconcile"] and (given["start"] or given["end"]):
         raise InvalidInput("start and end are for reconcile; set it, or leave them away.")
+    if not given["verify"] and (given["expected_head"] or given["allowed_signers"]):
+        raise InvalidInput("expected_head and allowed_signers are for verify; set it, or leave them away.")
     store = existing_archive(given["path"])
     findings = verified(module, store) if given["verify"] else []
     result = {"changed": False, "findings": [finding._asdict() for finding in findings]}

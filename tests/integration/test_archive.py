@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import sign
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.signer import Signer
 
 if TYPE_CHECKING:
     from .conftest import Controller, Results
@@ -50,6 +53,9 @@ def first(controller: Controller, simulator: Simulator, path: Path) -> Results:
             "verified": {INFO: {"path": str(path), "expected_head": "{{ case_3.head }}"}},
             "status": {INFO: {"path": str(path), "verify": False, "api_token": "not used"}},
             "other head": {INFO: {"path": str(path), "expected_head": {"sequence": 1, "sha256": "0" * 64}}},
+            "other head unverified": {
+                INFO: {"path": str(path), "verify": False, "expected_head": {"sequence": 1, "sha256": "0" * 64}}
+            },
             "bad start": {ARCHIVE: {"path": str(path), "start": "soon"}},
             "wrong token": {ARCHIVE: {"path": str(path), "api_token": "wrong-but-well-formed-0123456789"}},
             "no path": {ARCHIVE: {}},
@@ -88,6 +94,7 @@ def test_a_sound_archive_is_verified(first: Results) -> None:
     [
         ("none yet", "storage", ["There is no archive in", "check the path"]),
         ("other head", "archive_damaged", ["is not sound", "head"]),
+        ("other head unverified", "invalid_input", ["expected_head and allowed_signers are for verify"]),
         ("bad start", "invalid_input", ["start", "Use a date"]),
         ("wrong token", "unauthorized", ["check api_token"]),
         ("no path", "invalid_input", ["path"]),
@@ -122,6 +129,32 @@ def test_another_project_is_kept_out(first: Results, controller: Controller, sim
     mixed = controller.run({"mixed": {ARCHIVE: {"path": str(path), "api_token": other.token}}})["mixed"]
     assert mixed["failure"]["code"] == "identity_changed"
     assert kept(path) == before
+
+
+def test_only_allowed_signers_vouch_for_the_archive(
+    first: Results, controller: Controller, simulator: Simulator, path: Path, tmp_path: Path
+) -> None:
+    signer, stranger = Signer(tmp_path, "log1"), Signer(tmp_path, "stranger")
+    ask = {INFO: {"path": str(path), "allowed_signers": signer.allowed}}
+    unsigned = controller.run({"unsigned": ask})["unsigned"]
+    assert [finding["type"] for finding in unsigned["findings"]] == ["signature_absent"]
+    status = controller.run({"status": {INFO: {"path": str(path), "verify": False}}})["status"]["status"]
+    sign(LocalStore(str(path)), Head(**status["head"]), signer.key)
+    simulator.project("main").log.append(action="server_stop", message="not signed")
+    done = controller.run(
+        {
+            "signed": ask,
+            "collected": {ARCHIVE: {"path": str(path)}},
+            "behind": ask,
+            "strange": {INFO: {"path": str(path), "allowed_signers": stranger.allowed}},
+            "nowhere": {INFO: {"path": str(path), "allowed_signers": "/nowhere/allowed"}},
+        }
+    )
+    assert (done["signed"].get("failed", False), done["signed"]["findings"]) == (False, [])
+    assert [finding["type"] for finding in done["behind"]["findings"]] == ["signed_up_to"]
+    assert "signed_up_to" in done["behind"]["warnings"][0]
+    assert [finding["type"] for finding in done["strange"]["findings"]] == ["signature_bad", "signature_absent"]
+    assert (done["strange"]["failed"], done["nowhere"]["failure"]["code"]) == (True, "invalid_input")
 
 
 def test_findings_fail_and_are_named(first: Results, controller: Controller, path: Path) -> None:

@@ -16,13 +16,18 @@ import yaml
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import sign
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.signer import Signer
 
 if TYPE_CHECKING:
     from .conftest import Controller
 
 ROOT = Path(version.__file__).parents[2]
 ARCHIVES = "/var/lib/audit"
+SIGNERS = "/etc/audit"
 # In this order: what the archive's examples collect and note, those of its verification read.
 DOCUMENTED = [
     "modules/project_logs_info.py",
@@ -56,6 +61,16 @@ def project(simulator: Simulator) -> None:
     append(action="server_create", message="Server 'hello' has been created", actor=pipeline)
 
 
+def sign_archive(folder: Path) -> None:
+    """As the collector's command does with a key, and as an auditor notes whose key that is."""
+    signer, store = Signer(folder, "signing-key"), LocalStore(str(folder / "shop"))
+    head = find_head(store)
+    if head is None:
+        raise LookupError("the examples have collected nothing yet")
+    sign(store, head.head, signer.key)
+    Path(signer.allowed).rename(folder / "allowed-signers")
+
+
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("path", ["README.md", *DOCUMENTED])
 def test_examples_run_as_they_stand(controller: Controller, path: str) -> None:
@@ -68,8 +83,11 @@ def test_examples_run_as_they_stand(controller: Controller, path: str) -> None:
     }
     (controller.folder / "heads").mkdir(exist_ok=True)
     book = controller.folder / "examples.yml"
-    # Only the archives' place differs: a test must not write there.
-    book.write_text(yaml.safe_dump([play], sort_keys=False).replace(ARCHIVES, str(controller.folder)))
+    text = yaml.safe_dump([play], sort_keys=False)
+    if SIGNERS in text:
+        sign_archive(controller.folder)
+    # Only the places of archives and of who signs them differ: a test must not write there.
+    book.write_text(text.replace(ARCHIVES, str(controller.folder)).replace(SIGNERS, str(controller.folder)))
     done = controller.playbook(str(book))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"ok={len(play['tasks'])}" in done.stdout

@@ -16,7 +16,7 @@ import socket
 import threading
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timezone
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from ..errors import ArchiveDamaged, Stopped, StorageError
 from ..timespan import format_time
@@ -82,7 +82,8 @@ def compact(
     A day is closed once the archive covers it and an hour more. Entries that come in later make another file, which a
     later run merges. ``hint``, ``stop``, ``now``, ``nonce`` and ``dry_run`` are as in :func:`collector.collect`.
 
-    :raises StorageError: there is no archive, or it cannot be read or written.
+    :raises StorageError: there is no archive, it cannot be read or written, or a lock still forbids to remove a file;
+        then nothing was committed.
     :raises ArchiveDamaged: a file is not what its commit says; it is not merged into another.
     :raises Stopped: ``stop`` was set; the days done stay as they are.
     """
@@ -130,9 +131,10 @@ class _Run:
     def compact(self, before: Optional[datetime]) -> Rearranged:
         while True:
             head, live = self._open()
-            days = _days(live, _edge(before, head.commit))
+            days = {day: files for day, files in _days(live, _edge(before, head.commit)).items() if len(files) > 1}
+            self._check_erasable(file for day in sorted(days) for file in days[day])
             try:
-                for day in sorted(day for day in days if len(days[day]) > 1):
+                for day in sorted(days):
                     self._merge(day, days[day])
                 return self._finish()
             except Lost:
@@ -143,6 +145,7 @@ class _Run:
             head, live = self._open()
             edge = _edge(before, head.commit)
             files = [file for _day, files in sorted(_days(live, edge).items()) for file in files]
+            self._check_erasable(files)
             try:
                 if files:
                     latest = max(edge, head.commit.pruned_until or edge)
@@ -160,6 +163,10 @@ class _Run:
         live = live_files(self._store, head.commit)
         self._store.erase(_awaiting_removal(self._store, head.commit, live))
         return head, live
+
+    def _check_erasable(self, files: Iterable[DataFile]) -> None:
+        """All of them before the first commit: what is half done under a lock could only be finished after it."""
+        self._store.check_erasable(file.path for file in files)
 
     def _merge(self, day: str, files: Sequence[DataFile]) -> None:
         if self._stop.is_set():

@@ -35,6 +35,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Named
 from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ArchiveDamaged, InvalidInput, MissingLibrary, StorageError, StorageUnreachable
+from ..timespan import format_time
 from .format import commit_name, parse_commit_name
 from .store import NotThere
 
@@ -220,6 +221,12 @@ class S3Store:
         for name in names:
             self._main.delete(name)
 
+    def check_erasable(self, names: Iterable[str]) -> None:
+        for name in names:
+            lock = self._main.lock_of(name)
+            if lock is not None:
+                raise StorageError(f"{self}/{name} is locked {lock} and stays; wait, or ask for older days only.")
+
     def erase(self, names: Iterable[str]) -> None:
         for name in names:
             self._main.erase(name)
@@ -400,11 +407,25 @@ class _Objects:
 
     def erase(self, name: str) -> None:
         """Delete each version of an object by its id, and then the marks that hide them."""
-        key = self._place.prefix + name
         pages = list(self._versions(name))
         for kind in ("Versions", "DeleteMarkers"):
-            for item in (item for page in pages for item in page.get(kind, ()) if item["Key"] == key):
-                self._delete("erase", name, VersionId=item["VersionId"])
+            for version in self._ids(pages, kind, name):
+                self._delete("erase", name, VersionId=version)
+
+    def lock_of(self, name: str) -> Optional[str]:
+        """What keeps the server for now from deleting a version of an object; None if nothing does."""
+        for version in self._ids(self._versions(name), "Versions", name):
+            facts = self._facts(name, VersionId=version) or {}
+            until = facts.get("ObjectLockRetainUntilDate")
+            if facts.get("ObjectLockLegalHoldStatus") == "ON":
+                return "by a legal hold"
+            if until is not None and until > self._date(facts["ResponseMetadata"]):
+                return f"until {format_time(until)}"
+        return None
+
+    def _ids(self, pages: Iterable[Any], kind: str, name: str) -> Iterator[str]:
+        key = self._place.prefix + name
+        return (item["VersionId"] for page in pages for item in page.get(kind, ()) if item["Key"] == key)
 
     def _versions(self, prefix: str, after: str = "") -> Iterator[Any]:
         start = {"KeyMarker": self._place.prefix + after} if after else {}
@@ -481,9 +502,9 @@ class _Objects:
         except (LookupError, TypeError, ValueError) as exc:
             raise StorageError(f"{self._server} tells no time in its answers; keep the archive elsewhere.") from exc
 
-    def _facts(self, name: str) -> Any:
+    def _facts(self, name: str, **version: str) -> Any:
         try:
-            return self._call("ask for", name, lambda client, key: client.head_object(**key))
+            return self._call("ask for", name, lambda client, key: client.head_object(**key, **version))
         except NotThere:
             return None
 

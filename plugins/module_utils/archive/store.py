@@ -81,6 +81,12 @@ class Store(Protocol):
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; one that is absent already is no error. The storage may keep older versions of them."""
 
+    def check_erasable(self, names: Iterable[str]) -> None:
+        """Do nothing if no lock that the storage tells of forbids to erase these files; absent ones have none.
+
+        :raises StorageError: one does; the sentence tells which file, and until when.
+        """
+
     def erase(self, names: Iterable[str]) -> None:
         """Remove files with all their versions, so that nobody can read them any more.
 
@@ -177,6 +183,9 @@ class LocalStore:
         for name in names:
             with suppress(NotThere), self._told("remove", name), self._folder(name) as (folder, base):
                 os.unlink(base, dir_fd=folder)
+
+    def check_erasable(self, names: Iterable[str]) -> None:
+        """A folder locks nothing for a time."""
 
     def erase(self, names: Iterable[str]) -> None:
         self.remove(names)
@@ -382,6 +391,9 @@ class DryRun:
 
     def remove(self, names: Iterable[str]) -> None:
         """Nothing is removed."""
+
+    def check_erasable(self, names: Iterable[str]) -> None:
+        self._store.check_erasable(names)
 
     def erase(self, names: Iterable[str]) -> None:
         """Nothing is removed."""

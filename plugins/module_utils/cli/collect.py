@@ -18,10 +18,11 @@ from ..settings import Connection, Range
 from .access import WatchedApi, add_connection, with_token
 from .measured import add_metrics, measured
 from .outcome import FINE, GAP
+from .signed import add_sign_key, check_sign_key, sign_head
 from .words import add_json, now, number, print_json, say, tell_gaps, when
 
 if TYPE_CHECKING:
-    from ..archive.format import Commit, Head
+    from ..archive.format import Commit
     from ..archive.metrics import Sample
 
 ABOUT = "read what is new in a project's log into the archive"
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on although another token or api_url can no longer be compared with what the archive holds",
     )
-    parser.add_argument("--sign-key", metavar="FILE", help="an OpenSSH key that signs the newest commit, by ssh-keygen")
+    add_sign_key(parser)
     parser.add_argument("--dry-run", action="store_true", help="write nothing, tell what would come")
     add_metrics(parser)
 
@@ -53,10 +54,10 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
             start=Range.from_mapping({"start": options.start}, now()).start,
             accept_identity=options.accept_identity,
         )
-        _check_key(options.sign_key)
+        check_sign_key(options)
         done = with_token(options, lambda connection: _collect_once(options, connection, settings, stop))
         if done.commits and done.head and not options.dry_run:
-            _sign(options, done.head)
+            sign_head(options, store_at(options.path), done.head)
         measurement.status, measurement.succeeded = GAP if done.gaps else FINE, True
     if options.json:
         print_json(done.to_json())
@@ -71,20 +72,6 @@ def _collect_once(
     hint = Hint(options.pin) if options.pin else None
     with WatchedApi(connection, stop=stop) as api:
         return collect(store_at(options.path), api, settings, hint=hint, stop=stop, dry_run=options.dry_run)
-
-
-def _check_key(key: Optional[str]) -> None:
-    if key:
-        from ..archive.signing import check_key
-
-        check_key(key)
-
-
-def _sign(options: argparse.Namespace, head: Head) -> None:
-    if options.sign_key:
-        from ..archive.signing import sign
-
-        sign(store_at(options.path), head, options.sign_key)
 
 
 def _samples(commit: Optional[Commit], done: Status) -> List[Sample]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import argparse
 import threading
 
-from ..archive.location import existing_archive
 from ..timespan import parse_age
-from .keeping import add_options, hint_of, tell
+from .keeping import add_options, rearrange
 from .outcome import FINE
 from .words import now
 
@@ -27,6 +26,9 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ..archive.retention import compact
 
     before = parse_age(options.older_than, now(), "--older-than") if options.older_than else None
-    store = existing_archive(options.path)
-    tell(options, compact(store, before, hint=hint_of(options), stop=stop, dry_run=options.dry_run), "merged")
+    rearrange(
+        options,
+        lambda store, hint: compact(store, before, hint=hint, stop=stop, dry_run=options.dry_run),
+        "merged",
+    )
     return FINE

@@ -7,13 +7,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from ..archive.chain import Hint
+from ..archive.location import existing_archive
+from ..archive.store import Store
+from .signed import add_sign_key, check_sign_key, sign_head, tell_unsigned
 from .words import add_json, number, print_json, say
 
 if TYPE_CHECKING:
     from ..archive.retention import Rearranged
+
+Work = Callable[[Store, Optional[Hint]], "Rearranged"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,21 +26,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pin", metavar="FILE", help="the file in which collect remembers the head, so that a cut is seen"
     )
+    add_sign_key(parser)
     parser.add_argument("--dry-run", action="store_true", help="write nothing, tell what would come")
 
 
-def hint_of(options: argparse.Namespace) -> Optional[Hint]:
-    return Hint(options.pin) if options.pin else None
-
-
-def tell(options: argparse.Namespace, done: Rearranged, verb: str) -> None:
-    """One line for people, or all of it as JSON."""
+def rearrange(options: argparse.Namespace, work: Work, verb: str) -> None:
+    """Do the work on the archive, sign the newest commit if a key is given, and tell what was done."""
+    check_sign_key(options)
+    store = existing_archive(options.path)
+    done = work(store, Hint(options.pin) if options.pin else None)
+    if done.head and done.commits:
+        sign_head(options, store, done.head)
     if options.json:
         print_json(done.to_json())
-        return
+    else:
+        _tell(options, store, done, verb)
+
+
+def _tell(options: argparse.Namespace, store: Store, done: Rearranged, verb: str) -> None:
     say(
         f"{number(done.entries, 'entry', 'entries')} of {number(done.days, 'day', 'days')} "
         f"in {number(done.files, 'file', 'files')} {'would be ' if options.dry_run else ''}{verb}."
     )
     if done.head and done.commits:
         say(f"Head: {done.head.sequence}:{done.head.sha256}")
+        tell_unsigned(options, store)

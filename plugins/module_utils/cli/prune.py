@@ -9,9 +9,8 @@ from __future__ import annotations
 import argparse
 import threading
 
-from ..archive.location import existing_archive
 from ..timespan import parse_age
-from .keeping import add_options, hint_of, tell
+from .keeping import add_options, rearrange
 from .outcome import FINE
 from .words import now
 
@@ -29,6 +28,5 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ..archive.retention import prune
 
     before = parse_age(options.older_than, now(), "--older-than")
-    store = existing_archive(options.path)
-    tell(options, prune(store, before, hint=hint_of(options), dry_run=options.dry_run), "removed")
+    rearrange(options, lambda store, hint: prune(store, before, hint=hint, dry_run=options.dry_run), "removed")
     return FINE

@@ -48,19 +48,28 @@ def when(moment: Optional[datetime]) -> str:
 
 
 def ago(moment: Optional[datetime]) -> str:
-    return "never" if moment is None else f"{_distance(now() - moment)} ago"
+    """How long ago a moment was; one yet to come, as by another clock, is now."""
+    if moment is None:
+        return "never"
+    distance = _distance(now() - moment)
+    return f"{distance} ago" if distance else "just now"
 
 
 def ahead(moment: Optional[datetime]) -> str:
-    if moment is None:
-        return "never"
-    return f"in {_distance(moment - now())}" if moment > now() else ago(moment)
+    """How long it takes until a moment, or how long ago it was."""
+    if moment is None or moment <= now():
+        return ago(moment)
+    return f"in {_distance(moment - now()) or 'less than a minute'}"
 
 
 def _distance(span: timedelta) -> str:
-    minutes = int(span.total_seconds() // 60)
-    days, hours = divmod(minutes // 60, 24)
-    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min"
+    """The two largest units, as far as they are not zero; empty for less than a minute."""
+    hours, minutes = divmod(int(span.total_seconds() // 60), 60)
+    if hours < 0:
+        return ""
+    days, hours = divmod(hours, 24)
+    parts = [(days, number(days, "day", "days")), (hours, f"{hours} h"), (minutes, f"{minutes} min")]
+    return " ".join(text for count, text in (parts[:2] if days else parts) if count)
 
 
 def now() -> datetime:

@@ -4,6 +4,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.conftest import clock, server, world
+from ansible_collections.auditops.cloudscale.tests.unit.conftest import clock, server, world
 
 __all__ = ["clock", "server", "world"]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, List
+from typing import List
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import read
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, StorageError
@@ -139,28 +140,54 @@ def test_a_delete_marker_stops_the_run(buckets: Buckets, world: World) -> None:
 def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None:
     store = S3Store(f"{buckets.new_place('locked')}?claims={buckets.new_place()}&lock_days=1")
     world.store = store
+    world.append(2, ago=3 * 86400)
     world.append(2)
     world.collect()
     for name in (*store.names("entries"), "commits/000000000001.json"):
         with pytest.raises(StorageError, match="does not allow to erase"):
             store.erase([name])
+    with pytest.raises(StorageError, match="is locked until .* and stays"):
+        prune(store, world.clock.ago(days=1))
+    assert len(store.commits()) == 1
     assert sound(world)
 
 
-def test_the_documented_rights_suffice_and_no_commit_can_be_deleted_with_them(
-    buckets: Buckets,
-    world: World,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_goes_leaves_no_version(address: str, buckets: Buckets, world: World) -> None:
+    world.store = S3Store(address.replace("&lock_days=1", ""))
+    for ago in (3, 3, 2, 2, 0):
+        world.append(2, ago=ago * 86400)
+        world.collect()
+    assert compact(world.store).commits == 2
+    assert prune(world.store, world.clock.ago(days=2)).commits == 1
+    bucket, prefix = str(world.store)[len("s3://") :].split("/")
+    found = buckets.client().list_object_versions(Bucket=bucket, Prefix=f"{prefix}/entries/")
+    assert len(found["Versions"]) == len(list(world.store.names("entries"))) == 2
+    assert world.verify() == []
+
+
+@pytest.fixture
+def rights(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Makes a new place, gives the collector these of the statements in the guide there, and becomes the collector."""
     shown = re.findall(r"^\.\. code-block:: json\n\n((?:    .*\n|\n)+)", GUIDE.read_text(), re.MULTILINE)
-    place = buckets.new_place()
-    bucket, prefix = place[5:].split("/")
-    policy: Any = json.loads(
-        shown[0].replace(":::audit/shop", f":::{bucket}/{prefix}").replace(":::audit", f":::{bucket}")
-    )
-    buckets.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
-    set_credentials(monkeypatch, Buckets(buckets.url, COLLECTOR))
-    world.store = S3Store(place)
+    policy, *more = map(json.loads, shown)
+
+    def give(kind: str, with_removal: bool = False) -> str:
+        place = buckets.new_place(kind)
+        bucket, prefix = place[5:].split("/")
+        statements = [*policy["Statement"], *(more if with_removal else ())]
+        text = json.dumps({**policy, "Statement": statements})
+        text = text.replace(":::audit/shop", f":::{bucket}/{prefix}").replace(":::audit", f":::{bucket}")
+        buckets.client().put_bucket_policy(Bucket=bucket, Policy=text)
+        set_credentials(monkeypatch, Buckets(buckets.url, COLLECTOR))
+        return place
+
+    return give
+
+
+def test_the_documented_rights_suffice_and_no_commit_can_be_deleted_with_them(
+    rights: Callable[..., str], world: World
+) -> None:
+    world.store = S3Store(rights("plain"))
     for _run in range(2):
         world.append(2)
         world.collect()
@@ -169,3 +196,20 @@ def test_the_documented_rights_suffice_and_no_commit_can_be_deleted_with_them(
         world.store.remove(["commits/000000000001.json"])
     with pytest.raises(StorageError, match="does not allow to list"):
         S3Store("s3://locked/x").commits()
+
+
+def test_who_prunes_and_compacts_needs_the_other_documented_rights(rights: Callable[..., str], world: World) -> None:
+    for with_removal in (False, True):
+        world.store = S3Store(rights("plain", with_removal))
+        for ago in (3, 2, 2, 0):
+            world.append(2, ago=ago * 86400)
+            world.collect()
+        if with_removal:
+            assert compact(world.store).commits == 1
+            assert prune(world.store, world.clock.ago(days=2)).commits == 1
+            assert world.verify() == []
+            continue
+        for job in (compact, prune):
+            with pytest.raises(StorageError, match="does not allow to"):
+                job(world.store, world.clock.ago(days=1))
+        assert sound(world)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 import threading
 from datetime import datetime, timedelta, timezone
-from typing import Any, List
+from typing import Any, Callable, List
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import s3
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import existing_archive, store_at
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import Rearranged, compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import Address, Lock, Place, S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import NotThere, read
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
@@ -24,7 +24,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
     StorageError,
     StorageUnreachable,
 )
-from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets
+from ansible_collections.auditops.cloudscale.tests.storage.buckets import KINDS, Buckets
 from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
 from ansible_collections.auditops.cloudscale.tests.storage.seaweed import READER
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
@@ -228,24 +228,68 @@ def test_erasing_leaves_no_version_unless_it_is_locked(buckets: Buckets) -> None
     assert read(locked, DATA) == b"data"
 
 
-def test_pruning_leaves_no_version_unless_it_is_locked(buckets: Buckets, world: World) -> None:
-    for kind in ("versioned", "locked"):
-        place = buckets.new_place(kind)
-        world.store = S3Store(place + ("?lock_days=1" if kind == "locked" else ""))
-        world.append(3, ago=3 * 86400)
-        world.append(2)
-        world.collect()
-        if kind == "locked":
-            with pytest.raises(StorageError, match="does not allow to erase .*locks"):
-                prune(world.store, world.clock.ago(days=1))
-        else:
-            assert prune(world.store, world.clock.ago(days=1)).commits == 1
-        bucket, prefix = place[len("s3://") :].split("/")
-        found = buckets.client().list_object_versions(Bucket=bucket, Prefix=f"{prefix}/entries/date=2026-11-19")
-        assert ("Versions" in found) == (kind == "locked")
-        world.append(1, ago=9)
-        world.collect()
-        assert {finding.type for finding in world.verify()} == ({"deletion_pending"} if kind == "locked" else set())
+def days_ago(world: World, *days: int) -> None:
+    """Two commits of each of these days, a file each."""
+    for ago in days:
+        for _run in range(2):
+            world.append(2, ago=ago * 86400)
+            world.collect()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_goes_leaves_no_version(buckets: Buckets, world: World, kind: str) -> None:
+    place = buckets.new_place(kind)
+    world.store = S3Store(place)
+    days_ago(world, 3, 2, 0)
+    assert compact(world.store).commits == 2
+    assert prune(world.store, world.clock.ago(days=2)).commits == 1
+    found = buckets.client().list_object_versions(Bucket=kind, Prefix=f"{place[len('s3://') :].split('/')[1]}/entries/")
+    assert len(found["Versions"]) == len(list(world.store.names("entries"))) == 3
+    assert world.verify() == []
+
+
+@pytest.mark.parametrize("job", [compact, prune])
+def test_what_is_locked_is_not_let_go_by_halves(
+    buckets: Buckets, proxy: FaultyProxy, world: World, job: Callable[..., Rearranged]
+) -> None:
+    """Some of it is older than the locks."""
+    place = buckets.new_place("locked")
+    for options, ago in (("", 4), ("?lock_days=1", 3), ("", 0)):
+        world.store = S3Store(place + options)
+        days_ago(world, ago)
+    del proxy.requests[:]
+    for dry_run in (True, False):
+        with pytest.raises(StorageError, match=r"entries/date=2026-11-19/.* is locked until .*Z and stays; wait"):
+            job(world.store, world.clock.ago(days=1), dry_run=dry_run)
+    assert not [request for request in proxy.requests if request.startswith("DELETE")]
+    # The head's own bytes prove that the condition works.
+    assert not [request for request in proxy.requests if request.startswith("PUT") and "/000000000006" not in request]
+    assert sound(world)
+    assert job(world.store, world.clock.ago(days=3)).days == 1
+    assert world.verify() == []
+
+
+def test_a_version_that_is_hidden_is_locked_too(buckets: Buckets) -> None:
+    place = buckets.new_place("locked")
+    S3Store(f"{place}?lock_days=1").put({DATA: b"one"})
+    store = S3Store(place)
+    store.put({DATA: b"two"})
+    store.remove([DATA])
+    with pytest.raises(StorageError, match="is locked until"):
+        store.check_erasable([DATA])
+
+
+def test_a_legal_hold_locks_until_it_is_lifted(buckets: Buckets) -> None:
+    place = buckets.new_place("locked")
+    store = S3Store(place)
+    store.put({DATA: b"data"})
+    store.check_erasable([DATA, SECOND])
+    hold = {"Bucket": "locked", "Key": f"{Place.parse(place).prefix}{DATA}"}
+    buckets.client().put_object_legal_hold(**hold, LegalHold={"Status": "ON"})
+    with pytest.raises(StorageError, match="is locked by a legal hold and stays"):
+        store.check_erasable([DATA])
+    buckets.client().put_object_legal_hold(**hold, LegalHold={"Status": "OFF"})
+    store.check_erasable([DATA])
 
 
 def test_a_lock_without_object_lock_is_told(buckets: Buckets) -> None:

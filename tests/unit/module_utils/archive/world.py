@@ -140,6 +140,9 @@ class MemoryStore:
         for name in names:
             self.files.pop(name, None)
 
+    def check_erasable(self, names: Any) -> None:
+        pass
+
     erase = remove
 
 

@@ -28,7 +28,7 @@ def promtool(*arguments: str | Path, text: str = "") -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("command", ["collect", "verify", "journal"])
+@pytest.mark.parametrize("command", ["collect", "verify", "reconcile", "journal"])
 def test_metrics_of_good_and_failed_runs_are_accepted(tmp_path: Path, command: str, name: str) -> None:
     with Simulator() as simulator:
         project = simulator.project("main")
@@ -41,7 +41,12 @@ def test_metrics_of_good_and_failed_runs_are_accepted(tmp_path: Path, command: s
                 line, env=environment, cwd=tmp_path, capture_output=True, timeout=60, check=False
             ).returncode
 
-        options = {"collect": ["--project", name], "verify": [], "journal": ["--bookmark", "b", "--socket", "none"]}
+        options = {
+            "collect": ["--project", name],
+            "verify": [],
+            "reconcile": [],
+            "journal": ["--bookmark", "b", "--socket", "none"],
+        }
         for token in ("x" * 40, project.token):
             run(command, "archive", *options[command], "--metrics", "m.prom", token=token)
             promtool("check", "metrics", text=(tmp_path / "m.prom").read_text())
@@ -57,7 +62,7 @@ def test_every_alert_is_tested_and_explained() -> None:
     names = [line.split()[-1] for line in RULES.read_text().splitlines() if "- alert:" in line]
     tested = (ROOT / "tests/e2e/watching/alerts.yml").read_text()
     guide = (ROOT / "docs/docsite/rst/archiver_watching_guide.rst").read_text()
-    assert len(names) == 7
+    assert len(names) == 8
     for name in names:
         assert f"alertname: {name}" in tested
         assert f"``{name}``" in guide

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 
@@ -23,8 +24,21 @@ PLACE = "/usr/local/lib/cloudscale-audit/core"
 PROJECTS = [
     {"name": "main", "token": "secret-of-main", "ping_url": "https://secret.example.org/", "start": "2026-11-01"},
     {"name": "other", "token_file": "/run/secrets/other", "path": "/srv/other", "pin": False},
+    {
+        "name": "bucket",
+        "token": "secret-of-bucket",
+        "path": "s3://audit/bucket",
+        "s3_endpoint": "https://objects.example.org",
+        "s3_access_key": "name-of-key",
+        "s3_secret_key": "secret-of-key",
+        "sign_key_file": "/run/secrets/sign",
+    },
 ]
 UNITS = "templates/etc/systemd/system"
+SECRETS = {
+    "main.token": "secret-of-main\n",
+    "bucket.s3": "[default]\naws_access_key_id = name-of-key\naws_secret_access_key = secret-of-key\n",
+}
 
 
 def found(name: str, **different: Any) -> dict[str, Any]:
@@ -36,6 +50,9 @@ def found(name: str, **different: Any) -> dict[str, Any]:
 
 def computed(controller: Controller, expressions: dict[str, str], **variables: Any) -> dict[str, Any]:
     """What templates come to with the role's variables."""
+    templates = controller.folder / "templates"
+    if not templates.is_symlink():
+        templates.symlink_to(ROLE / "templates")
     controller.folder.joinpath("computed.yml").write_text(
         json.dumps(
             [
@@ -94,17 +111,27 @@ def test_files_that_differ_are_copied_and_foreign_ones_removed(controller: Contr
 
 def test_units_are_those_of_the_projects(controller: Controller) -> None:
     timers = ["cloudscale-audit@main.timer", "cloudscale-audit@old.timer", "cloudscale-audit-verify@main.timer"]
-    names = ("instances", "retired_timers", "retired_files", "secret_names", "secret_files", "paths", "schedules")
+    names = (
+        "instances",
+        "retired_timers",
+        "retired_files",
+        "secret_names",
+        "secret_files",
+        "paths",
+        "folders",
+        "schedules",
+    )
     results = computed(
         controller,
         {name: f"{{{{ archiver_{name} }}}}" for name in names},
         archiver_found_timers={"files": [{"path": f"/etc/systemd/system/{name}"} for name in timers]},
         archiver_verify_schedule="",
+        archiver_reconcile_schedule="",
         archiver_encrypted_credentials=True,
     )
     # Which of the retired comes first is up to ansible-core.
     assert {name: sorted(values) if name.startswith("retired") else values for name, values in results.items()} == {
-        "instances": ["cloudscale-audit@main", "cloudscale-audit@other"],
+        "instances": ["cloudscale-audit@main", "cloudscale-audit@other", "cloudscale-audit@bucket"],
         "retired_timers": ["cloudscale-audit-verify@main.timer", "cloudscale-audit@old.timer"],
         "retired_files": [
             "cloudscale-audit-verify@main.service.d",
@@ -112,9 +139,15 @@ def test_units_are_those_of_the_projects(controller: Controller) -> None:
             "cloudscale-audit@old.service.d",
             "cloudscale-audit@old.timer",
         ],
-        "secret_names": ["main.token", "main.ping"],
-        "secret_files": ["main.token.encrypted", "main.ping.encrypted"],
-        "paths": ["/var/lib/cloudscale-audit/main/archive", "/srv/other"],
+        "secret_names": ["main.token", "bucket.token", "bucket.s3", "main.ping"],
+        "secret_files": [
+            "main.token.encrypted",
+            "bucket.token.encrypted",
+            "bucket.s3.encrypted",
+            "main.ping.encrypted",
+        ],
+        "paths": ["/var/lib/cloudscale-audit/main/archive", "/srv/other", "s3://audit/bucket"],
+        "folders": ["/var/lib/cloudscale-audit/main/archive", "/srv/other"],
         "schedules": ["*:0/15"],
     }
 
@@ -144,16 +177,16 @@ def test_settings_name_the_secrets_as_they_lie_there(controller: Controller) -> 
             archiver_encrypted_credentials=str(encrypted).lower(),
             ansible_managed="managed",
         )
-        for index in (0, 1)
+        for index in (0, 1, 2)
         for encrypted in (False, True)
     }
     assert lines[0, False]["unit"].splitlines()[1:] == [
         "[Service]",
         "LoadCredential=api_token:/etc/cloudscale-audit/main.token",
+        "LoadCredential=ping_url:/etc/cloudscale-audit/main.ping",
         "ReadWritePaths=/var/lib/cloudscale-audit/main/archive",
         'ExecStart=/usr/local/bin/cloudscale-audit collect "--project=main" "--start=2026-11-01" '
         '"--pin=%S/cloudscale-audit/%i/pin" /var/lib/cloudscale-audit/main/archive',
-        "LoadCredential=ping_url:/etc/cloudscale-audit/main.ping",
         "# No ExecStartPost=: systemd 252 lets that one not read credentials.",
         "ExecStart=-/usr/local/lib/cloudscale-audit/ping",
     ]
@@ -169,8 +202,87 @@ def test_settings_name_the_secrets_as_they_lie_there(controller: Controller) -> 
         "ReadWritePaths=/srv/other",
         'ExecStart=/usr/local/bin/cloudscale-audit collect "--project=other" /srv/other',
     ]
+    assert lines[2, False]["unit"].splitlines()[1:] == [
+        "[Service]",
+        "LoadCredential=api_token:/etc/cloudscale-audit/bucket.token",
+        "LoadCredential=s3:/etc/cloudscale-audit/bucket.s3",
+        "LoadCredential=sign_key:/run/secrets/sign",
+        'Environment="AWS_SHARED_CREDENTIALS_FILE=/run/credentials/%n/s3"',
+        'Environment="AWS_ENDPOINT_URL=https://objects.example.org"',
+        'ExecStart=/usr/local/bin/cloudscale-audit collect "--project=bucket" "--pin=%S/cloudscale-audit/%i/pin" '
+        '"--sign-key=${CREDENTIALS_DIRECTORY}/sign_key" s3://audit/bucket',
+    ]
+    assert "LoadCredentialEncrypted=s3:/etc/cloudscale-audit/bucket.s3.encrypted" in lines[2, True]["unit"]
+    doctor = lines[2, False]["doctor"]
+    unit = "cloudscale-audit-doctor@bucket.service"
+    assert f"--setenv=AWS_SHARED_CREDENTIALS_FILE=/run/credentials/{unit}/s3" in doctor
+    assert f"--unit={unit}" in doctor
+    assert "--property=LoadCredential=s3:/etc/cloudscale-audit/bucket.s3" in doctor
+    assert not [argument for argument in doctor if "ReadWritePaths" in argument or "sign_key" in argument]
     for result in lines.values():
-        assert "secret-of-main" not in json.dumps(result)
+        assert "secret-of" not in json.dumps(result)
+
+
+def test_all_units_of_a_project_in_a_bucket_reach_it(controller: Controller) -> None:
+    files = {
+        kind: str(ROLE / UNITS / f"cloudscale-audit-{kind}@NAME.service.d/project.conf.j2")
+        for kind in ("verify", "reconcile")
+    }
+    told = {kind: f"{{{{ lookup('ansible.builtin.template', '{file}') }}}}" for kind, file in files.items()}
+    units = computed(controller, told, archiver_project=PROJECTS[2], ansible_managed="managed")
+    reach = [
+        'Environment="AWS_SHARED_CREDENTIALS_FILE=/run/credentials/%n/s3"',
+        'Environment="AWS_ENDPOINT_URL=https://objects.example.org"',
+    ]
+    assert units["verify"].splitlines()[1:] == [
+        "[Unit]",
+        "Wants=network-online.target",
+        "After=network-online.target",
+        "",
+        "[Service]",
+        "LoadCredential=s3:/etc/cloudscale-audit/bucket.s3",
+        "PrivateNetwork=no",
+        "RestrictAddressFamilies=AF_INET AF_INET6",
+        *reach,
+        "ExecStart=/usr/local/bin/cloudscale-audit verify s3://audit/bucket",
+    ]
+    assert units["reconcile"].splitlines()[1:] == [
+        "[Service]",
+        "LoadCredential=api_token:/etc/cloudscale-audit/bucket.token",
+        "LoadCredential=s3:/etc/cloudscale-audit/bucket.s3",
+        *reach,
+        'ExecStart=/usr/local/bin/cloudscale-audit reconcile "--start=-8d" s3://audit/bucket',
+    ]
+
+
+@pytest.mark.parametrize("journal", [False, True])
+def test_entries_of_a_bucket_get_to_the_journal_where_credentials_can_be_read(
+    controller: Controller, journal: bool
+) -> None:
+    template = str(ROLE / UNITS / "cloudscale-audit@NAME.service.d/project.conf.j2")
+    unit = computed(
+        controller,
+        {"unit": f"{{{{ lookup('ansible.builtin.template', '{template}') }}}}"},
+        archiver_project=PROJECTS[2],
+        archiver_journal=journal,
+        archiver_metrics_dir="/srv/metrics",
+        ansible_managed="managed",
+    )["unit"].splitlines()
+    told = [line for line in unit if line.startswith("Exec")]
+    assert told[0].startswith("ExecStart=/usr/local/bin/cloudscale-audit collect ")
+    assert (
+        told[1:]
+        == [
+            "ExecStart=/usr/local/bin/cloudscale-audit journal --bookmark=%S/cloudscale-audit/%i/journal "
+            "--metrics=/srv/metrics/cloudscale-audit-journal-bucket.prom s3://audit/bucket"
+        ]
+        * journal
+    )
+
+
+def test_a_secret_for_a_bucket_is_a_profile(controller: Controller) -> None:
+    secrets = {name: computed(controller, {"it": "{{ archiver_secret }}"}, item=name)["it"] for name in SECRETS}
+    assert secrets == SECRETS
 
 
 def test_only_what_the_doctor_found_wrong_is_told(controller: Controller) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real S3 server on loopback: SeaweedFS, in a process of its own, with credentials that it checks."""
+"""A real S3 server on one address: SeaweedFS, in a process of its own, with credentials that it checks."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ _IDENTITIES = {
 class SeaweedFS:
     """The server, from ``with`` to its end, with its ``buckets``."""
 
-    def __init__(self) -> None:
-        self._ports = _free_ports(8)
-        self.buckets = Buckets(f"http://127.0.0.1:{self._ports[0]}", WRITER)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
+        self._ports = _free_ports(8, host)
+        self.buckets = Buckets(f"http://{host}:{self._ports[0]}", WRITER)
 
     def __enter__(self) -> SeaweedFS:
         self._folder = Path(tempfile.mkdtemp(prefix="seaweed-"))
@@ -65,8 +66,8 @@ class SeaweedFS:
         s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = map(str, self._ports)
         options = {
             "dir": str(self._folder),
-            "ip": "127.0.0.1",
-            "ip.bind": "127.0.0.1",
+            "ip": self._host,
+            "ip.bind": self._host,
             "master.port": master,
             "master.port.grpc": master_grpc,
             "master.volumeSizeLimitMB": "64",
@@ -109,9 +110,9 @@ class SeaweedFS:
         return False
 
 
-def _free_ports(count: int) -> List[int]:
+def _free_ports(count: int, host: str) -> List[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(closing(socket.socket())) for _number in range(count)]
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind((host, 0))
         return [one.getsockname()[1] for one in sockets]

@@ -38,6 +38,7 @@ _HELP = {
     "gaps_total": "Spans of time recorded in which entries may be missing.",
     "state": "1 for the state that the archive was in at the end of the last run.",
     "verify_findings": "What the last verification found that a sound archive does not have.",
+    "reconcile_findings": "In what the archive differed from what the provider had, when they were last compared.",
 }
 _LABEL_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})  # there is no line break in what is visible
 

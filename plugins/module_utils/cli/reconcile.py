@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import argparse
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, List, Optional
 
 from ..archive.location import existing_archive
 from ..settings import Connection, Range
 from .access import WatchedApi, add_connection, with_token
+from .measured import add_metrics, measured
 from .outcome import FINDINGS, FINE
 from .selecting import add_span, span_of
 from .words import add_json, number, print_json, say, tell_findings, when
 
 if TYPE_CHECKING:
+    from ..archive.metrics import Sample
     from ..archive.reconciler import Reconciliation
+    from ..archive.verifier import Finding
 
 ABOUT = "read the log again by time, and compare the archive with it"
 
@@ -27,12 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_connection(parser)
     add_span(parser)
+    add_metrics(parser)
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     span = span_of(options)
-    told = with_token(options, lambda connection: _reconcile_once(options, connection, span, stop))
-    problems = [finding for finding in told.findings if not finding.is_warning]
+    problems: Optional[List[Finding]] = None
+    with measured("reconcile", options, lambda _commit: _samples(problems)) as measurement:
+        told = with_token(options, lambda connection: _reconcile_once(options, connection, span, stop))
+        problems = [finding for finding in told.findings if not finding.is_warning]
+        measurement.status, measurement.succeeded = FINDINGS if problems else FINE, not problems
     if options.json:
         findings = [finding._asdict() for finding in told.findings]
         print_json({"same": not problems, "compared": told.to_json(), "findings": findings})
@@ -42,7 +49,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
             count = number(told.entries, "entry", "entries")
             result = "they differ" if problems else "the archive has what the provider has"
             say(f"Compared {count} from {when(told.start)} to {when(told.end)}: {result}.")
-    return FINDINGS if problems else FINE
+    return measurement.status
 
 
 def _reconcile_once(
@@ -53,3 +60,9 @@ def _reconcile_once(
     store = existing_archive(options.path)
     with WatchedApi(connection, stop=stop) as api:
         return reconcile(store, api, span)
+
+
+def _samples(problems: Optional[List[Finding]]) -> List[Sample]:
+    from ..archive.metrics import Sample
+
+    return [] if problems is None else [Sample("reconcile_findings", len(problems))]

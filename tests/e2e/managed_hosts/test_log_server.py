@@ -215,6 +215,6 @@ def test_nothing_to_do_the_second_time(pair: Pair) -> None:
 
 def test_metrics_of_what_is_given_up_go_away_and_the_bookmark_stays(pair: Pair) -> None:
     pair.archiver.tell(f"touch {METRICS}/of-others.prom")
-    pair.deployment.play(archiver_state="absent")
+    pair.deployment.play(archiver_state="absent", archiver_metrics_dir="")
     assert pair.archiver.tell(f"ls {METRICS}").split() == ["of-others.prom"]
     assert pair.archiver.tell(f"ls {BOOKMARK}").split() == [BOOKMARK]

@@ -460,6 +460,18 @@ def test_metrics_of_a_verification(host: Host) -> None:
     assert (failed["last_run_exit_status"], "verify_findings" in failed) == (4, False)
 
 
+def test_metrics_of_a_comparison(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    host.run("reconcile", host.archive, "--metrics", "reconcile.prom")
+    same = metrics(host.folder / "reconcile.prom")
+    assert (same["last_run_exit_status"], same["reconcile_findings"]) == (0, 0)
+    simulator.stop()
+    host.run("reconcile", host.archive, "--metrics", "reconcile.prom", "--api-retry-budget", "0")
+    failed = metrics(host.folder / "reconcile.prom")
+    assert (failed["last_run_exit_status"], "reconcile_findings" in failed) == (3, False)
+    assert failed["last_success_timestamp_seconds"] == same["last_success_timestamp_seconds"]
+
+
 def test_metrics_that_cannot_be_written_are_told_after_the_collection(host: Host) -> None:
     done = host.run("collect", host.archive, "--metrics", "nowhere/m.prom")
     assert (done.returncode, done.stderr) == (

@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An archiver whose archive lies in a bucket, is signed, and is compared with the provider."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest import CA, Deployment
+from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import GATEWAY, Machine, run, wait_for
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.simulator.state import Project
+from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets
+from ansible_collections.auditops.cloudscale.tests.storage.seaweed import SeaweedFS
+
+PLACE = "s3://plain/shop"
+METRICS = "/srv/metrics"
+SECRETS = "/etc/cloudscale-audit"
+SERVICE = "cloudscale-audit@shop.service"
+VERIFY = "cloudscale-audit-verify@shop.service"
+RECONCILE = "cloudscale-audit-reconcile@shop.service"
+
+
+@pytest.fixture(scope="module")
+def buckets(network: None) -> Iterator[Buckets]:
+    with SeaweedFS(GATEWAY) as running:
+        yield running.buckets
+
+
+@pytest.fixture(scope="module")
+def sign_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sign") / "key"
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "log1@example.com", "-f", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def log(simulator: Simulator) -> Project:
+    made = simulator.add_project("shop")
+    made.log.append(timestamp=datetime.now(timezone.utc) - timedelta(days=3), message="old")
+    for number in range(7):
+        made.log.append(message=f"m{number}")
+    return made
+
+
+@pytest.fixture(scope="module")
+def wanted(simulator: Simulator, log: Project, buckets: Buckets, sign_key: Path) -> dict[str, Any]:
+    return {
+        "name": "shop",
+        "token": log.token,
+        "api_url": simulator.url,
+        "ca_path": CA,
+        "path": PLACE,
+        "s3_endpoint": buckets.url,
+        "s3_access_key": buckets.keys.access,
+        "s3_secret_key": buckets.keys.secret,
+        "sign_key": sign_key.read_text(),
+    }
+
+
+def on_place(machine: Machine, buckets: Buckets, command: str, options: str = "") -> str:
+    """Run a command on the archive as people do."""
+    found = f"AWS_SHARED_CREDENTIALS_FILE={SECRETS}/shop.s3 AWS_ENDPOINT_URL={buckets.url}"
+    return machine.tell(f"{found} cloudscale-audit {command} {PLACE} {options}")
+
+
+def kept(machine: Machine, buckets: Buckets) -> list[Any]:
+    return [json.loads(line) for line in on_place(machine, buckets, "cat").splitlines()]
+
+
+def journal(machine: Machine, unit: str) -> str:
+    return machine.tell(f"journalctl --no-pager --unit {unit}")
+
+
+def test_keys_that_the_bucket_does_not_take_stop_the_deployment(deployment: Deployment, wanted: dict[str, Any]) -> None:
+    assert deployment.attempt(archiver_projects=[{**wanted, "s3_secret_key": "another"}]).returncode != 0
+    assert re.search(r"shop cannot be collected: bucket: \S+ does not accept the credentials", deployment.output)
+
+
+def test_a_project_in_a_bucket_without_keys_is_told_before_anything_changes(
+    deployment: Deployment, wanted: dict[str, Any]
+) -> None:
+    without = {name: value for name, value in wanted.items() if name != "s3_secret_key"}
+    assert deployment.attempt(archiver_projects=[without]).returncode != 0
+    assert "its project needs either s3_access_key and s3_secret_key or s3_credentials_file" in deployment.output
+    assert deployment.recaps["host"]["changed"] == 0
+
+
+def test_a_run_keeps_the_log_in_the_bucket(
+    machine: Machine, deployment: Deployment, log: Project, buckets: Buckets, wanted: dict[str, Any], sign_key: Path
+) -> None:
+    more = {"archiver_projects": [wanted], "archiver_metrics_dir": METRICS, "archiver_journal": True}
+    deployment.variables = {**deployment.variables, **more}
+    assert deployment.play("--diff", "-vvv")["changed"] > 0
+    assert not [secret for secret in (log.token, buckets.keys.secret) if secret in deployment.output]
+    assert sign_key.read_text().splitlines()[1] not in deployment.output
+    assert deployment.play("--diff")["changed"] == 0, deployment.output
+    machine.tell(f"systemctl start {SERVICE}")
+    assert kept(machine, buckets) == log.log.entries
+    told = machine.tell("journalctl --no-pager --output=cat SYSLOG_IDENTIFIER=cloudscale-audit SYSLOG_FACILITY=10")
+    for entry in log.log.entries:
+        assert entry["message"] in told
+    assert machine.tell(f"stat -c '%n %a %U' {SECRETS}/*").splitlines() == [
+        f"{SECRETS}/shop.s3 600 root",
+        f"{SECRETS}/shop.sign 600 root",
+        f"{SECRETS}/shop.token 600 root",
+    ]
+    shown = machine.tell(f"journalctl --no-pager; systemctl show {SERVICE} {VERIFY} {RECONCILE}")
+    assert buckets.keys.secret not in shown
+    assert machine.tell("ls /var/lib/cloudscale-audit/shop").split() == ["journal", "pin"]
+
+
+def test_its_commits_are_signed(machine: Machine, buckets: Buckets, sign_key: Path) -> None:
+    public = Path(f"{sign_key}.pub").read_text().strip()
+    machine.tell(f"echo 'log1@example.com namespaces=\"cloudscale-audit-head\" {public}' > /srv/allowed-signers")
+    told = on_place(machine, buckets, "verify", "--allowed-signers /srv/allowed-signers")
+    assert told.startswith("Sound: ")
+
+
+def test_it_is_verified_and_compared_with_the_provider(machine: Machine) -> None:
+    machine.tell(f"systemctl start {VERIFY} {RECONCILE}")
+    assert "Sound: 8 entries" in journal(machine, VERIFY)
+    assert "Compared " in journal(machine, RECONCILE)
+    names = [f"cloudscale-audit-{command}-shop.prom" for command in ("collect", "journal", "reconcile", "verify")]
+    assert machine.tell(f"ls {METRICS}").split() == names
+
+
+@pytest.mark.parametrize("unit", [SERVICE, VERIFY, RECONCILE])
+def test_each_unit_is_confined(machine: Machine, unit: str) -> None:
+    told = machine.tell(f"systemd-analyze security --no-pager {unit}")
+    score = re.search(r"Overall exposure level for .*: ([0-9.]+)", told)
+    assert score, told
+    print(f"security score of {unit}: {score[1]}")
+    assert float(score[1]) <= 1.5, told
+
+
+def test_what_the_archive_lacks_is_found_by_a_timer(machine: Machine, deployment: Deployment, log: Project) -> None:
+    machine.tell(f"touch {METRICS}/of-others.prom")
+    log.log.append(timestamp=datetime.now(timezone.utc) - timedelta(days=2), message="withheld so far")
+    assert deployment.play(archiver_reconcile_schedule="*:*:0/2", archiver_metrics_dir="")["changed"] > 0
+    wait_for(lambda: "FINDING missing_in_archive" in journal(machine, RECONCILE), "the comparison was made")
+    assert machine.try_(f"systemctl is-failed {RECONCILE}").stdout.strip() in ("failed", "activating")
+    assert machine.tell(f"ls {METRICS}").split() == ["of-others.prom"]
+    assert deployment.play(archiver_reconcile_schedule="")["changed"] > 0
+    assert "reconcile@shop" not in machine.tell("ls /etc/systemd/system; systemctl list-units --all")

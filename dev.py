@@ -250,6 +250,7 @@ def stages() -> dict[str, list[Check]]:
             Check("shell", ["shellcheck", *shell_files()]),
             Check("ansible-lint", ["ansible-lint", "--profile", "production", "--offline", "--strict"]),
             Check("changelog", ["antsibull-changelog", "lint"]),
+            Check("site of the documentation", ["python", "tests/tools/docs.py"]),
             Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
         ],
         "unit": [
@@ -482,7 +483,8 @@ def pin(_arguments: list[str]) -> int:
         folder = ROOT / "tests/requirements"
         oldest = "3.11" if name in ("main", "demo", "browser", "benchmark") else min(wanted, key=minor)
         uv(
-            *("pip", "compile", "--quiet", "--upgrade", "--universal", "--no-header", "--no-annotate"),
+            *("pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
+            *("--no-header", "--no-annotate"),
             *("--python-version", oldest, str(folder / f"{name}.in"), "--output-file", str(folder / f"{name}.txt")),
         )
     return 0

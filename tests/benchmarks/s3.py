@@ -199,6 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--commits", type=int, default=10_000)
     parser.add_argument("--only", choices=("folder", "bucket"))
+    parser.add_argument("--latency", type=float, default=10, metavar="MS", help="of a network, in the last measurement")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
     try:
@@ -217,6 +218,9 @@ def main() -> None:
                 fill_bucket(server.buckets, place, given.commits)
                 tell(S3Store(place), given.commits)
                 print("the same, through a proxy that counts", flush=True)
+                tell(S3Store(place, proxy.url), given.commits, proxy.requests)
+                print(f"the same, {given.latency:g} ms away", flush=True)
+                proxy.before = lambda _request: time.sleep(given.latency / 1000)
                 tell(S3Store(place, proxy.url), given.commits, proxy.requests)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -135,6 +135,9 @@ class S3Store:
     before it is needed.
     """
 
+    # Less than the ten connections that boto3 keeps.
+    reads_at_once = 8
+
     def __init__(self, address: Union[str, Address], endpoint: Optional[str] = None) -> None:
         self._address = Address.parse(address) if isinstance(address, str) else address
         self._endpoint = endpoint

@@ -39,6 +39,9 @@ class Store(Protocol):
     Every method raises StorageError when the storage fails, and NotThere when a named file is absent.
     """
 
+    reads_at_once: int
+    """How many files may be read at once by several threads, if that is quicker; else 1."""
+
     def __str__(self) -> str:
         """How people name the archive: its path or address."""
 
@@ -109,6 +112,8 @@ class LocalStore:
     Folders below ``path`` must be real folders and files must be regular: a symbolic link is refused, for it could
     lead reads and writes out of the archive. ``path`` itself may be a link, that is its owner's choice.
     """
+
+    reads_at_once = 1
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(os.path.expanduser(path))
@@ -356,6 +361,8 @@ def _rename_exclusively(drafts: int, draft: str, folder: int, name: str) -> None
 
 class DryRun:
     """A store that only pretends to write: it shows what would come, and leaves the one beneath as it is."""
+
+    reads_at_once = 1
 
     def __init__(self, store: Store) -> None:
         self._store = store

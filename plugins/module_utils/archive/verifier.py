@@ -13,10 +13,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from datetime import datetime
+from functools import partial
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
 from ..errors import StorageError
+from .ahead import chunks_ahead
 from .chain import find_head, gaps, left_overs
 from .coverage import TOLERANCE, Status, is_at_end, state_of
 from .format import (
@@ -122,7 +124,9 @@ class _Verification:
         if not sequences:
             self._find("commit_missing", commit_name(FIRST_SEQUENCE), "the archive has no commit")
         self._verify_chain(sequences)
-        lost = [path for path in sorted(self._live) if not self._verify_file(self._live[path])]
+        paths = sorted(self._live)
+        asked = zip(chunks_ahead(self._store, paths), paths)
+        lost = [path for ask, path in asked if not self._verify_file(self._live[path], ask)]
         self._verify_others(head, self._without_removed_since(lost, head))
         return self._findings
 
@@ -136,11 +140,11 @@ class _Verification:
         digest: Optional[str] = None
         expected = FIRST_SEQUENCE
         seen_expected_head = False
-        for sequence in sequences:
+        for ask, sequence in zip(chunks_ahead(self._store, map(commit_name, sequences)), sequences):
             if sequence != expected:
                 self._find("commit_missing", commit_name(expected), f"none from {expected} to {sequence - 1} is there")
                 before, digest = None, None
-            body = self._read_commit(sequence)
+            body = self._read_commit(sequence, ask)
             commit = None if body is None else self._parse_commit(sequence, body)
             if commit is not None:
                 self._verify_link(commit, before, digest)
@@ -154,10 +158,10 @@ class _Verification:
             self._find("commit_deleted", commit_name(sequence), "it was deleted; an older version of it may be left")
         self._verify_head(expected - 1, seen_expected_head)
 
-    def _read_commit(self, sequence: int) -> Optional[bytes]:
+    def _read_commit(self, sequence: int, ask: Callable[[], Iterator[bytes]]) -> Optional[bytes]:
         name = commit_name(sequence)
         try:
-            return read(self._store, name)
+            return b"".join(ask())
         except NotThere:
             self._find("commit_missing", name, "it vanished while it was looked for")
         except StorageError as exc:
@@ -237,12 +241,12 @@ class _Verification:
 
     # The live data files
 
-    def _verify_file(self, file: DataFile) -> bool:
+    def _verify_file(self, file: DataFile, ask: Callable[[], Iterator[bytes]]) -> bool:
         """Compare one file with its commit; False when it is absent."""
         content = _Content(file, self._lines)
         stored = _Stored(file)
         try:
-            damage = content.read(stored.pass_on(self._store.chunks(file.path)))
+            damage = content.read(stored.pass_on(ask()))
         except NotThere:
             return False
         except StorageError as exc:
@@ -260,7 +264,7 @@ class _Verification:
         """Of files found absent, those that no commit made meanwhile removed."""
         removed: Set[str] = set()
         for sequence in self._store.commits(after=head) if lost and head else ():
-            body = self._read_commit(sequence)
+            body = self._read_commit(sequence, partial(self._store.chunks, commit_name(sequence)))
             commit = None if body is None else self._parse_commit(sequence, body)
             removed.update(commit.removed if commit else ())
         return [path for path in lost if path not in removed]

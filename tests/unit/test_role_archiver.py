@@ -56,10 +56,10 @@ def variables_in(inventory: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_sample_inventories_name_what_the_role_has() -> None:
     guide = (ROOT / "docs/docsite/rst/archiver_operations_guide.rst").read_text()
     shown = re.findall(r"^\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", guide, re.MULTILINE)
-    samples = [*shown, (ROOT / "playbooks/inventory/archivers.yml").read_text()]
-    assert len(samples) == 2
+    samples = [yaml.safe_load(text) for text in (*shown, (ROOT / "playbooks/inventory/archivers.yml").read_text())]
+    assert len(samples) == 4
     for sample in samples:
-        found = list(variables_in(yaml.safe_load(sample)))
+        found = list(variables_in(sample)) if "archivers" in sample else [sample]
         assert {name for variables in found for name in variables} <= SPECS.keys()
         projects = [project for variables in found for project in variables.get("archiver_projects", [])]
         assert projects

@@ -46,7 +46,7 @@ ENVIRONMENTS = {
     "recent": ("3.13", "3.12", "3.11"),
     "core": PYTHONS,
     "eda": ("3.12", "3.11"),
-    # The S3 library of Debian 11, 12 and 13, on the Python that is there, or near to it.
+    # The HTTP and S3 libraries of Debian 11, 12 and 13, on the Python that is there, or near to it.
     "boto-debian-11": ("3.9", "3.10", "3.11"),
     "boto-debian-12": ("3.11", "3.10", "3.9"),
     "boto-debian-13": ("3.13", "3.12", "3.11"),
@@ -234,6 +234,7 @@ UNITS = ["pytest", "--quiet", "tests/unit"]
 CORE = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
 BUCKETS = ["pytest", "--quiet", *(f"tests/unit/module_utils/archive/test_{name}.py" for name in ("store", "s3"))]
+LIBRARIES = [*BUCKETS, "tests/unit/module_utils/test_api.py"]
 
 
 def stages() -> dict[str, list[Check]]:
@@ -258,7 +259,7 @@ def stages() -> dict[str, list[Check]]:
             Check("core, oldest Python", [*CORE, f"--ignore={BUCKETS[-1]}"], "core", PYTHONS[0]),
             Check("newest ansible-core, the edge", edge, "recent"),
             Check("oldest ansible-core, the edge", edge, "oldest"),
-            Check("oldest S3 library", BUCKETS, "boto-debian-11"),
+            Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-debian-11"),
         ],
         "integration": [
             Check("newest ansible-core", integration, "recent"),
@@ -302,7 +303,7 @@ def long_stages() -> dict[str, list[Check]]:
             Check("newest ansible-core", UNITS, "recent"),
             Check("oldest ansible-core", [*UNITS, "tests/integration", *without("vendor")], "oldest"),
             *(Check("core", CORE, "core", version) for version in others),
-            *(Check(f"S3 library of Debian {release}", BUCKETS, f"boto-debian-{release}") for release in (12, 13)),
+            *(Check(f"HTTP and S3 libraries of Debian {release}", LIBRARIES, f"boto-debian-{release}") for release in (12, 13)),
         ],
         "kills": [faults("10,000 kills", "test_archive_kills.py")],
         "object-storage": [

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 name: project_logs_trail
 type: notification
 short_description: Tell what changed in a cloudscale.ch project while a play ran
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Takes a cursor of the project's audit log when a play starts, and tells at its end what changed in the cloud
     meanwhile, whoever did it. First comes what others did, then what your own actors did, then automated tasks.

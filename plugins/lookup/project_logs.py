@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: project_logs
 short_description: Look up the audit log of a cloudscale.ch project
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads the log of a project between two times, or on from where an earlier read ended, completely, whatever its size.
   - Returns a flat list of entries as the API gave them, in its order. It takes no positional terms.

@@ -49,6 +49,8 @@ _MOST_REDIRECTS = 5
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 60.0
 _CHUNK = 1 << 16
+# Far more than any page of the log: an answer that grows further is no page, and would fill the memory.
+_LARGEST_ANSWER = 64 << 20
 _LONGEST_CONNECT = 10.0
 # A host that never answered is more likely misspelt than out of order: tell it within seconds.
 _FIRST_CONTACT_RETRIES = 2
@@ -205,9 +207,16 @@ class Api:
             raise InvalidInput(f"ca_path or a certificate setting cannot be used: {exc}.") from exc
 
     def _chunks(self, answer: Any) -> Iterator[bytes]:
-        """The body in pieces; the time-out bounds the whole answer, so that one that drips in ends too."""
+        """The body in pieces, unpacked; the time-out bounds the whole answer, so that one that drips in ends too.
+
+        :raises BadAnswer: it is too large to be a page. Asking again would only fetch it again.
+        """
         deadline = self._clock() + self.connection.timeout
+        size = 0
         for chunk in answer.iter_content(_CHUNK):
+            size += len(chunk)
+            if size > _LARGEST_ANSWER:
+                raise BadAnswer(f"The answer of {self._base.netloc} is larger than 64 MiB; check api_url.", 200)
             if self._stop.is_set():
                 raise Stopped("The read was stopped.")
             if self._clock() > deadline:

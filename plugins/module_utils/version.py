@@ -6,5 +6,5 @@
 
 from __future__ import annotations
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"
 USER_AGENT = f"auditops.cloudscale/{VERSION}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: project_logs_archive
 short_description: Keep the audit log of a cloudscale.ch project in an archive
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads what is new in the log of a project and adds it to an archive, a folder of compressed JSON lines and a chain
     of commits that proves what is in it and which time it covers.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: project_logs_archive_info
 short_description: Tell where an archive of an audit log stands, and verify it
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Tells what an archive covers, and proves offline that it is whole. That needs no token, and no network unless the
     archive lies in a bucket.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: project_logs_assert
 short_description: Prove from the audit log of a cloudscale.ch project what was changed and what was not
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Compares a part of the log, usually everything since a cursor that was taken before a change, with what is expected.
   - Waits for entries that are missing by polling on; no entry is read twice.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: project_logs_info
 short_description: Ask the audit log of a cloudscale.ch project
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Reads the log of a project between two times, or on from where an earlier read ended, completely, whatever its size.
   - Entries are returned as the API gave them, in its order; nothing is added, left out or merged.

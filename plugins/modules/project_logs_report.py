@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: project_logs_report
 short_description: Report who did what in cloudscale.ch projects
-version_added: 0.1.0
+version_added: 1.0.0
 description:
   - Writes one file that tells who did what, when, from where, and what is unusual, and hands over the entries.
   - It reads the API (the last 90 days), archives (years), or both. What an archive covers is taken from it, and the API

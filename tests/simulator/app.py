@@ -215,6 +215,8 @@ def _instead(fault: Fault, request: web.Request) -> web.Response:
     headers = {"Content-Type": "text/html" if fault.kind == "html" else "application/json"}
     if fault.retry_after_header is not None:
         headers["Retry-After"] = fault.retry_after_header
+    if fault.encoding is not None:
+        headers["Content-Encoding"] = fault.encoding
     if fault.kind == "redirect":
         headers["Location"] = fault.to or request.rel_url.raw_path_qs
     body = b"" if fault.kind in ("empty", "redirect") else fault.answer_body

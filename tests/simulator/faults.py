@@ -32,7 +32,7 @@ KINDS = (
     "loop",  # next is the URL of the request itself
     "slow",  # the answer begins after some seconds
     "drip",  # the body comes in drops, with a pause of some seconds between them
-    "raw",  # any bytes as body, with status 200 or the one given
+    "raw",  # any bytes as body, with status 200 or the one given, and a Content-Encoding if one is given (encoding)
 )
 FOREIGN = "https://api.foreign.example/v1/project-logs?cursor=10025"
 
@@ -60,6 +60,7 @@ class Fault:
     kind: str
     status: Optional[int] = None
     body: Any = None
+    encoding: Optional[str] = None
     retry_after: Union[int, float, str, datetime, None] = None
     to: Optional[str] = None
     seconds: float = 1.0

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import socket
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -306,6 +308,30 @@ def test_an_answer_that_drips_in_ends_with_the_time_out(simulator: Simulator) ->
     with Api(connect(simulator, api_timeout=1, api_retries=0)) as api:
         with pytest.raises(errors.Unreachable, match="did not answer within 1 s"):
             api.page(api.first_url())
+
+
+def bomb(size: int) -> bytes:
+    """As many spaces, in a thousandth of their bytes; equal blocks are packed but once."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    head, block = (packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return head + block * ((size >> 20) - 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"), [(b" " * (65 << 20), None), (bomb(1 << 30), "gzip")], ids=["plain", "packed"]
+)
+def test_an_answer_without_an_end_is_refused_in_bounded_memory(
+    simulator: Simulator, api: Api, waits: Waits, body: bytes, encoding: str | None
+) -> None:
+    simulator.script(Fault("raw", body=body, encoding=encoding, times=9))
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.BadAnswer, match="is larger than 64 MiB; check api_url"):
+            api.page(api.first_url())
+        assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    finally:
+        tracemalloc.stop()
+    assert waits.seconds == []
 
 
 def test_a_stop_ends_a_wait_at_once(simulator: Simulator) -> None:

@@ -1,0 +1,138 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the guides for the beginning say: their examples run, and tokens are masked where they say so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+
+if TYPE_CHECKING:
+    from .conftest import Controller, Results
+
+GUIDES = Path(version.__file__).parents[2] / "docs/docsite/rst"
+CI = {"api_token": {"uuid": "0a1b2c3d", "description": "ci deploy"}}
+WHOLE, PART = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER", "********"
+INFO = "auditops.cloudscale.project_logs_info"
+ENTRIES = "query('auditops.cloudscale.project_logs', start='-1h')"
+
+
+def blocks(guide: str, language: str) -> list[str]:
+    text = (GUIDES / f"{guide}_guide.rst").read_text()
+    found = re.findall(rf"^\.\. code-block:: {language}\n\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    return [dedent(block) for block in found]
+
+
+@pytest.fixture
+def here(controller: Controller, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a project of its own, and a token that is right."""
+    project = simulator.add_project(f"project-{len(simulator.projects)}")
+    project.log.append("server_create", "Server 'hello' has been created", actor=CI)
+    monkeypatch.setitem(controller.environment, "CLOUDSCALE_API_TOKEN", project.token)
+    return controller.folder
+
+
+def place(controller: Controller, name: str, playbook: str) -> None:
+    """Save an example; the archives' place differs, and modules run on the Python that has the libraries."""
+    (play,) = yaml.safe_load(playbook.replace("/var/lib/audit", str(controller.folder)))
+    play["vars"] = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    (controller.folder / name).write_text(yaml.safe_dump([play], sort_keys=False))
+
+
+def shell(controller: Controller, script: str, **environment: str | None) -> str:
+    variables = {**controller.environment, **environment}
+    done = subprocess.run(
+        ["sh", "-euc", script],
+        cwd=controller.folder,
+        env={name: value for name, value in variables.items() if value is not None},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_quick_start(controller: Controller, here: Path) -> None:
+    ask, keep = blocks("quick_start", "yaml")
+    place(controller, "ask.yml", ask)
+    place(controller, "keep.yml", keep)
+    asked, others = (shell(controller, script) for script in blocks("quick_start", "shell"))
+    assert "Server 'hello' has been created" in asked
+    assert "0 of 1 changes were made by others." in others
+    assert "ok=2" in shell(controller, "ansible-playbook keep.yml")
+    assert "changed=0" in shell(controller, "ansible-playbook keep.yml")
+
+
+def test_a_token_out_of_a_vault(controller: Controller, here: Path) -> None:
+    token = controller.environment["CLOUDSCALE_API_TOKEN"]
+    (playbook,) = blocks("authentication", "yaml")
+    place(controller, "ask.yml", playbook)
+    (here / "vault-password").write_text("correct horse battery staple\n")
+    (here / "secrets.yml").write_text(f"cloudscale_api_token: {token}\n")
+    (script,) = blocks("authentication", "shell")
+    told = shell(controller, script, CLOUDSCALE_API_TOKEN=None)
+    assert token not in (here / "secrets.yml").read_text()
+    assert token not in told
+
+
+def test_answers_to_questions(controller: Controller, here: Path) -> None:
+    tasks = [task for block in blocks("faq", "yaml") for task in yaml.safe_load(block)]
+    results = controller.run({task.pop("name"): {**task, "ignore_errors": False} for task in tasks[:1]})
+    assert results["Read one day of UTC"]["project_logs"] == []
+    place(controller, "faq.yml", yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks[1:]}]))
+    assert "ok=3" in shell(controller, "ansible-playbook faq.yml")
+    away = {"CLOUDSCALE_API_URL": "https://127.0.0.1:9/v1"}
+    tasks[-1]["name"] = "away"
+    place(controller, "faq.yml", yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks[-1:]}]))
+    assert "ok=1" in shell(controller, "ansible-playbook faq.yml", **away)
+    refused = controller.playbook("faq.yml", CLOUDSCALE_API_TOKEN="wrong" * 8)
+    assert refused.returncode == 2
+
+
+@pytest.fixture
+def masked(controller: Controller, simulator: Simulator, here: Path) -> Results:
+    """A log in which the token's text stands, asked for in each way that the guide's table names."""
+    token = controller.environment["CLOUDSCALE_API_TOKEN"]
+    project = next(found for found in simulator.projects if found.token == token)
+    project.log.append("server_create", f"part {token} of a text", actor={token: token})
+    cases: dict[str, Any] = {
+        "module": {INFO: {"api_token": token}},
+        "file": {INFO: {"api_token": token, "dest": str(here / "log.jsonl")}},
+        "lookup": {"ansible.builtin.debug": {"msg": "{{ %s }}" % ENTRIES}},
+        "variable": {"ansible.builtin.debug": {"var": "cloudscale_api_token"}},
+        "environment": {INFO: {}, "environment": {"CLOUDSCALE_API_TOKEN": "{{ cloudscale_api_token }}"}},
+    }
+    return controller.run(cases, "-vvv", "-e", f"cloudscale_api_token={token}")
+
+
+def test_what_is_masked(controller: Controller, here: Path, masked: Results) -> None:
+    token = controller.environment["CLOUDSCALE_API_TOKEN"]
+    entry = masked["module"]["project_logs"][-1]
+    assert entry["message"] == f"part {PART} of a text"
+    assert entry["actor"] == {token: WHOLE}
+    assert masked["lookup"]["msg"][-1]["message"] == f"part {token} of a text"
+    assert token in (here / "log.jsonl").read_text()
+    assert masked["variable"]["cloudscale_api_token"] == token
+    # The command line of the module, with its environment.
+    assert re.search(rf"EXEC .*CLOUDSCALE_API_TOKEN={token}", masked.output)
+    assert masked.output.count(f'"api_token": "{WHOLE}"') == 3
+
+
+@pytest.mark.parametrize("path", sorted(GUIDES.glob("*.rst")), ids=lambda path: path.stem)
+def test_a_guide_is_listed_and_has_its_label(path: Path) -> None:
+    sections = yaml.safe_load((GUIDES.parent / "extra-docs.yml").read_text())["sections"]
+    assert [name for section in sections for name in section["toctree"]].count(path.stem) == 1
+    assert f"\n.. _ansible_collections.auditops.cloudscale.docsite.{path.stem}:\n" in path.read_text()

@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_requ
 
 from .errors import AuditError, InvalidInput, MissingLibrary, Stopped
 from .expectation import CONDITIONS, COUNTS, RULES
+from .query.engine import ENGINES
 from .report.words import BASELINE, FORMS, LANGUAGES, WORKING_HOURS
 from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
 from .verification import Patience
@@ -85,6 +86,7 @@ def report_spec() -> Dict[str, Any]:
         "archives": {"type": "list", "elements": "path"},
         "projects": {"type": "list", "elements": "dict", "options": project},
         "ask_api": {"type": "bool", "default": True},
+        "engine": {"type": "str", "choices": list(ENGINES), "default": ENGINES[0]},
         "title": {"type": "str"},
         "language": {"type": "str", "choices": list(LANGUAGES), "default": LANGUAGES[0]},
         "time_zone": {"type": "str", "default": "UTC"},

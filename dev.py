@@ -53,6 +53,7 @@ ENVIRONMENTS = {
     "browser": (RUNNING,),
     # A recent ansible-core, and a collector that people use.
     "benchmark": (RUNNING,),
+    "spark": (RUNNING,),
 }
 # What some checks need of the machine, and a command that succeeds where it is there.
 ABILITIES = {
@@ -303,9 +304,17 @@ def long_stages() -> dict[str, list[Check]]:
             Check("newest ansible-core", UNITS, "recent"),
             Check("oldest ansible-core", [*UNITS, "tests/integration", *without("vendor")], "oldest"),
             *(Check("core", CORE, "core", version) for version in others),
-            *(Check(f"HTTP and S3 libraries of Debian {release}", LIBRARIES, f"boto-debian-{release}") for release in (12, 13)),
+            *(
+                Check(f"HTTP and S3 libraries of Debian {release}", LIBRARIES, f"boto-debian-{release}")
+                for release in (12, 13)
+            ),
         ],
         "kills": [faults("10,000 kills", "test_archive_kills.py")],
+        "spark": [
+            Check(
+                "reports by Spark", ["pytest", "--quiet", "tests/e2e/test_report_engines.py"], "spark", needs=("java",)
+            ),
+        ],
         "object-storage": [
             Check(
                 "buckets of Ceph",
@@ -482,7 +491,7 @@ def pin(_arguments: list[str]) -> int:
     """Write the pins anew with the versions of today."""
     for name, wanted in ENVIRONMENTS.items():
         folder = ROOT / "tests/requirements"
-        oldest = "3.11" if name in ("main", "demo", "browser", "benchmark") else min(wanted, key=minor)
+        oldest = "3.11" if name in ("main", "demo", "browser", "benchmark", "spark") else min(wanted, key=minor)
         uv(
             *("pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
             *("--no-header", "--no-annotate"),

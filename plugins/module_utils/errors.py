@@ -157,3 +157,9 @@ class IdentityChanged(AuditError):
     """What the API returns is not, or cannot be shown to be, the log that the archive holds."""
 
     code = "identity_changed"
+
+
+class EngineFailed(AuditError):
+    """The engine of a report cannot be started, or cannot do what it was asked."""
+
+    code = "engine_failed"

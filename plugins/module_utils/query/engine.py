@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any, ContextManager, Iterator, Protocol, Sequence, Type
 
-from ..errors import AuditError, MissingLibrary
+from ..errors import EngineFailed, MissingLibrary
 
 COLUMNS = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 """What is read of each entry, all as texts: nothing is inferred. Objects become their JSON."""
@@ -19,12 +19,6 @@ ENGINES = ("duckdb", "spark")
 
 MEMORY = "2GB"
 """The most memory that the embedded engine takes before it spills to disk."""
-
-
-class EngineFailed(AuditError):
-    """The engine cannot be started, or cannot do what it was asked."""
-
-    code = "engine_failed"
 
 
 class Unreadable(EngineFailed):

@@ -84,7 +84,11 @@ head:
       description: The SHA-256 of the commit's bytes, in hexadecimal.
       type: str
 covered_from:
-  description: The beginning of the time that the archive covers.
+  description: The beginning of the time that the archive covers; what was pruned is before it.
+  returned: success
+  type: str
+pruned_until:
+  description: The midnight before which all days were let go of by C(prune); null if none were.
   returned: success
   type: str
 covered_until:

@@ -106,7 +106,7 @@ status:
   type: dict
   contains:
     added:
-      description: How many entries were ever added.
+      description: How many entries there are.
       type: int
     commits:
       description: How many commits there are.
@@ -115,10 +115,13 @@ status:
       description: The newest commit, as sequence and sha256.
       type: dict
     covered_from:
-      description: The beginning of the time that the archive covers.
+      description: The beginning of the time that the archive covers; what was pruned is before it.
       type: str
     covered_until:
       description: The end of the time that the archive covers, by the provider's clock.
+      type: str
+    pruned_until:
+      description: The midnight before which all days were let go of by C(prune); null if none were.
       type: str
     retention_deadline:
       description: When the provider begins to delete entries that are not in the archive.

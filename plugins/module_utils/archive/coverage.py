@@ -128,7 +128,8 @@ class Status:
     """Where an archive stands. Of a run, ``added``, ``commits`` and ``gaps`` are the run's; else the archive's.
 
     ``head`` and the times are None while there is no commit. ``rerendered`` counts entries that were found again but
-    look different now (a project or token was renamed).
+    look different now (a project or token was renamed). Nothing is covered before ``pruned_until``, if there is one:
+    these days were let go of on purpose.
     """
 
     added: int = 0
@@ -139,6 +140,7 @@ class Status:
     gaps: List[Gap] = field(default_factory=list)
     state: str = "backlog"
     rerendered: int = 0
+    pruned_until: Optional[datetime] = None
 
     @property
     def retention_deadline(self) -> Optional[datetime]:
@@ -152,6 +154,7 @@ class Status:
             "head": self.head._asdict() if self.head else None,
             "covered_from": _text(self.covered_from),
             "covered_until": _text(self.covered_until),
+            "pruned_until": _text(self.pruned_until),
             "retention_deadline": _text(self.retention_deadline),
             "gaps": [gap.to_json() for gap in self.gaps],
             "state": self.state,

@@ -176,6 +176,11 @@ class Commit:
     def name(self) -> str:
         return commit_name(self.sequence)
 
+    @property
+    def kept_from(self) -> datetime:
+        """From when on the archive still has what it covers: a prune let go of all before."""
+        return max(self.covered_from, self.pruned_until or self.covered_from)
+
     def with_live(self, live: Iterable[DataFile]) -> Commit:
         """The same commit with the list of live files embedded, ordered by path."""
         return replace(self, live=tuple(sorted(live, key=lambda file: file.path)))

@@ -90,7 +90,7 @@ def archive_samples(commit: Commit, now: datetime, covered_until: Optional[datet
     covered = covered_until or commit.covered_until
     state = state_of(covered, covered_until is not None or is_at_end(commit), now)
     return [
-        Sample("covered_from_timestamp_seconds", commit.covered_from.timestamp()),
+        Sample("covered_from_timestamp_seconds", commit.kept_from.timestamp()),
         Sample("covered_until_timestamp_seconds", covered.timestamp()),
         Sample("retention_deadline_timestamp_seconds", retention_deadline(covered).timestamp()),
         Sample("entries", commit.total_entries),

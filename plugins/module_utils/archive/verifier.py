@@ -97,10 +97,11 @@ def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
         added=commit.total_entries,
         commits=commit.sequence,
         head=head.head,
-        covered_from=commit.covered_from,
+        covered_from=commit.kept_from,
         covered_until=commit.covered_until,
         gaps=gaps(store, commit),
         state=state_of(commit.covered_until, is_at_end(commit), now),
+        pruned_until=commit.pruned_until,
     )
 
 

@@ -61,7 +61,7 @@ def _tell_status(path: str, found: Status) -> None:
     rows: List[Tuple[str, str]] = [
         ("archive", path),
         ("state", found.state),
-        ("covered from", when(found.covered_from)),
+        ("covered from", f"{when(found.covered_from)}{', older days were pruned' if found.pruned_until else ''}"),
         ("covered until", f"{when(found.covered_until)} ({ago(found.covered_until)})"),
         ("deadline", f"{when(found.retention_deadline)} ({ahead(found.retention_deadline)})"),
         ("entries", str(found.added)),

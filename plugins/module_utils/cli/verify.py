@@ -67,7 +67,8 @@ def _tell_sound(found: Status) -> None:
     gaps = f"with {number(len(found.gaps), 'gap', 'gaps')} on record" if found.gaps else "without a gap"
     say(
         f"Sound: {number(found.added, 'entry', 'entries')} in {number(found.commits, 'commit', 'commits')}, "
-        f"covering {when(found.covered_from)} to {when(found.covered_until)} {gaps}."
+        f"covering {when(found.covered_from)} to {when(found.covered_until)} {gaps}"
+        f"{'; older days were pruned' if found.pruned_until else ''}."
     )
     tell_gaps(found.gaps)
     say(f"Head: {found.head.sequence}:{found.head.sha256}")

@@ -141,7 +141,7 @@ class Archive:
         known = [gap for gap in gaps(self.store, self.commit) if asked.meets(gap.start, gap.end)]
         return Origin(
             project=self.project,
-            covered_from=self.commit.covered_from,
+            covered_from=self.commit.kept_from,
             covered_until=self.commit.covered_until,
             archive=self.commit.archive_id,
             head=self.head,

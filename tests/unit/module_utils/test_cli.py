@@ -131,7 +131,10 @@ def test_old_days_are_merged_and_removed(host: Host, simulator: Simulator) -> No
     gone = host.run("prune", host.archive, "--older-than", "-1d", "--pin", "pin")
     assert gone.stdout.startswith("2 entries of 1 day in 1 file removed.\nHead: 4:")
     assert "old" not in host.run("cat", host.archive).stdout
-    assert host.run("verify", host.archive).returncode == 0
+    midnight = f"{now - timedelta(days=1):%Y-%m-%d}T00:00:00Z"
+    assert f", covering {midnight} to " in host.run("verify", host.archive).stdout
+    assert f"covered from   {midnight}, older days were pruned" in host.run("status", host.archive).stdout
+    assert host.json("status", host.archive)["pruned_until"] == midnight
     assert host.run("collect", host.archive, "--pin", "pin").returncode == 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.query.sources import Archive, Sources
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
@@ -100,6 +101,12 @@ def test_the_time_before_a_range_is_read_to_know_it_but_is_not_of_the_report(wor
     assert inside == sum(1 for entry in world.log.entries if start <= entry["timestamp"] < "a")
     spooled = Path(sources.fetched[0].path).read_bytes().splitlines()
     assert len(spooled) > inside + 3
+
+
+def test_an_archive_claims_nothing_of_what_was_pruned(world: World) -> None:
+    done = prune(grown(world).store, world.clock.ago(days=1), now=world.clock)
+    (origin,) = opened(world, archives=[str(world.path)], ask_api=False).origins()
+    assert origin.covered_from == done.pruned_until
 
 
 def test_origins_tell_what_the_archive_misses(world: World) -> None:

@@ -15,6 +15,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 from ..errors import ArchiveDamaged, StorageError
 from .format import (
     FIRST_SEQUENCE,
+    SNAPSHOT_EVERY,
     Commit,
     DataFile,
     Gap,
@@ -170,7 +171,10 @@ def _first_with(store: Store, commit: Commit) -> Commit:
     """The first commit of those up to this one that has its total of gaps."""
     low, high = FIRST_SEQUENCE, commit.sequence
     while low < high:
-        middle = load(store, (low + high) // 2).commit
+        sequence = (low + high) // 2
+        if sequence % SNAPSHOT_EVERY == 0 and sequence > low:
+            sequence -= 1  # one that lists all live files may be long
+        middle = load(store, sequence).commit
         if middle.total_gaps < commit.total_gaps:
             low = middle.sequence + 1
         else:

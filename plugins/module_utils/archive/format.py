@@ -38,6 +38,7 @@ _ID = re.compile(r"[0-9a-z]{1,64}", re.ASCII)
 _QUERY = re.compile(r"[\x21-\x7e]*", re.ASCII)
 _GZIP = 31  # zlib's window bits for a gzip stream: its header then has no name and no time
 _CHUNK = 1 << 16
+_LIVE = b',"live":['
 
 
 class Malformed(ValueError):
@@ -187,7 +188,7 @@ class Commit:
 
     def to_bytes(self) -> bytes:
         """The one byte form of this commit: a line of JSON in ASCII."""
-        return json.dumps(self._to_json(), separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+        return _dump(self._to_json()) + b"\n"
 
     def _to_json(self) -> Dict[str, Any]:
         value: Dict[str, Any] = {
@@ -234,6 +235,39 @@ class Commit:
         if commit.to_bytes() != body:
             raise Malformed("it is not written in the one form that commits have")
         return commit
+
+
+def file_text(file: DataFile) -> bytes:
+    """What describes a data file in the bytes of a commit."""
+    return _dump(file.to_json())
+
+
+def parse_file(text: bytes) -> DataFile:
+    """Read such a text.
+
+    :raises Malformed: it is none.
+    """
+    return _read_file(_Fields.of(text))
+
+
+def without_live(body: bytes) -> bytes:
+    """The bytes of a commit as if it did not list the live files, so that reading it does not take as long as they are.
+
+    The list is a commit's last part, and inside a string its beginning would be written in another way.
+    """
+    begin = body.find(_LIVE)
+    return body if begin < 0 else body[:begin] + b"}\n"
+
+
+def lists_live(body: bytes) -> bool:
+    """Whether these bytes of a commit list the live files."""
+    return _LIVE in body
+
+
+def lists_exactly(body: bytes, files: Iterable[bytes]) -> bool:
+    """Whether the list of live files in these bytes of a commit is that of the files with these texts."""
+    text = _LIVE + b",".join(files) + b"]}\n"
+    return body.find(_LIVE) == len(body) - len(text) and body.endswith(text)
 
 
 def sha256(body: bytes) -> str:
@@ -403,6 +437,10 @@ def _decompress(stream: Any, chunk: bytes) -> bytes:
         return piece
     except zlib.error as exc:
         raise Malformed("it is no gzip stream") from exc
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def _sequence_of(name: str) -> Optional[int]:

@@ -32,12 +32,17 @@ from .format import (
     Malformed,
     commit_name,
     day_of,
+    file_text,
+    lists_exactly,
+    lists_live,
     parse_commit_name,
     parse_data_name,
+    parse_file,
     sha256,
     split_lines,
     unpack,
     whole_lines,
+    without_live,
 )
 from .lines import CanonicalLines
 from .signing import AllowedSigners, Signature, signatures
@@ -106,14 +111,18 @@ def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
 
 
 class _Verification:
-    """One run over one archive. ``_live`` holds the files that are live up to the commit reached."""
+    """One run over one archive.
+
+    Up to the commit reached, ``_live`` holds the files that are live, by path, as the texts of commits that describe
+    them: there may be very many, and lists of them are compared with those in commits.
+    """
 
     def __init__(self, store: Store, expected_head: Optional[Head]) -> None:
         self._store = store
         self._expected_head = expected_head
         self._findings: List[Finding] = []
-        self._live: Dict[str, DataFile] = {}
-        self._gone: Dict[str, DataFile] = {}
+        self._live: Dict[str, bytes] = {}
+        self._removed: Set[str] = set()
         self._digests: Dict[str, int] = {}
         self._known: Set[int] = set()
         self._total = 0
@@ -127,9 +136,12 @@ class _Verification:
         self._verify_chain(sequences)
         paths = sorted(self._live)
         asked = zip(chunks_ahead(self._store, paths), paths)
-        lost = [path for ask, path in asked if not self._verify_file(self._live[path], ask)]
+        lost = [path for ask, path in asked if not self._verify_file(self._file(path), ask)]
         self._verify_others(head, self._without_removed_since(lost, head))
         return self._findings
+
+    def _file(self, path: str) -> DataFile:
+        return parse_file(self._live[path])
 
     def _find(self, type_: str, path: str, detail: str) -> None:
         self._findings.append(Finding(type_, path, detail))
@@ -147,9 +159,9 @@ class _Verification:
                 before, digest = None, None
             body = self._read_commit(sequence, ask)
             commit = None if body is None else self._parse_commit(sequence, body)
-            if commit is not None:
+            if body is not None and commit is not None:
                 self._verify_link(commit, before, digest)
-                self._apply(commit)
+                self._apply(commit, body)
                 self._known.add(sequence)
             before, digest = commit, None if body is None else sha256(body)
             if self._expected_head == Head(sequence, digest or ""):
@@ -176,7 +188,8 @@ class _Verification:
             self._find("commit_duplicated", name, f"it has the bytes of commit {twin}")
             return None
         try:
-            commit = Commit.parse(body)
+            # A list of live files is compared as it is, if there is something to compare it with.
+            commit = Commit.parse(without_live(body) if self._adds_up(sequence) else body)
         except Malformed as exc:
             self._find("commit_malformed", name, str(exc))
             return None
@@ -209,35 +222,41 @@ class _Verification:
         elif sequence == FIRST_SEQUENCE and commit.total_gaps != len(commit.gaps):
             self._find("totals", name, "total_gaps does not begin with this commit's gaps")
 
-    def _apply(self, commit: Commit) -> None:
+    def _apply(self, commit: Commit, body: bytes) -> None:
         """Carry the live files over this commit, and compare with what it says of them."""
-        removed = sum(self._take_away(path, commit) for path in commit.removed)
-        for detail in _wrong_parts(commit, self._gone):
+        gone = {path: file for path in commit.removed for file in self._take_away(path, commit)}
+        removed = sum(file.entries for file in gone.values())
+        for detail in _wrong_parts(commit, gone):
             self._find("removal", commit.name, detail)
         if commit.kind in ("compact", "pseudonymise") and commit.entries != removed:
             self._find("totals", commit.name, f"{removed} entries were rearranged into {commit.entries}")
-        self._live.update({file.path: file for file in commit.files})
-        if len(self._known) == commit.sequence - FIRST_SEQUENCE:  # otherwise nothing adds up
-            self._verify_sums(commit, self._total + commit.entries - removed)
+        self._live.update({file.path: file_text(file) for file in commit.files})
+        if self._adds_up(commit.sequence):
+            self._verify_sums(commit, body, self._total + commit.entries - removed)
         self._total = commit.total_entries
 
-    def _take_away(self, path: str, commit: Commit) -> int:
-        """The number of entries in a file that a commit removes."""
-        file = self._live.pop(path, None)
-        if file is None:
-            self._find("removal", commit.name, f"it removes {path}, which was not live")
-            return 0
-        self._gone[path] = file
-        return file.entries
+    def _adds_up(self, sequence: int) -> bool:
+        """Whether all commits before this one are known, so that what it says of all files can be told."""
+        return len(self._known) == sequence - FIRST_SEQUENCE
 
-    def _verify_sums(self, commit: Commit, total: int) -> None:
+    def _take_away(self, path: str, commit: Commit) -> Iterator[DataFile]:
+        """The file that a commit removes, if it was live."""
+        text = self._live.pop(path, None)
+        if text is None:
+            self._find("removal", commit.name, f"it removes {path}, which was not live")
+        else:
+            self._removed.add(path)
+            yield parse_file(text)
+
+    def _verify_sums(self, commit: Commit, body: bytes, total: int) -> None:
         if commit.total_entries != total:
             self._find(
                 "totals", commit.name, f"total_entries is {commit.total_entries}, but the files add up to {total}"
             )
-        if (commit.live is not None) != (commit.sequence % SNAPSHOT_EVERY == 0):
+        listed = lists_live(body)
+        if listed != (commit.sequence % SNAPSHOT_EVERY == 0):
             self._find("totals", commit.name, f"every {SNAPSHOT_EVERY}th commit, and no other, lists the live files")
-        elif commit.live is not None and list(commit.live) != [self._live[path] for path in sorted(self._live)]:
+        elif listed and not lists_exactly(body, (self._live[path] for path in sorted(self._live))):
             self._find("totals", commit.name, "its list of live files is not the one that the commits add up to")
 
     # The live data files
@@ -277,7 +296,7 @@ class _Verification:
         places = self._places(strangers) if lost else {}
         moved: Set[str] = set()
         for path in lost:
-            found = places.get(self._live[path].sha256)
+            found = places.get(self._file(path).sha256)
             if found is None:
                 self._find("missing", path, "no file of this name is left")
             else:
@@ -316,7 +335,7 @@ class _Verification:
             self._find("extra", name, "it has not the name of a data file")
         elif parts.sequence > head or parts.sequence not in self._known:
             return  # of a commit to come, or of one that was reported already
-        elif name in self._gone:
+        elif name in self._removed:
             self._find("deletion_pending", name, "a commit removed it, but it was not deleted yet")
         elif announced:
             self._find("orphan", name, "a run that lost a race or was killed left it behind; the next run removes it")
@@ -331,9 +350,9 @@ class _Verification:
         try:
             for line in split_lines(unpack(self._store.chunks(name), _ORPHAN_LIMIT)):
                 wanted[_short_digest(line)] += 1
-            for path, file in self._live.items():
+            for path in self._live:
                 if wanted and path.startswith(f"entries/date={day}/"):
-                    self._cross_off(wanted, file)
+                    self._cross_off(wanted, self._file(path))
         except NotThere:
             return True  # cleared away meanwhile, as left-overs are
         except (Malformed, StorageError):

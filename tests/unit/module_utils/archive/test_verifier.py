@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import chain, verifier, writing
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import live_files, load
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import (
     Commit,
@@ -66,7 +67,12 @@ def forge(world: World, sequence: int, **changes: Any) -> None:
     """Change a commit and let all later ones rest on the forged one: only the contents can tell."""
     path = commit_path(world, sequence)
     path.write_bytes(replace(Commit.parse(path.read_bytes()), **changes).to_bytes())
-    previous = sha256(path.read_bytes())
+    forge_previous(world, sequence)
+
+
+def forge_previous(world: World, sequence: int) -> None:
+    """Let all commits after this one rest on it as it is."""
+    previous = sha256(commit_path(world, sequence).read_bytes())
     while commit_path(world, sequence + 1).exists():
         sequence += 1
         path = commit_path(world, sequence)
@@ -314,6 +320,60 @@ HOUR = timedelta(hours=1)
 def test_a_forged_commit_contradicts_its_neighbours(archive: World, expected: str, changes: dict[str, Any]) -> None:
     forge(archive, 2, **changes)
     assert expected in types(archive)
+
+
+@pytest.fixture
+def listed(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Five commits, of which the fourth lists the live files."""
+    for module in (writing, verifier, chain):
+        monkeypatch.setattr(module, "SNAPSHOT_EVERY", 4)
+    for _run in range(5):
+        world.append(2, ago=30)
+        world.wait(minutes=1)
+        world.collect()
+    assert len(load(world.store, 4).commit.live or ()) == 4
+    assert world.verify() == []
+    return world
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda live: (),
+        lambda live: live[1:],
+        lambda live: (*live, live[0]),
+        lambda live: live[::-1],
+        lambda live: (replace(live[0], entries=9), *live[1:]),
+        lambda live: (*live[:3], replace(live[3], parts=(Part(live[3].path, live[3].sha256, 1, 1),))),
+    ],
+)
+def test_a_forged_list_of_live_files(listed: World, change: Callable[[Any], Any]) -> None:
+    forge(listed, 4, live=change(load(listed.store, 4).commit.live))
+    assert types(listed) == {"totals"}
+
+
+def test_a_list_of_live_files_in_another_form(listed: World) -> None:
+    path = commit_path(listed, 4)
+    for old, new in ((b'"live":[', b'"live":[ '), (b"]}\n", b"]} \n"), (b'"live":[', b'"live":[],"live":[')):
+        body = path.read_bytes()
+        path.write_bytes(body.replace(old, new))
+        forge_previous(listed, 4)
+        assert types(listed) <= {"totals", "commit_malformed"}
+        assert types(listed)
+        path.write_bytes(body)
+        forge_previous(listed, 4)
+    commit_path(listed, 2).unlink()
+    path.write_bytes(path.read_bytes().replace(b'"live":[', b'"live":[ '))
+    forge_previous(listed, 4)
+    assert "commit_malformed" in types(listed)
+
+
+def test_gaps_are_looked_for_beside_the_lists_of_live_files(listed: World) -> None:
+    forge(listed, 1, gaps=(gap := Gap(NOON - HOUR, NOON - HOUR, "retention"),), total_gaps=1)
+    for sequence in range(2, 6):
+        forge(listed, sequence, total_gaps=1)
+    for sequence in range(1, 6):
+        assert chain.gaps(listed.store, load(listed.store, sequence).commit) == [gap]
 
 
 def test_a_forged_project(archive: World) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, NamedTuple
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ class Buckets:
             endpoint_url=self.url,
             config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 0}),
         )
+
+    def upload(self, folder: Path) -> str:
+        """The address of a place that has all files of a folder, byte by byte."""
+        place, client = self.new_place(), self.client()
+        bucket, prefix = place[len("s3://") :].split("/")
+        for path in folder.rglob("*"):
+            if path.is_file():
+                client.put_object(Bucket=bucket, Key=f"{prefix}/{path.relative_to(folder)}", Body=path.read_bytes())
+        return place
 
     def objects(self, place: str) -> Dict[str, bytes]:
         """All that lies in a place, by its name there."""

@@ -24,6 +24,11 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
 from ansible_collections.auditops.cloudscale.tests.e2e.object_storage.ceph import COLLECTOR, Ceph
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import KINDS, Buckets, set_credentials
 from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.test_attacks import (
+    ATTACKS,
+    IN_FOLDERS_ONLY,
+    check_named,
+)
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
 
 GUIDE = Path(version.__file__).parents[2] / "docs/docsite/rst/archive_bucket_guide.rst"
@@ -135,6 +140,11 @@ def test_a_delete_marker_stops_the_run(buckets: Buckets, world: World) -> None:
     assert [finding.type for finding in world.verify()] == ["commit_deleted"]
     with pytest.raises(ArchiveDamaged, match="Commit 2 .* was deleted"):
         world.collect()
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKS.keys() - IN_FOLDERS_ONLY))
+def test_an_attack_is_named(buckets: Buckets, archive: World, tmp_path: Path, name: str) -> None:
+    check_named(archive, tmp_path, name, lambda: S3Store(buckets.upload(archive.path)))
 
 
 def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None:

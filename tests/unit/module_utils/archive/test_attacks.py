@@ -26,6 +26,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import Commit, sha256
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import AllowedSigners, sign
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import read_timestamp
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.signer import Signer
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.test_verifier import (
@@ -240,16 +241,25 @@ def test_a_sound_archive_has_no_findings(archive: World, tmp_path: Path) -> None
     assert [commit["kind"] for commit in archive.commits()][5:] == ["prune", "compact", "entries"]
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_is_named(archive: World, tmp_path: Path, name: str) -> None:
-    signer, noted = signed(archive, tmp_path), archive.head.head
+IN_FOLDERS_ONLY = {"a file that is a link", "a file that is a pipe"}
+
+
+def check_named(world: World, folder: Path, name: str, move: Callable[[], Store]) -> None:
+    """Attack the archive, move it to a store, and look there; the folder is the signer's."""
+    signer, noted = signed(world, folder), world.head.head
     attack = ATTACKS[name]
-    attack.do(archive)
-    alone = found(archive)
+    attack.do(world)
+    store = move()
+    alone = found(world, store=store)
     assert attack.alone <= alone
     assert bool(attack.alone) == bool(alone)
-    assert attack.head <= found(archive, expected_head=noted)
-    assert attack.signers <= found(archive, signers=AllowedSigners(signer.allowed))
+    assert attack.head <= found(world, store=store, expected_head=noted)
+    assert attack.signers <= found(world, store=store, signers=AllowedSigners(signer.allowed))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_named(archive: World, tmp_path: Path, name: str) -> None:
+    check_named(archive, tmp_path, name, lambda: archive.store)
 
 
 def test_every_finding_has_its_attack() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, Callable, List
 
 import pytest
@@ -27,7 +28,10 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import KINDS, Buckets
 from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
 from ansible_collections.auditops.cloudscale.tests.storage.seaweed import READER
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.test_attacks import archive, check_named
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
+
+__all__ = ["archive"]
 
 RECORD = "pending/000000000001-5f0c9a1b2d3e4f60.json"
 DATA = "entries/date=2026-11-22/000000000001-3f9ac0d1e2b4.jsonl.gz"
@@ -548,6 +552,17 @@ def test_a_poll_that_finds_nothing_asks_little(buckets: Buckets, proxy: FaultyPr
     del proxy.requests[:]
     world.collect(hint=True)
     assert len(proxy.requests) <= 7, proxy.requests
+
+
+# Attacks on what lies there
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["two commits cut off", "history forged and signed by another", "two files exchanged", "a gzip member appended"],
+)
+def test_an_attack_is_named(buckets: Buckets, archive: World, tmp_path: Path, name: str) -> None:
+    check_named(archive, tmp_path, name, lambda: S3Store(buckets.upload(archive.path)))
 
 
 # Two collectors

@@ -125,6 +125,15 @@ def collected(folder: Path, environment: dict[str, str], entries: int) -> Cost:
     return found
 
 
+def reconciled(folder: Path, environment: dict[str, str]) -> Cost:
+    """Compare the archive with the log; some entries must be on both sides."""
+    told = folder / "told.json"
+    found = cost([*AUDIT, "reconcile", str(folder / "archive"), "--json"], environment, told)
+    if not json.loads(told.read_text())["compared"]["entries"]:
+        sys.exit(f"reconcile told {told.read_text()}")
+    return found
+
+
 def round_of(environment: dict[str, str], entries: int, polls: int) -> dict[str, list[Cost]]:
     """Each way once, in an archive of its own."""
     with tempfile.TemporaryDirectory() as name:
@@ -141,6 +150,7 @@ def round_of(environment: dict[str, str], entries: int, polls: int) -> dict[str,
         found["verify"] = [cost([*AUDIT, "verify", archive])]
         found["zlib, sha256"] = [cost([sys.executable, "-c", HASHES, archive])]
         found["status"] = [cost([*AUDIT, "status", archive])]
+        found["reconcile"] = [reconciled(folder, environment)]
         found["import requests"], found["empty poll"] = [], []
         for _poll in range(polls):
             found["import requests"].append(cost([sys.executable, "-c", "import requests"], environment))
@@ -154,6 +164,7 @@ def tell_rounds(rounds: list[dict[str, list[Cost]]], entries: int) -> None:
         ("verify", "zcat | sha256sum", "goal 2 x"),
         ("verify", "zlib, sha256", "its floor"),
         ("verify", "status", "its start"),
+        ("reconcile", "collect", "reads the same log"),
         ("empty poll", "import requests", "goal 1.3 x"),
     ):
         pairs = [pair for found in rounds for pair in zip(found[own], found[other])]

@@ -252,6 +252,7 @@ def stages() -> dict[str, list[Check]]:
             Check("shell", ["shellcheck", *shell_files()]),
             Check("ansible-lint", ["ansible-lint", "--profile", "production", "--offline", "--strict"]),
             Check("changelog", ["antsibull-changelog", "lint"]),
+            Check("licences of files", ["reuse", "lint", "--lines"]),
             Check("site of the documentation", ["python", "tests/tools/docs.py"]),
             Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
         ],

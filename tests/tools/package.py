@@ -51,10 +51,10 @@ PLAYBOOKS = {
 MADE = {"audit-report/audit-report.html", "audit-report/audit-report.jsonl", f"ledger/{REVIEW['review_uuid']}.json"}
 
 
-def run(*command: str, cwd: Path | None = None, **variables: str) -> str:
+def run(*command: str, cwd: Path | None = None, variables: dict[str, str] | None = None) -> str:
     """Run a command that must succeed, and return what it prints."""
     print("$", *command, flush=True)
-    environment = {**os.environ, **variables}
+    environment = {**os.environ, **(variables or {})}
     done = subprocess.run(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.stdout + f"failed with status {done.returncode}")
@@ -73,7 +73,7 @@ def check_documentation() -> None:
     """Ansible finds each module, lookup, filter and callback in the installed collection, and its documentation."""
     for kind, expected in documented().items():
         command = ("ansible-doc", "--json", "--list", "-t", kind, NAME)
-        listed = json.loads(run(*command, **EMPTY))
+        listed = json.loads(run(*command, variables=EMPTY))
         missing = expected - {name for name, description in listed.items() if description}
         if missing:
             sys.exit(f"ansible-doc does not list: {', '.join(sorted(missing))}")
@@ -152,7 +152,7 @@ def main() -> None:
     run("ansible-galaxy", "collection", "build", "--output-path", str(WORK))
     (artifact,) = WORK.glob("*.tar.gz")
     check_content(artifact)
-    run("ansible-galaxy", "collection", "install", "--offline", str(artifact), **EMPTY)
+    run("ansible-galaxy", "collection", "install", "--offline", str(artifact), variables=EMPTY)
     check_documentation()
     check_playbooks(check_needs())
     check_import(artifact)

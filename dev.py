@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Show and check the collection: python3 dev.py demo | test [stage ...] | long | simulator ... | run -- command | pin
+"""Show and check the collection: python3 dev.py demo | test [stage ...] | long | simulator ... | run -- command
 
-Needs Python 3.11 or later and a package index; everything it installs lies below .work/.
+Or: pin | sbom. Needs Python 3.11 or later and a package index; everything it installs lies below .work/.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ ENVIRONMENTS = {
     "boto-debian-12": ("3.11", "3.10", "3.9"),
     "boto-debian-13": ("3.13", "3.12", "3.11"),
     "browser": (RUNNING,),
+    # What controllers need, for the bill of materials alone.
+    "runtime": (RUNNING,),
     # A recent ansible-core, and a collector that people use.
     "benchmark": (RUNNING,),
     "spark": (RUNNING,),
@@ -209,6 +211,8 @@ def able(need: str) -> bool:
 # --- Stages
 
 
+# Of all that is installed for development or at run time; what is under several needs one of them.
+LICENCES = "MIT;0BSD;BSD;Apache;ISC;PSF;Python Software Foundation;Mozilla;MPL-2.0;GPL-3.0;GPL-2.0-or-later;GPLv3"
 TRACED = ("root", "strace")
 RUNS = r"\d+ runs of collectors: .+"
 DISKS = ("root", "private mounts", "mkfs.ext4", "loop devices")
@@ -252,6 +256,8 @@ def stages() -> dict[str, list[Check]]:
             Check("shell", ["shellcheck", *shell_files()]),
             Check("ansible-lint", ["ansible-lint", "--profile", "production", "--offline", "--strict"]),
             Check("changelog", ["antsibull-changelog", "lint"]),
+            Check("licences of files", ["reuse", "lint", "--lines"]),
+            Check("licences of libraries", ["pip-licenses", "--partial-match", "--allow-only", LICENCES]),
             Check("site of the documentation", ["python", "tests/tools/docs.py"]),
             Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
         ],
@@ -487,6 +493,15 @@ def simulated(made: Venv) -> Iterator[dict[str, str]]:
             process.terminate()
 
 
+def sbom(_arguments: list[str]) -> int:
+    """Write bills of materials, of what controllers need and of what development needs, to .work."""
+    for name in ("runtime", "main"):
+        python, bill = str(venv(name).path / "bin/python"), WORK / f"sbom-{name}.json"
+        call([str(venv("main").path / "bin/cyclonedx-py"), "environment", python, "--output-file", str(bill)])
+        print(bill)
+    return 0
+
+
 def pin(_arguments: list[str]) -> int:
     """Write the pins anew with the versions of today."""
     for name, wanted in ENVIRONMENTS.items():
@@ -500,7 +515,7 @@ def pin(_arguments: list[str]) -> int:
     return 0
 
 
-COMMANDS = {"demo": demo, "test": test, "long": long, "simulator": simulator, "run": run, "pin": pin}
+COMMANDS = {"demo": demo, "test": test, "long": long, "simulator": simulator, "run": run, "pin": pin, "sbom": sbom}
 
 
 def main() -> int:

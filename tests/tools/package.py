@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Build the collection, look into the archive, install it into an empty folder, ask ansible-doc, import it.
+"""Build the collection, look into the artifact, and use it in an empty home: documentation, needs, every playbook.
 
-Runs in the repository's root; works below .work/package.
+The environment there holds ansible-core and what meta/execution-environment.yml names, nothing else. In the end the
+artifact is imported as Galaxy would. Runs in the repository's root; works below .work/package.
 """
 
 from __future__ import annotations
@@ -15,22 +16,45 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 WORK = Path(".work/package").resolve()
+HOME = WORK / "home"
+COLLECTIONS = HOME / ".ansible/collections"
 NAME = "auditops.cloudscale"
-# What the artifact may hold at its root, and below tests.
+# Without the second one Ansible would find the repository, to which the environments link, and install nothing.
+EMPTY = {"HOME": str(HOME), "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false"}
+# What the artifact holds at its root, and below tests: no more and no less.
 ROOTS = {
     *("CHANGELOG.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
     *("bin", "changelogs", "docs", "extensions", "meta", "playbooks", "plugins", "roles", "tests"),
 }
 TESTS = {"tests", "tests/config.yml"}
+REVIEW = {"review_ledger": str(HOME / "ledger"), "review_uuid": "0a1b2c3d-0000-4000-8000-000000000001"}
+# Every playbook, in an order in which they can run, with their variables.
+PLAYBOOKS = {
+    "audit_report": {},
+    "who_changed": {"who_changed_fail": False},
+    "verify_change": {
+        "verify_change_start": "-1h",
+        "verify_change_exclusive": False,
+        "verify_change_forbid": [{"action": "none"}],
+    },
+    "review_open": {**REVIEW, "review_reviewers": ["kim@example.com"]},
+    "review_acknowledge": {**REVIEW, "review_by": "kim@example.com"},
+    "review_remind": {**REVIEW, "review_remind_after": "0s"},
+    # Nothing is to be done on this machine: the role has its own tests, on hosts.
+    "deploy_archiver": {"archiver_hosts": "localhost", "archiver_state": "absent", "ansible_become": False},
+}
+MADE = {"audit-report/audit-report.html", "audit-report/audit-report.jsonl", f"ledger/{REVIEW['review_uuid']}.json"}
 
 
-def run(*command: str, cwd: Path | None = None, **variables: str) -> str:
+def run(*command: str, cwd: Path | None = None, variables: dict[str, str] | None = None) -> str:
     """Run a command that must succeed, and return what it prints."""
     print("$", *command, flush=True)
-    environment = {**os.environ, **variables}
+    environment = {**os.environ, **(variables or {})}
     done = subprocess.run(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.stdout + f"failed with status {done.returncode}")
@@ -40,17 +64,16 @@ def run(*command: str, cwd: Path | None = None, **variables: str) -> str:
 def check_content(artifact: Path) -> None:
     with tarfile.open(artifact) as archive:
         names = archive.getnames()
-    strange = [name for name in names if name.split("/")[0] not in ROOTS]
-    strange += [name for name in names if name.startswith("tests") and name not in TESTS]
-    if strange:
-        sys.exit(f"The artifact holds what it should not: {', '.join(sorted(strange))}")
+    held = {name.split("/")[0] for name in names} | {name for name in names if name.startswith("tests/")}
+    if held != ROOTS | TESTS:
+        sys.exit(f"The artifact holds too much, or lacks: {', '.join(sorted(held ^ (ROOTS | TESTS)))}")
 
 
-def check_documentation(collections: Path) -> None:
+def check_documentation() -> None:
     """Ansible finds each module, lookup, filter and callback in the installed collection, and its documentation."""
     for kind, expected in documented().items():
         command = ("ansible-doc", "--json", "--list", "-t", kind, NAME)
-        listed = json.loads(run(*command, ANSIBLE_COLLECTIONS_PATH=str(collections)))
+        listed = json.loads(run(*command, variables=EMPTY))
         missing = expected - {name for name, description in listed.items() if description}
         if missing:
             sys.exit(f"ansible-doc does not list: {', '.join(sorted(missing))}")
@@ -70,6 +93,51 @@ def documented() -> dict[str, set[str]]:
     }
 
 
+def check_needs() -> Path:
+    """What ansible-builder finds; a Python environment with ansible-core and just that."""
+    python, needs = WORK / "venv/bin/python", WORK / "needs.txt"
+    run("ansible-builder", "introspect", str(COLLECTIONS), "--write-pip", str(needs), "--write-bindep", os.devnull)
+    if "requests" not in needs.read_text():
+        sys.exit("ansible-builder finds no needs of the collection.")
+    run("uv", "venv", "--quiet", "--python", sys.executable, str(python.parents[1]))
+    pins = ("--system-certs", "--constraint", "tests/requirements/main.txt", "--requirement", str(needs))
+    run("uv", "pip", "install", "--quiet", "--python", str(python), *pins, "ansible-core")
+    return python.parent
+
+
+def check_playbooks(programs: Path) -> None:
+    """Each playbook of the installed collection runs, from a folder that is not the collection's."""
+    there = {path.stem for path in COLLECTIONS.glob("ansible_collections/*/*/playbooks/*.yml")}
+    if there != set(PLAYBOOKS):
+        sys.exit(f"Not tried, or not there: {', '.join(sorted(there ^ set(PLAYBOOKS)))}")
+    with simulated() as connection:
+        path = {"PATH": f"{programs}{os.pathsep}{os.defpath}", "PWD": str(HOME), "HOME": str(HOME), "LC_ALL": "C.UTF-8"}
+        for name, variables in PLAYBOOKS.items():
+            options = ["--inventory", "localhost,", "--connection", "local", "--extra-vars", json.dumps(variables)]
+            options += ["--check"] if name == "deploy_archiver" else []
+            command = [str(programs / "ansible-playbook"), f"{NAME}.{name}", *options]
+            print("$", *command, flush=True)
+            subprocess.run(command, cwd=HOME, env={**path, **connection}, stdin=subprocess.DEVNULL, check=True)
+    missing = [name for name in MADE if not (HOME / name).stat().st_size]
+    if missing:
+        sys.exit(f"The playbooks made no {', '.join(missing)}")
+
+
+@contextmanager
+def simulated() -> Iterator[dict[str, str]]:
+    """The simulator, as long as it is needed: the variables that lead clients to it."""
+    command = [sys.executable, "-m", f"ansible_collections.{NAME}.tests.simulator", "--history-weeks", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            ready = json.loads(process.stdout.readline() if process.stdout else "")
+            yield {
+                "CLOUDSCALE_API_URL": ready["url"],
+                "CLOUDSCALE_API_TOKEN": ready["projects"]["main"]["token"],
+            }
+        finally:
+            process.terminate()
+
+
 def check_import(artifact: Path) -> None:
     """What Galaxy would say at the import: its warnings count as errors."""
     told = run("python", "-m", "galaxy_importer.main", artifact.name, cwd=artifact.parent)
@@ -80,13 +148,13 @@ def check_import(artifact: Path) -> None:
 
 def main() -> None:
     shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir(parents=True)
+    HOME.mkdir(parents=True)
     run("ansible-galaxy", "collection", "build", "--output-path", str(WORK))
     (artifact,) = WORK.glob("*.tar.gz")
     check_content(artifact)
-    collections = WORK / "collections"
-    run("ansible-galaxy", "collection", "install", "--offline", str(artifact), "-p", str(collections))
-    check_documentation(collections)
+    run("ansible-galaxy", "collection", "install", "--offline", str(artifact), variables=EMPTY)
+    check_documentation()
+    check_playbooks(check_needs())
     check_import(artifact)
 
 

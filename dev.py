@@ -51,6 +51,7 @@ ENVIRONMENTS = {
     "boto-debian-12": ("3.11", "3.10", "3.9"),
     "boto-debian-13": ("3.13", "3.12", "3.11"),
     "browser": (RUNNING,),
+    "spark": (RUNNING,),
     # A recent ansible-core, and a collector that people use.
     "benchmark": (RUNNING,),
 }
@@ -305,6 +306,11 @@ def long_stages() -> dict[str, list[Check]]:
             *(Check(f"S3 library of Debian {release}", BUCKETS, f"boto-debian-{release}") for release in (12, 13)),
         ],
         "kills": [faults("10,000 kills", "test_archive_kills.py")],
+        "spark": [
+            Check(
+                "reports by Spark", ["pytest", "--quiet", "tests/e2e/test_report_engines.py"], "spark", needs=("java",)
+            ),
+        ],
         "object-storage": [
             Check(
                 "buckets of Ceph",
@@ -481,7 +487,7 @@ def pin(_arguments: list[str]) -> int:
     """Write the pins anew with the versions of today."""
     for name, wanted in ENVIRONMENTS.items():
         folder = ROOT / "tests/requirements"
-        oldest = "3.11" if name in ("main", "demo", "browser", "benchmark") else min(wanted, key=minor)
+        oldest = "3.11" if name in ("main", "demo", "browser", "spark", "benchmark") else min(wanted, key=minor)
         uv(
             *("pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
             *("--no-header", "--no-annotate"),

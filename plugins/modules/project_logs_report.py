@@ -65,6 +65,16 @@ options:
     description: Whether to ask the API at all. With V(false) only O(archives) are read, also where a token is at hand.
     type: bool
     default: true
+  engine:
+    description:
+      - What reads the entries and answers the questions to them.
+      - V(duckdb) runs in the module's own process, within 2 GB of memory, and on the disk for what is beyond it.
+      - V(spark) is Apache Spark, where its own configuration says (C(spark-defaults.conf) in E(SPARK_CONF_DIR)). All
+        of its machines must find O(archives), and the folder for temporary files, under the same paths.
+      - The report is the same.
+    type: str
+    choices: [duckdb, spark]
+    default: duckdb
   title:
     description: The heading; by default "Audit report".
     type: str
@@ -110,7 +120,7 @@ attributes:
   diff_mode:
     support: none
 requirements:
-  - ibis-framework[duckdb]
+  - ibis-framework[duckdb], or ibis-framework[pyspark] for O(engine=spark)
   - for pages (.html), jinja2, vl-convert-python and itables, too
 notes:
   - Run it on the controller; hosts need none of these libraries.
@@ -219,7 +229,7 @@ failure:
       description: >-
         A stable name, one of V(invalid_input), V(missing_library), V(unauthorized), V(forbidden), V(request_refused),
         V(cursor_refused), V(unreachable), V(certificate), V(bad_answer), V(overloaded), V(foreign_url),
-        V(no_progress), V(storage), V(archive_damaged).
+        V(no_progress), V(storage), V(archive_damaged), V(engine_failed).
       type: str
     status:
       description: The HTTP status of the answer that was refused; null without one.
@@ -245,6 +255,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.options import
     range_spec,
     selection_spec,
 )
+from ansible_collections.auditops.cloudscale.plugins.module_utils.query.engine import ENGINES
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, destinations
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.words import (
     BASELINE,
@@ -270,6 +281,7 @@ def argument_spec():
         "archives": {"type": "list", "elements": "path"},
         "projects": {"type": "list", "elements": "dict", "options": project},
         "ask_api": {"type": "bool", "default": True},
+        "engine": {"type": "str", "choices": list(ENGINES), "default": ENGINES[0]},
         "title": {"type": "str"},
         "language": {"type": "str", "choices": list(LANGUAGES), "default": LANGUAGES[0]},
         "time_zone": {"type": "str", "default": "UTC"},

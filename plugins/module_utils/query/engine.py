@@ -7,19 +7,28 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Iterator, Protocol, Sequence
+from typing import Any, ContextManager, Iterator, Protocol, Sequence, Type
 
 from ..errors import AuditError, MissingLibrary
 
 COLUMNS = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 """What is read of each entry, all as texts: nothing is inferred. Objects become their JSON."""
 
+ENGINES = ("duckdb", "spark")
+"""The embedded engine, and the one for what a single machine cannot hold."""
+
 MEMORY = "2GB"
 """The most memory that the embedded engine takes before it spills to disk."""
 
 
 class EngineFailed(AuditError):
-    """The engine cannot read what it was given."""
+    """The engine cannot be started, or cannot do what it was asked."""
+
+    code = "engine_failed"
+
+
+class Unreadable(EngineFailed):
+    """The engine cannot read the entries that it was given."""
 
 
 class Engine(Protocol):
@@ -28,14 +37,23 @@ class Engine(Protocol):
     def read(self, paths: Sequence[str]) -> Any:
         """A table with COLUMNS over files of JSON lines, gzipped ones among them.
 
-        :raises EngineFailed: they cannot be read; it may also show when the table is used.
+        :raises Unreadable: they cannot be read; it may also show when the table is used.
         """
 
     def keep(self, table: Any) -> Any:
         """The same table, computed once.
 
-        :raises EngineFailed: the files behind it cannot be read.
+        :raises Unreadable: the files behind it cannot be read.
         """
+
+
+def connected(name: str, folder: str) -> ContextManager[Engine]:
+    """One of ENGINES; ``folder`` takes what does not fit into the memory of this machine.
+
+    :raises MissingLibrary: Ibis or the engine is not installed.
+    :raises EngineFailed: it cannot be started, or fails while it is used.
+    """
+    return spark() if name == "spark" else embedded(folder)
 
 
 @contextmanager
@@ -43,18 +61,53 @@ def embedded(folder: str) -> Iterator[Engine]:
     """DuckDB in this process; ``folder`` takes what does not fit into memory.
 
     :raises MissingLibrary: Ibis or DuckDB is not installed.
+    :raises EngineFailed: it fails, for instance because memory and disk do not suffice.
     """
     try:
         import duckdb
         import ibis
     except ImportError as exc:
         raise MissingLibrary("ibis-framework[duckdb]") from exc
-    connection = ibis.duckdb.connect(temp_directory=folder, memory_limit=MEMORY)
+    with _told("DuckDB", EngineFailed, duckdb.Error):
+        connection = ibis.duckdb.connect(temp_directory=folder, memory_limit=MEMORY)
+        try:
+            connection.raw_sql("SET TimeZone = 'UTC'")
+            yield _DuckDB(connection, duckdb.Error)
+        finally:
+            connection.disconnect()
+
+
+@contextmanager
+def spark() -> Iterator[Engine]:
+    """Spark, where its own configuration says (``SPARK_CONF_DIR``); without one in this process.
+
+    :raises MissingLibrary: Ibis or Spark is not installed.
+    :raises EngineFailed: it cannot be started, or it fails.
+    """
     try:
-        connection.raw_sql("SET TimeZone = 'UTC'")
-        yield _DuckDB(connection, duckdb.Error)
-    finally:
-        connection.disconnect()
+        import ibis
+        from py4j.protocol import Py4JError
+        from pyspark.errors import PySparkException
+        from pyspark.sql import SparkSession
+    except ImportError as exc:
+        raise MissingLibrary("ibis-framework[pyspark]") from exc
+    failures = (PySparkException, Py4JError)
+    with _told("Spark", EngineFailed, failures):
+        session = SparkSession.builder.appName("cloudscale audit report").getOrCreate()
+        connection = ibis.pyspark.connect(session, **{"spark.sql.execution.arrow.pyspark.enabled": "true"})
+        try:
+            yield _Spark(connection, failures)
+        finally:
+            connection.disconnect()
+
+
+@contextmanager
+def _told(name: str, kind: Type[EngineFailed], failures: Any) -> Iterator[None]:
+    """Turn an engine's failures into one of ours."""
+    try:
+        yield
+    except failures as exc:
+        raise kind(f"{name} failed: {(str(exc).splitlines() or [type(exc).__name__])[0]}.") from exc
 
 
 class _DuckDB:
@@ -64,7 +117,7 @@ class _DuckDB:
         self._tables = 0
 
     def read(self, paths: Sequence[str]) -> Any:
-        with self._told():
+        with _told("DuckDB", Unreadable, self._failures):
             columns = dict.fromkeys(COLUMNS, "VARCHAR")
             # Without the column that the names of an archive's folders would add.
             options = {"columns": columns, "format": "newline_delimited", "hive_partitioning": False}
@@ -72,12 +125,25 @@ class _DuckDB:
 
     def keep(self, table: Any) -> Any:
         self._tables += 1
-        with self._told():
+        with _told("DuckDB", Unreadable, self._failures):
             return self._connection.create_table(f"kept_{self._tables}", table, temp=True)
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except self._failures as exc:
-            raise EngineFailed(f"The entries cannot be read: {str(exc).splitlines()[0]}.") from exc
+
+class _Spark:
+    def __init__(self, connection: Any, failures: Any) -> None:
+        self._connection = connection
+        self._failures = failures
+
+    def read(self, paths: Sequence[str]) -> Any:
+        with _told("Spark", Unreadable, self._failures):
+            schema = ", ".join(f"{name} STRING" for name in COLUMNS)
+            return self._connection.read_json(list(paths), schema=schema, mode="FAILFAST")
+
+    def keep(self, table: Any) -> Any:
+        with _told("Spark", Unreadable, self._failures):
+            # Only a query makes Python's functions and tables of this process known to Spark.
+            table.limit(0).to_pyarrow()
+            kept = table.cache()
+            # It is computed when it is first used: what cannot be read should show here.
+            kept.count().to_pyarrow()
+            return kept

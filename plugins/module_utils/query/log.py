@@ -19,7 +19,7 @@ from ..entry import ACTOR_KINDS, Label, actor
 from ..errors import StorageError
 from ..selector import Selection, action_matches, actor_matches, address_matches
 from ..usual import Shift, WorkingHours
-from .engine import COLUMNS, Engine, EngineFailed
+from .engine import COLUMNS, Engine, Unreadable
 from .sources import Part, Sources, Span
 
 Record = Dict[str, Any]
@@ -91,11 +91,13 @@ class Log:
     def seen(self, column: str) -> List[Seen]:
         """The different values of a column, the most frequent first."""
         table = self.table
-        found = table.group_by(table[column].name("value")).aggregate(
-            entries=table.count(), first=table.moment.min(), by=table.actor.argmin(table.moment)
+        found = table.group_by(table[column].name("value"), table.actor.name("by")).aggregate(
+            entries=table.count(), first=table.moment.min()
         )
-        rows = [Seen(row["value"], row["entries"], _aware(row["first"]), row["by"]) for row in _rows(found)]
-        return sorted(rows, key=lambda seen: (-seen.entries, seen.value or ""))
+        pairs: Dict[Optional[str], List[Seen]] = {}
+        for row in _rows(found):
+            pairs.setdefault(row["value"], []).append(Seen(**{**row, "first": _aware(row["first"])}))
+        return sorted(map(_together, pairs.values()), key=lambda seen: (-seen.entries, seen.value or ""))
 
     def known(self, column: str) -> Optional[List[Optional[str]]]:
         """The values of a column before the range; None when nothing of that time is at hand."""
@@ -142,12 +144,12 @@ class Log:
         for _attempt in range(_ATTEMPTS):
             try:
                 return self._engine.keep(self._union(sources.parts()))
-            except (EngineFailed, NotThere):
+            except (Unreadable, NotThere):
                 if not sources.refresh():
                     break
         try:
             return self._engine.keep(self._union(sources.rewritten()))
-        except EngineFailed as exc:
+        except Unreadable as exc:
             raise StorageError(exc.message) from exc
 
     def _union(self, parts: Sequence[Part]) -> Any:
@@ -189,7 +191,8 @@ class Log:
             def message_matches(message: Optional[str]) -> bool:
                 return message is not None and pattern.search(message) is not None
 
-            table = table.filter(message_matches(table.message))
+            # Python is slow: it looks at each entry once, not once for each question.
+            table = self._engine.keep(table.filter(message_matches(table.message)))
         return table
 
     def _values(self, table: Any, column: str, is_meant: Callable[[Optional[str]], bool]) -> List[Optional[str]]:
@@ -269,6 +272,15 @@ def _minute(moment: datetime) -> int:
 
 def _at(minute: int) -> datetime:
     return _EPOCH + timedelta(minutes=minute)
+
+
+def _together(pairs: Sequence[Seen]) -> Seen:
+    """One value as seen with all of its actors; of several at its first time the same one is told every time."""
+    entries = sum(seen.entries for seen in pairs)
+    dated = [seen for seen in pairs if seen.first is not None]
+    if not dated:
+        return Seen(pairs[0].value, entries, None, None)
+    return min(dated, key=lambda seen: (seen.first, seen.by or ""))._replace(entries=entries)
 
 
 def _within(table: Any, span: Span) -> Any:

@@ -12,13 +12,13 @@ import tempfile
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from heapq import nlargest
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..entry import parse, timestamp
 from ..errors import InvalidInput
 from ..files import write_lines
-from ..query.engine import embedded
+from ..query.engine import ENGINES, connected
 from ..query.log import Log
 from ..query.sources import Sources
 from ..selector import Selection
@@ -54,7 +54,8 @@ class Report:
         self._options = options
         self._now = now or datetime.now(timezone.utc)
         self._selection = Selection.from_mapping(options)
-        self._language = _language(options.get("language"))
+        self._language = _one_of("language", options.get("language"), LANGUAGES)
+        self._engine = _one_of("engine", options.get("engine"), ENGINES)
         self._zone_name = str(options.get("time_zone") or "UTC")
         self._zone = zone(self._zone_name)
         self._hours = WorkingHours.parse(str(options.get("working_hours") or WORKING_HOURS), self._zone_name)
@@ -71,7 +72,7 @@ class Report:
             require_libraries()
         with tempfile.TemporaryDirectory(prefix="cloudscale-report-") as folder:
             # The engine comes first: what it lacks should be told before anything is read.
-            with embedded(os.path.join(folder, "spill")) as engine:
+            with connected(self._engine, os.path.join(folder, "spill")) as engine:
                 sources = Sources(self._options, folder, self._now, self._baseline)
                 inquiry = Inquiry(Log(engine, sources, self._selection), self._zone, self._hours, self._sensitive)
                 facts = inquiry.facts(self._heading(), sources.origins(), sources.asked)
@@ -143,11 +144,12 @@ def zone(name: str) -> tzinfo:
         raise InvalidInput(f"time_zone: {name!r} is no time zone here; write UTC or Europe/Zurich.") from None
 
 
-def _language(value: Any) -> str:
+def _one_of(option: str, value: Any, choices: Sequence[str]) -> str:
+    """The value, the first of the choices without one."""
     if value in (None, ""):
-        return LANGUAGES[0]
-    if value not in LANGUAGES:
-        raise InvalidInput(f"language: {value!r} is none of {', '.join(LANGUAGES)}.")
+        return choices[0]
+    if value not in choices:
+        raise InvalidInput(f"{option}: {value!r} is none of {', '.join(choices)}.")
     return str(value)
 
 

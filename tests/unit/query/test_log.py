@@ -184,3 +184,11 @@ def test_an_archive_gives_what_the_api_gives(lived: World) -> None:
         json.dumps({**row, "project": ""}, default=str) for row in fetched
     ]
     assert datetime(2026, 11, 20, 2, 15) in {row["moment"] for row in archived}
+
+
+def test_of_several_who_were_first_at_once_the_same_one_is_told_every_time(world: World) -> None:
+    for name in ("zoe", "adam", "mia"):
+        world.log.append(timestamp=world.clock.ago(seconds=60), actor={"user": {"email": f"{name}@example.com"}})
+    with asked(world) as log:
+        (seen,) = log.seen("ip_address")
+    assert (seen.entries, str(label(seen.by))) == (3, "adam@example.com")

@@ -153,7 +153,7 @@ class Log:
             raise StorageError(exc.message) from exc
 
     def _union(self, parts: Sequence[Part]) -> Any:
-        tables = [self._table(part) for part in parts if part.paths]
+        tables = [self._table(part) for part in parts]
         if not tables:
             schema = {**dict.fromkeys(COLUMNS, "string"), "project": "string", "moment": "timestamp", "minute": "int64"}
             return self._ibis.memtable([], schema=schema)

@@ -51,6 +51,10 @@ class Span(NamedTuple):
             return True
         return (self.start is None or self.start <= last) and (self.end is None or first < self.end)
 
+    def holds_all(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
+        """Whether every entry of a file with entries from ``first`` to ``last`` belongs to it."""
+        return self.holds(first) and self.holds(last)
+
     def within(self, start: Optional[datetime] = None, end: Optional[datetime] = None) -> Span:
         """The part of it that also lies in another span."""
         starts = [moment for moment in (self.start, start) if moment is not None]
@@ -60,6 +64,9 @@ class Span(NamedTuple):
     @property
     def is_empty(self) -> bool:
         return self.start is not None and self.end is not None and self.end <= self.start
+
+
+EVER = Span(None, None)
 
 
 class Part(NamedTuple):
@@ -114,12 +121,9 @@ class Archive:
         """The live files that may hold something of the span, by path."""
         return [file for _path, file in sorted(self.live.items()) if self.span.meets(file.first, file.last)]
 
-    def paths(self) -> List[str]:
-        return [self._path(file) for file in self.files()]
-
     def has_lost(self) -> bool:
         """Whether a file of the list is gone, or may be."""
-        return self._copies is not None or not all(map(os.path.exists, self.paths()))
+        return self._copies is not None or not all(map(os.path.exists, map(self._path, self.files())))
 
     def _path(self, file: DataFile) -> str:
         if self._copies is None:
@@ -134,8 +138,13 @@ class Archive:
     def lines(self) -> Iterator[bytes]:
         return map(canonical, cat(self.store, self.span.start, self.span.end))
 
-    def part(self) -> Part:
-        return Part(self.project, tuple(self.paths()), self.span)
+    def parts(self) -> List[Part]:
+        """Files that lie in the span as a whole, whose entries no engine needs to look at for that, and the others."""
+        sorted_out: Dict[Span, List[str]] = {EVER: [], self.span: []}
+        for file in self.files():
+            span = EVER if self.span.holds_all(file.first, file.last) else self.span
+            sorted_out[span].append(self._path(file))
+        return [Part(self.project, tuple(paths), span) for span, paths in sorted_out.items() if paths]
 
     def origin(self, asked: Span) -> Origin:
         known = [gap for gap in gaps(self.store, self.commit) if asked.meets(gap.start, gap.end)]
@@ -205,8 +214,8 @@ class Fetched:
                 if self.span.holds(timestamp(parse(line))):
                     yield line.rstrip(b"\n")
 
-    def part(self) -> Part:
-        return Part(self.project, (self.path,), self.span)
+    def parts(self) -> List[Part]:
+        return [Part(self.project, (self.path,), self.span)]
 
     def origin(self) -> Origin:
         return Origin(self.project)
@@ -239,7 +248,7 @@ class Sources:
             self._fetch(name, connection)
 
     def parts(self) -> List[Part]:
-        return [source.part() for source in self._all]
+        return [part for source in self._all for part in source.parts()]
 
     def origins(self) -> List[Origin]:
         return [

@@ -161,6 +161,18 @@ def test_a_damaged_archive_is_said_to_be_so(world: World) -> None:
         pass
 
 
+def test_a_span_may_begin_and_end_within_a_day(world: World) -> None:
+    for ago in (49, 48, 25, 24, 1):
+        world.append(2, ago=ago * 3600)
+    world.log.append(timestamp="about noon", message="when?")
+    world.collect()
+    start, end = (world.clock.ago(hours=hours).isoformat() for hours in (48, 24))
+    with asked(world, archives=[str(world.path)], ask_api=False, start=start, end=end) as log:
+        moments = [row["moment"] for row in log.ordered()]
+    assert len(moments) == 1 + 2 + 2
+    assert moments[-1] is None
+
+
 def test_files_of_an_archive_that_lies_elsewhere_are_copied_first(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

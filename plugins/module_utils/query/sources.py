@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
@@ -29,6 +30,9 @@ from ..reader import Reader
 from ..settings import Connection, Range, concurrency
 from ..timespan import RETENTION
 from .engine import COLUMNS
+
+_COPIES = 8
+"""So many files are copied from a bucket at once."""
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -95,7 +99,9 @@ class Origin:
 class Archive:
     """One archive as of its head when it was opened. ``span`` is what is taken from it.
 
-    Of an archive in a bucket, the files that are read are first copied into ``folder``.
+    Of an archive in a bucket, the files that are read are first copied into ``folder``. Compressed JSON is read as a
+    whole and once in any case, and so it is asked for with the credentials, certificates and retries of the store,
+    which an engine of its own does not know.
     """
 
     def __init__(self, path: str, span: Span, folder: str) -> None:
@@ -125,6 +131,11 @@ class Archive:
         """Whether a file of the list is gone, or may be."""
         return self._copies is not None or not all(map(os.path.exists, map(self._path, self.files())))
 
+    def _paths(self, files: Sequence[DataFile]) -> List[str]:
+        # Of a copy, most is waiting for the server.
+        with ThreadPoolExecutor(max_workers=_COPIES) as pool:
+            return list(pool.map(self._path, files))
+
     def _path(self, file: DataFile) -> str:
         if self._copies is None:
             return f"{self.store}/{file.path}"
@@ -141,9 +152,10 @@ class Archive:
     def parts(self) -> List[Part]:
         """Files that lie in the span as a whole, whose entries no engine needs to look at for that, and the others."""
         sorted_out: Dict[Span, List[str]] = {EVER: [], self.span: []}
-        for file in self.files():
+        files = self.files()
+        for file, path in zip(files, self._paths(files)):
             span = EVER if self.span.holds_all(file.first, file.last) else self.span
-            sorted_out[span].append(self._path(file))
+            sorted_out[span].append(path)
         return [Part(self.project, tuple(paths), span) for span, paths in sorted_out.items() if paths]
 
     def origin(self, asked: Span) -> Origin:

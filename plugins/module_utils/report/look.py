@@ -91,6 +91,7 @@ th { text-align: left; font-weight: 600; }
 .bars .number { width: 3.6rem; }
 .bars .flat th { padding: 0; height: 0; line-height: 0; font-size: 0; }
 .bars small, .rest { color: var(--soft); }
+.bars small { display: inline-block; }
 meter { width: 100%; height: .5rem; display: block; background: var(--faint); border: 0; border-radius: .3rem; }
 meter::-webkit-meter-inner-element { grid-template-columns: 1fr; }
 meter::-webkit-meter-bar { background: var(--faint); border: 0; border-radius: .3rem; height: .5rem; }
@@ -171,6 +172,7 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .controls select, .controls input { max-width: none; width: 100%; }
   .sources thead { position: absolute; clip-path: inset(50%); }
   .sources tr, .sources th, .sources td { display: block; border: 0; padding: .1rem 0; }
+  .sources td[data-label]::before { content: attr(data-label) ": "; color: var(--soft); }
   .sources tbody tr { border-bottom: 1px solid var(--faint); padding: .5rem 0; }
 }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
@@ -306,7 +308,7 @@ SCRIPT = r"""
     const person = (name, type, row) => {
       if (type !== "display") return name;
       const kind = kindOf(row[7]);
-      return `${escaped(name)} <span class="kind ${kind}">${escaped(words.kinds[kind])}</span>`;
+      return `${escaped(name).replaceAll("@", "@<wbr>")} <span class="kind ${kind}">${escaped(words.kinds[kind])}</span>`;
     };
     wanted = () => {
       const [actor, action, project] = filters.map((id) => byId(id)?.value ?? "");

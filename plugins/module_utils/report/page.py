@@ -43,7 +43,7 @@ TEMPLATE = """
 <tbody>
 {% for row in rows %}
 <tr><td class="time">{% for part in row.time.split(' ', 1) %}<span>{{ part }}</span>{{ ' ' if not loop.last }}{% endfor %}</td>
-<td>{{ row.actor }} {{ kind(row.actor_kind) }}</td>
+<td>{{ breakable(row.actor) }} {{ kind(row.actor_kind) }}</td>
 <td class="action">{{ breakable(row.action) }}</td><td class="what">{{ row.message }}</td><td class="address">{{ row.ip_address }}</td></tr>
 {% endfor %}
 </tbody>
@@ -199,8 +199,8 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <td>{% if source.origin.archive %}{{ say('archive') }}<code>{{ source.origin.archive }}</code>
 <code title="{{ say('head') }}">{{ say('commit', n=source.origin.head.sequence) }} {{ source.origin.head.sha256 }}</code>
 {% else %}{{ say('api') }}{% endif %}</td>
-<td>{% if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
-<td>{% if source.missing %}<ul>{% for start, end, why in source.missing %}
+<td data-label="{{ say('covered') }}">{% if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
+<td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
 <li>{{ say('from_to', start=start, end=end or say('now')) }}: {{ reasons.get(why, why) }}</li>{% endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
 {% endfor %}
 </tbody>
@@ -266,7 +266,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
         facts=facts,
         say=say,
         number=number,
-        breakable=lambda text: escape(text).replace("_", Markup("_<wbr>")),
+        breakable=lambda text: escape(text).replace("_", Markup("_<wbr>")).replace("@", Markup("@<wbr>")),
         kinds=kinds,
         columns=columns,
         days=days,

@@ -53,6 +53,7 @@ ENVIRONMENTS = {
     "browser": (RUNNING,),
     # What controllers need, for the bill of materials alone.
     "runtime": (RUNNING,),
+    "fuzz": ("3.11", "3.12", "3.13"),
     # A recent ansible-core, and a collector that people use.
     "benchmark": (RUNNING,),
     "spark": (RUNNING,),
@@ -320,6 +321,10 @@ def long_stages() -> dict[str, list[Check]]:
             Check(
                 "reports by Spark", ["pytest", "--quiet", "tests/e2e/test_report_engines.py"], "spark", needs=("java",)
             ),
+        ],
+        "fuzz": [
+            Check(name, ["python", "tests/fuzz/hostile.py", name, "-max_total_time=300"], "fuzz", figures=r"Done .+")
+            for name in ("archives", "pages", "commits", "streams")
         ],
         "object-storage": [
             Check(

@@ -43,6 +43,10 @@ ENVIRONMENTS = {
     "main": (RUNNING,),
     "demo": (RUNNING,),
     "oldest": ("3.10", "3.11", "3.12"),
+    "ansible-2.17": ("3.12", "3.11", "3.10"),
+    "ansible-2.18": ("3.13", "3.12", "3.11"),
+    "ansible-2.19": ("3.11", "3.12", "3.13"),
+    "ansible-2.20": ("3.12", "3.13"),
     "recent": ("3.13", "3.12", "3.11"),
     "core": PYTHONS,
     "eda": ("3.12", "3.11"),
@@ -53,6 +57,7 @@ ENVIRONMENTS = {
     "browser": (RUNNING,),
     # What controllers need, for the bill of materials alone.
     "runtime": (RUNNING,),
+    "fuzz": ("3.11", "3.12", "3.13"),
     # A recent ansible-core, and a collector that people use.
     "benchmark": (RUNNING,),
     "spark": (RUNNING,),
@@ -239,13 +244,20 @@ UNITS = ["pytest", "--quiet", "tests/unit"]
 CORE = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
 BUCKETS = ["pytest", "--quiet", *(f"tests/unit/module_utils/archive/test_{name}.py" for name in ("store", "s3"))]
+# What each release of ansible-core has to pass on each Python that it runs on.
+RELEASES = [name for name in ENVIRONMENTS if name.startswith("ansible-") or name in ("oldest", "recent")]
+EVERYWHERE = {
+    "unit": UNITS,
+    "integration": ["pytest", "--quiet", "tests/integration", *without("vendor")],
+    "sanity": ["python", "tests/tools/sanity.py"],
+}
 LIBRARIES = [*BUCKETS, "tests/unit/module_utils/test_api.py"]
 
 
 def stages() -> dict[str, list[Check]]:
     """All checks by stage, in the order they run."""
     edge = ["pytest", "--quiet", "tests/unit/plugins", "tests/unit/test_role_archiver.py"]
-    integration = ["pytest", "--quiet", "tests/integration", *without("vendor")]
+    integration = EVERYWHERE["integration"]
     packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
     return {
         "lint": [
@@ -291,8 +303,8 @@ def stages() -> dict[str, list[Check]]:
             faults("clocks", "test_archive_clock.py", needs=("faketime",)),
         ],
         "sanity": [
-            Check("newest ansible-core", ["python", "tests/tools/sanity.py"], "recent"),
-            Check("oldest ansible-core", ["python", "tests/tools/sanity.py"], "oldest"),
+            Check("newest ansible-core", EVERYWHERE["sanity"], "recent"),
+            Check("oldest ansible-core", EVERYWHERE["sanity"], "oldest"),
         ],
         "package": [
             Check("build, install, import", ["python", "tests/tools/package.py"]),
@@ -303,13 +315,15 @@ def stages() -> dict[str, list[Check]]:
 
 def long_stages() -> dict[str, list[Check]]:
     """Runs of many minutes, by name: not part of `test`."""
-    used = {RUNNING, PYTHONS[0], *(python_of(name) for name in ("oldest", "recent"))}
-    others = [version for version in sorted({*PYTHONS, *pythons()}, key=minor) if version not in used]
     return {
         "matrix": [
-            Check("newest ansible-core", UNITS, "recent"),
-            Check("oldest ansible-core", [*UNITS, "tests/integration", *without("vendor")], "oldest"),
-            *(Check("core", CORE, "core", version) for version in others),
+            *(Check("core alone", CORE, "core", version) for version in sorted({*PYTHONS, *pythons()}, key=minor)),
+            *(
+                Check(f"{name}, {kind}", command, name, version)
+                for name in RELEASES
+                for version in ENVIRONMENTS[name]
+                for kind, command in EVERYWHERE.items()
+            ),
             *(
                 Check(f"HTTP and S3 libraries of Debian {release}", LIBRARIES, f"boto-debian-{release}")
                 for release in (12, 13)
@@ -320,6 +334,10 @@ def long_stages() -> dict[str, list[Check]]:
             Check(
                 "reports by Spark", ["pytest", "--quiet", "tests/e2e/test_report_engines.py"], "spark", needs=("java",)
             ),
+        ],
+        "fuzz": [
+            Check(name, ["python", "tests/fuzz/hostile.py", name, "-max_total_time=300"], "fuzz", figures=r"Done .+")
+            for name in ("archives", "pages", "commits", "streams")
         ],
         "object-storage": [
             Check(

@@ -39,6 +39,7 @@ _QUERY = re.compile(r"[\x21-\x7e]*", re.ASCII)
 _GZIP = 31  # zlib's window bits for a gzip stream: its header then has no name and no time
 _CHUNK = 1 << 16
 _LIVE = b',"live":['
+_LONGEST_LINE = 128 << 20  # twice the largest answer of the API that is taken, for it may hold one entry
 
 
 class Malformed(ValueError):
@@ -407,14 +408,21 @@ def unpack(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
 
 
 def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same text in blocks of whole lines; what follows the last newline comes as it is."""
+    """The same text in blocks of whole lines; what follows the last newline comes as it is.
+
+    :raises Malformed: a line is longer than any entry can be.
+    """
     rest: List[bytes] = []
+    waiting = 0
     for piece in pieces:
         end = piece.rfind(b"\n") + 1
         if end:
             yield b"".join([*rest, piece[:end]])
-            rest = []
+            rest, waiting = [], 0
         rest.append(piece[end:])
+        waiting += len(piece) - end
+        if waiting > _LONGEST_LINE:
+            raise Malformed("it holds a line that is longer than any entry")
     if any(rest):
         yield b"".join(rest)
 

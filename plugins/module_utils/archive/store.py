@@ -25,6 +25,8 @@ _CHUNK = 1 << 16
 _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
 _RENAME_NOREPLACE = 1
+# Commits are of some kilobytes, of years that were compacted at once some megabytes.
+_LARGEST_SMALL_FILE = 256 << 20
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _NO_RENAMEAT2 = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -101,9 +103,24 @@ def read(store: Store, name: str) -> bytes:
     """The whole of a small file.
 
     :raises NotThere: there is none.
-    :raises StorageError: it cannot be read.
+    :raises StorageError: it cannot be read, or it is none of a collector's: far too large.
     """
-    return b"".join(store.chunks(name))
+    return whole(store.chunks(name), f"{name} in {store}")
+
+
+def whole(chunks: Iterable[bytes], what: str) -> bytes:
+    """A small file from its chunks.
+
+    :raises StorageError: it is far larger than any that a collector writes.
+    """
+    taken: List[bytes] = []
+    size = 0
+    for chunk in chunks:
+        taken.append(chunk)
+        size += len(chunk)
+        if size > _LARGEST_SMALL_FILE:
+            raise StorageError(f"Cannot read {what}: it is larger than 256 MiB, unlike all that belongs there.")
+    return b"".join(taken)
 
 
 class LocalStore:

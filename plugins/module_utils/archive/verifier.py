@@ -46,7 +46,7 @@ from .format import (
 )
 from .lines import CanonicalLines
 from .signing import AllowedSigners, Signature, signatures
-from .store import NotThere, Store, read
+from .store import NotThere, Store, read, whole
 
 WARNINGS = ("orphan", "deletion_pending", "signed_up_to", "rerendered", "not_compared")
 """Types of findings that take nothing from the archive's proof, such as work not finished yet."""
@@ -174,7 +174,7 @@ class _Verification:
     def _read_commit(self, sequence: int, ask: Callable[[], Iterator[bytes]]) -> Optional[bytes]:
         name = commit_name(sequence)
         try:
-            return b"".join(ask())
+            return whole(ask(), f"{name} in {self._store}")
         except NotThere:
             self._find("commit_missing", name, "it vanished while it was looked for")
         except StorageError as exc:

@@ -31,6 +31,12 @@ def test_the_version_has_one_source() -> None:
     assert version.USER_AGENT.endswith(f"/{version.VERSION}")
 
 
+def test_the_readme_has_the_sections_that_certification_wants() -> None:
+    wanted = ["Description", "Requirements", "Installation", "Use Cases", "Testing", "Contributing", "Support"]
+    wanted += ["Release Notes", "Related Information", "License"]
+    assert re.findall(r"^## (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE) == wanted
+
+
 def test_the_action_group_holds_every_module() -> None:
     runtime = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())
     assert sorted(runtime["action_groups"]["cloudscale"]) == MODULES

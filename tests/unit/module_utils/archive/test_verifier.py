@@ -11,6 +11,8 @@ import json
 import os
 import shutil
 import sys
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -192,6 +194,30 @@ def test_a_bomb_in_the_place_of_a_file_is_bounded(archive: World) -> None:
     stored = gzip.compress(b"\n" * 10_000_000)
     forge_file(archive, 2, stored, content_bytes=300)
     assert types(archive) == {"content"}
+
+
+def found_in_memory(archive: World, most: int) -> set[str]:
+    """The types of findings, which must not take more bytes than this."""
+    tracemalloc.start()
+    try:
+        found = types(archive)
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+    return found
+
+
+def test_a_bomb_that_its_forged_commit_vouches_for_is_bounded(archive: World) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    head, block = (packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    forge_file(archive, 2, head + block * 1023, content_bytes=1 << 40)
+    assert found_in_memory(archive, 300 << 20) == {"content"}
+    assert "longer than any entry" in archive.verify()[0].detail
+
+
+def test_a_commit_without_an_end_is_bounded(archive: World) -> None:
+    os.truncate(commit_path(archive, 2), 1 << 40)
+    assert "unreadable" in found_in_memory(archive, 600 << 20)
 
 
 @pytest.mark.parametrize(

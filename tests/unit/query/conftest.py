@@ -1,0 +1,9 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.auditops.cloudscale.tests.storage.fixtures import buckets, seaweed
+
+__all__ = ["buckets", "seaweed"]

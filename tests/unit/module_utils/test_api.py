@@ -313,7 +313,7 @@ def test_an_answer_that_drips_in_ends_with_the_time_out(simulator: Simulator) ->
 def bomb(size: int) -> bytes:
     """As many spaces, in a thousandth of their bytes; equal blocks are packed but once."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    head, block = (packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    head, block = (packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _time in range(2))
     return head + block * ((size >> 20) - 1)
 
 

@@ -209,7 +209,7 @@ def found_in_memory(archive: World, most: int) -> set[str]:
 
 def test_a_bomb_that_its_forged_commit_vouches_for_is_bounded(archive: World) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    head, block = (packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    head, block = (packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _time in range(2))
     forge_file(archive, 2, head + block * 1023, content_bytes=1 << 40)
     assert found_in_memory(archive, 300 << 20) == {"content"}
     assert "longer than any entry" in archive.verify()[0].detail

@@ -366,4 +366,4 @@ def test_removal_by_the_guide(machine: Machine, grown: Fleet) -> None:
     (remove,) = blocks("Removing")
     assert list(grown.follow(remove)) == ["archive1.example.org"]
     assert machine.try_("cloudscale-audit --version").returncode == 127
-    assert machine.tell(f"ls {ARCHIVE}").split() == ["commits", "entries", "pending"]
+    assert machine.tell(f"ls {ARCHIVE}").split() == ["commits", "entries", "pending", "signatures"]

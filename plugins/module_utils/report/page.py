@@ -199,7 +199,8 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <td>{% if source.origin.archive %}{{ say('archive') }}<code>{{ source.origin.archive }}</code>
 <code title="{{ say('head') }}">{{ say('commit', n=source.origin.head.sequence) }} {{ source.origin.head.sha256 }}</code>
 {% else %}{{ say('api') }}{% endif %}</td>
-<td data-label="{{ say('covered') }}">{% if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
+<td data-label="{{ say('covered') }}">
+{%- if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
 <td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
 <li>{{ say('from_to', start=start, end=end or say('now')) }}: {{ reasons.get(why, why) }}</li>{% endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
 {% endfor %}

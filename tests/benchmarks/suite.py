@@ -28,7 +28,7 @@ _LARGE = 100_000
 
 
 def panel(figures: list[dict[str, Any]], title: str, kept: dict[str, int], x: str, y: str, unit: str) -> dict[str, Any]:
-    """A chart of those figures that have these values: a line for each way, logarithmic but for latency, which may be 0."""
+    """A chart of those figures that have these values: a line for each way, logarithmic but for latency (may be 0)."""
     rows = [row for row in figures if all(row[name] == value for name, value in kept.items())]
 
     def axis(field: str, text: str) -> dict[str, Any]:

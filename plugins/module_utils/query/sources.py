@@ -26,13 +26,11 @@ from ..archive.reading import cat, lines_of
 from ..archive.store import Store
 from ..entry import Entry, canonical, parse, plain, subject, timestamp, visible
 from ..errors import InvalidInput
+from ..files import draft_of
 from ..reader import Reader
 from ..settings import Connection, Range, concurrency
 from ..timespan import RETENTION
 from .engine import COLUMNS
-
-_COPIES = 8
-"""So many files are copied from a bucket at once."""
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -133,7 +131,7 @@ class Archive:
 
     def _paths(self, files: Sequence[DataFile]) -> List[str]:
         # Of a copy, most is waiting for the server.
-        with ThreadPoolExecutor(max_workers=_COPIES) as pool:
+        with ThreadPoolExecutor(self.store.reads_at_once) as pool:
             return list(pool.map(self._path, files))
 
     def _path(self, file: DataFile) -> str:
@@ -141,9 +139,11 @@ class Archive:
             return f"{self.store}/{file.path}"
         path = os.path.join(self._copies, f"{file.sha256}.jsonl.gz")
         if not os.path.exists(path):
-            with open(f"{path}.draft", "wb") as copy:
-                copy.writelines(self.store.chunks(file.path))
-            os.rename(f"{path}.draft", path)
+            # Two files may have the same bytes, and be copied at once.
+            with draft_of(path) as draft:
+                with open(draft, "wb") as copy:
+                    copy.writelines(self.store.chunks(file.path))
+                os.replace(draft, path)
         return path
 
     def lines(self) -> Iterator[bytes]:

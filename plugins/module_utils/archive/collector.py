@@ -375,17 +375,17 @@ class _Collector:
 
     def _status(self, tracker: Tracker) -> Status:
         """Of a run that reached the end: what it read counts, whether or not a heartbeat was due to write it down."""
-        pruned_until = self._head.commit.pruned_until if self._head else None
+        newest = self._head.commit if self._head else None
         return Status(
             added=self._added,
             commits=self._commits,
             head=self._head.head if self._head else None,
-            covered_from=max(tracker.covered_from, pruned_until or tracker.covered_from),
+            covered_from=newest.kept_from if newest else tracker.covered_from,
             covered_until=tracker.covered_until,
             gaps=self._gaps,
             state=state_of(tracker.covered_until, True, tracker.server_date),
             rerendered=self._rerendered,
-            pruned_until=pruned_until,
+            pruned_until=newest.pruned_until if newest else None,
         )
 
 

@@ -11,7 +11,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Callable, Iterator, List, Optional
+from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Sequence
 
 from ..archive.chain import Hint, find_head
 from ..archive.location import store_at
@@ -22,6 +22,7 @@ from .words import now
 if TYPE_CHECKING:
     from ..archive.format import Commit
     from ..archive.metrics import Sample
+    from ..archive.verifier import Finding
 
 Describe = Callable[[Optional["Commit"]], List["Sample"]]
 """What a command has to tell beside how it went, given the archive's newest commit, if that can be read."""
@@ -39,6 +40,13 @@ def add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics", metavar="FILE.prom", help="tell how this run went in a file for node_exporter's textfile collector"
     )
+
+
+def findings_samples(command: str, problems: Optional[Sequence[Finding]]) -> List[Sample]:
+    """How many findings a command had; nothing while it is not known."""
+    from ..archive.metrics import Sample
+
+    return [] if problems is None else [Sample(f"{command}_findings", len(problems))]
 
 
 @contextmanager

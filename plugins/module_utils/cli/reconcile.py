@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, List, Optional
 from ..archive.location import existing_archive
 from ..settings import Connection, Range
 from .access import WatchedApi, add_connection, with_token
-from .measured import add_metrics, measured
+from .measured import add_metrics, findings_samples, measured
 from .outcome import FINDINGS, FINE
 from .selecting import add_span, span_of
 from .words import add_json, number, print_json, say, tell_findings, when
 
 if TYPE_CHECKING:
-    from ..archive.metrics import Sample
     from ..archive.reconciler import Reconciliation
     from ..archive.verifier import Finding
 
@@ -36,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     span = span_of(options)
     problems: Optional[List[Finding]] = None
-    with measured("reconcile", options, lambda _commit: _samples(problems)) as measurement:
+    with measured("reconcile", options, lambda _commit: findings_samples("reconcile", problems)) as measurement:
         told = with_token(options, lambda connection: _reconcile_once(options, connection, span, stop))
         problems = [finding for finding in told.findings if not finding.is_warning]
         measurement.status, measurement.succeeded = FINDINGS if problems else FINE, not problems
@@ -60,9 +59,3 @@ def _reconcile_once(
     store = existing_archive(options.path)
     with WatchedApi(connection, stop=stop) as api:
         return reconcile(store, api, span)
-
-
-def _samples(problems: Optional[List[Finding]]) -> List[Sample]:
-    from ..archive.metrics import Sample
-
-    return [] if problems is None else [Sample("reconcile_findings", len(problems))]

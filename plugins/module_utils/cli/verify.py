@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, List, Optional
 from ..archive.coverage import Status
 from ..archive.format import Head
 from ..archive.location import existing_archive
-from .measured import add_metrics, measured
+from .measured import add_metrics, findings_samples, measured
 from .outcome import FINDINGS, FINE
 from .words import add_json, now, number, print_json, say, tell_findings, tell_gaps, when
 
 if TYPE_CHECKING:
-    from ..archive.metrics import Sample
     from ..archive.verifier import Finding
 
 ABOUT = "prove that the archive is whole; needs no token"
@@ -40,7 +39,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ..archive.verifier import status, verify
 
     problems: Optional[List[Finding]] = None
-    with measured("verify", options, lambda _commit: _samples(problems)) as measurement:
+    with measured("verify", options, lambda _commit: findings_samples("verify", problems)) as measurement:
         signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
         store = existing_archive(options.path)
         findings = verify(store, options.expected_head, signers)
@@ -53,12 +52,6 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         if not problems:
             _tell_sound(status(store, now()))
     return measurement.status
-
-
-def _samples(problems: Optional[List[Finding]]) -> List[Sample]:
-    from ..archive.metrics import Sample
-
-    return [] if problems is None else [Sample("verify_findings", len(problems))]
 
 
 def _tell_sound(found: Status) -> None:

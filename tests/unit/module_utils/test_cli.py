@@ -135,6 +135,10 @@ def test_old_days_are_merged_and_removed(host: Host, simulator: Simulator) -> No
     assert f", covering {midnight} to " in host.run("verify", host.archive).stdout
     assert f"covered from   {midnight}, older days were pruned" in host.run("status", host.archive).stdout
     assert host.json("status", host.archive)["pruned_until"] == midnight
+    assert host.json("collect", host.archive, "--metrics", "run.prom")["covered_from"] == midnight
+    since = (now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    (told,) = re.findall(r"^\w+covered_from_timestamp_seconds\S* (\S+)$", (host.folder / "run.prom").read_text(), re.M)
+    assert float(told) == since
     assert host.run("collect", host.archive, "--pin", "pin").returncode == 0
 
 

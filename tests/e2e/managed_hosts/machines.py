@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -159,6 +160,12 @@ class Machine:
         if done.returncode:
             raise RuntimeError(f"{command}: {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def exposure(self, unit: str) -> float:
+        """How much of this machine a unit could reach, as systemd rates it: from 0, nothing, to 10."""
+        told = self.tell(f"systemd-analyze security --no-pager {unit}")
+        print(told.splitlines()[-1])
+        return float(re.findall(r"exposure level for .*: ([0-9.]+)", told)[-1])
 
     def send(self, path: str, to: Path) -> None:
         """Copy a file of the host to this machine."""

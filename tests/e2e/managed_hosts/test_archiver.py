@@ -102,11 +102,7 @@ def test_a_run_keeps_the_log(machine: Machine, simulator: Simulator) -> None:
 
 
 def test_it_is_confined(machine: Machine) -> None:
-    told = machine.tell(f"systemd-analyze security --no-pager {SERVICE}")
-    score = re.search(r"Overall exposure level for .*: ([0-9.]+)", told)
-    assert score, told
-    print(f"security score: {score[1]}")
-    assert float(score[1]) <= 1.5, told
+    assert machine.exposure(SERVICE) <= 1.5
 
 
 def test_the_timer_fires_and_entries_arrive(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:

@@ -135,11 +135,7 @@ def test_it_is_verified_and_compared_with_the_provider(machine: Machine) -> None
 
 @pytest.mark.parametrize("unit", [SERVICE, VERIFY, RECONCILE])
 def test_each_unit_is_confined(machine: Machine, unit: str) -> None:
-    told = machine.tell(f"systemd-analyze security --no-pager {unit}")
-    score = re.search(r"Overall exposure level for .*: ([0-9.]+)", told)
-    assert score, told
-    print(f"security score of {unit}: {score[1]}")
-    assert float(score[1]) <= 1.5, told
+    assert machine.exposure(unit) <= 1.5
 
 
 def test_what_the_archive_lacks_is_found_by_a_timer(machine: Machine, deployment: Deployment, log: Project) -> None:

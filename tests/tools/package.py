@@ -16,9 +16,9 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator, history
 
 WORK = Path(".work/package").resolve()
 HOME = WORK / "home"
@@ -110,7 +110,10 @@ def check_playbooks(programs: Path) -> None:
     there = {path.stem for path in COLLECTIONS.glob("ansible_collections/*/*/playbooks/*.yml")}
     if there != set(PLAYBOOKS):
         sys.exit(f"Not tried, or not there: {', '.join(sorted(there ^ set(PLAYBOOKS)))}")
-    with simulated() as connection:
+    with Simulator() as simulator:
+        project = simulator.project("main")
+        project.log.extend(history(weeks=1))
+        connection = {"CLOUDSCALE_API_URL": simulator.url, "CLOUDSCALE_API_TOKEN": project.token}
         path = {"PATH": f"{programs}{os.pathsep}{os.defpath}", "PWD": str(HOME), "HOME": str(HOME), "LC_ALL": "C.UTF-8"}
         for name, variables in PLAYBOOKS.items():
             options = ["--inventory", "localhost,", "--connection", "local", "--extra-vars", json.dumps(variables)]
@@ -121,21 +124,6 @@ def check_playbooks(programs: Path) -> None:
     missing = [name for name in MADE if not (HOME / name).stat().st_size]
     if missing:
         sys.exit(f"The playbooks made no {', '.join(missing)}")
-
-
-@contextmanager
-def simulated() -> Iterator[dict[str, str]]:
-    """The simulator, as long as it is needed: the variables that lead clients to it."""
-    command = [sys.executable, "-m", f"ansible_collections.{NAME}.tests.simulator", "--history-weeks", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            ready = json.loads(process.stdout.readline() if process.stdout else "")
-            yield {
-                "CLOUDSCALE_API_URL": ready["url"],
-                "CLOUDSCALE_API_TOKEN": ready["projects"]["main"]["token"],
-            }
-        finally:
-            process.terminate()
 
 
 def check_import(artifact: Path) -> None:

@@ -238,12 +238,15 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 
 
 def require_libraries() -> None:
-    """:raises MissingLibrary: what brings the template engine, the charts or the table is not installed."""
+    """:raises MissingLibrary: what brings the template engine, the charts or the table is not installed; all of it."""
+    missing = []
     for name, library in (("jinja2", "jinja2"), ("vl_convert", "vl-convert-python"), ("itables", "itables")):
         try:
             __import__(name)
-        except ImportError as exc:
-            raise MissingLibrary(library) from exc
+        except ImportError:
+            missing.append(library)
+    if missing:
+        raise MissingLibrary(", ".join(missing))
 
 
 def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:

@@ -41,13 +41,19 @@ def test_the_suffix_names_the_form() -> None:
             destinations(dest, [])
 
 
-@pytest.mark.parametrize(("module", "library"), [("ibis", "ibis-framework[duckdb]"), ("itables", "itables")])
+@pytest.mark.parametrize(
+    ("form", "missing", "library"),
+    [
+        ("csv", ["ibis", "itables"], "ibis-framework[duckdb]"),
+        ("html", ["itables"], "itables"),
+        ("html", ["vl_convert", "itables"], "vl-convert-python, itables"),
+    ],
+)
 def test_a_missing_library_is_told_before_anything_is_read(
-    monkeypatch: pytest.MonkeyPatch, module: str, library: str
+    monkeypatch: pytest.MonkeyPatch, form: str, missing: list[str], library: str
 ) -> None:
     for name in ("duckdb", "ibis", "jinja2", "vl_convert", "itables"):
-        monkeypatch.setitem(sys.modules, name, None if name == module else sys)
-    form = "html" if module == "itables" else "csv"
+        monkeypatch.setitem(sys.modules, name, None if name in missing else sys)
     with pytest.raises(MissingLibrary) as caught:
         Report({"api_token": "t", "api_url": "https://127.0.0.1:1/v1"}).write({form: "/nowhere"})
     assert caught.value.library == library

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 ROLE = Path(version.__file__).parents[2] / "roles/archiver"
 CORE = ROLE.parents[1] / "plugins/module_utils"
-PLACE = "/usr/local/lib/cloudscale-audit/core"
+PROGRAM = "/usr/local/lib/cloudscale-audit"
 PROJECTS = [
     {"name": "main", "token": "secret-of-main", "ping_url": "https://secret.example.org/", "start": "2026-11-01"},
     {"name": "other", "token_file": "/run/secrets/other", "path": "/srv/other", "pin": False},
@@ -41,11 +42,11 @@ SECRETS = {
 }
 
 
-def found(name: str, **different: Any) -> dict[str, Any]:
+def found(release: str, name: str, **different: Any) -> dict[str, Any]:
     """A file as the module find returns it, one like here unless told otherwise."""
-    path = CORE / name
-    checksum = hashlib.sha1(path.read_bytes() if path.exists() else b"").hexdigest()
-    return {"path": f"{PLACE}/{name}", "mode": "0644", "uid": 0, "gid": 0, "checksum": checksum, **different}
+    checksum = hashlib.sha1((CORE / name).read_bytes()).hexdigest()
+    mode = {"uid": 0, "wgrp": False, "woth": False, "roth": True}
+    return {"path": f"{release}/{name}", "checksum": checksum, **mode, **different}
 
 
 def computed(controller: Controller, expressions: dict[str, str], **variables: Any) -> dict[str, Any]:
@@ -87,26 +88,42 @@ def computed(controller: Controller, expressions: dict[str, str], **variables: A
     return results
 
 
-def test_files_that_differ_are_copied_and_foreign_ones_removed(controller: Controller) -> None:
-    here = [
-        found("api.py"),
-        found("archive/store.py"),
-        found("entry.py", mode="0600"),
-        found("errors.py", uid=1000),
-        found("reader.py", checksum="0" * 40),
-        found("gone.py"),
-        found("__pycache__/gone.cpython-311.pyc"),
-        found("__pycache__/api.cpython-311.pyc"),
-        found("archive/__pycache__/store.cpython-39.opt-1.pyc"),
-        found("archive/__pycache__/gone.cpython-39.pyc"),
-    ]
-    names = {name: f"{{{{ archiver_core_{name} }}}}" for name in ("files", "wrong", "foreign")}
-    results = computed(controller, names, archiver_found_files={"files": here})
-    assert "cli/main.py" in results["files"]
-    assert "options.py" not in results["files"]
-    assert sorted(results["wrong"]) == sorted(set(results["files"]) - {"api.py", "archive/store.py"})
-    gone = ["__pycache__/gone.cpython-311.pyc", "archive/__pycache__/gone.cpython-39.pyc", "gone.py"]
-    assert sorted(results["foreign"]) == gone
+def test_a_program_with_a_wrong_file_is_brought_anew(controller: Controller) -> None:
+    names = {name: f"{{{{ archiver_{name} }}}}" for name in ("core_files", "release")}
+    known = computed(controller, names)
+    release, files = known["release"], known["core_files"]
+    assert "cli/main.py" in files
+    assert "options.py" not in files
+    assert re.fullmatch(rf"{PROGRAM}/core-[0-9a-f]{{12}}", release)
+    whole = [found(release, name) for name in files]
+    hosts = {
+        "whole": whole,
+        "missing": whole[:-1],
+        "foreign": [*whole, {**whole[0], "path": f"{release}/gone.py"}],
+        "other": [found(release, files[0], checksum="0" * 40), *whole[1:]],
+        "owner": [found(release, files[0], uid=1000), *whole[1:]],
+        "group": [found(release, files[0], wgrp=True), *whole[1:]],
+        "world": [found(release, files[0], woth=True), *whole[1:]],
+        "hidden": [found(release, files[0], roth=False), *whole[1:]],
+        "fresh": [],
+    }
+    told = {
+        name: computed(controller, {"it": "{{ archiver_release_is_whole }}"}, archiver_found_files={"files": found})
+        for name, found in hosts.items()
+    }
+    assert [name for name, result in told.items() if str(result["it"]) == "True"] == ["whole"]
+
+
+def test_the_program_of_runs_that_still_go_on_stays(controller: Controller) -> None:
+    release = computed(controller, {"it": "{{ archiver_release }}"})["it"]
+    there = [f"{PROGRAM}/{name}" for name in ("core-before", "core-long-ago", "core")] + [release]
+    left = computed(
+        controller,
+        {"it": "{{ archiver_releases_left }}"},
+        archiver_current={"stat": {"exists": True, "lnk_source": f"{PROGRAM}/core-before"}},
+        archiver_found_releases={"files": [{"path": path} for path in there]},
+    )["it"]
+    assert sorted(left) == [f"{PROGRAM}/core", f"{PROGRAM}/core-long-ago"]
 
 
 def test_units_are_those_of_the_projects(controller: Controller) -> None:

@@ -95,7 +95,7 @@ def test_what_is_copied_to_hosts_is_what_the_command_needs() -> None:
 
 def test_what_is_copied_to_hosts_runs_by_itself(tmp_path: Path) -> None:
     for file in copied():
-        place = tmp_path / "core" / file.relative_to(ROOT / "plugins/module_utils")
+        place = tmp_path / "current" / file.relative_to(ROOT / "plugins/module_utils")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, place)
     shutil.copy(ROOT / "bin/cloudscale-audit", tmp_path)

@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import shlex
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -293,12 +294,49 @@ def test_upgrade_and_downgrade_keep_the_archive(
         deployment.collections = collections
         deployment.play()
         source = collections / "ansible_collections/auditops/cloudscale" if collections else ROOT
-        reader = source / "plugins/module_utils/archive/collector.py"
-        assert machine.tell("cat /usr/local/lib/cloudscale-audit/core/archive/collector.py") == reader.read_text()
+        collector = source / "plugins/module_utils/archive/collector.py"
+        program = "/usr/local/lib/cloudscale-audit/" + ("core" if collections else "current")
+        assert machine.tell(f"cat {program}/archive/collector.py") == collector.read_text()
         add(log, 2)
         machine.tell(f"systemctl start {SERVICE}")
         assert kept(machine) == log.log.entries
         machine.tell(f"cloudscale-audit verify {ARCHIVE}")
+
+
+@pytest.fixture
+def newer(tmp_path: Path) -> Path:
+    """The collection as it is, but for its version."""
+    place = tmp_path / "ansible_collections/auditops/cloudscale"
+    shutil.copytree(ROOT, place, ignore=shutil.ignore_patterns(".*", "tests", "docs", "__pycache__"))
+    file = place / "plugins/module_utils/version.py"
+    file.write_text(file.read_text().replace(version.VERSION, "99.0.0"))
+    return tmp_path
+
+
+def test_a_run_goes_on_with_the_version_it_began_with(
+    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, newer: Path
+) -> None:
+    versions = "ls -d /usr/local/lib/cloudscale-audit/core*"
+    before = machine.tell("readlink -f /usr/local/lib/cloudscale-audit/current").strip()
+    add(log, 99)
+    simulator.clear_requests()
+    simulator.set(latency=10.0)
+    machine.tell(f"systemctl start --no-block {SERVICE}")
+    wait_for(lambda: len(simulator.requests) > 0, "the run reads")
+    deployment.collections = newer
+    deployment.play(archiver_doctor=False)
+    assert machine.tell("cloudscale-audit --version") == "99.0.0\n"
+    assert machine.try_(f"systemctl is-active {SERVICE}").stdout == "activating\n"
+    assert before in machine.tell(versions).split()
+    simulator.set(latency=0.0)
+    wait_for(lambda: kept(machine) == log.log.entries, "the run has read everything")
+    assert {request.headers["User-Agent"].split()[0].rpartition("/")[2] for request in simulator.requests} == {
+        version.VERSION
+    }
+    for collections in (None, newer, None):
+        deployment.collections = collections
+        deployment.play()
+    assert len(machine.tell(versions).split()) == 2
 
 
 def test_what_is_wrong_on_the_first_host_never_comes_to_the_second(

@@ -60,7 +60,7 @@ def test_texts_become_what_options_say(lookup: Any, simulator: Simulator) -> Non
         (["server_create"], {}, "takes no positional terms"),
         ([], {"start": "2026-11-22T08:00:00"}, "no offset from UTC"),
         ([], {"cursor": "10025"}, "whole poll_more URL"),
-        ([], {"limit": "many"}, "many"),
+        ([], {"limit": "many"}, "limit"),
         ([], {"begin": "-1d"}, "begin"),
     ],
 )

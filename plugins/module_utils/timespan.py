@@ -15,6 +15,9 @@ from .errors import InvalidInput
 RETENTION = timedelta(days=90)
 """How long the provider keeps entries (its announcement of 2026-05-15, in force since 2026-07-15)."""
 
+YEARS = (2, 9998)
+"""The first and the last year of a timestamp that counts as readable: days before and behind it still exist."""
+
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s?(Z|[+-]\d\d:?\d\d|[+-]\d\d)?",
@@ -74,13 +77,14 @@ def format_time(moment: datetime) -> str:
 
 
 def read_timestamp(value: Any) -> Optional[datetime]:
-    """Read a timestamp that the API wrote; None when it is unreadable or has no offset."""
+    """Read a timestamp that the API wrote; None when it is unreadable, has no offset, or lies outside of YEARS."""
     if not isinstance(value, str):
         return None
     try:
-        return _parse_iso(value)
+        moment = _parse_iso(value)
     except (ValueError, OverflowError):
         return None
+    return moment if moment is not None and YEARS[0] <= moment.year <= YEARS[1] else None
 
 
 def _back(now: datetime, count: int, unit: str) -> datetime:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import re
 import zlib
 from dataclasses import dataclass, replace
@@ -498,7 +499,10 @@ class _Fields:
         return bool(self._take(key, bool))
 
     def seconds(self, key: str) -> float:
-        return float(self._take(key, float))
+        value = float(self._take(key, float))
+        if not math.isfinite(value):  # JSON has no such number, Python's reader does
+            raise self._wrong(key)
+        return value
 
     def time(self, key: str) -> datetime:
         moment = read_timestamp(self._take(key, str))

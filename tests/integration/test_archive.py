@@ -171,6 +171,18 @@ def test_findings_fail_and_are_named(first: Results, controller: Controller, pat
     assert "Traceback" not in json.dumps(found)
 
 
+def test_findings_are_told_when_even_the_head_cannot_be_read(
+    first: Results, controller: Controller, path: Path, tmp_path: Path
+) -> None:
+    head = max((path / "commits").iterdir())
+    head.rename(tmp_path / "head")
+    head.symlink_to(tmp_path / "head")
+    found = controller.run({"found": {INFO: {"path": str(path)}}})["found"]
+    (tmp_path / "head").replace(head)
+    assert [finding["type"] for finding in found["findings"]] == ["unreadable"]
+    assert (found["failure"]["code"], found["status"]) == ("archive_damaged", None)
+
+
 def test_the_archive_is_compared_with_what_the_provider_has(
     first: Results, controller: Controller, simulator: Simulator, path: Path
 ) -> None:

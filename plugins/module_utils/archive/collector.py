@@ -21,7 +21,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
 from ..api import Api, Page, chain
-from ..entry import Entry
+from ..entry import Entry, visible
 from ..errors import (
     ArchiveDamaged,
     AuditError,
@@ -280,8 +280,8 @@ class _Collector:
                 continue
             if self._uuid is not None:
                 raise IdentityChanged(
-                    f"The API returned entries of project {uuid}, but {self._store} holds the log of project "
-                    f"{self._uuid}; check the token and the archive's path."
+                    f"The API returned entries of project {visible(uuid)}, but {self._store} holds the log of project "
+                    f"{visible(self._uuid)}; check the token and the archive's path."
                 )
             self._uuid = uuid
 

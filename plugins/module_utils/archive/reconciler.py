@@ -208,8 +208,8 @@ class _Comparison:
         for label in map(subject, entries):
             if label.kind == "project" and archived and label.uuid and label.uuid != archived:
                 raise IdentityChanged(
-                    f"The API returned entries of project {label.uuid}, but {self._store} holds the log of project "
-                    f"{archived}; check the token and the archive's path."
+                    f"The API returned entries of project {visible(label.uuid)}, but {self._store} holds the log of "
+                    f"project {visible(archived)}; check the token and the archive's path."
                 )
 
     # The archive's side

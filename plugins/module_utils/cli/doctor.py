@@ -19,7 +19,7 @@ from ..archive.chain import find_head
 from ..archive.format import FIRST_SEQUENCE, commit_name
 from ..archive.location import is_remote, store_at
 from ..archive.store import LocalStore, Store, read
-from ..entry import subject
+from ..entry import subject, visible
 from ..errors import AuditError, StorageError
 from ..settings import Connection
 from .access import add_connection, with_token
@@ -148,8 +148,8 @@ def _probe_project(path: str, page: Page) -> str:
     head = find_head(store_at(path))
     archived = head.commit.project.uuid if head else None
     if archived is not None and labels and archived not in labels:
-        raise StorageError(f"The token is of another project than the archive in {path} ({archived}).")
-    return ", ".join(f"{label} ({uuid})" for uuid, label in labels.items()) or "no entry names it yet"
+        raise StorageError(f"The token is of another project than the archive in {path} ({visible(archived)}).")
+    return ", ".join(f"{label} ({visible(uuid)})" for uuid, label in labels.items()) or "no entry names it yet"
 
 
 def _probe_clock(page: Page) -> str:

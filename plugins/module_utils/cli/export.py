@@ -12,6 +12,7 @@ import threading
 from ..archive.location import existing_archive
 from .outcome import FINE
 from .selecting import add_selection, selected
+from .signals import end_at_once
 from .words import add_json, now, number, print_json, say
 
 ABOUT = "write entries of the archive to a .jsonl or .csv file, and beside it a manifest of where they come from"
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    end_at_once()
     from ..report.export import export
 
     span, selection = selected(options)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Sequence
 
 from ..archive.chain import Hint, find_head
 from ..archive.location import store_at
-from ..errors import AuditError
+from ..errors import AuditError, Stopped
 from .outcome import UNFORESEEN, exit_status
 from .words import now
 
@@ -55,11 +55,15 @@ def measured(
 ) -> Iterator[Measurement]:
     """Write metrics behind the block, which sets the measurement, if the options name a file for them.
 
+    A run that was stopped writes none.
+
     :raises StorageError: the block went well, but the file cannot be written.
     """
     began, run = now(), Measurement()
     try:
         yield run
+    except Stopped:
+        raise  # somebody wanted it so: it tells nothing of the archive
     except BaseException as error:
         run = Measurement(exit_status(error) if isinstance(error, AuditError) else UNFORESEEN)
         try:

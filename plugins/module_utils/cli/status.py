@@ -14,6 +14,7 @@ from ..archive.chain import Hint
 from ..archive.coverage import Status
 from ..archive.location import existing_archive
 from .outcome import FINE, GAP
+from .signals import end_at_once
 from .words import add_json, ago, ahead, now, print_json, say, tell_gaps, when
 
 ABOUT = "tell where the archive stands; needs no token"
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    end_at_once()
     from ..archive.verifier import status
 
     pin = Hint(options.pin).read() if options.pin else None

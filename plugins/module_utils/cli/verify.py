@@ -15,6 +15,7 @@ from ..archive.format import Head
 from ..archive.location import existing_archive
 from .measured import add_metrics, findings_samples, measured
 from .outcome import FINDINGS, FINE
+from .signals import end_at_once
 from .words import add_json, now, number, print_json, say, tell_findings, tell_gaps, when
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    end_at_once()
     from ..archive.signing import AllowedSigners
     from ..archive.verifier import status, verify
 

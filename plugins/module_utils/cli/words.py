@@ -30,7 +30,7 @@ def print_json(value: Any) -> None:
 
 def tell_gaps(gaps: Iterable[Gap]) -> None:
     for gap in gaps:
-        say(f"GAP from {when(gap.start)} to {when(gap.end)} ({gap.why}): entries of this time may be missing.")
+        say(f"GAP from {when(gap.start)} to {when(gap.end)} ({visible(gap.why)}): entries of this time may be missing.")
 
 
 def tell_findings(findings: Iterable[Finding]) -> None:

@@ -136,7 +136,7 @@ class Log:
     def ordered(self) -> Iterator[Record]:
         """Every entry, the earliest first."""
         keys = [self.table.moment.asc(nulls_first=False), *(self.table[name] for name in ("project", *COLUMNS))]
-        for batch in self.table.order_by(keys).to_pyarrow_batches(chunk_size=10_000):
+        for batch in self._engine.batches(self.table.order_by(keys)):
             yield from batch.to_pylist()
 
     # --- Loading

@@ -12,7 +12,6 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Set, Type
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
@@ -38,7 +37,7 @@ from .errors import (
     is_of_certificate,
 )
 from .settings import Connection, is_loopback
-from .timespan import format_time
+from .timespan import format_time, read_http_date
 from .version import USER_AGENT
 
 RESOURCE = "project-logs"
@@ -449,19 +448,11 @@ def _retry_after(headers: Mapping[str, str]) -> Optional[float]:
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value[:12])
-    moment, now = _http_date(value), _server_date(headers)
+    moment, now = read_http_date(value), _server_date(headers)
     if moment is None:
         return None
     return max(0.0, (moment - (now or datetime.now(timezone.utc))).total_seconds())
 
 
 def _server_date(headers: Mapping[str, str]) -> Optional[datetime]:
-    return _http_date(headers.get("Date", ""))
-
-
-def _http_date(value: str) -> Optional[datetime]:
-    try:
-        moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return read_http_date(headers.get("Date", ""))

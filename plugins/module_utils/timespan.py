@@ -87,6 +87,17 @@ def read_timestamp(value: Any) -> Optional[datetime]:
     return moment if moment is not None and YEARS[0] <= moment.year <= YEARS[1] else None
 
 
+def read_http_date(value: str) -> Optional[datetime]:
+    """Read the time in a header of HTTP, such as ``Date``; None when it is unreadable."""
+    from email.utils import parsedate_to_datetime  # takes its time, and what asks nobody needs no such dates
+
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
 def _back(now: datetime, count: int, unit: str) -> datetime:
     if unit != "y":
         return now - timedelta(**{_UNITS[unit]: count})

@@ -14,7 +14,7 @@ attributes:
       With C(group/auditops.cloudscale.cloudscale) in C(module_defaults), the options of the connection are given to all
       modules at once.
     support: full
-    membership: auditops.cloudscale.cloudscale
+    membership: [auditops.cloudscale.cloudscale]
   check_mode:
     description: Can run in check mode and tell truthfully what it would change.
     support: full

@@ -71,9 +71,19 @@ def parse_age(text: Any, now: datetime, option: str = "age") -> datetime:
     return moment
 
 
+def utc_now() -> datetime:
+    """This host's time, aware and in UTC."""
+    return datetime.now(timezone.utc)
+
+
 def format_time(moment: datetime) -> str:
     """Write a time the way the API does: UTC, microseconds if there are any, ``Z``."""
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def format_optional(moment: Optional[datetime]) -> Optional[str]:
+    """The same; None for None."""
+    return None if moment is None else format_time(moment)
 
 
 def read_timestamp(value: Any) -> Optional[datetime]:

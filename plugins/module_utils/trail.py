@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
@@ -19,6 +19,7 @@ from .reader import Reader
 from .report.table import table
 from .selector import Selection, actor_matches
 from .settings import Connection, Range, number
+from .timespan import utc_now
 
 # How far back the first read begins. The clocks here and there may differ by so much, and no entry is lost.
 _LOOK_BACK = timedelta(minutes=30)
@@ -100,7 +101,7 @@ class Trail:
         :raises AuditError: the log could not be read.
         """
         self.cursor = None
-        moment = (now or datetime.now(timezone.utc)) - _LOOK_BACK
+        moment = (now or utc_now()) - _LOOK_BACK
         self._read(Range(start=moment))
 
     def changes(self) -> Changes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from .api import Api
@@ -19,6 +19,7 @@ from .expectation import Evidence, Expectations, Missing
 from .reader import Reader
 from .report.verdict import explain
 from .settings import Connection, Range, number
+from .timespan import utc_now
 
 Wait = Callable[[float], bool]
 
@@ -74,7 +75,7 @@ class Verification:
 
     def __init__(self, options: Mapping[str, Any], now: Optional[datetime] = None) -> None:
         self._connection = Connection.from_mapping(options)
-        self._range = Range.from_mapping(options, now or datetime.now(timezone.utc))
+        self._range = Range.from_mapping(options, now or utc_now())
         self._expectations = Expectations.from_mapping(options)
         self._patience = Patience.from_mapping(options)
 

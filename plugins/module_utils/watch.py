@@ -15,7 +15,7 @@ import uuid
 from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ from .entry import Entry, actor, plain, subject, timestamp
 from .errors import AuditError, CursorRefused, InvalidInput, MissingLibrary, Stopped, StorageError
 from .selector import Selection
 from .settings import Connection, Range, number
-from .timespan import RETENTION, format_time
+from .timespan import RETENTION, format_time, utc_now
 from .usual import Usual
 
 DEFAULT_INTERVAL = 120.0
@@ -82,7 +82,7 @@ class Watch:
         stop: Optional[threading.Event] = None,
         clock: Callable[[], float] = time.monotonic,
         wait: Optional[Callable[[float], bool]] = None,
-        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         known = {name: value for name, value in options.items() if not name.startswith("eda_")}
         _check_names(known)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Pattern, Tuple
 
-from ..timespan import format_time, read_timestamp
+from ..timespan import format_optional, format_time, read_timestamp
 
 FORMAT = 1
 FIRST_SEQUENCE = 1
@@ -131,8 +131,8 @@ class DataFile:
             "content_sha256": self.content_sha256,
             "content_bytes": self.content_bytes,
             "entries": self.entries,
-            "first": _format_optional(self.first),
-            "last": _format_optional(self.last),
+            "first": format_optional(self.first),
+            "last": format_optional(self.last),
         }
         if self.parts:
             value["parts"] = [part._asdict() for part in self.parts]
@@ -455,10 +455,6 @@ def _dump(value: Any) -> bytes:
 def _sequence_of(name: str) -> Optional[int]:
     parts = parse_data_name(name)
     return parts.sequence if parts else None
-
-
-def _format_optional(moment: Optional[datetime]) -> Optional[str]:
-    return None if moment is None else format_time(moment)
 
 
 class _Fields:

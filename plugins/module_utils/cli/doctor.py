@@ -22,9 +22,10 @@ from ..archive.store import LocalStore, Store, read
 from ..entry import subject, visible
 from ..errors import AuditError, StorageError
 from ..settings import Connection
+from ..timespan import utc_now
 from .access import add_connection, with_token
 from .outcome import API, FINE, STORAGE
-from .words import add_json, now, print_json, say
+from .words import add_json, print_json, say
 
 ABOUT = "check all that a collection needs, before the first one"
 
@@ -155,7 +156,7 @@ def _probe_project(path: str, page: Page) -> str:
 def _probe_clock(page: Page) -> str:
     if page.server_date is None:
         raise StorageError("The API tells no time, so an archive could not tell what it covers.")
-    skew = (now() - page.server_date).total_seconds()
+    skew = (utc_now() - page.server_date).total_seconds()
     if abs(skew) > _SKEW_TOLERATED:
         raise StorageError(f"This host's clock differs from the API's by {skew:.0f} s; correct it.")
     return f"within {_SKEW_TOLERATED:.0f} s of the API's"

@@ -10,10 +10,11 @@ import argparse
 import threading
 
 from ..archive.location import existing_archive
+from ..timespan import utc_now
 from .outcome import FINE
 from .selecting import add_selection, selected
 from .signals import end_at_once
-from .words import add_json, now, number, print_json, say
+from .words import add_json, number, print_json, say
 
 ABOUT = "write entries of the archive to a .jsonl or .csv file, and beside it a manifest of where they come from"
 
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ..report.export import export
 
     span, selection = selected(options)
-    manifest = export(existing_archive(options.path), options.dest, span, selection, now())
+    manifest = export(existing_archive(options.path), options.dest, span, selection, utc_now())
     if options.json:
         print_json(manifest)
     else:

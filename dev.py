@@ -54,6 +54,8 @@ ENVIRONMENTS = {
     "boto-debian-11": ("3.9", "3.10", "3.11"),
     "boto-debian-12": ("3.11", "3.10", "3.9"),
     "boto-debian-13": ("3.13", "3.12", "3.11"),
+    # The libraries of reports, in the oldest versions that are supported.
+    "report-oldest": ("3.10", "3.11", "3.12"),
     "browser": (RUNNING,),
     # What controllers need, for the bill of materials alone.
     "runtime": (RUNNING,),
@@ -252,6 +254,13 @@ EVERYWHERE = {
     "sanity": ["python", "tests/tools/sanity.py"],
 }
 LIBRARIES = [*BUCKETS, "tests/unit/module_utils/test_api.py"]
+REPORTS = [
+    "pytest",
+    "--quiet",
+    "tests/unit/module_utils/report",
+    "tests/unit/query",
+    "--ignore=tests/unit/query/test_bucket.py",
+]
 
 
 def stages() -> dict[str, list[Check]]:
@@ -279,6 +288,7 @@ def stages() -> dict[str, list[Check]]:
             Check("newest ansible-core, the edge", edge, "recent"),
             Check("oldest ansible-core, the edge", edge, "oldest"),
             Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-debian-11"),
+            Check("oldest libraries of reports", REPORTS, "report-oldest"),
         ],
         "integration": [
             Check("newest ansible-core", integration, "recent"),
@@ -327,6 +337,10 @@ def long_stages() -> dict[str, list[Check]]:
             *(
                 Check(f"HTTP and S3 libraries of Debian {release}", LIBRARIES, f"boto-debian-{release}")
                 for release in (12, 13)
+            ),
+            *(
+                Check("oldest libraries of reports", REPORTS, "report-oldest", version)
+                for version in ENVIRONMENTS["report-oldest"]
             ),
         ],
         "kills": [faults("10,000 kills", "test_archive_kills.py")],

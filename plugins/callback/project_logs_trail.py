@@ -88,7 +88,7 @@ import os
 
 from ansible import constants as C  # noqa: N812
 from ansible.plugins.callback import CallbackBase
-from ansible_collections.auditops.cloudscale.plugins.module_utils.files import draft_of, write_lines
+from ansible_collections.auditops.cloudscale.plugins.module_utils.files import replace_file
 from ansible_collections.auditops.cloudscale.plugins.module_utils.trail import Trail
 
 
@@ -141,9 +141,7 @@ class CallbackModule(CallbackBase):
     def _write(self):
         path = os.path.abspath(os.path.expanduser(self._option("dest")))
         document = {"failure": self._failure, "plays": self._plays}
-        with draft_of(path) as draft:
-            write_lines([json.dumps(document, indent=2).encode()], draft)
-            os.replace(draft, path)
+        replace_file(path, [json.dumps(document, indent=2).encode()], "dest")
 
     def _option(self, name):
         return self._plugin_options.get(name)

@@ -9,6 +9,12 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options: {}
 attributes:
+  action_group:
+    description: >-
+      With C(group/auditops.cloudscale.cloudscale) in C(module_defaults), the options of the connection are given to all
+      modules at once.
+    support: full
+    membership: [auditops.cloudscale.cloudscale]
   check_mode:
     description: Can run in check mode and tell truthfully what it would change.
     support: full

@@ -7,17 +7,17 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Set, Type
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
 from . import entry as entries_of
-from .entry import Entry
+from .entry import Entry, visible
 from .errors import (
     AuditError,
     BadAnswer,
@@ -33,9 +33,11 @@ from .errors import (
     Stopped,
     Unauthorized,
     Unreachable,
+    causes,
+    is_of_certificate,
 )
 from .settings import Connection, is_loopback
-from .timespan import format_time
+from .timespan import format_time, read_http_date
 from .version import USER_AGENT
 
 RESOURCE = "project-logs"
@@ -194,6 +196,8 @@ class Api:
             ) as answer:
                 return answer.status_code, answer.headers, b"".join(self._chunks(answer))
         except requests.exceptions.SSLError as exc:
+            if not is_of_certificate(exc):
+                raise self._unreachable(exc) from exc
             raise CertificateRefused(
                 f"The TLS certificate of {self._base.netloc} cannot be verified; check api_url, ca_path or the clock."
             ) from exc
@@ -228,7 +232,7 @@ class Api:
         host = self._base.netloc
         if isinstance(exc, exceptions.ConnectTimeout):
             text = f"{host} could not be reached in time; check api_url and the network."
-        elif isinstance(exc, exceptions.Timeout):
+        elif isinstance(exc, exceptions.Timeout) or any(isinstance(cause, socket.timeout) for cause in causes(exc)):
             text = f"{host} did not answer within {self.connection.timeout:g} s; try later or raise api_timeout."
         elif isinstance(exc, exceptions.ConnectionError):
             text = f"No connection to {host}: {_root_cause(exc)}; check api_url and the network."
@@ -238,7 +242,8 @@ class Api:
 
     def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, url: str) -> NoReturn:
         host = self._base.netloc
-        detail = _detail(body)
+        # It may repeat the token.
+        detail = _detail(body).replace(self.connection.api_token, "***")
         if status in _RETRIED:
             reason = "asks for fewer requests" if status == TOO_MANY_REQUESTS else "is out of order"
             error: AuditError = Overloaded(f"{host} {reason} (HTTP {status}){detail}; try again later.", status)
@@ -286,8 +291,9 @@ class Api:
         except ValueError:
             raise ForeignURL(f"The {what} of the log is malformed; nothing was sent there.") from None
         if not same_origin or parts.username is not None or parts.password is not None:
+            elsewhere = visible(parts.hostname)
             raise ForeignURL(
-                f"The {what} leads to {parts.hostname}, away from {self.connection.api_url}; nothing was sent there."
+                f"The {what} leads to {elsewhere}, away from {self.connection.api_url}; nothing was sent there."
             )
         if not _below(parts.path, self._base.path):
             raise ForeignURL(f"The {what} leads out of the API's path on {parts.hostname}; nothing was sent there.")
@@ -310,7 +316,7 @@ def chain(api: Api, url: str) -> Iterator[Page]:
         following = page.next
         if following is not None and hash(following) in asked:
             raise NoProgress(
-                f"The API returned a next page that was already read ({following[:200]}); try again later."
+                f"The API returned a next page that was already read ({visible(following[:200])}); try again later."
             )
         asked.add(hash(following))
         yield page
@@ -363,7 +369,7 @@ class _Attempts:
         longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2**self._retries)
         self._retries += 1
         # Half of the wait is jitter, so that many hosts that failed together do not come back together.
-        pause = longest * (1 + self._chance()) / 2 if fault.after is None else fault.after
+        pause = fault.after or longest * (1 + self._chance()) / 2
         return min(pause, left)
 
 
@@ -404,19 +410,17 @@ def _below(path: str, base: str) -> bool:
 
 
 def _never_connected(exc: Exception) -> bool:
-    """Whether no connection came about at all (refused, no such host, no route), told by urllib3's reason."""
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+    """Whether no connection came about at all (refused, no such host, no TLS), told by urllib3's reason."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
 
     reason = getattr(exc.args[0] if exc.args else None, "reason", None)
-    return isinstance(reason, (ConnectTimeoutError, NewConnectionError))
+    return isinstance(reason, (ConnectTimeoutError, NewConnectionError, SSLError))
 
 
 def _root_cause(exc: BaseException) -> str:
     """The innermost reason in few words: the outer ones repeat URLs and object addresses."""
-    inner: Optional[BaseException] = exc
-    while inner is not None:
-        exc, inner = inner, inner.__cause__ or inner.__context__
-    text = getattr(exc, "strerror", None) or type(exc).__name__
+    *_outer, innermost = causes(exc)
+    text = getattr(innermost, "strerror", None) or type(innermost).__name__
     return str(text)
 
 
@@ -429,7 +433,7 @@ def _detail(body: bytes) -> str:
     if not isinstance(said, dict):
         return ""
     text = said.get("detail") or "; ".join(f"{field}: {_first(reasons)}" for field, reasons in said.items())
-    return f": {str(text)[:300].strip().rstrip('.')}" if text else ""
+    return f": {visible(text)[:300].strip().rstrip('.')}" if text else ""
 
 
 def _first(reasons: Any) -> Any:
@@ -437,23 +441,18 @@ def _first(reasons: Any) -> Any:
 
 
 def _retry_after(headers: Mapping[str, str]) -> Optional[float]:
-    """Seconds that the server asks to wait: as seconds or as a date, which counts from the server's own clock."""
+    """Seconds that the server asks to wait: as seconds or as a date, which counts from the server's own clock.
+
+    None or 0 when it asks for nothing, or for a moment that has passed.
+    """
     value = headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isdecimal():
         return float(value[:12])
-    moment, now = _http_date(value), _server_date(headers)
+    moment, now = read_http_date(value), _server_date(headers)
     if moment is None:
         return None
     return max(0.0, (moment - (now or datetime.now(timezone.utc))).total_seconds())
 
 
 def _server_date(headers: Mapping[str, str]) -> Optional[datetime]:
-    return _http_date(headers.get("Date", ""))
-
-
-def _http_date(value: str) -> Optional[datetime]:
-    try:
-        moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return read_http_date(headers.get("Date", ""))

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeVar
 
 from .errors import InvalidInput, StorageError
-from .files import draft_of, write_lines
+from .files import replace_file
 from .timespan import format_time, read_timestamp
 
 _FORMAT = 1
@@ -88,14 +88,9 @@ def _save(path: Optional[str], document: Mapping[str, Any]) -> None:
     if path is None:
         return
     try:
-        with draft_of(path) as draft:
-            write_lines([json.dumps({"format": _FORMAT, **document}, sort_keys=True).encode()], draft)
-            os.replace(draft, path)
-        _sync_folder(os.path.dirname(os.path.abspath(path)))
+        replace_file(path, [json.dumps({"format": _FORMAT, **document}, sort_keys=True).encode()], "checkpoint")
     except InvalidInput as exc:
-        raise StorageError(exc.message.replace("dest:", "checkpoint:", 1)) from exc
-    except OSError as exc:
-        raise StorageError(f"checkpoint: {path} cannot be written: {exc.strerror}.") from exc
+        raise StorageError(exc.message) from exc
 
 
 def _position(document: Mapping[str, Any]) -> Position:
@@ -114,11 +109,3 @@ def _visit(document: Mapping[str, Any]) -> Visit:
     if not isinstance(url, str) or not isinstance(count, int) or at is None:
         raise ValueError("no visit")
     return Visit(url, count, at, document["gap"])
-
-
-def _sync_folder(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -59,9 +59,10 @@ class _Exact(dict):  # type: ignore[type-arg]
 def parse(body: bytes) -> Any:
     """Decode JSON and keep number literals as they are (1.10 stays 1.10, 1e400 stays 1e400).
 
-    :raises ValueError: the body is no JSON, is nested too deeply, or holds NaN or Infinity.
+    :raises ValueError: the body is no JSON in UTF-8, is nested too deeply, or holds NaN or Infinity.
     """
-    exact = b"\\ud" in body or b"\\uD" in body
+    text = _decoded(body)
+    exact = "\\ud" in text or "\\uD" in text
 
     def number(literal: str) -> Any:
         nonlocal exact
@@ -69,7 +70,7 @@ def parse(body: bytes) -> Any:
         return _Number.of(literal)
 
     try:
-        value = json.loads(body, parse_float=number, parse_int=number, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_float=number, parse_int=number, parse_constant=_refuse_constant)
         return _mark_exact(value) if exact else value
     except RecursionError as exc:
         raise ValueError("nested too deeply") from exc
@@ -144,6 +145,14 @@ def _label(value: Any, kinds: Any) -> Label:
     name = facts.get("email") or facts.get("description") or facts.get("name")
     uuid = facts.get("uuid")
     return Label(kind, name if isinstance(name, str) else "", uuid if isinstance(uuid, str) else None)
+
+
+def _decoded(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # Surrogates as bytes of their own: as escapes, two halves of a pair become one character, as always.
+        return body.decode("utf-8-sig", "surrogatepass").encode("utf-8", "backslashreplace").decode()
 
 
 def _refuse_constant(name: str) -> NoReturn:

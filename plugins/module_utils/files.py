@@ -25,9 +25,9 @@ def replace_file(path: str, lines: Iterable[bytes], option: str, mode: int = 0o6
         write_lines(lines, draft)
         try:
             os.chmod(draft, mode)
-            os.replace(draft, path)
         except OSError as exc:
             raise _storage_error(path, exc) from exc
+        put_in_place(draft, path)
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def put_in_place(draft: str, path: str) -> None:
     """
     try:
         os.replace(draft, path)
-        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
         finally:

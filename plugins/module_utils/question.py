@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from .api import Api
@@ -15,6 +15,7 @@ from .reader import Reader
 from .selector import Selection, newest
 from .settings import Connection, Range, concurrency
 from .summary import Summary
+from .timespan import utc_now
 
 
 class Question:
@@ -27,7 +28,7 @@ class Question:
 
     def __init__(self, options: Mapping[str, Any], now: Optional[datetime] = None) -> None:
         self._connection = Connection.from_mapping(options)
-        self._range = Range.from_mapping(options, now or datetime.now(timezone.utc))
+        self._range = Range.from_mapping(options, now or utc_now())
         self._selection = Selection.from_mapping(options)
         self._concurrency = concurrency(options)
         self._counts = Summary()

@@ -6,17 +6,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Iterator, List, Optional
 
 from .api import Api, Page, chain
-from .entry import timestamp
 from .settings import Range
-from .windows import side_by_side
+from .windows import side_by_side, within
 
 
 class Reader:
-    """One read. ``poll_more`` and ``server_date`` are those of the newest page; ``warnings`` are for people.
+    """One read. ``poll_more`` is that of the newest page; ``warnings`` are for people.
 
     ``concurrency`` is the most requests at once.
     """
@@ -42,7 +40,8 @@ class Reader:
             self.pages_read += 1
             self.entries_read += len(page.entries)
             self.poll_more = page.poll_more
-            yield _clipped(page, span)
+            # An open range holds everything.
+            yield page if span.start is None and span.end is None else within(page, span)
 
     def _source(self, span: Range) -> Iterator[Page]:
         if span.cursor is not None:
@@ -50,9 +49,3 @@ class Reader:
         if self._concurrency == 1:
             return chain(self._api, self._api.first_url(span.start, span.end))
         return side_by_side(self._api, span, self._concurrency)
-
-
-def _clipped(page: Page, span: Range) -> Page:
-    if span.start is None and span.end is None:
-        return page
-    return replace(page, entries=[entry for entry in page.entries if span.holds(timestamp(entry))])

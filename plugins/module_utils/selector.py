@@ -36,11 +36,11 @@ class Selection:
     def from_mapping(cls, options: Mapping[str, Any]) -> Selection:
         """Build it from the options ``actions``, ``actors``, ``ip_networks``, ``message`` and ``limit``.
 
-        :raises InvalidInput: a network, the regular expression or the limit is malformed.
+        :raises InvalidInput: a list is none, or a network, the regular expression or the limit is malformed.
         """
         return cls(
-            actions=_texts(options.get("actions")),
-            actors=_texts(options.get("actors")),
+            actions=_texts(options.get("actions"), "actions"),
+            actors=_texts(options.get("actors"), "actors"),
             ip_networks=networks(options.get("ip_networks"), "ip_networks"),
             # Ansible reserves the name message among options, so there it is an alias.
             message=_message(options.get("message_pattern") or options.get("message")),
@@ -105,7 +105,7 @@ def network(text: str, option: str) -> Network:
 
 def networks(value: Any, option: str) -> Tuple[Network, ...]:
     """Networks that a user wrote as a list, or one alone; errors as of :func:`network`."""
-    return tuple(network(text, option) for text in _texts(value))
+    return tuple(network(text, option) for text in _texts(value, option))
 
 
 def pattern(text: str, option: str) -> Pattern[str]:
@@ -119,12 +119,14 @@ def pattern(text: str, option: str) -> Pattern[str]:
         raise InvalidInput(f"{option}: {text!r} is no regular expression: {exc}.") from None
 
 
-def _texts(value: Any) -> Tuple[str, ...]:
-    if value is None:
+def _texts(value: Any, option: str) -> Tuple[str, ...]:
+    if value is None or value == "":
         return ()
     if isinstance(value, str):
         return (value,)
-    return tuple(map(str, value))
+    if isinstance(value, (list, tuple)):
+        return tuple(map(str, value))
+    raise InvalidInput(f"{option}: give a list of texts, not {value!r}.")
 
 
 def _message(text: Any) -> Optional[Pattern[str]]:
@@ -136,7 +138,7 @@ def _limit(value: Any) -> Optional[int]:
         return None
     try:
         limit = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         limit = 0
     if limit < 1:
         raise InvalidInput(f"limit must be a whole number of at least 1, not {value}.")

@@ -20,6 +20,8 @@ from .timespan import RETENTION, format_time, parse_time
 DEFAULT_URL = "https://api.cloudscale.ch/v1"
 DEFAULT_CONCURRENCY = 4
 MOST_CONCURRENCY = 16
+MOST = 1_000_000.0
+"""The largest number that is taken where nothing less is the most: as seconds, eleven days. Waits for longer fail."""
 
 _TOKEN = re.compile(r"[a-zA-Z0-9._-]+")
 _SLACK = timedelta(minutes=1)
@@ -49,9 +51,9 @@ class Connection:
         return cls(
             api_token=_token(options.get("api_token")),
             api_url=_api_url(options.get("api_url") or DEFAULT_URL),
-            timeout=_number(options, "api_timeout", cls.timeout, least=1),
-            retries=int(_number(options, "api_retries", cls.retries, least=0)),
-            retry_budget=_number(options, "api_retry_budget", cls.retry_budget, least=0),
+            timeout=number(options, "api_timeout", cls.timeout, least=1),
+            retries=int(number(options, "api_retries", cls.retries)),
+            retry_budget=number(options, "api_retry_budget", cls.retry_budget),
             validate_certs=options.get("validate_certs") is not False,
             ca_path=_ca_path(options.get("ca_path")),
         )
@@ -113,10 +115,27 @@ def concurrency(options: Mapping[str, Any]) -> int:
     :raises InvalidInput: it is no whole number from 1 to 16.
     """
     value = options.get("concurrency")
-    number = _number(options, "concurrency", DEFAULT_CONCURRENCY, least=1)
-    if number > MOST_CONCURRENCY or number != int(number):
+    most = number(options, "concurrency", DEFAULT_CONCURRENCY, least=1)
+    if most > MOST_CONCURRENCY or most != int(most):
         raise InvalidInput(f"concurrency must be a whole number from 1 to {MOST_CONCURRENCY}, not {value}.")
-    return int(number)
+    return int(most)
+
+
+def number(options: Mapping[str, Any], name: str, default: float, least: float = 0, most: float = MOST) -> float:
+    """The number in the option of this name; None means the default.
+
+    :raises InvalidInput: it is no number, or not from ``least`` to ``most``; the sentence names the option.
+    """
+    value = options.get(name)
+    if value is None:
+        return default
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInput(f"{name}: {value!r} is no number.") from None
+    if not least <= found <= most:
+        raise InvalidInput(f"{name} must be at least {least:g} and at most {most:.0f}, not {value}.")
+    return found
 
 
 def is_loopback(host: Optional[str]) -> bool:
@@ -152,19 +171,6 @@ def _api_url(value: Any) -> str:
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise InvalidInput(f"api_url {url!r} would send the token unencrypted; use https://.")
     return url
-
-
-def _number(options: Mapping[str, Any], name: str, default: float, least: float) -> float:
-    value = options.get(name)
-    if value is None:
-        return default
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise InvalidInput(f"{name}: {value!r} is no number.") from None
-    if not least <= number < float("inf"):
-        raise InvalidInput(f"{name} must be at least {least}, not {value}.")
-    return number
 
 
 def _ca_path(value: Any) -> Optional[str]:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Optional
 from typing import Counter as CounterOf
 
 from .entry import Entry, Label, actor, timestamp, visible
-from .timespan import format_time
+from .timespan import format_optional
 
 
 class Summary:
@@ -40,16 +40,12 @@ class Summary:
         """The counts as plain values, the most frequent name first; times as the API writes them, or None."""
         return {
             "entries": self.entries,
-            "first": _told(self._first),
-            "last": _told(self._last),
+            "first": format_optional(self._first),
+            "last": format_optional(self._last),
             "actions": _ranked(self._actions, visible),
             "actors": _ranked(self._actors, str),
             "ip_addresses": _ranked(self._addresses, lambda address: visible(address) or "none"),
         }
-
-
-def _told(moment: Optional[datetime]) -> Optional[str]:
-    return None if moment is None else format_time(moment)
 
 
 def _text(value: Any) -> str:

@@ -15,6 +15,9 @@ from .errors import InvalidInput
 RETENTION = timedelta(days=90)
 """How long the provider keeps entries (its announcement of 2026-05-15, in force since 2026-07-15)."""
 
+YEARS = (2, 9998)
+"""The first and the last year of a timestamp that counts as readable: days before and behind it still exist."""
+
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s?(Z|[+-]\d\d:?\d\d|[+-]\d\d)?",
@@ -68,19 +71,41 @@ def parse_age(text: Any, now: datetime, option: str = "age") -> datetime:
     return moment
 
 
+def utc_now() -> datetime:
+    """This host's time, aware and in UTC."""
+    return datetime.now(timezone.utc)
+
+
 def format_time(moment: datetime) -> str:
     """Write a time the way the API does: UTC, microseconds if there are any, ``Z``."""
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
+def format_optional(moment: Optional[datetime]) -> Optional[str]:
+    """The same; None for None."""
+    return None if moment is None else format_time(moment)
+
+
 def read_timestamp(value: Any) -> Optional[datetime]:
-    """Read a timestamp that the API wrote; None when it is unreadable or has no offset."""
+    """Read a timestamp that the API wrote; None when it is unreadable, has no offset, or lies outside of YEARS."""
     if not isinstance(value, str):
         return None
     try:
-        return _parse_iso(value)
+        moment = _parse_iso(value)
     except (ValueError, OverflowError):
         return None
+    return moment if moment is not None and YEARS[0] <= moment.year <= YEARS[1] else None
+
+
+def read_http_date(value: str) -> Optional[datetime]:
+    """Read the time in a header of HTTP, such as ``Date``; None when it is unreadable."""
+    from email.utils import parsedate_to_datetime  # takes its time, and what asks nobody needs no such dates
+
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _back(now: datetime, count: int, unit: str) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
@@ -18,7 +18,8 @@ from .entry import Entry, actor, plain
 from .reader import Reader
 from .report.table import table
 from .selector import Selection, actor_matches
-from .settings import Connection, Range
+from .settings import Connection, Range, number
+from .timespan import utc_now
 
 # How far back the first read begins. The clocks here and there may differ by so much, and no entry is lost.
 _LOOK_BACK = timedelta(minutes=30)
@@ -84,12 +85,12 @@ class Trail:
     ) -> None:
         given = Connection.from_mapping(options)
         # Nobody should have to wait for long for what only accompanies the work.
-        longest = max(1.0, float(options.get("patience") or 0))
+        longest = max(1.0, number(options, "patience", 0))
         self._connection = replace(
             given, timeout=min(given.timeout, longest), retry_budget=min(given.retry_budget, longest)
         )
         self._own_actors = Selection.from_mapping({"actors": options.get("own_actors")}).actors
-        self._settle = float(options.get("settle") or 0)
+        self._settle = number(options, "settle", 0)
         self._clock = clock
         self._wait = wait or threading.Event().wait
         self.cursor: Optional[str] = None
@@ -100,7 +101,7 @@ class Trail:
         :raises AuditError: the log could not be read.
         """
         self.cursor = None
-        moment = (now or datetime.now(timezone.utc)) - _LOOK_BACK
+        moment = (now or utc_now()) - _LOOK_BACK
         self._read(Range(start=moment))
 
     def changes(self) -> Changes:

@@ -59,7 +59,11 @@ class WorkingHours:
         *shifts, last = text.split(",")
         words = last.split()
         zone = words.pop() if len(words) == 3 else zone
-        return cls(text, tuple(_shift(" ".join(part.split())) for part in (*shifts, " ".join(words))), _zone(zone))
+        return cls(
+            text,
+            tuple(_shift(" ".join(part.split())) for part in (*shifts, " ".join(words))),
+            time_zone(zone, "working_hours"),
+        )
 
     def hold(self, moment: datetime) -> bool:
         """Whether people work at this (aware) time."""
@@ -118,8 +122,14 @@ def _end(hour: int, minute: int) -> time:
     return time(0, 0) if (hour, minute) == (24, 0) else time(hour, minute)
 
 
-def _zone(name: str) -> tzinfo:
+def time_zone(name: str, option: str) -> tzinfo:
+    """A time zone by its name in the IANA database, such as Europe/Zurich.
+
+    :raises InvalidInput: this host knows none of that name; the sentence names the option.
+    """
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise InvalidInput(f"working_hours: {name!r} is no time zone that this host knows; {_FORM}.") from None
+        raise InvalidInput(
+            f"{option}: {name!r} is no time zone that this host knows; write UTC or Europe/Zurich."
+        ) from None

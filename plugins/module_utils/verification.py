@@ -9,16 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from .api import Api
 from .entry import plain
-from .errors import AuditError, InvalidInput, MissingChanges, Stopped, UnexpectedChanges
+from .errors import AuditError, MissingChanges, Stopped, UnexpectedChanges
 from .expectation import Evidence, Expectations, Missing
 from .reader import Reader
 from .report.verdict import explain
-from .settings import Connection, Range
+from .settings import Connection, Range, number
+from .timespan import utc_now
 
 Wait = Callable[[float], bool]
 
@@ -35,10 +36,13 @@ class Patience:
     def from_mapping(cls, options: Mapping[str, Any]) -> Patience:
         """Build it from the options ``timeout``, ``interval`` and ``settle``; None means the default.
 
-        :raises InvalidInput: one is no number, is negative, or the interval is not more than 0.
+        :raises InvalidInput: one is no number, or too small or too large; between two polls there is some time.
         """
-        given = {name: _seconds(options, name) for name in ("timeout", "interval", "settle")}
-        return cls(**{name: value for name, value in given.items() if value is not None})
+        return cls(
+            timeout=number(options, "timeout", cls.timeout),
+            interval=number(options, "interval", cls.interval, least=0.001),
+            settle=number(options, "settle", cls.settle),
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Verification:
 
     def __init__(self, options: Mapping[str, Any], now: Optional[datetime] = None) -> None:
         self._connection = Connection.from_mapping(options)
-        self._range = Range.from_mapping(options, now or datetime.now(timezone.utc))
+        self._range = Range.from_mapping(options, now or utc_now())
         self._expectations = Expectations.from_mapping(options)
         self._patience = Patience.from_mapping(options)
 
@@ -146,18 +150,3 @@ def _told(missing: Missing) -> Dict[str, Any]:
         "found": missing.found,
         "nearest": nearest and {**nearest._asdict(), "entry": plain(nearest.entry)},
     }
-
-
-def _seconds(options: Mapping[str, Any], name: str) -> Optional[float]:
-    value = options.get(name)
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        raise InvalidInput(f"{name}: {value!r} is no number of seconds.") from None
-    if not 0 <= seconds < float("inf") or (name == "interval" and not seconds):
-        raise InvalidInput(
-            f"{name} must be {'more than' if name == 'interval' else 'at least'} 0 seconds, not {value}."
-        )
-    return seconds

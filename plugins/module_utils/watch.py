@@ -15,7 +15,7 @@ import uuid
 from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
@@ -24,8 +24,8 @@ from .checkpoint import Checkpoint, Position, Recent, Visit
 from .entry import Entry, actor, plain, subject, timestamp
 from .errors import AuditError, CursorRefused, InvalidInput, MissingLibrary, Stopped, StorageError
 from .selector import Selection
-from .settings import Connection, Range
-from .timespan import RETENTION, format_time
+from .settings import Connection, Range, number
+from .timespan import RETENTION, format_time, utc_now
 from .usual import Usual
 
 DEFAULT_INTERVAL = 120.0
@@ -41,7 +41,7 @@ _ENVIRONMENT = {
     "api_url": "CLOUDSCALE_API_URL",
     "api_timeout": "CLOUDSCALE_API_TIMEOUT",
 }
-_FORMAT = 1
+_DAY = 86_400.0
 _FIRST_WAIT = 5.0
 _LONGEST_WAIT = 600.0
 # A refusal may come from a restart of the API or of a proxy; after this many it is believed.
@@ -82,13 +82,13 @@ class Watch:
         stop: Optional[threading.Event] = None,
         clock: Callable[[], float] = time.monotonic,
         wait: Optional[Callable[[float], bool]] = None,
-        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         known = {name: value for name, value in options.items() if not name.startswith("eda_")}
         _check_names(known)
         connection = Connection.from_mapping({**_from_environment(), **_given(known)})
-        self._interval = _seconds("interval", known.get("interval"), 1, DEFAULT_INTERVAL)
-        self._replay = timedelta(seconds=_seconds("replay", known.get("replay"), 0, 0))
+        self._interval = number(known, "interval", DEFAULT_INTERVAL, least=1, most=_DAY)
+        self._replay = timedelta(seconds=number(known, "replay", 0, most=_DAY))
         self._usual = Usual.from_mapping(known)
         self._start = str(known.get("start") or "now")
         Range.from_mapping({"start": self._start}, now())
@@ -341,16 +341,6 @@ def _given(options: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _from_environment() -> Dict[str, Any]:
     return {option: os.environ[name] for option, name in _ENVIRONMENT.items() if os.environ.get(name)}
-
-
-def _seconds(option: str, value: Any, least: float, default: float) -> float:
-    try:
-        seconds = default if value is None else float(value)
-    except (TypeError, ValueError):
-        seconds = -1.0
-    if not least <= seconds <= 86400:
-        raise InvalidInput(f"{option} must be a number of seconds from {least} to 86400, not {value}.")
-    return seconds
 
 
 def _path(value: Any) -> Optional[str]:

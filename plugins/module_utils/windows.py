@@ -180,7 +180,7 @@ class _Race:
             self._stop()
         # The API forgets the range on later pages: windows would read on into each other. One chain reads the rest.
         for page in chain(self._api, self._api.first_url(rest.start, rest.end)):
-            yield _within(page, rest)
+            yield within(page, rest)
 
     def _next_lane(self) -> _Lane:
         with self._lock:
@@ -233,7 +233,7 @@ class _Race:
         span = lane.window.span
         try:
             for page in chain(api, api.first_url(span.start, span.end)):
-                inside = _within(page, span)
+                inside = within(page, span)
                 lane.forgot_range = lane.forgot_range or len(inside.entries) < len(page.entries)
                 lane.put(inside)
                 if lane.forgot_range and _is_past(page, span):
@@ -244,7 +244,8 @@ class _Race:
         lane.end()
 
 
-def _within(page: Page, span: Range) -> Page:
+def within(page: Page, span: Range) -> Page:
+    """The page with only those entries that the range holds."""
     return replace(page, entries=[entry for entry in page.entries if span.holds(timestamp(entry))])
 
 

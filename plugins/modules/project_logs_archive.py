@@ -36,12 +36,20 @@ options:
         entry kept.
       - An archive that exists goes on where it ended.
     type: str
+  sign_key:
+    description:
+      - The file of an OpenSSH key. C(ssh-keygen) signs with it the newest commit of a run that adds any, and so vouches
+        for all commits before.
+      - It is the private key, without a passphrase, or the public one of a key that an agent has. It has to be on the
+        host where the module runs, and C(ssh-keygen) too.
+      - O(auditops.cloudscale.project_logs_archive_info#module:allowed_signers) checks such signatures.
+    type: path
 extends_documentation_fragment:
   - auditops.cloudscale.connection
   - auditops.cloudscale.attributes
 attributes:
   check_mode:
-    details: Reads what is new and tells what would be added, and writes nothing.
+    details: Reads what is new and tells what would be added; writes and signs nothing.
   diff_mode:
     support: none
 seealso:
@@ -61,6 +69,11 @@ EXAMPLES = r"""
     dest: heads/shop.json
     mode: "0640"
   delegate_to: localhost
+
+- name: Keep an archive that is signed
+  auditops.cloudscale.project_logs_archive:
+    path: /var/lib/audit/signed
+    sign_key: /etc/audit/signing-key
 """
 
 RETURN = r"""
@@ -134,6 +147,7 @@ from datetime import datetime, timezone
 from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import store_at
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import check_key, sign
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
 
@@ -144,6 +158,8 @@ def argument_spec():
         "path": {"type": "path", "required": True},
         "project": {"type": "str"},
         "start": {"type": "str"},
+        # The name of a file, not a secret.
+        "sign_key": {"type": "path", "no_log": False},
     }
 
 
@@ -152,8 +168,13 @@ def run(module):
     connection = Connection.from_mapping(given)
     span = Range.from_mapping({"start": given["start"]}, datetime.now(timezone.utc))
     settings = CollectSettings(project=given["project"] or "", start=span.start)
+    store, key = store_at(given["path"]), given["sign_key"]
+    if key:
+        check_key(key)
     with Api(connection) as api:
-        done = collect(store_at(given["path"]), api, settings, dry_run=module.check_mode)
+        done = collect(store, api, settings, dry_run=module.check_mode)
+    if key and done.head and done.commits and not module.check_mode:
+        sign(store, done.head, key)
     for warning in span.warnings:
         module.warn(warning)
     # A heartbeat only says that nothing happened.

@@ -191,7 +191,11 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.locati
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import AllowedSigners
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
-from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
+    ArchiveDamaged,
+    InvalidInput,
+    StorageError,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
 
@@ -248,7 +252,7 @@ def standing(store):
     """The status, or None where even the newest commit cannot be read."""
     try:
         return status(store, datetime.now(timezone.utc)).to_json()
-    except ArchiveDamaged:
+    except (ArchiveDamaged, StorageError):
         return None
 
 

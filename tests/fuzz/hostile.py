@@ -46,7 +46,23 @@ ENTRY = (
 )
 CHOSEN = selector.Selection.from_mapping({"actions": ["*"], "ip_networks": ["192.0.2.0/24"], "message": "m"})
 # What stands in place of a part of a commit.
-VALUES = [None, True, -1, 0, 1, 10**30, 1e308, "", "../../x", "/etc/passwd", "9999-12-31T23:59:59Z", "\ud800", [], {}]
+VALUES = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    10**30,
+    1e308,
+    float("nan"),
+    "",
+    "../../x",
+    "/etc/passwd",
+    "9999-12-31T23:59:59Z",
+    "\ud800",
+    [],
+    {},
+]
 
 
 class Scripted(Api):
@@ -73,7 +89,7 @@ def pages(data: bytes) -> None:
 
 def show(found: Any) -> None:
     line = entry.canonical(found)
-    if entry.canonical(entry.parse(line)) != line:
+    if list(map(entry.canonical, entry.read_lines(line + b"\n"))) != [line]:
         raise RuntimeError(f"another canonical form the second time: {line!r}")
     CHOSEN.matches(found)
     counted = summary.Summary()
@@ -198,6 +214,7 @@ SEEDS = {
         ENTRY,
         b"[" * 5000,
         b'{"a": 1e999999, "b": "\\ud800"}',
+        b'{"a": "\xed\xa0\xbd\xed\xb8\x80"}',
     ],
     "commits": [],
     "streams": [ENTRY, gzip.compress(ENTRY), gzip.compress(b" " * (1 << 20))],

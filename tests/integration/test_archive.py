@@ -157,6 +157,28 @@ def test_only_allowed_signers_vouch_for_the_archive(
     assert (done["strange"]["failed"], done["nowhere"]["failure"]["code"]) == (True, "invalid_input")
 
 
+def test_a_run_that_adds_something_signs_it(
+    first: Results, controller: Controller, simulator: Simulator, path: Path, tmp_path: Path
+) -> None:
+    signer = Signer(tmp_path, "log2")
+    collect = {"path": str(path), "sign_key": signer.key}
+    simulator.project("main").log.append(action="server_stop", message="to be signed")
+    done = controller.run(
+        {
+            "no key": {ARCHIVE: {**collect, "sign_key": "/nowhere/key"}},
+            "dry": {ARCHIVE: collect, "check_mode": True},
+            "unsigned": {INFO: {"path": str(path), "allowed_signers": signer.allowed}},
+            "signed": {ARCHIVE: collect},
+            "vouched for": {INFO: {"path": str(path), "allowed_signers": signer.allowed}},
+            "nothing new": {ARCHIVE: collect},
+        }
+    )
+    assert (done["no key"]["failure"]["code"], done["dry"]["added"]) == ("invalid_input", 1)
+    assert "signature_absent" in {finding["type"] for finding in done["unsigned"]["findings"]}
+    assert (done["signed"]["changed"], done["vouched for"]["findings"]) == (True, [])
+    assert (done["nothing new"]["changed"], len(list((path / "signatures").glob("*-*.sig")))) == (False, 2)
+
+
 def test_findings_fail_and_are_named(first: Results, controller: Controller, path: Path) -> None:
     victim = next((path / "entries").rglob("*.gz"))
     whole = victim.read_bytes()
@@ -169,6 +191,18 @@ def test_findings_fail_and_are_named(first: Results, controller: Controller, pat
     assert found["failure"]["code"] == "archive_damaged"
     assert found["status"]["state"] == "live"
     assert "Traceback" not in json.dumps(found)
+
+
+def test_findings_are_told_when_even_the_head_cannot_be_read(
+    first: Results, controller: Controller, path: Path, tmp_path: Path
+) -> None:
+    head = max((path / "commits").iterdir())
+    head.rename(tmp_path / "head")
+    head.symlink_to(tmp_path / "head")
+    found = controller.run({"found": {INFO: {"path": str(path)}}})["found"]
+    (tmp_path / "head").replace(head)
+    assert [finding["type"] for finding in found["findings"]] == ["unreadable"]
+    assert (found["failure"]["code"], found["status"]) == ("archive_damaged", None)
 
 
 def test_the_archive_is_compared_with_what_the_provider_has(

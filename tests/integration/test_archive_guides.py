@@ -162,7 +162,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
         path = host.archive / victim
         path = next(path.iterdir()) if path.is_dir() else path
         whole = path.read_bytes()
-        path.write_bytes(whole[:-40] + b"x" + whole[-39:])
+        path.write_bytes(whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:])
         with pytest.raises(AssertionError):
             host.shell(alone)
         path.write_bytes(whole)

@@ -130,7 +130,7 @@ def test_the_retention_is_warned_about(results: Results) -> None:
         ("bad network", ["ignore[0].ip_network", "'here' is no network"]),
         ("bad count", ["expect", "count"]),
         ("count in forbid", ["forbid", "count"]),
-        ("bad interval", ["interval must be more than 0"]),
+        ("bad interval", ["interval must be at least 0.001"]),
     ],
 )
 def test_a_rule_that_cannot_be_used_is_told(results: Results, case: str, words: list[str]) -> None:

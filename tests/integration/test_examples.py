@@ -63,12 +63,12 @@ def project(simulator: Simulator) -> None:
 
 def sign_archive(folder: Path) -> None:
     """As the collector's command does with a key, and as an auditor notes whose key that is."""
-    signer, store = Signer(folder, "signing-key"), LocalStore(str(folder / "shop"))
+    key, store = folder / "signing-key", LocalStore(str(folder / "shop"))
+    if not key.exists():
+        Path(Signer(folder, key.name).allowed).rename(folder / "allowed-signers")
     head = find_head(store)
-    if head is None:
-        raise LookupError("the examples have collected nothing yet")
-    sign(store, head.head, signer.key)
-    Path(signer.allowed).rename(folder / "allowed-signers")
+    if head is not None:
+        sign(store, head.head, str(key))
 
 
 @pytest.mark.usefixtures("project")

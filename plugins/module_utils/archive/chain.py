@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from contextlib import suppress
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 
-from ..errors import ArchiveDamaged, StorageError
+from ..errors import ArchiveDamaged, InvalidInput, StorageError
+from ..files import replace_file
 from .format import (
     FIRST_SEQUENCE,
     SNAPSHOT_EVERY,
@@ -71,20 +71,11 @@ class Hint:
 
         :raises StorageError: the file cannot be written.
         """
-        folder = os.path.dirname(self._path)
         try:
-            handle, draft = tempfile.mkstemp(prefix=".head-", dir=folder)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(json.dumps(head._asdict()).encode() + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.rename(draft, self._path)
-            except BaseException:
-                os.unlink(draft)
-                raise
-        except OSError as exc:
-            raise StorageError(f"Cannot remember the head in {self._path}: {exc.strerror or exc}.") from exc
+            replace_file(self._path, [json.dumps(head._asdict()).encode()], "pin")
+        except InvalidInput as exc:
+            # By then commits may have been made: it is no usage that could be put right before anything happened.
+            raise StorageError(exc.message) from exc
 
 
 def load(store: Store, sequence: int) -> Link:

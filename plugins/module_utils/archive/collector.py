@@ -11,17 +11,16 @@ what it read and goes on from the new head.
 
 from __future__ import annotations
 
-import secrets
 import socket
 import threading
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from string import punctuation
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
 from ..api import Api, Page, chain
-from ..entry import Entry
+from ..entry import Entry, visible
 from ..errors import (
     ArchiveDamaged,
     AuditError,
@@ -32,6 +31,7 @@ from ..errors import (
     Stopped,
     StorageError,
 )
+from ..timespan import utc_now
 from ..version import VERSION
 from .chain import Hint, Link
 from .coverage import Status, Tracker, state_of
@@ -49,7 +49,7 @@ from .format import (
 )
 from .overlap import Fetched, Overlap
 from .store import DryRun, Store
-from .writing import Lost, Tip
+from .writing import Lost, Tip, new_nonce
 
 # After one of these, what was read before must not be kept: it may be wrong, or it cannot be written.
 _NOTHING_KEPT = (NoProgress, StorageError, IdentityChanged, ArchiveDamaged)
@@ -100,8 +100,8 @@ def collect(
         settings or CollectSettings(),
         hint,
         stop or threading.Event(),
-        now or _utc_now,
-        nonce or _new_nonce,
+        now or utc_now,
+        nonce or new_nonce,
         dry_run,
     ).run()
 
@@ -280,8 +280,8 @@ class _Collector:
                 continue
             if self._uuid is not None:
                 raise IdentityChanged(
-                    f"The API returned entries of project {uuid}, but {self._store} holds the log of project "
-                    f"{self._uuid}; check the token and the archive's path."
+                    f"The API returned entries of project {visible(uuid)}, but {self._store} holds the log of project "
+                    f"{visible(self._uuid)}; check the token and the archive's path."
                 )
             self._uuid = uuid
 
@@ -399,11 +399,3 @@ def _project_uuid(entry: Entry) -> Optional[str]:
     project = subject.get("project") if isinstance(subject, dict) else None
     uuid = project.get("uuid") if isinstance(project, dict) else None
     return uuid if isinstance(uuid, str) else None
-
-
-def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-def _new_nonce() -> str:
-    return secrets.token_hex(8)

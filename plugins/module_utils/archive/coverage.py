@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Dict, List, Optional
 
-from ..timespan import RETENTION, format_time
+from ..timespan import RETENTION, format_optional
 from .format import Commit, Gap, Head
 
 SLACK = timedelta(seconds=10)
@@ -152,14 +152,10 @@ class Status:
             "added": self.added,
             "commits": self.commits,
             "head": self.head._asdict() if self.head else None,
-            "covered_from": _text(self.covered_from),
-            "covered_until": _text(self.covered_until),
-            "pruned_until": _text(self.pruned_until),
-            "retention_deadline": _text(self.retention_deadline),
+            "covered_from": format_optional(self.covered_from),
+            "covered_until": format_optional(self.covered_until),
+            "pruned_until": format_optional(self.pruned_until),
+            "retention_deadline": format_optional(self.retention_deadline),
             "gaps": [gap.to_json() for gap in self.gaps],
             "state": self.state,
         }
-
-
-def _text(moment: Optional[datetime]) -> Optional[str]:
-    return None if moment is None else format_time(moment)

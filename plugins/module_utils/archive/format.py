@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import re
 import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Pattern, Tuple
 
-from ..timespan import format_time, read_timestamp
+from ..timespan import format_optional, format_time, read_timestamp
 
 FORMAT = 1
 FIRST_SEQUENCE = 1
@@ -130,8 +131,8 @@ class DataFile:
             "content_sha256": self.content_sha256,
             "content_bytes": self.content_bytes,
             "entries": self.entries,
-            "first": _format_optional(self.first),
-            "last": _format_optional(self.last),
+            "first": format_optional(self.first),
+            "last": format_optional(self.last),
         }
         if self.parts:
             value["parts"] = [part._asdict() for part in self.parts]
@@ -456,10 +457,6 @@ def _sequence_of(name: str) -> Optional[int]:
     return parts.sequence if parts else None
 
 
-def _format_optional(moment: Optional[datetime]) -> Optional[str]:
-    return None if moment is None else format_time(moment)
-
-
 class _Fields:
     """Typed values out of a decoded JSON object; whatever is missing or of another type is named in a Malformed."""
 
@@ -498,7 +495,10 @@ class _Fields:
         return bool(self._take(key, bool))
 
     def seconds(self, key: str) -> float:
-        return float(self._take(key, float))
+        value = float(self._take(key, float))
+        if not math.isfinite(value):  # JSON has no such number, Python's reader does
+            raise self._wrong(key)
+        return value
 
     def time(self, key: str) -> datetime:
         moment = read_timestamp(self._take(key, str))

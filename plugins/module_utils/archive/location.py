@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from ..errors import StorageError
-from .store import LocalStore, Store
+from .store import LocalStore, Store, no_archive
 
 
 def is_remote(path: str) -> bool:
@@ -34,5 +33,5 @@ def existing_archive(path: str) -> Store:
     """
     store = store_at(path)
     if next(store.names("commits"), None) is None and next(store.names("entries"), None) is None:
-        raise StorageError(f"There is no archive in {store}; check the path, or collect first.")
+        raise no_archive(store)
     return store

@@ -22,16 +22,16 @@ from typing import Counter as CounterOf
 
 from ..api import Api, Page
 from ..entry import Entry, parse, subject, visible
-from ..errors import ArchiveDamaged, BadAnswer, IdentityChanged, StorageError
+from ..errors import ArchiveDamaged, BadAnswer, IdentityChanged
 from ..reader import Reader
 from ..settings import Range
-from ..timespan import RETENTION, format_time
+from ..timespan import RETENTION, format_optional
 from .chain import find_head, live_files
 from .coverage import MARGIN, SLACK
 from .format import Commit, DataFile, Head
 from .overlap import Fetched, likeness
 from .reading import lines_of
-from .store import NotThere, Store
+from .store import NotThere, Store, no_archive
 from .verifier import Finding
 
 _MOST_TOLD = 20
@@ -55,8 +55,8 @@ class Reconciliation:
     def to_json(self) -> Dict[str, Any]:
         """What was compared, as plain values, without the findings."""
         return {
-            "start": None if self.start is None else format_time(self.start),
-            "end": None if self.end is None else format_time(self.end),
+            "start": format_optional(self.start),
+            "end": format_optional(self.end),
             "entries": self.entries,
             "rerendered": self.rerendered,
         }
@@ -112,7 +112,7 @@ class _Comparison:
     def _look(self) -> Tuple[Commit, Dict[str, DataFile]]:
         link = find_head(self._store, self._pin)
         if link is None:
-            raise StorageError(f"There is no archive in {self._store}; check the path, or collect first.")
+            raise no_archive(self._store)
         self._oldest = max(self._oldest, link.commit.pruned_until or self._oldest)
         return link.commit, live_files(self._store, link.commit)
 
@@ -208,8 +208,8 @@ class _Comparison:
         for label in map(subject, entries):
             if label.kind == "project" and archived and label.uuid and label.uuid != archived:
                 raise IdentityChanged(
-                    f"The API returned entries of project {label.uuid}, but {self._store} holds the log of project "
-                    f"{archived}; check the token and the archive's path."
+                    f"The API returned entries of project {visible(label.uuid)}, but {self._store} holds the log of "
+                    f"project {visible(archived)}; check the token and the archive's path."
                 )
 
     # The archive's side

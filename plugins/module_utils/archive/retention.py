@@ -11,15 +11,14 @@ made up for by any later one. Collectors may be at work meanwhile: who comes sec
 from __future__ import annotations
 
 import hashlib
-import secrets
 import socket
 import threading
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timezone
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-from ..errors import ArchiveDamaged, Stopped, StorageError
-from ..timespan import format_time
+from ..errors import ArchiveDamaged, Stopped
+from ..timespan import format_optional, utc_now
 from ..version import VERSION
 from .chain import Hint, Link, history, live_files
 from .format import (
@@ -34,8 +33,8 @@ from .format import (
 )
 from .overlap import BACK
 from .reading import lines_of
-from .store import DryRun, NotThere, Store
-from .writing import Lost, Tip
+from .store import DryRun, NotThere, Store, no_archive
+from .writing import Lost, Tip, new_nonce
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Rearranged:
             "bytes": self.bytes,
             "commits": self.commits,
             "head": self.head._asdict() if self.head else None,
-            "pruned_until": format_time(self.pruned_until) if self.pruned_until else None,
+            "pruned_until": format_optional(self.pruned_until),
         }
 
 
@@ -122,8 +121,8 @@ class _Run:
         self._store = DryRun(store) if dry_run else store
         self._tip = Tip(self._store, hint, remembers=not dry_run)
         self._stop = stop or threading.Event()
-        self._now = now or _utc_now
-        self._name = (nonce or _new_nonce)()
+        self._now = now or utc_now
+        self._name = (nonce or new_nonce)()
         self._dry_run = dry_run
         self._done: List[DataFile] = []
         self._commits = 0
@@ -159,7 +158,7 @@ class _Run:
         self._tip.find()
         head = self._tip.link
         if head is None:
-            raise StorageError(f"There is no archive in {self._store}; check the path, or collect first.")
+            raise no_archive(self._store)
         live = live_files(self._store, head.commit)
         self._store.erase(_awaiting_removal(self._store, head.commit, live))
         return head, live
@@ -269,8 +268,8 @@ class _Merged:
     def finish(self, sequence: int) -> Tuple[DataFile, bytes]:
         file, body = self._file.finish(sequence)
         parts = [Part(one.path, one.content_sha256, one.content_bytes, one.entries) for one in self._taken]
-        first = min(one.first for one in self._taken if one.first)
-        last = max(one.last for one in self._taken if one.last)
+        first = min((one.first for one in self._taken if one.first), default=None)
+        last = max((one.last for one in self._taken if one.last), default=None)
         return replace(file, first=first, last=last, parts=tuple(parts)), body
 
 
@@ -308,11 +307,3 @@ def _is_decided(name: str, head: Commit) -> bool:
 def _day(file: DataFile) -> str:
     name = parse_data_name(file.path)
     return name.day if name else UNREADABLE_DAY
-
-
-def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
-def _new_nonce() -> str:
-    return secrets.token_hex(8)

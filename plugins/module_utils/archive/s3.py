@@ -30,12 +30,18 @@ import time
 from base64 import b64encode
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 from urllib.parse import parse_qsl, urlsplit
 
-from ..errors import ArchiveDamaged, InvalidInput, MissingLibrary, StorageError, StorageUnreachable
-from ..timespan import format_time
+from ..errors import (
+    ArchiveDamaged,
+    InvalidInput,
+    MissingLibrary,
+    StorageError,
+    StorageUnreachable,
+    is_of_certificate,
+)
+from ..timespan import format_time, read_http_date
 from .format import commit_name, parse_commit_name
 from .store import NotThere
 
@@ -358,7 +364,10 @@ class _Objects:
         return _Objects(self._server, self._place.below(name))
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """The bytes of an object; after a broken connection, the rest of them."""
+        """The bytes of an object; after a broken connection, the rest of them.
+
+        :raises NotThere: there is no such object; raised before any of its bytes.
+        """
         done, length = 0, -1
         for attempt in range(_ATTEMPTS):
             try:
@@ -372,6 +381,11 @@ class _Objects:
                             break
                         done += len(chunk)
                         yield chunk
+            except NotThere as exc:
+                if not done:
+                    raise
+                # What was handed on of it counts: nobody may take it for a file that he has read nothing of.
+                raise StorageUnreachable(f"{self._place}/{name} vanished while it was read; try again.") from exc
             except StorageUnreachable:
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -500,10 +514,10 @@ class _Objects:
 
     def _date(self, facts: Mapping[str, Any]) -> datetime:
         """The server's date of an answer."""
-        try:
-            return parsedate_to_datetime(facts["HTTPHeaders"]["date"])
-        except (LookupError, TypeError, ValueError) as exc:
-            raise StorageError(f"{self._server} tells no time in its answers; keep the archive elsewhere.") from exc
+        date = read_http_date(facts.get("HTTPHeaders", {}).get("date", ""))
+        if date is None:
+            raise StorageError(f"{self._server} tells no time in its answers; keep the archive elsewhere.")
+        return date
 
     def _facts(self, name: str, **version: str) -> Any:
         try:
@@ -592,7 +606,7 @@ def _failure(exc: Exception, server: str, bucket: str) -> StorageError:
             f"There are no usable credentials for {server}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a "
             "profile of the AWS configuration."
         )
-    if "SSLError" in names:
+    if "SSLError" in names and is_of_certificate(exc):
         return StorageError(f"The certificate of {server} cannot be verified; set AWS_CA_BUNDLE if it is your own.")
     if names & {"ParamValidationError", "InvalidEndpointConfigurationError", "ValueError"}:
         return StorageError(

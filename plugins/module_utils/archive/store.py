@@ -99,6 +99,11 @@ class Store(Protocol):
         """
 
 
+def no_archive(store: Store) -> StorageError:
+    """What to tell where there should be an archive and is none."""
+    return StorageError(f"There is no archive in {store}; check the path, or collect first.")
+
+
 def read(store: Store, name: str) -> bytes:
     """The whole of a small file.
 

@@ -10,11 +10,17 @@ pending record stays until that is done: whoever finds the record of a run that 
 
 from __future__ import annotations
 
+import secrets
 from typing import Mapping, Optional
 
 from .chain import Hint, Link, clear_left_overs, find_head, live_files
 from .format import SNAPSHOT_EVERY, Commit, Head, pending_name, pending_record
 from .store import NotThere, Store
+
+
+def new_nonce() -> str:
+    """A word that no other run has."""
+    return secrets.token_hex(8)
 
 
 class Lost(Exception):

@@ -14,6 +14,7 @@ from ..archive.location import existing_archive
 from ..entry import canonical
 from .outcome import FINE
 from .selecting import add_selection, selected
+from .signals import end_at_once
 
 ABOUT = "print entries of the archive as JSON lines; needs no token and no network"
 
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    end_at_once()
     from ..archive.reading import cat
     from ..selector import newest
 

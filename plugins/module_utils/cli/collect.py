@@ -15,11 +15,12 @@ from ..archive.collector import CollectSettings, collect
 from ..archive.coverage import Status
 from ..archive.location import store_at
 from ..settings import Connection, Range
+from ..timespan import utc_now
 from .access import WatchedApi, add_connection, with_token
 from .measured import add_metrics, measured
 from .outcome import FINE, GAP
 from .signed import add_sign_key, check_sign_key, sign_head
-from .words import add_json, now, number, print_json, say, tell_gaps, when
+from .words import add_json, number, print_json, say, tell_gaps, when
 
 if TYPE_CHECKING:
     from ..archive.format import Commit
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     with measured("collect", options, lambda commit: _samples(commit, done)) as measurement:
         settings = CollectSettings(
             project=options.project,
-            start=Range.from_mapping({"start": options.start}, now()).start,
+            start=Range.from_mapping({"start": options.start}, utc_now()).start,
             accept_identity=options.accept_identity,
         )
         check_sign_key(options)
@@ -77,7 +78,7 @@ def _collect_once(
 def _samples(commit: Optional[Commit], done: Status) -> List[Sample]:
     from ..archive.metrics import archive_samples
 
-    return archive_samples(commit, now(), done.covered_until) if commit else []
+    return archive_samples(commit, utc_now(), done.covered_until) if commit else []
 
 
 def _tell_collected(done: Status, dry_run: bool) -> None:

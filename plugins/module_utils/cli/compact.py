@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import threading
 
-from ..timespan import parse_age
+from ..timespan import parse_age, utc_now
 from .keeping import add_options, rearrange
 from .outcome import FINE
-from .words import now
 
 ABOUT = "merge the files of each closed day into one; the archive stays provable, and readers are not disturbed"
 
@@ -25,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ..archive.retention import compact
 
-    before = parse_age(options.older_than, now(), "--older-than") if options.older_than else None
+    before = parse_age(options.older_than, utc_now(), "--older-than") if options.older_than else None
     rearrange(
         options,
         lambda store, hint: compact(store, before, hint=hint, stop=stop, dry_run=options.dry_run),

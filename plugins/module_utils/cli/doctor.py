@@ -19,12 +19,13 @@ from ..archive.chain import find_head
 from ..archive.format import FIRST_SEQUENCE, commit_name
 from ..archive.location import is_remote, store_at
 from ..archive.store import LocalStore, Store, read
-from ..entry import subject
+from ..entry import subject, visible
 from ..errors import AuditError, StorageError
 from ..settings import Connection
+from ..timespan import utc_now
 from .access import add_connection, with_token
 from .outcome import API, FINE, STORAGE
-from .words import add_json, now, print_json, say
+from .words import add_json, print_json, say
 
 ABOUT = "check all that a collection needs, before the first one"
 
@@ -148,14 +149,14 @@ def _probe_project(path: str, page: Page) -> str:
     head = find_head(store_at(path))
     archived = head.commit.project.uuid if head else None
     if archived is not None and labels and archived not in labels:
-        raise StorageError(f"The token is of another project than the archive in {path} ({archived}).")
-    return ", ".join(f"{label} ({uuid})" for uuid, label in labels.items()) or "no entry names it yet"
+        raise StorageError(f"The token is of another project than the archive in {path} ({visible(archived)}).")
+    return ", ".join(f"{label} ({visible(uuid)})" for uuid, label in labels.items()) or "no entry names it yet"
 
 
 def _probe_clock(page: Page) -> str:
     if page.server_date is None:
         raise StorageError("The API tells no time, so an archive could not tell what it covers.")
-    skew = (now() - page.server_date).total_seconds()
+    skew = (utc_now() - page.server_date).total_seconds()
     if abs(skew) > _SKEW_TOLERATED:
         raise StorageError(f"This host's clock differs from the API's by {skew:.0f} s; correct it.")
     return f"within {_SKEW_TOLERATED:.0f} s of the API's"

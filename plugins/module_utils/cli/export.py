@@ -10,9 +10,11 @@ import argparse
 import threading
 
 from ..archive.location import existing_archive
+from ..timespan import utc_now
 from .outcome import FINE
 from .selecting import add_selection, selected
-from .words import add_json, now, number, print_json, say
+from .signals import end_at_once
+from .words import add_json, number, print_json, say
 
 ABOUT = "write entries of the archive to a .jsonl or .csv file, and beside it a manifest of where they come from"
 
@@ -24,10 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    end_at_once()
     from ..report.export import export
 
     span, selection = selected(options)
-    manifest = export(existing_archive(options.path), options.dest, span, selection, now())
+    manifest = export(existing_archive(options.path), options.dest, span, selection, utc_now())
     if options.json:
         print_json(manifest)
     else:

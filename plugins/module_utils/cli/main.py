@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import threading
 from typing import Dict, List, Optional, Protocol, Sequence
@@ -19,7 +18,8 @@ from typing import Dict, List, Optional, Protocol, Sequence
 from ..errors import AuditError
 from ..version import VERSION
 from . import cat, collect, compact, doctor, export, journal, prune, reconcile, status, verify
-from .outcome import FINE, exit_status
+from .outcome import FINE, STORAGE, exit_status
+from .signals import ask_to_stop
 from .words import print_json
 
 
@@ -33,7 +33,10 @@ class Command(Protocol):
         """Declare what it takes beside the archive's path."""
 
     def run(self, options: argparse.Namespace, stop: threading.Event) -> int:
-        """Do it, and return the exit status; ``stop`` is set when it shall end early."""
+        """Do it, and return the exit status; ``stop`` is set when it shall end early.
+
+        A command that only reads lets a signal end it at once instead.
+        """
 
 
 _COMMANDS: Dict[str, Command] = {
@@ -57,21 +60,29 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run one command and return the exit status; errors are one sentence on stderr."""
     options = _parser().parse_args(_with_times_joined(sys.argv[1:] if arguments is None else arguments))
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_signal: stop.set())
+    ask_to_stop(stop)
     try:
         code: int = options.command(options, stop)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
         # The reader has seen enough. Python would complain about the rest at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return FINE
+    except OSError as error:
+        # What else can fail is told as an AuditError.
+        _drop_output()
+        sys.stderr.write(f"cloudscale-audit: The output cannot be written: {error.strerror or error}.\n")
+        return STORAGE
     except AuditError as error:
         sys.stderr.write(f"cloudscale-audit: {error.message}\n")
         if getattr(options, "json", False):
             print_json({"msg": error.message, "failure": error.failure})
         return exit_status(error)
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _with_times_joined(arguments: Sequence[str]) -> List[str]:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Sequence
 
 from ..archive.chain import Hint, find_head
 from ..archive.location import store_at
-from ..errors import AuditError
+from ..errors import AuditError, Stopped
+from ..timespan import utc_now
 from .outcome import UNFORESEEN, exit_status
-from .words import now
 
 if TYPE_CHECKING:
     from ..archive.format import Commit
@@ -55,11 +55,15 @@ def measured(
 ) -> Iterator[Measurement]:
     """Write metrics behind the block, which sets the measurement, if the options name a file for them.
 
+    A run that was stopped writes none.
+
     :raises StorageError: the block went well, but the file cannot be written.
     """
-    began, run = now(), Measurement()
+    began, run = utc_now(), Measurement()
     try:
         yield run
+    except Stopped:
+        raise  # somebody wanted it so: it tells nothing of the archive
     except BaseException as error:
         run = Measurement(exit_status(error) if isinstance(error, AuditError) else UNFORESEEN)
         try:
@@ -77,7 +81,7 @@ def _write(command: str, options: argparse.Namespace, began: datetime, run: Meas
 
     commit = _newest_commit(options)
     project = getattr(options, "project", "") or (commit.project.name if commit else "")
-    ended = Run(command, str(store_at(options.path)), project, began, now(), run.status, run.succeeded)
+    ended = Run(command, str(store_at(options.path)), project, began, utc_now(), run.status, run.succeeded)
     write_metrics(options.metrics, ended, describe(commit))
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import threading
 
-from ..timespan import parse_age
+from ..timespan import parse_age, utc_now
 from .keeping import add_options, rearrange
 from .outcome import FINE
-from .words import now
 
 ABOUT = "remove the oldest days for good; the rest stays provable"
 
@@ -27,6 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ..archive.retention import prune
 
-    before = parse_age(options.older_than, now(), "--older-than")
+    before = parse_age(options.older_than, utc_now(), "--older-than")
     rearrange(options, lambda store, hint: prune(store, before, hint=hint, dry_run=options.dry_run), "removed")
     return FINE

@@ -10,7 +10,7 @@ import argparse
 from typing import TYPE_CHECKING, Tuple
 
 from ..settings import Range
-from .words import now
+from ..timespan import utc_now
 
 if TYPE_CHECKING:
     from ..selector import Selection
@@ -31,7 +31,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def span_of(options: argparse.Namespace) -> Range:
-    return Range.from_mapping({"start": options.start, "end": options.end}, now())
+    return Range.from_mapping({"start": options.start, "end": options.end}, utc_now())
 
 
 def selected(options: argparse.Namespace) -> Tuple[Range, Selection]:

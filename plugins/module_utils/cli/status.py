@@ -13,8 +13,10 @@ from typing import List, Tuple
 from ..archive.chain import Hint
 from ..archive.coverage import Status
 from ..archive.location import existing_archive
+from ..timespan import utc_now
 from .outcome import FINE, GAP
-from .words import add_json, ago, ahead, now, print_json, say, tell_gaps, when
+from .signals import end_at_once
+from .words import add_json, ago, ahead, print_json, say, tell_gaps, when
 
 ABOUT = "tell where the archive stands; needs no token"
 
@@ -27,10 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    end_at_once()
     from ..archive.verifier import status
 
     pin = Hint(options.pin).read() if options.pin else None
-    found = status(existing_archive(options.path), now(), pin)
+    found = status(existing_archive(options.path), utc_now(), pin)
     if options.json:
         print_json(found.to_json())
     else:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, List, Optional
 from ..archive.coverage import Status
 from ..archive.format import Head
 from ..archive.location import existing_archive
+from ..timespan import utc_now
 from .measured import add_metrics, findings_samples, measured
 from .outcome import FINDINGS, FINE
-from .words import add_json, now, number, print_json, say, tell_findings, tell_gaps, when
+from .signals import end_at_once
+from .words import add_json, number, print_json, say, tell_findings, tell_gaps, when
 
 if TYPE_CHECKING:
     from ..archive.verifier import Finding
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    end_at_once()
     from ..archive.signing import AllowedSigners
     from ..archive.verifier import status, verify
 
@@ -50,7 +53,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     else:
         tell_findings(findings)
         if not problems:
-            _tell_sound(status(store, now()))
+            _tell_sound(status(store, utc_now()))
     return measurement.status
 
 

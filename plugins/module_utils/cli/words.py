@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Iterable, Optional
 
 from ..archive.format import Gap
 from ..entry import visible
-from ..timespan import format_time
+from ..timespan import format_time, utc_now
 
 if TYPE_CHECKING:
     from ..archive.verifier import Finding
@@ -30,7 +30,7 @@ def print_json(value: Any) -> None:
 
 def tell_gaps(gaps: Iterable[Gap]) -> None:
     for gap in gaps:
-        say(f"GAP from {when(gap.start)} to {when(gap.end)} ({gap.why}): entries of this time may be missing.")
+        say(f"GAP from {when(gap.start)} to {when(gap.end)} ({visible(gap.why)}): entries of this time may be missing.")
 
 
 def tell_findings(findings: Iterable[Finding]) -> None:
@@ -51,15 +51,15 @@ def ago(moment: Optional[datetime]) -> str:
     """How long ago a moment was; one yet to come, as by another clock, is now."""
     if moment is None:
         return "never"
-    distance = _distance(now() - moment)
+    distance = _distance(utc_now() - moment)
     return f"{distance} ago" if distance else "just now"
 
 
 def ahead(moment: Optional[datetime]) -> str:
     """How long it takes until a moment, or how long ago it was."""
-    if moment is None or moment <= now():
+    if moment is None or moment <= utc_now():
         return ago(moment)
-    return f"in {_distance(moment - now()) or 'less than a minute'}"
+    return f"in {_distance(moment - utc_now()) or 'less than a minute'}"
 
 
 def _distance(span: timedelta) -> str:
@@ -70,10 +70,6 @@ def _distance(span: timedelta) -> str:
     days, hours = divmod(hours, 24)
     parts = [(days, number(days, "day", "days")), (hours, f"{hours} h"), (minutes, f"{minutes} min")]
     return " ".join(text for count, text in (parts[:2] if days else parts) if count)
-
-
-def now() -> datetime:
-    return datetime.now(timezone.utc)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from ..archive.store import NotThere
 from ..entry import ACTOR_KINDS, Label, actor
 from ..errors import StorageError
 from ..selector import Selection, action_matches, actor_matches, address_matches
+from ..timespan import YEARS
 from ..usual import Shift, WorkingHours
 from .engine import COLUMNS, Engine, Unreadable
 from .sources import Part, Sources, Span
@@ -135,7 +136,7 @@ class Log:
     def ordered(self) -> Iterator[Record]:
         """Every entry, the earliest first."""
         keys = [self.table.moment.asc(nulls_first=False), *(self.table[name] for name in ("project", *COLUMNS))]
-        for batch in self.table.order_by(keys).to_pyarrow_batches(chunk_size=10_000):
+        for batch in self._engine.batches(self.table.order_by(keys)):
             yield from batch.to_pylist()
 
     # --- Loading
@@ -163,7 +164,8 @@ class Log:
         table = self._engine.read(part.paths)
         readable = table.timestamp.re_search(_TIME).ifelse(table.timestamp, None)
         table = table.mutate(project=self._ibis.literal(part.project))
-        table = table.mutate(moment=readable.try_cast("timestamp('UTC')").cast("timestamp"))
+        moment = readable.try_cast("timestamp('UTC')").cast("timestamp")
+        table = table.mutate(moment=moment.year().between(*YEARS).ifelse(moment, None))
         # Whole minutes: the engines differ in what they make of a fraction.
         table = table.mutate(minute=table.moment.truncate("m").epoch_seconds().cast("int64") // 60)
         return _within(table, part.span)

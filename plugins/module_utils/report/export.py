@@ -21,7 +21,7 @@ from ..errors import InvalidInput
 from ..files import check_destination, draft_of, put_in_place, write_lines
 from ..selector import Selection, newest
 from ..settings import Range
-from ..timespan import format_time
+from ..timespan import format_optional, format_time
 from ..version import VERSION
 from .rows import harmless, row
 
@@ -51,7 +51,7 @@ def export(store: Store, dest: str, span: Range, selection: Selection, now: date
             "sha256": sha256,
             "bytes": os.path.getsize(draft),
             "entries": told.entries,
-            "range": {"start": _optional(span.start), "end": _optional(span.end)},
+            "range": {"start": format_optional(span.start), "end": format_optional(span.end)},
             "selection": _conditions(selection),
             "archive": _source(store, read_from),
             "exported_at": format_time(now),
@@ -109,7 +109,7 @@ def _source(store: Store, read_from: List[Link]) -> Dict[str, Any]:
         "head": head.head._asdict(),
         "covered_from": format_time(commit.covered_from),
         "covered_until": format_time(commit.covered_until),
-        "pruned_until": _optional(commit.pruned_until),
+        "pruned_until": format_optional(commit.pruned_until),
         "gaps": [gap.to_json() for gap in gaps(store, commit)],
     }
 
@@ -122,7 +122,3 @@ def _conditions(selection: Selection) -> Dict[str, Any]:
         "message": selection.message.pattern if selection.message else None,
         "limit": selection.limit,
     }
-
-
-def _optional(moment: Any) -> Any:
-    return None if moment is None else format_time(moment)

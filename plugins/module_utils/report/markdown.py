@@ -10,6 +10,7 @@ import re
 from typing import Dict, Iterator, List, Sequence
 
 from .facts import Count, Facts
+from .rows import cut
 from .words import Words, number
 
 MOST_ROWS = 100
@@ -112,10 +113,6 @@ def _entries(heading: str, rows: Sequence[Dict[str, str]], total: int, say: Word
     yield f"| {say('when')} | {say('who')} | {say('action')} | {say('what')} | {say('where')} |"
     yield "| --- | --- | --- | --- | --- |"
     for row in rows:
-        cells: List[str] = [row["time"], row["actor"], row["action"], _cut(row["message"]), row["ip_address"]]
+        cells: List[str] = [row["time"], row["actor"], row["action"], cut(row["message"], _LONGEST), row["ip_address"]]
         yield "| " + " | ".join(map(text, cells)) + " |"
     yield ""
-
-
-def _cut(message: str) -> str:
-    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 3]}..."

@@ -10,10 +10,9 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone
 from heapq import nlargest
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ..entry import parse, timestamp
 from ..errors import InvalidInput
@@ -22,8 +21,8 @@ from ..query.engine import ENGINES, connected
 from ..query.log import Log
 from ..query.sources import Sources
 from ..selector import Selection
-from ..timespan import parse_time
-from ..usual import WorkingHours
+from ..timespan import parse_time, utc_now
+from ..usual import WorkingHours, time_zone
 from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown
@@ -52,12 +51,12 @@ class Report:
 
     def __init__(self, options: Mapping[str, Any], now: Optional[datetime] = None) -> None:
         self._options = options
-        self._now = now or datetime.now(timezone.utc)
+        self._now = now or utc_now()
         self._selection = Selection.from_mapping(options)
         self._language = _one_of("language", options.get("language"), LANGUAGES)
         self._engine = _one_of("engine", options.get("engine"), ENGINES)
         self._zone_name = str(options.get("time_zone") or "UTC")
-        self._zone = zone(self._zone_name)
+        self._zone = time_zone(self._zone_name, "time_zone")
         self._hours = WorkingHours.parse(str(options.get("working_hours") or WORKING_HOURS), self._zone_name)
         self._baseline = _baseline(str(options.get("baseline") or BASELINE), self._now)
         self._sensitive = tuple(options.get("sensitive_actions") or SENSITIVE)
@@ -131,17 +130,6 @@ def form_of(path: str) -> str:
     if form not in FORMS:
         raise InvalidInput(f"dest: {path!r} names no form of a report; end it with .{', .'.join(FORMS)}.")
     return form
-
-
-def zone(name: str) -> tzinfo:
-    """A time zone by its name in the IANA database, such as Europe/Zurich.
-
-    :raises InvalidInput: there is none of that name.
-    """
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidInput(f"time_zone: {name!r} is no time zone here; write UTC or Europe/Zurich.") from None
 
 
 def _one_of(option: str, value: Any, choices: Sequence[str]) -> str:

@@ -34,6 +34,11 @@ def row(entry: Entry) -> Dict[str, str]:
     }
 
 
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning and three dots where it has more characters than this."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def harmless(cell: str) -> str:
     """The text for a cell of a spreadsheet, which will not take it for a formula."""
     return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell

@@ -10,7 +10,7 @@ import unicodedata
 from typing import Iterable, List, Sequence
 
 from ..entry import Entry
-from .rows import row
+from .rows import cut, row
 
 _COLUMNS = ("time", "actor", "ip_address", "action", "message")
 _WIDEST = (19, 40, 39, 40, 160)
@@ -19,7 +19,7 @@ _GAP = "  "
 
 def table(entries: Iterable[Entry]) -> List[str]:
     """A line for each entry: when (UTC), who, from where, which action, and what in words; long texts are cut."""
-    rows = [[_cut(told[name], most) for name, most in zip(_COLUMNS, _WIDEST)] for told in map(row, entries)]
+    rows = [[cut(told[name], most) for name, most in zip(_COLUMNS, _WIDEST)] for told in map(row, entries)]
     widths = [max(map(_width, column)) for column in zip(*rows)]
     return [_line(cells, widths) for cells in rows]
 
@@ -27,10 +27,6 @@ def table(entries: Iterable[Entry]) -> List[str]:
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     padded = [cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths) if width]
     return _GAP.join(padded).rstrip()
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _width(text: str) -> int:

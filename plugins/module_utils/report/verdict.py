@@ -10,7 +10,7 @@ from typing import List, Sequence
 
 from ..entry import Entry, actor, visible
 from ..expectation import CONDITIONS, Missing, Nearest, Unexpected
-from .rows import row
+from .rows import cut, row
 
 _MOST = 10
 _LONGEST = 200
@@ -50,7 +50,7 @@ def _about_missing(missing: Missing) -> List[str]:
 
 
 def _condition(key: str, value: object) -> str:
-    text = _cut(visible(value))
+    text = cut(visible(value), _LONGEST)
     return f"{key} /{text}/" if key == "message" else f"{key} {text}"
 
 
@@ -71,8 +71,4 @@ def _more(findings: Sequence[object], what: str) -> List[str]:
 def _line(entry: Entry) -> str:
     told = row(entry)
     address = f" from {told['ip_address']}" if told["ip_address"] else ""
-    return f"{told['time']} {told['actor']}{address}: {_cut(told['message'])} ({told['action']})"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return f"{told['time']} {told['actor']}{address}: {cut(told['message'], _LONGEST)} ({told['action']})"

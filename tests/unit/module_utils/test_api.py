@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -140,11 +142,11 @@ def test_waits_grow_with_jitter_and_stay_within_the_budget(
     ("retry_after", "seconds"),
     [
         (7, 7),
-        ("0", 0),
+        ("0", 0.375),
         ("soon", 0.375),
         ("-5", 0.375),
         ("99999999999999999999", 600),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.375),
     ],
 )
 def test_retry_after_is_honoured_and_capped(
@@ -300,6 +302,64 @@ def test_a_certificate_is_verified_and_never_retried(waits: Waits, tmp_path: Pat
             with pytest.raises(errors.AuditError, match="ca_path"):
                 api.page(api.first_url())
     assert waits.seconds == []
+
+
+@contextmanager
+def answering(told: bytes, seconds: float = 0) -> Iterator[str]:
+    """The address of a server that takes one request after the other, answers with these bytes and hangs up."""
+    ended = threading.Event()
+
+    def answer(listening: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                taken, _address = listening.accept()
+                with taken:
+                    taken.recv(1 << 16)
+                    taken.sendall(told)
+                    ended.wait(seconds)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=answer, args=(listening,))
+        server.start()
+        try:
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            ended.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            server.join()
+
+
+@pytest.mark.parametrize("told", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["hung up", "no TLS"])
+def test_a_broken_handshake_says_nothing_of_certificates_and_is_tried_again(waits: Waits, told: bytes) -> None:
+    with answering(told) as address:
+        with Api(Connection(TOKEN, f"https://{address}/v1"), clock=waits.clock, wait=waits.wait) as api:
+            with pytest.raises(errors.Unreachable, match=f"No connection to {address}: .*; check api_url") as caught:
+                api.page(api.first_url())
+    assert caught.value.retryable
+    assert len(waits.seconds) == 2
+
+
+def test_an_answer_that_stalls_ends_with_the_time_out() -> None:
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", seconds=30) as address:
+        with Api(Connection(TOKEN, f"http://{address}/v1", timeout=1, retries=0)) as api:
+            with pytest.raises(errors.Unreachable, match="did not answer within 1 s"):
+                api.page(api.first_url())
+
+
+def test_an_odd_retry_after_is_none(waits: Waits) -> None:
+    with answering(b"HTTP/1.1 503 X\r\nRetry-After: \xb2\r\nContent-Length: 0\r\n\r\n") as address:
+        with Api(Connection(TOKEN, f"http://{address}/v1", retries=1), wait=waits.wait, chance=lambda: 0.5) as api:
+            with pytest.raises(errors.Overloaded):
+                api.page(api.first_url())
+    assert waits.seconds == [0.375]
+
+
+def test_what_the_api_says_of_an_error_is_one_line_and_no_token(simulator: Simulator, api: Api) -> None:
+    detail = f"\x1b[31mNo\nright for {simulator.project('main').token}"
+    simulator.script(Fault("raw", status=403, body=json.dumps({"detail": detail}).encode()))
+    with pytest.raises(errors.Forbidden) as caught:
+        api.page(api.first_url())
+    assert caught.value.message.endswith("(HTTP 403): \ufffd[31mNo\ufffdright for ***.")
 
 
 def test_an_answer_that_drips_in_ends_with_the_time_out(simulator: Simulator) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -502,3 +503,29 @@ def test_a_name_in_metrics_is_one_line_whatever_is_in_it(host: Host) -> None:
     assert all(line.startswith(("# HELP cloud", "# TYPE cloud", "cloudscale_audit_")) for line in lines)
     replaced = '\\"} 1\ufffd\\\\ #\ufffd\ufffd Z\u00fcrich'
     assert f'project="{replaced}"}} 7' in "\n".join(lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_that_only_reads(host: Host, simulator: Simulator, number: signal.Signals) -> None:
+    simulator.project("main").log.append(message="x" * (1 << 20))
+    host.run("collect", host.archive)
+    command = [sys.executable, str(COMMAND), "cat", host.archive]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reading:
+        assert reading.stdout is not None
+        reading.stdout.read(1)  # it is at work, and waits for somebody to read more than a pipe holds
+        reading.send_signal(number)
+        told = reading.communicate(timeout=30)[1]
+    assert (reading.returncode, told) == (3, "cloudscale-audit: The command was stopped before it came to its end.\n")
+
+
+@pytest.mark.parametrize("command", ["status", "cat"])
+def test_an_output_that_takes_nothing_is_no_finding(host: Host, command: str) -> None:
+    host.run("collect", host.archive)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, str(COMMAND), command, host.archive], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (
+        4,
+        b"cloudscale-audit: The output cannot be written: No space left on device.\n",
+    )

@@ -176,6 +176,28 @@ def test_lines_in_any_other_form_are_refused(block: bytes) -> None:
         entry.read_lines(good + block)
 
 
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (b'{"a":"\xed\xa0\xbd\xed\xb8\x80"}', '{"a":"\U0001f600"}'),
+        (b'{"a":"\\ud83d\xed\xb8\x80"}', '{"a":"\U0001f600"}'),
+        (b'{"a":"\xed\xa0\xbd"}', r'{"a":"\ud83d"}'),
+        (b'\xef\xbb\xbf{"a":"b"}', '{"a":"b"}'),
+    ],
+)
+def test_surrogates_as_bytes_of_their_own_are_read_as_escapes(body: bytes, line: str) -> None:
+    parsed = entry.parse(body)
+    assert entry.canonical(parsed) == line.encode()
+    assert entry.read_lines(line.encode() + b"\n") == [parsed]
+    json.dumps(entry.plain(parsed), ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("body", [b"\xff", b'{"a":"\xff"}', '{"a":"b"}'.encode("utf-16")])
+def test_what_is_no_utf_8_is_no_json(body: bytes) -> None:
+    with pytest.raises(ValueError, match="codec"):
+        entry.parse(body)
+
+
 def test_numbers_and_surrogates_are_read_in_lines() -> None:
     block = b'{"a":1.10}\n{"b":"\\udc00"}\n{"c":"\xc3\xa9"}\n'
     assert b"".join(entry.canonical(one) + b"\n" for one in entry.read_lines(block)) == block

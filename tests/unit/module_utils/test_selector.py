@@ -66,6 +66,10 @@ def test_tokens_are_named_by_description_or_uuid() -> None:
     assert not selects({"actors": ["ci"]}, actor=TOKEN)
 
 
+def test_an_empty_text_is_no_condition() -> None:
+    assert Selection.from_mapping({"actions": "", "actors": "", "ip_networks": ""}) == Selection()
+
+
 @pytest.mark.parametrize("kind", ["system", "admin"])
 def test_system_and_staff_are_named_by_their_kind_and_nobody_passes_for_them(kind: str) -> None:
     assert selects({"actors": [kind]}, actor={kind: {}})
@@ -86,8 +90,11 @@ def test_odd_entries_are_simply_not_matched(changes: Any) -> None:
     ("options", "told"),
     [
         ({"ip_networks": ["192.0.2.300"]}, "ip_networks: '192.0.2.300' is no network"),
+        ({"actions": 5}, "actions: give a list of texts, not 5"),
+        ({"actors": {"a": "b"}}, "actors: give a list of texts"),
         ({"message": "("}, "message: '\\(' is no regular expression"),
         ({"limit": 0}, "limit must be a whole number of at least 1, not 0"),
+        ({"limit": float("inf")}, "limit must be"),
         ({"limit": "many"}, "limit must be"),
     ],
 )

@@ -81,6 +81,8 @@ def test_the_machine_itself_may_be_asked_without_tls(url: str) -> None:
         ({"api_timeout": "soon"}, "api_timeout: 'soon' is no number"),
         ({"api_timeout": "nan"}, "api_timeout must be"),
         ({"api_retries": -1}, "api_retries must be at least 0"),
+        ({"api_timeout": 99_999_999_999}, "api_timeout must be at least 1 and at most 1000000, not 99999999999"),
+        ({"api_timeout": 10**400}, "api_timeout: 1"),
         ({"api_retry_budget": "inf"}, "api_retry_budget must be"),
         ({"ca_path": "/nowhere/ca.pem"}, "ca_path: there is no file or folder /nowhere/ca.pem"),
     ],

@@ -105,6 +105,11 @@ def test_a_timestamp_needs_no_more_than_the_api_writes() -> None:
     assert read_timestamp("2025-02-30T12:23:17Z") is None
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9998-12-31T23:59:59-01:00"])
+def test_a_timestamp_at_an_end_of_the_calendar_is_unreadable(text: str) -> None:
+    assert read_timestamp(text) is None
+
+
 @pytest.mark.parametrize(
     ("text", "moment"),
     [

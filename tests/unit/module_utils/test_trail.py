@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import Overloaded
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput, Overloaded
 from ansible_collections.auditops.cloudscale.plugins.module_utils.trail import Changes, Trail
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
@@ -54,6 +54,13 @@ def test_it_is_not_patient_with_an_api_that_is_out_of_order(simulator: Simulator
     with pytest.raises(Overloaded):
         trail_of(simulator, waits).begin()
     assert sum(waits.seconds) <= 15
+
+
+@pytest.mark.parametrize("option", ["settle", "patience"])
+@pytest.mark.parametrize("value", ["soon", float("inf"), -1])
+def test_unusable_waits_are_named(simulator: Simulator, waits: Waits, option: str, value: Any) -> None:
+    with pytest.raises(InvalidInput, match=option):
+        trail_of(simulator, waits, **{option: value})
 
 
 def test_changes_read_as_a_table_for_each_group() -> None:

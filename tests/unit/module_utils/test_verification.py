@@ -241,7 +241,7 @@ def test_it_can_be_stopped_while_it_waits(simulator: Simulator, timeline: Timeli
     ("options", "told"),
     [
         ({"timeout": -1}, "timeout must be at least 0"),
-        ({"interval": 0}, "interval must be more than 0"),
+        ({"interval": 0}, "interval must be at least 0.001"),
         ({"settle": "soon"}, "settle: 'soon' is no number"),
         ({"timeout": float("inf")}, "timeout must be"),
         ({"expect": [{}]}, r"expect\[0\]"),

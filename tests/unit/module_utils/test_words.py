@@ -26,7 +26,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
     ],
 )
 def test_a_distance_in_time_is_told(monkeypatch: pytest.MonkeyPatch, distance: timedelta, ago: str, ahead: str) -> None:
-    monkeypatch.setattr(words, "now", lambda: NOON)
+    monkeypatch.setattr(words, "utc_now", lambda: NOON)
     assert words.ago(NOON - distance) == ago
     assert words.ahead(NOON + distance) == ahead
     assert words.ahead(NOON - distance) == ago

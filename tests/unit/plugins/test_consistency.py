@@ -16,6 +16,8 @@ import yaml
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
 from ansible_collections.auditops.cloudscale.plugins.module_utils import errors, version
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(version.__file__).parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
@@ -29,6 +31,21 @@ def documented(kind: str, name: str) -> Any:
 def test_the_version_has_one_source() -> None:
     assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == version.VERSION
     assert version.USER_AGENT.endswith(f"/{version.VERSION}")
+
+
+def test_the_oldest_libraries_that_are_allowed_are_those_that_are_tested() -> None:
+    def lines(path: str) -> list[Requirement]:
+        found = (line.strip() for line in (ROOT / path).read_text().splitlines())
+        return [Requirement(line) for line in found if line and not line.startswith(("#", "-r"))]
+
+    tested = {
+        pin.name: str(pin.specifier).removeprefix("==")
+        for name in ("boto-debian-11", "report-oldest")
+        for pin in lines(f"tests/requirements/{name}.in")
+    }
+    for allowed in lines("meta/ee-requirements.txt"):
+        (bound,) = allowed.specifier
+        assert (bound.operator, Version(tested[allowed.name])) == (">=", Version(bound.version)), allowed.name
 
 
 def test_the_readme_has_the_sections_that_certification_wants() -> None:

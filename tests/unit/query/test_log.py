@@ -31,6 +31,8 @@ HOSTILE: list[dict[str, Any]] = [
     {"timestamp": "about noon", "message": "when?"},
     {"timestamp": "2026-11-20T08:00:00", "message": "no offset"},
     {"timestamp": "2026-11-20T08:00:00+05:45", "message": "Kathmandu"},
+    {"timestamp": "9999-12-31T23:59:59.999999Z", "message": "the last moment"},
+    {"timestamp": "9999-12-31T23:59:59-12:00", "message": "behind the last moment"},
     {"timestamp": "7", "message": {"not": "a text"}, "action": ["x"], "ip_address": 1.10, "actor": None, "subject": []},
     {"actor": {"user": {"email": 'quote " brace } \\ back'}}, "ip_address": "nowhere"},
     {"actor": {"api_token": {"uuid": "u", "description": "system"}}, "more": {"unknown": [1.5]}},

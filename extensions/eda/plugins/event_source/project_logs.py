@@ -180,7 +180,10 @@ async def _feedback_on(uuid: str, feedback: Any) -> None:
 if __name__ == "__main__":
 
     class Printer:
+        """What takes events where no engine does."""
+
         async def put(self, event: Dict[str, Any]) -> None:
+            """Print an event."""
             print(event)  # noqa: T201
 
     asyncio.run(main(Printer(), {"start": "-24h"}))

@@ -294,6 +294,20 @@ def test_a_refused_cursor_joins_the_log_again_without_loss_or_doubles(world: Wor
     assert sound(world)
 
 
+def test_times_at_the_ends_of_the_calendar_stop_neither_a_collection_nor_a_resync(world: World) -> None:
+    world.log.append(timestamp="9999-12-31T23:59:59.999999Z")
+    world.append(4, ago=30)
+    for moment in ("0001-01-01T00:00:00Z", "0001-01-01T00:00:01Z", "0001-01-01T00:00:02Z"):
+        world.log.append(timestamp=moment)
+    world.simulator.set(retention=None)
+    world.collect()
+    world.append(4, ago=20)
+    refuse_cursor(world)
+    world.collect()
+    assert world.archived() == world.logged()
+    assert world.verify() == []
+
+
 def test_a_cursor_refused_in_the_middle_keeps_what_was_read_before(world: World) -> None:
     world.append(12)
     world.simulator.script(Fault("pass"), Fault("pass"), Fault("status", status=410))

@@ -339,6 +339,16 @@ def test_a_conflict_is_asked_again(buckets: Buckets, proxy: FaultyProxy) -> None
         store.decide(SECOND, b"mine")
 
 
+def test_a_file_that_vanishes_while_it_is_read_is_not_taken_for_one_never_begun(
+    buckets: Buckets, proxy: FaultyProxy
+) -> None:
+    store = S3Store(buckets.new_place())
+    store.put({RECORD: b"{}", DATA: b"x" * 1_000_000})
+    proxy.script(Fault("reset_amid", method="GET"), Fault("404 NoSuchKey", method="GET"))
+    with pytest.raises(StorageUnreachable, match="vanished while it was read; try again"):
+        list(store.chunks(DATA))
+
+
 def test_a_read_that_breaks_off_goes_on_where_it_was(buckets: Buckets, proxy: FaultyProxy) -> None:
     store = S3Store(buckets.new_place())
     body = bytes(range(256)) * 2048

@@ -124,7 +124,7 @@ def test_feedback_from_an_engine_without_it_is_told(args: dict[str, Any]) -> Non
 
 
 def test_a_wrong_option_is_told_in_a_sentence(args: dict[str, Any]) -> None:
-    with pytest.raises(Exception, match="interval must be a number of seconds from 1 to 86400, not 0"):
+    with pytest.raises(Exception, match="interval must be at least 1 and at most 86400, not 0"):
         asyncio.run(source["main"](asyncio.Queue(), {**args, "interval": 0}))
 
 

@@ -1,0 +1,43 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Each form of a report is made with the libraries that are there."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.words import FORMS
+from ansible_collections.auditops.cloudscale.tests.simulator import history
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
+
+
+@pytest.fixture
+def written(world: World, tmp_path: Path) -> dict[str, Path]:
+    world.simulator.set(page_size=500)
+    world.log.extend(history(weeks=1, until=world.clock.now, seed=3))
+    options = {"api_token": world.project.token, "api_url": world.simulator.url}
+    paths = {form: tmp_path / f"report.{form}" for form in FORMS}
+    Report(options, world.clock.now).write({form: str(path) for form, path in paths.items()})
+    return paths
+
+
+def test_every_form_has_every_entry(world: World, written: dict[str, Path]) -> None:
+    count = len(world.log.entries)
+    with written["csv"].open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == count
+    assert len(list(map(json.loads, written["jsonl"].read_text().splitlines()))) == count
+    assert pyarrow.parquet.read_table(written["parquet"]).num_rows == count
+    assert f"Entries: {count}" in written["md"].read_text()
+
+
+def test_a_page_brings_the_scripts_of_its_charts_and_its_table(written: dict[str, Path]) -> None:
+    page = written["html"].read_text()
+    assert "window.embed" in page
+    assert "window.DataTable = " in page

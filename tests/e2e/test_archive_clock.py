@@ -176,7 +176,11 @@ def test_a_host_s_clock_changes_nothing_in_what_is_archived_and_claimed(project:
     project.append(3)
     project.collect()
     project.archive.check_finished()
-    assert project.host.run("verify", str(project.archive.path)) == {"sound": True, "findings": []}
+    assert project.host.run("verify", str(project.archive.path)) == {
+        "sound": True,
+        "findings": [],
+        "signed_up_to": None,
+    }
 
 
 @pytest.mark.parametrize("project", [CASES["a day ahead"], CASES["a day behind"]], indirect=True)

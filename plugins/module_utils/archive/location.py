@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import os
+
+from ..errors import StorageError
 from .store import LocalStore, Store, no_archive
 
 
@@ -18,11 +21,14 @@ def store_at(path: str) -> Store:
     """The storage at a path, a folder or ``s3://BUCKET/PREFIX``, whether or not there is an archive yet.
 
     :raises InvalidInput: it is no address of a bucket although it begins like one.
+    :raises StorageError: it is a file.
     """
     if is_remote(path):
         from .s3 import S3Store  # few archives need it
 
         return S3Store(path)
+    if os.path.isfile(path):
+        raise StorageError(f"{path} is a file, and an archive is a folder; check the path.")
     return LocalStore(path)
 
 

@@ -310,7 +310,8 @@ class LocalStore:
         except OSError as exc:
             path = os.path.join(self._path, name).rstrip("/")
             kind = NotThere if isinstance(exc, FileNotFoundError) else StorageError
-            raise kind(f"Cannot {what} {path}: {exc.strerror or exc}.") from exc
+            advice = "; run this as the user that the archive belongs to" if isinstance(exc, PermissionError) else ""
+            raise kind(f"Cannot {what} {path}: {exc.strerror or exc}{advice}.") from exc
 
 
 def _open_folder(name: str, above: int) -> int:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
-    from ..archive.signing import AllowedSigners
+    from ..archive.signing import AllowedSigners, signatures
     from ..archive.verifier import status, verify
 
     problems: Optional[List[Finding]] = None
@@ -48,12 +48,20 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         findings = verify(store, options.expected_head, signers)
         problems = [finding for finding in findings if not finding.is_warning]
         measurement.status, measurement.succeeded = FINDINGS if problems else FINE, not problems
+    # Had the newest signature been a bad one, there were a problem.
+    signed = signatures(store)[0].sequence if signers and not problems else None
     if options.json:
-        print_json({"sound": not problems, "findings": [finding._asdict() for finding in findings]})
-    else:
-        tell_findings(findings)
-        if not problems:
-            _tell_sound(status(store, utc_now()))
+        told = [finding._asdict() for finding in findings]
+        print_json({"sound": not problems, "findings": told, "signed_up_to": signed})
+        return measurement.status
+    tell_findings(findings)
+    if problems:
+        found = number(len(problems), "finding", "findings")
+        say(f"Not sound: {found}. Keep {options.path} as it is, and compare it with a copy.")
+        return measurement.status
+    _tell_sound(status(store, utc_now()))
+    if signed:
+        say(f"Signed up to commit {signed} by an allowed signer.")
     return measurement.status
 
 

@@ -185,12 +185,14 @@ def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
     assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
     signed = host.run("verify", host.archive, "--allowed-signers", "allowed")
     assert (signed.returncode, signed.stdout.startswith("Sound:")) == (0, True)
+    assert signed.stdout.endswith("Signed up to commit 1 by an allowed signer.\n")
     assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
     assert len(list(Path(host.archive, "signatures").iterdir())) == 1
     simulator.project("main").log.append()
     host.run("collect", host.archive)
     behind = host.run("verify", host.archive, "--allowed-signers", "allowed")
     assert (behind.returncode, "warning signed_up_to: commits/000000000001.json" in behind.stdout) == (0, True)
+    assert host.json("verify", host.archive, "--allowed-signers", "allowed")["signed_up_to"] == 1
     (host.folder / "allowed").write_text("nobody\n")
     assert host.run("verify", host.archive, "--allowed-signers", "allowed").returncode == 1
     assert host.run("verify", host.archive, "--allowed-signers", "nowhere").returncode == 2
@@ -227,7 +229,7 @@ def test_json_for_programs(host: Host) -> None:
     assert not Path(host.archive).exists()
     done = host.json("collect", host.archive)
     assert host.json("status", host.archive)["head"] == done["head"]
-    assert host.json("verify", host.archive) == {"sound": True, "findings": []}
+    assert host.json("verify", host.archive) == {"sound": True, "findings": [], "signed_up_to": None}
     failed = json.loads(host.run("status", "nowhere", "--json").stdout)
     assert failed["failure"] == {"code": "storage", "status": None, "retryable": False}
 
@@ -272,7 +274,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simula
         (["prune", "nowhere"], 2, "--older-than"),
         (["prune", "nowhere", "--older-than", "3 years"], 2, "--older-than: '3 years' is no time"),
         (["prune", "nowhere", "--older-than", "2999-01-01"], 2, "lies in the future"),
-        (["collect", "/etc/hostname"], 4, "/etc/hostname"),
+        (["collect", "/etc/hostname"], 4, "/etc/hostname is a file, and an archive is a folder"),
+        (["verify", "/etc/hostname"], 4, "/etc/hostname is a file, and an archive is a folder"),
         (["collect", "archive", "--api-url", "https://127.0.0.1:9/v1"], 3, "No connection to 127.0.0.1:9"),
     ],
 )
@@ -291,6 +294,9 @@ def test_findings_have_an_exit_code_of_their_own(host: Host) -> None:
     broken = host.run("verify", host.archive)
     assert broken.returncode == 1
     assert broken.stdout.startswith("FINDING missing: entries/date=")
+    assert broken.stdout.endswith(
+        f"\nNot sound: 1 finding. Keep {host.archive} as it is, and compare it with a copy.\n"
+    )
     assert host.run("cat", host.archive).returncode == 1
 
 

@@ -197,6 +197,12 @@ def test_a_failing_disk_is_one_sentence_and_leaves_no_temporary_file(
     assert list((folder / "pending").iterdir()) == []
 
 
+def test_who_may_not_write_is_told_who_may(store: LocalStore) -> None:
+    with Disk(fail_at=1, failure=errno.EACCES, only=("open",)).in_place(), pytest.raises(StorageError) as caught:
+        store.put({DATA: b"data"})
+    assert caught.value.message.endswith(": Permission denied; run this as the user that the archive belongs to.")
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 @pytest.mark.parametrize("operation", ["open", "fsync", "link"])
 def test_a_commit_that_cannot_be_written_does_not_exist(

@@ -419,7 +419,8 @@ def _never_connected(exc: Exception) -> bool:
 
 def _root_cause(exc: BaseException) -> str:
     """The innermost reason in few words: the outer ones repeat URLs and object addresses."""
-    *_outer, innermost = causes(exc)
+    # Before it reads an answer, urllib3 1 tries an argument that http.client takes for a TypeError.
+    *_outer, innermost = (cause for cause in causes(exc) if not isinstance(cause, TypeError))
     text = getattr(innermost, "strerror", None) or type(innermost).__name__
     return str(text)
 

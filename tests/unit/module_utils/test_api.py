@@ -339,6 +339,13 @@ def test_a_broken_handshake_says_nothing_of_certificates_and_is_tried_again(wait
     assert len(waits.seconds) == 2
 
 
+def test_a_server_that_hangs_up_is_told_as_that() -> None:
+    with answering(b"") as address:
+        with Api(Connection(TOKEN, f"http://{address}/v1", retries=0)) as api:
+            with pytest.raises(errors.Unreachable, match="RemoteDisconnected|Connection reset by peer"):
+                api.page(api.first_url())
+
+
 def test_an_answer_that_stalls_ends_with_the_time_out() -> None:
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", seconds=30) as address:
         with Api(Connection(TOKEN, f"http://{address}/v1", timeout=1, retries=0)) as api:
@@ -347,7 +354,7 @@ def test_an_answer_that_stalls_ends_with_the_time_out() -> None:
 
 
 def test_an_odd_retry_after_is_none(waits: Waits) -> None:
-    with answering(b"HTTP/1.1 503 X\r\nRetry-After: \xb2\r\nContent-Length: 0\r\n\r\n") as address:
+    with answering(b"HTTP/1.1 503 X\r\nRetry-After: \xb2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") as address:
         with Api(Connection(TOKEN, f"http://{address}/v1", retries=1), wait=waits.wait, chance=lambda: 0.5) as api:
             with pytest.raises(errors.Overloaded):
                 api.page(api.first_url())

@@ -9,13 +9,20 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any, ContextManager, Iterator, Protocol, Sequence, Type
 
-from ..errors import EngineFailed, MissingLibrary
+from ..errors import EngineFailed
+from .libraries import require
 
 COLUMNS = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 """What is read of each entry, all as texts: nothing is inferred. Objects become their JSON."""
 
 ENGINES = ("duckdb", "spark")
 """The embedded engine, and the one for what a single machine cannot hold."""
+
+LIBRARIES = {
+    "duckdb": dict.fromkeys(("ibis", "duckdb"), "ibis-framework[duckdb]"),
+    "spark": dict.fromkeys(("ibis", "pyspark", "py4j"), "ibis-framework[pyspark]"),
+}
+"""What brings each engine's modules."""
 
 _ROWS = 10_000
 
@@ -62,11 +69,10 @@ def embedded(folder: str) -> Iterator[Engine]:
     :raises MissingLibrary: Ibis or DuckDB is not installed.
     :raises EngineFailed: it fails, for instance because memory and disk do not suffice.
     """
-    try:
-        import duckdb
-        import ibis
-    except ImportError as exc:
-        raise MissingLibrary("ibis-framework[duckdb]") from exc
+    require(LIBRARIES["duckdb"])
+    import duckdb
+    import ibis
+
     with _told("DuckDB", EngineFailed, duckdb.Error):
         connection = ibis.duckdb.connect(temp_directory=folder, memory_limit=MEMORY)
         try:
@@ -83,13 +89,12 @@ def spark() -> Iterator[Engine]:
     :raises MissingLibrary: Ibis or Spark is not installed.
     :raises EngineFailed: it cannot be started, or it fails.
     """
-    try:
-        import ibis
-        from py4j.protocol import Py4JError
-        from pyspark.errors import PySparkException
-        from pyspark.sql import SparkSession
-    except ImportError as exc:
-        raise MissingLibrary("ibis-framework[pyspark]") from exc
+    require(LIBRARIES["spark"])
+    import ibis
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
     failures = (PySparkException, Py4JError)
     with _told("Spark", EngineFailed, failures):
         session = SparkSession.builder.appName("cloudscale audit report").getOrCreate()

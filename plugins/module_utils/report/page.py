@@ -19,7 +19,6 @@ import re
 from datetime import datetime
 from typing import Any, Dict, Iterable, List, Tuple
 
-from ..errors import MissingLibrary
 from ..query.log import Record
 from . import charts
 from .facts import MOST_ROWS, Facts, Rows, local_days
@@ -28,6 +27,9 @@ from .words import Words, number
 
 FLAGS = {"sensitive": 1, "outside_hours": 2, "staff": 4, "system": 8}
 """What an entry is, as bits of the last value of its row."""
+
+LIBRARIES = {"jinja2": "jinja2", "vl_convert": "vl-convert-python", "itables": "itables"}
+"""What brings the modules for the template, the charts and the table."""
 
 _LISTED = 10
 _COLUMNS = (("time", "when"), ("actor", "who"), ("action", "action"), ("what", "what"), ("address", "where"))
@@ -235,18 +237,6 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 </body>
 </html>
 """
-
-
-def require_libraries() -> None:
-    """:raises MissingLibrary: what brings the template engine, the charts or the table is not installed; all of it."""
-    missing = []
-    for name, library in (("jinja2", "jinja2"), ("vl_convert", "vl-convert-python"), ("itables", "itables")):
-        try:
-            __import__(name)
-        except ImportError:
-            missing.append(library)
-    if missing:
-        raise MissingLibrary(", ".join(missing))
 
 
 def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:

@@ -18,6 +18,8 @@ from ..entry import parse, timestamp
 from ..errors import InvalidInput
 from ..files import write_lines
 from ..query.engine import ENGINES, connected
+from ..query.engine import LIBRARIES as ENGINE_LIBRARIES
+from ..query.libraries import require
 from ..query.log import Log
 from ..query.sources import Sources
 from ..selector import Selection
@@ -26,7 +28,8 @@ from ..usual import WorkingHours, time_zone
 from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown
-from .page import page, require_libraries
+from .page import LIBRARIES as PAGE_LIBRARIES
+from .page import page
 from .sheet import write_csv, write_parquet
 from .words import BASELINE, FORMS, LANGUAGES, WORKING_HOURS, Words
 
@@ -67,8 +70,7 @@ class Report:
         :raises MissingLibrary: a library that reports need is not installed.
         :raises AuditError: something cannot be read or written.
         """
-        if "html" in paths:
-            require_libraries()
+        require({**ENGINE_LIBRARIES[self._engine], **(PAGE_LIBRARIES if "html" in paths else {})})
         with tempfile.TemporaryDirectory(prefix="cloudscale-report-") as folder:
             # The engine comes first: what it lacks should be told before anything is read.
             with connected(self._engine, os.path.join(folder, "spill")) as engine:

@@ -47,6 +47,7 @@ def test_the_suffix_names_the_form() -> None:
         ("csv", ["ibis", "itables"], "ibis-framework[duckdb]"),
         ("html", ["itables"], "itables"),
         ("html", ["vl_convert", "itables"], "vl-convert-python, itables"),
+        ("html", ["duckdb", "ibis", "jinja2"], "ibis-framework[duckdb], jinja2"),
     ],
 )
 def test_a_missing_library_is_told_before_anything_is_read(

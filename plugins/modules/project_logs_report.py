@@ -11,8 +11,8 @@ short_description: Report who did what in cloudscale.ch projects
 version_added: 1.0.0
 description:
   - Writes one file that tells who did what, when, from where, and what is unusual, and hands over the entries.
-  - It reads the API (the last 90 days), archives (years), or both. No entry is there twice: up to
-    the end of what an archive covers, entries are the archive's, from then on they are the API's.
+  - It reads the API (the last 90 days), archives (years), or both. Up to the end of what an archive covers,
+    entries are the archive's, and from then on they are the API's, so that none is there twice.
   - The same entries and the same options give the same bytes.
 author:
   - auditops.cloudscale contributors (@auditops)

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Set, Type
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
@@ -37,7 +37,7 @@ from .errors import (
     is_of_certificate,
 )
 from .settings import Connection, is_loopback
-from .timespan import format_time, read_http_date
+from .timespan import format_time, read_http_date, utc_now
 from .version import USER_AGENT
 
 RESOURCE = "project-logs"
@@ -242,8 +242,7 @@ class Api:
 
     def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, url: str) -> NoReturn:
         host = self._base.netloc
-        # It may repeat the token.
-        detail = _detail(body).replace(self.connection.api_token, "***")
+        detail = _detail(body, self.connection.api_token)
         if status in _RETRIED:
             reason = "asks for fewer requests" if status == TOO_MANY_REQUESTS else "is out of order"
             error: AuditError = Overloaded(f"{host} {reason} (HTTP {status}){detail}; try again later.", status)
@@ -419,14 +418,17 @@ def _never_connected(exc: Exception) -> bool:
 
 def _root_cause(exc: BaseException) -> str:
     """The innermost reason in few words: the outer ones repeat URLs and object addresses."""
-    # Before it reads an answer, urllib3 1 tries an argument that http.client takes for a TypeError.
+    # urllib3 1 first passes http.client an argument that it does not know: that TypeError is no cause.
     *_outer, innermost = (cause for cause in causes(exc) if not isinstance(cause, TypeError))
     text = getattr(innermost, "strerror", None) or type(innermost).__name__
     return str(text)
 
 
-def _detail(body: bytes) -> str:
-    """What the API says of an error: its ``detail``, or the fields it complains about; nothing for anything else."""
+def _detail(body: bytes, token: str) -> str:
+    """What the API says of an error: its ``detail``, or the fields it complains about; nothing for anything else.
+
+    It may repeat the token, which is masked before anything is cut: a part of it would not be known again.
+    """
     try:
         said = entries_of.parse(body)
     except ValueError:
@@ -434,7 +436,7 @@ def _detail(body: bytes) -> str:
     if not isinstance(said, dict):
         return ""
     text = said.get("detail") or "; ".join(f"{field}: {_first(reasons)}" for field, reasons in said.items())
-    return f": {visible(text)[:300].strip().rstrip('.')}" if text else ""
+    return f": {visible(text).replace(token, '***')[:300].strip().rstrip('.')}" if text else ""
 
 
 def _first(reasons: Any) -> Any:
@@ -452,7 +454,7 @@ def _retry_after(headers: Mapping[str, str]) -> Optional[float]:
     moment, now = read_http_date(value), _server_date(headers)
     if moment is None:
         return None
-    return max(0.0, (moment - (now or datetime.now(timezone.utc))).total_seconds())
+    return max(0.0, (moment - (now or utc_now())).total_seconds())
 
 
 def _server_date(headers: Mapping[str, str]) -> Optional[datetime]:

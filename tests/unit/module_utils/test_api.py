@@ -369,6 +369,16 @@ def test_what_the_api_says_of_an_error_is_one_line_and_no_token(simulator: Simul
     assert caught.value.message.endswith("(HTTP 403): \ufffd[31mNo\ufffdright for ***.")
 
 
+@pytest.mark.parametrize("before", range(280, 300, 5))
+def test_no_part_of_the_token_is_left_where_a_long_detail_is_cut(simulator: Simulator, api: Api, before: int) -> None:
+    token = simulator.project("main").token
+    detail = "x" * before + token
+    simulator.script(Fault("raw", status=403, body=json.dumps({"detail": detail}).encode()))
+    with pytest.raises(errors.Forbidden) as caught:
+        api.page(api.first_url())
+    assert token[:3] not in caught.value.message
+
+
 def test_an_answer_that_drips_in_ends_with_the_time_out(simulator: Simulator) -> None:
     simulator.project("main").log.append(action="a", message="m" * 2000)
     simulator.script(Fault("slow", seconds=30))

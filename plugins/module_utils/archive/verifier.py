@@ -368,6 +368,15 @@ class _Verification:
                     del wanted[digest]
 
 
+def signed_up_to(store: Store, signers: AllowedSigners) -> Optional[int]:
+    """The newest commit that an allowed signer has signed, by its sequence; None if none is.
+
+    :raises StorageError: the signatures cannot be listed.
+    """
+    good = (found.sequence for found in signatures(store) if _damage(store, signers, found) is None)
+    return next(good, None)
+
+
 def _verify_signatures(store: Store, signers: AllowedSigners) -> Iterator[Finding]:
     """What is wrong with the signatures, from the newest back to the first good one."""
     head = max(store.commits(), default=0)

@@ -38,18 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
-    from ..archive.signing import AllowedSigners, signatures
-    from ..archive.verifier import status, verify
+    from ..archive.signing import AllowedSigners
+    from ..archive.verifier import signed_up_to, status, verify
 
     problems: Optional[List[Finding]] = None
     with measured("verify", options, lambda _commit: findings_samples("verify", problems)) as measurement:
         signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
         store = existing_archive(options.path)
+        # Before the rest: what is signed meanwhile, by a collector at work, is no more verified.
+        signed = signed_up_to(store, signers) if signers else None
         findings = verify(store, options.expected_head, signers)
         problems = [finding for finding in findings if not finding.is_warning]
         measurement.status, measurement.succeeded = FINDINGS if problems else FINE, not problems
-    # Had the newest signature been a bad one, there were a problem.
-    signed = signatures(store)[0].sequence if signers and not problems else None
     if options.json:
         told = [finding._asdict() for finding in findings]
         print_json({"sound": not problems, "findings": told, "signed_up_to": signed})

@@ -193,6 +193,10 @@ def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
     behind = host.run("verify", host.archive, "--allowed-signers", "allowed")
     assert (behind.returncode, "warning signed_up_to: commits/000000000001.json" in behind.stdout) == (0, True)
     assert host.json("verify", host.archive, "--allowed-signers", "allowed")["signed_up_to"] == 1
+    (forged,) = Path(host.archive, "signatures").iterdir()
+    forged.with_name(f"{2:012d}-{'0' * 12}.sig").write_bytes(forged.read_bytes())
+    told = json.loads(host.run("verify", host.archive, "--allowed-signers", "allowed", "--json").stdout)
+    assert (told["sound"], told["signed_up_to"]) == (False, 1)
     (host.folder / "allowed").write_text("nobody\n")
     assert host.run("verify", host.archive, "--allowed-signers", "allowed").returncode == 1
     assert host.run("verify", host.archive, "--allowed-signers", "nowhere").returncode == 2

@@ -93,12 +93,17 @@ def test_what_is_copied_to_hosts_is_what_the_command_needs() -> None:
     assert copied() == known | packages
 
 
-def test_what_is_copied_to_hosts_runs_by_itself(tmp_path: Path) -> None:
+def bring(program: Path, name: str) -> None:
+    """Put the core and its launcher into a folder as the role does."""
     for file in copied():
-        place = tmp_path / "current" / file.relative_to(ROOT / "plugins/module_utils")
+        place = program / name / file.relative_to(ROOT / "plugins/module_utils")
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, place)
-    shutil.copy(ROOT / "bin/cloudscale-audit", tmp_path)
+    shutil.copy(ROOT / "bin/cloudscale-audit", program)
+
+
+def test_what_is_copied_to_hosts_runs_by_itself(tmp_path: Path) -> None:
+    bring(tmp_path, "current")
     load_all = (
         "import runpy, sys; sys.argv = ['x', '--version']; runpy.run_path('cloudscale-audit', run_name='__main__')"
     )
@@ -110,3 +115,21 @@ def test_what_is_copied_to_hosts_runs_by_itself(tmp_path: Path) -> None:
         [sys.executable, "-I", "cloudscale-audit", "status", "nowhere"], cwd=tmp_path, capture_output=True, check=False
     )
     assert wanted.returncode == 4
+
+
+def test_a_run_loads_all_of_it_from_the_version_it_began_with(tmp_path: Path) -> None:
+    bring(tmp_path, "core-one")
+    (tmp_path / "core-two").mkdir()
+    (tmp_path / "current").symlink_to("core-one")
+    switched_amid = """
+import importlib, os, runpy
+launcher = runpy.run_path("cloudscale-audit")
+launcher["load_core"]()
+os.symlink("core-two", "new")
+os.replace("new", "current")
+print(importlib.import_module(launcher["NAME"] + ".version").VERSION)
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", switched_amid], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{version.VERSION}\n", "")

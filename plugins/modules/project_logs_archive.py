@@ -142,7 +142,6 @@ failure:
       type: bool
 """
 
-from datetime import datetime, timezone
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
@@ -150,6 +149,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.locati
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import check_key, sign
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
+from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import utc_now
 
 
 def argument_spec():
@@ -166,7 +166,7 @@ def argument_spec():
 def run(module):
     given = module.params
     connection = Connection.from_mapping(given)
-    span = Range.from_mapping({"start": given["start"]}, datetime.now(timezone.utc))
+    span = Range.from_mapping({"start": given["start"]}, utc_now())
     settings = CollectSettings(project=given["project"] or "", start=span.start)
     store, key = store_at(given["path"]), given["sign_key"]
     if key:

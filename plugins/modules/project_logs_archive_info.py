@@ -183,7 +183,6 @@ failure:
       type: bool
 """
 
-from datetime import datetime, timezone
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import Head
@@ -198,6 +197,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
+from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import utc_now
 
 UNSOUND = "is not sound: {}. Keep it as it is, and compare it with a copy."
 DIFFERENT = "is not what the provider has: {}. Keep it as it is, and ask the provider."
@@ -230,7 +230,7 @@ def verified(module, store):
 def reconciled(module, store):
     """What was compared with the provider, and what differs."""
     given = module.params
-    span = Range.from_mapping({"start": given["start"], "end": given["end"]}, datetime.now(timezone.utc))
+    span = Range.from_mapping({"start": given["start"], "end": given["end"]}, utc_now())
     with Api(Connection.from_mapping(given)) as api:
         return reconcile(store, api, span)
 
@@ -251,7 +251,7 @@ def refuse_problems(module, store, findings, result, told):
 def standing(store):
     """The status, or None where even the newest commit cannot be read."""
     try:
-        return status(store, datetime.now(timezone.utc)).to_json()
+        return status(store, utc_now()).to_json()
     except (ArchiveDamaged, StorageError):
         return None
 
@@ -271,7 +271,7 @@ def run(module):
         result["findings"] += [finding._asdict() for finding in compared.findings]
         result["reconciled"] = compared.to_json()
         refuse_problems(module, store, compared.findings, result, DIFFERENT)
-    return {**result, "status": status(store, datetime.now(timezone.utc)).to_json()}
+    return {**result, "status": status(store, utc_now()).to_json()}
 
 
 def main():

@@ -41,7 +41,7 @@ from ..errors import (
     StorageUnreachable,
     is_of_certificate,
 )
-from ..timespan import format_time, read_http_date
+from ..timespan import format_time, read_http_date, utc_now
 from .format import commit_name, parse_commit_name
 from .store import NotThere
 
@@ -90,7 +90,7 @@ class Lock(NamedTuple):
     mode: str
 
     def parameters(self) -> Dict[str, Any]:
-        until = datetime.now(timezone.utc) + timedelta(days=self.days)
+        until = utc_now() + timedelta(days=self.days)
         return {"ObjectLockMode": self.mode.upper(), "ObjectLockRetainUntilDate": until}
 
 

@@ -12,6 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from threading import Event
@@ -33,6 +34,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
 )
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
+from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.test_verifier import forge
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import (
     Disk,
     Killed,
@@ -280,6 +282,15 @@ def test_a_damaged_file_is_not_laundered(archive: World) -> None:
     path.unlink()
     with pytest.raises(ArchiveDamaged, match="is missing"):
         work(compact, archive)
+
+
+def test_files_without_their_times_by_a_forger_stop_no_compaction(archive: World) -> None:
+    for sequence in (1, 2):
+        (file,) = load(archive.store, sequence).commit.files
+        forge(archive, sequence, files=(replace(file, first=None, last=None),))
+    assert work(compact, archive).days == 3
+    assert archive.archived() == archive.logged()
+    assert archive.verify() != []
 
 
 def test_the_head_that_is_remembered_must_still_be_there(archive: World) -> None:

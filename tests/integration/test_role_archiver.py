@@ -298,6 +298,26 @@ def test_entries_of_a_bucket_get_to_the_journal_where_credentials_can_be_read(
     )
 
 
+def test_the_metrics_that_stay_are_those_that_the_units_write(controller: Controller) -> None:
+    kinds = ("", "-verify", "-reconcile")
+    paths = {kind: ROLE / UNITS / f"cloudscale-audit{kind}@NAME.service.d/project.conf.j2" for kind in kinds}
+    come_to = computed(
+        controller,
+        {
+            "stay": "{{ archiver_metrics_files }}",
+            **{kind: f"{{{{ lookup('ansible.builtin.template', '{path}') }}}}" for kind, path in paths.items()},
+        },
+        archiver_projects=[PROJECTS[0]],
+        archiver_project=PROJECTS[0],
+        archiver_journal=True,
+        archiver_metrics_dir="/srv/metrics",
+        ansible_managed="managed",
+    )
+    written = [file for kind in kinds for file in re.findall(r"--metrics=([\w./-]+)", come_to[kind])]
+    assert len(written) == 4
+    assert sorted(come_to["stay"]) == sorted(written)
+
+
 def test_a_secret_for_a_bucket_is_a_profile(controller: Controller) -> None:
     secrets = {name: computed(controller, {"it": "{{ archiver_secret }}"}, item=name)["it"] for name in SECRETS}
     assert secrets == SECRETS

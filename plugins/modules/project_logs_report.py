@@ -12,7 +12,8 @@ version_added: 1.0.0
 description:
   - Writes one file that tells who did what, when, from where, and what is unusual, and hands over the entries.
   - It reads the API (the last 90 days), archives (years), or both. Up to the end of what an archive covers,
-    entries are the archive's, and from then on they are the API's, so that none is there twice.
+    entries are the archive's, and from then on they are the API's, so that none is there twice. Where an archive begins
+    later than the range, or was pruned, all that the API still has of the range is the API's.
   - The same entries and the same options give the same bytes.
 author:
   - auditops.cloudscale contributors (@auditops)
@@ -218,7 +219,7 @@ summary:
       description: How many changes the provider's automated tasks made.
       type: int
     complete:
-      description: Whether the archives miss nothing of the range, as far as they and the API can tell.
+      description: Whether the sources miss nothing of the range, as far as they can tell.
       type: bool
 failure:
   description: What went wrong, for programs.

@@ -34,6 +34,9 @@ from .engine import COLUMNS
 
 _INSTANT = timedelta(microseconds=1)
 
+_MARGIN = timedelta(hours=1)
+"""The oldest that the API has may be deleted while it is read: so much of it is not taken in an archive's place."""
+
 
 class Span(NamedTuple):
     """From ``start`` (inclusive) to ``end`` (exclusive); None is open."""
@@ -83,7 +86,7 @@ class Part(NamedTuple):
 class Origin:
     """What a reader should know of one source: whose log it is, and from when to when it misses nothing.
 
-    Without ``covered_until`` it is the API, read to the present. ``gaps`` are those of the asked range.
+    Without ``archive`` it is the API, read to the present. ``gaps`` are those of the asked range.
     """
 
     project: str
@@ -95,7 +98,7 @@ class Origin:
 
 
 class Archive:
-    """One archive as of its head when it was opened. ``span`` is what is taken from it.
+    """One archive as of its head when it was opened. ``span`` is what is taken from it, ``name`` what to call it.
 
     Of an archive in a bucket, the files that are read are first copied into ``folder``. Compressed JSON is read as a
     whole and once in any case, and so it is asked for with the credentials, certificates and retries of the store,
@@ -105,6 +108,7 @@ class Archive:
     def __init__(self, path: str, span: Span, folder: str) -> None:
         self.store: Store = existing_archive(path)
         self.span = span
+        self.name = ""
         self._copies = folder if is_remote(path) else None
         self.refresh()
 
@@ -119,7 +123,7 @@ class Archive:
 
     @property
     def project(self) -> str:
-        return visible(self.commit.project.name or self.commit.project.uuid)
+        return visible(self.name or self.commit.project.name or self.commit.project.uuid)
 
     def files(self) -> List[DataFile]:
         """The live files that may hold something of the span, by path."""
@@ -170,12 +174,17 @@ class Archive:
         )
 
     def yield_to_api(self, now: datetime) -> datetime:
-        """Give up what the API still has; the time from which on the API is to be asked."""
-        border = self.commit.covered_until
-        if border < now - RETENTION:
+        """Give up what the API still has; the time from which on the API is to be asked.
+
+        That is the end of what the archive covers, or an earlier time where it began later, or was pruned.
+        """
+        ends = self.commit.covered_until
+        if ends < now - RETENTION:
             # What the archive has of the moments behind that is gone at the API.
-            newest = max((file.last for file in self.live.values() if file.last), default=border)
-            return max(border, newest + _INSTANT)
+            newest = max((file.last for file in self.live.values() if file.last), default=ends)
+            return max(ends, newest + _INSTANT)
+        oldest = self.span.within(start=now - RETENTION + _MARGIN).start or ends
+        border = oldest if oldest < self.commit.kept_from else ends
         self.span = self.span.within(end=border)
         return border
 
@@ -191,12 +200,16 @@ class Archive:
 
 
 class Fetched:
-    """What the API returned, in a file of its own; only the entries of ``span`` count."""
+    """What the API returned, in a file of its own; only the entries of ``span`` count.
 
-    def __init__(self, path: str, span: Span, name: str) -> None:
+    Before ``oldest`` the API has none.
+    """
+
+    def __init__(self, path: str, span: Span, name: str, oldest: datetime) -> None:
         self.path = path
         self.span = span
         self.name = name
+        self.oldest = oldest
         self.uuid: Optional[str] = None
 
     @property
@@ -230,7 +243,7 @@ class Fetched:
         return [Part(self.project, (self.path,), self.span)]
 
     def origin(self) -> Origin:
-        return Origin(self.project)
+        return Origin(self.project, covered_from=self.span.within(start=self.oldest).start)
 
 
 class Sources:
@@ -309,14 +322,16 @@ class Sources:
         span = self._span if archive is None else self._span.within(start=archive.yield_to_api(self._now))
         if span.is_empty:
             return
-        fetched = Fetched(os.path.join(self._folder, f"api-{len(self.fetched)}.jsonl"), span, name)
+        path = os.path.join(self._folder, f"api-{len(self.fetched)}.jsonl")
+        fetched = Fetched(path, span, name, self._now - RETENTION)
         self._read(connection, fetched)
         if archive is None:
             archive = next((found for found in self.archives if fetched.uuid in (found.commit.project.uuid,)), None)
             if archive is not None and fetched.uuid is not None:
                 fetched.span = span.within(start=archive.yield_to_api(self._now))
         if archive is not None:
-            fetched.name = name or archive.project
+            archive.name = archive.name or name
+            fetched.name = archive.project
             fetched.drop(archive.unreadable())
         self.fetched.append(fetched)
 

@@ -26,6 +26,8 @@ MOST_ROWS = 100_000
 """So many entries a page takes; the newest ones."""
 
 _SHOWN = 200
+_A_MINUTE = timedelta(minutes=1)
+"""Times are shown to the minute: less than that is not told as missing."""
 _MINUTE = "%Y-%m-%d %H:%M"
 _SECOND = "%Y-%m-%d %H:%M:%S"
 
@@ -61,6 +63,10 @@ class Coverage(NamedTuple):
     covered_from: str
     covered_until: str
     missing: List[Tuple[str, str, str]]
+
+
+Missing = Tuple[datetime, Optional[datetime], str]
+"""From when to when something is missing, and why; None is the present."""
 
 
 @dataclass(frozen=True)
@@ -242,15 +248,11 @@ class Inquiry:
         return int(self.rows.local(moment).replace(tzinfo=timezone.utc).timestamp()) // 60
 
     def _covered(self, origin: Origin, origins: Sequence[Origin], asked: Span) -> Coverage:
-        missing: List[Tuple[datetime, Optional[datetime], str]] = list(origin.gaps)
-        begins, ends = origin.covered_from, origin.covered_until
-        if begins and origin.archive and asked.start and asked.start < begins:
-            missing.insert(0, (asked.start, begins, "before"))
-        goes_on = any(other.archive is None and other.project == origin.project for other in origins)
-        if ends and not goes_on and (asked.end is None or asked.end > ends):
-            missing.append((ends, asked.end, "after"))
-        told = [(self.rows.at(start, _MINUTE), self.rows.at(end, _MINUTE), why) for start, end, why in missing]
-        return Coverage(origin, self.rows.at(begins), self.rows.at(ends), told)
+        missing = [
+            (self.rows.at(start, _MINUTE), self.rows.at(end, _MINUTE), why)
+            for start, end, why in missing_of(origin, origins, asked)
+        ]
+        return Coverage(origin, self.rows.at(origin.covered_from), self.rows.at(origin.covered_until), missing)
 
 
 def local_days(slots: Sequence[Tuple[int, int, int]]) -> List[Tuple[str, int, int]]:
@@ -262,6 +264,31 @@ def local_days(slots: Sequence[Tuple[int, int, int]]) -> List[Tuple[str, int, in
         day[0] += entries
         day[1] += sensitive
     return [(day, entries, sensitive) for day, (entries, sensitive) in sorted(days.items())]
+
+
+def missing_of(origin: Origin, origins: Sequence[Origin], asked: Span) -> List[Missing]:
+    """What a source misses of the asked range, as far as the API does not have it in an archive's place."""
+    of_project = [other for other in origins if other.project == origin.project]
+    begins, ends = origin.covered_from, origin.covered_until
+    if origin.archive is None:
+        # Where there is an archive, that one tells what is missing.
+        if begins is None or asked.start is None or any(other.archive for other in of_project):
+            return []
+        return [(asked.start, begins, "retention")] if begins - asked.start > _A_MINUTE else []
+    at_api = [other.covered_from for other in of_project if other.archive is None]
+    found: List[Missing] = list(origin.gaps)
+    before = _earliest(begins, *at_api)
+    if asked.start and before and asked.start < before:
+        found.insert(0, (asked.start, before, "before"))
+    after = _earliest(asked.end, *at_api)
+    if ends and (after is None or ends < after):
+        found.append((ends, after, "after"))
+    return found
+
+
+def _earliest(*moments: Optional[datetime]) -> Optional[datetime]:
+    """None stands for never."""
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _actor(text: Optional[str]) -> Tuple[str, str]:

@@ -124,7 +124,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "commit": ("commit {n}", "Commit {n}"),
     "gaps": ("Missing", "Fehlt"),
     "gap_retention": ("lost to the provider's retention", "durch die Aufbewahrungsfrist des Anbieters verloren"),
-    "gap_before": ("before the archive begins", "vor dem Beginn des Archivs"),
+    "gap_before": ("before what the archive keeps", "vor dem, was das Archiv bewahrt"),
     "gap_after": ("not collected yet", "noch nicht gesammelt"),
     "all_entries": ("All entries", "Alle Einträge"),
     "newest_rows": (

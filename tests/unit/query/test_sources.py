@@ -67,6 +67,19 @@ def test_what_the_provider_deleted_comes_from_the_archive(world: World) -> None:
     assert read(opened(world, archives=[str(world.path)])) == logged + late
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_what_was_pruned_comes_from_the_api_while_it_has_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    prune(grown(world).store, world.clock.ago(days=1), now=world.clock)
+    world.collect()
+    assert sum((world.logged() - world.archived()).values()) == 10
+    if not is_known:
+        monkeypatch.setattr(Archive, "has_token", lambda *_arguments: False)
+    for start in (None, world.clock.ago(days=80).isoformat()):
+        assert read(opened(world, archives=[str(world.path)], start=start)) == world.logged()
+
+
 def test_the_api_is_not_asked_for_what_an_archive_covers(world: World) -> None:
     before = world.clock.ago(hours=1).isoformat()
     sources = opened(grown(world), archives=[str(world.path)], end=before)

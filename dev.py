@@ -2,9 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Show and check the collection: python3 dev.py demo | test [stage ...] | long | simulator ... | run -- command
+"""Show and check the collection.
 
-Or: pin | sbom. Needs Python 3.11 or later and a package index; everything it installs lies below .work/.
+  demo              write the audit report to ./audit-report: of a simulated project, unless CLOUDSCALE_API_TOKEN is set
+  test [stage ...]  run all checks, or those of some stages
+  long [stage ...]  run checks that take many minutes
+  simulator [...]   serve the simulated API alone
+  run -- command    run a command with the tools of the checks
+  pin               write the pins of all environments anew
+  sbom              write bills of materials
+
+Needs Python 3.11 or later and a package index; everything it installs lies below .work/.
 """
 
 from __future__ import annotations
@@ -553,8 +561,8 @@ COMMANDS = {"demo": demo, "test": test, "long": long, "simulator": simulator, "r
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="stages, options or a command")
+    parser.add_argument("command", choices=COMMANDS, metavar="command")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...")
     options = parser.parse_args()
     try:
         return COMMANDS[options.command](options.arguments)

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.tests import simulator as simulator_module
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -100,6 +103,20 @@ def test_answers_to_questions(controller: Controller, here: Path) -> None:
     assert "ok=1" in shell(controller, "ansible-playbook faq.yml", **away)
     refused = controller.playbook("faq.yml", CLOUDSCALE_API_TOKEN="wrong" * 8)
     assert refused.returncode == 2
+
+
+def test_the_simulator_answers_as_the_api_does(controller: Controller) -> None:
+    serve, ask = blocks("faq", "shell")
+    # On the Python of this environment, and at a port that is free.
+    python = [sys.executable, "-m", simulator_module.__name__, "--port", "0"]
+    options = serve.removeprefix("python3 dev.py simulator --port 8765").split()
+    with subprocess.Popen([*python, *options], stdout=subprocess.PIPE, text=True) as serving:
+        try:
+            assert serving.stdout is not None
+            url = json.loads(serving.stdout.readline())["url"]
+            assert "has been created" in shell(controller, ask.replace("http://127.0.0.1:8765/v1", url))
+        finally:
+            serving.terminate()
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        for library in ("duckdb", "ibis.backends.duckdb", "pyarrow"):
+        for library in ("duckdb", "ibis.backends.duckdb.converter", "pyarrow"):
             import_module(library)  # the time that this takes is not the query's
         archive = options.archive or Path(name) / "archive"
         if not archive.exists():

@@ -101,7 +101,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: Where the archive stands as of its newest commit.
+  description:
+    - Where the archive stands as of its newest commit. With O(verify=true) it is the newest when that began; null when
+      that cannot be read.
   returned: success, and failure with findings
   type: dict
   contains:
@@ -189,12 +191,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import existing_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import AllowedSigners
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
-from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
-    ArchiveDamaged,
-    InvalidInput,
-    StorageError,
-)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import standing, status, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
 from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import utc_now
@@ -245,15 +243,7 @@ def refuse_problems(module, store, findings, result, told):
     first = problems[0]
     what = f"{len(problems)} findings, the first is {first.type} in {first.path} ({first.detail})"
     message = f"The archive in {store} {told.format(what)}"
-    module.fail_json(message, failure=ArchiveDamaged(message).failure, **{**result, "status": standing(store)})
-
-
-def standing(store):
-    """The status, or None where even the newest commit cannot be read."""
-    try:
-        return status(store, utc_now()).to_json()
-    except (ArchiveDamaged, StorageError):
-        return None
+    module.fail_json(message, failure=ArchiveDamaged(message).failure, **result)
 
 
 def run(module):
@@ -263,15 +253,21 @@ def run(module):
     if not given["verify"] and (given["expected_head"] or given["allowed_signers"]):
         raise InvalidInput("expected_head and allowed_signers are for verify; set it, or leave them away.")
     store = existing_archive(given["path"])
+    # Before the rest: what a collector at work adds meanwhile is not verified.
+    before = standing(store, utc_now()) if given["verify"] else status(store, utc_now())
     findings = verified(module, store) if given["verify"] else []
-    result = {"changed": False, "findings": [finding._asdict() for finding in findings]}
+    result = {
+        "changed": False,
+        "findings": [finding._asdict() for finding in findings],
+        "status": before.to_json() if before else None,
+    }
     refuse_problems(module, store, findings, result, UNSOUND)
     if given["reconcile"]:
         compared = reconciled(module, store)
         result["findings"] += [finding._asdict() for finding in compared.findings]
         result["reconciled"] = compared.to_json()
         refuse_problems(module, store, compared.findings, result, DIFFERENT)
-    return {**result, "status": status(store, utc_now()).to_json()}
+    return result
 
 
 def main():

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
-from ..errors import StorageError
+from ..errors import ArchiveDamaged, StorageError
 from .ahead import chunks_ahead
 from .chain import find_head, gaps, left_overs
 from .coverage import TOLERANCE, Status, is_at_end, state_of
@@ -108,6 +108,17 @@ def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
         state=state_of(commit.covered_until, is_at_end(commit), now),
         pruned_until=commit.pruned_until,
     )
+
+
+def standing(store: Store, now: datetime) -> Optional[Status]:
+    """The status, or None where even the newest commit cannot be read.
+
+    Taken before a verification, it tells of nothing that a collector at work adds meanwhile.
+    """
+    try:
+        return status(store, now)
+    except (ArchiveDamaged, StorageError):
+        return None
 
 
 class _Verification:

@@ -39,13 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
     from ..archive.signing import AllowedSigners
-    from ..archive.verifier import signed_up_to, status, verify
+    from ..archive.verifier import signed_up_to, standing, verify
 
     problems: Optional[List[Finding]] = None
     with measured("verify", options, lambda _commit: findings_samples("verify", problems)) as measurement:
         signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
         store = existing_archive(options.path)
-        # Before the rest: what is signed meanwhile, by a collector at work, is no more verified.
+        # Before the rest: what a collector at work adds or signs meanwhile is not verified.
+        before = standing(store, utc_now())
         signed = signed_up_to(store, signers) if signers else None
         findings = verify(store, options.expected_head, signers)
         problems = [finding for finding in findings if not finding.is_warning]
@@ -59,7 +60,8 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         found = number(len(problems), "finding", "findings")
         say(f"Not sound: {found}. Keep {options.path} as it is, and compare it with a copy.")
         return measurement.status
-    _tell_sound(status(store, utc_now()))
+    if before:
+        _tell_sound(before)
     if signed:
         say(f"Signed up to commit {signed} by an allowed signer.")
     return measurement.status

@@ -13,10 +13,12 @@ import shutil
 import sys
 import tracemalloc
 import zlib
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -34,7 +36,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat, lines_of
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import Finding, status, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.cli import verify as command
 from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
 from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import NOON, World
@@ -94,6 +97,25 @@ def forge_file(world: World, sequence: int, stored: bytes, **facts: Any) -> None
 
 
 # Files
+
+
+def test_what_is_added_while_it_is_verified_is_not_told_as_verified(
+    archive: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = archive.head.head
+
+    def slowly(*arguments: Any) -> list[Finding]:
+        found = verify(*arguments)
+        archive.append(3)
+        archive.collect()
+        return found
+
+    monkeypatch.setattr(verifier, "verify", slowly)
+    monkeypatch.setattr(command, "end_at_once", lambda: None)
+    options = Namespace(path=str(archive.path), metrics=None, allowed_signers=None, expected_head=None, json=False)
+    assert command.run(options, Event()) == 0
+    assert archive.head.head != head
+    assert f"Head: {head.sequence}:{head.sha256}\n" in capsys.readouterr().out
 
 
 def test_a_missing_file(archive: World) -> None:

@@ -97,7 +97,7 @@ def test_a_program_with_a_wrong_file_is_brought_anew(controller: Controller) -> 
     assert re.fullmatch(rf"{PROGRAM}/core-[0-9a-f]{{12}}", release)
     whole = [found(release, name) for name in files]
     hosts = {
-        "whole": whole,
+        "whole": [*whole, found(f"{PROGRAM}/core-before", files[0], uid=1000)],
         "missing": whole[:-1],
         "foreign": [*whole, {**whole[0], "path": f"{release}/gone.py"}],
         "other": [found(release, files[0], checksum="0" * 40), *whole[1:]],
@@ -329,11 +329,16 @@ def test_only_what_the_doctor_found_wrong_is_told(controller: Controller) -> Non
     fine = {"item": "main", "rc": 0, "stdout_lines": ["ok      folder   /srv"]}
     wrong = {"item": "other", "rc": 4, "stdout_lines": ["FAILED  space    No room.", "ok      clock    right"]}
     broken = {"item": "third", "rc": 1, "stdout_lines": [], "stderr": "no such command"}
-    for name, found in {"fine": [{"item": "main", "skipped": True}, fine], "wrong": [fine, wrong, broken]}.items():
+    silent = {"item": "fourth", "rc": 255, "stdout_lines": [], "stderr": ""}
+    results = {"fine": [{"item": "main", "skipped": True}, fine], "wrong": [fine, wrong, broken, silent]}
+    for name, found in results.items():
         play = {"hosts": "localhost", "gather_facts": False, "vars": {"archiver_diagnoses": {"results": found}}}
         (controller.folder / f"{name}.yml").write_text(json.dumps([{**play, "tasks": [stop]}]))
     assert controller.playbook("fine.yml").returncode == 0
     done = controller.playbook("wrong.yml")
     assert done.returncode != 0
-    told = "other cannot be collected: space: No room. third cannot be collected: no such command"
+    told = (
+        "other cannot be collected: space: No room. third cannot be collected: no such command "
+        "fourth cannot be collected: its check ended with status 255 and said nothing; see the journal of the host."
+    )
     assert f'"msg": "{told}"' in done.stdout + done.stderr

@@ -241,7 +241,8 @@ def refuse_problems(module, store, findings, result, told):
             module.warn(f"{finding.type} in {finding.path}: {finding.detail}")
         return
     first = problems[0]
-    what = f"{len(problems)} findings, the first is {first.type} in {first.path} ({first.detail})"
+    found = "1 finding" if len(problems) == 1 else f"{len(problems)} findings, the first"
+    what = f"{found} is {first.type} in {first.path} ({first.detail})"
     message = f"The archive in {store} {told.format(what)}"
     module.fail_json(message, failure=ArchiveDamaged(message).failure, **result)
 

@@ -147,26 +147,29 @@ def test_an_auditors_commands_run(host: Host) -> None:
     for days in (1500, 40, 40):
         host.log.append(timestamp=now - timedelta(days=days), message="old")
         host.collect()
-    noted, status, compared, extract, signed, alone, pruned = blocks(AUDIT, "shell")
+    noted, status, compared, extract, signed, alone, signature, pruned = blocks(AUDIT, "shell")
     host.log.append(message="to be signed")
-    for script in (noted, signed, pruned, alone):
+    for script in (noted, signed, pruned):
         assert host.shell(script)
     assert re.search(r"^state +live$", host.shell(status), re.MULTILINE)
     assert "the archive has what the provider has" in host.shell(compared)
     assert "november.csv: OK" in host.shell(extract)
     kinds = [json.loads(path.read_bytes())["kind"] for path in sorted(host.archive.glob("commits/*"))]
     assert kinds[-2:] != kinds[:2]
-    told = host.shell(alone)
-    assert f"entries: {host.kept().total()}\nGood " in told
-    for victim in ("commits/000000000002.json", next(host.archive.glob("entries/*/*")), "signatures"):
+    # As a script that somebody saved: it must end at what is wrong by itself.
+    checks = [("sh", "-c", host.here(script)) for script in (alone, signature)]
+    assert f"entries: {host.kept().total()}\n" in host.call(*checks[0])
+    assert "Good " in host.call(*checks[1])
+    victims = {"commits/000000000002.json": 0, str(next(host.archive.glob("entries/*/*"))): 0, "signatures": 1}
+    for victim, check in victims.items():
         path = host.archive / victim
         path = next(path.iterdir()) if path.is_dir() else path
         whole = path.read_bytes()
         path.write_bytes(whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:])
         with pytest.raises(AssertionError):
-            host.shell(alone)
+            host.call(*checks[check])
         path.write_bytes(whole)
-    assert host.shell(alone) == told
+        assert host.call(*checks[check])
 
 
 def test_duckdb_reads_what_cat_reads(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

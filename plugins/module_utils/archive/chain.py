@@ -61,7 +61,10 @@ class Hint:
             return Head(int(value["sequence"]), str(value["sha256"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, LookupError, TypeError) as exc:
+        except OSError as exc:
+            why = exc.strerror or exc
+            raise StorageError(f"Cannot read the pinned head in {self._path}: {why}; let who collects read it.") from exc
+        except (ValueError, LookupError, TypeError) as exc:
             raise StorageError(
                 f"Cannot read the pinned head in {self._path}: {exc}; verify the archive, then remove that file."
             ) from exc

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from itertools import islice, takewhile
 from typing import Callable, Dict, Iterator, Optional, Set, Tuple
@@ -17,14 +18,28 @@ from .format import Commit, DataFile, Head, Malformed, split_lines, unpack
 from .store import NotThere, Store
 
 
+def bytes_of(store: Store, file: DataFile) -> Iterator[bytes]:
+    """The bytes of a data file as they are stored; who has read them all knows that they are those of its commit.
+
+    :raises NotThere: the file is gone.
+    :raises ArchiveDamaged: its bytes are others; told at their end.
+    """
+    digest = hashlib.sha256()
+    for chunk in store.chunks(file.path):
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != file.sha256:
+        raise ArchiveDamaged(f"{file.path} in {store} is not as it was committed; verify the archive.")
+
+
 def lines_of(store: Store, file: DataFile) -> Iterator[bytes]:
     """The canonical lines of a data file, each with its newline; never more than its commit says it holds.
 
     :raises NotThere: the file is gone.
-    :raises ArchiveDamaged: it does not hold what its commit says.
+    :raises ArchiveDamaged: it does not hold what its commit says; what differs may be told at the end of its lines.
     """
     try:
-        yield from split_lines(unpack(store.chunks(file.path), file.content_bytes))
+        yield from split_lines(unpack(bytes_of(store, file), file.content_bytes))
     except Malformed as exc:
         raise ArchiveDamaged(f"{file.path} in {store} is damaged: {exc}; verify the archive.") from exc
 

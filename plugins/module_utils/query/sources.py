@@ -22,7 +22,7 @@ from ..api import Api
 from ..archive.chain import find_head, gaps, live_files
 from ..archive.format import UNREADABLE_DAY, Commit, DataFile, Gap, Head, token_tag
 from ..archive.location import existing_archive, is_remote
-from ..archive.reading import cat, lines_of
+from ..archive.reading import bytes_of, cat, lines_of
 from ..archive.store import Store
 from ..entry import Entry, canonical, parse, plain, subject, timestamp, visible
 from ..errors import InvalidInput
@@ -131,22 +131,28 @@ class Archive:
 
     def has_lost(self) -> bool:
         """Whether a file of the list is gone, or may be."""
-        return self._copies is not None or not all(map(os.path.exists, map(self._path, self.files())))
+        return self._copies is not None or not all(os.path.exists(self._place(file)) for file in self.files())
 
     def _paths(self, files: Sequence[DataFile]) -> List[str]:
         # Of a copy, most is waiting for the server.
         with ThreadPoolExecutor(self.store.reads_at_once) as pool:
             return list(pool.map(self._path, files))
 
+    def _place(self, file: DataFile) -> str:
+        return f"{self.store}/{file.path}"
+
     def _path(self, file: DataFile) -> str:
         if self._copies is None:
-            return f"{self.store}/{file.path}"
+            # An engine does not know what was committed.
+            for _chunk in bytes_of(self.store, file):
+                pass
+            return self._place(file)
         path = os.path.join(self._copies, f"{file.sha256}.jsonl.gz")
         if not os.path.exists(path):
             # Two files may have the same bytes, and be copied at once.
             with draft_of(path) as draft:
                 with open(draft, "wb") as copy:
-                    copy.writelines(self.store.chunks(file.path))
+                    copy.writelines(bytes_of(self.store, file))
                 os.replace(draft, path)
         return path
 

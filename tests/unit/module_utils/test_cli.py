@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -513,6 +514,13 @@ def test_a_name_in_metrics_is_one_line_whatever_is_in_it(host: Host) -> None:
     assert all(line.startswith(("# HELP cloud", "# TYPE cloud", "cloudscale_audit_")) for line in lines)
     replaced = '\\"} 1\ufffd\\\\ #\ufffd\ufffd Z\u00fcrich'
     assert f'project="{replaced}"}} 7' in "\n".join(lines)
+
+
+def test_the_file_of_the_command_alone_says_what_it_lacks(tmp_path: Path) -> None:
+    alone = shutil.copy(COMMAND, tmp_path)
+    told = subprocess.run([sys.executable, alone, "status", "."], capture_output=True, text=True, check=False)
+    lacks = f"cloudscale-audit: {tmp_path} lacks the program; take the whole collection, or install it again.\n"
+    assert (told.returncode, told.stderr) == (2, lacks)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

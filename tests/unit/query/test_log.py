@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -158,9 +159,12 @@ def test_what_the_engine_cannot_read_is_read_all_the_same(world: World) -> None:
 def test_a_damaged_archive_is_said_to_be_so(world: World) -> None:
     world.append(3)
     world.collect()
-    next(world.path.glob("entries/*/*.gz")).write_bytes(b"no gzip")
-    with pytest.raises(ArchiveDamaged, match="verify the archive"), asked(world, archives=[str(world.path)]):
-        pass
+    path = next(world.path.glob("entries/*/*.gz"))
+    forged = gzip.compress(gzip.decompress(path.read_bytes()).replace(b"johanna@", b"nobody1@"))
+    for body in (b"no gzip", forged):
+        path.write_bytes(body)
+        with pytest.raises(ArchiveDamaged, match="verify the archive"), asked(world, archives=[str(world.path)]):
+            pass
 
 
 def test_a_span_may_begin_and_end_within_a_day(world: World) -> None:

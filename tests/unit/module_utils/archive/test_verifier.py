@@ -99,6 +99,13 @@ def forge_file(world: World, sequence: int, stored: bytes, **facts: Any) -> None
 # Files
 
 
+def test_what_was_replaced_is_not_read_as_what_was_committed(archive: World) -> None:
+    path = data_path(archive, 2)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"johanna@", b"nobody1@")))
+    with pytest.raises(ArchiveDamaged, match=r"is not as it was committed; verify the archive"):
+        list(cat(archive.store))
+
+
 def test_what_is_added_while_it_is_verified_is_not_told_as_verified(
     archive: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,7 +63,7 @@ class Hint:
             return None
         except OSError as exc:
             why = exc.strerror or exc
-            raise StorageError(f"Cannot read the pinned head in {self._path}: {why}; let who collects read it.") from exc
+            raise StorageError(f"Cannot read the pinned head in {self._path}: {why}; let its owner collect.") from exc
         except (ValueError, LookupError, TypeError) as exc:
             raise StorageError(
                 f"Cannot read the pinned head in {self._path}: {exc}; verify the archive, then remove that file."

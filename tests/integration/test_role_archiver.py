@@ -323,6 +323,32 @@ def test_a_secret_for_a_bucket_is_a_profile(controller: Controller) -> None:
     assert secrets == SECRETS
 
 
+def test_metrics_go_where_a_service_sees_them(controller: Controller) -> None:
+    tasks = {task["name"]: task for task in yaml.safe_load((ROLE / "tasks/check.yml").read_text())}
+    check = {**tasks["Check the folder of the metrics"], "ignore_errors": True, "register": "checked"}
+    seen = {
+        "": True,
+        "/srv/metrics": True,
+        "/homes/m": True,
+        "/home/m": False,
+        "//root": False,
+        "/var/tmp/m": False,
+        "m": False,
+    }
+    plays = [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "vars": {"archiver_metrics_dir": folder},
+            "tasks": [check, {"ansible.builtin.assert": {"that": f"checked is {'success' if is_seen else 'failed'}"}}],
+        }
+        for folder, is_seen in seen.items()
+    ]
+    (controller.folder / "metrics.yml").write_text(json.dumps(plays))
+    done = controller.playbook("metrics.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_only_what_the_doctor_found_wrong_is_told(controller: Controller) -> None:
     tasks = {task["name"]: task for task in yaml.safe_load((ROLE / "tasks/run.yml").read_text())}
     stop = tasks["Stop when something is wrong"]

@@ -262,7 +262,7 @@ def test_a_refused_connection_is_told_within_seconds(waits: Waits) -> None:
             api.page(api.first_url())
     assert caught.value.retryable
     assert len(waits.seconds) == 2
-    assert sum(waits.seconds) <= 5
+    assert round(sum(waits.seconds), 3) <= 5
 
 
 def test_an_unknown_host_is_told_within_seconds(waits: Waits) -> None:
@@ -270,7 +270,7 @@ def test_an_unknown_host_is_told_within_seconds(waits: Waits) -> None:
     with Api(connection, clock=waits.clock, wait=waits.wait) as api:
         with pytest.raises(errors.Unreachable, match="No connection to api.cloudscale.invalid"):
             api.page(api.first_url())
-    assert sum(waits.seconds) <= 5
+    assert round(sum(waits.seconds), 3) <= 5
 
 
 def test_a_host_that_answered_before_is_waited_for(simulator: Simulator, waits: Waits) -> None:

@@ -151,6 +151,8 @@ def test_an_auditors_commands_run(host: Host) -> None:
     host.log.append(message="to be signed")
     for script in (noted, signed, pruned):
         assert host.shell(script)
+    copy = blocks(GUIDE, "shell")[2].rstrip()
+    assert "by an allowed signer" in host.shell(f"{copy} --allowed-signers allowed-signers")
     assert re.search(r"^state +live$", host.shell(status), re.MULTILINE)
     assert "the archive has what the provider has" in host.shell(compared)
     assert "november.csv: OK" in host.shell(extract)

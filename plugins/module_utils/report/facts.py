@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -267,23 +267,33 @@ def local_days(slots: Sequence[Tuple[int, int, int]]) -> List[Tuple[str, int, in
 
 
 def missing_of(origin: Origin, origins: Sequence[Origin], asked: Span) -> List[Missing]:
-    """What a source misses of the asked range, as far as the API does not have it in an archive's place."""
+    """What a source misses of the asked range, as far as the API does not have it in an archive's place.
+
+    The provider deletes all the time: what it has no more is told to the end of that day, so that the same entries give
+    the same report.
+    """
     of_project = [other for other in origins if other.project == origin.project]
-    begins, ends = origin.covered_from, origin.covered_until
+    at_api = _earliest(*(other.covered_from for other in of_project if other.archive is None))
+    day = None if at_api is None else _end_of_day(at_api)
     if origin.archive is None:
         # Where there is an archive, that one tells what is missing.
-        if begins is None or asked.start is None or any(other.archive for other in of_project):
+        if at_api is None or asked.start is None or any(other.archive for other in of_project):
             return []
-        return [(asked.start, begins, "retention")] if begins - asked.start > _A_MINUTE else []
-    at_api = [other.covered_from for other in of_project if other.archive is None]
+        is_lost = at_api - asked.start > _A_MINUTE
+        return [(asked.start, _earliest(day, asked.end), "retention")] if is_lost else []
     found: List[Missing] = list(origin.gaps)
-    before = _earliest(begins, *at_api)
-    if asked.start and before and asked.start < before:
-        found.insert(0, (asked.start, before, "before"))
-    after = _earliest(asked.end, *at_api)
-    if ends and (after is None or ends < after):
-        found.append((ends, after, "after"))
+    begins, ends = _earliest(origin.covered_from, at_api), origin.covered_until
+    if asked.start and begins and asked.start < begins:
+        found.insert(0, (asked.start, _earliest(origin.covered_from, day, asked.end), "before"))
+    goes_on = _earliest(at_api, asked.end)
+    if ends and (goes_on is None or ends < goes_on):
+        found.append((ends, _earliest(day, asked.end), "after"))
     return found
+
+
+def _end_of_day(moment: datetime) -> datetime:
+    """The next midnight of UTC."""
+    return datetime.combine(moment.date() + timedelta(days=1), time(), timezone.utc)
 
 
 def _earliest(*moments: Optional[datetime]) -> Optional[datetime]:

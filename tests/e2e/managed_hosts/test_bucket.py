@@ -22,7 +22,7 @@ from ansible_collections.auditops.cloudscale.tests.storage.buckets import Bucket
 from ansible_collections.auditops.cloudscale.tests.storage.seaweed import SeaweedFS
 
 PLACE = "s3://plain/shop"
-METRICS = "/srv/metrics"
+METRICS = "/srv/seen/metrics"
 SECRETS = "/etc/cloudscale-audit"
 SERVICE = "cloudscale-audit@shop.service"
 VERIFY = "cloudscale-audit-verify@shop.service"
@@ -100,6 +100,7 @@ def test_a_run_keeps_the_log_in_the_bucket(
     more = {"archiver_projects": [wanted], "archiver_metrics_dir": METRICS, "archiver_journal": True}
     deployment.variables = {**deployment.variables, **more}
     assert deployment.play("--diff", "-vvv")["changed"] > 0
+    assert machine.tell(f"stat -c %U {METRICS} {METRICS}/..").split() == ["cloudscale-audit", "root"]
     assert not [secret for secret in (log.token, buckets.keys.secret) if secret in deployment.output]
     assert sign_key.read_text().splitlines()[1] not in deployment.output
     assert deployment.play("--diff")["changed"] == 0, deployment.output

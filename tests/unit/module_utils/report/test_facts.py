@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import List, Optional, Tuple
 
@@ -37,18 +38,20 @@ def api(begins: float, project: str = "shop") -> Origin:
         ([archive(400, 1)], 500, 2, [(500, 400, "before")]),
         ([archive(400, 1)], 300, None, [(1, None, "after")]),
         ([archive(400, 10)], 300, 5, [(10, 5, "after")]),
+        ([archive(400, 1)], 500, 450, [(500, 450, "before")]),
         # The API goes on where an archive ends, or has what was pruned there.
         ([archive(400, 1), api(1)], 300, None, []),
         ([archive(30, 1), api(80)], 80, None, []),
-        ([archive(30, 1), api(90)], 365, None, [(365, 90, "before")]),
+        ([archive(30, 1), api(90)], 365, None, [(365, 89.5, "before")]),
         # An archive that nobody collected for longer than the provider keeps entries.
-        ([archive(400, 120), api(90)], 300, None, [(120, 90, "after")]),
+        ([archive(400, 120), api(90)], 300, None, [(120, 89.5, "after")]),
         # Another project's log is no help.
         ([archive(400, 1), api(1, "other")], 300, None, [(1, None, "after")]),
         # The API by itself has what the provider keeps.
         ([api(90)], 90 + 1 / 86400, None, []),
-        ([api(90)], 120, None, [(120, 90, "retention")]),
-        ([api(90), archive(400, 1, "other")], 120, None, [(120, 90, "retention")]),
+        ([api(90)], 120, None, [(120, 89.5, "retention")]),
+        ([api(90)], 120, 100, [(120, 100, "retention")]),
+        ([api(90), archive(400, 1, "other")], 120, None, [(120, 89.5, "retention")]),
     ],
 )
 def test_what_is_missing_is_what_no_source_has(
@@ -57,6 +60,13 @@ def test_what_is_missing_is_what_no_source_has(
     asked = Span(ago(start), None if end is None else ago(end))
     expected = [(ago(begins), None if ends is None else ago(ends), why) for begins, ends, why in told]
     assert missing_of(origins[0], origins, asked) == expected
+
+
+def test_what_was_deleted_since_the_last_report_changes_none_of_that_day() -> None:
+    for origins in ([api(90)], [archive(30, 1), api(90)], [archive(400, 120), api(90)]):
+        later = [replace(origin, covered_from=ago(89.9)) if origin.archive is None else origin for origin in origins]
+        asked = Span(ago(300), None)
+        assert missing_of(later[0], later, asked) == missing_of(origins[0], origins, asked) != []
 
 
 def test_what_is_missing_is_told_once() -> None:

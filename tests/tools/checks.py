@@ -1,0 +1,191 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All that is checked: what runs in which environment, and in which stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.tools.environments import ENVIRONMENTS, NAME, PYTHONS, ROOT, WORK, minor, pythons
+
+
+@dataclass(frozen=True)
+class Check:
+    """One command of a stage, run in the repository's root with an environment on PATH.
+
+    ``needs`` are abilities of the machine and commands of the system without which it cannot run. ``figures`` is a
+    pattern: what it finds in the output is shown also of a check that passed.
+    """
+
+    name: str
+    command: list[str]
+    environment: str = "main"
+    python: str | None = None
+    needs: tuple[str, ...] = ()
+    figures: str = ""
+
+
+# Of all that is installed for development or at run time; what is under several needs one of them.
+LICENCES = "MIT;0BSD;BSD;Apache;ISC;PSF;Python Software Foundation;Mozilla;MPL-2.0;GPL-3.0;GPL-2.0-or-later;GPLv3"
+TRACED = ("root", "strace")
+RUNS = r"\d+ runs of collectors: .+"
+DISKS = ("root", "private mounts", "mkfs.ext4", "loop devices")
+HOSTS = ["pytest", "--quiet", "tests/e2e/managed_hosts"]
+CONTAINERS = ("root", "mmdebstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen", "scp", "git")
+
+
+def faults(name: str, file: str, *options: str, needs: tuple[str, ...] = TRACED) -> Check:
+    """Collectors as processes, to which something happens; how many there were is told."""
+    return Check(name, ["pytest", "--quiet", *options, f"tests/e2e/{file}"], needs=needs, figures=RUNS)
+
+
+def files(word: str) -> list[str]:
+    """The integration tests with this word in their files' names."""
+    return [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob(f"tests/integration/test_*{word}*.py"))]
+
+
+def without(paths: list[str]) -> list[str]:
+    """The options that leave these tests out."""
+    return [f"--ignore={path}" for path in paths]
+
+
+UNITS = ["pytest", "--quiet", "tests/unit"]
+CORE = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
+BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
+BUCKETS = ["pytest", "--quiet", *(f"tests/unit/module_utils/archive/test_{name}.py" for name in ("store", "s3"))]
+VENDOR = files("vendor")
+OF_COMMAND = sorted({*files("guide"), *files("bucket")} - {*VENDOR})
+RELEASES = [name for name in ENVIRONMENTS if name.startswith("ansible-") or name in ("oldest", "recent")]
+# What each release of ansible-core has to pass on each Python that it runs on. The core knows nothing of Ansible:
+# once on each Python is enough. Guides and buckets are about the command on hosts: once on each release is enough.
+EVERYWHERE = {
+    "unit": [*UNITS, "--ignore=tests/unit/module_utils"],
+    "integration": ["pytest", "--quiet", "tests/integration", *without(VENDOR + OF_COMMAND)],
+    "sanity": ["python", "tests/tools/sanity.py"],
+}
+GUIDES = ["pytest", "--quiet", *OF_COMMAND]
+LIBRARIES = [*BUCKETS, "tests/unit/module_utils/test_api.py"]
+REPORTS = [
+    "pytest",
+    "--quiet",
+    "tests/unit/module_utils/report",
+    "tests/unit/query",
+    "--ignore=tests/unit/query/test_bucket.py",
+]
+
+
+def stages() -> dict[str, list[Check]]:
+    """All checks by stage, in the order they run."""
+    packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
+    return {
+        "lint": [
+            Check("format", ["ruff", "format", "--check", "."]),
+            Check("ruff", ["ruff", "check", "--output-format", "concise", "."]),
+            Check("types", ["mypy", *packages]),
+            Check("types of dev.py", ["mypy", "--cache-dir", str(WORK / "mypy-dev"), "dev.py", "tests/tools"]),
+            Check("shell", ["shellcheck", *shell_files()]),
+            Check("ansible-lint", ["ansible-lint", "--profile", "production", "--offline", "--strict"]),
+            Check("changelog", ["antsibull-changelog", "lint"]),
+            Check("licences of files", ["reuse", "lint", "--lines"]),
+            Check("licences of libraries", ["pip-licenses", "--partial-match", "--allow-only", LICENCES]),
+            Check("site of the documentation", ["python", "tests/tools/docs.py"]),
+            Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
+        ],
+        "unit": [
+            Check("recent ansible-core, this Python", UNITS),
+            Check("core, oldest Python", [*CORE, f"--ignore={BUCKETS[-1]}"], "core", PYTHONS[0]),
+            Check("newest ansible-core, the edge", EVERYWHERE["unit"], "recent"),
+            Check("oldest ansible-core, the edge", EVERYWHERE["unit"], "oldest"),
+            Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-debian-11"),
+            Check("oldest libraries of reports", REPORTS, "report-oldest"),
+        ],
+        "integration": [
+            Check("newest ansible-core", EVERYWHERE["integration"], "recent"),
+            Check("newest ansible-core, guides and buckets", GUIDES, "recent"),
+            Check("oldest ansible-core", EVERYWHERE["integration"], "oldest"),
+            Check("provider's collection", ["pytest", "--quiet", *VENDOR], "demo"),
+            Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),
+            Check("metrics and alerts", ["pytest", "--quiet", "tests/e2e/test_watching.py"], needs=("promtool",)),
+        ],
+        "browser": [
+            Check(
+                "reports in Chromium",
+                ["pytest", "--quiet", "tests/e2e/test_report_page.py"],
+                "browser",
+                needs=("chromium",),
+            ),
+        ],
+        "faults": [
+            faults("system calls", "test_archive_faults.py"),
+            faults("kills", "test_archive_kills.py", "-m", "not long"),
+            faults("disks", "test_archive_disks.py", needs=DISKS),
+            faults("clocks", "test_archive_clock.py", needs=("faketime",)),
+        ],
+        "sanity": [
+            Check("newest ansible-core", EVERYWHERE["sanity"], "recent"),
+            Check("oldest ansible-core", EVERYWHERE["sanity"], "oldest"),
+        ],
+        "package": [
+            Check("build, install, import", ["python", "tests/tools/package.py"]),
+            Check("benchmarks, small", [*BENCHMARKS, "--small"]),
+        ],
+    }
+
+
+def long_stages() -> dict[str, list[Check]]:
+    """Runs of many minutes, by name: not part of `test`."""
+    return {
+        "matrix": [
+            *(Check("core alone", CORE, "core", version) for version in sorted({*PYTHONS, *pythons()}, key=minor)),
+            *(
+                Check(f"{name}, {kind}", command, name, version)
+                for name in RELEASES
+                for version in ENVIRONMENTS[name]
+                for kind, command in EVERYWHERE.items()
+            ),
+            *(Check(f"{name}, guides and buckets", GUIDES, name) for name in RELEASES),
+            *(
+                Check(f"HTTP and S3 libraries of Debian {release}", LIBRARIES, f"boto-debian-{release}")
+                for release in (12, 13)
+            ),
+            *(
+                Check("oldest libraries of reports", REPORTS, "report-oldest", version)
+                for version in ENVIRONMENTS["report-oldest"]
+            ),
+        ],
+        "kills": [faults("10,000 kills", "test_archive_kills.py")],
+        "spark": [
+            Check(
+                "reports by Spark", ["pytest", "--quiet", "tests/e2e/test_report_engines.py"], "spark", needs=("java",)
+            ),
+        ],
+        "fuzz": [
+            Check(name, ["python", "tests/fuzz/hostile.py", name, "-max_total_time=300"], "fuzz", figures=r"Done .+")
+            for name in ("archives", "pages", "commits", "streams")
+        ],
+        "object-storage": [
+            Check(
+                "buckets of Ceph",
+                ["pytest", "--quiet", "tests/e2e/object_storage"],
+                needs=("root", "mmdebstrap", "private mounts", "tar", "chroot"),
+            ),
+        ],
+        "managed-hosts": [
+            Check(f"archiver on Debian {number}", [*HOSTS, "-k", suite], needs=CONTAINERS)
+            for number, suite in ((12, "bookworm"), (13, "trixie"), (11, "bullseye"))
+        ],
+        "benchmarks": [
+            Check(
+                "asking, beside other ways",
+                [*BENCHMARKS, "--into", str(WORK / "benchmarks")],
+                "benchmark",
+                figures=r"(?m)^(?:\d+ entries.*|\|.*)$",
+            )
+        ],
+    }
+
+
+def shell_files() -> list[str]:
+    return [".ci/run", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("[!.]*/**/*.sh")))]

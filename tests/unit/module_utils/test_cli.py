@@ -502,6 +502,15 @@ def test_metrics_that_cannot_be_written_are_told_after_the_collection(host: Host
     assert (twice.returncode, len(twice.stderr.splitlines())) == (4, 2)
 
 
+def test_what_is_no_file_is_never_replaced_by_one(host: Host) -> None:
+    host.run("collect", host.archive)
+    pipe = host.folder / "pipe.jsonl"
+    os.mkfifo(pipe)
+    done = host.run("export", host.archive, str(pipe))
+    assert (done.returncode, "pipe.jsonl is no file" in done.stderr) == (2, True)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
 def test_a_dry_run_writes_no_metrics(host: Host) -> None:
     host.run("collect", host.archive, "--dry-run", "--metrics", "m.prom")
     assert list(host.folder.iterdir()) == []

@@ -556,3 +556,29 @@ def test_an_output_that_takes_nothing_is_no_finding(host: Host, command: str) ->
         4,
         b"cloudscale-audit: The output cannot be written: No space left on device.\n",
     )
+
+
+@pytest.mark.parametrize("output", ["> /dev/full", "| true", ">&-", "2> /dev/full", "2>&-"])
+def test_a_failure_keeps_its_exit_status_whatever_takes_its_words(host: Host, output: str) -> None:
+    command = f"{sys.executable} {COMMAND} status nowhere --json {output}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=host.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "Exception" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_output_is_no_finding(host: Host) -> None:
+    host.run("collect", host.archive)
+    for command in ("status", "cat"):
+        closed = f"{sys.executable} {COMMAND} {command} {host.archive} >&-"
+        done = subprocess.run(["bash", "-c", closed], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_output_cannot_encode_is_escaped(host: Host) -> None:
+    archive = str(host.folder / "\u2192")
+    environment = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "latin-1"}
+    host.run("collect", archive, **environment)
+    told = host.run("status", archive, **environment)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert f"archive        {host.folder}/\\u2192\n" in told.stdout

@@ -338,6 +338,20 @@ def test_a_refused_token_is_asked_with_once(host: Host, simulator: Simulator) ->
     assert "revoked" not in refused.stderr
 
 
+def test_a_refused_token_out_of_a_pipe_is_told_as_refused(host: Host) -> None:
+    command = f"{sys.executable} {COMMAND} collect archive --token-file <(echo a-token-that-was-revoked-0123456789)"
+    refused = subprocess.run(
+        ["bash", "-c", command], env=host.environment, cwd=host.folder, capture_output=True, text=True, check=False
+    )
+    assert (refused.returncode, "does not accept the token" in refused.stderr) == (3, True)
+
+
+def test_a_token_file_may_lie_in_the_home_folder(host: Host, simulator: Simulator) -> None:
+    (host.folder / "token").write_text(simulator.project("main").token)
+    done = host.run("collect", host.archive, "--token-file=~/token", HOME=str(host.folder), CLOUDSCALE_API_TOKEN="")
+    assert done.returncode == 0
+
+
 def test_a_credential_of_systemd_is_found(host: Host, simulator: Simulator) -> None:
     (host.folder / "api_token").write_text(simulator.project("main").token)
     done = host.run("collect", host.archive, CLOUDSCALE_API_TOKEN="", CREDENTIALS_DIRECTORY=str(host.folder))

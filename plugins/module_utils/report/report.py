@@ -62,7 +62,8 @@ class Report:
         self._zone = time_zone(self._zone_name, "time_zone")
         self._hours = WorkingHours.parse(str(options.get("working_hours") or WORKING_HOURS), self._zone_name)
         self._baseline = _baseline(str(options.get("baseline") or BASELINE), self._now)
-        self._sensitive = tuple(options.get("sensitive_actions") or SENSITIVE)
+        sensitive = options.get("sensitive_actions")
+        self._sensitive = SENSITIVE if sensitive in (None, "", [""]) else tuple(sensitive)
 
     def write(self, paths: Mapping[str, str]) -> Written:
         """Read all there is to read, once, and write the report in each form to the path given for it.

@@ -41,3 +41,20 @@ def test_a_page_brings_the_scripts_of_its_charts_and_its_table(written: dict[str
     page = written["html"].read_text()
     assert "window.embed" in page
     assert "window.DataTable = " in page
+
+
+def test_an_empty_list_of_sensitive_actions_means_none(world: World, tmp_path: Path) -> None:
+    world.log.append(action="server_delete")
+    options = {"api_token": world.project.token, "api_url": world.simulator.url}
+    for given, found in [({}, 1), ({"sensitive_actions": [""]}, 1), ({"sensitive_actions": []}, 0)]:
+        report = Report({**options, **given}, world.clock.now)
+        assert report.write({"md": str(tmp_path / "report.md")}).summary["sensitive"] == found
+
+
+def test_the_name_of_a_project_is_no_heading(world: World, tmp_path: Path) -> None:
+    world.log.append(subject={"project": {"uuid": "0a1b", "name": "# shop"}})
+    options = {"api_token": world.project.token, "api_url": world.simulator.url}
+    Report(options, world.clock.now).write({"md": str(tmp_path / "report.md")})
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    assert len([line for line in lines if "# shop" in line]) == 2
+    assert not [line for line in lines if line.lstrip("- ").startswith("# shop")]

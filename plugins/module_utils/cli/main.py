@@ -16,7 +16,7 @@ import sys
 import threading
 from typing import Dict, List, Optional, Protocol, Sequence, TextIO
 
-from ..errors import AuditError
+from ..errors import AuditError, StorageError
 from ..version import VERSION
 from . import cat, collect, compact, doctor, export, journal, prune, reconcile, status, verify
 from .outcome import FINE, STORAGE, exit_status
@@ -74,10 +74,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except OSError as error:
         # What else can fail is told as an AuditError.
         _drop(sys.stdout)
-        sys.stderr.write(f"cloudscale-audit: The output cannot be written: {error.strerror or error}.\n")
+        _tell(StorageError(f"The output cannot be written: {error.strerror or error}."), as_json=False)
         return STORAGE
     except AuditError as error:
-        _tell(error, getattr(options, "json", False))
+        _tell(error, as_json=getattr(options, "json", False))
         return exit_status(error)
 
 

@@ -584,6 +584,12 @@ def test_a_failure_keeps_its_exit_status_whatever_takes_its_words(host: Host, ou
     assert "Traceback" not in done.stderr
 
 
+def test_a_full_disk_below_all_output_is_no_finding(host: Host) -> None:
+    host.run("collect", host.archive)
+    full = f"{sys.executable} {COMMAND} status {host.archive} > /dev/full 2>&1"
+    assert subprocess.run(["bash", "-c", full], check=False).returncode == 4
+
+
 def test_a_closed_output_is_no_finding(host: Host) -> None:
     host.run("collect", host.archive)
     for command in ("status", "cat"):

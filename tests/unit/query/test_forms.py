@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow.parquet
@@ -58,3 +59,18 @@ def test_the_name_of_a_project_is_no_heading(world: World, tmp_path: Path) -> No
     lines = (tmp_path / "report.md").read_text().splitlines()
     assert len([line for line in lines if "# shop" in line]) == 2
     assert not [line for line in lines if line.lstrip("- ").startswith("# shop")]
+
+
+def test_of_entries_at_the_same_time_a_limit_keeps_the_same_in_every_form(world: World, tmp_path: Path) -> None:
+    moment = world.clock.now - timedelta(hours=1)
+    people = [{"user": {"email": f"{name}@example.com"}} for name in ("kim", "lou", "ann")]
+    for actor, message in zip([*people, *people], ["m", "m", "m", "a", None, "b"]):
+        world.log.append(timestamp=moment, actor=actor, message=message)
+    options = {"api_token": world.project.token, "api_url": world.simulator.url}
+    paths = {form: tmp_path / f"report.{form}" for form in ("csv", "jsonl")}
+    for limit in range(1, 6):
+        Report({**options, "limit": limit}, world.clock.now).write({form: str(path) for form, path in paths.items()})
+        with paths["csv"].open(newline="") as file:
+            told = sorted((row["actor"], row["message"]) for row in csv.DictReader(file))
+        kept = map(json.loads, paths["jsonl"].read_text().splitlines())
+        assert sorted((entry["actor"]["user"]["email"], entry["message"] or "") for entry in kept) == told

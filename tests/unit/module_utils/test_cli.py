@@ -308,6 +308,18 @@ def test_findings_have_an_exit_code_of_their_own(host: Host) -> None:
     assert host.run("cat", host.archive).returncode == 1
 
 
+def test_an_archive_without_a_commit_is_not_told_as_empty(host: Host) -> None:
+    host.run("collect", host.archive)
+    for commit in Path(host.archive, "commits").iterdir():
+        commit.unlink()
+    for arguments in (["status"], ["cat"], ["export", "extract.csv"]):
+        done = host.run(arguments[0], host.archive, *arguments[1:])
+        assert (done.returncode, done.stdout) == (4, "")
+        assert "There is no archive in" in done.stderr
+    assert not (host.folder / "extract.csv").exists()
+    assert host.run("verify", host.archive).returncode == 1
+
+
 def test_a_gap_has_an_exit_code_of_its_own(host: Host, simulator: Simulator) -> None:
     host.run("collect", host.archive)
     simulator.script(Fault("status", status=410, cursor=True))

@@ -61,6 +61,8 @@ _list:
   elements: dict
 """
 
+from datetime import date
+
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
@@ -71,7 +73,9 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.question impor
 
 class LookupModule(LookupBase):
     def run(self, terms, variables=None, **kwargs):
-        self.set_options(var_options=self._templated(variables or {}), direct=kwargs)
+        # YAML reads an unquoted time as an object, which Ansible takes for no text.
+        given = {name: value.isoformat() if isinstance(value, date) else value for name, value in kwargs.items()}
+        self.set_options(var_options=self._templated(variables or {}), direct=given)
         try:
             self._refuse_unknown(kwargs)
             return self._entries(terms)

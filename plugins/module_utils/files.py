@@ -51,10 +51,13 @@ def draft_of(path: str, option: str = "dest") -> Iterator[str]:
 
 
 def check_destination(path: str, option: str = "dest") -> None:
-    """:raises InvalidInput: no file can have this path, because it is a folder or lies in none."""
+    """:raises InvalidInput: no file can have this path, because it is something else or lies in no folder."""
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):
         raise InvalidInput(f"{option}: {path} is a folder; name a file in it.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A file would be put in the place of a device such as /dev/null.
+        raise InvalidInput(f"{option}: {path} is no file, but a device, a pipe or the like; name a file.")
     if not os.path.isdir(folder):
         raise InvalidInput(f"{option}: there is no folder {folder}; make it first.")
 

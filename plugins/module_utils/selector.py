@@ -120,7 +120,8 @@ def pattern(text: str, option: str) -> Pattern[str]:
 
 
 def _texts(value: Any, option: str) -> Tuple[str, ...]:
-    if value is None or value == "":
+    # Of an empty text, as of a variable that is not set, Ansible makes a list of it.
+    if value is None or value in ("", [""]):
         return ()
     if isinstance(value, str):
         return (value,)

@@ -99,7 +99,7 @@ options:
   sensitive_actions:
     description:
       - The actions to point out, as shell patterns. By default those that delete, detach or revoke something, and those
-        that concern tokens, keys, users of object storage, members and permissions.
+        that concern tokens, keys, users of object storage, members and permissions; with an empty list, none.
     type: list
     elements: str
   baseline:

@@ -165,6 +165,18 @@ def test_variables_choose_range_entries_folder_and_formats(controller: Controlle
     assert {json.loads(line)["action"] for line in lines} == {"server_delete"}
 
 
+def test_check_mode_tells_what_would_come_and_writes_nothing(controller: Controller) -> None:
+    for arguments, changed in [(["--check"], 1), ([], 2), (["--check"], 0)]:
+        # Both as a shell leaves them: a folder at home, and formats as one text.
+        variables = ["-e", "audit_report_dest=~/at-home", "-e", "audit_report_formats='jsonl, md'"]
+        done = controller.playbook(PLAYBOOK, *arguments, *variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"changed={changed} " in done.stdout
+        assert (controller.folder / "at-home").exists() is (changed != 1)
+    files = sorted(file.name for file in (controller.folder / "at-home").iterdir())
+    assert files == ["audit-report.jsonl", "audit-report.md"]
+
+
 def test_nothing_happened_is_said_so(controller: Controller, tmp_path: Path) -> None:
     variables = {"audit_report_dest": str(tmp_path), "audit_report_message": "no such thing"}
     done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))

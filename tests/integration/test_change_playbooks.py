@@ -103,7 +103,12 @@ def test_somebody_who_interferes_is_named(controller: Controller, simulator: Sim
 def test_a_change_that_fails_is_verified_too(controller: Controller, simulator: Simulator, project: Any) -> None:
     (controller.folder / "broken.yml").write_text('[{"name": "Fail", "ansible.builtin.fail": {"msg": "broken"}}]')
     done = play(
-        controller, project, "verify_change", verify_change_tasks="broken.yml", verify_change_expect=[CREATED], **QUICK
+        controller,
+        project,
+        "verify_change",
+        verify_change_tasks="~/broken.yml",
+        verify_change_expect=[CREATED],
+        **QUICK,
     )
     assert done.returncode == 2
     assert "broken" in output(done)

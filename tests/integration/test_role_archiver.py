@@ -349,6 +349,22 @@ def test_metrics_go_where_a_service_sees_them(controller: Controller) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_name_that_yaml_reads_as_a_number_is_refused_before_anything_is_done(controller: Controller) -> None:
+    tasks = {task["name"]: task for task in yaml.safe_load((ROLE / "tasks/check.yml").read_text())}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
+        "vars": {"role_path": str(ROLE)},
+        "tasks": [tasks["Check the projects"]],
+    }
+    (controller.folder / "names.yml").write_text(json.dumps([play]))
+    for name, status in [("2026", 0), (2026, 2)]:
+        given = {"archiver_projects": [{"name": name, "token": "secret-of-a-year"}]}
+        done = controller.playbook("names.yml", "-e", json.dumps(given))
+        assert done.returncode == status, done.stdout + done.stderr
+
+
 def test_only_what_the_doctor_found_wrong_is_told(controller: Controller) -> None:
     tasks = {task["name"]: task for task in yaml.safe_load((ROLE / "tasks/run.yml").read_text())}
     stop = tasks["Stop when something is wrong"]

@@ -133,3 +133,14 @@ print(importlib.import_module(launcher["NAME"] + ".version").VERSION)
         [sys.executable, "-I", "-c", switched_amid], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{version.VERSION}\n", "")
+
+
+def test_a_ping_that_fails_tells_nothing_of_its_url(tmp_path: Path) -> None:
+    _shebang, script = (ROLE / "templates/usr/local/lib/cloudscale-audit/ping.j2").read_text().split("\n", 1)
+    for url in ("http://127.0.0.1:9/secret", "http://127.0.0.1:9/a secret", "http://127.0.0.1:secret/", "secret"):
+        (tmp_path / "ping_url").write_text(url)
+        environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", "cloudscale-audit: the ping failed\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import StorageError
+from ..errors import InvalidInput, StorageError
 from .store import LocalStore, Store, no_archive
 
 
@@ -20,13 +20,16 @@ def is_remote(path: str) -> bool:
 def store_at(path: str) -> Store:
     """The storage at a path, a folder or ``s3://BUCKET/PREFIX``, whether or not there is an archive yet.
 
-    :raises InvalidInput: it is no address of a bucket although it begins like one.
+    :raises InvalidInput: it is empty, or no address of a bucket although it looks like one.
     :raises StorageError: it is a file.
     """
     if is_remote(path):
         from .s3 import S3Store  # few archives need it
 
         return S3Store(path)
+    if not path.strip() or "://" in path:
+        # Most often a variable that is not set: the archive would lie in whatever folder this runs in.
+        raise InvalidInput(f"path: {path!r} is no place of an archive; name a folder, or s3://BUCKET/PREFIX.")
     if os.path.isfile(path):
         raise StorageError(f"{path} is a file, and an archive is a folder; check the path.")
     return LocalStore(path)

@@ -37,7 +37,8 @@ def with_token(options: argparse.Namespace, ask: Callable[[Connection], Any]) ->
         return ask(_connection(options, token))
     except Unauthorized:
         renewed = _token(options)
-        if renewed == token:
+        # A pipe, unlike a file, has nothing to say a second time.
+        if renewed in (token, ""):
             raise
         return ask(_connection(options, renewed))
 
@@ -60,7 +61,7 @@ def _token(options: argparse.Namespace) -> Optional[str]:
     if path is None:
         return os.environ.get("CLOUDSCALE_API_TOKEN")
     try:
-        with open(path, encoding="ascii") as file:
+        with open(os.path.expanduser(path), encoding="ascii") as file:
             return file.read()
     except (OSError, ValueError) as exc:
         raise InvalidInput(f"The token file {path} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc

@@ -10,12 +10,13 @@ Exit status: 0 fine, 1 findings (an archive is not what it was), 2 usage, 3 API,
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import threading
-from typing import Dict, List, Optional, Protocol, Sequence
+from typing import Dict, List, Optional, Protocol, Sequence, TextIO
 
-from ..errors import AuditError
+from ..errors import AuditError, StorageError
 from ..version import VERSION
 from . import cat, collect, compact, doctor, export, journal, prune, reconcile, status, verify
 from .outcome import FINE, STORAGE, exit_status
@@ -58,6 +59,7 @@ _TIMES = ("--start", "--end", "--older-than")
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run one command and return the exit status; errors are one sentence on stderr."""
+    _open_output()
     options = _parser().parse_args(_with_times_joined(sys.argv[1:] if arguments is None else arguments))
     stop = threading.Event()
     ask_to_stop(stop)
@@ -66,23 +68,44 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader has seen enough. Python would complain about the rest at exit.
-        _drop_output()
+        # The reader has seen enough.
+        _drop(sys.stdout)
         return FINE
     except OSError as error:
         # What else can fail is told as an AuditError.
-        _drop_output()
-        sys.stderr.write(f"cloudscale-audit: The output cannot be written: {error.strerror or error}.\n")
+        _drop(sys.stdout)
+        _tell(StorageError(f"The output cannot be written: {error.strerror or error}."), as_json=False)
         return STORAGE
     except AuditError as error:
-        sys.stderr.write(f"cloudscale-audit: {error.message}\n")
-        if getattr(options, "json", False):
-            print_json({"msg": error.message, "failure": error.failure})
+        _tell(error, as_json=getattr(options, "json", False))
         return exit_status(error)
 
 
-def _drop_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _tell(error: AuditError, as_json: bool) -> None:
+    """Tell people and, on request, programs; where nobody takes it, there is still the exit status."""
+    try:
+        sys.stderr.write(f"cloudscale-audit: {error.message}\n")
+        if as_json:
+            print_json({"msg": error.message, "failure": error.failure})
+        sys.stdout.flush()
+    except OSError:
+        _drop(sys.stdout, sys.stderr)
+
+
+def _open_output() -> None:
+    """Let no output end a command as an unforeseen error, whose exit status would mean findings: neither one that is
+    closed, nor one whose encoding lacks a character, as of an archive's path.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop(*streams: TextIO) -> None:
+    """Throw away what could not be written: Python would complain about it at exit."""
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _with_times_joined(arguments: Sequence[str]) -> List[str]:

@@ -30,10 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
+    from ..archive.store import no_archive
     from ..archive.verifier import status
 
     pin = Hint(options.pin).read() if options.pin else None
-    found = status(existing_archive(options.path), utc_now(), pin)
+    store = existing_archive(options.path)
+    found = status(store, utc_now(), pin)
+    if found.head is None:
+        raise no_archive(store)
     if options.json:
         print_json(found.to_json())
     else:

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List
 
 from ..archive.chain import Link, gaps
 from ..archive.reading import cat
-from ..archive.store import Store
+from ..archive.store import Store, no_archive
 from ..entry import Entry, canonical, digest, visible
 from ..errors import InvalidInput
 from ..files import check_destination, draft_of, put_in_place, write_lines
@@ -35,7 +35,7 @@ def export(store: Store, dest: str, span: Range, selection: Selection, now: date
     ``now`` is when the export is made, for the manifest.
 
     :raises InvalidInput: ``dest`` ends in neither ``.jsonl`` nor ``.csv``, or cannot be a file.
-    :raises StorageError: the archive cannot be read, or the files cannot be written.
+    :raises StorageError: the archive cannot be read or has no commit, or the files cannot be written.
     :raises ArchiveDamaged: the archive is not what it was.
     """
     form = _form(dest)
@@ -99,7 +99,7 @@ def _csv_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
 def _source(store: Store, read_from: List[Link]) -> Dict[str, Any]:
     """The archive as of the commit that the entries are those of."""
     if not read_from:
-        return {"path": str(store), "head": None}
+        raise no_archive(store)
     head = read_from[-1]
     commit = head.commit
     return {

@@ -36,7 +36,9 @@ def _lines(facts: Facts, newest: Sequence[Dict[str, str]], say: Words) -> Iterat
     yield f"# {text(facts.heading.title)}"
     yield ""
     asked = say.asked(facts.heading.start, facts.heading.end)
-    yield f"{text(', '.join(facts.projects) or '-')}: {text(asked)}. {text(say('times_in', zone=facts.heading.zone))}."
+    # In bold, because a line may begin with markup of its own, as a heading.
+    times = say("times_in", zone=facts.heading.zone)
+    yield f"**{text(', '.join(facts.projects) or '-')}**: {text(asked)}. {text(times)}."
     yield ""
     if not facts.entries:
         yield say("nothing")
@@ -93,11 +95,11 @@ def _coverage(facts: Facts, say: Words) -> Iterator[str]:
     for source in facts.coverage:
         name = text(source.origin.project)
         if source.origin.head is None:
-            yield f"- {name}: {say('api')}. {say('api_kept')}"
+            yield f"- **{name}**: {say('api')}. {say('api_kept')}"
         else:
             covered = say("from_to", start=source.covered_from, end=source.covered_until)
             head = f"{say('commit', n=source.origin.head.sequence)} {source.origin.head.sha256}"
-            yield f"- {name}: {say('archive')} {covered}, {head}"
+            yield f"- **{name}**: {say('archive')} {covered}, {head}"
         for start, end, why in source.missing:
             told = say(f"gap_{why}") if why in ("retention", "before", "after") else text(why)
             yield f"  - {say('gaps')}: {say('from_to', start=start, end=end or say('now'))}, {told}"

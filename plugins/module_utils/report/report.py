@@ -14,10 +14,10 @@ from datetime import datetime, timedelta, timezone
 from heapq import nlargest
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from ..entry import parse, timestamp
+from ..entry import canonical, parse, timestamp
 from ..errors import InvalidInput
 from ..files import write_lines
-from ..query.engine import ENGINES, connected
+from ..query.engine import COLUMNS, ENGINES, connected
 from ..query.engine import LIBRARIES as ENGINE_LIBRARIES
 from ..query.libraries import require
 from ..query.log import Log
@@ -62,7 +62,8 @@ class Report:
         self._zone = time_zone(self._zone_name, "time_zone")
         self._hours = WorkingHours.parse(str(options.get("working_hours") or WORKING_HOURS), self._zone_name)
         self._baseline = _baseline(str(options.get("baseline") or BASELINE), self._now)
-        self._sensitive = tuple(options.get("sensitive_actions") or SENSITIVE)
+        sensitive = options.get("sensitive_actions")
+        self._sensitive = SENSITIVE if sensitive in (None, "", [""]) else tuple(sensitive)
 
     def write(self, paths: Mapping[str, str]) -> Written:
         """Read all there is to read, once, and write the report in each form to the path given for it.
@@ -149,9 +150,18 @@ def _baseline(text: str, now: datetime) -> timedelta:
     return now - parse_time(f"-{text}", now, "baseline")
 
 
-def _age(numbered: Tuple[int, bytes]) -> Tuple[datetime, int]:
+def _age(numbered: Tuple[int, bytes]) -> Tuple[datetime, List[str], int]:
+    """What orders entries by time; those of the same time by their texts, as the log does for the other forms."""
     number, line = numbered
-    return timestamp(parse(line)) or _NEVER, number
+    entry = parse(line)
+    return timestamp(entry) or _NEVER, [_text(entry.get(name)) for name in COLUMNS], number
+
+
+def _text(value: Any) -> str:
+    """What an engine reads of a value."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return canonical(value).decode()
 
 
 def _write(path: str, text: str) -> None:

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Dict
 
 from ..entry import Entry, actor, subject, timestamp, visible
 
 _SECOND = "%Y-%m-%d %H:%M:%S"
 # A spreadsheet takes a cell that begins so for a formula, in the wide forms of East Asian writing, too.
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# Where a semicolon is what separates cells, as in Excel in Switzerland, it begins a cell whatever the quotes say.
+_FORMULA = re.compile(r"(^|;)(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 def row(entry: Entry) -> Dict[str, str]:
@@ -41,4 +43,4 @@ def cut(text: str, most: int) -> str:
 
 def harmless(cell: str) -> str:
     """The text for a cell of a spreadsheet, which will not take it for a formula."""
-    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) else cell
+    return _FORMULA.sub(r"\1'", cell)

@@ -167,6 +167,10 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
 }
 
 
+_OF_ONE = {"w": (7, "d"), "d": (24, "h"), "h": (60, "m"), "m": (60, "s")}
+"""What one of a unit is in the next smaller one: the texts of distances have no singular."""
+
+
 class Words:
     """The texts of one language."""
 
@@ -196,8 +200,11 @@ class Words:
         return self("now") if text == "now" else text or "..."
 
     def _distance(self, text: str) -> str:
-        digits = text[1:-1]
-        return self(text[-1], n=int(digits)) if text[:1] == "-" and digits.isdigit() and text[-1] in "smhdw" else ""
+        digits, unit = text[1:-1], text[-1:]
+        if text[:1] != "-" or not digits.isdigit() or unit not in "smhdw":
+            return ""
+        count, unit = _OF_ONE.get(unit, (1, unit)) if int(digits) == 1 else (int(digits), unit)
+        return self(unit, n=count)
 
 
 def number(value: int) -> str:

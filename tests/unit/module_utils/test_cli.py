@@ -279,6 +279,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simula
         (["prune", "nowhere"], 2, "--older-than"),
         (["prune", "nowhere", "--older-than", "3 years"], 2, "--older-than: '3 years' is no time"),
         (["prune", "nowhere", "--older-than", "2999-01-01"], 2, "lies in the future"),
+        (["collect", ""], 2, "path: '' is no place of an archive"),
+        (["verify", " "], 2, "path: ' ' is no place of an archive"),
+        (["collect", "S3://audit/shop"], 2, "path: 'S3://audit/shop' is no place of an archive"),
         (["collect", "/etc/hostname"], 4, "/etc/hostname is a file, and an archive is a folder"),
         (["verify", "/etc/hostname"], 4, "/etc/hostname is a file, and an archive is a folder"),
         (["collect", "archive", "--api-url", "https://127.0.0.1:9/v1"], 3, "No connection to 127.0.0.1:9"),
@@ -303,6 +306,18 @@ def test_findings_have_an_exit_code_of_their_own(host: Host) -> None:
         f"\nNot sound: 1 finding. Keep {host.archive} as it is, and compare it with a copy.\n"
     )
     assert host.run("cat", host.archive).returncode == 1
+
+
+def test_an_archive_without_a_commit_is_not_told_as_empty(host: Host) -> None:
+    host.run("collect", host.archive)
+    for commit in Path(host.archive, "commits").iterdir():
+        commit.unlink()
+    for arguments in (["status"], ["cat"], ["export", "extract.csv"]):
+        done = host.run(arguments[0], host.archive, *arguments[1:])
+        assert (done.returncode, done.stdout) == (4, "")
+        assert "There is no archive in" in done.stderr
+    assert not (host.folder / "extract.csv").exists()
+    assert host.run("verify", host.archive).returncode == 1
 
 
 def test_a_gap_has_an_exit_code_of_its_own(host: Host, simulator: Simulator) -> None:
@@ -336,6 +351,20 @@ def test_a_refused_token_is_asked_with_once(host: Host, simulator: Simulator) ->
     refused = host.run("collect", host.archive, "--token-file", "token")
     assert (refused.returncode, len(simulator.requests)) == (3, 1)
     assert "revoked" not in refused.stderr
+
+
+def test_a_refused_token_out_of_a_pipe_is_told_as_refused(host: Host) -> None:
+    command = f"{sys.executable} {COMMAND} collect archive --token-file <(echo a-token-that-was-revoked-0123456789)"
+    refused = subprocess.run(
+        ["bash", "-c", command], env=host.environment, cwd=host.folder, capture_output=True, text=True, check=False
+    )
+    assert (refused.returncode, "does not accept the token" in refused.stderr) == (3, True)
+
+
+def test_a_token_file_may_lie_in_the_home_folder(host: Host, simulator: Simulator) -> None:
+    (host.folder / "token").write_text(simulator.project("main").token)
+    done = host.run("collect", host.archive, "--token-file=~/token", HOME=str(host.folder), CLOUDSCALE_API_TOKEN="")
+    assert done.returncode == 0
 
 
 def test_a_credential_of_systemd_is_found(host: Host, simulator: Simulator) -> None:
@@ -502,6 +531,15 @@ def test_metrics_that_cannot_be_written_are_told_after_the_collection(host: Host
     assert (twice.returncode, len(twice.stderr.splitlines())) == (4, 2)
 
 
+def test_what_is_no_file_is_never_replaced_by_one(host: Host) -> None:
+    host.run("collect", host.archive)
+    pipe = host.folder / "pipe.jsonl"
+    os.mkfifo(pipe)
+    done = host.run("export", host.archive, str(pipe))
+    assert (done.returncode, "pipe.jsonl is no file" in done.stderr) == (2, True)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
 def test_a_dry_run_writes_no_metrics(host: Host) -> None:
     host.run("collect", host.archive, "--dry-run", "--metrics", "m.prom")
     assert list(host.folder.iterdir()) == []
@@ -547,3 +585,35 @@ def test_an_output_that_takes_nothing_is_no_finding(host: Host, command: str) ->
         4,
         b"cloudscale-audit: The output cannot be written: No space left on device.\n",
     )
+
+
+@pytest.mark.parametrize("output", ["> /dev/full", "| true", ">&-", "2> /dev/full", "2>&-"])
+def test_a_failure_keeps_its_exit_status_whatever_takes_its_words(host: Host, output: str) -> None:
+    command = f"{sys.executable} {COMMAND} status nowhere --json {output}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=host.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "Exception" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_below_all_output_is_no_finding(host: Host) -> None:
+    host.run("collect", host.archive)
+    full = f"{sys.executable} {COMMAND} status {host.archive} > /dev/full 2>&1"
+    assert subprocess.run(["bash", "-c", full], check=False).returncode == 4
+
+
+def test_a_closed_output_is_no_finding(host: Host) -> None:
+    host.run("collect", host.archive)
+    for command in ("status", "cat"):
+        closed = f"{sys.executable} {COMMAND} {command} {host.archive} >&-"
+        done = subprocess.run(["bash", "-c", closed], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_output_cannot_encode_is_escaped(host: Host) -> None:
+    archive = str(host.folder / "\u2192")
+    environment = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "latin-1"}
+    host.run("collect", archive, **environment)
+    told = host.run("status", archive, **environment)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert f"archive        {host.folder}/\\u2192\n" in told.stdout

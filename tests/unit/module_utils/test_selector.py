@@ -28,6 +28,7 @@ def selects(options: Any, **changes: Any) -> bool:
     [
         {},
         {"actions": [], "actors": None, "message": ""},
+        {"actions": [""], "actors": "", "ip_networks": [""]},
         {"actions": ["server_create"]},
         {"actions": "server_*"},
         {"actions": ["volume_*", "*_create"]},

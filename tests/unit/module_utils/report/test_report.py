@@ -67,7 +67,8 @@ def test_a_missing_library_is_told_before_anything_is_read(
         ("-30d", "", "the last 30 days", "die letzten 30 Tage"),
         ("2026-01-01", "2026-02-01", "2026-01-01 to 2026-02-01", "2026-01-01 bis 2026-02-01"),
         ("2026-01-01", "", "2026-01-01 to now", "2026-01-01 bis jetzt"),
-        ("-2w", "-1w", "\u22122 weeks to \u22121 weeks", "\u22122 Wochen bis \u22121 Wochen"),
+        ("-1d", "", "the last 24 hours", "die letzten 24 Stunden"),
+        ("-2w", "-1w", "\u22122 weeks to \u22127 days", "\u22122 Wochen bis \u22127 Tage"),
     ],
 )
 def test_a_range_is_told_as_it_was_asked_for(start: str, end: str, english: str, german: str) -> None:

@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.rows import row
+import csv
+import io
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.rows import harmless, row
 
 
 def test_a_row_tells_an_entry_in_words() -> None:
@@ -31,3 +35,18 @@ def test_a_row_tells_an_entry_in_words() -> None:
 def test_what_is_absent_or_unreadable_stays_tellable() -> None:
     found = row({"timestamp": "some time", "ip_address": None})
     assert (found["day"], found["time"], found["ip_address"], found["actor"]) == ("", "some time", "", "unknown")
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("text", ["=1", " =1", "a;=1", "a; -1;b", 'a;"=1";b', ";@a", "\uff1d1", "a;\uff1d1"])
+def test_no_cell_is_a_formula_whatever_separates_cells(quoting: int, delimiter: str, text: str) -> None:
+    written = io.StringIO()
+    csv.writer(written, quoting=quoting).writerow(["first", harmless(text), "last"])
+    cells = next(csv.reader([written.getvalue()], delimiter=delimiter))
+    assert not [cell for cell in cells if cell.lstrip(' "').startswith(("=", "+", "-", "@", "\uff1d"))]
+
+
+def test_what_is_no_formula_stays_as_it_is() -> None:
+    for text in ("", "a", "a=b", "a; b", "a, -1", "1-2;3", 'a "quoted" cell', "'=1"):
+        assert harmless(text) == text

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -52,6 +53,16 @@ def test_texts_become_what_options_say(lookup: Any, simulator: Simulator) -> Non
     wanted = [simulator.project("main").log.append(action=name, message="m") for name in ("a_x", "b_x", "c_x")]
     assert lookup.run([], variables={}, limit="1", api_timeout="7") == wanted[-1:]
     assert lookup.run([], variables={}, actions="a_*,c_*") == [wanted[0], wanted[2]]
+
+
+def test_times_that_yaml_made_of_a_text_are_times(lookup: Any, simulator: Simulator) -> None:
+    noon = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
+    simulator.project("main").log.append(action="a", message="m", timestamp=noon - timedelta(days=1))
+    wanted = [simulator.project("main").log.append(action="a", message="m", timestamp=noon)]
+    assert lookup.run([], variables={}, start=date(2026, 11, 22)) == wanted
+    assert lookup.run([], variables={}, start=noon, end=noon + timedelta(seconds=1)) == wanted
+    with pytest.raises(AnsibleError, match="no offset from UTC"):
+        lookup.run([], variables={}, start=datetime(2026, 11, 22, 8))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import List, Tuple
 
 from ..archive.chain import Hint
 from ..archive.coverage import Status
+from ..archive.format import Head
 from ..archive.location import existing_archive
 from ..timespan import utc_now
 from .outcome import FINE, GAP
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     if options.json:
         print_json(found.to_json())
     else:
-        _tell_status(options.path, found)
+        _tell_status(options.path, found, found.head)
     return GAP if found.state == "expired" else FINE
 
 
@@ -61,9 +62,7 @@ def _verdict(found: Status) -> str:
     )
 
 
-def _tell_status(path: str, found: Status) -> None:
-    if found.head is None:
-        return
+def _tell_status(path: str, found: Status, head: Head) -> None:
     say(_verdict(found))
     rows: List[Tuple[str, str]] = [
         ("archive", path),
@@ -73,7 +72,7 @@ def _tell_status(path: str, found: Status) -> None:
         ("deadline", f"{when(found.retention_deadline)} ({ahead(found.retention_deadline)})"),
         ("entries", str(found.added)),
         ("commits", str(found.commits)),
-        ("head", f"{found.head.sequence}:{found.head.sha256}"),
+        ("head", f"{head.sequence}:{head.sha256}"),
         ("gaps", str(len(found.gaps)) if found.gaps else "none"),
     ]
     for name, value in rows:

@@ -124,7 +124,7 @@ def _texts(value: Any, option: str) -> Tuple[str, ...]:
     if value is None or value in ("", [""]):
         return ()
     if isinstance(value, str):
-        return (value,)
+        return tuple(part.strip() for part in value.split(","))  # as Ansible does with a text for a list
     if isinstance(value, (list, tuple)):
         return tuple(map(str, value))
     raise InvalidInput(f"{option}: give a list of texts, not {value!r}.")

@@ -31,6 +31,7 @@ def selects(options: Any, **changes: Any) -> bool:
         {"actions": [""], "actors": "", "ip_networks": [""]},
         {"actions": ["server_create"]},
         {"actions": "server_*"},
+        {"actions": "volume_*, server_*"},
         {"actions": ["volume_*", "*_create"]},
         {"actors": ["johanna@example.com"]},
         {"ip_networks": ["192.0.2.0/24"]},

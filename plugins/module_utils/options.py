@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, NoReturn, Optional
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
@@ -73,13 +74,21 @@ class CloudscaleModule(AnsibleModule):
     def errors_told(self) -> Iterator[None]:
         """Turns a core error that leaves the block into a failure of the module, and so an interruption."""
         # Ansible ends its modules with SIGTERM where it does not pass on the SIGINT of a terminal.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _interrupt)
         try:
             yield
         except AuditError as error:
             self.fail_json(sentence(error), failure=error.failure)
         except KeyboardInterrupt:
             self.fail_json("Interrupted.", failure=Stopped("").failure)
+
+
+def _interrupt(*_signal: Any) -> NoReturn:
+    # An object that was being made, such as an answer, would complain on stderr that it is not whole.
+    sys.unraisablehook = lambda _unraisable: None
+    raise KeyboardInterrupt
 
 
 def sentence(error: AuditError) -> str:

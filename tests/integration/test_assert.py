@@ -297,3 +297,33 @@ def test_an_interrupted_module_says_so_and_asks_no_more(
     result = json.loads(output)
     assert (process.returncode, errors) == (1, "")
     assert (result["msg"], result["failure"]["code"]) == ("Interrupted.", "stopped")
+
+
+HALF_MADE = """
+import os, signal
+from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule
+
+class Answer:
+    def __init__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        self.body = b""
+    def __del__(self):
+        self.body
+
+with CloudscaleModule(argument_spec={}).errors_told():
+    Answer()
+"""
+
+
+def test_what_was_being_made_at_an_interruption_does_not_complain(controller: Controller) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_MADE],
+        env=controller.environment,
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": {}}),
+        capture_output=True,
+        text=True,
+        preexec_fn=as_on_a_terminal,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert json.loads(done.stdout)["failure"]["code"] == "stopped"

@@ -50,7 +50,8 @@ _CURSOR_REFUSALS = (400, 404, 410)
 _MOST_REDIRECTS = 5
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 60.0
-_CHUNK = 1 << 16
+# urllib3 1.26 unpacks all of a chunk at once, and what is packed well grows a thousandfold.
+_CHUNK = 1 << 15
 # Far more than any page of the log: an answer that grows further is no page, and would fill the memory.
 _LARGEST_ANSWER = 64 << 20
 _LONGEST_CONNECT = 10.0

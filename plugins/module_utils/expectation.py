@@ -89,7 +89,7 @@ class Expectations:
 
         :raises InvalidInput: a rule cannot be used; the sentence names it and its key.
         """
-        own = Selection.from_mapping({"actors": options.get("own_actors")}).actors
+        own = _own_actors(options.get("own_actors"))
         return cls(
             expect=[_of_ours(rule, own) for rule in _rules(options, "expect", CONDITIONS + COUNTS)],
             forbid=_rules(options, "forbid", CONDITIONS),
@@ -435,6 +435,13 @@ def _whole(name: str, value: Any) -> int:
     if number < 0:
         raise InvalidInput(f"{name} must be a whole number of at least 0, not {value!r}.")
     return number
+
+
+def _own_actors(given: Any) -> Tuple[str, ...]:
+    if given in ("", [""]):
+        # As in a rule: with nobody named, anybody's change would do.
+        raise InvalidInput("own_actors is empty; leave it out, or name who makes your changes.")
+    return Selection.from_mapping({"actors": given}).actors
 
 
 def _of_ours(rule: Rule, own: Tuple[str, ...]) -> Rule:

@@ -51,6 +51,8 @@ def reasons(evidence: Evidence) -> List[str]:
         ({"expect": [{}]}, r"expect\[0\]: give at least one of action"),
         ({"expect": [{"count": 3}]}, r"expect\[0\]: give at least one of action"),
         ({"expect": [{"action": ""}]}, r"expect\[0\].action is empty"),
+        ({"own_actors": ""}, "own_actors is empty"),
+        ({"own_actors": [""]}, "own_actors is empty"),
         ({"expect": [{"message": 42}]}, r"expect\[0\].message: give a text"),
         ({"expect": [{"message": "("}]}, r"expect\[0\].message: '\(' is no regular expression"),
         ({"ignore": [{"ip_network": "192.0.2.300"}]}, r"ignore\[0\].ip_network: '192.0.2.300' is no network"),

@@ -14,7 +14,8 @@ import io
 import os
 import sys
 import threading
-from typing import Dict, List, Optional, Protocol, Sequence, TextIO
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Optional, Protocol, Sequence, TextIO
 
 from ..errors import AuditError, StorageError
 from ..version import VERSION
@@ -83,13 +84,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _tell(error: AuditError, as_json: bool) -> None:
     """Tell people and, on request, programs; where nobody takes it, there is still the exit status."""
-    try:
+    with _unheard(sys.stderr):
         sys.stderr.write(f"cloudscale-audit: {error.message}\n")
+    with _unheard(sys.stdout):
         if as_json:
             print_json({"msg": error.message, "failure": error.failure})
         sys.stdout.flush()
+
+
+@contextmanager
+def _unheard(stream: TextIO) -> Iterator[None]:
+    try:
+        yield
     except OSError:
-        _drop(sys.stdout, sys.stderr)
+        _drop(stream)
 
 
 def _open_output() -> None:
@@ -106,10 +114,9 @@ def _nowhere() -> TextIO:
     return io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
 
 
-def _drop(*streams: TextIO) -> None:
+def _drop(stream: TextIO) -> None:
     """Throw away what could not be written: Python would complain about it at exit."""
-    for stream in streams:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _with_times_joined(arguments: Sequence[str]) -> List[str]:

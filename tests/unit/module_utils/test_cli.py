@@ -594,6 +594,8 @@ def test_a_failure_keeps_its_exit_status_whatever_takes_its_words(host: Host, ou
     assert done.returncode == 4
     assert "Exception" not in done.stderr
     assert "Traceback" not in done.stderr
+    if output.startswith("2>"):
+        assert json.loads(done.stdout)["failure"]["code"] == "storage"
 
 
 def test_a_full_disk_below_all_output_is_no_finding(host: Host) -> None:

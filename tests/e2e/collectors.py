@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Dict, List, Optional, Type
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint, find_head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
@@ -145,7 +145,8 @@ class Archive:
         self.hint.unlink(missing_ok=True)
 
     def archived(self) -> Counter[bytes]:
-        return Counter(map(canonical, cat(self.store)))
+        """The archive as a multiset of canonical lines; of one without a commit, nothing."""
+        return Counter(map(canonical, cat(self.store)) if find_head(self.store) else ())
 
     def logged(self) -> Counter[bytes]:
         return Counter(canonical(parse(json.dumps(entry).encode())) for entry in self.log.entries)

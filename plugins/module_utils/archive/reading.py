@@ -15,7 +15,7 @@ from ..entry import Entry, parse, timestamp
 from ..errors import ArchiveDamaged
 from .chain import Link, find_head, history, live_files
 from .format import Commit, DataFile, Head, Malformed, split_lines, unpack
-from .store import NotThere, Store
+from .store import NotThere, Store, no_archive
 
 
 def bytes_of(store: Store, file: DataFile) -> Iterator[bytes]:
@@ -63,6 +63,7 @@ def cat(
     or pruned meanwhile, the list of files is taken anew from the head, and what was already given is not given again.
     ``on_head`` is told each head that the list was taken from.
 
+    :raises StorageError: the archive has no commit: it is none, or has lost them.
     :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
     """
     done: Set[str] = set()
@@ -70,13 +71,14 @@ def cat(
     lost: Optional[str] = None
     while True:
         head = find_head(store, pin)
-        if head is not None:
-            on_head(head)
-        live = live_files(store, head.commit if head else None)
+        if head is None:
+            raise no_archive(store)
+        on_head(head)
+        live = live_files(store, head.commit)
         if lost in live:
             raise ArchiveDamaged(f"{lost} is missing in {store}; verify the archive.")
-        begun = head.commit.sequence if head and begun is None else begun
-        merged = _merged_since(store, head.commit, begun) if head and begun is not None else {}
+        begun = head.commit.sequence if begun is None else begun
+        merged = _merged_since(store, head.commit, begun)
         try:
             for path in sorted(live):
                 if path not in done:

@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List
 
 from ..archive.chain import Link, gaps
 from ..archive.reading import cat
-from ..archive.store import Store, no_archive
+from ..archive.store import Store
 from ..entry import Entry, canonical, digest, visible
 from ..errors import InvalidInput
 from ..files import check_destination, draft_of, put_in_place, write_lines
@@ -53,7 +53,7 @@ def export(store: Store, dest: str, span: Range, selection: Selection, now: date
             "entries": told.entries,
             "range": {"start": format_optional(span.start), "end": format_optional(span.end)},
             "selection": _conditions(selection),
-            "archive": _source(store, read_from),
+            "archive": _source(store, read_from[-1]),
             "exported_at": format_time(now),
             "exported_by": f"cloudscale-audit {VERSION}",
         }
@@ -96,11 +96,8 @@ def _csv_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
         yield text.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _source(store: Store, read_from: List[Link]) -> Dict[str, Any]:
+def _source(store: Store, head: Link) -> Dict[str, Any]:
     """The archive as of the commit that the entries are those of."""
-    if not read_from:
-        raise no_archive(store)
-    head = read_from[-1]
     commit = head.commit
     return {
         "path": str(store),

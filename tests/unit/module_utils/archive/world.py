@@ -92,8 +92,9 @@ class World:
         return sorted(str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file())
 
     def archived(self, store: Optional[Store] = None) -> Counter[bytes]:
-        """The archive as a multiset of canonical lines."""
-        return Counter(map(canonical, cat(store or self.store)))
+        """The archive as a multiset of canonical lines; of one without a commit, nothing."""
+        found = store or self.store
+        return Counter(map(canonical, cat(found)) if find_head(found) else ())
 
     def logged(self) -> Counter[bytes]:
         """The whole log as a multiset of canonical lines."""

@@ -89,7 +89,7 @@ import os
 from ansible import constants as C  # noqa: N812
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.auditops.cloudscale.plugins.module_utils.files import replace_file
-from ansible_collections.auditops.cloudscale.plugins.module_utils.trail import Trail
+from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.trail import Trail
 
 
 class CallbackModule(CallbackBase):

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.auditops.cloudscale.plugins.module_utils import mapping
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.rows import row
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.table import table
-from ansible_collections.auditops.cloudscale.plugins.module_utils.summary import Summary
-from ansible_collections.auditops.cloudscale.plugins.module_utils.trail import Changes
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import schemas as mapping
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.rows import row
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.summary import Summary
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.table import table
+from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.trail import Changes
 
 
 def project_logs_rows(entries):

@@ -66,9 +66,9 @@ from datetime import date
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
-from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import plain
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError, InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.question import Question
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import plain
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.query import Question
 
 
 class LookupModule(LookupBase):

@@ -15,7 +15,7 @@ from typing import Any, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from .errors import InvalidInput
-from .timespan import RETENTION, format_time, parse_time
+from .times import RETENTION, format_time, parse_time
 
 DEFAULT_URL = "https://api.cloudscale.ch/v1"
 DEFAULT_CONCURRENCY = 4

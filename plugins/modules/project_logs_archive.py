@@ -143,13 +143,16 @@ failure:
 """
 
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module import (
+    CloudscaleModule,
+    connection_spec,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import check_key, sign
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import store_at
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import check_key, sign
-from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import store_at
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
-from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import utc_now
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import utc_now
 
 
 def argument_spec():

@@ -186,16 +186,19 @@ failure:
 """
 
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import Head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.location import existing_archive
+from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module import (
+    CloudscaleModule,
+    connection_spec,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import AllowedSigners
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import standing, status, verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule, connection_spec
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
-from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import utc_now
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import utc_now
 
 UNSOUND = "is not sound: {}. Keep it as it is, and compare it with a copy."
 DIFFERENT = "is not what the provider has: {}. Keep it as it is, and ask the provider."

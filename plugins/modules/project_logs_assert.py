@@ -232,13 +232,20 @@ failure:
       type: bool
 """
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.expectation import CONDITIONS, COUNTS, RULES
-from ansible_collections.auditops.cloudscale.plugins.module_utils.options import (
+from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module import (
     CloudscaleModule,
     connection_spec,
     range_spec,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.verification import Patience, Verification
+from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.expectations import (
+    CONDITIONS,
+    COUNTS,
+    RULES,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.verification import (
+    Patience,
+    Verification,
+)
 
 
 def argument_spec():

@@ -154,21 +154,21 @@ failure:
 
 import os
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, plain
-from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
-    check_destination,
-    content_sha256,
-    draft_of,
-    write_lines,
-)
-from ansible_collections.auditops.cloudscale.plugins.module_utils.options import (
+from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module import (
     CloudscaleModule,
     concurrency_spec,
     connection_spec,
     range_spec,
     selection_spec,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.question import Question
+from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
+    check_destination,
+    content_sha256,
+    draft_of,
+    write_lines,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, plain
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.query import Question
 
 
 def argument_spec():

@@ -244,21 +244,21 @@ import os
 import tempfile
 from contextlib import ExitStack
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
-    check_destination,
-    content_sha256,
-    draft_of,
-)
-from ansible_collections.auditops.cloudscale.plugins.module_utils.options import (
+from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module import (
     CloudscaleModule,
     concurrency_spec,
     connection_spec,
     range_spec,
     selection_spec,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.query.engine import ENGINES
+from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
+    check_destination,
+    content_sha256,
+    draft_of,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import ENGINES
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, destinations
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.words import (
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.translations import (
     BASELINE,
     FORMS,
     LANGUAGES,

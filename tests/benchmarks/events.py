@@ -23,7 +23,7 @@ from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 # Takes events as the engine does, until the watch would wait for its next poll so many times.
 CONSUMER = r"""
 import re, resource, sys
-from ansible_collections.auditops.cloudscale.plugins.module_utils.watch import Watch
+from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Watch
 class Enough(Exception): pass
 polls, events = int(sys.argv[2]), 0
 def wait(_seconds):

@@ -25,10 +25,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint, find_head, load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint, find_head, load
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import (
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
     FIRST_SEQUENCE,
     SNAPSHOT_EVERY,
     Commit,
@@ -41,11 +40,12 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
     file_text,
     sha256,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import compact, prune
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import S3Store
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore, Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
-from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets, environment

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Dict, List, Optional, Type
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint, find_head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint, find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
-from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, parse
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse
 from ansible_collections.auditops.cloudscale.tests.e2e.fork_server import Ending
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.log import write_time

@@ -21,12 +21,12 @@ from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import compact, prune
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 
 # The collector imports it only when it asks: too late, and anew in each run.

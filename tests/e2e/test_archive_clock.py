@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import read_timestamp
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
 from ansible_collections.auditops.cloudscale.tests.e2e.collectors import Archive
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 

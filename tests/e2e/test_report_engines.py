@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.query.engine import ENGINES
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import ENGINES
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.words import FORMS
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.translations import FORMS
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator, history
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 # What libraries warn each other of is not ours.
 pytestmark = pytest.mark.filterwarnings("default")

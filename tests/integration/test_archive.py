@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import Head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import sign
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import sign
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.signer import Signer
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
 
 if TYPE_CHECKING:
     from .conftest import Controller, Results

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
-from ansible_collections.auditops.cloudscale.plugins.module_utils.api import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import Address, Place, S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import Address, Place, S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
-from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, parse
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import StorageError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 from ansible_collections.auditops.cloudscale.tests.integration.test_archive_guides import blocks
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator

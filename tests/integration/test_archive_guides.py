@@ -22,10 +22,10 @@ import duckdb
 import pytest
 import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reading import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, timestamp
-from ansible_collections.auditops.cloudscale.plugins.module_utils.timespan import RETENTION
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, timestamp
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import RETENTION
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
 if TYPE_CHECKING:

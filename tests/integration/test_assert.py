@@ -301,7 +301,7 @@ def test_an_interrupted_module_says_so_and_asks_no_more(
 
 HALF_MADE = """
 import os, signal
-from ansible_collections.auditops.cloudscale.plugins.module_utils.options import CloudscaleModule
+from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module import CloudscaleModule
 
 class Answer:
     def __init__(self):

@@ -16,11 +16,11 @@ import yaml
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import find_head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.signing import sign
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import sign
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.signer import Signer
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
 
 if TYPE_CHECKING:
     from .conftest import Controller

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from ansible_collections.auditops.cloudscale.plugins.module_utils.trail import Changes
-from ansible_collections.auditops.cloudscale.plugins.module_utils.verification import Verification
+from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.trail import Changes
+from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.verification import Verification
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
 if TYPE_CHECKING:

@@ -52,27 +52,28 @@ def without(paths: list[str]) -> list[str]:
 
 
 UNITS = ["pytest", "--quiet", "tests/unit"]
-CORE = ["pytest", "--quiet", "tests/unit/module_utils", "tests/simulator"]
+CORE_TESTS = "tests/unit/plugins/module_utils"
+CORE = ["pytest", "--quiet", CORE_TESTS, "tests/simulator"]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
-BUCKETS = ["pytest", "--quiet", *(f"tests/unit/module_utils/archive/test_{name}.py" for name in ("store", "s3"))]
+BUCKETS = ["pytest", "--quiet", *(f"{CORE_TESTS}/archive/storage/test_{name}.py" for name in ("store", "s3"))]
 VENDOR = files("vendor")
 OF_COMMAND = sorted({*files("guide"), *files("bucket")} - {*VENDOR})
 RELEASES = [name for name in ENVIRONMENTS if name.startswith("ansible-") or name in ("oldest", "recent")]
 # What each release of ansible-core has to pass on each Python that it runs on. The core knows nothing of Ansible:
 # once on each Python is enough. Guides and buckets are about the command on hosts: once on each release is enough.
 EVERYWHERE = {
-    "unit": [*UNITS, "--ignore=tests/unit/module_utils"],
+    "unit": [*UNITS, f"--ignore={CORE_TESTS}"],
     "integration": ["pytest", "--quiet", "tests/integration", *without(VENDOR + OF_COMMAND)],
     "sanity": ["python", "tests/tools/sanity.py"],
 }
 GUIDES = ["pytest", "--quiet", *OF_COMMAND]
-LIBRARIES = [*BUCKETS, "tests/unit/module_utils/test_api.py"]
+LIBRARIES = [*BUCKETS, f"{CORE_TESTS}/project_log/test_client.py"]
 REPORTS = [
     "pytest",
     "--quiet",
-    "tests/unit/module_utils/report",
-    "tests/unit/query",
-    "--ignore=tests/unit/query/test_bucket.py",
+    f"{CORE_TESTS}/archive/test_export.py",
+    f"{CORE_TESTS}/report",
+    f"--ignore={CORE_TESTS}/report/query/test_bucket.py",
 ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from typing import Callable, List, NamedTuple, Optional
 
 from ..errors import StorageError
 from ..files import replace_file
-from .format import Head
+from .format.commit import Head
 
 SETTLING = 600.0
 """Seconds after which what a receiver took is on its disk; journald makes most of it durable every five minutes."""

@@ -19,8 +19,6 @@ from string import punctuation
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
-from ..api import Api, Page, chain
-from ..entry import Entry, visible
 from ..errors import (
     ArchiveDamaged,
     AuditError,
@@ -31,11 +29,14 @@ from ..errors import (
     Stopped,
     StorageError,
 )
-from ..timespan import utc_now
+from ..project_log.client import Api, Page, chain
+from ..project_log.entry import Entry, visible
+from ..times import utc_now
 from ..version import VERSION
-from .chain import Hint, Link
-from .coverage import Status, Tracker, state_of
-from .format import (
+from .chain.chain import Hint, Link
+from .chain.coverage import Status, Tracker, state_of
+from .committer import Lost, Tip, new_nonce
+from .format.commit import (
     FIRST_SEQUENCE,
     Commit,
     DataFile,
@@ -48,8 +49,7 @@ from .format import (
     token_tag,
 )
 from .overlap import Fetched, Overlap
-from .store import DryRun, Store
-from .writing import Lost, Tip, new_nonce
+from .storage.store import DryRun, Store
 
 # After one of these, what was read before must not be kept: it may be wrong, or it cannot be written.
 _NOTHING_KEPT = (NoProgress, StorageError, IdentityChanged, ArchiveDamaged)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..entry import visible
 from ..files import replace_file
-from .coverage import is_at_end, retention_deadline, state_of
-from .format import Commit
+from ..project_log.entry import visible
+from .chain.coverage import is_at_end, retention_deadline, state_of
+from .format.commit import Commit
 
 STATES = ("live", "backlog", "degraded", "expired")
 

@@ -16,13 +16,13 @@ from datetime import datetime, timedelta
 from typing import Any, Dict, List, NamedTuple, Optional
 from typing import Counter as CounterOf
 
-from ..entry import Entry, actor, canonical, subject, timestamp
-from ..timespan import RETENTION, format_time
-from .chain import live_files
-from .coverage import MARGIN
-from .format import Commit, DataFile
-from .reading import entries_of
-from .store import Store
+from ..project_log.entry import Entry, actor, canonical, subject, timestamp
+from ..times import RETENTION, format_time
+from .chain.chain import live_files
+from .chain.coverage import MARGIN
+from .format.commit import Commit, DataFile
+from .reader import entries_of
+from .storage.store import Store
 
 BACK = timedelta(hours=1)
 """How far a re-read goes back behind what the archive has."""

@@ -20,18 +20,18 @@ from datetime import datetime, time, timedelta, timezone
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
 from typing import Counter as CounterOf
 
-from ..api import Api, Page
-from ..entry import Entry, parse, subject, visible
 from ..errors import ArchiveDamaged, BadAnswer, IdentityChanged
-from ..reader import Reader
+from ..project_log.client import Api, Page
+from ..project_log.entry import Entry, parse, subject, visible
+from ..project_log.reader import Reader
 from ..settings import Range
-from ..timespan import RETENTION, format_optional
-from .chain import find_head, live_files
-from .coverage import MARGIN, SLACK
-from .format import Commit, DataFile, Head
+from ..times import RETENTION, format_optional
+from .chain.chain import find_head, live_files
+from .chain.coverage import MARGIN, SLACK
+from .format.commit import Commit, DataFile, Head
 from .overlap import Fetched, likeness
-from .reading import lines_of
-from .store import NotThere, Store, no_archive
+from .reader import lines_of
+from .storage.store import NotThere, Store, no_archive
 from .verifier import Finding
 
 _MOST_TOLD = 20

@@ -18,10 +18,11 @@ from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optiona
 from typing import Counter as CounterOf
 
 from ..errors import ArchiveDamaged, StorageError
-from .ahead import chunks_ahead
-from .chain import find_head, gaps, left_overs
-from .coverage import TOLERANCE, Status, is_at_end, state_of
-from .format import (
+from .chain.chain import find_head, gaps, left_overs
+from .chain.coverage import TOLERANCE, Status, is_at_end, state_of
+from .chain.signing import AllowedSigners, Signature, signatures
+from .format.canonical_lines import CanonicalLines
+from .format.commit import (
     FIRST_SEQUENCE,
     READING_KINDS,
     SNAPSHOT_EVERY,
@@ -44,9 +45,8 @@ from .format import (
     whole_lines,
     without_live,
 )
-from .lines import CanonicalLines
-from .signing import AllowedSigners, Signature, signatures
-from .store import NotThere, Store, read, whole
+from .storage.prefetch import chunks_ahead
+from .storage.store import NotThere, Store, read, whole
 
 WARNINGS = ("orphan", "deletion_pending", "signed_up_to", "rerendered", "not_compared")
 """Types of findings that take nothing from the archive's proof, such as work not finished yet."""

@@ -19,10 +19,10 @@ from typing import Dict, Iterator, List, Optional, Protocol, Sequence, TextIO
 
 from ..errors import AuditError, StorageError
 from ..version import VERSION
-from . import cat, collect, compact, doctor, export, journal, prune, reconcile, status, verify
-from .outcome import FINE, STORAGE, exit_status
+from .commands import cat, collect, compact, doctor, export, journal, prune, reconcile, status, verify
+from .exit_status import FINE, STORAGE, exit_status
+from .output import print_json
 from .signals import ask_to_stop
-from .words import print_json
 
 
 class Command(Protocol):

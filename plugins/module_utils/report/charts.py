@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence, Tuple
 
-from .words import Words
+from .translations import Words
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _MINUTE = 60_000

@@ -13,11 +13,11 @@ from datetime import datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..entry import Label, subject, visible
-from ..query.log import Log, Record, Seen, Slot, decoded, kind_of, label
-from ..query.sources import Origin, Span
-from ..selector import action_matches
-from ..usual import WorkingHours
+from ..events.anomalies import WorkingHours
+from ..project_log.entry import Label, subject, visible
+from ..project_log.selection import action_matches
+from .query.dataset import Log, Record, Seen, Slot, decoded, kind_of, label
+from .query.sources import Origin, Span
 
 SENSITIVE = ("*_delete", "*_revoke", "*_detach", "*token*", "*key*", "objects_user*", "*member*", "*permission*")
 """Actions that destroy something or give somebody access."""

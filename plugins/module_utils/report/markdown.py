@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Dict, Iterator, List, Sequence
 
+from ..project_log.rows import cut
 from .facts import Count, Facts
-from .rows import cut
-from .words import Words, number
+from .translations import Words, number
 
 MOST_ROWS = 100
 """So many entries are listed; the newest ones."""

@@ -19,11 +19,11 @@ import re
 from datetime import datetime
 from typing import Any, Dict, Iterable, List, Tuple
 
-from ..query.log import Record
 from . import charts
+from .assets import SCRIPT, STYLE
 from .facts import MOST_ROWS, Facts, Rows, local_days
-from .look import SCRIPT, STYLE
-from .words import Words, number
+from .query.dataset import Record
+from .translations import Words, number
 
 FLAGS = {"sensitive": 1, "outside_hours": 2, "staff": 4, "system": 8}
 """What an entry is, as bits of the last value of its row."""

@@ -14,24 +14,24 @@ from datetime import datetime, timedelta, timezone
 from heapq import nlargest
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from ..entry import canonical, parse, timestamp
 from ..errors import InvalidInput
+from ..events.anomalies import WorkingHours, time_zone
 from ..files import write_lines
-from ..query.engine import COLUMNS, ENGINES, connected
-from ..query.engine import LIBRARIES as ENGINE_LIBRARIES
-from ..query.libraries import require
-from ..query.log import Log
-from ..query.sources import Sources
-from ..selector import Selection
-from ..timespan import parse_time, utc_now
-from ..usual import WorkingHours, time_zone
+from ..project_log.entry import canonical, parse, timestamp
+from ..project_log.selection import Selection
+from ..times import parse_time, utc_now
 from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown
 from .page import LIBRARIES as PAGE_LIBRARIES
 from .page import page
-from .sheet import write_csv, write_parquet
-from .words import BASELINE, FORMS, LANGUAGES, WORKING_HOURS, Words
+from .query.dataset import Log
+from .query.engine import COLUMNS, ENGINES, connected
+from .query.engine import LIBRARIES as ENGINE_LIBRARIES
+from .query.libraries import require
+from .query.sources import Sources
+from .tabular import write_csv, write_parquet
+from .translations import BASELINE, FORMS, LANGUAGES, WORKING_HOURS, Words
 
 _DISTANCE = re.compile(r"\d{1,9}[smhdw]")
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)

@@ -17,7 +17,7 @@ from textwrap import dedent
 import pytest
 import trustme
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
-from ansible_collections.auditops.cloudscale.plugins.module_utils.entry import canonical, parse
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse
 from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest import CA, Deployment, trust
 from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import Machine, wait_for
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator, bulk

@@ -5,6 +5,6 @@
 from __future__ import annotations
 
 from ansible_collections.auditops.cloudscale.tests.unit.conftest import clock, server, world
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.test_attacks import archive
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_attacks import archive
 
 __all__ = ["archive", "clock", "server", "world"]

@@ -17,19 +17,19 @@ from typing import List
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.retention import compact, prune
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.s3 import S3Store
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.store import read
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import read
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, StorageError
 from ansible_collections.auditops.cloudscale.tests.e2e.object_storage.ceph import COLLECTOR, Ceph
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import KINDS, Buckets, set_credentials
 from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.test_attacks import (
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_attacks import (
     ATTACKS,
     IN_FOLDERS_ONLY,
     check_named,
 )
-from ansible_collections.auditops.cloudscale.tests.unit.module_utils.archive.world import World
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 GUIDE = Path(version.__file__).parents[2] / "docs/docsite/rst/archive_bucket_guide.rst"
 # The first release whose conditional writes hold in every bucket.

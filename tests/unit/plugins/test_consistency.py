@@ -61,7 +61,7 @@ def test_the_action_group_holds_every_module() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_takes_the_options_of_the_action_group(name: str) -> None:
-    options = importlib.import_module("ansible_collections.auditops.cloudscale.plugins.module_utils.options")
+    options = importlib.import_module("ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module")
     assert set(options.connection_spec()) <= set(documented("modules", name)["options"])
 
 

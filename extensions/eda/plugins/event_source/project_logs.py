@@ -130,7 +130,7 @@ def load_core() -> Any:
             raise ImportError(f"There is no core in {root}; install the collection again.")
         sys.modules[CORE] = module_from_spec(spec)
         spec.loader.exec_module(sys.modules[CORE])
-    return import_module(f"{CORE}.watch")
+    return import_module(f"{CORE}.events.watcher")
 
 
 async def main(queue: Any, args: Dict[str, Any]) -> None:

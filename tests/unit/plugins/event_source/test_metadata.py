@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.auditops.cloudscale.plugins.module_utils import version, watch
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.events import watcher as watch
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 
 ROOT = Path(version.__file__).parents[2]

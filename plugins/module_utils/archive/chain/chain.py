@@ -1,0 +1,243 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The chain of commits: finding its head, pinning it, walking it back, and clearing away what no commit names."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set
+
+from ...errors import ArchiveDamaged, InvalidInput, StorageError
+from ...files import replace_file
+from ..format.commit import (
+    FIRST_SEQUENCE,
+    SNAPSHOT_EVERY,
+    Commit,
+    DataFile,
+    Gap,
+    Head,
+    Malformed,
+    commit_name,
+    parse_data_name,
+    parse_pending_name,
+    parse_pending_record,
+    sha256,
+)
+from ..storage.store import NotThere, Store, read
+
+
+class Link(NamedTuple):
+    """A commit as it is stored."""
+
+    commit: Commit
+    body: bytes
+
+    @property
+    def head(self) -> Head:
+        return Head(self.commit.sequence, sha256(self.body))
+
+
+class Hint:
+    """A small file outside the archive that remembers its head: finding the head is then cheap, and it is pinned.
+
+    An archive whose remembered commit is absent or different lost its tail or was replaced; it is never extended.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(os.path.expanduser(path))
+
+    def read(self) -> Optional[Head]:
+        """The head remembered; None when nothing was remembered yet.
+
+        :raises StorageError: the file is unreadable or holds something else.
+        """
+        try:
+            with open(self._path, "rb") as file:
+                value = json.loads(file.read())
+            return Head(int(value["sequence"]), str(value["sha256"]))
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            why = exc.strerror or exc
+            raise StorageError(f"Cannot read the pinned head in {self._path}: {why}; let its owner collect.") from exc
+        except (ValueError, LookupError, TypeError) as exc:
+            raise StorageError(
+                f"Cannot read the pinned head in {self._path}: {exc}; verify the archive, then remove that file."
+            ) from exc
+
+    def write(self, head: Head) -> None:
+        """Remember this head, durably.
+
+        :raises StorageError: the file cannot be written.
+        """
+        try:
+            replace_file(self._path, [json.dumps(head._asdict()).encode()], "pin")
+        except InvalidInput as exc:
+            # By then commits may have been made: it is no usage that could be put right before anything happened.
+            raise StorageError(exc.message) from exc
+
+
+def load(store: Store, sequence: int) -> Link:
+    """The commit with this sequence.
+
+    :raises NotThere: there is none.
+    :raises ArchiveDamaged: the file of that name is no such commit.
+    """
+    name = commit_name(sequence)
+    body = read(store, name)
+    try:
+        commit = Commit.parse(body)
+    except Malformed as exc:
+        raise ArchiveDamaged(f"{name} in {store} is no commit: {exc}; verify the archive.") from exc
+    if commit.sequence != sequence:
+        raise ArchiveDamaged(f"{name} in {store} is commit {commit.sequence}; verify the archive.")
+    return Link(commit, body)
+
+
+def find_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
+    """The newest commit; None for an archive without any.
+
+    With ``pin``, a head seen earlier, only the commits after it are looked for.
+
+    :raises ArchiveDamaged: the pinned commit is absent or different, a commit after it is missing, or there are data
+        files but no commit.
+    """
+    head = _pinned(store, pin) if pin is not None else None
+    found = store.commits(after=pin.sequence if pin else 0)
+    if pin is not None and found and found[-1] != pin.sequence + len(found):
+        raise ArchiveDamaged(f"Commits after {pin.sequence} are missing in {store}; verify it.")
+    head = _follow(store, load(store, found[-1]) if found else head)
+    if head is None:
+        _check_new(store)
+    return head
+
+
+def _follow(store: Store, link: Optional[Link]) -> Optional[Link]:
+    """This commit, or a newer one: a list may be older than what it lists."""
+    while True:
+        sequence = link.commit.sequence if link else 0
+        try:
+            link = load(store, sequence + 1)
+        except NotThere:
+            return link
+
+
+def history(store: Store, head: Commit) -> Iterator[Commit]:
+    """The commits from this one back to the first, the newest first."""
+    yield head
+    for sequence in range(head.sequence - 1, FIRST_SEQUENCE - 1, -1):
+        yield load(store, sequence).commit
+
+
+def live_files(store: Store, head: Optional[Commit]) -> Dict[str, DataFile]:
+    """The data files that make up the archive as of this commit, by path: all that were added and not removed."""
+    live: Dict[str, DataFile] = {}
+    removed: Set[str] = set()
+    for commit in history(store, head) if head else ():
+        # What this commit removed was added by an earlier one.
+        for file in commit.files if commit.live is None else commit.live:
+            if file.path not in removed:
+                live[file.path] = file
+        removed.update(commit.removed)
+        if commit.live is not None:
+            break
+    return live
+
+
+def gaps(store: Store, head: Commit) -> List[Gap]:
+    """All gaps ever recorded, the oldest first. The totals lead to the commits that recorded them."""
+    found: List[Gap] = []
+    last = head
+    while last.total_gaps:
+        last = _first_with(store, last)
+        found.extend(reversed(last.gaps))
+        if last.sequence == FIRST_SEQUENCE or not last.gaps:
+            break
+        last = load(store, last.sequence - 1).commit
+    return found[::-1]
+
+
+def _first_with(store: Store, commit: Commit) -> Commit:
+    """The first commit of those up to this one that has its total of gaps."""
+    low, high = FIRST_SEQUENCE, commit.sequence
+    while low < high:
+        sequence = (low + high) // 2
+        if sequence % SNAPSHOT_EVERY == 0 and sequence > low:
+            sequence -= 1  # one that lists all live files may be long
+        middle = load(store, sequence).commit
+        if middle.total_gaps < commit.total_gaps:
+            low = middle.sequence + 1
+        else:
+            high, commit = middle.sequence, middle
+    return commit
+
+
+def clear_left_overs(store: Store, head: int) -> None:
+    """Remove what lost and killed runs left behind under sequences that are decided, up to that of the head.
+
+    Such a data file can never become live: its sequence's commit exists and does not name it. Where that commit removed
+    files, that is finished, too. A record goes last, and only if nothing that it names can appear any more; else a
+    later run looks again.
+    """
+    records = {record: store.is_settled(record) for record in _decided(store, head, is_record=True)}
+    # Listed anew and removed first: a run that is still at it makes its drafts before its record, and without them
+    # none of the files that the record names can appear once they are removed.
+    store.remove(list(_decided(store, head, is_record=False)))
+    for record, settled in records.items():
+        commit = load(store, _sequence_of(record)).commit
+        named = {file.path for file in commit.files}
+        store.remove([name for name in _names_in(store, record) if name not in named])
+        with suppress(StorageError):
+            # What may not be deleted yet, as under a retention lock, is left to a later run.
+            store.erase(commit.removed)
+            store.remove([record] if settled else [])
+
+
+def left_overs(store: Store) -> Set[str]:
+    """The data files that runs which are at work, or were killed, have said they write."""
+    records = (name for name in store.names("pending") if parse_pending_name(name) is not None)
+    return {name for record in records if _is_record(record) for name in _names_in(store, record)}
+
+
+def _decided(store: Store, head: int, is_record: bool) -> Iterator[str]:
+    for name in store.names("pending"):
+        sequence = parse_pending_name(name)
+        if sequence is not None and sequence <= head and _is_record(name) == is_record:
+            yield name
+
+
+def _is_record(name: str) -> bool:
+    return name.endswith(".json")
+
+
+def _sequence_of(record: str) -> int:
+    return parse_pending_name(record) or 0
+
+
+def _names_in(store: Store, record: str) -> List[str]:
+    try:
+        return parse_pending_record(read(store, record), _sequence_of(record))
+    except NotThere:  # another run clears it too
+        return []
+
+
+def _pinned(store: Store, pin: Head) -> Link:
+    with suppress(NotThere, ArchiveDamaged):
+        link = load(store, pin.sequence)
+        if link.head == pin:
+            return link
+    raise ArchiveDamaged(
+        f"Commit {pin.sequence} in {store} is absent or not the one seen earlier: the archive was cut or replaced; "
+        "verify it and restore it from a copy."
+    )
+
+
+def _check_new(store: Store) -> None:
+    """A first run that was killed leaves data files of the first commit only."""
+    parts = map(parse_data_name, store.names("entries"))
+    if any(part is not None and part.sequence > FIRST_SEQUENCE for part in parts):
+        raise ArchiveDamaged(f"{store} has data files but no commit: its commits were lost; restore them from a copy.")

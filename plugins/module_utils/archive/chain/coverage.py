@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an archive may claim about time: from when to when it misses nothing, and until when it has to be read again.
+
+All claims rest on the server's clock and on the entries' timestamps, never on the clock of the host that collects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Dict, List, Optional
+
+from ...times import RETENTION, format_optional
+from ..format.commit import Commit, Gap, Head
+
+SLACK = timedelta(seconds=10)
+"""Entries may become visible a little late; nothing is claimed for the last moments."""
+
+MARGIN = timedelta(minutes=10)
+"""How much earlier than announced the provider is taken to delete."""
+
+SILENCE = timedelta(days=1)
+"""An archive whose newest proof is older than this is no longer collected as it should be."""
+
+TOLERANCE = timedelta(seconds=2)
+"""How far the server's date may go back from one answer to the next; several machines answer."""
+
+
+def covered_until(before: datetime, server_date: datetime, newest: Optional[datetime], at_end: bool) -> datetime:
+    """Up to when the log was read: near the server's date at the log's end, near the newest entry before that.
+
+    It never goes back from ``before``, and never past the server's date even when an entry claims to be of later.
+    """
+    reached = server_date - SLACK
+    if not at_end:
+        reached = before if newest is None else min(reached, newest - SLACK)
+    return max(before, reached)
+
+
+def retention_gap(covered: datetime, position: datetime, server_date: datetime, margin: timedelta) -> Optional[Gap]:
+    """The gap that opened if the provider may have deleted entries after ``position`` before they were read."""
+    oldest_left = server_date - RETENTION + margin
+    if oldest_left <= position:
+        return None
+    return Gap(covered, max(covered, oldest_left), "retention")
+
+
+def retention_deadline(covered: datetime) -> datetime:
+    """When the provider may begin to delete entries that were not read yet."""
+    return covered + RETENTION - MARGIN
+
+
+def is_at_end(commit: Commit) -> bool:
+    """Whether this commit's read reached the end of what the log then had."""
+    return commit.covered_until >= commit.server_date - SLACK - TOLERANCE
+
+
+def state_of(covered: datetime, at_end: bool, now: datetime) -> str:
+    """``live``, ``backlog`` (there was more to read), ``degraded`` (silent for a day) or ``expired`` (entries lost)."""
+    if now >= retention_deadline(covered):
+        return "expired"
+    if not at_end:
+        return "backlog"
+    return "degraded" if now - covered > SILENCE else "live"
+
+
+class Tracker:
+    """Follows one chain of pages and keeps what may be claimed after each of them."""
+
+    def __init__(self, head: Optional[Commit], start: Optional[datetime] = None) -> None:
+        self._start = start
+        self._margin = MARGIN
+        self._newest: Optional[datetime] = None
+        self._server_date: Optional[datetime] = head.server_date if head else None
+        self._from = head.covered_from if head else None
+        self._until = head.covered_until if head else None
+
+    @property
+    def covered_from(self) -> datetime:
+        return _known(self._from)
+
+    @property
+    def covered_until(self) -> datetime:
+        return _known(self._until)
+
+    @property
+    def server_date(self) -> datetime:
+        """The newest date that the server told; it does not go back when one of its machines is late."""
+        return _known(self._server_date)
+
+    def arrive(self, server_date: datetime) -> Optional[Gap]:
+        """Take note of a page before it is used; the gap, if entries may have been deleted before it was asked for.
+
+        Within one chain a page follows the other at once, so only its first page needs the margin.
+        """
+        self._server_date = server_date if self._server_date is None else max(self._server_date, server_date)
+        if self._from is None or self._until is None:
+            oldest = server_date - RETENTION
+            latest = server_date - SLACK
+            self._from = self._until = min(latest, oldest if self._start is None else max(self._start, oldest))
+            self._margin = timedelta(0)
+            return None
+        position = self._until if self._newest is None else max(self._until, self._newest)
+        gap = retention_gap(self._until, position, server_date, self._margin)
+        self._margin = timedelta(0)
+        if gap is not None:
+            self._until = gap.end
+        return gap
+
+    def use(self, newest: Optional[datetime], at_end: bool) -> None:
+        """Take note that a page was used whose newest timestamp is this; ``at_end``: no page follows now."""
+        if newest is not None:
+            self._newest = newest if self._newest is None else max(self._newest, newest)
+        self._until = covered_until(self.covered_until, self.server_date, self._newest, at_end)
+
+
+def _known(moment: Optional[datetime]) -> datetime:
+    if moment is None:
+        raise ValueError("no page has arrived yet")
+    return moment
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where an archive stands. Of a run, ``added``, ``commits`` and ``gaps`` are the run's; else the archive's.
+
+    ``head`` and the times are None while there is no commit. ``rerendered`` counts entries that were found again but
+    look different now (a project or token was renamed). Nothing is covered before ``pruned_until``, if there is one:
+    these days were let go of on purpose.
+    """
+
+    added: int = 0
+    commits: int = 0
+    head: Optional[Head] = None
+    covered_from: Optional[datetime] = None
+    covered_until: Optional[datetime] = None
+    gaps: List[Gap] = field(default_factory=list)
+    state: str = "backlog"
+    rerendered: int = 0
+    pruned_until: Optional[datetime] = None
+
+    @property
+    def retention_deadline(self) -> Optional[datetime]:
+        return None if self.covered_until is None else retention_deadline(self.covered_until)
+
+    def to_json(self) -> Dict[str, Any]:
+        """The same as plain values, times as text: what modules return and the command prints."""
+        return {
+            "added": self.added,
+            "commits": self.commits,
+            "head": self.head._asdict() if self.head else None,
+            "covered_from": format_optional(self.covered_from),
+            "covered_until": format_optional(self.covered_until),
+            "pruned_until": format_optional(self.pruned_until),
+            "retention_deadline": format_optional(self.retention_deadline),
+            "gaps": [gap.to_json() for gap in self.gaps],
+            "state": self.state,
+        }

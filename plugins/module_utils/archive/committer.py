@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a run adds commits to an archive: it finds the newest one, builds on it, and learns when another run was first.
+
+A commit's exclusive creation is the only point of decision. What a commit removes is removed after it, and the run's
+pending record stays until that is done: whoever finds the record of a run that was killed makes up for it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Mapping, Optional
+
+from .chain.chain import Hint, Link, clear_left_overs, find_head, live_files
+from .format.commit import SNAPSHOT_EVERY, Commit, Head, pending_name, pending_record
+from .storage.store import NotThere, Store
+
+
+def new_nonce() -> str:
+    """A word that no other run has."""
+    return secrets.token_hex(8)
+
+
+class Lost(Exception):
+    """Another run created the commit that this one was about to create."""
+
+
+class Tip:
+    """The newest commit as one run knows it; ``link`` is None while the archive has none.
+
+    With a hint the commit is remembered outside the archive, and one that was remembered must still be there.
+    """
+
+    def __init__(self, store: Store, hint: Optional[Hint], remembers: bool = True) -> None:
+        self._store = store
+        self._hint = hint
+        self._remembers = remembers
+        self._pin: Optional[Head] = None
+        self.link: Optional[Link] = None
+
+    @property
+    def commit(self) -> Optional[Commit]:
+        return self.link.commit if self.link else None
+
+    @property
+    def head(self) -> Optional[Head]:
+        return self.link.head if self.link else None
+
+    def find(self) -> None:
+        """Find the head, rest on it durably, and clear away what runs before this one left behind.
+
+        :raises ArchiveDamaged: it is not what was remembered.
+        :raises StorageError: the archive cannot be read or written.
+        """
+        self._pin = self._hint.read() if self._hint else None
+        self.link = find_head(self._store, self._pin)
+        self._store.prepare((self.link.commit.name, self.link.body) if self.link else None)
+        if self.link:
+            self._remember()
+            self.clear()
+
+    def clear(self) -> None:
+        """Clear away what lost and killed runs left behind under sequences that are decided."""
+        if self.link:
+            clear_left_overs(self._store, self.link.commit.sequence)
+
+    def add(self, commit: Commit, files: Mapping[str, bytes]) -> None:
+        """Write data files, decide the commit that names them, and remove what it removes.
+
+        :raises Lost: another run has decided a commit of this sequence; nothing of this one counts.
+        :raises StorageError: the archive cannot be written; unless the removal failed, nothing was advanced.
+        """
+        commit = self._with_snapshot(commit)
+        body = commit.to_bytes()
+        record = pending_name(commit.sequence, commit.run)
+        try:
+            if files or commit.removed:
+                self._store.put({record: pending_record(files), **files})
+            won = self._store.decide(commit.name, body)
+        except NotThere:
+            # Another run takes a draft away only when its sequence is decided.
+            if commit.sequence not in self._store.commits(after=commit.sequence - 1):
+                raise
+            won = False
+        if not won:
+            raise Lost
+        self.link = Link(commit, body)
+        self._remember()
+        self._store.erase(commit.removed)
+        self._store.remove([record])
+
+    def _with_snapshot(self, commit: Commit) -> Commit:
+        if commit.sequence % SNAPSHOT_EVERY or self.link is None:
+            return commit
+        live = live_files(self._store, self.link.commit)
+        removed = set(commit.removed)
+        return commit.with_live([*(file for path, file in live.items() if path not in removed), *commit.files])
+
+    def _remember(self) -> None:
+        if self._hint and self.head and self.head != self._pin and self._remembers:
+            self._hint.write(self.head)
+            self._pin = self.head

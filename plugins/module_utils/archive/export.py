@@ -1,0 +1,121 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An extract for people who have no archive: JSON lines or CSV, and a manifest that ties it to a commit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from datetime import datetime
+from typing import Any, Callable, Dict, Iterable, Iterator, List
+
+from ..errors import InvalidInput
+from ..files import check_destination, draft_of, put_in_place, write_lines
+from ..project_log.entry import Entry, canonical, digest, visible
+from ..project_log.rows import harmless, row
+from ..project_log.selection import Selection, newest
+from ..settings import Range
+from ..times import format_optional, format_time
+from ..version import VERSION
+from .chain.chain import Link, gaps
+from .reader import cat
+from .storage.store import Store
+
+COLUMNS = ("timestamp", "actor", "actor_kind", "action", "message", "ip_address", "subject", "sha256")
+
+
+def export(store: Store, dest: str, span: Range, selection: Selection, now: datetime) -> Dict[str, Any]:
+    """Write the entries of a range that are selected to ``dest``, and return the manifest written beside it.
+
+    Both appear whole or not at all, first the file, then its manifest: one that does not fit is of an earlier export.
+    ``now`` is when the export is made, for the manifest.
+
+    :raises InvalidInput: ``dest`` ends in neither ``.jsonl`` nor ``.csv``, or cannot be a file.
+    :raises StorageError: the archive cannot be read or has no commit, or the files cannot be written.
+    :raises ArchiveDamaged: the archive is not what it was.
+    """
+    form = _form(dest)
+    beside = f"{dest}.manifest.json"
+    check_destination(dest)
+    read_from: List[Link] = []
+    told = _Told()
+    entries = filter(selection.matches, cat(store, span.start, span.end, on_head=read_from.append))
+    with draft_of(dest) as draft, draft_of(beside) as manifest_draft:
+        sha256 = write_lines(form(told.counted(newest(entries, selection.limit))), draft)
+        manifest = {
+            "file": os.path.basename(dest),
+            "sha256": sha256,
+            "bytes": os.path.getsize(draft),
+            "entries": told.entries,
+            "range": {"start": format_optional(span.start), "end": format_optional(span.end)},
+            "selection": _conditions(selection),
+            "archive": _source(store, read_from[-1]),
+            "exported_at": format_time(now),
+            "exported_by": f"cloudscale-audit {VERSION}",
+        }
+        write_lines([json.dumps(manifest, indent=2).encode()], manifest_draft)
+        put_in_place(draft, dest)
+        put_in_place(manifest_draft, beside)
+    return manifest
+
+
+class _Told:
+    """Counts what passes."""
+
+    entries = 0
+
+    def counted(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            self.entries += 1
+            yield entry
+
+
+def _form(dest: str) -> Callable[[Iterable[Entry]], Iterator[bytes]]:
+    if dest.endswith(".jsonl"):
+        return _json_lines
+    if dest.endswith(".csv"):
+        return _csv_lines
+    raise InvalidInput(f"dest: {dest} is neither a .jsonl nor a .csv file; name it so that its form is clear.")
+
+
+def _json_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
+    return map(canonical, entries)
+
+
+def _csv_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
+    """A heading, and a line for each entry, in which no cell is a formula or holds the end of a line."""
+    yield ",".join(COLUMNS).encode()
+    for entry in entries:
+        told = {**row(entry), "timestamp": visible(entry.get("timestamp")), "sha256": digest(entry)}
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow([harmless(told[name]) for name in COLUMNS])
+        yield text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _source(store: Store, head: Link) -> Dict[str, Any]:
+    """The archive as of the commit that the entries are those of."""
+    commit = head.commit
+    return {
+        "path": str(store),
+        "archive_id": commit.archive_id,
+        "project": commit.project._asdict(),
+        "head": head.head._asdict(),
+        "covered_from": format_time(commit.covered_from),
+        "covered_until": format_time(commit.covered_until),
+        "pruned_until": format_optional(commit.pruned_until),
+        "gaps": [gap.to_json() for gap in gaps(store, commit)],
+    }
+
+
+def _conditions(selection: Selection) -> Dict[str, Any]:
+    return {
+        "actions": list(selection.actions),
+        "actors": list(selection.actors),
+        "ip_networks": list(map(str, selection.ip_networks)),
+        "message": selection.message.pattern if selection.message else None,
+        "limit": selection.limit,
+    }

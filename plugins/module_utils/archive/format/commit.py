@@ -1,0 +1,621 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an archive is made of: names, commits and data files, as bytes and as typed values. It touches no storage."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+import re
+import zlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Pattern, Tuple
+
+from ...times import format_optional, format_time, read_timestamp
+
+FORMAT = 1
+FIRST_SEQUENCE = 1
+SNAPSHOT_EVERY = 1000
+"""Every commit whose sequence divides by this one embeds the list of all live files."""
+
+READING_KINDS = ("entries", "heartbeat", "resync")
+"""Kinds of commits that read the API; the others only rearrange files."""
+
+KINDS = (*READING_KINDS, "prune", "compact", "pseudonymise")
+UNREADABLE_DAY = "0000-00-00"
+
+_DAY = r"0000-00-00|\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+_DATA_NAME = re.compile(rf"entries/date=({_DAY})/(\d{{12}})-([0-9a-f]{{12}})\.jsonl\.gz", re.ASCII)
+_COMMIT_NAME = re.compile(r"commits/(\d{12})\.json", re.ASCII)
+_PENDING_NAME = re.compile(r"pending/(\d{12})-([0-9a-z]{1,32})\.(json|tmp)", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_TAG = re.compile(r"[0-9a-f]{8}", re.ASCII)
+_ID = re.compile(r"[0-9a-z]{1,64}", re.ASCII)
+_QUERY = re.compile(r"[\x21-\x7e]*", re.ASCII)
+_GZIP = 31  # zlib's window bits for a gzip stream: its header then has no name and no time
+_CHUNK = 1 << 16
+_LIVE = b',"live":['
+_LONGEST_LINE = 128 << 20  # twice the largest answer of the API that is taken, for it may hold one entry
+
+
+class Malformed(ValueError):
+    """Bytes that are not what they have to be. The text says which part, as a phrase without a full stop."""
+
+
+class Head(NamedTuple):
+    """A commit by its sequence and the SHA-256 of its bytes: what one keeps elsewhere to pin an archive."""
+
+    sequence: int
+    sha256: str
+
+
+class DataName(NamedTuple):
+    """The parts of a data file's name."""
+
+    day: str
+    sequence: int
+    digest: str
+
+
+class Gap(NamedTuple):
+    """A span of time that the archive cannot vouch for, and why."""
+
+    start: datetime
+    end: datetime
+    why: str
+
+    def to_json(self) -> Dict[str, Any]:
+        return {"from": format_time(self.start), "to": format_time(self.end), "why": self.why}
+
+
+class Project(NamedTuple):
+    """Whose log it is: a label for people, and the uuid once an entry showed it."""
+
+    name: str
+    uuid: Optional[str]
+
+
+class Writer(NamedTuple):
+    """Who wrote a commit: the version of this code and the host's name."""
+
+    version: str
+    host: str
+
+
+class Resync(NamedTuple):
+    """How a log was joined again: why, from when on it was re-read, and what was found again.
+
+    ``overlap`` counts the re-read entries that the archive had, ``rerendered`` those of them that look different now.
+    """
+
+    why: str
+    start: datetime
+    overlap: int
+    rerendered: int
+    accepted_identity: bool
+
+
+class Part(NamedTuple):
+    """A slice of a compacted file: the content of one file that went into it."""
+
+    path: str
+    content_sha256: str
+    content_bytes: int
+    entries: int
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One data file as its commit describes it; ``first`` and ``last`` are None when no timestamp was readable."""
+
+    path: str
+    sha256: str
+    bytes: int
+    content_sha256: str
+    content_bytes: int
+    entries: int
+    first: Optional[datetime]
+    last: Optional[datetime]
+    parts: Tuple[Part, ...] = ()
+
+    def to_json(self) -> Dict[str, Any]:
+        value = {
+            "path": self.path,
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "content_sha256": self.content_sha256,
+            "content_bytes": self.content_bytes,
+            "entries": self.entries,
+            "first": format_optional(self.first),
+            "last": format_optional(self.last),
+        }
+        if self.parts:
+            value["parts"] = [part._asdict() for part in self.parts]
+        return value
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One link of the chain: what was added, up to where the log was read, and what is vouched for since when.
+
+    ``total_entries`` counts the entries of all live files, ``total_gaps`` all gaps ever recorded. ``live`` is the list
+    of live files after this commit, embedded now and then so that readers need not walk back to the first commit.
+    ``pruned_until`` is carried forward once a prune set it: older entries must not come in again.
+    """
+
+    archive_id: str
+    sequence: int
+    kind: str
+    run: str
+    previous: Optional[str]
+    project: Project
+    api: str
+    token_tag: str
+    cursor_before: str
+    cursor_after: str
+    covered_from: datetime
+    covered_until: datetime
+    files: Tuple[DataFile, ...]
+    removed: Tuple[str, ...]
+    gaps: Tuple[Gap, ...]
+    entries: int
+    total_entries: int
+    total_gaps: int
+    pages: int
+    committed_at: datetime
+    server_date: datetime
+    clock_skew_seconds: float
+    collector: Writer
+    resync: Optional[Resync] = None
+    pruned_until: Optional[datetime] = None
+    live: Optional[Tuple[DataFile, ...]] = None
+
+    @property
+    def name(self) -> str:
+        return commit_name(self.sequence)
+
+    @property
+    def kept_from(self) -> datetime:
+        """From when on the archive still has what it covers: a prune let go of all before."""
+        return max(self.covered_from, self.pruned_until or self.covered_from)
+
+    def with_live(self, live: Iterable[DataFile]) -> Commit:
+        """The same commit with the list of live files embedded, ordered by path."""
+        return replace(self, live=tuple(sorted(live, key=lambda file: file.path)))
+
+    def to_bytes(self) -> bytes:
+        """The one byte form of this commit: a line of JSON in ASCII."""
+        return _dump(self._to_json()) + b"\n"
+
+    def _to_json(self) -> Dict[str, Any]:
+        value: Dict[str, Any] = {
+            "format": FORMAT,
+            "archive_id": self.archive_id,
+            "sequence": self.sequence,
+            "kind": self.kind,
+            "run": self.run,
+            "previous": self.previous,
+            "project": self.project._asdict(),
+            "api": self.api,
+            "token_tag": self.token_tag,
+            "cursor_before": self.cursor_before,
+            "cursor_after": self.cursor_after,
+            "covered_from": format_time(self.covered_from),
+            "covered_until": format_time(self.covered_until),
+            "files": [file.to_json() for file in self.files],
+            "removed": list(self.removed),
+            "gaps": [gap.to_json() for gap in self.gaps],
+            "entries": self.entries,
+            "total_entries": self.total_entries,
+            "total_gaps": self.total_gaps,
+            "pages": self.pages,
+            "committed_at": format_time(self.committed_at),
+            "server_date": format_time(self.server_date),
+            "clock_skew_seconds": self.clock_skew_seconds,
+            "collector": self.collector._asdict(),
+        }
+        if self.resync is not None:
+            value["resync"] = {**self.resync._asdict(), "start": format_time(self.resync.start)}
+        if self.pruned_until is not None:
+            value["pruned_until"] = format_time(self.pruned_until)
+        if self.live is not None:
+            value["live"] = [file.to_json() for file in self.live]
+        return value
+
+    @classmethod
+    def parse(cls, body: bytes) -> Commit:
+        """Read a commit; bytes in any other form than :meth:`to_bytes` writes are refused.
+
+        :raises Malformed: the bytes are no commit of this format.
+        """
+        commit = _read_commit(_Fields.of(body))
+        if commit.to_bytes() != body:
+            raise Malformed("it is not written in the one form that commits have")
+        return commit
+
+
+def file_text(file: DataFile) -> bytes:
+    """What describes a data file in the bytes of a commit."""
+    return _dump(file.to_json())
+
+
+def parse_file(text: bytes) -> DataFile:
+    """Read such a text.
+
+    :raises Malformed: it is none.
+    """
+    return _read_file(_Fields.of(text))
+
+
+def without_live(body: bytes) -> bytes:
+    """The bytes of a commit as if it did not list the live files, so that reading it does not take as long as they are.
+
+    The list is a commit's last part, and inside a string its beginning would be written in another way.
+    """
+    begin = body.find(_LIVE)
+    return body if begin < 0 else body[:begin] + b"}\n"
+
+
+def lists_live(body: bytes) -> bool:
+    """Whether these bytes of a commit list the live files."""
+    return _LIVE in body
+
+
+def lists_exactly(body: bytes, files: Iterable[bytes]) -> bool:
+    """Whether the list of live files in these bytes of a commit is that of the files with these texts."""
+    text = _LIVE + b",".join(files) + b"]}\n"
+    return body.find(_LIVE) == len(body) - len(text) and body.endswith(text)
+
+
+def sha256(body: bytes) -> str:
+    """The SHA-256 of these bytes, in hexadecimal."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def token_tag(archive_id: str, token: str) -> str:
+    """Eight hexadecimal digits that tell tokens of one archive apart and reveal none of them."""
+    return hmac.new(archive_id.encode(), token.encode(), hashlib.sha256).hexdigest()[:8]
+
+
+def day_of(moment: Optional[datetime]) -> str:
+    """The UTC day, as in a folder's name, of an entry with this timestamp; a day of its own for an unreadable one."""
+    return moment.isoformat()[:10] if moment else UNREADABLE_DAY
+
+
+def commit_name(sequence: int) -> str:
+    return f"commits/{sequence:012d}.json"
+
+
+def data_name(day: str, sequence: int, digest: str) -> str:
+    return f"entries/date={day}/{sequence:012d}-{digest[:12]}.jsonl.gz"
+
+
+def pending_name(sequence: int, run: str) -> str:
+    return f"pending/{sequence:012d}-{run}.json"
+
+
+def parse_commit_name(name: str) -> Optional[int]:
+    """The sequence in a commit's name; None for any other name."""
+    match = _COMMIT_NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def parse_data_name(name: str) -> Optional[DataName]:
+    """The parts of a data file's name; None for any other name."""
+    match = _DATA_NAME.fullmatch(name)
+    return DataName(match[1], int(match[2]), match[3]) if match else None
+
+
+def parse_pending_name(name: str) -> Optional[int]:
+    """The sequence in the name of a pending record or a temporary file; None for any other name."""
+    match = _PENDING_NAME.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def pending_record(names: Iterable[str]) -> bytes:
+    """The body of a pending record: the data files that a run is about to write."""
+    return json.dumps({"format": FORMAT, "files": sorted(names)}).encode("ascii") + b"\n"
+
+
+def parse_pending_record(body: bytes, sequence: int) -> List[str]:
+    """The data files of this sequence that a pending record names; none when the record is unreadable."""
+    try:
+        names = json.loads(body)["files"]
+        return [name for name in names if _sequence_of(name) == sequence]
+    except (ValueError, LookupError, TypeError):
+        return []
+
+
+class DayFile:
+    """The data file of one day while it grows: compressed in memory, so that a batch stays small."""
+
+    def __init__(self, day: str) -> None:
+        self.day = day
+        # Made when there is a block to compress: it takes a quarter of a MiB, and a quiet project has many small days.
+        self._compressor: Any = None
+        self._stored: List[bytes] = []
+        self._waiting: List[bytes] = []
+        self._waiting_bytes = 0
+        self._content = hashlib.sha256()
+        self._content_bytes = 0
+        self._entries = 0
+        self._first: Optional[datetime] = None
+        self._last: Optional[datetime] = None
+
+    def add(self, line: bytes, moment: Optional[datetime]) -> None:
+        """Append one canonical line (with its newline) of an entry with this timestamp."""
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+        if self._waiting_bytes >= _CHUNK:
+            self._compress()
+        self._entries += 1
+        if moment is not None:
+            self._first = moment if self._first is None else min(self._first, moment)
+            self._last = moment if self._last is None else max(self._last, moment)
+
+    def finish(self, sequence: int) -> Tuple[DataFile, bytes]:
+        """Close the file: its description for the commit with this sequence, and the bytes to store."""
+        self._compress()
+        self._stored.append(self._compressor.flush())
+        self._compressor = None
+        body = b"".join(self._stored)
+        digest = sha256(body)
+        file = DataFile(
+            path=data_name(self.day, sequence, digest),
+            sha256=digest,
+            bytes=len(body),
+            content_sha256=self._content.hexdigest(),
+            content_bytes=self._content_bytes,
+            entries=self._entries,
+            first=self._first,
+            last=self._last,
+        )
+        return file, body
+
+    def _compress(self) -> None:
+        if self._compressor is None:
+            self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+        text = b"".join(self._waiting)
+        self._stored.append(self._compressor.compress(text))
+        self._content.update(text)
+        self._content_bytes += len(text)
+        self._waiting, self._waiting_bytes = [], 0
+
+
+def unpack(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Decompress one gzip stream piece by piece, never more than ``limit`` bytes in all.
+
+    :raises Malformed: it is no gzip stream, is cut, is followed by more bytes, or holds more than ``limit``.
+    """
+    stream = zlib.decompressobj(_GZIP)
+    total = 0
+    for chunk in chunks:
+        while chunk:
+            if stream.eof:
+                raise Malformed("bytes follow the gzip stream")
+            piece = _decompress(stream, chunk)
+            total += len(piece)
+            if total > limit:
+                raise Malformed(f"it holds more than the {limit} bytes it should")
+            yield piece
+            chunk = stream.unused_data or stream.unconsumed_tail
+    if not stream.eof:
+        raise Malformed("the gzip stream is cut")
+
+
+def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same text in blocks of whole lines; what follows the last newline comes as it is.
+
+    :raises Malformed: a line is longer than any entry can be.
+    """
+    rest: List[bytes] = []
+    waiting = 0
+    for piece in pieces:
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*rest, piece[:end]])
+            rest, waiting = [], 0
+        rest.append(piece[end:])
+        waiting += len(piece) - end
+        if waiting > _LONGEST_LINE:
+            raise Malformed("it holds a line that is longer than any entry")
+    if any(rest):
+        yield b"".join(rest)
+
+
+def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a text in pieces, each with its newline; what follows the last newline comes as it is."""
+    for block in whole_lines(pieces):
+        # Only here: bytes.splitlines would also split at a carriage return.
+        lines = block.split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            yield line + b"\n"
+        if rest:
+            yield rest
+
+
+def _decompress(stream: Any, chunk: bytes) -> bytes:
+    try:
+        piece: bytes = stream.decompress(chunk, _CHUNK)
+        return piece
+    except zlib.error as exc:
+        raise Malformed("it is no gzip stream") from exc
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _sequence_of(name: str) -> Optional[int]:
+    parts = parse_data_name(name)
+    return parts.sequence if parts else None
+
+
+class _Fields:
+    """Typed values out of a decoded JSON object; whatever is missing or of another type is named in a Malformed."""
+
+    def __init__(self, value: Any, where: str) -> None:
+        if not isinstance(value, dict):
+            raise Malformed(f"{where or 'it'} is no JSON object")
+        self._value = value
+        self._where = f"{where}." if where else ""
+
+    @classmethod
+    def of(cls, body: bytes) -> _Fields:
+        try:
+            return cls(json.loads(body.decode("ascii")), "")
+        except (ValueError, RecursionError) as exc:
+            raise exc if isinstance(exc, Malformed) else Malformed("it is no JSON") from exc
+
+    def has(self, key: str) -> bool:
+        return key in self._value
+
+    def text(self, key: str, pattern: Optional[Pattern[str]] = None) -> str:
+        value = self._take(key, str)
+        if pattern is not None and not pattern.fullmatch(value):
+            raise self._wrong(key)
+        return str(value)
+
+    def optional_text(self, key: str, pattern: Optional[Pattern[str]] = None) -> Optional[str]:
+        return None if self._is_null(key) else self.text(key, pattern)
+
+    def count(self, key: str) -> int:
+        value = self._take(key, int)
+        if isinstance(value, bool) or value < 0:
+            raise self._wrong(key)
+        return int(value)
+
+    def flag(self, key: str) -> bool:
+        return bool(self._take(key, bool))
+
+    def seconds(self, key: str) -> float:
+        value = float(self._take(key, float))
+        if not math.isfinite(value):  # JSON has no such number, Python's reader does
+            raise self._wrong(key)
+        return value
+
+    def time(self, key: str) -> datetime:
+        moment = read_timestamp(self._take(key, str))
+        if moment is None:
+            raise self._wrong(key)
+        return moment
+
+    def optional_time(self, key: str) -> Optional[datetime]:
+        return None if self._is_null(key) else self.time(key)
+
+    def one(self, key: str) -> _Fields:
+        return _Fields(self._take(key, dict), self._where + key)
+
+    def many(self, key: str) -> List[_Fields]:
+        values = self._take(key, list)
+        return [_Fields(value, f"{self._where}{key}[{number}]") for number, value in enumerate(values)]
+
+    def data_names(self, key: str) -> Tuple[str, ...]:
+        values = self._take(key, list)
+        if not all(isinstance(value, str) and parse_data_name(value) for value in values):
+            raise self._wrong(key)
+        return tuple(values)
+
+    def data_path(self, key: str) -> str:
+        return self.text(key, _DATA_NAME)
+
+    def _is_null(self, key: str) -> bool:
+        return self._take(key, object) is None
+
+    def _take(self, key: str, kind: Any) -> Any:
+        if key not in self._value or not isinstance(self._value[key], kind):
+            raise self._wrong(key)
+        return self._value[key]
+
+    def _wrong(self, key: str) -> Malformed:
+        return Malformed(f"{self._where}{key} is not what a commit has there")
+
+
+def _read_commit(fields: _Fields) -> Commit:
+    if fields.count("format") != FORMAT:
+        raise Malformed(f"its format is not {FORMAT}")
+    if fields.text("kind") not in KINDS:
+        raise Malformed("its kind is unknown")
+    return Commit(
+        archive_id=fields.text("archive_id", _ID),
+        sequence=fields.count("sequence"),
+        kind=fields.text("kind"),
+        run=fields.text("run", _ID),
+        previous=fields.optional_text("previous", _SHA256),
+        project=_read_project(fields.one("project")),
+        api=fields.text("api"),
+        token_tag=fields.text("token_tag", _TAG),
+        cursor_before=fields.text("cursor_before", _QUERY),
+        cursor_after=fields.text("cursor_after", _QUERY),
+        covered_from=fields.time("covered_from"),
+        covered_until=fields.time("covered_until"),
+        files=tuple(map(_read_file, fields.many("files"))),
+        removed=fields.data_names("removed"),
+        gaps=tuple(map(_read_gap, fields.many("gaps"))),
+        entries=fields.count("entries"),
+        total_entries=fields.count("total_entries"),
+        total_gaps=fields.count("total_gaps"),
+        pages=fields.count("pages"),
+        committed_at=fields.time("committed_at"),
+        server_date=fields.time("server_date"),
+        clock_skew_seconds=fields.seconds("clock_skew_seconds"),
+        collector=_read_writer(fields.one("collector")),
+        resync=_read_resync(fields.one("resync")) if fields.has("resync") else None,
+        pruned_until=fields.time("pruned_until") if fields.has("pruned_until") else None,
+        live=tuple(map(_read_file, fields.many("live"))) if fields.has("live") else None,
+    )
+
+
+def _read_project(fields: _Fields) -> Project:
+    return Project(fields.text("name"), fields.optional_text("uuid"))
+
+
+def _read_writer(fields: _Fields) -> Writer:
+    return Writer(fields.text("version"), fields.text("host"))
+
+
+def _read_gap(fields: _Fields) -> Gap:
+    return Gap(fields.time("from"), fields.time("to"), fields.text("why"))
+
+
+def _read_resync(fields: _Fields) -> Resync:
+    return Resync(
+        fields.text("why"),
+        fields.time("start"),
+        fields.count("overlap"),
+        fields.count("rerendered"),
+        fields.flag("accepted_identity"),
+    )
+
+
+def _read_file(fields: _Fields) -> DataFile:
+    file = DataFile(
+        path=fields.data_path("path"),
+        sha256=fields.text("sha256", _SHA256),
+        bytes=fields.count("bytes"),
+        content_sha256=fields.text("content_sha256", _SHA256),
+        content_bytes=fields.count("content_bytes"),
+        entries=fields.count("entries"),
+        first=fields.optional_time("first"),
+        last=fields.optional_time("last"),
+        parts=tuple(map(_read_part, fields.many("parts"))) if fields.has("parts") else (),
+    )
+    name = parse_data_name(file.path)
+    if name is None or not file.sha256.startswith(name.digest):
+        raise Malformed(f"the name of {file.path} does not begin its SHA-256")
+    return file
+
+
+def _read_part(fields: _Fields) -> Part:
+    return Part(
+        fields.data_path("path"),
+        fields.text("content_sha256", _SHA256),
+        fields.count("content_bytes"),
+        fields.count("entries"),
+    )

@@ -1,0 +1,137 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Follows an archive's commits and hands each new entry on, at least once and under a name that never changes."""
+
+from __future__ import annotations
+
+import threading
+from itertools import chain, islice, takewhile
+from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
+
+from ..errors import ArchiveDamaged, Stopped
+from .bookmark import Bookmark
+from .chain.chain import find_head, history, live_files, load
+from .format.commit import READING_KINDS, Commit, DataFile, Head, sha256
+from .reader import lines_of
+from .storage.store import NotThere, Store
+
+_REMEMBER_EVERY = 1000
+
+Send = Callable[[str, bytes], None]
+"""Takes an entry's name and its canonical line, without the newline; on return the entry is the receiver's."""
+
+
+class HandedOn(NamedTuple):
+    """What a run did: the entries it handed on, and those that had been pruned before it could."""
+
+    entries: int
+    pruned: int
+
+
+def hand_on(store: Store, bookmark: Bookmark, send: Send, stop: Optional[threading.Event] = None) -> HandedOn:
+    """Send what commits behind the bookmark added, up to the newest commit. ``stop`` ends it between two commits.
+
+    An entry's name is ``ARCHIVE_ID/SEQUENCE/FILE/LINE``: the commit that added it, its file then, and its line there
+    counted from 1. The bookmark moves only over entries that were sent; an entry may be sent twice, by the same name.
+
+    :raises StorageError: the archive or the bookmark cannot be read or written.
+    :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
+    :raises Stopped: ``stop`` was set; the next run goes on.
+    """
+    return _Sink(store, bookmark, send, stop or threading.Event()).run()
+
+
+class _Sink:
+    """One run. ``_places``: in which compacted file, and behind how many of its lines, those of a file lie now."""
+
+    def __init__(self, store: Store, bookmark: Bookmark, send: Send, stop: threading.Event) -> None:
+        self._store = store
+        self._bookmark = bookmark
+        self._send = send
+        self._stop = stop
+        self._sent = 0
+        self._pruned = 0
+        self._places: Dict[str, Tuple[DataFile, int]] = {}
+        self._live: Optional[Dict[str, DataFile]] = None
+
+    def run(self) -> HandedOn:
+        done = next(filter(self._has, self._bookmark.read()), None)
+        head = find_head(self._store, done)
+        remembered, last = 0, done
+        try:
+            for sequence in range(done.sequence + 1 if done else 1, head.commit.sequence + 1 if head else 1):
+                if self._stop.is_set():
+                    raise Stopped("It was stopped; the next run goes on where this one ended.")
+                link = load(self._store, sequence)
+                self._hand_on(link.commit)
+                last = link.head
+                if self._sent - remembered >= _REMEMBER_EVERY:
+                    self._bookmark.write(last)
+                    remembered, done = self._sent, last
+        finally:
+            if last is not None and last != done:
+                self._bookmark.write(last)
+        return HandedOn(self._sent, self._pruned)
+
+    def _has(self, mark: Head) -> bool:
+        """Whether the archive still has this commit; one that was restored from an older copy may not."""
+        try:
+            return load(self._store, mark.sequence).head == mark
+        except NotThere:
+            return False
+
+    def _hand_on(self, commit: Commit) -> None:
+        # The other kinds only rearrange what these added.
+        for file in commit.files if commit.kind in READING_KINDS else ():
+            name = f"{commit.archive_id}/{commit.sequence}/{file.path}"
+            lines = self._lines(file, commit)
+            if lines is None:
+                self._pruned += file.entries
+                continue
+            for number, line in enumerate(lines, 1):
+                self._send(f"{name}/{number}", line.rstrip(b"\n"))
+                self._sent += 1
+
+    def _lines(self, file: DataFile, commit: Commit) -> Optional[Iterator[bytes]]:
+        """The lines of a file, also when it was compacted since; None when it was pruned."""
+        while True:
+            whole, before = self._places.get(file.path, (file, 0))
+            try:
+                return islice(_begun(lines_of(self._store, whole)), before, before + file.entries)
+            except NotThere:
+                if self._live is not None and whole.path not in self._live:
+                    return None
+                self._look_again(whole.path, commit)
+
+    def _look_again(self, lost: str, commit: Commit) -> None:
+        """Take the list of live files anew, because one has vanished since, or the first time."""
+        head = find_head(self._store, Head(commit.sequence, sha256(commit.to_bytes())))
+        if head is None:
+            raise NotThere(f"There is no commit left in {self._store}.")
+        self._live = live_files(self._store, head.commit)
+        if lost in self._live:
+            raise ArchiveDamaged(f"{lost} is missing in {self._store}; verify the archive.")
+        later = takewhile(lambda one: one.sequence > commit.sequence, history(self._store, head.commit))
+        merged = {file.path: file for one in later for file in one.files if file.parts}
+        self._places = {}
+        for whole in self._live.values():
+            self._places.update(_slices(whole, whole, 0, merged))
+
+
+def _slices(
+    whole: DataFile, merged: DataFile, before: int, others: Dict[str, DataFile]
+) -> Iterator[Tuple[str, Tuple[DataFile, int]]]:
+    """Where the files lie in a whole that went into it by being merged, some into others first."""
+    for part in merged.parts:
+        yield part.path, (whole, before)
+        if part.path in others:
+            yield from _slices(whole, others[part.path], before, others)
+        before += part.entries
+
+
+def _begun(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The same lines, the file already opened: whether it is there is known, and it stays readable."""
+    first = next(lines, None)
+    return iter(()) if first is None else chain([first], lines)

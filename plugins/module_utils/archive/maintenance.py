@@ -1,0 +1,309 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes an archive smaller without breaking its proof: ``compact`` merges files, ``prune`` lets old days go.
+
+Neither reads the API. What shall go is decided by a commit and removed after it; a run that dies between the two is
+made up for by any later one. Collectors may be at work meanwhile: who comes second looks at the archive anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timezone
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+
+from ..errors import ArchiveDamaged, Stopped
+from ..times import format_optional, utc_now
+from ..version import VERSION
+from .chain.chain import Hint, Link, history, live_files
+from .committer import Lost, Tip, new_nonce
+from .format.commit import (
+    UNREADABLE_DAY,
+    Commit,
+    DataFile,
+    DayFile,
+    Head,
+    Part,
+    Writer,
+    parse_data_name,
+)
+from .overlap import BACK
+from .reader import lines_of
+from .storage.store import DryRun, NotThere, Store, no_archive
+
+
+@dataclass(frozen=True)
+class Rearranged:
+    """What a run did, or with ``dry_run`` would do.
+
+    ``days`` that it touched, the ``files`` and ``bytes`` it removed and the ``entries`` in them, the ``commits`` it
+    made, and the archive's head after it. ``pruned_until`` is the archive's: all days before it were let go.
+    """
+
+    days: int = 0
+    files: int = 0
+    entries: int = 0
+    bytes: int = 0
+    commits: int = 0
+    head: Optional[Head] = None
+    pruned_until: Optional[datetime] = None
+
+    def to_json(self) -> Dict[str, Any]:
+        """The same as plain values: what the command prints."""
+        return {
+            "days": self.days,
+            "files": self.files,
+            "entries": self.entries,
+            "bytes": self.bytes,
+            "commits": self.commits,
+            "head": self.head._asdict() if self.head else None,
+            "pruned_until": format_optional(self.pruned_until),
+        }
+
+
+def compact(
+    store: Store,
+    before: Optional[datetime] = None,
+    *,
+    hint: Optional[Hint] = None,
+    stop: Optional[threading.Event] = None,
+    now: Optional[Callable[[], datetime]] = None,
+    nonce: Optional[Callable[[], str]] = None,
+    dry_run: bool = False,
+) -> Rearranged:
+    """Merge the files of each closed UTC day into one, one day a commit; with ``before``, of days that end by then.
+
+    A day is closed once the archive covers it and an hour more. Entries that come in later make another file, which a
+    later run merges. ``hint``, ``stop``, ``now``, ``nonce`` and ``dry_run`` are as in :func:`collector.collect`.
+
+    :raises StorageError: there is no archive, it cannot be read or written, or a lock still forbids to remove a file;
+        then nothing was committed.
+    :raises ArchiveDamaged: a file is not what its commit says; it is not merged into another.
+    :raises Stopped: ``stop`` was set; the days done stay as they are.
+    """
+    return _Run(store, hint, stop, now, nonce, dry_run).compact(before)
+
+
+def prune(
+    store: Store,
+    before: datetime,
+    *,
+    hint: Optional[Hint] = None,
+    stop: Optional[threading.Event] = None,
+    now: Optional[Callable[[], datetime]] = None,
+    nonce: Optional[Callable[[], str]] = None,
+    dry_run: bool = False,
+) -> Rearranged:
+    """Remove the files of all closed UTC days that end by ``before``, in one commit.
+
+    What no timestamp tells the day of is kept. Errors and options are as of :func:`compact`.
+    """
+    return _Run(store, hint, stop, now, nonce, dry_run).prune(before)
+
+
+class _Run:
+    """One run."""
+
+    def __init__(
+        self,
+        store: Store,
+        hint: Optional[Hint],
+        stop: Optional[threading.Event],
+        now: Optional[Callable[[], datetime]],
+        nonce: Optional[Callable[[], str]],
+        dry_run: bool,
+    ) -> None:
+        self._store = DryRun(store) if dry_run else store
+        self._tip = Tip(self._store, hint, remembers=not dry_run)
+        self._stop = stop or threading.Event()
+        self._now = now or utc_now
+        self._name = (nonce or new_nonce)()
+        self._dry_run = dry_run
+        self._done: List[DataFile] = []
+        self._commits = 0
+
+    def compact(self, before: Optional[datetime]) -> Rearranged:
+        while True:
+            head, live = self._open()
+            days = {day: files for day, files in _days(live, _edge(before, head.commit)).items() if len(files) > 1}
+            self._check_erasable(file for day in sorted(days) for file in days[day])
+            try:
+                for day in sorted(days):
+                    self._merge(day, days[day])
+                return self._finish()
+            except Lost:
+                continue
+
+    def prune(self, before: datetime) -> Rearranged:
+        while True:
+            head, live = self._open()
+            edge = _edge(before, head.commit)
+            files = [file for _day, files in sorted(_days(live, edge).items()) for file in files]
+            self._check_erasable(files)
+            try:
+                if files:
+                    latest = max(edge, head.commit.pruned_until or edge)
+                    self._commit("prune", files, pruned_until=latest)
+                return self._finish()
+            except Lost:
+                continue
+
+    def _open(self) -> Tuple[Link, Dict[str, DataFile]]:
+        """The head and what is live there, after what an earlier run was about to remove is removed."""
+        self._tip.find()
+        head = self._tip.link
+        if head is None:
+            raise no_archive(self._store)
+        live = live_files(self._store, head.commit)
+        self._store.erase(_awaiting_removal(self._store, head.commit, live))
+        return head, live
+
+    def _check_erasable(self, files: Iterable[DataFile]) -> None:
+        """All of them before the first commit: what is half done under a lock could only be finished after it."""
+        self._store.check_erasable(file.path for file in files)
+
+    def _merge(self, day: str, files: Sequence[DataFile]) -> None:
+        if self._stop.is_set():
+            raise Stopped("The compaction was stopped; the days that were done are compacted.")
+        if self._dry_run:
+            self._note(files)
+            return
+        merged = _Merged(day)
+        for file in files:
+            self._take(merged, file)
+        self._commit("compact", files, merged)
+
+    def _take(self, merged: _Merged, file: DataFile) -> None:
+        try:
+            merged.take(self._store, file)
+        except NotThere as exc:
+            if self._store.commits(after=self._head.commit.sequence):
+                raise Lost from exc
+            raise ArchiveDamaged(f"{file.path} is missing in {self._store}; verify the archive.") from exc
+
+    def _commit(
+        self,
+        kind: str,
+        removed: Sequence[DataFile],
+        merged: Optional[_Merged] = None,
+        pruned_until: Optional[datetime] = None,
+    ) -> None:
+        head = self._head
+        sequence = head.commit.sequence + 1
+        added = [merged.finish(sequence)] if merged else []
+        entries = sum(file.entries for file, _body in added)
+        commit = replace(
+            head.commit,
+            sequence=sequence,
+            kind=kind,
+            run=self._name,
+            previous=head.head.sha256,
+            cursor_before=head.commit.cursor_after,
+            files=tuple(file for file, _body in added),
+            removed=tuple(file.path for file in removed),
+            gaps=(),
+            entries=entries,
+            total_entries=head.commit.total_entries + entries - sum(file.entries for file in removed),
+            pages=0,
+            committed_at=self._now(),
+            collector=Writer(VERSION, socket.gethostname()),
+            resync=None,
+            pruned_until=pruned_until or head.commit.pruned_until,
+            live=None,
+        )
+        if not self._dry_run:
+            self._tip.add(commit, {file.path: body for file, body in added})
+            self._commits += 1
+        self._note(removed)
+
+    @property
+    def _head(self) -> Link:
+        if self._tip.link is None:
+            raise ValueError("no head was found yet")
+        return self._tip.link
+
+    def _note(self, removed: Sequence[DataFile]) -> None:
+        self._done.extend(removed)
+
+    def _finish(self) -> Rearranged:
+        if self._commits:
+            self._tip.clear()
+        return Rearranged(
+            days=len({_day(file) for file in self._done}),
+            files=len(self._done),
+            entries=sum(file.entries for file in self._done),
+            bytes=sum(file.bytes for file in self._done),
+            commits=self._commits,
+            head=self._head.head,
+            pruned_until=self._head.commit.pruned_until,
+        )
+
+
+class _Merged:
+    """One day's files, one behind the other, each of them hashed again on the way."""
+
+    def __init__(self, day: str) -> None:
+        self._file = DayFile(day)
+        self._taken: List[DataFile] = []
+
+    def take(self, store: Store, file: DataFile) -> None:
+        """Append a file's lines.
+
+        :raises NotThere: it is gone.
+        :raises ArchiveDamaged: it holds something else than its commit says.
+        """
+        content = hashlib.sha256()
+        for line in lines_of(store, file):
+            content.update(line)
+            self._file.add(line, None)
+        if content.hexdigest() != file.content_sha256:
+            raise ArchiveDamaged(f"{file.path} in {store} is not what its commit describes; verify the archive.")
+        self._taken.append(file)
+
+    def finish(self, sequence: int) -> Tuple[DataFile, bytes]:
+        file, body = self._file.finish(sequence)
+        parts = [Part(one.path, one.content_sha256, one.content_bytes, one.entries) for one in self._taken]
+        first = min((one.first for one in self._taken if one.first), default=None)
+        last = max((one.last for one in self._taken if one.last), default=None)
+        return replace(file, first=first, last=last, parts=tuple(parts)), body
+
+
+def _edge(before: Optional[datetime], head: Commit) -> datetime:
+    """The midnight by which days have to end: they are older than asked for, and so is all that a re-read goes back."""
+    closed = head.covered_until - BACK
+    latest = closed if before is None else min(before, closed)
+    return datetime.combine(latest.astimezone(timezone.utc).date(), time(), timezone.utc)
+
+
+def _days(live: Dict[str, DataFile], edge: datetime) -> Dict[str, List[DataFile]]:
+    """The live files of each day that ends by then, in the order in which they came."""
+    days: Dict[str, List[DataFile]] = {}
+    for path in sorted(live):
+        day = _day(live[path])
+        if day != UNREADABLE_DAY and day < edge.date().isoformat():
+            days.setdefault(day, []).append(live[path])
+    return days
+
+
+def _awaiting_removal(store: Store, head: Commit, live: Dict[str, DataFile]) -> List[str]:
+    """Files that a commit removed and that are there all the same: a run was killed, or a copy was restored."""
+    there: Set[str] = {name for name in store.names("entries") if name not in live and _is_decided(name, head)}
+    if not there:
+        return []
+    removed = {path for commit in history(store, head) for path in commit.removed}
+    return sorted(there & removed)
+
+
+def _is_decided(name: str, head: Commit) -> bool:
+    parts = parse_data_name(name)
+    return parts is not None and parts.sequence <= head.sequence
+
+
+def _day(file: DataFile) -> str:
+    name = parse_data_name(file.path)
+    return name.day if name else UNREADABLE_DAY

@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads entries back out of an archive, as a stream, also while others add to it, compact it or prune it."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from itertools import islice, takewhile
+from typing import Callable, Dict, Iterator, Optional, Set, Tuple
+
+from ..errors import ArchiveDamaged
+from ..project_log.entry import Entry, parse, timestamp
+from .chain.chain import Link, find_head, history, live_files
+from .format.commit import Commit, DataFile, Head, Malformed, split_lines, unpack
+from .storage.store import NotThere, Store, no_archive
+
+
+def bytes_of(store: Store, file: DataFile) -> Iterator[bytes]:
+    """The bytes of a data file as they are stored; who has read them all knows that they are those of its commit.
+
+    :raises NotThere: the file is gone.
+    :raises ArchiveDamaged: its bytes are others; told at their end.
+    """
+    digest = hashlib.sha256()
+    for chunk in store.chunks(file.path):
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != file.sha256:
+        raise ArchiveDamaged(f"{file.path} in {store} is not as it was committed; verify the archive.")
+
+
+def lines_of(store: Store, file: DataFile) -> Iterator[bytes]:
+    """The canonical lines of a data file, each with its newline; never more than its commit says it holds.
+
+    :raises NotThere: the file is gone.
+    :raises ArchiveDamaged: it does not hold what its commit says; what differs may be told at the end of its lines.
+    """
+    try:
+        yield from split_lines(unpack(bytes_of(store, file), file.content_bytes))
+    except Malformed as exc:
+        raise ArchiveDamaged(f"{file.path} in {store} is damaged: {exc}; verify the archive.") from exc
+
+
+def entries_of(store: Store, file: DataFile) -> Iterator[Entry]:
+    """The entries of a data file; errors as of :func:`lines_of`."""
+    for line in lines_of(store, file):
+        yield _entry(store, file, line)
+
+
+def cat(
+    store: Store,
+    start: Optional[datetime] = None,
+    end: Optional[datetime] = None,
+    pin: Optional[Head] = None,
+    on_head: Callable[[Link], None] = lambda _link: None,
+) -> Iterator[Entry]:
+    """Every entry of the archive from ``start`` (inclusive) to ``end`` (exclusive), day by day, each exactly once.
+
+    An entry whose timestamp is unreadable is never left out. When a file vanishes underneath, because it was compacted
+    or pruned meanwhile, the list of files is taken anew from the head, and what was already given is not given again.
+    ``on_head`` is told each head that the list was taken from.
+
+    :raises StorageError: the archive has no commit: it is none, or has lost them.
+    :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
+    """
+    done: Set[str] = set()
+    begun: Optional[int] = None
+    lost: Optional[str] = None
+    while True:
+        head = find_head(store, pin)
+        if head is None:
+            raise no_archive(store)
+        on_head(head)
+        live = live_files(store, head.commit)
+        if lost in live:
+            raise ArchiveDamaged(f"{lost} is missing in {store}; verify the archive.")
+        begun = head.commit.sequence if begun is None else begun
+        merged = _merged_since(store, head.commit, begun)
+        try:
+            for path in sorted(live):
+                if path not in done:
+                    yield from _selected(store, live[path], _Given(done, merged), start, end)
+                    done.add(path)
+            return
+        except NotThere:
+            lost = path
+
+
+class _Given:
+    """What a reader gave already: whole files, which may since be slices of others, and slices of those of others."""
+
+    def __init__(self, files: Set[str], merged: Dict[str, DataFile]) -> None:
+        self._files = files
+        self._merged = merged
+
+    def slices(self, file: DataFile) -> Iterator[Tuple[int, bool]]:
+        """The numbers of entries in the slices of a file, in order, and whether each was given."""
+        for part in file.parts:
+            inner = self._merged.get(part.path)
+            if part.path in self._files or inner is None:
+                yield part.entries, part.path in self._files
+            else:
+                yield from self.slices(inner)
+
+
+def _merged_since(store: Store, head: Commit, sequence: int) -> Dict[str, DataFile]:
+    """The files compacted after a commit, by path: some may have been compacted again."""
+    later = takewhile(lambda commit: commit.sequence > sequence, history(store, head))
+    return {file.path: file for commit in later for file in commit.files if file.parts}
+
+
+def _selected(
+    store: Store, file: DataFile, given: _Given, start: Optional[datetime], end: Optional[datetime]
+) -> Iterator[Entry]:
+    if not _may_hold(file, start, end):
+        return
+    for line in _fresh_lines(store, file, given):
+        found = _entry(store, file, line)
+        moment = timestamp(found)
+        if moment is None or ((start is None or start <= moment) and (end is None or moment < end)):
+            yield found
+
+
+def _fresh_lines(store: Store, file: DataFile, given: _Given) -> Iterator[bytes]:
+    """The lines of a file without those slices of it that were given as files of their own."""
+    lines = lines_of(store, file)
+    for entries, is_given in given.slices(file):
+        slice_of_part = islice(lines, entries)
+        if is_given:
+            for _given in slice_of_part:
+                pass
+        else:
+            yield from slice_of_part
+    yield from lines
+
+
+def _may_hold(file: DataFile, start: Optional[datetime], end: Optional[datetime]) -> bool:
+    if file.first is None or file.last is None:
+        return True
+    return (start is None or start <= file.last) and (end is None or file.first < end)
+
+
+def _entry(store: Store, file: DataFile, line: bytes) -> Entry:
+    try:
+        value = parse(line)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ArchiveDamaged(f"{file.path} in {store} holds a line that is no entry; verify the archive.")
+    return value

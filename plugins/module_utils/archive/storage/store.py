@@ -1,0 +1,429 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where an archive lies: what any storage has to be able to do, and a folder of a local file system that does it.
+
+Only one call decides anything: :meth:`Store.decide`. All else may be repeated, or left half done, at any time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
+
+from ...errors import StorageError
+from ..format.commit import parse_commit_name, parse_data_name
+
+FOLDERS = ("entries", "commits", "pending", "signatures")
+
+_CHUNK = 1 << 16
+_FOLDER_MODE = 0o750
+_FILE_MODE = 0o640
+_RENAME_NOREPLACE = 1
+# Commits are of some kilobytes, of years that were compacted at once some megabytes.
+_LARGEST_SMALL_FILE = 256 << 20
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_NO_RENAMEAT2 = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
+
+
+class NotThere(StorageError):
+    """There is no file of this name."""
+
+
+class Store(Protocol):
+    """One archive's files by their names inside the archive, such as ``commits/000000000042.json``.
+
+    Every method raises StorageError when the storage fails, and NotThere when a named file is absent.
+    """
+
+    reads_at_once: int
+    """How many files may be read at once by several threads, if that is quicker; else 1."""
+
+    def __str__(self) -> str:
+        """How people name the archive: its path or address."""
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """The bytes of a file, piece by piece."""
+
+    def names(self, folder: str) -> Iterator[str]:
+        """The names of all that lies in one of the archive's folders and below it; in order; none when absent."""
+
+    def commits(self, after: int = 0) -> List[int]:
+        """The sequences greater than ``after`` of the commits that exist, ascending."""
+
+    def deleted_commits(self, after: int = 0) -> List[int]:
+        """The sequences greater than ``after`` of commits that were deleted, as far as the storage remembers that."""
+
+    def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
+        """Make ready for writing, before anything builds on the head's commit (its name and bytes; None: no commit).
+
+        What the head rests on is made durable; storage that cannot decide commits is refused here.
+
+        :raises ArchiveDamaged: the storage remembers that a commit after the head was deleted.
+        """
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Write files, durable on return, each whole or not at all, over any existing one; those in pending/ first.
+
+        Who sees one of those in pending/, of which :meth:`is_settled` is true, and removes first every other temporary
+        file there, and then the files that it names, can be sure that none of them appears afterwards.
+        """
+
+    def is_settled(self, record: str) -> bool:
+        """Whether nothing that the run did which wrote this record in pending/ can still take effect by itself."""
+
+    def decide(self, name: str, body: bytes) -> bool:
+        """Create a commit if, and only if, there is none of this name; durable on return.
+
+        False when another one has the name. A repeated call with the same bytes answers True.
+        """
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files; one that is absent already is no error. The storage may keep older versions of them."""
+
+    def check_erasable(self, names: Iterable[str]) -> None:
+        """Do nothing if no lock that the storage tells of forbids to erase these files; absent ones have none.
+
+        :raises StorageError: one does; the sentence tells which file, and until when.
+        """
+
+    def erase(self, names: Iterable[str]) -> None:
+        """Remove files with all their versions, so that nobody can read them any more.
+
+        :raises StorageError: also where a lock forbids it; then some may be gone already.
+        """
+
+
+def no_archive(store: Store) -> StorageError:
+    """What to tell where there should be an archive and is none."""
+    return StorageError(f"There is no archive in {store}; check the path, or collect first.")
+
+
+def read(store: Store, name: str) -> bytes:
+    """The whole of a small file.
+
+    :raises NotThere: there is none.
+    :raises StorageError: it cannot be read, or it is none of a collector's: far too large.
+    """
+    return whole(store.chunks(name), f"{name} in {store}")
+
+
+def whole(chunks: Iterable[bytes], what: str) -> bytes:
+    """A small file from its chunks.
+
+    :raises StorageError: it is far larger than any that a collector writes.
+    """
+    taken: List[bytes] = []
+    size = 0
+    for chunk in chunks:
+        taken.append(chunk)
+        size += len(chunk)
+        if size > _LARGEST_SMALL_FILE:
+            raise StorageError(f"Cannot read {what}: it is larger than 256 MiB, unlike all that belongs there.")
+    return b"".join(taken)
+
+
+class LocalStore:
+    """An archive in a folder of the local file system.
+
+    Folders below ``path`` must be real folders and files must be regular: a symbolic link is refused, for it could
+    lead reads and writes out of the archive. ``path`` itself may be a link, that is its owner's choice.
+    """
+
+    reads_at_once = 1
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(os.path.expanduser(path))
+
+    def __str__(self) -> str:
+        return self._path
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        with self._told("read", name):
+            with self._folder(name) as (folder, base):
+                # O_NONBLOCK: opening a named pipe put in a file's place must not hang.
+                handle = os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            with os.fdopen(handle, "rb", buffering=0) as file:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise OSError(errno.EINVAL, "it is no regular file")
+                while True:
+                    chunk = file.read(_CHUNK)
+                    if not chunk:
+                        return
+                    yield chunk
+
+    def names(self, folder: str) -> Iterator[str]:
+        with self._told("list", folder):
+            found = self._walk(folder)
+        return iter(sorted(found))
+
+    def commits(self, after: int = 0) -> List[int]:
+        sequences = (parse_commit_name(name) for name in self.names("commits"))
+        return sorted(sequence for sequence in sequences if sequence is not None and sequence > after)
+
+    def deleted_commits(self, after: int = 0) -> List[int]:  # noqa: ARG002 - a folder remembers none
+        return []
+
+    def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
+        with self._told("make", ""):
+            self._make_folders()
+        if head is not None:
+            # Its writer may have been killed between creating the commit and making it durable.
+            with self._told("make durable", head[0]):
+                self._sync_file(head[0])
+                self._sync_folder("commits")
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        records = {name for name in files if name.startswith("pending/")}
+        with self._drafts(files) as (folder, drafts):
+            for names in (sorted(records), sorted(files.keys() - records)):
+                self._move_in(names, folder, drafts)
+
+    def is_settled(self, record: str) -> bool:  # noqa: ARG002 - nothing outlives its process there
+        return True
+
+    def decide(self, name: str, body: bytes) -> bool:
+        with (
+            self._drafts({name: body}, "create") as (folder, drafts),
+            self._told("create", name),
+            self._folder(name) as (commits, base),
+        ):
+            try:
+                _create_exclusively(folder, drafts[name], commits, base)
+                won = True
+            except FileNotFoundError:
+                raise
+            except OSError as exc:
+                # A network file system may report a failure of a creation that took place.
+                won = self._holds(name, body)
+                if not won and not isinstance(exc, FileExistsError):
+                    raise
+            os.fsync(commits)
+        return won
+
+    def remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            with suppress(NotThere), self._told("remove", name), self._folder(name) as (folder, base):
+                os.unlink(base, dir_fd=folder)
+
+    def check_erasable(self, names: Iterable[str]) -> None:
+        """A folder locks nothing for a time."""
+
+    def erase(self, names: Iterable[str]) -> None:
+        self.remove(names)
+
+    def _holds(self, name: str, body: bytes) -> bool:
+        try:
+            return read(self, name) == body
+        except NotThere:
+            return False
+
+    @contextmanager
+    def _drafts(self, files: Mapping[str, bytes], what: str = "write") -> Iterator[Tuple[int, Dict[str, str]]]:
+        """Durable files with these contents outside the folders that readers look at; gone when the block ends.
+
+        Their names begin with the sequence of what they become, so that a later run can tell a left-over.
+        """
+        drafts = {name: f"{os.path.basename(name)[:12]}-{secrets.token_hex(8)}.tmp" for name in files}
+        with ExitStack() as stack:
+            with self._told(what, min(files, default="pending")):
+                folder, _unused = stack.enter_context(self._folder("pending/"))
+            stack.callback(_remove_drafts, drafts.values(), folder)
+            for name in sorted(files):
+                with self._told(what, name):
+                    _write_durably(drafts[name], files[name], folder)
+            yield folder, drafts
+
+    def _move_in(self, names: Sequence[str], folder: int, drafts: Mapping[str, str]) -> None:
+        for name in names:
+            above, base = os.path.split(name)
+            is_day = above.startswith("entries/")
+            with self._told("write", name), self._folder(f"{above}/", make=is_day) as (target, _unused):
+                os.rename(drafts[name], base, src_dir_fd=folder, dst_dir_fd=target)
+        for above in sorted({os.path.dirname(name) for name in names}):
+            with self._told("make durable", above):
+                self._sync_folder(above)
+        if any(parse_data_name(name) for name in names):
+            # Also when the day's folder was there: whoever made it may not have lived to do this.
+            with self._told("make durable", "entries"):
+                self._sync_folder("entries")
+
+    def _make_folders(self) -> None:
+        _make_path(self._path)
+        with self._folder("") as (root, _unused):
+            for name in FOLDERS:
+                _make_folder(name, root)
+            os.fsync(root)
+
+    def _walk(self, folder: str) -> List[str]:
+        try:
+            with self._folder(f"{folder}/") as (handle, _unused):
+                return self._names_in(folder, handle)
+        except FileNotFoundError:
+            return []
+
+    def _names_in(self, folder: str, handle: int) -> List[str]:
+        found: List[str] = []
+        with os.scandir(handle) as items:
+            for item in items:
+                name = f"{folder}/{item.name}"
+                found.extend(self._walk(name) if item.is_dir(follow_symlinks=False) else [name])
+        return found
+
+    def _sync_file(self, name: str) -> None:
+        with self._folder(name) as (folder, base):
+            handle = os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+    def _sync_folder(self, folder: str) -> None:
+        with self._folder(folder + "/") as (handle, _unused):
+            os.fsync(handle)
+
+    @contextmanager
+    def _folder(self, name: str, make: bool = False) -> Iterator[Tuple[int, str]]:
+        """The open folder that holds a name, and the name inside it; no step on the way is a symbolic link."""
+        *steps, base = name.split("/")
+        handle = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for step in steps:
+                if make and step != "entries":
+                    _make_folder(step, handle)
+                above, handle = handle, _open_folder(step, handle)
+                os.close(above)
+            yield handle, base
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def _told(self, what: str, name: str) -> Iterator[None]:
+        """Turn any failure of the operating system into one sentence that names the file."""
+        try:
+            yield
+        except OSError as exc:
+            path = os.path.join(self._path, name).rstrip("/")
+            kind = NotThere if isinstance(exc, FileNotFoundError) else StorageError
+            advice = "; run this as the user that the archive belongs to" if isinstance(exc, PermissionError) else ""
+            raise kind(f"Cannot {what} {path}: {exc.strerror or exc}{advice}.") from exc
+
+
+def _open_folder(name: str, above: int) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+
+
+def _make_folder(name: str, above: int) -> None:
+    try:
+        os.mkdir(name, _FOLDER_MODE, dir_fd=above)
+    except FileExistsError:
+        return
+    os.chmod(name, _FOLDER_MODE, dir_fd=above)  # whatever the umask says
+
+
+def _make_path(path: str) -> None:
+    """Make a folder and those above it that are missing, durably; none of them when it exists."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    _make_path(above)
+    handle = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _make_folder(os.path.basename(path), handle)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_drafts(names: Iterable[str], folder: int) -> None:
+    for name in names:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)
+
+
+def _write_durably(name: str, body: bytes, folder: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, _FILE_MODE, dir_fd=folder), "wb") as file:
+        os.fchmod(file.fileno(), _FILE_MODE)
+        file.write(body)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _create_exclusively(drafts: int, draft: str, folder: int, name: str) -> None:
+    """Give a finished file its name if nobody has it.
+
+    :raises FileExistsError: somebody has it.
+    """
+    try:
+        os.link(draft, name, src_dir_fd=drafts, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError as exc:
+        if exc.errno not in _NO_HARD_LINKS:
+            raise
+        _rename_exclusively(drafts, draft, folder, name)
+
+
+def _rename_exclusively(drafts: int, draft: str, folder: int, name: str) -> None:
+    import ctypes  # takes its time, and few file systems need it
+
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    code = errno.ENOSYS
+    if rename is not None:
+        if rename(drafts, os.fsencode(draft), folder, os.fsencode(name), ctypes.c_uint(_RENAME_NOREPLACE)) == 0:
+            return
+        code = ctypes.get_errno()
+    if code in _NO_RENAMEAT2:
+        raise OSError(code, "this file system has neither hard links nor renames that replace nothing; use another")
+    raise OSError(code, os.strerror(code))
+
+
+class DryRun:
+    """A store that only pretends to write: it shows what would come, and leaves the one beneath as it is."""
+
+    reads_at_once = 1
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._written: Dict[str, bytes] = {}
+
+    def __str__(self) -> str:
+        return str(self._store)
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        return iter([self._written[name]]) if name in self._written else self._store.chunks(name)
+
+    def names(self, folder: str) -> Iterator[str]:
+        return self._store.names(folder)
+
+    def commits(self, after: int = 0) -> List[int]:
+        return self._store.commits(after)
+
+    def deleted_commits(self, after: int = 0) -> List[int]:
+        return self._store.deleted_commits(after)
+
+    def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
+        """Nothing is written, so nothing has to be ready."""
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        self._written.update(files)
+
+    def is_settled(self, record: str) -> bool:
+        return self._store.is_settled(record)
+
+    def decide(self, name: str, body: bytes) -> bool:
+        self._written[name] = body
+        return True
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Nothing is removed."""
+
+    def check_erasable(self, names: Iterable[str]) -> None:
+        self._store.check_erasable(names)
+
+    def erase(self, names: Iterable[str]) -> None:
+        """Nothing is removed."""

@@ -1,0 +1,33 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Merges the files of each closed day into one."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+
+from ...times import parse_age, utc_now
+from ..exit_status import FINE
+from ..maintenance import add_options, rearrange
+
+ABOUT = "merge the files of each closed day into one; the archive stays provable, and readers are not disturbed"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_options(parser)
+    parser.add_argument("--older-than", metavar="AGE", help="only days older than this: 7d, or a date")
+
+
+def run(options: argparse.Namespace, stop: threading.Event) -> int:
+    from ...archive.maintenance import compact
+
+    before = parse_age(options.older_than, utc_now(), "--older-than") if options.older_than else None
+    rearrange(
+        options,
+        lambda store, hint: compact(store, before, hint=hint, stop=stop, dry_run=options.dry_run),
+        "merged",
+    )
+    return FINE

@@ -1,0 +1,169 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks all that a collection needs, before the first one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Callable, Iterator, List, NamedTuple
+
+from ...archive.chain.chain import find_head
+from ...archive.format.commit import FIRST_SEQUENCE, commit_name
+from ...archive.storage.open import is_remote, store_at
+from ...archive.storage.store import LocalStore, Store, read
+from ...errors import AuditError, StorageError
+from ...project_log.client import Api, Page
+from ...project_log.entry import subject, visible
+from ...settings import Connection
+from ...times import utc_now
+from ..connection import add_connection, with_token
+from ..exit_status import API, FINE, STORAGE
+from ..output import add_json, print_json, say
+
+ABOUT = "check all that a collection needs, before the first one"
+
+_SKEW_TOLERATED = 5.0
+_SPACE_WANTED = 1 << 30
+_WRITERS = 8
+_RACES = 5
+
+
+class Check(NamedTuple):
+    """What ``doctor`` found out about one thing that a collection needs."""
+
+    name: str
+    failed: bool
+    detail: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    add_connection(parser)
+
+
+def run(options: argparse.Namespace, stop: threading.Event) -> int:
+    checks = list(_checks(options, stop))
+    failed = any(check.failed for check in checks)
+    if options.json:
+        print_json({"healthy": not failed, "checks": [check._asdict() for check in checks]})
+    else:
+        for check in checks:
+            say(f"{'FAILED' if check.failed else 'ok':<7} {check.name:<8} {check.detail}")
+    return _worst(checks)
+
+
+def _worst(checks: List[Check]) -> int:
+    failed = {check.name for check in checks if check.failed}
+    if not failed:
+        return FINE
+    return STORAGE if failed & {"folder", "bucket", "space", "archive"} else API
+
+
+def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Check]:
+    if is_remote(options.path):
+        yield _checked("bucket", lambda: _probe_bucket(options.path))
+    else:
+        yield _checked("folder", lambda: _probe_folder(options.path))
+        yield _checked("space", lambda: _probe_space(options.path))
+    yield _checked("archive", lambda: _probe_archive(options.path))
+    pages: List[Page] = []
+    yield _checked("api", lambda: _probe_api(options, stop, pages))
+    if pages:
+        yield _checked("project", lambda: _probe_project(options.path, pages[0]))
+        yield _checked("clock", lambda: _probe_clock(pages[0]))
+
+
+def _checked(name: str, probe: Callable[[], str]) -> Check:
+    try:
+        return Check(name, False, probe())
+    except AuditError as error:
+        return Check(name, True, error.message)
+    except OSError as error:
+        return Check(name, True, f"{error.filename or name}: {error.strerror or error}")
+
+
+def _probe_folder(path: str) -> str:
+    """Prove on a throw-away archive beside the real one that exclusive creation and fsync work there."""
+    above = _existing(path)
+    folder = tempfile.mkdtemp(prefix=".cloudscale-audit-doctor-", dir=above)
+    try:
+        _race(LocalStore(folder), above)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return f"{above} creates files exclusively and makes them durable"
+
+
+def _probe_bucket(path: str) -> str:
+    """Prove in a throw-away place below the archive's that commits are decided there, and that all can be removed."""
+    from ...archive.storage.s3 import S3Store  # few archives need it
+
+    store = S3Store(path)
+    with store.throw_away() as place:
+        _race(place, str(store))
+    return f"{store} lets one of {_WRITERS} writers at once create a commit"
+
+
+def _race(store: Store, where: str) -> None:
+    """Let writers that know nothing of each other create the same commit, again and again."""
+    store.prepare(None)
+    writers = range(_WRITERS)
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for sequence in range(FIRST_SEQUENCE, FIRST_SEQUENCE + _RACES):
+            name = commit_name(sequence)
+            won = list(pool.map(lambda writer, name=name: store.decide(name, b"%d" % writer), writers))
+            if won.count(True) != 1 or read(store, name) != b"%d" % won.index(True):
+                raise StorageError(f"{where} lets two collectors create the same commit; keep the archive elsewhere.")
+
+
+def _probe_space(path: str) -> str:
+    free = shutil.disk_usage(_existing(path)).free
+    told = f"{free / (1 << 30):.1f} GiB free"
+    if free < _SPACE_WANTED:
+        raise StorageError(f"Only {told} for {path}; make room.")
+    return told
+
+
+def _probe_archive(path: str) -> str:
+    head = find_head(store_at(path))
+    return "none yet" if head is None else f"{head.commit.sequence} commits, {head.commit.total_entries} entries"
+
+
+def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[Page]) -> str:
+    def ask(connection: Connection) -> Page:
+        with Api(connection, stop=stop) as api:
+            return api.page(api.first_url())
+
+    pages.append(with_token(options, ask))
+    return "the token may read a project's log"
+
+
+def _probe_project(path: str, page: Page) -> str:
+    labels = {label.uuid: label for label in map(subject, page.entries) if label.kind == "project" and label.uuid}
+    head = find_head(store_at(path))
+    archived = head.commit.project.uuid if head else None
+    if archived is not None and labels and archived not in labels:
+        raise StorageError(f"The token is of another project than the archive in {path} ({visible(archived)}).")
+    return ", ".join(f"{label} ({visible(uuid)})" for uuid, label in labels.items()) or "no entry names it yet"
+
+
+def _probe_clock(page: Page) -> str:
+    if page.server_date is None:
+        raise StorageError("The API tells no time, so an archive could not tell what it covers.")
+    skew = (utc_now() - page.server_date).total_seconds()
+    if abs(skew) > _SKEW_TOLERATED:
+        raise StorageError(f"This host's clock differs from the API's by {skew:.0f} s; correct it.")
+    return f"within {_SKEW_TOLERATED:.0f} s of the API's"
+
+
+def _existing(path: str) -> str:
+    path = os.path.abspath(os.path.expanduser(path))
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path

@@ -1,0 +1,45 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Writes new entries of the archive to systemd's journal."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+
+from ...archive.storage.open import existing_archive
+from ..exit_status import FINE
+from ..metrics import add_metrics, measured
+from ..output import add_json, number, print_json, say
+
+ABOUT = "write the archive's new entries to systemd's journal; needs no token"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    parser.add_argument(
+        "--bookmark", required=True, metavar="FILE", help="remembers up to where they were written; made if need be"
+    )
+    parser.add_argument("--socket", metavar="PATH", help="of another journald, such as that of a namespace")
+    add_metrics(parser)
+
+
+def run(options: argparse.Namespace, stop: threading.Event) -> int:
+    from ...archive.bookmark import Bookmark
+    from ...archive.forwarder import hand_on
+    from ...journal import SOCKET, Journal
+
+    with measured("journal", options, lambda _commit: []) as measurement:
+        with Journal(options.socket or SOCKET) as journal:
+            bookmark = Bookmark(options.bookmark)
+            done = hand_on(existing_archive(options.path), bookmark, journal.send_entry, stop)
+        measurement.status, measurement.succeeded = FINE, True
+    if options.json:
+        print_json(done._asdict())
+    else:
+        say(f"{number(done.entries, 'entry', 'entries')} written to the journal.")
+        if done.pruned:
+            say(f"{number(done.pruned, 'entry', 'entries')} had been pruned before.")
+    return measurement.status

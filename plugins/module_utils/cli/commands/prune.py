@@ -1,0 +1,31 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Removes the oldest days of the archive."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+
+from ...times import parse_age, utc_now
+from ..exit_status import FINE
+from ..maintenance import add_options, rearrange
+
+ABOUT = "remove the oldest days for good; the rest stays provable"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_options(parser)
+    parser.add_argument(
+        "--older-than", metavar="AGE", required=True, help="what goes: 3y, 1095d, or all before a date; whole days only"
+    )
+
+
+def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    from ...archive.maintenance import prune
+
+    before = parse_age(options.older_than, utc_now(), "--older-than")
+    rearrange(options, lambda store, hint: prune(store, before, hint=hint, dry_run=options.dry_run), "removed")
+    return FINE

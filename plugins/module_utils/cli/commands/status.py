@@ -1,0 +1,80 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tells where the archive stands."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from typing import List, Tuple
+
+from ...archive.chain.chain import Hint
+from ...archive.chain.coverage import Status
+from ...archive.format.commit import Head
+from ...archive.storage.open import existing_archive
+from ...times import utc_now
+from ..exit_status import FINE, GAP
+from ..output import add_json, ago, ahead, print_json, say, tell_gaps, when
+from ..signals import end_at_once
+
+ABOUT = "tell where the archive stands; needs no token"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    parser.add_argument(
+        "--pin", metavar="FILE", help="that of collect: with it, only commits since its last run are sought"
+    )
+
+
+def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    end_at_once()
+    from ...archive.storage.store import no_archive
+    from ...archive.verifier import status
+
+    pin = Hint(options.pin).read() if options.pin else None
+    store = existing_archive(options.path)
+    found = status(store, utc_now(), pin)
+    if found.head is None:
+        raise no_archive(store)
+    if options.json:
+        print_json(found.to_json())
+    else:
+        _tell_status(options.path, found, found.head)
+    return GAP if found.state == "expired" else FINE
+
+
+_VERDICTS = {
+    "live": "Caught up: the archive has all entries until {until}, {ago}.",
+    "backlog": "NOT caught up: at {until}, {ago}, there was more to read. The next run of collect goes on.",
+    "degraded": "NOT caught up: nothing was read since {until}, {ago}. Nothing is lost if collect runs by {deadline}.",
+    "expired": "NOT caught up: nothing was read since {until}, {ago}. The provider deletes what is not archived since "
+    "{deadline}: run collect now.",
+}
+
+
+def _verdict(found: Status) -> str:
+    """The one thing to know, in one line."""
+    return _VERDICTS[found.state].format(
+        until=when(found.covered_until), ago=ago(found.covered_until), deadline=when(found.retention_deadline)
+    )
+
+
+def _tell_status(path: str, found: Status, head: Head) -> None:
+    say(_verdict(found))
+    rows: List[Tuple[str, str]] = [
+        ("archive", path),
+        ("state", found.state),
+        ("covered from", f"{when(found.covered_from)}{', older days were pruned' if found.pruned_until else ''}"),
+        ("covered until", f"{when(found.covered_until)} ({ago(found.covered_until)})"),
+        ("deadline", f"{when(found.retention_deadline)} ({ahead(found.retention_deadline)})"),
+        ("entries", str(found.added)),
+        ("commits", str(found.commits)),
+        ("head", f"{head.sequence}:{head.sha256}"),
+        ("gaps", str(len(found.gaps)) if found.gaps else "none"),
+    ]
+    for name, value in rows:
+        say(f"{name:<14} {value}")
+    tell_gaps(found.gaps)

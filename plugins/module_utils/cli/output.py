@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What people and programs read on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Iterable, Optional
+
+from ..archive.format.commit import Gap
+from ..project_log.entry import visible
+from ..times import format_time, utc_now
+
+if TYPE_CHECKING:
+    from ..archive.verifier import Finding
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+def print_json(value: Any) -> None:
+    say(json.dumps(value, sort_keys=True))
+
+
+def tell_gaps(gaps: Iterable[Gap]) -> None:
+    for gap in gaps:
+        say(f"GAP from {when(gap.start)} to {when(gap.end)} ({visible(gap.why)}): entries of this time may be missing.")
+
+
+def tell_findings(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        mark = "warning" if finding.is_warning else "FINDING"
+        say(f"{mark} {finding.type}: {visible(finding.path)}: {visible(finding.detail)}")
+
+
+def number(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
+
+
+def when(moment: Optional[datetime]) -> str:
+    return "never" if moment is None else format_time(moment.replace(microsecond=0))
+
+
+def ago(moment: Optional[datetime]) -> str:
+    """How long ago a moment was; one yet to come, as by another clock, is now."""
+    if moment is None:
+        return "never"
+    distance = _distance(utc_now() - moment)
+    return f"{distance} ago" if distance else "just now"
+
+
+def ahead(moment: Optional[datetime]) -> str:
+    """How long it takes until a moment, or how long ago it was."""
+    if moment is None or moment <= utc_now():
+        return ago(moment)
+    return f"in {_distance(moment - utc_now()) or 'less than a minute'}"
+
+
+def _distance(span: timedelta) -> str:
+    """The two largest units, as far as they are not zero; empty for less than a minute."""
+    hours, minutes = divmod(int(span.total_seconds() // 60), 60)
+    if hours < 0:
+        return ""
+    days, hours = divmod(hours, 24)
+    parts = [(days, number(days, "day", "days")), (hours, f"{hours} h"), (minutes, f"{minutes} min")]
+    return " ".join(text for count, text in (parts[:2] if days else parts) if count)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")

@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where a watch of the log stands, kept in files that are replaced as a whole and durably."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeVar
+
+from ..errors import InvalidInput, StorageError
+from ..files import replace_file
+from ..times import format_time, read_timestamp
+
+_FORMAT = 1
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where to go on: the page's URL and the index of its next entry. Nothing visible until ``seen`` is missing."""
+
+    url: str
+    index: int
+    seen: datetime
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What was handed on lately, and when: so many entries of a page, the first ones, or a gap."""
+
+    url: str
+    count: int
+    at: datetime
+    gap: Optional[Dict[str, Any]] = None
+
+
+class Checkpoint:
+    """The position of a watch; without a path it is kept nowhere."""
+
+    def __init__(self, path: Optional[str]) -> None:
+        self.path = path
+
+    def load(self) -> Optional[Position]:
+        """:raises StorageError: the file cannot be read, or holds no checkpoint: never taken for none at all."""
+        return _load(self.path, _position, "remove it to begin at start")
+
+    def save(self, position: Position) -> None:
+        """:raises StorageError: the position is not safely on disk; the one before may still be there."""
+        _save(self.path, {**asdict(position), "seen": format_time(position.seen)})
+
+
+class Recent:
+    """The visits of a watch, the oldest first, in a file beside its checkpoint; without one they are kept nowhere."""
+
+    def __init__(self, checkpoint: Optional[str]) -> None:
+        self._path = f"{checkpoint}.recent" if checkpoint else None
+
+    def load(self) -> List[Visit]:
+        """:raises StorageError: the file cannot be read, or holds no visits."""
+        return _load(self._path, _visits, "remove it to hand on nothing again") or []
+
+    def save(self, visits: Iterable[Visit]) -> None:
+        """:raises StorageError: they are not safely on disk; those saved before may still be there."""
+        _save(self._path, {"visits": [{**asdict(visit), "at": format_time(visit.at)} for visit in visits]})
+
+
+def _load(path: Optional[str], read: Callable[[Mapping[str, Any]], _T], otherwise: str) -> Optional[_T]:
+    if path is None or not os.path.lexists(path):
+        return None
+    try:
+        with open(path, "rb") as file:
+            document = json.loads(file.read())
+        if document["format"] != _FORMAT:
+            raise ValueError("another format")
+        return read(document)
+    except OSError as exc:
+        raise StorageError(f"checkpoint: {path} cannot be read: {exc.strerror}.") from exc
+    except (KeyError, TypeError, ValueError) as exc:
+        raise StorageError(f"checkpoint: {path} is damaged or no checkpoint; restore it, or {otherwise}.") from exc
+
+
+def _save(path: Optional[str], document: Mapping[str, Any]) -> None:
+    if path is None:
+        return
+    try:
+        replace_file(path, [json.dumps({"format": _FORMAT, **document}, sort_keys=True).encode()], "checkpoint")
+    except InvalidInput as exc:
+        raise StorageError(exc.message) from exc
+
+
+def _position(document: Mapping[str, Any]) -> Position:
+    url, index, seen = document["url"], document["index"], read_timestamp(document["seen"])
+    if not isinstance(url, str) or not isinstance(index, int) or seen is None:
+        raise ValueError("no position")
+    return Position(url, index, seen)
+
+
+def _visits(document: Mapping[str, Any]) -> List[Visit]:
+    return [_visit(visit) for visit in document["visits"]]
+
+
+def _visit(document: Mapping[str, Any]) -> Visit:
+    url, count, at = document["url"], document["count"], read_timestamp(document["at"])
+    if not isinstance(url, str) or not isinstance(count, int) or at is None:
+        raise ValueError("no visit")
+    return Visit(url, count, at, document["gap"])

@@ -1,0 +1,462 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One conversation with the API: a session that turns URLs into pages, patiently, and keeps the token at home."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Set, Type
+from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
+
+from ..errors import (
+    AuditError,
+    BadAnswer,
+    CertificateRefused,
+    CursorRefused,
+    Forbidden,
+    ForeignURL,
+    InvalidInput,
+    MissingLibrary,
+    NoProgress,
+    Overloaded,
+    RequestRefused,
+    Stopped,
+    Unauthorized,
+    Unreachable,
+    causes,
+    is_of_certificate,
+)
+from ..settings import Connection, is_loopback
+from ..times import format_time, read_http_date, utc_now
+from ..version import USER_AGENT
+from . import entry as entries_of
+from .entry import Entry, visible
+
+RESOURCE = "project-logs"
+
+TOO_MANY_REQUESTS = 429
+
+_RETRIED = (TOO_MANY_REQUESTS, 500, 502, 503, 504)
+_REDIRECTS = (301, 302, 303, 307, 308)
+_CURSOR_REFUSALS = (400, 404, 410)
+_MOST_REDIRECTS = 5
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 60.0
+# urllib3 1.26 unpacks all of a chunk at once, and what is packed well grows a thousandfold.
+_CHUNK = 1 << 15
+# Far more than any page of the log: an answer that grows further is no page, and would fill the memory.
+_LARGEST_ANSWER = 64 << 20
+_LONGEST_CONNECT = 10.0
+# A host that never answered is more likely misspelt than out of order: tell it within seconds.
+_FIRST_CONTACT_RETRIES = 2
+_FIRST_CONTACT_BUDGET = 5.0
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer: its entries in the API's order, and where to go on.
+
+    ``next`` is None on the last page of what is available now; ``poll_more`` later returns what became visible since.
+    ``server_date`` is the server's clock when it answered (to the second), None when it did not tell.
+    """
+
+    entries: List[Entry]
+    next: Optional[str]
+    poll_more: str
+    server_date: Optional[datetime]
+    url: str
+
+
+class Api:
+    """The project-logs resource of one API, for one token. GET only; a context manager that closes its session.
+
+    ``stop`` ends every wait at once. ``clock``, ``wait`` and ``chance`` are seams for tests: seconds that only grow,
+    a wait that returns True when it was stopped, and a number in [0, 1) for jitter.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        stop: Optional[threading.Event] = None,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Optional[Callable[[float], bool]] = None,
+        chance: Callable[[], float] = random.random,
+        gate: Optional[Gate] = None,
+    ) -> None:
+        self.connection = connection
+        self.gate = gate or Gate()
+        self._stop = stop or threading.Event()
+        self._clock = clock
+        self._given_wait = wait
+        self._wait = wait or self._stop.wait
+        self._chance = chance
+        self._answered = False
+        self._base = urlsplit(connection.api_url)
+        self._session = _new_session(connection)
+
+    def __enter__(self) -> Api:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._session.close()
+
+    def sibling(self, stop: threading.Event) -> Api:
+        """Another conversation like this one, for another thread; when one is asked to slow down, both do."""
+        made = Api(self.connection, stop, self._clock, self._given_wait, self._chance, self.gate)
+        made._answered = self._answered
+        return made
+
+    @property
+    def resource_url(self) -> str:
+        return f"{self.connection.api_url}/{RESOURCE}"
+
+    def first_url(self, start: Optional[datetime] = None, end: Optional[datetime] = None) -> str:
+        """The URL of the first page of a range."""
+        times = {name: format_time(value) for name, value in (("start", start), ("end", end)) if value is not None}
+        return f"{self.resource_url}?{urlencode(times)}" if times else self.resource_url
+
+    def url_of(self, raw_query: str) -> str:
+        """The URL of a page by the raw query of an earlier ``next`` or ``poll_more``, on this API."""
+        return f"{self.resource_url}?{raw_query}"
+
+    def cursor_url(self, cursor: str) -> str:
+        """A ``poll_more`` URL that a user handed in, checked before it is used.
+
+        :raises ForeignURL: it belongs to another API.
+        :raises InvalidInput: it is no URL that this API's log would return.
+        """
+        self._guard(cursor, "cursor")
+        parts = urlsplit(cursor)
+        if parts.path.rstrip("/") != urlsplit(self.resource_url).path or "cursor" not in parse_qs(parts.query):
+            raise InvalidInput(f"cursor: {cursor[:200]!r} is no poll_more URL of {self.resource_url}.")
+        return cursor
+
+    def page(self, url: str) -> Page:
+        """Fetch one page; a passing fault is retried within the connection's retries and budget.
+
+        :raises AuditError: what went wrong in the end; the last error is the one told.
+        """
+        self._guard(url, "URL")
+        if self.gate.left(self._clock()) > 0:
+            self._sleep(self.gate.left(self._clock()))
+        attempt = _Attempts(self.connection, self._clock, self._chance)
+        while True:
+            try:
+                page = self._fetch(url)
+            except _Retry as fault:
+                pause = attempt.pause_after(fault, self._answered)
+                if pause is None:
+                    raise fault.error from fault.__cause__
+                if fault.error.status == TOO_MANY_REQUESTS:
+                    self.gate.hold(self._clock() + pause)
+                self._sleep(pause)
+            else:
+                self._answered = True
+                return page
+
+    def _sleep(self, seconds: float) -> None:
+        if self._wait(seconds):
+            raise Stopped("The read was stopped while it waited for the API.")
+
+    def _fetch(self, url: str) -> Page:
+        asked = url
+        for _redirect in range(_MOST_REDIRECTS + 1):
+            status, headers, body = self._exchange(asked)
+            if status not in _REDIRECTS:
+                break
+            asked = urljoin(asked, headers.get("Location", ""))
+            self._guard(asked, "redirect")
+        else:
+            raise BadAnswer(f"{self._base.netloc} redirected more than {_MOST_REDIRECTS} times; check api_url.", status)
+        if status != 200:
+            self._refuse(status, headers, body, url)
+        return self._read(body, headers, url)
+
+    def _exchange(self, url: str) -> Any:
+        requests = _requests()
+        try:
+            with self._session.get(
+                url,
+                timeout=(min(_LONGEST_CONNECT, self.connection.timeout), self.connection.timeout),
+                allow_redirects=False,
+                stream=True,
+                verify=self.connection.validate_certs and (self.connection.ca_path or True),
+            ) as answer:
+                return answer.status_code, answer.headers, b"".join(self._chunks(answer))
+        except requests.exceptions.SSLError as exc:
+            if not is_of_certificate(exc):
+                raise self._unreachable(exc) from exc
+            raise CertificateRefused(
+                f"The TLS certificate of {self._base.netloc} cannot be verified; check api_url, ca_path or the clock."
+            ) from exc
+        except requests.exceptions.InvalidURL as exc:
+            raise InvalidInput(f"api_url {self.connection.api_url!r} cannot be used: {exc}.") from exc
+        except ValueError as exc:  # requests looks at a redirect before we do
+            raise ForeignURL(f"{self._base.netloc} redirects to a malformed URL; nothing was sent there.") from exc
+        except requests.exceptions.RequestException as exc:
+            raise self._unreachable(exc) from exc
+        except OSError as exc:  # requests tells a missing ca_path this way
+            raise InvalidInput(f"ca_path or a certificate setting cannot be used: {exc}.") from exc
+
+    def _chunks(self, answer: Any) -> Iterator[bytes]:
+        """The body in pieces, unpacked; the time-out bounds the whole answer, so that one that drips in ends too.
+
+        :raises BadAnswer: it is too large to be a page. Asking again would only fetch it again.
+        """
+        deadline = self._clock() + self.connection.timeout
+        size = 0
+        for chunk in answer.iter_content(_CHUNK):
+            size += len(chunk)
+            if size > _LARGEST_ANSWER:
+                raise BadAnswer(f"The answer of {self._base.netloc} is larger than 64 MiB; check api_url.", 200)
+            if self._stop.is_set():
+                raise Stopped("The read was stopped.")
+            if self._clock() > deadline:
+                raise _requests().exceptions.ReadTimeout("the answer did not end in time")
+            yield chunk
+
+    def _unreachable(self, exc: Exception) -> _Retry:
+        exceptions = _requests().exceptions
+        host = self._base.netloc
+        if isinstance(exc, exceptions.ConnectTimeout):
+            text = f"{host} could not be reached in time; check api_url and the network."
+        elif isinstance(exc, exceptions.Timeout) or any(isinstance(cause, socket.timeout) for cause in causes(exc)):
+            text = f"{host} did not answer within {self.connection.timeout:g} s; try later or raise api_timeout."
+        elif isinstance(exc, exceptions.ConnectionError):
+            text = f"No connection to {host}: {_root_cause(exc)}; check api_url and the network."
+        else:
+            text = f"The connection to {host} broke in the middle of an answer: {_root_cause(exc)}; try again."
+        return _Retry(Unreachable(text), never_connected=_never_connected(exc))
+
+    def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, url: str) -> NoReturn:
+        host = self._base.netloc
+        detail = _detail(body, self.connection.api_token)
+        if status in _RETRIED:
+            reason = "asks for fewer requests" if status == TOO_MANY_REQUESTS else "is out of order"
+            error: AuditError = Overloaded(f"{host} {reason} (HTTP {status}){detail}; try again later.", status)
+            raise _Retry(error, _retry_after(headers))
+        if status == 401:
+            raise Unauthorized(f"{host} does not accept the token (HTTP 401); check api_token and its project.", status)
+        if status == 403:
+            raise Forbidden(f"{host} forbids this token to read the project log (HTTP 403){detail}.", status)
+        if status in _CURSOR_REFUSALS and "cursor" in parse_qs(urlsplit(url).query):
+            raise CursorRefused(
+                f"{host} refuses the cursor (HTTP {status}){detail}; it may have expired: read on with start.", status
+            )
+        raise RequestRefused(f"{host} refused to read {RESOURCE} (HTTP {status}){detail}; check api_url.", status)
+
+    def _read(self, body: bytes, headers: Mapping[str, str], url: str) -> Page:
+        try:
+            document = entries_of.parse(body)
+        except ValueError as exc:
+            raise self._bad_answer("is no JSON or was cut off") from exc
+        if not isinstance(document, dict):
+            raise self._bad_answer("is no JSON object")
+        found, following, poll_more = (document.get(key) for key in ("results", "next", "poll_more"))
+        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+            raise self._bad_answer("has no list of results")
+        if not isinstance(poll_more, str) or not (following is None or isinstance(following, str)):
+            raise self._bad_answer(
+                "has no poll_more URL" if not isinstance(poll_more, str) else "has a broken next URL"
+            )
+        for name, target in (("next", following), ("poll_more", poll_more)):
+            if target is not None:
+                self._guard(target, name)
+        return Page(found, following, poll_more, _server_date(headers), url)
+
+    def _bad_answer(self, what: str) -> _Retry:
+        return _Retry(BadAnswer(f"The answer of {self._base.netloc} {what}; try again, or check api_url.", 200))
+
+    def _guard(self, url: str, what: str) -> None:
+        """Let no URL pass that would carry the token to another scheme, host or port, or out of the API's path.
+
+        :raises ForeignURL: the URL leads elsewhere; the sentence names the host.
+        """
+        try:
+            parts = urlsplit(url)
+            same_origin = _origin(parts) == _origin(self._base)
+        except ValueError:
+            raise ForeignURL(f"The {what} of the log is malformed; nothing was sent there.") from None
+        if not same_origin or parts.username is not None or parts.password is not None:
+            elsewhere = visible(parts.hostname)
+            raise ForeignURL(
+                f"The {what} leads to {elsewhere}, away from {self.connection.api_url}; nothing was sent there."
+            )
+        if not _below(parts.path, self._base.path):
+            raise ForeignURL(f"The {what} leads out of the API's path on {parts.hostname}; nothing was sent there.")
+
+
+def chain(api: Api, url: str) -> Iterator[Page]:
+    """Follow ``next`` from a URL to the last page there is now; hold no page.
+
+    A page is handed on only when the one that it says comes next was not asked for before: otherwise a cursor could be
+    kept that leads round in a circle.
+
+    :raises NoProgress: such a ring.
+    :raises AuditError: a page could not be had.
+    """
+    following: Optional[str] = url
+    # A hash of each URL suffices: a chain of a million pages stays small.
+    asked: Set[int] = {hash(url)}
+    while following is not None:
+        page = api.page(following)
+        following = page.next
+        if following is not None and hash(following) in asked:
+            raise NoProgress(
+                f"The API returned a next page that was already read ({visible(following[:200])}); try again later."
+            )
+        asked.add(hash(following))
+        yield page
+
+
+class Gate:
+    """What conversations with one API share: when one is asked to slow down, all wait. ``overloads`` counts that."""
+
+    def __init__(self) -> None:
+        self.overloads = 0
+        self._until = 0.0
+
+    def hold(self, until: float) -> None:
+        self.overloads += 1
+        self._until = max(self._until, until)
+
+    def left(self, now: float) -> float:
+        """Seconds until the next request may be sent."""
+        return self._until - now
+
+
+class _Retry(Exception):
+    """A fault that may pass: the error to tell if it does not, and how long the server asks to wait."""
+
+    def __init__(self, error: AuditError, after: Optional[float] = None, never_connected: bool = False) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.after = after
+        self.never_connected = never_connected
+
+
+class _Attempts:
+    """Counts the tries of one page and says how long to wait before the next one."""
+
+    def __init__(self, connection: Connection, clock: Callable[[], float], chance: Callable[[], float]) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._chance = chance
+        self._began = clock()
+        self._retries = 0
+
+    def pause_after(self, fault: _Retry, answered: bool) -> Optional[float]:
+        """Seconds to wait before the next try; None when it is enough."""
+        most, budget = self._connection.retries, self._connection.retry_budget
+        if fault.never_connected and not answered:
+            most, budget = min(most, _FIRST_CONTACT_RETRIES), min(budget, _FIRST_CONTACT_BUDGET)
+        left = budget - (self._clock() - self._began)
+        if self._retries >= most or left <= 0:
+            return None
+        longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2**self._retries)
+        self._retries += 1
+        # Half of the wait is jitter, so that many hosts that failed together do not come back together.
+        pause = fault.after or longest * (1 + self._chance()) / 2
+        return min(pause, left)
+
+
+def _requests() -> Any:
+    try:
+        import requests
+    except ImportError:
+        raise MissingLibrary("requests") from None
+    return requests
+
+
+def _new_session(connection: Connection) -> Any:
+    session = _requests().Session()
+    session.headers.update({"Accept": "application/json", "User-Agent": USER_AGENT})
+    # As auth and not as a header: otherwise requests lets an entry of ~/.netrc replace it.
+    session.auth = _Bearer(connection.api_token)
+    # A proxy from the environment would see a loopback API's token in the clear.
+    session.trust_env = not is_loopback(urlsplit(connection.api_url).hostname)
+    return session
+
+
+class _Bearer:
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: Any) -> Any:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _origin(parts: Any) -> Any:
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _below(path: str, base: str) -> bool:
+    steps = unquote(path).split("/")
+    return ".." not in steps and "\\" not in unquote(path) and (path == base or path.startswith(base + "/"))
+
+
+def _never_connected(exc: Exception) -> bool:
+    """Whether no connection came about at all (refused, no such host, no TLS), told by urllib3's reason."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
+
+    reason = getattr(exc.args[0] if exc.args else None, "reason", None)
+    return isinstance(reason, (ConnectTimeoutError, NewConnectionError, SSLError))
+
+
+def _root_cause(exc: BaseException) -> str:
+    """The innermost reason in few words: the outer ones repeat URLs and object addresses."""
+    # urllib3 1 first passes http.client an argument that it does not know: that TypeError is no cause.
+    *_outer, innermost = (cause for cause in causes(exc) if not isinstance(cause, TypeError))
+    text = getattr(innermost, "strerror", None) or type(innermost).__name__
+    return str(text)
+
+
+def _detail(body: bytes, token: str) -> str:
+    """What the API says of an error: its ``detail``, or the fields it complains about; nothing for anything else.
+
+    It may repeat the token, which is masked before anything is cut: a part of it would not be known again.
+    """
+    try:
+        said = entries_of.parse(body)
+    except ValueError:
+        return ""
+    if not isinstance(said, dict):
+        return ""
+    text = said.get("detail") or "; ".join(f"{field}: {_first(reasons)}" for field, reasons in said.items())
+    return f": {visible(text).replace(token, '***')[:300].strip().rstrip('.')}" if text else ""
+
+
+def _first(reasons: Any) -> Any:
+    return reasons[0] if isinstance(reasons, list) and reasons else reasons
+
+
+def _retry_after(headers: Mapping[str, str]) -> Optional[float]:
+    """Seconds that the server asks to wait: as seconds or as a date, which counts from the server's own clock.
+
+    None or 0 when it asks for nothing, or for a moment that has passed.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value[:12])
+    moment, now = read_http_date(value), _server_date(headers)
+    if moment is None:
+        return None
+    return max(0.0, (moment - (now or utc_now())).total_seconds())
+
+
+def _server_date(headers: Mapping[str, str]) -> Optional[datetime]:
+    return read_http_date(headers.get("Date", ""))

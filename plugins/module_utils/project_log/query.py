@@ -1,0 +1,71 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What module and lookup have in common: a range of the log, the entries of it that are meant, and counts of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+from ..settings import Connection, Range, concurrency
+from ..times import utc_now
+from .client import Api
+from .entry import Entry
+from .reader import Reader
+from .selection import Selection, newest
+from .summary import Summary
+
+
+class Question:
+    """Options, read and checked before anything is asked; then a stream of entries, and what there is to say of it.
+
+    ``poll_more``, ``summary`` and ``warnings`` are complete when ``entries()`` is exhausted.
+
+    :raises InvalidInput: an option cannot be used.
+    """
+
+    def __init__(self, options: Mapping[str, Any], now: Optional[datetime] = None) -> None:
+        self._connection = Connection.from_mapping(options)
+        self._range = Range.from_mapping(options, now or utc_now())
+        self._selection = Selection.from_mapping(options)
+        self._concurrency = concurrency(options)
+        self._counts = Summary()
+        self._matched = 0
+        self._reader: Optional[Reader] = None
+
+    def entries(self) -> Iterator[Entry]:
+        """Read the range and yield the selected entries in the API's order; with a limit only after the last page.
+
+        :raises AuditError: the read failed; what was yielded before is not the whole.
+        """
+        with Api(self._connection) as api:
+            self._reader = Reader(api, self._concurrency)
+            for entry in newest(self._selected(self._reader), self._selection.limit):
+                self._counts.add(entry)
+                yield entry
+
+    @property
+    def poll_more(self) -> Optional[str]:
+        return self._reader.poll_more if self._reader else None
+
+    @property
+    def warnings(self) -> List[str]:
+        return self._reader.warnings if self._reader else []
+
+    @property
+    def summary(self) -> Dict[str, Any]:
+        """Counts of the entries yielded, how many were read for them, and whether the limit left any out."""
+        counts = self._counts.as_dict()
+        counts["matched"] = self._matched
+        counts["read"] = self._reader.entries_read if self._reader else 0
+        counts["pages"] = self._reader.pages_read if self._reader else 0
+        counts["truncated"] = self._matched > self._counts.entries
+        return counts
+
+    def _selected(self, reader: Reader) -> Iterator[Entry]:
+        for page in reader.pages(self._range):
+            for entry in filter(self._selection.matches, page.entries):
+                self._matched += 1
+                yield entry

@@ -1,0 +1,172 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Entries as events of two published schemas: OCSF's API Activity, and the Elastic Common Schema.
+
+Nothing is lost: what a schema has no place for stays in the entry itself, which each event carries in canonical form.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime, timedelta, timezone
+from typing import Any, Dict, Mapping, Optional
+
+from ..times import format_time
+from .entry import Entry, Label, actor, canonical, subject, timestamp
+
+OCSF_VERSION = "1.8.0"
+ECS_VERSION = "9.4.0"
+PROVIDER = "cloudscale.ch"
+
+_KNOWN = ("timestamp", "action", "message", "ip_address", "actor", "subject")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+_CREATE, _READ, _UPDATE, _DELETE, _OTHER = 1, 2, 3, 4, 99
+_ACTIVITIES = {_CREATE: "Create", _READ: "Read", _UPDATE: "Update", _DELETE: "Delete"}
+_ECS_TYPES = {_CREATE: "creation", _READ: "access", _UPDATE: "change", _DELETE: "deletion", _OTHER: "info"}
+# An action ends with its verb; the names of actions are no stable part of the API, so others are expected.
+_VERBS = {
+    **dict.fromkeys(("create", "add", "clone", "import", "copy", "order"), _CREATE),
+    **dict.fromkeys(("read", "get", "list", "show", "view", "download", "export", "login"), _READ),
+    **dict.fromkeys(("update", "start", "stop", "pause", "unpause", "reboot", "reset", "resize", "scale"), _UPDATE),
+    **dict.fromkeys(("attach", "detach", "assign", "unassign", "enable", "disable", "rename", "move"), _UPDATE),
+    **dict.fromkeys(("regenerate", "rotate", "restore", "revert", "lock", "unlock", "set", "modify"), _UPDATE),
+    **dict.fromkeys(("delete", "remove", "destroy", "revoke", "purge"), _DELETE),
+}
+# OCSF's types of accounts. The provider's staff act as administrators, a token as a service does.
+_USER_TYPES = {"user": (1, "User"), "admin": (2, "Admin"), "system": (3, "System"), "api_token": (4, "Service")}
+
+
+def to_ocsf(entry: Entry) -> Dict[str, Any]:
+    """The entry as an event of OCSF's class API Activity (6003), with the profile cloud.
+
+    An action whose verb is unknown is activity 99 and keeps its name; an unreadable time is the epoch's beginning.
+    """
+    activity, action = _activity(entry), _text(entry.get("action"))
+    what = subject(entry)
+    event = _filled(
+        {
+            "activity_id": activity,
+            "activity_name": _ACTIVITIES.get(activity, action or "Unknown"),
+            "category_uid": 6,
+            "category_name": "Application Activity",
+            "class_uid": 6003,
+            "class_name": "API Activity",
+            "type_uid": 600300 + activity,
+            "severity_id": 1,
+            "severity": "Informational",
+            "time": (_moment(entry) - _EPOCH) // timedelta(milliseconds=1),
+            "message": _text(entry.get("message")),
+            "metadata": {
+                "version": OCSF_VERSION,
+                "profiles": ["cloud"],
+                "product": {"name": "Project log", "vendor_name": PROVIDER},
+                "log_name": "project-logs",
+                "original_time": _text(entry.get("timestamp")),
+            },
+            "api": {"operation": action or "unknown", "service": {"name": PROVIDER}},
+            "actor": {"user": _ocsf_user(actor(entry))},
+            "src_endpoint": _ocsf_source(entry),
+            "cloud": {
+                "provider": PROVIDER,
+                "project_uid": what.uuid if what.kind == "project" else None,
+                "org": {"name": what.name, "uid": what.uuid} if what.kind == "organization" else None,
+            },
+            "resources": [_filled({"type": what.kind, "name": what.name, "uid": what.uuid})],
+            "raw_data": _raw(entry),
+        }
+    )
+    unmapped = {key: value for key, value in entry.items() if key not in _KNOWN}
+    return {**event, "unmapped": unmapped} if unmapped else event
+
+
+def to_ecs(entry: Entry) -> Dict[str, Any]:
+    """The entry as an event of the Elastic Common Schema.
+
+    An action whose verb is unknown is of type ``info`` and keeps its name; an unreadable time is the epoch's beginning.
+    """
+    who, what, address = actor(entry), subject(entry), _text(entry.get("ip_address"))
+    name = who.name or who.uuid or who.kind
+    return _filled(
+        {
+            "@timestamp": format_time(_moment(entry)),
+            "ecs": {"version": ECS_VERSION},
+            "message": _text(entry.get("message")),
+            "event": {
+                "kind": "event",
+                "category": ["configuration"],
+                "type": [_ECS_TYPES[_activity(entry)]],
+                "action": _text(entry.get("action")),
+                "module": "cloudscale",
+                "dataset": "cloudscale.project_logs",
+                "provider": PROVIDER,
+                "original": _raw(entry),
+            },
+            "source": {"address": address, "ip": _address(address)},
+            "user": {
+                "id": who.uuid,
+                "name": name,
+                "email": who.name if who.kind == "user" else None,
+                "roles": [who.kind],
+                "target": {"email": what.name} if what.kind == "user" else None,
+            },
+            "cloud": {
+                "provider": PROVIDER,
+                "project": {"id": what.uuid, "name": what.name} if what.kind == "project" else None,
+            },
+            "organization": {"id": what.uuid, "name": what.name} if what.kind == "organization" else None,
+            "related": {"user": [name], "ip": [address] if _address(address) else None},
+        }
+    )
+
+
+def _activity(entry: Entry) -> int:
+    verb = (_text(entry.get("action")) or "").rpartition("_")[2].lower()
+    return _VERBS.get(verb, _OTHER)
+
+
+def _moment(entry: Entry) -> datetime:
+    return timestamp(entry) or _EPOCH
+
+
+def _ocsf_user(who: Label) -> Dict[str, Any]:
+    number, kind = _USER_TYPES.get(who.kind, (0, "Unknown"))
+    return {
+        "name": who.name or who.uuid or who.kind,
+        "uid": who.uuid,
+        "credential_uid": who.uuid if who.kind == "api_token" else None,
+        "email_addr": who.name if who.kind == "user" else None,
+        "type_id": number,
+        "type": kind,
+    }
+
+
+def _ocsf_source(entry: Entry) -> Dict[str, Any]:
+    text = _text(entry.get("ip_address"))
+    if text is None:
+        # Changes without an address are made at the provider.
+        return {"svc_name": PROVIDER}
+    return {"ip": text} if _address(text) else {"name": text}
+
+
+def _address(text: Optional[str]) -> Optional[str]:
+    try:
+        return str(ipaddress.ip_address(text or ""))
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> Optional[str]:
+    return None if value is None or value == "" else str(value)
+
+
+def _raw(entry: Entry) -> str:
+    return canonical(entry).decode()
+
+
+def _filled(value: Mapping[str, Any]) -> Dict[str, Any]:
+    """The mapping without what is absent or empty, at every depth."""
+    found = ((key, _filled(item) if isinstance(item, dict) else item) for key, item in value.items())
+    return {key: item for key, item in found if item is not None and item not in ("", {}, [])}

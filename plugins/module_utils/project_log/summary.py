@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Counts over a stream of entries: how many, between when, which actions, by whom, from where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any, Callable, Dict, Optional
+from typing import Counter as CounterOf
+
+from ..times import format_optional
+from .entry import Entry, Label, actor, timestamp, visible
+
+
+class Summary:
+    """Counts entries one at a time; its size grows with the number of different names only."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self._first: Optional[datetime] = None
+        self._last: Optional[datetime] = None
+        self._actions: CounterOf[str] = Counter()
+        self._actors: CounterOf[Label] = Counter()
+        self._addresses: CounterOf[str] = Counter()
+
+    def add(self, entry: Entry) -> None:
+        self.entries += 1
+        self._actions[_text(entry.get("action"))] += 1
+        self._actors[actor(entry)] += 1
+        self._addresses[_text(entry.get("ip_address"))] += 1
+        moment = timestamp(entry)
+        if moment is not None:
+            self._first = moment if self._first is None else min(self._first, moment)
+            self._last = moment if self._last is None else max(self._last, moment)
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The counts as plain values, the most frequent name first; times as the API writes them, or None."""
+        return {
+            "entries": self.entries,
+            "first": format_optional(self._first),
+            "last": format_optional(self._last),
+            "actions": _ranked(self._actions, visible),
+            "actors": _ranked(self._actors, str),
+            "ip_addresses": _ranked(self._addresses, lambda address: visible(address) or "none"),
+        }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else visible(value)
+
+
+def _ranked(counts: CounterOf[Any], name: Callable[[Any], str]) -> Dict[str, int]:
+    """The counts by what each is called, as only the few different ones are named, not each entry."""
+    named: CounterOf[str] = Counter()
+    for value, count in counts.items():
+        named[name(value)] += count
+    return dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Entries as lines of text for a terminal, in columns."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Iterable, List, Sequence
+
+from .entry import Entry
+from .rows import cut, row
+
+_COLUMNS = ("time", "actor", "ip_address", "action", "message")
+_WIDEST = (19, 40, 39, 40, 160)
+_GAP = "  "
+
+
+def table(entries: Iterable[Entry]) -> List[str]:
+    """A line for each entry: when (UTC), who, from where, which action, and what in words; long texts are cut."""
+    rows = [[cut(told[name], most) for name, most in zip(_COLUMNS, _WIDEST)] for told in map(row, entries)]
+    widths = [max(map(_width, column)) for column in zip(*rows)]
+    return [_line(cells, widths) for cells in rows]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths) if width]
+    return _GAP.join(padded).rstrip()
+
+
+def _width(text: str) -> int:
+    """How many places a text takes on a terminal: East Asian characters take two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )

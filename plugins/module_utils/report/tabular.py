@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Entries as tables for other programs: CSV for spreadsheets, Parquet for analysis."""
+
+from __future__ import annotations
+
+import csv
+from itertools import islice
+from typing import Any, Dict, Iterable, Iterator, List
+
+from ..project_log.rows import harmless
+from .facts import Rows
+from .query.dataset import Record
+
+COLUMNS = ("time", "actor", "actor_kind", "action", "message", "ip_address", "subject")
+
+_GROUP = 100_000
+
+
+def write_csv(path: str, records: Iterable[Record], rows: Rows) -> None:
+    """A row for each entry, its time in the display's zone. No text is taken for a formula by a spreadsheet."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(",".join(COLUMNS) + "\r\n")
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        for record in records:
+            row = rows.row(record)
+            writer.writerow([harmless(row[name]) for name in COLUMNS])
+
+
+def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
+    """A row for each entry: its time in UTC, names resolved, and the texts as the API gave them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    texts = ("actor", "actor_kind", "action", "message", "ip_address", "subject", "project")
+    received = ("timestamp_text", "actor_json", "subject_json")
+    fields = [("time", pyarrow.timestamp("us", tz="UTC")), *((name, pyarrow.string()) for name in texts + received)]
+    schema = pyarrow.schema(fields)
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for group in _groups(_cells(record, rows) for record in records):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+
+
+def _cells(record: Record, rows: Rows) -> Dict[str, Any]:
+    row = rows.row(record)
+    return {
+        "time": record["moment"],
+        **{name: row[name] for name in ("actor", "actor_kind", "subject", "project")},
+        **{name: record[name] for name in ("action", "message", "ip_address")},
+        "timestamp_text": record["timestamp"],
+        "actor_json": record["actor"],
+        "subject_json": record["subject"],
+    }
+
+
+def _groups(rows: Iterator[Dict[str, Any]]) -> Iterator[List[Dict[str, Any]]]:
+    while True:
+        group = list(islice(rows, _GROUP))
+        if not group:
+            return
+        yield group

@@ -1,0 +1,458 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the log should tell, and how that compares with what it tells.
+
+Each entry counts for one expectation only. Which one is settled by a maximum matching, so that neither the order of the
+rules nor their overlap matters: whenever the entries can be dealt out so that all rules are satisfied, they are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import InvalidInput
+from ..project_log.entry import Entry, actor
+from ..project_log.selection import (
+    Selection,
+    action_matches,
+    actor_matches,
+    address_matches,
+    message_matches,
+    network,
+    pattern,
+)
+
+RULES = ("expect", "forbid", "ignore")
+CONDITIONS = ("action", "message", "actor", "ip_network")
+COUNTS = ("count", "min", "max")
+
+_REMEMBERED = 1000
+_COMPARED = 20
+_LONGEST_COMPARED = 120
+_ALIKE = 0.6
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of ``expect``, ``forbid`` or ``ignore``: which entries it means, and how many of them there should be.
+
+    ``name`` tells which one it is (``expect[0]``), ``given`` is what the user wrote. ``most`` None means no limit.
+    """
+
+    name: str
+    given: Mapping[str, Any]
+    selection: Selection
+    least: int = 1
+    most: Optional[int] = None
+
+    @property
+    def wanted(self) -> str:
+        """How many entries it asks for, in words."""
+        if self.most is None:
+            return f"at least {self.least}"
+        if self.least == self.most:
+            return f"exactly {self.least}"
+        return f"at most {self.most}" if not self.least else f"{self.least} to {self.most}"
+
+    @property
+    def conditions(self) -> int:
+        """How many conditions it has."""
+        chosen = self.selection
+        return sum(map(bool, (chosen.actions, chosen.message, chosen.actors, chosen.ip_networks)))
+
+    def differs(self, entry: Entry) -> List[str]:
+        """The conditions that an entry does not meet, by name."""
+        chosen = self.selection
+        met = {
+            "action": not chosen.actions or action_matches(entry, chosen.actions),
+            "message": chosen.message is None or message_matches(entry, chosen.message),
+            "actor": not chosen.actors or actor_matches(entry, chosen.actors),
+            "ip_network": not chosen.ip_networks or address_matches(entry, chosen.ip_networks),
+        }
+        return [name for name in CONDITIONS if not met[name]]
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """All rules. A forbidden entry is always unexpected; one that is ignored never is, but may meet an expectation.
+
+    With ``exclusive`` each entry must be expected or ignored. Where ``own_actors`` are named, an expectation that names
+    no actor is met by their changes only.
+    """
+
+    expect: Sequence[Rule] = ()
+    forbid: Sequence[Rule] = ()
+    ignore: Sequence[Rule] = ()
+    exclusive: bool = False
+    own_actors: Tuple[str, ...] = ()
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> Expectations:
+        """Build them from the options ``expect``, ``forbid``, ``ignore``, ``exclusive`` and ``own_actors``.
+
+        :raises InvalidInput: a rule cannot be used; the sentence names it and its key.
+        """
+        own = _own_actors(options.get("own_actors"))
+        return cls(
+            expect=[_of_ours(rule, own) for rule in _rules(options, "expect", CONDITIONS + COUNTS)],
+            forbid=_rules(options, "forbid", CONDITIONS),
+            ignore=_rules(options, "ignore", CONDITIONS),
+            exclusive=bool(options.get("exclusive")),
+            own_actors=own,
+        )
+
+
+class Nearest(NamedTuple):
+    """The entry that comes nearest to a missing one: what differs, or else for which rule it already counts."""
+
+    entry: Entry
+    differs: List[str]
+    counted_for: Optional[str]
+
+
+class Missing(NamedTuple):
+    """An expectation that is not met: how many entries count for it, and what came nearest to another one."""
+
+    rule: Rule
+    found: int
+    nearest: Optional[Nearest]
+
+
+class Unexpected(NamedTuple):
+    """An entry that should not be there, and why not."""
+
+    entry: Entry
+    reason: str
+
+
+class Evidence:
+    """Compares entries with expectations, each once, as they come in.
+
+    What is unexpected stays so whatever comes later, and what is met stays met. Of the entries that no rule is about
+    only the newest thousand are remembered, to find the nearest miss among them.
+    """
+
+    def __init__(self, expectations: Expectations) -> None:
+        self._wanted = expectations
+        self._expect, self._forbid, self._ignore = map(
+            _Lookup, (expectations.expect, expectations.forbid, expectations.ignore)
+        )
+        self._matching = _Matching(expectations.expect)
+        self._counted: Dict[int, Entry] = {}
+        self._recent: Deque[Tuple[int, Entry]] = deque(maxlen=_REMEMBERED)
+        self.read = 0
+        self.unexpected: List[Unexpected] = []
+
+    def add(self, entry: Entry) -> None:
+        number, self.read = self.read, self.read + 1
+        self._recent.append((number, entry))
+        forbidden = self._forbid.rules_for(entry)
+        if forbidden:
+            rule = self._wanted.forbid[next(_bits(forbidden))]
+            self.unexpected.append(Unexpected(entry, f"forbidden by {rule.name}"))
+            return
+        expected = self._expect.rules_for(entry)
+        ignored = bool(self._ignore.rules_for(entry))
+        if expected:
+            self._counted[number] = entry
+            if not self._matching.add(number, expected, ignored):
+                names = [self._wanted.expect[index].name for index in _bits(expected)]
+                allow = "allows" if len(names) == 1 else "allow"
+                self.unexpected.append(Unexpected(entry, f"more than {' and '.join(names)} {allow}"))
+        elif self._wanted.exclusive and not ignored:
+            self.unexpected.append(Unexpected(entry, self._stranger(entry)))
+
+    @property
+    def met(self) -> bool:
+        """Whether every expectation has the entries it needs."""
+        return self._matching.lacking == 0
+
+    @property
+    def matched(self) -> List[Entry]:
+        """The entries that count for an expectation, in the order in which they came."""
+        return [self._counted[number] for number in sorted(self._matching.holders())]
+
+    @property
+    def found(self) -> List[int]:
+        """How many entries count for each expectation."""
+        return list(self._matching.counts)
+
+    def missing(self) -> List[Missing]:
+        """The expectations that are not met, each with its nearest miss."""
+        holders = self._matching.holders()
+        return [
+            Missing(rule, found, self._nearest(rule, holders))
+            for rule, found in zip(self._wanted.expect, self._matching.counts)
+            if found < rule.least
+        ]
+
+    def _stranger(self, entry: Entry) -> str:
+        own = self._wanted.own_actors
+        if own and not actor_matches(entry, own):
+            return "expected by no rule, and not by own_actors"
+        return "expected by no rule"
+
+    def _nearest(self, rule: Rule, holders: Mapping[int, int]) -> Optional[Nearest]:
+        """The remembered entry that meets most of a rule's conditions; of several the one that reads most like it."""
+        looked_at = [
+            (len(rule.differs(entry)), number, entry)
+            for number, entry in self._recent
+            if holders.get(number) is None or self._wanted.expect[holders[number]] is not rule
+        ]
+        fewest = min((item[0] for item in looked_at), default=0)
+        best = [(number, entry) for differing, number, entry in looked_at if differing == fewest][-_COMPARED:]
+        if not best:
+            return None
+        likeness = _Likeness(rule)
+        degree, number, entry = max((likeness.of(entry), number, entry) for number, entry in best)
+        if fewest >= rule.conditions and degree < _ALIKE:
+            return None
+        holder = holders.get(number)
+        return Nearest(entry, rule.differs(entry), None if holder is None else self._wanted.expect[holder].name)
+
+
+class _Lookup:
+    """Which of many rules mean an entry, as bits of a number. Each action, actor and address is looked at once."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._chosen = [rule.selection for rule in rules]
+        self._with_message = sum(1 << index for index, rule in enumerate(self._chosen) if rule.message is not None)
+        self._actions: Dict[Any, int] = {}
+        self._actors: Dict[Any, int] = {}
+        self._addresses: Dict[Any, int] = {}
+
+    def rules_for(self, entry: Entry) -> int:
+        if not self._chosen:
+            return 0
+        found = (
+            self._known(
+                self._actions, _text(entry, "action"), lambda s: not s.actions or action_matches(entry, s.actions)
+            )
+            & self._known(self._actors, actor(entry), lambda s: not s.actors or actor_matches(entry, s.actors))
+            & self._known(
+                self._addresses,
+                _text(entry, "ip_address"),
+                lambda s: not s.ip_networks or address_matches(entry, s.ip_networks),
+            )
+        )
+        for index in _bits(found & self._with_message):
+            wanted = self._chosen[index].message
+            if wanted is not None and not message_matches(entry, wanted):
+                found ^= 1 << index
+        return found
+
+    def _known(self, known: Dict[Any, int], key: Any, matches: Callable[[Selection], bool]) -> int:
+        found = known.get(key)
+        if found is None:
+            found = known[key] = sum(1 << index for index, chosen in enumerate(self._chosen) if matches(chosen))
+        return found
+
+
+class _Matching:
+    """Deals entries out to rules, one at a time, so that at any time as few rules as possible lack entries.
+
+    Entries that the same rules mean are interchangeable. One that comes in takes a free place in one of its rules, or
+    pushes another entry from there to one of that entry's other rules, and so on (an augmenting path). Where no such
+    path is found, none will ever lead out of the rules that were looked at, and they are not looked at again.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self.counts = [0] * len(rules)
+        self.lacking = sum(rule.least for rule in rules)
+        self._held: List[Dict[Tuple[int, bool], List[int]]] = [{} for _rule in rules]
+        self._no_need = 0
+        self._no_room = 0
+
+    def add(self, number: int, mask: int, ignored: bool) -> bool:
+        """Give an entry to one of the rules in ``mask``; False if they are all full and it cannot be ignored."""
+        path, self._no_need = self._path(mask, self._no_need, self._needs)
+        if path:
+            self.lacking -= 1
+        elif ignored:
+            return True
+        else:
+            path, self._no_room = self._path(mask, self._no_room, self._has_room)
+        if not path:
+            return False
+        self._push(path, (mask, ignored), number)
+        return True
+
+    def holders(self) -> Dict[int, int]:
+        """The rule that each entry counts for, by their numbers."""
+        return {
+            number: index for index, held in enumerate(self._held) for numbers in held.values() for number in numbers
+        }
+
+    def _needs(self, index: int) -> bool:
+        return self.counts[index] < self._rules[index].least
+
+    def _has_room(self, index: int) -> bool:
+        """Whether a rule can take another entry, if need be instead of one that can be ignored."""
+        most = self._rules[index].most
+        return most is None or self.counts[index] < most or any(ignored for _mask, ignored in self._held[index])
+
+    def _path(self, mask: int, dead: int, is_end: Callable[[int], bool]) -> Tuple[List[int], int]:
+        """The shortest way over rules to one that is an end, and the rules from which no way leads to any."""
+        came_from: Dict[int, Optional[int]] = dict.fromkeys(_bits(mask & ~dead))
+        seen = mask | dead
+        waiting = deque(came_from)
+        while waiting:
+            index = waiting.popleft()
+            if is_end(index):
+                return _way(came_from, index), dead
+            for held, _ignored in self._held[index]:
+                for other in _bits(held & ~seen):
+                    came_from[other] = index
+                    waiting.append(other)
+                seen |= held
+        return [], seen
+
+    def _push(self, path: List[int], key: Tuple[int, bool], number: int) -> None:
+        """Put an entry into the first rule of a path; one of each rule moves on to the next."""
+        for index, following in zip(path, path[1:]):
+            moving = next(held for held in self._held[index] if held[0] >> following & 1)
+            moved = self._take(index, moving)
+            self._put(index, key, number)
+            key, number = moving, moved
+        last = path[-1]
+        most = self._rules[last].most
+        if most is not None and self.counts[last] == most:
+            self._take(last, next(held for held in self._held[last] if held[1]))
+        self._put(last, key, number)
+
+    def _put(self, index: int, key: Tuple[int, bool], number: int) -> None:
+        self._held[index].setdefault(key, []).append(number)
+        self.counts[index] += 1
+
+    def _take(self, index: int, key: Tuple[int, bool]) -> int:
+        numbers = self._held[index][key]
+        number = numbers.pop()
+        if not numbers:
+            del self._held[index][key]
+        self.counts[index] -= 1
+        return number
+
+
+def _way(came_from: Mapping[int, Optional[int]], end: int) -> List[int]:
+    way: List[int] = []
+    index: Optional[int] = end
+    while index is not None:
+        way.append(index)
+        index = came_from[index]
+    return way[::-1]
+
+
+def _bits(mask: int) -> Iterator[int]:
+    """The positions of the bits that are set, the lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+def _text(entry: Entry, key: str) -> Optional[str]:
+    value = entry.get(key)
+    return value if isinstance(value, str) else None
+
+
+class _Likeness:
+    """How much entries read like what a rule says, from 0 to 1."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._compare: Dict[str, SequenceMatcher[str]] = {}
+        for key in ("action", "message"):
+            if key in rule.given:
+                # The matcher prepares its second text for many comparisons.
+                self._compare[key] = SequenceMatcher(None, "", rule.given[key][:_LONGEST_COMPARED], autojunk=False)
+
+    def of(self, entry: Entry) -> float:
+        degrees = []
+        for key, matcher in self._compare.items():
+            matcher.set_seq1(str(entry.get(key))[:_LONGEST_COMPARED])
+            degrees.append(matcher.ratio())
+        return sum(degrees) / len(degrees) if degrees else 0.0
+
+
+def _rules(options: Mapping[str, Any], option: str, keys: Tuple[str, ...]) -> List[Rule]:
+    given = options.get(option)
+    if given is None:
+        return []
+    if not isinstance(given, (list, tuple)):
+        raise InvalidInput(f"{option}: give a list of rules, not {given!r}.")
+    return [_rule(f"{option}[{index}]", rule, keys) for index, rule in enumerate(given)]
+
+
+def _rule(name: str, rule: Any, keys: Tuple[str, ...]) -> Rule:
+    if not isinstance(rule, Mapping):
+        raise InvalidInput(f"{name}: a rule is a mapping with {', '.join(keys)}, not {rule!r}.")
+    # ansible-test lets no option have the name message.
+    given = {
+        "message" if key == "message_pattern" else str(key): value for key, value in rule.items() if value is not None
+    }
+    for key in given:
+        if key not in keys:
+            raise InvalidInput(f"{name}.{key}: there is no such key; a rule of this kind has {', '.join(keys)}.")
+    texts = {key: _condition(f"{name}.{key}", given[key]) for key in CONDITIONS if key in given}
+    if not texts:
+        raise InvalidInput(f"{name}: give at least one of {', '.join(CONDITIONS)}; action: '*' means any change.")
+    least, most = _bounds(name, {key: _whole(f"{name}.{key}", given[key]) for key in COUNTS if key in given})
+    return Rule(name, given, _selection(name, texts), least, most)
+
+
+def _selection(name: str, texts: Mapping[str, str]) -> Selection:
+    return Selection(
+        actions=(texts["action"],) if "action" in texts else (),
+        actors=(texts["actor"],) if "actor" in texts else (),
+        ip_networks=(network(texts["ip_network"], f"{name}.ip_network"),) if "ip_network" in texts else (),
+        message=pattern(texts["message"], f"{name}.message") if "message" in texts else None,
+    )
+
+
+def _bounds(name: str, counts: Mapping[str, int]) -> Tuple[int, Optional[int]]:
+    if "count" in counts:
+        if len(counts) > 1:
+            raise InvalidInput(f"{name}.count excludes min and max: it is both at once.")
+        return counts["count"], counts["count"]
+    most = counts.get("max")
+    least = counts.get("min", 1 if most is None else 0)
+    if most is not None and most < least:
+        raise InvalidInput(f"{name}.max ({most}) is less than min ({least}); swap them.")
+    return least, most
+
+
+def _condition(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name}: give a text, not {value!r}.")
+    if not value.strip():
+        # Most often a variable that is not set, and no condition at all would mean every change.
+        raise InvalidInput(f"{name} is empty; leave it out, or say what it should be.")
+    return value
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        number = -1 if isinstance(value, (bool, float)) else int(value)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0:
+        raise InvalidInput(f"{name} must be a whole number of at least 0, not {value!r}.")
+    return number
+
+
+def _own_actors(given: Any) -> Tuple[str, ...]:
+    if given in ("", [""]):
+        # As in a rule: with nobody named, anybody's change would do.
+        raise InvalidInput("own_actors is empty; leave it out, or name who makes your changes.")
+    return Selection.from_mapping({"actors": given}).actors
+
+
+def _of_ours(rule: Rule, own: Tuple[str, ...]) -> Rule:
+    if not own or rule.selection.actors:
+        return rule
+    return replace(rule, selection=replace(rule.selection, actors=own))

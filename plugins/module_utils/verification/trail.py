@@ -1,0 +1,122 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What changed in the cloud while something else went on, and who did it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+from ..project_log.client import Api
+from ..project_log.entry import Entry, actor, plain
+from ..project_log.reader import Reader
+from ..project_log.selection import Selection, actor_matches
+from ..project_log.table import table
+from ..settings import Connection, Range, number
+from ..times import utc_now
+
+# How far back the first read begins. The clocks here and there may differ by so much, and no entry is lost.
+_LOOK_BACK = timedelta(minutes=30)
+
+
+@dataclass
+class Changes:
+    """Entries by who made them, in the API's order. Staff of the provider are others, automated tasks the system.
+
+    Without ``own_named`` nobody said who is meant by own, and everybody is an other.
+    """
+
+    own: List[Entry] = field(default_factory=list)
+    others: List[Entry] = field(default_factory=list)
+    system: List[Entry] = field(default_factory=list)
+    own_named: bool = True
+
+    @classmethod
+    def by(cls, entries: Sequence[Entry], own_actors: Sequence[str]) -> Changes:
+        found = cls(own_named=bool(own_actors))
+        for entry in entries:
+            if actor_matches(entry, own_actors):
+                found.own.append(entry)
+            elif actor(entry).kind == "system":
+                found.system.append(entry)
+            else:
+                found.others.append(entry)
+        return found
+
+    def __len__(self) -> int:
+        return len(self.own) + len(self.others) + len(self.system)
+
+    def lines(self) -> List[str]:
+        """The changes for a terminal: how many by whom, then a table for each; what others did comes first."""
+        others = "by others" if self.own_named else "by users and tokens"
+        groups = [(others, self.others), ("by own actors", self.own), ("by the system", self.system)]
+        rows = iter(table([*self.others, *self.own, *self.system]))
+        counts = ", ".join(f"{len(entries)} {who}" for who, entries in groups if entries)
+        lines = [f"{len(self)} {'change' if len(self) == 1 else 'changes'}: {counts}. Times are in UTC."]
+        for who, entries in groups:
+            if entries:
+                lines += ["", f"{who[:1].upper()}{who[1:]}:", *(f"  {line}" for line in islice(rows, len(entries)))]
+        if not self.own_named and self.others:
+            lines += ["", "Set own_actors to tell your own changes from those of others."]
+        return lines
+
+    def as_dict(self) -> Dict[str, Any]:
+        groups = {"own": self.own, "others": self.others, "system": self.system}
+        return {name: [plain(entry) for entry in entries] for name, entries in groups.items()}
+
+
+class Trail:
+    """Follows the log from one moment to the next.
+
+    :raises InvalidInput: an option cannot be used.
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        clock: Callable[[], float] = time.monotonic,
+        wait: Optional[Callable[[float], bool]] = None,
+    ) -> None:
+        given = Connection.from_mapping(options)
+        # Nobody should have to wait for long for what only accompanies the work.
+        longest = max(1.0, number(options, "patience", 0))
+        self._connection = replace(
+            given, timeout=min(given.timeout, longest), retry_budget=min(given.retry_budget, longest)
+        )
+        self._own_actors = Selection.from_mapping({"actors": options.get("own_actors")}).actors
+        self._settle = number(options, "settle", 0)
+        self._clock = clock
+        self._wait = wait or threading.Event().wait
+        self.cursor: Optional[str] = None
+
+    def begin(self, now: Optional[datetime] = None) -> None:
+        """Take a cursor: what becomes visible from now on is told.
+
+        :raises AuditError: the log could not be read.
+        """
+        self.cursor = None
+        moment = (now or utc_now()) - _LOOK_BACK
+        self._read(Range(start=moment))
+
+    def changes(self) -> Changes:
+        """What became visible since the cursor was taken; the cursor moves on behind it.
+
+        Waits a little first, because entries may become visible late.
+
+        :raises AuditError: the log could not be read.
+        """
+        self._wait(self._settle)
+        return Changes.by(self._read(Range(cursor=self.cursor)), self._own_actors)
+
+    def _read(self, span: Range) -> List[Entry]:
+        with Api(self._connection, clock=self._clock, wait=self._wait) as api:
+            reader = Reader(api)
+            entries = [entry for page in reader.pages(span) for entry in page.entries]
+            self.cursor = reader.poll_more
+        return entries

@@ -1,0 +1,152 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Waits until the log tells what is expected of it, or until it is certain that it does not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+from ..errors import AuditError, MissingChanges, Stopped, UnexpectedChanges
+from ..project_log.client import Api
+from ..project_log.entry import plain
+from ..project_log.reader import Reader
+from ..settings import Connection, Range, number
+from ..times import utc_now
+from .expectations import Evidence, Expectations, Missing
+from .explanation import explain
+
+Wait = Callable[[float], bool]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds: for what is missing at most, between two polls, and once nothing is missing."""
+
+    timeout: float = 60
+    interval: float = 5
+    settle: float = 5
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> Patience:
+        """Build it from the options ``timeout``, ``interval`` and ``settle``; None means the default.
+
+        :raises InvalidInput: one is no number, or too small or too large; between two polls there is some time.
+        """
+        return cls(
+            timeout=number(options, "timeout", cls.timeout),
+            interval=number(options, "interval", cls.interval, least=0.001),
+            settle=number(options, "settle", cls.settle),
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out: the evidence, how long it took in seconds, where to read on, and the error to tell if any."""
+
+    evidence: Evidence
+    missing: List[Missing]
+    waited: float
+    poll_more: str
+    warnings: List[str] = field(default_factory=list)
+    error: Optional[AuditError] = None
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The verdict as plain values."""
+        return {
+            "matched": [plain(entry) for entry in self.evidence.matched],
+            "missing": [_told(missing) for missing in self.missing],
+            "unexpected": [plain(found.entry) for found in self.evidence.unexpected],
+            "waited": round(self.waited, 3),
+            "poll_more": self.poll_more,
+        }
+
+
+class Verification:
+    """Options, read and checked before anything is asked; then one comparison of the log with them.
+
+    :raises InvalidInput: an option cannot be used.
+    """
+
+    def __init__(self, options: Mapping[str, Any], now: Optional[datetime] = None) -> None:
+        self._connection = Connection.from_mapping(options)
+        self._range = Range.from_mapping(options, now or utc_now())
+        self._expectations = Expectations.from_mapping(options)
+        self._patience = Patience.from_mapping(options)
+
+    def run(
+        self, once: bool = False, clock: Callable[[], float] = time.monotonic, wait: Optional[Wait] = None
+    ) -> Verdict:
+        """Read the range and poll on until the verdict is certain; with ``once`` read it once, and miss nothing.
+
+        ``clock`` and ``wait`` are seams for tests, as those of Api.
+
+        :raises AuditError: the log could not be read.
+        """
+        pause = wait or threading.Event().wait
+        with Api(self._connection, clock=clock, wait=pause) as api:
+            watch = _Watch(api, self._range, Evidence(self._expectations))
+            waited = watch.wait_for_verdict(Patience(0, 1, 0) if once else self._patience, clock, pause)
+        evidence = watch.evidence
+        missing = evidence.missing()
+        error: Optional[AuditError] = None
+        if evidence.unexpected or (missing and not once):
+            kind = UnexpectedChanges if evidence.unexpected else MissingChanges
+            error = kind(explain(missing, evidence.unexpected, len(self._expectations.expect), waited))
+        return Verdict(evidence, missing, waited, watch.poll_more, watch.warnings, error)
+
+
+class _Watch:
+    """One range that is read once, and then read on from where the last read ended."""
+
+    def __init__(self, api: Api, span: Range, evidence: Evidence) -> None:
+        self._api = api
+        self._span = span
+        self.evidence = evidence
+        self.warnings: List[str] = []
+        self.poll_more = ""
+
+    def wait_for_verdict(self, patience: Patience, clock: Callable[[], float], wait: Wait) -> float:
+        """Returns how many seconds it took."""
+        began = asked = clock()
+        self.warnings = self._read(self._span)
+        met: Optional[float] = None
+        while not self.evidence.unexpected:
+            now = clock()
+            if not self.evidence.met:
+                due, done = began + patience.timeout, now
+            else:
+                met = now if met is None else met
+                # What became visible while the last answer was on its way may not be in it.
+                due, done = met + patience.settle, asked if patience.settle else now
+            if done >= due:
+                break
+            if wait(max(0.0, min(patience.interval, due - now))):
+                raise Stopped("The verification was stopped before it came to an end.")
+            asked = clock()
+            self._read(replace(self._span, cursor=self.poll_more))
+        return clock() - began
+
+    def _read(self, span: Range) -> List[str]:
+        reader = Reader(self._api)
+        for page in reader.pages(span):
+            for entry in page.entries:
+                self.evidence.add(entry)
+            self.poll_more = page.poll_more
+        return reader.warnings
+
+
+def _told(missing: Missing) -> Dict[str, Any]:
+    nearest = missing.nearest
+    return {
+        **missing.rule.given,
+        "name": missing.rule.name,
+        "wanted": missing.rule.wanted,
+        "found": missing.found,
+        "nearest": nearest and {**nearest._asdict(), "entry": plain(nearest.entry)},
+    }

@@ -1,0 +1,207 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Lines of known forms are not parsed; the answer is that of parsing them all."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.canonical_lines import (
+    CanonicalLines,
+    Span,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import (
+    canonical,
+    parse,
+    read_lines,
+    timestamp,
+)
+from ansible_collections.auditops.cloudscale.tests.simulator import history
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+MOMENTS = st.one_of(
+    st.datetimes().map(lambda moment: f"{moment.isoformat(timespec='microseconds')}Z"),
+    st.times().map(lambda moment: f"2026-11-22T{moment.isoformat(timespec='microseconds')}Z"),
+    st.sampled_from(
+        [
+            "2026-02-30T00:00:00.000000Z",
+            "2026-11-22T23:59:60.000000Z",
+            "2026-11-22T24:00:00.000000Z",
+            "0000-11-22T00:00:00.000000Z",
+            "2026-11-22T01:00:00Z",
+            "2026-11-22T01:00:00.000000+01:00",
+            "",
+            None,
+        ]
+    ),
+)
+SINGLE = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text('a\u00e9"\\\n\x00\ud800', max_size=3),
+)
+VALUES = st.one_of(
+    SINGLE, st.dictionaries(st.sampled_from(["user", "uuid"]), SINGLE), st.just({"user": {"email": "x"}}), st.just([1])
+)
+# Keys before and after "timestamp".
+ENTRIES = st.dictionaries(st.sampled_from(["action", "actor", 'a"b', "u", "version"]), VALUES).flatmap(
+    lambda entry: st.one_of(MOMENTS.map(lambda moment: {**entry, "timestamp": moment}), st.just(entry))
+)
+
+
+def line(entry: Any) -> bytes:
+    return canonical(parse(json.dumps(entry).encode())) + b"\n"
+
+
+def in_full(block: bytes) -> Any:
+    """What a reader finds that parses every line; the text of its error."""
+    try:
+        moments = list(map(timestamp, read_lines(block)))
+    except ValueError as exc:
+        return str(exc)
+    dated = [moment for moment in moments if moment is not None]
+    return Span(len(moments), len(moments) - len(dated), min(dated, default=None), max(dated, default=None))
+
+
+def found(lines: CanonicalLines, block: bytes) -> Any:
+    try:
+        return lines.span(block)
+    except ValueError as exc:
+        return str(exc)
+
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+USUAL = line({"action": "a", "actor": {"user": "x"}, "timestamp": "2026-11-22T12:00:00.000000Z", "version": 1})
+
+
+def knowing(*blocks: bytes) -> CanonicalLines:
+    lines = CanonicalLines()
+    for block in blocks:
+        lines.span(block)
+    return lines
+
+
+@patient
+@given(st.lists(st.lists(ENTRIES, max_size=4), max_size=4))
+def test_lines_are_found_as_if_all_were_parsed(blocks: Any) -> None:
+    lines = CanonicalLines()
+    for entries in blocks:
+        block = b"".join(map(line, entries))
+        assert found(lines, block) == in_full(block)
+
+
+@patient
+@given(st.data(), st.lists(ENTRIES, min_size=1, max_size=3))
+def test_lines_that_were_tampered_with_are_found_as_if_all_were_parsed(data: Any, entries: Any) -> None:
+    block = b"".join(map(line, entries)) + USUAL
+    lines = knowing(block)
+    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(block))] * 2)))
+    texts = [b"", b" ", b"\n", b",", b'"', b"\\", b"0", b"-", b"\x00", b"\xff", "é".encode(), block[:end], USUAL]
+    forged = block[:begin] + data.draw(st.sampled_from(texts)) + block[end:]
+    assert found(lines, forged) == in_full(forged)
+
+
+@pytest.mark.parametrize(
+    ("honest", "forged"),
+    [
+        (b'"a"', b'"\x01"'),
+        (b'"a"', b'"\\u0061"'),
+        (b'"a"', b"01"),
+        (b'"a"', b"NaN"),
+        (b'"a"', b"[ ]"),
+        (b'"a"', b'"\xed\xa0\x80"'),
+        (b'"a"', b' "a"'),
+        (b'"action"', b'"b"'),
+        (b'"version"', b'"timestamp"'),
+        (b"}\n", b"}\r\n"),
+        (b"}\n", b"} \n"),
+        (b"}\n", b"}{}\n"),
+        (b"}\n", b"}\n\n"),
+        (b"}\n", b"}"),
+        (b'{"action"', b' {"action"'),
+        (b'{"user"', b'{"user":"x","user"'),
+    ],
+)
+def test_another_form_of_a_known_line_is_refused(honest: bytes, forged: bytes) -> None:
+    lines = knowing(USUAL)
+    assert honest in USUAL
+    with pytest.raises(ValueError, match="a line that is no entry"):
+        lines.span(USUAL * 3 + USUAL.replace(honest, forged, 1))
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-11-21T12:00:00.000000Z",
+        "2026-11-31T12:00:00.000000Z",
+        "2026-11-22T24:00:00.000000Z",
+        "2026-11-22T12:60:00.000000Z",
+        "2026-11-22T23:59:60.000000Z",
+        "2026-11-22T12:00:00.000000+01:00",
+        "2026-11-22",
+    ],
+)
+def test_another_time_in_a_known_line_is_read_as_it_is(moment: str) -> None:
+    forged = USUAL.replace(b"2026-11-22T12:00:00.000000Z", moment.encode())
+    for block in (forged, forged * 2, USUAL + forged, forged + USUAL, USUAL + forged + USUAL):
+        assert knowing(USUAL).span(block) == in_full(block)
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The lines that were read in full."""
+    lines: list[bytes] = []
+
+    def noted(block: bytes) -> Any:
+        lines.extend(block.splitlines(keepends=True))
+        return read_lines(block)
+
+    monkeypatch.setattr(sys.modules[CanonicalLines.__module__], "read_lines", noted)
+    return lines
+
+
+def test_of_a_varied_log_few_lines_are_parsed(parsed: list[bytes]) -> None:
+    subject = {"project": {"name": "shop", "uuid": "8576274e-d626-4284-9141-206aaea9c075"}}
+    days = defaultdict(list)
+    for entry in history(weeks=8, until=datetime(2026, 11, 22, tzinfo=timezone.utc), subject=subject):
+        days[entry["timestamp"][:10]].append(line(entry))
+    lines = CanonicalLines()
+    for day in days.values():
+        assert lines.span(b"".join(day)).entries == len(day)
+    assert len(parsed) < sum(map(len, days.values())) / 10
+
+
+def test_one_odd_line_costs_no_other(parsed: list[bytes]) -> None:
+    odd = USUAL.replace(b'"a"', b'"\\n"')
+    assert knowing(USUAL).span(USUAL * 100 + odd + USUAL * 100).entries == 201
+    assert parsed == [USUAL, odd]
+
+
+def test_there_is_an_end_to_learning_forms(parsed: list[bytes]) -> None:
+    forms = [line({f"key{number}": 1, "timestamp": "2026-11-22T12:00:00.000000Z"}) for number in range(100)]
+    for lines in (knowing(*forms), knowing(b"".join(forms))):
+        parsed.clear()
+        assert lines.span(forms[0] + forms[99]).entries == 2
+        assert parsed == [forms[99]]
+
+
+def nested(depth: int) -> Any:
+    return {"a": nested(depth - 1)} if depth else {}
+
+
+@pytest.mark.parametrize("value", [nested(20), {f"key{number}": 1 for number in range(1000)}, [1]])
+def test_no_form_is_learned_of_what_is_large_or_has_lists(value: Any, parsed: list[bytes]) -> None:
+    big = line({"action": value, "timestamp": "2026-11-22T12:00:00.000000Z"})
+    assert knowing(big).span(big).entries == 1
+    assert parsed == [big, big]

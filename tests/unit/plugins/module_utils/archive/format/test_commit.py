@@ -1,0 +1,217 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import commit as archive_format
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
+    Commit,
+    DayFile,
+    Malformed,
+)
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
+DIGEST = "3f9ac0d1e2b4" + "0" * 52
+FILE = {
+    "path": "entries/date=2026-11-22/000000000042-3f9ac0d1e2b4.jsonl.gz",
+    "sha256": DIGEST,
+    "bytes": 1234,
+    "content_sha256": DIGEST,
+    "content_bytes": 9876,
+    "entries": 17,
+    "first": "2026-11-22T08:00:00.000001Z",
+    "last": None,
+}
+COMMIT = {
+    "format": 1,
+    "archive_id": "a1b2",
+    "sequence": 42,
+    "kind": "entries",
+    "run": "9f",
+    "previous": DIGEST,
+    "project": {"name": "Z\u00fcrich", "uuid": None},
+    "api": "https://api.cloudscale.ch/v1",
+    "token_tag": "0123abcd",
+    "cursor_before": "cursor=10025",
+    "cursor_after": "cursor=10026",
+    "covered_from": "2026-08-24T12:00:00Z",
+    "covered_until": "2026-11-22T11:59:50Z",
+    "files": [FILE],
+    "removed": [],
+    "gaps": [{"from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z", "why": "retention"}],
+    "entries": 17,
+    "total_entries": 123456,
+    "total_gaps": 1,
+    "pages": 1,
+    "committed_at": "2026-11-22T12:00:00.250000Z",
+    "server_date": "2026-11-22T12:00:00Z",
+    "clock_skew_seconds": 0.2,
+    "collector": {"version": "1.0.0", "host": "log1"},
+}
+
+
+def encoded(**changes: Any) -> bytes:
+    return json.dumps({**COMMIT, **changes}, separators=(",", ":")).encode() + b"\n"
+
+
+def test_a_commit_has_one_form_in_bytes() -> None:
+    commit = Commit.parse(encoded())
+    assert commit.to_bytes() == encoded()
+    assert commit.covered_until == datetime(2026, 11, 22, 11, 59, 50, tzinfo=timezone.utc)
+    assert commit.files[0].last is None
+    assert commit.name == "commits/000000000042.json"
+
+
+def test_optional_parts_of_a_commit_survive() -> None:
+    part = {"path": FILE["path"], "content_sha256": DIGEST, "content_bytes": 1, "entries": 1}
+    resync = {
+        "why": "cursor",
+        "start": "2026-11-22T11:00:00Z",
+        "overlap": 2,
+        "rerendered": 1,
+        "accepted_identity": False,
+    }
+    body = encoded(
+        files=[{**FILE, "parts": [part]}],
+        resync=resync,
+        pruned_until="2026-01-01T00:00:00Z",
+        live=[FILE],
+        kind="resync",
+    )
+    commit = Commit.parse(body)
+    assert commit.to_bytes() == body
+    assert commit.resync is not None
+    assert commit.resync.rerendered == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"format": 2}, "format"),
+        ({"kind": "other"}, "kind"),
+        ({"sequence": -1}, "sequence"),
+        ({"sequence": True}, "sequence"),
+        ({"entries": "17"}, "entries"),
+        ({"previous": "abc"}, "previous"),
+        ({"archive_id": "../x"}, "archive_id"),
+        ({"token_tag": "xyz"}, "token_tag"),
+        ({"covered_until": "2026-11-22T11:59:50"}, "covered_until"),
+        ({"covered_until": "2026-11-22T12:59:50+01:00"}, "one form"),
+        ({"covered_until": "9999-12-31T23:59:59Z"}, "covered_until"),
+        ({"clock_skew_seconds": float("nan")}, "clock_skew_seconds"),
+        ({"clock_skew_seconds": float("inf")}, "clock_skew_seconds"),
+        ({"cursor_after": "a b"}, "cursor_after"),
+        ({"project": "prod"}, "project"),
+        ({"files": [{**FILE, "path": "entries/../../etc/passwd"}]}, "files[0].path"),
+        ({"files": [{**FILE, "path": FILE["path"] + "\n"}]}, "files[0].path"),
+        ({"files": [{**FILE, "sha256": "1" * 64}]}, "does not begin its SHA-256"),
+        ({"removed": ["commits/000000000001.json"]}, "removed"),
+        ({"gaps": [{}]}, "gaps[0].from"),
+        ({"unknown": 1}, "one form"),
+    ],
+)
+def test_a_malformed_commit_is_refused_with_the_part_that_is_wrong(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        Commit.parse(encoded(**changes))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\0" * 100, b"[]\n", b"null", encoded()[:-20], encoded() + encoded(), b"[" * 99999]
+)
+def test_bytes_that_are_no_commit_are_refused(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        Commit.parse(body)
+
+
+def test_a_repeated_key_is_refused() -> None:
+    with pytest.raises(Malformed):
+        Commit.parse(encoded().replace(b'{"format":1', b'{"sequence":7,"format":1'))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "entries/date=2026-13-01/000000000042-3f9ac0d1e2b4.jsonl.gz",
+        "entries/date=2026-11-22/42-3f9ac0d1e2b4.jsonl.gz",
+        "entries/date=2026-11-22/000000000042-3F9AC0D1E2B4.jsonl.gz",
+        "entries/date=2026-11-22/../date=2026-11-22/000000000042-3f9ac0d1e2b4.jsonl.gz",
+        "entries/date=2026-11-22/000000000042-3f9ac0d1e2b4.jsonl",
+        "entries/date=2026-11-22/00000000004\u0662-3f9ac0d1e2b4.jsonl.gz",
+    ],
+)
+def test_only_strict_names_are_data_files(name: str) -> None:
+    assert archive_format.parse_data_name(name) is None
+
+
+def test_names_are_read_as_they_are_written() -> None:
+    name = archive_format.data_name("0000-00-00", 42, DIGEST)
+    assert archive_format.parse_data_name(name) == ("0000-00-00", 42, "3f9ac0d1e2b4")
+    assert archive_format.parse_commit_name(archive_format.commit_name(7)) == 7
+    assert archive_format.parse_pending_name(archive_format.pending_name(7, "abc")) == 7
+
+
+def test_the_day_is_that_of_utc() -> None:
+    assert archive_format.day_of(NOON) == "2026-11-22"
+    assert archive_format.day_of(datetime(9, 1, 2, tzinfo=timezone.utc)) == "0009-01-02"
+    assert archive_format.day_of(None) == "0000-00-00"
+
+
+def test_a_data_file_is_the_same_bytes_each_time_and_plain_gzip() -> None:
+    def make() -> Any:
+        file = DayFile("2026-11-22")
+        file.add(b'{"a":1}\n', NOON)
+        file.add(b'{"b":2}\n', None)
+        return file.finish(42)
+
+    described, body = make()
+    assert make() == (described, body)
+    assert gzip.decompress(body) == b'{"a":1}\n{"b":2}\n'
+    assert body[3] == 0  # no name
+    assert body[4:8] == b"\0\0\0\0"  # no time
+    assert (described.bytes, described.content_bytes, described.entries) == (len(body), 16, 2)
+    assert described.path == f"entries/date=2026-11-22/000000000042-{described.sha256[:12]}.jsonl.gz"
+    assert (described.first, described.last) == (NOON, NOON)
+
+
+def unpacked(body: bytes, limit: int, size: int = 7) -> bytes:
+    chunks = (body[place : place + size] for place in range(0, len(body), size))
+    return b"".join(archive_format.unpack(chunks, limit))
+
+
+def test_unpacking_gives_the_content_back_in_pieces() -> None:
+    assert unpacked(gzip.compress(b"x" * 200_000), 200_000) == b"x" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (gzip.compress(b"0" * 10_000_000), "holds more"),
+        (gzip.compress(b"abc")[:-1], "cut"),
+        (gzip.compress(b"abc") + b"x", "follow"),
+        (gzip.compress(b"abc") + gzip.compress(b"def"), "follow"),
+        (b"", "cut"),
+        (b"\0" * 50, "no gzip"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_unpacking_stops_at_what_should_not_be_there(body: bytes, said: str, size: int) -> None:
+    with pytest.raises(Malformed, match=said):
+        unpacked(body, 1000, size)
+
+
+def test_lines_are_split_wherever_the_pieces_end() -> None:
+    assert list(archive_format.split_lines([b"a\nb", b"", b"c\n\n", b"d"])) == [b"a\n", b"bc\n", b"\n", b"d"]
+
+
+def test_a_token_is_told_apart_by_eight_digits_that_do_not_hold_it() -> None:
+    tag = archive_format.token_tag("archive", "token")
+    assert tag == archive_format.token_tag("archive", "token")
+    assert len({tag, archive_format.token_tag("other", "token"), archive_format.token_tag("archive", "other")}) == 3

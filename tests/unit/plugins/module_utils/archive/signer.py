@@ -1,0 +1,24 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Keys that sign archives in tests."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import NAMESPACE
+
+
+class Signer:
+    """An OpenSSH key, and a file that allows it."""
+
+    def __init__(self, folder: Path, name: str, passphrase: str = "") -> None:
+        self.key = str(folder / name)
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", name, "-f", self.key]
+        subprocess.run(command, check=True, timeout=60)
+        self.allowed = str(folder / f"{name}.allowed")
+        public = Path(f"{self.key}.pub").read_text()
+        Path(self.allowed).write_text(f'{name}@example.com namespaces="{NAMESPACE}" {public}')

@@ -1,0 +1,610 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An archive in a bucket of a real server, whatever happens on the way there."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Callable, List
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import Rearranged, compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import s3
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive, store_at
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import (
+    Address,
+    Lock,
+    Place,
+    S3Store,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import NotThere, read
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
+    ArchiveDamaged,
+    InvalidInput,
+    MissingLibrary,
+    StorageError,
+    StorageUnreachable,
+)
+from ansible_collections.auditops.cloudscale.tests.storage.buckets import KINDS, Buckets
+from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
+from ansible_collections.auditops.cloudscale.tests.storage.seaweed import READER
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_attacks import (
+    archive,
+    check_named,
+)
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
+
+__all__ = ["archive"]
+
+RECORD = "pending/000000000001-5f0c9a1b2d3e4f60.json"
+DATA = "entries/date=2026-11-22/000000000001-3f9ac0d1e2b4.jsonl.gz"
+FIRST = "commits/000000000001.json"
+SECOND = "commits/000000000002.json"
+AGAIN = "2"
+LOST = ("reset_before", "reset_after", "503 SlowDown", "500 InternalError")
+
+
+def sound(world: World) -> bool:
+    return world.verify() == [] and world.archived() == world.logged()
+
+
+# The address
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("s3://audit", Address(Place("audit", ""))),
+        ("s3://audit/", Address(Place("audit", ""))),
+        ("s3://audit/log/shop/", Address(Place("audit", "log/shop/"))),
+        ("s3://audit/shop?claims=s3://plain", Address(Place("audit", "shop/"), Place("plain", ""))),
+        ("s3://a-b/x?lock_days=400", Address(Place("a-b", "x/"), None, Lock(400, "governance"))),
+        (
+            "s3://audit/shop?claims=s3://plain/shop&lock_days=1&lock_mode=compliance",
+            Address(Place("audit", "shop/"), Place("plain", "shop/"), Lock(1, "compliance")),
+        ),
+    ],
+)
+def test_an_address_is_read(url: str, address: Address) -> None:
+    assert Address.parse(url) == address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://",
+        "s3:///prefix",
+        "s3://UPPER/x",
+        "s3://a",
+        "s3://audit/x?claim=s3://plain",
+        "s3://audit/x?claims=/var/lib",
+        "s3://audit/x?claims=s3://audit/x",
+        "s3://audit/x?lock_days=0",
+        "s3://audit/x?lock_days=ten",
+        "s3://audit/x?lock_mode=governance",
+        "s3://audit/x?lock_days=1&lock_mode=strict",
+        "s3://audit/x#y",
+    ],
+)
+def test_a_wrong_address_is_told(url: str) -> None:
+    with pytest.raises(InvalidInput):
+        store_at(url)
+
+
+def test_a_place_without_an_archive_is_told(buckets: Buckets) -> None:
+    with pytest.raises(StorageError, match="There is no archive in s3://"):
+        existing_archive(buckets.new_place())
+
+
+def test_a_missing_library_is_told(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(MissingLibrary, match="boto3"):
+        S3Store(buckets.new_place()).commits()
+
+
+# Who decides
+
+
+def test_a_server_that_ignores_the_condition_is_refused(buckets: Buckets, proxy: FaultyProxy) -> None:
+    place = buckets.new_place()
+    proxy.unconditional = place[len("s3:/") :]
+    with pytest.raises(StorageError, match="ignores If-None-Match.*claims=s3://BUCKET/PREFIX"):
+        S3Store(place).prepare(None)
+    assert buckets.objects(place) == {}
+    proxy.unconditional = None
+    S3Store(place).decide(FIRST, b"one")
+    proxy.unconditional = place[len("s3:/") :]
+    with pytest.raises(StorageError, match="ignores If-None-Match"):
+        S3Store(place).prepare((FIRST, b"one"))
+
+
+def test_a_server_that_knows_no_condition_is_refused(buckets: Buckets, proxy: FaultyProxy) -> None:
+    proxy.script(Fault("501 NotImplemented", path="/commits/"))
+    with pytest.raises(StorageError, match="does not know how to write .*If-None-Match"):
+        S3Store(buckets.new_place()).prepare(None)
+
+
+def test_claims_that_ignore_the_condition_are_refused(buckets: Buckets, proxy: FaultyProxy) -> None:
+    claims = buckets.new_place()
+    store = S3Store(f"{buckets.new_place()}?claims={claims}")
+    proxy.unconditional = claims[len("s3:/") :]
+    for head in (None, (FIRST, b"one")):
+        with pytest.raises(StorageError, match=f"{claims} cannot decide commits"):
+            store.prepare(head)
+
+
+def test_claims_decide_where_the_bucket_ignores_the_condition(
+    buckets: Buckets, proxy: FaultyProxy, world: World
+) -> None:
+    place, claims = buckets.new_place("versioned"), buckets.new_place()
+    proxy.unconditional = place[len("s3:/") :]
+    world.store = S3Store(f"{place}?claims={claims}")
+    world.append(12)
+    assert world.collect().added == 12
+    assert world.verify() == []
+    assert sound(world)
+    assert {name: body for name, body in buckets.objects(place).items() if name.startswith("commits/")} == (
+        buckets.objects(claims)
+    )
+    versions = buckets.client().list_object_versions(Bucket="versioned", Prefix=f"{place[15:]}/commits/")["Versions"]
+    assert all(version["IsLatest"] for version in versions)
+
+
+def test_a_commit_whose_winner_died_before_it_was_copied_is_copied(
+    buckets: Buckets, proxy: FaultyProxy, world: World
+) -> None:
+    place, claims = buckets.new_place("locked"), buckets.new_place()
+    world.store = S3Store(f"{place}?claims={claims}")
+    world.append(3)
+    world.collect()
+    world.append(3, ago=9)
+    proxy.script(Fault("reset_before", path=f"{place[4:]}/commits/000000000002.json"))
+    with pytest.raises(StorageError):
+        world.collect()
+    assert len(world.store.commits()) == 1
+    world.append(3, ago=5)
+    world.collect()
+    assert len(world.store.commits()) == 3
+    assert sound(world)
+
+
+def test_claims_that_begin_later_take_over_the_head(buckets: Buckets, world: World) -> None:
+    place, claims = buckets.new_place(), buckets.new_place()
+    for address, count in ((place, 3), (f"{place}?claims={claims}", 2)):
+        world.store = S3Store(address)
+        world.append(count, ago=20)
+        world.collect()
+    assert sound(world)
+    assert sorted(buckets.objects(claims)) == [FIRST, SECOND]
+
+
+def test_claims_of_another_archive_stop_the_run(buckets: Buckets, world: World) -> None:
+    place, claims = buckets.new_place(), buckets.new_place()
+    S3Store(claims).decide(FIRST, b"another archive's")
+    world.store = S3Store(place)
+    world.append(3)
+    world.collect()
+    world.store = S3Store(f"{place}?claims={claims}")
+    with pytest.raises(ArchiveDamaged, match="not the one decided in"):
+        world.collect()
+
+
+def test_a_delete_marker_stops_the_run_and_is_found(buckets: Buckets, world: World) -> None:
+    place = buckets.new_place("versioned")
+    world.store = S3Store(place)
+    for _run in range(3):
+        world.append(2)
+        world.collect()
+    for number in (3, 1):
+        buckets.client().delete_object(Bucket="versioned", Key=f"{place[15:]}/commits/{number:012d}.json")
+        found = [(finding.type, finding.path) for finding in world.verify()]
+        assert ("commit_deleted", f"commits/{number:012d}.json") in found
+    with pytest.raises(ArchiveDamaged, match="Commit 3 in .* was deleted"):
+        world.collect()
+
+
+def test_commits_and_data_files_are_locked_and_nothing_else_is(buckets: Buckets) -> None:
+    place, claims = buckets.new_place("locked"), buckets.new_place()
+    store = S3Store(f"{place}?claims={claims}&lock_days=3&lock_mode=compliance")
+    store.prepare(None)
+    store.put({RECORD: b"{}", DATA: b"data"})
+    store.decide(FIRST, b"one")
+    client = buckets.client()
+    locks = {
+        name: client.head_object(Bucket="locked", Key=f"{place[12:]}/{name}").get("ObjectLockMode")
+        for name in buckets.objects(place)
+    }
+    assert locks == {RECORD: None, DATA: "COMPLIANCE", FIRST: "COMPLIANCE"}
+    until = client.head_object(Bucket="locked", Key=f"{place[12:]}/{FIRST}")["ObjectLockRetainUntilDate"]
+    assert timedelta(days=2) < until - datetime.now(timezone.utc) <= timedelta(days=3)
+
+
+def test_erasing_leaves_no_version_unless_it_is_locked(buckets: Buckets) -> None:
+    place = buckets.new_place("versioned")
+    store = S3Store(place)
+    for body in (b"one", b"two"):
+        store.put({DATA: body})
+    store.remove([DATA])
+    store.erase([DATA])
+    found = buckets.client().list_object_versions(Bucket="versioned", Prefix=f"{place[15:]}/")
+    assert (found.get("Versions"), found.get("DeleteMarkers")) == (None, None)
+    locked = S3Store(f"{buckets.new_place('locked')}?lock_days=1")
+    locked.put({DATA: b"data"})
+    with pytest.raises(StorageError, match="does not allow to erase .*locks"):
+        locked.erase([DATA])
+    assert read(locked, DATA) == b"data"
+
+
+def days_ago(world: World, *days: int) -> None:
+    """Two commits of each of these days, a file each."""
+    for ago in days:
+        for _run in range(2):
+            world.append(2, ago=ago * 86400)
+            world.collect()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_goes_leaves_no_version(buckets: Buckets, world: World, kind: str) -> None:
+    place = buckets.new_place(kind)
+    world.store = S3Store(place)
+    days_ago(world, 3, 2, 0)
+    assert compact(world.store).commits == 2
+    assert prune(world.store, world.clock.ago(days=2)).commits == 1
+    found = buckets.client().list_object_versions(Bucket=kind, Prefix=f"{place[len('s3://') :].split('/')[1]}/entries/")
+    assert len(found["Versions"]) == len(list(world.store.names("entries"))) == 3
+    assert world.verify() == []
+
+
+@pytest.mark.parametrize("job", [compact, prune])
+def test_what_is_locked_is_not_let_go_by_halves(
+    buckets: Buckets, proxy: FaultyProxy, world: World, job: Callable[..., Rearranged]
+) -> None:
+    """Some of it is older than the locks."""
+    place = buckets.new_place("locked")
+    for options, ago in (("", 4), ("?lock_days=1", 3), ("", 0)):
+        world.store = S3Store(place + options)
+        days_ago(world, ago)
+    del proxy.requests[:]
+    for dry_run in (True, False):
+        with pytest.raises(StorageError, match=r"entries/date=2026-11-19/.* is locked until .*Z and stays; wait"):
+            job(world.store, world.clock.ago(days=1), dry_run=dry_run)
+    assert not [request for request in proxy.requests if request.startswith("DELETE")]
+    # The head's own bytes prove that the condition works.
+    assert not [request for request in proxy.requests if request.startswith("PUT") and "/000000000006" not in request]
+    assert sound(world)
+    assert job(world.store, world.clock.ago(days=3)).days == 1
+    assert world.verify() == []
+
+
+def test_a_version_that_is_hidden_is_locked_too(buckets: Buckets) -> None:
+    place = buckets.new_place("locked")
+    S3Store(f"{place}?lock_days=1").put({DATA: b"one"})
+    store = S3Store(place)
+    store.put({DATA: b"two"})
+    store.remove([DATA])
+    with pytest.raises(StorageError, match="is locked until"):
+        store.check_erasable([DATA])
+
+
+def test_a_legal_hold_locks_until_it_is_lifted(buckets: Buckets) -> None:
+    place = buckets.new_place("locked")
+    store = S3Store(place)
+    store.put({DATA: b"data"})
+    store.check_erasable([DATA, SECOND])
+    hold = {"Bucket": "locked", "Key": f"{Place.parse(place).prefix}{DATA}"}
+    buckets.client().put_object_legal_hold(**hold, LegalHold={"Status": "ON"})
+    with pytest.raises(StorageError, match="is locked by a legal hold and stays"):
+        store.check_erasable([DATA])
+    buckets.client().put_object_legal_hold(**hold, LegalHold={"Status": "OFF"})
+    store.check_erasable([DATA])
+
+
+def test_a_lock_without_object_lock_is_told(buckets: Buckets) -> None:
+    store = S3Store(f"{buckets.new_place()}?lock_days=3")
+    with pytest.raises(StorageError, match="lock_days"):
+        store.put({RECORD: b"{}", DATA: b"data"})
+
+
+# Lost connections, and servers out of order
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_commit_is_created_though_the_first_attempt_fails(
+    buckets: Buckets, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", AGAIN)
+    store = S3Store(buckets.new_place())
+    proxy.script(Fault(how))
+    assert store.decide(FIRST, b"mine")
+    assert proxy.left == []
+    proxy.script(Fault(how))
+    assert not store.decide(FIRST, b"yours")
+    assert read(store, FIRST) == b"mine"
+
+
+def test_a_commit_whose_answer_was_lost_for_good_is_looked_for(buckets: Buckets, proxy: FaultyProxy) -> None:
+    store = S3Store(buckets.new_place())
+    proxy.script(Fault("reset_after"))
+    assert store.decide(FIRST, b"mine")
+    proxy.script(Fault("reset_before"))
+    with pytest.raises(StorageUnreachable):
+        store.decide(SECOND, b"mine")
+    assert store.commits() == [1]
+
+
+def test_a_conflict_is_asked_again(buckets: Buckets, proxy: FaultyProxy) -> None:
+    store = S3Store(buckets.new_place())
+    proxy.script(Fault("409 ConditionalRequestConflict", times=2))
+    assert store.decide(FIRST, b"mine")
+    assert proxy.left == []
+    proxy.script(Fault("409 ConditionalRequestConflict", times=99))
+    with pytest.raises(StorageUnreachable, match="does not decide"):
+        store.decide(SECOND, b"mine")
+
+
+def test_a_file_that_vanishes_while_it_is_read_is_not_taken_for_one_never_begun(
+    buckets: Buckets, proxy: FaultyProxy
+) -> None:
+    store = S3Store(buckets.new_place())
+    store.put({RECORD: b"{}", DATA: b"x" * 1_000_000})
+    proxy.script(Fault("reset_amid", method="GET"), Fault("404 NoSuchKey", method="GET"))
+    with pytest.raises(StorageUnreachable, match="vanished while it was read; try again"):
+        list(store.chunks(DATA))
+
+
+def test_a_read_that_breaks_off_goes_on_where_it_was(buckets: Buckets, proxy: FaultyProxy) -> None:
+    store = S3Store(buckets.new_place())
+    body = bytes(range(256)) * 2048
+    store.put({RECORD: b"{}", DATA: body})
+    proxy.script(Fault("reset_amid", method="GET", times=3))
+    assert read(store, DATA) == body
+    proxy.script(Fault("reset_amid", method="GET", times=99))
+    with pytest.raises(StorageUnreachable):
+        read(store, DATA)
+
+
+def test_what_is_damaged_on_its_way_is_not_stored(
+    buckets: Buckets, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = buckets.new_place()
+    genuine = proxy.forward
+    monkeypatch.setattr(proxy, "forward", lambda held: genuine(held._replace(body=held.body.replace(b"a", b"b"))))
+    with pytest.raises(StorageError):
+        S3Store(place).put({RECORD: b"{}", DATA: b"data"})
+    assert set(buckets.objects(place)) <= {RECORD}
+
+
+# Requests that take effect late
+
+
+def test_a_data_file_that_appears_late_is_removed_by_a_later_run(
+    buckets: Buckets, proxy: FaultyProxy, world: World
+) -> None:
+    place = buckets.new_place()
+    world.store = S3Store(place)
+    world.append(4)
+    world.collect()
+    world.append(4, ago=30)
+    proxy.script(Fault("late", path="/entries/"))
+    with pytest.raises(StorageUnreachable):
+        world.collect()
+    world.append(4, ago=9)
+    world.collect()
+    before = set(buckets.objects(place))
+    assert proxy.deliver_late() == [200]
+    late = set(buckets.objects(place)) - before
+    assert len(late) == 1
+    assert [finding.type for finding in world.verify()] == ["orphan"]
+    world.collect(heartbeat=timedelta(0))
+    assert sound(world)
+    assert not late & set(buckets.objects(place))
+
+
+def test_a_record_goes_when_the_server_says_that_it_is_old(
+    buckets: Buckets, proxy: FaultyProxy, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.store = S3Store(buckets.new_place())
+    world.append(4)
+    proxy.script(Fault("reset_before", path="/entries/"))
+    with pytest.raises(StorageUnreachable):
+        world.collect()
+    world.append(1, ago=5)
+    world.collect()
+    assert len(list(world.store.names("pending"))) == 1
+    monkeypatch.setattr(s3, "_SETTLED_AFTER", timedelta(seconds=-1))
+    world.collect()
+    assert list(world.store.names("pending")) == []
+
+
+def test_a_record_of_a_run_whose_requests_were_all_answered_goes_at_once(buckets: Buckets, world: World) -> None:
+    place = buckets.new_place()
+    world.append(4)
+
+    class Slow(S3Store):
+        def decide(self, name: str, body: bytes) -> bool:
+            world.collect(S3Store(place))
+            return super().decide(name, body)
+
+    world.store = S3Store(place)
+    assert world.collect(Slow(place)).added == 0
+    assert sound(world)
+    assert list(world.store.names("pending")) == []
+
+
+def test_a_repeated_attempt_keeps_the_record(
+    buckets: Buckets, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", AGAIN)
+    store = S3Store(buckets.new_place())
+    proxy.script(Fault("reset_after", path="/entries/"))
+    store.put({RECORD: b"{}", DATA: b"data"})
+    assert not store.is_settled(RECORD)
+
+
+def test_data_files_are_not_sent_long_after_their_record(
+    buckets: Buckets, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "_SIGNED_WITHIN", timedelta(seconds=-2))
+    with pytest.raises(StorageError, match="suspended"):
+        S3Store(buckets.new_place()).put({RECORD: b"{}", DATA: b"data"})
+    assert [request for request in proxy.requests if "/entries/" in request] == []
+
+
+def test_a_request_signed_long_ago_is_refused_by_the_server(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch, stale: None
+) -> None:
+    """What the removal of old records rests on, and a host's wrong clock."""
+    with pytest.raises(StorageError, match="refuses this host's clock"):
+        S3Store(buckets.new_place()).put({DATA: b"data"})
+
+
+@pytest.fixture
+def stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are signed as of sixteen minutes ago."""
+    from botocore import auth
+
+    class Late(datetime):
+        @classmethod
+        def utcnow(cls) -> datetime:
+            return datetime.now(timezone.utc).replace(tzinfo=None) - timedelta(minutes=16)
+
+    if hasattr(auth, "get_current_datetime"):
+        monkeypatch.setattr(auth, "get_current_datetime", lambda *_args, **_options: Late.utcnow())
+    else:
+        monkeypatch.setattr(auth.datetime, "datetime", Late)
+
+
+def test_a_commit_that_appears_late_counts_if_it_is_the_first(
+    buckets: Buckets, proxy: FaultyProxy, world: World
+) -> None:
+    world.store = S3Store(buckets.new_place())
+    world.append(4)
+    proxy.script(Fault("late", path="/000000000001.json"))
+    with pytest.raises(StorageUnreachable):
+        world.collect(most_entries=99)
+    assert proxy.deliver_late() == [200]
+    world.append(4, ago=20)
+    proxy.script(Fault("late", path="/000000000002.json"))
+    with pytest.raises(StorageUnreachable):
+        world.collect()
+    world.append(1, ago=5)
+    world.collect()
+    assert proxy.deliver_late() == [412]
+    world.collect(heartbeat=timedelta(0))
+    assert sound(world)
+
+
+# What is told
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence", "retryable"),
+    [
+        ("400 ExpiredToken", "credentials for .* have expired", False),
+        ("403 RequestTimeTooSkewed", "refuses this host's clock", False),
+        ("403 AccessDenied", "does not allow to write s3://plain/.*policy", False),
+        ("503 SlowDown", "overloaded or out of order.*503 SlowDown.*later", True),
+        ("500 InternalError", "overloaded or out of order", True),
+        ("301 PermanentRedirect", "another region", False),
+        ("418 Odd_Code!", "refuses to write .*: unknown \\(418\\)", False),
+        ("reset_before", "No answer from 127.0.0.1:", True),
+    ],
+)
+def test_a_refusal_is_one_sentence(
+    buckets: Buckets, proxy: FaultyProxy, answer: str, sentence: str, retryable: bool
+) -> None:
+    proxy.script(Fault(answer, times=99))
+    with pytest.raises(StorageError, match=sentence) as caught:
+        S3Store(buckets.new_place()).put({DATA: b"data"})
+    assert caught.value.retryable is retryable
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("variables", "bucket", "sentence"),
+    [
+        ({}, "nosuch", "no bucket nosuch at 127.0.0.1"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "plain", "does not accept the credentials"),
+        ({"AWS_ACCESS_KEY_ID": "unknown"}, "plain", "does not accept the credentials"),
+        ({"AWS_ACCESS_KEY_ID": READER.access, "AWS_SECRET_ACCESS_KEY": READER.secret}, "plain", "does not allow to"),
+        ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "plain", "no usable credentials"),
+        ({"AWS_PROFILE": "none"}, "plain", "no usable credentials"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "plain", "No answer from 127.0.0.1:9"),
+        ({"AWS_ENDPOINT_URL": "nonsense"}, "plain", "check the path and AWS_ENDPOINT_URL"),
+        ({"AWS_ENDPOINT_URL": "http://user:pass@127.0.0.1:9"}, "plain", "No answer from 127.0.0.1:9"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_without_secrets(
+    buckets: Buckets, monkeypatch: pytest.MonkeyPatch, variables: Any, bucket: str, sentence: str
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for name, value in variables.items():
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(StorageError, match=sentence) as caught:
+        S3Store(f"s3://{bucket}/x").put({DATA: b"data"})
+    for secret in ("wrong", "unknown", "pass@", *buckets.keys, *READER):
+        assert secret not in caught.value.message
+
+
+def test_an_absent_bucket_is_no_empty_archive(buckets: Buckets) -> None:
+    with pytest.raises(StorageError, match="no bucket nosuch") as caught:
+        existing_archive("s3://nosuch/x")
+    assert not isinstance(caught.value, NotThere)
+
+
+# What it costs
+
+
+def test_a_poll_that_finds_nothing_asks_little(buckets: Buckets, proxy: FaultyProxy, world: World) -> None:
+    world.store = S3Store(buckets.new_place())
+    world.append(12)
+    world.collect(hint=True)
+    del proxy.requests[:]
+    world.collect(hint=True)
+    assert len(proxy.requests) <= 7, proxy.requests
+
+
+# Attacks on what lies there
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["two commits cut off", "history forged and signed by another", "two files exchanged", "a gzip member appended"],
+)
+def test_an_attack_is_named(buckets: Buckets, archive: World, tmp_path: Path, name: str) -> None:
+    check_named(archive, tmp_path, name, lambda: S3Store(buckets.upload(archive.path)))
+
+
+# Two collectors
+
+
+def test_two_collectors_on_one_bucket_at_once(buckets: Buckets, world: World) -> None:
+    place = buckets.new_place()
+    world.store = S3Store(place)
+    world.append(40, ago=90)
+    failures: List[BaseException] = []
+
+    def run() -> None:
+        try:
+            world.collect(S3Store(place), most_entries=4)
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, the test has failed
+            failures.append(exc)
+
+    for _round in range(3):
+        world.append(9, ago=60)
+        threads = [threading.Thread(target=run) for _collector in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert sound(world)
+    assert list(world.store.names("pending")) == []

@@ -1,0 +1,269 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What somebody who may write to an archive may try, and what gives it away.
+
+Each attack is held against a verifier that has nothing but the archive, against one that knows a head noted before the
+attack, and against one that knows who signs.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners, sign
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Commit, sha256
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_verifier import (
+    commit_path,
+    data_path,
+    forge,
+    forge_file,
+)
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
+
+HOUR = timedelta(hours=1)
+FORGED = gzip.compress(b'{"message":"forged"}\n')
+
+
+@pytest.fixture
+def archive(world: World, tmp_path: Path) -> World:
+    """Five commits of three days, of which the oldest is pruned and one compacted, and one commit more."""
+    world.clock.now -= timedelta(days=2)
+    for wait in (23, 1, 23, 1, 1):
+        world.append(3, ago=30)
+        world.collect()
+        world.wait(hours=wait)
+    prune(world.store, world.clock.ago(days=1), now=world.clock)
+    compact(world.store, now=world.clock)
+    world.wait(hours=2)
+    world.append(2)
+    world.collect()
+    world.collect()
+    return world
+
+
+def signed(world: World, folder: Path) -> Signer:
+    signer = Signer(folder, "log1")
+    sign(world.store, world.head.head, signer.key)
+    return signer
+
+
+# What is done. Commits 2 to 5 hold entries that are live, 6 prunes, 7 compacts, 8 is the newest.
+
+
+def write(path: Path, body: bytes) -> None:
+    path.write_bytes(body)
+
+
+def edit(world: World, sequence: int, **changes: Any) -> None:
+    """Change a commit and nothing else."""
+    path = commit_path(world, sequence)
+    path.write_bytes(replace(Commit.parse(path.read_bytes()), **changes).to_bytes())
+
+
+def rewrite(world: World, sequence: int, old: str, new: str) -> None:
+    """Change the text of a commit that no collector could write."""
+    path = commit_path(world, sequence)
+    path.write_bytes(re.sub(old.encode(), new.encode(), path.read_bytes(), count=1))
+
+
+def exchange(one: Path, other: Path) -> None:
+    body = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(body)
+
+
+def link(path: Path) -> None:
+    elsewhere = path.parents[3] / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+def move(world: World) -> None:
+    path = data_path(world, 8)
+    folder = world.path / "entries/date=2020-01-01"
+    folder.mkdir()
+    path.rename(folder / path.name)
+
+
+def put_beside(world: World, body: bytes) -> None:
+    write(data_path(world, 8).parent / f"000000000008-{sha256(body)[:12]}.jsonl.gz", body)
+
+
+def append_to(path: Path, body: bytes) -> None:
+    write(path, path.read_bytes() + body)
+
+
+def leave_out_an_entry(world: World) -> None:
+    """The perfect forgery: one entry less in the newest file, and everything that depends on it made anew."""
+    commit = load(world.store, 8).commit
+    file = commit.files[0]
+    text = gzip.decompress((world.path / file.path).read_bytes())
+    kept = text.splitlines(keepends=True)[0]
+    moment = json.loads(kept)["timestamp"]
+    facts = {
+        "content_sha256": sha256(kept),
+        "content_bytes": len(kept),
+        "entries": 1,
+        "last": read_timestamp(moment),
+    }
+    forge_file(world, 8, gzip.compress(kept), **facts)
+    forge(world, 8, entries=1, total_entries=commit.total_entries - 1)
+
+
+def restore_pruned(world: World) -> None:
+    path = world.path / load(world.store, 6).commit.removed[0]
+    path.parent.mkdir(exist_ok=True)
+    write(path, FORGED)
+
+
+def cut(world: World, *sequences: int) -> None:
+    for sequence in sequences:
+        commit_path(world, sequence).unlink()
+        for path in (world.path / "entries").glob(f"*/{sequence:012d}-*"):
+            path.unlink()
+
+
+def resign(world: World) -> None:
+    """History made anew from within, and signed by the forger."""
+    forge(world, 3, run="forged")
+    for path in (world.path / "signatures").iterdir():
+        path.unlink()
+    sign(world.store, world.head.head, Signer(world.path.parent, "forger").key)
+
+
+def move_signature(world: World) -> None:
+    (path,) = (world.path / "signatures").iterdir()
+    path.rename(path.with_name("000000000007-0123456789ab.sig"))
+
+
+def go_on(world: World) -> None:
+    """No attack: the collector adds what nobody has signed yet."""
+    world.append(1)
+    world.collect()
+
+
+class Attack(NamedTuple):
+    """What is done, and the findings of a verifier that has nothing else, one with a head, one with signers."""
+
+    do: Callable[[World], Any]
+    alone: set[str]
+    head: set[str] = set()
+    signers: set[str] = set()
+
+
+UNSIGNED = {"signature_bad", "signature_absent"}
+OUTSIDE = {"head": {"head"}, "signers": UNSIGNED}
+BREAKS = "commit_edited"
+
+ATTACKS: dict[str, Attack] = {
+    "a tail cut off": Attack(lambda world: cut(world, 8), set(), **OUTSIDE),
+    "two commits cut off": Attack(lambda world: cut(world, 7, 8), {"missing"}, **OUTSIDE),
+    "history forged and signed by another": Attack(resign, set(), **OUTSIDE),
+    "an entry left out, all hashes made anew": Attack(leave_out_an_entry, set(), **OUTSIDE),
+    "all signatures removed": Attack(
+        lambda world: next((world.path / "signatures").iterdir()).unlink(), set(), signers={"signature_absent"}
+    ),
+    "a signature moved to another commit": Attack(move_signature, set(), signers=UNSIGNED),
+    "commits that nobody signed": Attack(go_on, set(), signers={"signed_up_to"}),
+    "a file removed": Attack(lambda world: data_path(world, 8).unlink(), {"missing"}),
+    "a file elsewhere": Attack(move, {"moved"}),
+    "a file with other bytes": Attack(lambda world: write(data_path(world, 8), FORGED), {"altered"}),
+    "two files exchanged": Attack(lambda world: exchange(data_path(world, 8), data_path(world, 5)), {"altered"}),
+    "a gzip bomb in a file's place": Attack(
+        lambda world: write(data_path(world, 8), gzip.compress(bytes(50_000_000))), {"altered"}
+    ),
+    "a gzip member appended": Attack(lambda world: append_to(data_path(world, 8), FORGED), {"appended"}),
+    "a file that is a link": Attack(lambda world: link(data_path(world, 8)), {"unreadable"}),
+    "a file that is a pipe": Attack(
+        lambda world: (data_path(world, 8).unlink(), os.mkfifo(world.path / load(world.store, 8).commit.files[0].path)),
+        {"unreadable"},
+    ),
+    "a file slipped in": Attack(lambda world: put_beside(world, FORGED), {"extra"}),
+    "a file copied": Attack(
+        lambda world: put_beside(world, gzip.compress(gzip.decompress(data_path(world, 8).read_bytes()), 1)), {"orphan"}
+    ),
+    "a pruned file put back": Attack(restore_pruned, {"deletion_pending"}),
+    "a commit removed": Attack(lambda world: commit_path(world, 4).unlink(), {"commit_missing"}),
+    "a commit edited": Attack(lambda world: edit(world, 4, run="forged"), {BREAKS}),
+    "two commits exchanged": Attack(
+        lambda world: exchange(commit_path(world, 3), commit_path(world, 4)), {"commit_reordered", BREAKS}
+    ),
+    "a commit repeated": Attack(
+        lambda world: write(commit_path(world, 4), commit_path(world, 3).read_bytes()), {"commit_duplicated", BREAKS}
+    ),
+    "a path that leads out of the archive": Attack(
+        lambda world: rewrite(world, 8, r'"path":"[^"]*', '"path":"../../../../etc/passwd'), {"commit_malformed"}
+    ),
+    "a removal that leads out of the archive": Attack(
+        lambda world: rewrite(world, 6, r'"removed":\["[^"]*', r'"removed":["../../../../etc/passwd'),
+        {"commit_malformed"},
+    ),
+    "a commit of nothing": Attack(lambda world: write(commit_path(world, 8), b"{}\n"), {"commit_malformed"}),
+    "another archive's commits": Attack(lambda world: forge(world, 4, archive_id="other"), {"chain"}),
+    "wrong totals": Attack(lambda world: forge(world, 8, total_entries=99), {"totals"}),
+    "coverage moved": Attack(
+        lambda world: forge(world, 8, covered_from=world.clock.now - 99 * 24 * HOUR), {"coverage"}
+    ),
+    "a cursor of another place": Attack(lambda world: forge(world, 8, cursor_before="cursor=1"), {"cursor"}),
+    "another token without a word": Attack(lambda world: forge(world, 8, token_tag="00000000"), {"identity"}),
+    "a removal of what is not there": Attack(
+        lambda world: forge(world, 6, removed=("entries/date=2020-01-01/000000000001-0123456789ab.jsonl.gz",)),
+        {"removal"},
+    ),
+    "entries that no commit describes": Attack(lambda world: forge_file(world, 8, FORGED, entries=2), {"content"}),
+}
+
+
+def found(world: World, **known: Any) -> set[str]:
+    return {finding.type for finding in world.verify(**known)}
+
+
+def test_a_sound_archive_has_no_findings(archive: World, tmp_path: Path) -> None:
+    signer = signed(archive, tmp_path)
+    assert archive.verify(expected_head=archive.head.head, signers=AllowedSigners(signer.allowed)) == []
+    assert [commit["kind"] for commit in archive.commits()][5:] == ["prune", "compact", "entries"]
+
+
+IN_FOLDERS_ONLY = {"a file that is a link", "a file that is a pipe"}
+
+
+def check_named(world: World, folder: Path, name: str, move: Callable[[], Store]) -> None:
+    """Attack the archive, move it to a store, and look there; the folder is the signer's."""
+    signer, noted = signed(world, folder), world.head.head
+    attack = ATTACKS[name]
+    attack.do(world)
+    store = move()
+    alone = found(world, store=store)
+    assert attack.alone <= alone
+    assert bool(attack.alone) == bool(alone)
+    assert attack.head <= found(world, store=store, expected_head=noted)
+    assert attack.signers <= found(world, store=store, signers=AllowedSigners(signer.allowed))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_named(archive: World, tmp_path: Path, name: str) -> None:
+    check_named(archive, tmp_path, name, lambda: archive.store)
+
+
+def test_every_finding_has_its_attack() -> None:
+    told = set(re.findall(r"``(\w+)``", verifier.verify.__doc__ or "")) - {"expected_head", "signers"}
+    named = set().union(*(attack.alone | attack.head | attack.signers for attack in ATTACKS.values()))
+    assert told - named == {"commit_deleted"}  # of buckets with versions
+    assert len(ATTACKS) > 20

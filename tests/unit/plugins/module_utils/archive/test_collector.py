@@ -1,0 +1,778 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import errno
+import json
+import threading
+from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import collector, verifier
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import committer as writing
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
+    ArchiveDamaged,
+    BadAnswer,
+    CursorRefused,
+    IdentityChanged,
+    NoProgress,
+    Overloaded,
+    Stopped,
+    StorageError,
+    Unauthorized,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Page
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import (
+    NOON,
+    Disk,
+    Killed,
+    MemoryStore,
+    World,
+)
+
+
+def sound(world: World) -> bool:
+    return world.verify() == [] and world.archived() == world.logged()
+
+
+# What is collected
+
+
+def test_every_entry_is_archived_exactly_once_over_several_runs(world: World) -> None:
+    world.append(11)
+    assert world.collect().added == 11
+    world.append(2)
+    assert world.collect().added == 2
+    assert world.collect().added == 0
+    assert sound(world)
+
+
+def test_identical_entries_are_all_kept(world: World) -> None:
+    for _run in range(2):
+        world.log.extend([{"timestamp": "2026-11-22T11:59:00Z", "message": "same"}] * 4)
+        world.collect()
+    assert max(world.archived().values()) == 8
+    assert sound(world)
+
+
+def test_entries_are_kept_as_they_were_received(world: World) -> None:
+    texts = [
+        '{"timestamp":"2026-11-22T11:00:00Z","message":"{{ 7*7 }}","new":1.10,"big":1e400,"a":[1,{"y":2,"b":0}]}',
+        '{"timestamp":"2026-11-22T11:00:00Z","message":"lone \\ud83d surrogate","actor":{"robot":{}}}',
+        '{"timestamp":"soon","message":"unreadable time"}',
+        '{"message":"no time"}',
+        '{"timestamp":"2026-11-22T11:00:00.123456789+02:00","message":"\\u2028 M\\u00fcller"}',
+        "{}",
+    ]
+    world.log.extend(texts)
+    world.collect()
+    text = b"".join(world.archived()).decode()
+    assert '"new":1.10' in text
+    assert '"big":1e400' in text
+    assert "lone \\ud83d surrogate" in text
+    assert "M\u00fcller" in text
+    assert sum(world.archived().values()) == len(texts)
+    assert world.verify() == []
+
+
+def test_a_late_entry_is_archived_although_newer_ones_were_before(world: World) -> None:
+    world.append(3, ago=10)
+    world.collect()
+    world.append(1, ago=7200)
+    world.collect()
+    assert sound(world)
+
+
+def test_files_hold_one_day_of_utc_each(world: World) -> None:
+    world.log.append(timestamp="2026-11-21T23:59:59.999999Z")
+    world.log.append(timestamp="2026-11-22T00:00:00Z")
+    world.log.append(timestamp="2026-11-22T00:30:00+01:00")
+    world.log.append(timestamp="never")
+    world.collect()
+    days = {name.split("/")[1]: name for name in world.files() if name.startswith("entries/")}
+    assert sorted(days) == ["date=0000-00-00", "date=2026-11-21", "date=2026-11-22"]
+    assert [file["entries"] for file in world.commits()[0]["files"]] == [1, 2, 1]
+    assert sound(world)
+
+
+def test_commits_are_made_by_entries_by_bytes_and_by_pages(world: World) -> None:
+    world.append(9)
+    for number, limits in enumerate(({"most_entries": 3}, {"most_bytes": 1}, {"most_entries": 99, "most_pages": 1})):
+        store = MemoryStore()
+        assert world.collect(store, **limits).commits == 3, number
+    assert world.collect(MemoryStore(), most_entries=99).commits == 1
+
+
+def test_empty_pages_in_the_middle_are_passed(world: World) -> None:
+    world.append(6)
+    world.simulator.page_sizes([0, 2, 0, 0, 1])
+    world.collect(most_pages=1)
+    assert sound(world)
+    assert all(commit["entries"] for commit in world.commits())
+
+
+def test_the_label_and_the_uuid_of_the_project_are_recorded_once_known(world: World) -> None:
+    world.collect(project="prod")
+    assert world.commits()[0]["project"] == {"name": "prod", "uuid": None}
+    world.append()
+    world.collect()
+    assert world.commits()[1]["project"] == {"name": "prod", "uuid": world.project.uuid}
+
+
+def test_the_token_is_nowhere_in_the_archive(world: World) -> None:
+    world.append(3)
+    world.collect()
+    assert not any(world.project.token.encode() in (world.path / name).read_bytes() for name in world.files())
+
+
+# Cursor, heartbeat and coverage
+
+
+def test_the_first_commit_is_made_even_when_there_is_nothing(world: World) -> None:
+    result = world.collect()
+    assert (result.added, result.commits, result.state) == (0, 1, "live")
+    assert world.commits()[0]["kind"] == "heartbeat"
+
+
+def test_a_heartbeat_moves_the_cursor_at_most_once_per_interval(world: World) -> None:
+    world.collect()
+    world.wait(minutes=59)
+    world.log.hide()
+    assert world.collect().commits == 0
+    world.wait(minutes=1)
+    assert world.collect().commits == 1
+    first, second = world.commits()
+    assert second["kind"] == "heartbeat"
+    assert second["cursor_before"] == first["cursor_after"] != second["cursor_after"]
+    assert world.verify() == []
+
+
+def test_coverage_follows_the_server_and_not_this_host(world: World) -> None:
+    world.append(1)
+    result = world.collect(now=lambda: NOON + timedelta(days=1))
+    assert result.covered_until == NOON - timedelta(seconds=10)
+    assert result.covered_from == NOON - timedelta(days=90)
+    assert result.retention_deadline == NOON + timedelta(days=90) - timedelta(seconds=610)
+    assert result.state == "live"
+    assert world.commits()[0]["clock_skew_seconds"] == 86400.0
+
+
+def test_coverage_begins_at_the_start_that_was_asked_for(world: World) -> None:
+    world.append(1, ago=7200)
+    world.append(1, ago=60)
+    result = world.collect(start=NOON - timedelta(hours=1))
+    assert (result.added, result.covered_from) == (1, NOON - timedelta(hours=1))
+    assert world.verify() == []
+
+
+def test_a_commit_in_the_middle_of_a_backlog_claims_no_more_than_was_read(world: World) -> None:
+    world.append(6, ago=3600, step=60)
+    world.collect(most_entries=3)
+    assert world.commits()[0]["covered_until"] == "2026-11-22T11:01:50Z"
+    assert world.commits()[1]["covered_until"] == "2026-11-22T11:59:50Z"
+
+
+def test_an_entry_of_the_future_extends_no_coverage(world: World) -> None:
+    world.log.append(timestamp="2027-11-22T00:00:00Z")
+    world.append(5)
+    world.collect(most_entries=3)
+    assert world.commits()[0]["covered_until"] == "2026-11-22T11:59:50Z"
+    assert sound(world)
+
+
+@pytest.mark.parametrize("hours", [24, -24, -1])
+def test_a_server_clock_that_jumps_leaves_a_sound_archive(world: World, hours: int) -> None:
+    world.append(3)
+    world.collect()
+    world.wait(hours=hours)
+    world.append(3)
+    world.collect()
+    assert sound(world)
+
+
+def test_an_answer_without_a_date_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import client as api
+
+    monkeypatch.setattr(api, "_server_date", lambda headers: None)
+    with pytest.raises(BadAnswer, match="Date"):
+        world.collect()
+
+
+# Retention
+
+
+def test_a_gap_is_recorded_when_the_provider_may_have_deleted_first(world: World) -> None:
+    world.append(3)
+    world.collect()
+    world.append(2, ago=0)
+    world.wait(days=91)
+    world.append(4)
+    result = world.collect()
+    assert [gap.to_json() for gap in result.gaps] == [
+        {"from": "2026-11-22T11:59:50Z", "to": "2026-11-23T12:10:00Z", "why": "retention"}
+    ]
+    assert (result.added, result.head is not None) == (4, True)
+    assert world.commits()[-1]["total_gaps"] == 1
+    assert world.verify() == []
+    assert world.collect().gaps == []
+
+
+def test_a_gap_in_silence_is_recorded_too(world: World) -> None:
+    world.collect()
+    world.wait(days=100)
+    assert len(world.collect().gaps) == 1
+    assert world.verify() == []
+
+
+def test_no_gap_just_before_the_deadline(world: World) -> None:
+    deadline = world.collect().retention_deadline
+    assert deadline is not None
+    world.clock.now = deadline
+    assert world.collect().gaps == []
+
+
+def test_the_margin_counts_once_in_a_chain_of_pages(world: World) -> None:
+    deadline = world.collect().retention_deadline
+    assert deadline is not None
+    world.append(9, ago=20)
+    world.clock.now = deadline
+    pages = iter(range(9))
+    world.simulator.before_page(lambda: world.wait(seconds=min(1, next(pages))))
+    try:
+        assert world.collect().gaps == []
+    finally:
+        world.simulator.before_page(None)
+
+
+def test_a_gap_is_not_told_again_while_the_backlog_behind_it_is_read(world: World) -> None:
+    world.collect()
+    world.wait(days=91)
+    world.append(9, ago=90 * 86400 - 60)
+    assert len(world.collect(most_entries=3).gaps) == 1
+    assert world.commits()[1]["covered_until"] == world.commits()[1]["gaps"][0]["to"]
+    assert world.verify() == []
+
+
+def test_a_first_backlog_at_the_edge_of_retention_has_no_gap(world: World) -> None:
+    world.append(9, ago=90 * 86400 - 30, step=1)
+    world.simulator.before_page(lambda: world.wait(seconds=1))
+    try:
+        result = world.collect(most_entries=3)
+    finally:
+        world.simulator.before_page(None)
+    assert (result.added, result.gaps) == (9, [])
+    assert sound(world)
+
+
+# A refused cursor
+
+
+def refuse_cursor(world: World, status: int = 404) -> None:
+    world.simulator.script(Fault("status", status=status, cursor=True))
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_refused_cursor_joins_the_log_again_without_loss_or_doubles(world: World, status: int) -> None:
+    world.append(7)
+    world.collect()
+    world.append(4, ago=30)
+    refuse_cursor(world, status)
+    result = world.collect()
+    assert (result.added, result.gaps) == (4, [])
+    kinds = [commit["kind"] for commit in world.commits()]
+    assert kinds.count("resync") == 1
+    assert next(commit for commit in world.commits() if commit["kind"] == "resync")["resync"]["overlap"] == 7
+    assert sound(world)
+
+
+def test_times_at_the_ends_of_the_calendar_stop_neither_a_collection_nor_a_resync(world: World) -> None:
+    world.log.append(timestamp="9999-12-31T23:59:59.999999Z")
+    world.append(4, ago=30)
+    for moment in ("0001-01-01T00:00:00Z", "0001-01-01T00:00:01Z", "0001-01-01T00:00:02Z"):
+        world.log.append(timestamp=moment)
+    world.simulator.set(retention=None)
+    world.collect()
+    world.append(4, ago=20)
+    refuse_cursor(world)
+    world.collect()
+    assert world.archived() == world.logged()
+    assert world.verify() == []
+
+
+def test_a_cursor_refused_in_the_middle_keeps_what_was_read_before(world: World) -> None:
+    world.append(12)
+    world.simulator.script(Fault("pass"), Fault("pass"), Fault("status", status=410))
+    world.collect(most_entries=99)
+    assert [commit["kind"] for commit in world.commits()] == ["entries", "resync"]
+    assert sound(world)
+
+
+def test_a_second_refusal_in_one_run_is_told(world: World) -> None:
+    world.append(9)
+    world.collect()
+    world.append(9, ago=30)
+    world.simulator.script(Fault("status", status=410, cursor=True, times=99))
+    with pytest.raises(CursorRefused):
+        world.collect()
+    world.simulator.clear_script()
+    world.collect()
+    assert sound(world)
+
+
+def test_a_resync_finds_genuine_twins_of_archived_entries(world: World) -> None:
+    twin = {"timestamp": "2026-11-22T11:59:00Z", "message": "same"}
+    world.log.extend([twin] * 2)
+    world.collect()
+    world.log.extend([twin] * 3)
+    refuse_cursor(world)
+    assert world.collect().added == 3
+    assert sound(world)
+
+
+def test_a_renamed_project_does_not_double_the_overlap(world: World) -> None:
+    world.append(5)
+    world.collect()
+    changed = [
+        {**entry, "subject": {"project": {"uuid": world.project.uuid, "name": "new"}}} for entry in world.log.entries
+    ]
+    fresh = world.simulator.add_project("renamed")
+    fresh.log.extend([*changed, {**changed[0], "message": "really new"}])
+    world.project.log, world.project.token = fresh.log, world.project.token
+    refuse_cursor(world)
+    result = world.collect()
+    assert (result.added, result.rerendered) == (1, 5)
+    assert world.verify() == []
+
+
+def test_an_exact_match_counts_before_one_that_is_only_alike(world: World) -> None:
+    world.append(1)
+    world.collect()
+    (archived,) = world.log.entries
+    alike = {**archived, "subject": {"project": {"uuid": world.project.uuid, "name": "new"}}}
+    other = world.simulator.add_project("alike")
+    other.log.extend([alike, archived])
+    world.project.log = other.log
+    refuse_cursor(world)
+    result = world.collect()
+    assert (result.added, result.rerendered) == (1, 0)
+    assert world.archived() == Counter(map(canonical, other.log.entries))
+
+
+def test_nothing_is_committed_when_the_re_read_fails(world: World) -> None:
+    world.append(9)
+    world.collect()
+    before = world.files()
+    refuse_cursor(world)
+    world.simulator.script(Fault("pass", cursor=False), Fault("status", status=503, cursor=True))
+    with pytest.raises(Overloaded):
+        world.collect()
+    assert world.files() == before
+
+
+def test_a_resync_beyond_retention_records_the_gap(world: World) -> None:
+    world.append(5)
+    world.collect()
+    world.simulator.set(expired_cursor="refuse")
+    world.wait(days=120)
+    world.append(5)
+    result = world.collect()
+    assert (result.added, [gap.why for gap in result.gaps]) == (5, ["retention"])
+    assert world.commits()[-1]["kind"] in ("resync", "entries")
+    assert world.verify() == []
+
+
+def test_a_resync_that_finds_nothing_again_records_a_gap(world: World) -> None:
+    world.append(5)
+    world.collect()
+    emptied = world.simulator.add_project("emptied")
+    world.project.log = emptied.log
+    refuse_cursor(world)
+    assert [gap.why for gap in world.collect().gaps] == ["no overlap"]
+    assert world.verify() == []
+
+
+def test_a_resync_in_a_quiet_project_is_no_gap(world: World) -> None:
+    world.append(2)
+    world.collect()
+    for _day in range(100):
+        world.wait(days=1)
+        world.collect()
+    refuse_cursor(world)
+    assert world.collect().gaps == []
+    assert world.verify() == []
+
+
+def test_a_range_that_the_api_forgets_does_not_double_entries(world: World) -> None:
+    world.simulator.set(range_in_urls="dropped")
+    for ago in (86400, 60, 7200, 50):  # the third ones are late, and older than where the re-read begins
+        world.append(4, ago=ago)
+    world.collect()
+    refuse_cursor(world)
+    assert world.collect().added == 0
+    assert sound(world)
+
+
+def test_unreadable_times_are_not_doubled_by_a_resync(world: World) -> None:
+    world.append(2)
+    world.log.extend([{"timestamp": "soon", "message": str(number)} for number in range(7)])
+    world.collect()
+    refuse_cursor(world)
+    world.collect()
+    assert sound(world)
+
+
+# Identity
+
+
+def test_another_projects_entries_stop_the_run_and_commit_nothing(world: World) -> None:
+    world.append(3)
+    world.collect()
+    before = world.files()
+    world.append(1)
+    world.log.append(subject={"project": {"uuid": "another", "name": "x"}})
+    with pytest.raises(IdentityChanged, match="another"):
+        world.collect()
+    assert world.files() == before
+
+
+def test_entries_about_an_organization_or_a_user_belong_to_the_log(world: World) -> None:
+    world.append(1)
+    world.append(1, subject={"organization": {"href": "x", "uuid": "another", "name": "x"}})
+    world.append(1, subject={"user": {"email": "a@example.com"}})
+    world.collect()
+    assert sound(world)
+
+
+def test_a_rotated_token_goes_on_after_the_overlap_was_found_again(world: World) -> None:
+    world.append(5)
+    world.collect()
+    world.project.rotate_token()
+    world.append(2, ago=5)
+    result = world.collect()
+    assert (result.added, result.gaps) == (2, [])
+    assert world.commits()[-1]["resync"]["why"] == "token"
+    world.append(1, ago=4)
+    world.collect()
+    assert world.commits()[-1]["kind"] == "entries"
+    assert sound(world)
+
+
+def test_a_refused_cursor_does_not_spare_another_token_the_comparison(world: World) -> None:
+    world.append(9)
+    world.collect()
+    before = world.files()
+    world.project.rotate_token()
+    world.simulator.script(Fault("pass", cursor=False), Fault("status", status=410, cursor=True))
+    with pytest.raises(CursorRefused):
+        world.collect()
+    assert world.files() == before
+
+
+def test_a_token_of_an_unlike_log_is_refused(world: World) -> None:
+    world.append(5, subject={"user": {"email": "a@example.com"}})
+    world.collect()
+    before = world.files()
+    other = world.simulator.add_project("unlike")
+    other.log.append(timestamp=world.clock.ago(seconds=5), subject={"user": {"email": "b@example.com"}})
+    world.project.log, world.project.token = other.log, other.token
+    for accept in (False, True):
+        with pytest.raises(IdentityChanged, match="overlap"):
+            world.collect(accept_identity=accept)
+    assert world.files() == before
+
+
+def test_beyond_retention_another_token_takes_a_recorded_word(world: World) -> None:
+    world.append(5)
+    world.collect()
+    world.project.rotate_token()
+    world.wait(days=120)
+    world.append(2, ago=5)
+    with pytest.raises(IdentityChanged, match="accept_identity"):
+        world.collect()
+    assert world.collect(accept_identity=True).added == 2
+    assert world.commits()[-1]["resync"]["accepted_identity"] is True
+    assert world.verify() == []
+
+
+# Faults of the API
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault("status", status=503), Overloaded),
+        (Fault("status", status=429), Overloaded),
+        (Fault("status", status=401), Unauthorized),
+        (Fault("html", status=200), BadAnswer),
+        (Fault("truncated"), Exception),
+        (Fault("reset"), Exception),
+    ],
+)
+def test_what_was_read_before_a_fault_is_kept(world: World, fault: Fault, error: Any) -> None:
+    world.append(9)
+    world.simulator.script(Fault("pass"), Fault("pass"), fault)
+    with pytest.raises(error):
+        world.collect(most_entries=99)
+    assert sum(world.archived().values()) == 6
+    assert world.verify() == []
+    world.collect()
+    assert sound(world)
+
+
+def test_a_chain_that_leads_in_a_circle_adds_nothing(world: World) -> None:
+    world.append(5)
+    world.simulator.script(Fault("pass"), Fault("loop"))
+    with pytest.raises(NoProgress):
+        world.collect(most_entries=99)
+    world.collect()
+    assert sound(world)
+
+
+class Ring:
+    """An API whose second page leads back to the first."""
+
+    def __init__(self, world: World) -> None:
+        self.connection = world.connection
+        self._pages = {"a": "b", "b": "a"}
+
+    def first_url(self, start: Any = None) -> str:
+        return self.url_of("cursor=a")
+
+    def url_of(self, raw_query: str) -> str:
+        return f"{self.connection.api_url}/project-logs?{raw_query}"
+
+    def page(self, url: str) -> Page:
+        name = url[-1]
+        following = self.url_of(f"cursor={self._pages[name]}")
+        return Page([{"message": name}], following, following, NOON, url)
+
+
+def test_a_ring_of_pages_adds_no_entry_twice_however_often_it_is_read(world: World) -> None:
+    for _run in range(5):
+        with pytest.raises(NoProgress):
+            collector.collect(world.store, Ring(world), CollectSettings(most_pages=99))  # type: ignore[arg-type]
+    assert max(world.archived().values(), default=0) <= 1
+
+
+def test_a_stopped_run_keeps_what_it_read(world: World) -> None:
+    world.append(9)
+    stop = threading.Event()
+    pages = iter(range(9))
+    world.simulator.before_page(lambda: stop.set() if next(pages) == 1 else None)
+    try:
+        with pytest.raises(Stopped):
+            world.collect(stop=stop, most_entries=99)
+    finally:
+        world.simulator.before_page(None)
+    assert sum(world.archived().values()) == 6
+    world.collect()
+    assert sound(world)
+
+
+# Two collectors
+
+
+def test_the_loser_of_a_race_goes_on_quietly(world: World) -> None:
+    world.append(5)
+    world.collect()
+    world.append(9, ago=20)
+    done = iter([True])
+    rival = LocalStore(str(world.path))
+
+    class Slow(LocalStore):
+        """Lets a rival commit just before it commits itself."""
+
+        def decide(self, name: str, body: bytes) -> bool:
+            if next(done, False):
+                world.collect(rival, most_entries=3)
+            return super().decide(name, body)
+
+    result = world.collect(Slow(str(world.path)))
+    assert result.added == 0
+    assert sound(world)
+    assert not [name for name in world.files() if name.startswith("pending/")]
+
+
+def test_two_collectors_that_begin_an_archive_at_once_make_one(world: World) -> None:
+    world.append(4)
+
+    class Slow(LocalStore):
+        def prepare(self, head: Any) -> None:
+            super().prepare(head)
+            if head is None:
+                world.collect(LocalStore(str(world.path)))
+
+    world.collect(Slow(str(world.path)))
+    assert len({commit["archive_id"] for commit in world.commits()}) == 1
+    assert sound(world)
+
+
+def test_a_draft_taken_away_by_the_winner_is_a_lost_race(world: World) -> None:
+    world.append(4)
+    world.collect()
+    world.append(4, ago=9)
+
+    class Slow(LocalStore):
+        """Loses its sequence and its drafts while it writes."""
+
+        def put(self, files: Any) -> None:
+            if not raced:
+                raced.append(True)
+                world.collect(LocalStore(str(world.path)))
+                with Disk(fail_at=1, failure=errno.ENOENT, only=("rename",)).in_place():
+                    super().put(files)
+            super().put(files)
+
+    raced: list[bool] = []
+    assert world.collect(Slow(str(world.path))).added == 0
+    assert sound(world)
+
+
+@pytest.mark.parametrize("die_after", [1, 4, 6, 8])
+def test_a_loser_killed_while_the_winner_cleared_leaves_nothing_for_good(
+    world: World, tmp_path: Path, die_after: int
+) -> None:
+    """Wherever the winner comes in between, and however little later the loser dies."""
+    world.append(5)
+    for number in range(1, 30, 2):
+        world.path = tmp_path / f"archive-{number}"
+        world.store = LocalStore(str(world.path))
+
+        def win(_name: str, _subject: Any, number: int = number) -> None:
+            if len(loser.calls) == number:  # noqa: B023 - called only while this one is in place
+                loser.calls.append("the winner's")  # noqa: B023
+                with Disk().in_place():
+                    world.collect(most_entries=3)
+
+        loser = Disk(fail_at=number + 1 + die_after, after_each=win)
+        with loser.in_place(), suppress(Killed, StorageError):
+            world.collect()
+        if world.store.commits():
+            assert [finding for finding in world.verify() if not finding.is_warning] == [], number
+        world.collect(heartbeat=timedelta(0))
+        assert sound(world), number
+
+
+# The hint
+
+
+def test_the_hint_finds_and_pins_the_head(world: World) -> None:
+    world.append(9)
+    result = world.collect(hint=True)
+    assert result.head is not None
+    assert json.loads(world.hint_path.read_bytes()) == result.head._asdict()
+    world.append(3)
+    world.collect()
+    world.append(3)
+    assert world.collect(hint=True).added == 3
+    assert sound(world)
+
+
+def cut(world: World) -> None:
+    max((world.path / "commits").iterdir()).unlink()
+
+
+def edit(world: World) -> None:
+    path = max((world.path / "commits").iterdir())
+    path.write_bytes(path.read_bytes().replace(b'"host":"', b'"host":"x'))
+
+
+def empty(world: World) -> None:
+    for path in (world.path / "commits").iterdir():
+        path.unlink()
+
+
+def test_a_hole_behind_the_pinned_head_is_not_filled(world: World) -> None:
+    world.append(3)
+    world.collect(hint=True)
+    world.append(9)
+    world.collect(most_entries=3)
+    (world.path / "commits" / "000000000002.json").unlink()
+    with pytest.raises(ArchiveDamaged, match="missing"):
+        world.collect(hint=True)
+
+
+def test_a_copy_that_lost_its_empty_folders_goes_on(world: World) -> None:
+    world.append(3)
+    world.collect()
+    (world.path / "pending").rmdir()
+    world.append(3)
+    world.collect()
+    assert sound(world)
+
+
+@pytest.mark.parametrize("attack", [cut, edit, empty])
+def test_a_cut_or_replaced_tail_is_never_extended(world: World, attack: Any) -> None:
+    world.append(9)
+    world.collect(hint=True)
+    attack(world)
+    with pytest.raises(ArchiveDamaged, match="absent or not the one"):
+        world.collect(hint=True)
+
+
+def test_a_broken_hint_is_not_taken_for_none(world: World) -> None:
+    world.collect(hint=True)
+    world.hint_path.write_bytes(b"")
+    with pytest.raises(StorageError, match="verify the archive"):
+        world.collect(hint=True)
+
+
+def test_an_archive_that_lost_all_commits_is_not_begun_anew(world: World) -> None:
+    world.append(9)
+    world.collect()
+    empty(world)
+    with pytest.raises(ArchiveDamaged, match="no commit"):
+        world.collect()
+
+
+def test_a_damaged_head_is_not_built_on(world: World) -> None:
+    world.append(9)
+    world.collect()
+    max((world.path / "commits").iterdir()).write_bytes(b"")
+    with pytest.raises(ArchiveDamaged):
+        world.collect()
+
+
+# Check mode and snapshots
+
+
+def test_a_dry_run_tells_what_would_come_and_writes_nothing(world: World, tmp_path: Path) -> None:
+    world.append(9)
+    would = world.collect(hint=True, dry_run=True)
+    assert (would.added, list(tmp_path.iterdir())) == (9, [])
+    assert world.collect(hint=True).added == 9
+    world.append(2)
+    before = world.files(), world.hint_path.read_bytes()
+    assert world.collect(hint=True, dry_run=True).added == 2
+    assert (world.files(), world.hint_path.read_bytes()) == before
+
+
+def test_every_so_many_commits_one_lists_the_live_files(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert writing.SNAPSHOT_EVERY == verifier.SNAPSHOT_EVERY == 1000
+    for module in (writing, verifier):
+        monkeypatch.setattr(module, "SNAPSHOT_EVERY", 10)
+    store = MemoryStore()
+    world.append(3)
+    world.collect(store)
+    for _hour in range(12):
+        world.wait(hours=1)
+        world.collect(store)
+    world.append(3)
+    world.collect(store)
+    commits = [json.loads(store.files[name]) for name in store.names("commits")]
+    assert [commit["sequence"] for commit in commits if "live" in commit] == [10]
+    assert [file["path"] for file in commits[9]["live"]] == [file["path"] for file in commits[0]["files"]]
+    assert world.verify(store) == []
+    for sequence in range(1, 10):
+        del store.files[f"commits/{sequence:012d}.json"]
+    assert world.archived(store) == world.logged()

@@ -1,0 +1,129 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import files
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.export import COLUMNS, export
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
+    ArchiveDamaged,
+    InvalidInput,
+    StorageError,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, digest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import NOON, World
+
+HOSTILE = (
+    "=HYPERLINK(1)",
+    "+1",
+    "-1",
+    "@SUM(A1)",
+    "  =1",
+    "\t=1",
+    "\uff1d1",
+    'a,"b"',
+    "two\nlines\r",
+    "\ud800",
+    "fine",
+)
+
+
+def exported(world: World, dest: Path, **options: Any) -> dict[str, Any]:
+    span = Range(start=options.pop("start", None), end=options.pop("end", None))
+    return export(world.store, str(dest), span, Selection.from_mapping(options), NOON)
+
+
+@pytest.fixture
+def archive(world: World) -> World:
+    world.append(4, ago=30)
+    world.collect()
+    world.append(3, ago=20, action="server_delete")
+    world.collect()
+    return world
+
+
+def test_lines_and_their_manifest(archive: World, tmp_path: Path) -> None:
+    dest = tmp_path / "extract.jsonl"
+    manifest = exported(archive, dest, start=archive.clock.ago(hours=1), actions=["*_delete"])
+    body = dest.read_bytes()
+    assert body.splitlines() == [canonical(entry) for entry in cat(archive.store)][-3:]
+    assert manifest == json.loads((tmp_path / "extract.jsonl.manifest.json").read_bytes())
+    assert (manifest["file"], manifest["entries"], manifest["bytes"]) == ("extract.jsonl", 3, len(body))
+    assert manifest["sha256"] == hashlib.sha256(body).hexdigest()
+    assert manifest["range"] == {"start": "2026-11-22T11:00:00Z", "end": None}
+    assert manifest["selection"]["actions"] == ["*_delete"]
+    head = archive.head
+    assert manifest["archive"]["head"] == {"sequence": 2, "sha256": head.head.sha256}
+    assert manifest["archive"]["archive_id"] == head.commit.archive_id
+    assert manifest["archive"]["gaps"] == []
+    assert manifest["exported_at"] == "2026-11-22T12:00:00Z"
+
+
+def test_an_extract_of_nothing(world: World, archive: World, tmp_path: Path) -> None:
+    assert exported(archive, tmp_path / "none.jsonl", end=archive.clock.ago(days=1))["entries"] == 0
+    assert (tmp_path / "none.jsonl").read_bytes() == b""
+
+
+def test_no_cell_is_a_formula_or_breaks_its_line(world: World, tmp_path: Path) -> None:
+    entries = [
+        {
+            "timestamp": "2026-11-22T11:59:00.000001Z",
+            "action": text,
+            "message": text,
+            "actor": {"user": {"email": text}},
+        }
+        for text in HOSTILE
+    ]
+    world.log.extend(entries)
+    world.collect()
+    dest = tmp_path / "extract.csv"
+    assert exported(world, dest)["entries"] == len(HOSTILE)
+    text = dest.read_text("utf-8")
+    assert text.count("\n") == len(HOSTILE) + 1
+    with dest.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    for told, entry in zip(rows, cat(world.store)):
+        assert told["sha256"] == digest(entry)
+        assert told["timestamp"] == entry["timestamp"]
+        for cell in told.values():
+            assert not cell.lstrip().startswith(("=", "+", "-", "@", "\uff1d"))
+            assert not set(cell) & set("\r\n\t")
+    assert [told["message"] for told in rows][:2] == ["'=HYPERLINK(1)", "'+1"]
+    assert rows[-1]["message"] == "fine"
+
+
+def test_a_failure_leaves_what_was_there(archive: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dest = tmp_path / "extract.jsonl"
+    exported(archive, dest)
+    before = {path: path.read_bytes() for path in tmp_path.glob("extract*")}
+    archive.append(1)
+    archive.collect()
+    next((archive.path / "entries").glob("*/000000000002-*")).write_bytes(b"")
+    with pytest.raises(ArchiveDamaged):
+        exported(archive, dest)
+
+    def full(*_arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "replace", full)
+    with pytest.raises(StorageError, match="No space left"):
+        exported(archive, dest, start=archive.clock.ago(seconds=60), limit=1, end=archive.clock.ago(seconds=29))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("name", "said"), [("extract.xlsx", "neither"), ("nowhere/x.csv", "no folder")])
+def test_a_destination_that_cannot_be(archive: World, tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        exported(archive, tmp_path / name)

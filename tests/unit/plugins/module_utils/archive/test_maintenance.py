@@ -1,0 +1,613 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Compacting and pruning: what goes, what stays provable, and that nothing else is ever lost or comes back."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from threading import Event
+from typing import Any, Optional
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import committer as writing
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint, load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import Rearranged, compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
+    ArchiveDamaged,
+    AuditError,
+    CursorRefused,
+    Stopped,
+    StorageError,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse, timestamp
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_verifier import forge
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import (
+    Disk,
+    Killed,
+    MemoryStore,
+    Platter,
+    World,
+)
+from hypothesis import HealthCheck, Phase, settings, strategies
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+Work = Callable[..., Rearranged]
+DAY = 86400
+FAILURES = (None, errno.EIO, errno.EROFS)
+
+
+def midnight(day: int) -> datetime:
+    return datetime(2026, 11, day, tzinfo=timezone.utc)
+
+
+def fill(world: World, store: Optional[Store] = None) -> None:
+    """Three days, two files each, then one of today: 2026-11-19 to 22, at noon."""
+    world.clock.now -= timedelta(days=3)
+    for _day in range(3):
+        for _run in range(2):
+            world.append(3)
+            world.collect(store)
+            world.wait(minutes=30)
+        world.wait(hours=23)
+    world.append(2)
+    world.collect(store)
+
+
+@pytest.fixture
+def archive(world: World) -> World:
+    fill(world)
+    return world
+
+
+def work(job: Work, world: World, *before: datetime, store: Optional[Store] = None, **options: Any) -> Rearranged:
+    return job(store or world.store, *before, now=world.clock, **options)
+
+
+def days(world: World) -> Counter[str]:
+    return Counter(name.split("/")[1][5:] for name in world.store.names("entries"))
+
+
+def since(world: World, edge: datetime) -> Counter[bytes]:
+    return Counter({line: count for line, count in world.logged().items() if _moment(line) >= edge})
+
+
+def _moment(line: bytes) -> datetime:
+    moment = timestamp(parse(line))
+    if moment is None:
+        raise ValueError(line)
+    return moment
+
+
+# What they do
+
+
+def test_closed_days_become_one_file_each(archive: World) -> None:
+    assert set(days(archive).values()) == {1, 2}
+    order = list(cat(archive.store))
+    done = work(compact, archive)
+    assert (done.days, done.files, done.entries, done.commits, done.head) == (3, 6, 18, 3, archive.head.head)
+    assert set(days(archive).values()) == {1}
+    assert archive.verify() == []
+    assert list(cat(archive.store)) == order
+    assert archive.archived() == archive.logged()
+    merged = archive.head.commit.files[0]
+    assert [part.entries for part in merged.parts] == [3, 3]
+    again = work(compact, archive)
+    assert (again.files, again.commits, again.head) == (0, 0, done.head)
+
+
+def test_a_day_is_closed_an_hour_after_it_ended(world: World) -> None:
+    world.wait(hours=11)
+    for _run in range(2):
+        world.append(2)
+        world.collect()
+        world.wait(minutes=10)
+    world.wait(hours=1, minutes=20)
+    world.append(2)
+    world.collect()
+    assert work(compact, world).days == 0
+    world.wait(minutes=80)
+    world.collect()
+    assert world.head.commit.covered_until > midnight(23) + timedelta(hours=1)
+    world.append(1)
+    assert work(compact, world).days == 1
+    assert work(prune, world, world.clock.now).pruned_until == midnight(23)
+
+
+def test_today_is_left_alone(archive: World) -> None:
+    archive.append(2)
+    archive.collect()
+    archive.wait(hours=12, minutes=30)
+    archive.collect()  # past midnight, but by less than an hour
+    work(compact, archive)
+    assert days(archive)["2026-11-22"] == 2
+    work(prune, archive, archive.clock.now)
+    assert days(archive) == {"2026-11-22": 2}
+
+
+def test_a_compacted_day_takes_late_entries_and_is_compacted_again(archive: World) -> None:
+    work(compact, archive)
+    archive.append(3, ago=DAY)
+    archive.collect()
+    assert days(archive)["2026-11-21"] == 2
+    assert work(compact, archive).files == 2
+    assert days(archive)["2026-11-21"] == 1
+    assert archive.verify() == []
+    assert archive.archived() == archive.logged()
+
+
+def test_only_days_before_a_time_are_compacted(archive: World) -> None:
+    assert work(compact, archive, midnight(20) + timedelta(hours=23)).days == 1
+    assert (days(archive)["2026-11-19"], days(archive)["2026-11-20"]) == (1, 2)
+
+
+def test_prune_lets_whole_days_go(archive: World) -> None:
+    done = work(prune, archive, midnight(21) + timedelta(hours=13))
+    assert (done.days, done.files, done.entries, done.commits) == (2, 4, 12, 1)
+    assert done.pruned_until == midnight(21)
+    assert set(days(archive)) == {"2026-11-21", "2026-11-22"}
+    assert archive.verify() == []
+    assert archive.archived() == since(archive, midnight(21))
+    assert archive.head.commit.total_entries == 8
+    again = work(prune, archive, midnight(21))
+    assert (again.files, again.commits, again.head) == (0, 0, done.head)
+    archive.append(2)
+    archive.collect()
+    assert archive.head.commit.pruned_until == midnight(21)
+    assert archive.verify() == []
+
+
+def test_an_older_prune_takes_no_edge_back(archive: World) -> None:
+    work(prune, archive, midnight(21))
+    archive.append(1, ago=3 * DAY)
+    archive.collect()
+    assert work(prune, archive, midnight(20)).files == 1
+    assert archive.head.commit.pruned_until == midnight(21)
+    assert archive.verify() == []
+
+
+def test_what_was_not_read_yet_is_not_pruned(world: World) -> None:
+    """An archive in backlog: the entries to come are older than what is to be pruned."""
+    world.clock.now -= timedelta(days=10)
+    world.append(20, step=DAY / 8)
+    world.wait(days=10)
+    world.simulator.script(Fault("pass"), Fault("pass"), Fault("status", status=503))
+    with suppress(AuditError):
+        world.collect()
+    covered = world.head.commit.covered_until
+    assert covered < world.clock.now - timedelta(days=8)
+    assert work(prune, world, world.clock.now).pruned_until in (None, midnight(covered.day))
+    world.collect()
+    assert world.archived() == since(world, midnight(covered.day))
+    assert world.verify() == []
+
+
+def test_an_entry_without_a_day_is_kept(archive: World) -> None:
+    archive.log.extend([{"timestamp": "yesterday", "message": "odd"}] * 2)
+    archive.collect()
+    archive.log.extend([{"timestamp": "yesterday", "message": "odd"}])
+    archive.collect()
+    work(compact, archive)
+    work(prune, archive, archive.clock.now)
+    assert days(archive)["0000-00-00"] == 2
+    assert archive.verify() == []
+
+
+def test_all_may_be_pruned_and_collecting_goes_on(archive: World) -> None:
+    archive.wait(days=2)
+    archive.collect()
+    work(prune, archive, archive.clock.now)
+    assert archive.archived() == Counter()
+    assert archive.verify() == []
+    archive.append(2)
+    archive.collect()
+    assert archive.archived() == since(archive, midnight(24))
+    assert archive.verify() == []
+
+
+@pytest.mark.parametrize("why", ["cursor", "token"])
+def test_a_re_read_brings_nothing_back_that_was_pruned(world: World, why: str) -> None:
+    for ago in (13 * 3600, 11.9 * 3600):  # half an hour before and some minutes after midnight
+        world.append(2, ago=ago)
+    world.collect()
+    assert work(prune, world, midnight(22)).entries == 2
+    kept = world.archived()
+    assert kept == since(world, midnight(22))
+    if why == "cursor":
+        world.simulator.script(Fault("status", status=410, cursor=True))
+    else:
+        world.project.rotate_token()
+    world.collect()
+    assert world.head.commit.kind == "resync"
+    assert world.archived() == kept
+    assert world.verify() == []
+
+
+def test_a_dry_run_tells_what_would_come(archive: World) -> None:
+    before = archive.files()
+    told = work(compact, archive, dry_run=True)
+    assert (told.files, told.commits, archive.files()) == (6, 0, before)
+    told = work(prune, archive, midnight(21), dry_run=True)
+    assert (told.files, told.entries, told.commits, archive.files()) == (4, 12, 0, before)
+
+
+def test_any_store_will_do(world: World) -> None:
+    store = MemoryStore()
+    fill(world, store)
+    work(compact, world, store=store)
+    work(prune, world, midnight(20), store=store)
+    assert world.verify(store) == []
+    assert world.archived(store) == since(world, midnight(20))
+    assert len(list(store.names("entries"))) == 3
+
+
+def test_every_so_many_commits_one_lists_the_live_files(archive: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sequence = archive.head.commit.sequence + 2
+    for module in (writing, verifier):
+        monkeypatch.setattr(module, "SNAPSHOT_EVERY", sequence)
+    work(compact, archive)
+    assert load(archive.store, sequence).commit.live is not None
+    assert archive.verify() == []
+    assert archive.archived() == archive.logged()
+
+
+def test_where_nothing_was_collected_nothing_is_rearranged(world: World) -> None:
+    for job, before in ((compact, []), (prune, [midnight(22)])):
+        with pytest.raises(StorageError, match="no archive"):
+            work(job, world, *before)
+
+
+def test_a_damaged_file_is_not_laundered(archive: World) -> None:
+    path = next((archive.path / "entries").glob("*/000000000001-*"))
+    other = next((archive.path / "entries").glob("*/000000000003-*"))
+    path.write_bytes(other.read_bytes())
+    before = archive.head
+    with pytest.raises(ArchiveDamaged, match="000000000001-"):
+        work(compact, archive)
+    assert archive.head == before
+    path.unlink()
+    with pytest.raises(ArchiveDamaged, match="is missing"):
+        work(compact, archive)
+
+
+def test_files_without_their_times_by_a_forger_stop_no_compaction(archive: World) -> None:
+    for sequence in (1, 2):
+        (file,) = load(archive.store, sequence).commit.files
+        forge(archive, sequence, files=(replace(file, first=None, last=None),))
+    assert work(compact, archive).days == 3
+    assert archive.archived() == archive.logged()
+    assert archive.verify() != []
+
+
+def test_the_head_that_is_remembered_must_still_be_there(archive: World) -> None:
+    hint = Hint(str(archive.hint_path))
+    done = work(compact, archive, hint=hint)
+    assert hint.read() == done.head
+    archive.collect(hint=True)
+    for sequence in archive.store.commits(after=2):
+        (archive.path / f"commits/{sequence:012d}.json").unlink()
+    with pytest.raises(ArchiveDamaged, match="cut or replaced"):
+        work(prune, archive, midnight(21), hint=hint)
+
+
+def test_a_compaction_ends_between_two_days(archive: World) -> None:
+    stop = Event()
+
+    class Stopping(LocalStore):
+        def decide(self, name: str, body: bytes) -> bool:
+            stop.set()
+            return super().decide(name, body)
+
+    with pytest.raises(Stopped):
+        work(compact, archive, store=Stopping(str(archive.path)), stop=stop)
+    assert sorted(days(archive).values()) == [1, 1, 2, 2]
+    assert archive.verify() == []
+
+
+# Others at work
+
+
+class Racing(LocalStore):
+    """Lets something happen once, right before a commit is decided."""
+
+    def __init__(self, world: World, meanwhile: Callable[[], Any]) -> None:
+        super().__init__(str(world.path))
+        self._meanwhile: Optional[Callable[[], Any]] = meanwhile
+
+    def decide(self, name: str, body: bytes) -> bool:
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile:
+            meanwhile()
+        return super().decide(name, body)
+
+
+RIVALS: dict[str, Callable[[World], Any]] = {
+    "collect": lambda world: (world.append(2, ago=2 * DAY), world.collect()),
+    "compact": lambda world: work(compact, world),
+    "prune": lambda world: work(prune, world, midnight(21)),
+}
+
+
+@pytest.mark.parametrize("rival", RIVALS)
+@pytest.mark.parametrize("job", ["collect", "compact", "prune"])
+def test_who_comes_second_looks_anew(archive: World, job: str, rival: str) -> None:
+    racing = Racing(archive, lambda: RIVALS[rival](archive))
+    if job == "collect":
+        archive.append(3)
+        archive.collect(racing)
+    else:
+        work(*{"compact": (compact,), "prune": (prune,)}[job], archive, *[midnight(21)], store=racing)
+    assert archive.verify() == []
+    pruned = "prune" in (job, rival)
+    assert archive.archived() == (since(archive, midnight(21)) if pruned else archive.logged())
+    assert not any(name.startswith("pending/") for name in archive.files())
+
+
+def test_a_reader_gets_each_entry_once_although_its_day_is_compacted_twice(archive: World) -> None:
+    reader = cat(archive.store)
+    got = [next(reader) for _entry in range(13)]  # it has given the first file of 2026-11-21 and holds its second
+    got.append(next(reader))
+    work(compact, archive)
+    archive.append(1, ago=DAY)
+    archive.collect()
+    work(compact, archive)
+    got.extend(reader)
+    late = archive.log.entries[-1]
+    assert Counter(map(canonical, got)) - Counter([canonical(late)]) == archive.logged() - Counter([canonical(late)])
+
+
+def test_a_reader_goes_on_behind_what_was_pruned(archive: World) -> None:
+    reader = cat(archive.store)
+    got = [next(reader)]
+    work(prune, archive, midnight(21))
+    got.extend(reader)
+    assert Counter(map(canonical, got[3:])) == since(archive, midnight(21))
+
+
+# Failures
+
+
+def test_what_a_killed_run_did_not_remove_is_removed_by_any_later_one(archive: World) -> None:
+    class Dying(LocalStore):
+        def remove(self, names: Any) -> None:
+            if any(name.startswith("entries/") for name in names):
+                raise Killed
+
+    for later in (
+        archive.collect,
+        lambda: work(compact, archive),
+        lambda: work(prune, archive, midnight(20)),
+    ):
+        archive.append(1, ago=2 * DAY)
+        archive.collect()
+        with pytest.raises(Killed):
+            work(compact, archive, store=Dying(str(archive.path)))
+        found = archive.verify()
+        assert {finding.type for finding in found} == {"deletion_pending"}
+        assert all(finding.is_warning for finding in found)
+        later()
+        assert archive.verify() == []
+
+
+def test_what_came_back_from_a_copy_is_removed_again(archive: World) -> None:
+    copy = {name: (archive.path / name).read_bytes() for name in archive.store.names("entries")}
+    work(prune, archive, midnight(21))
+    for name, body in copy.items():
+        (archive.path / name).parent.mkdir(exist_ok=True)
+        (archive.path / name).write_bytes(body)
+    assert {finding.type for finding in archive.verify()} == {"deletion_pending"}
+    work(prune, archive, midnight(21))
+    assert archive.verify() == []
+
+
+def test_what_must_not_be_deleted_yet_keeps_no_collection_from_going_on(archive: World) -> None:
+    class Locked(LocalStore):
+        def remove(self, names: Any) -> None:
+            for name in names:
+                if name.startswith("entries/"):
+                    raise StorageError(f"{name} is under a retention lock until 2030-01-01.")
+                super().remove([name])
+
+    locked = Locked(str(archive.path))
+    with pytest.raises(StorageError, match="retention lock"):
+        work(prune, archive, midnight(21), store=locked)
+    archive.append(1)
+    archive.collect(locked)
+    assert archive.archived() == since(archive, midnight(21))
+    assert {finding.type for finding in archive.verify()} == {"deletion_pending"}
+    archive.collect()
+    assert archive.verify() == []
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("job", [compact, prune])
+def test_a_run_may_fail_at_any_change_of_the_disk(
+    server: Simulator, clock: Clock, tmp_path: Path, job: Work, failure: Optional[int]
+) -> None:
+    world = World(server, clock, tmp_path)
+    fill(world)
+    filled = world.path
+    number = 0
+    while True:
+        number += 1
+        world.path = tmp_path / str(number)
+        world.store = LocalStore(str(world.path))
+        shutil.copytree(filled, world.path)
+        with Disk(fail_at=number, failure=failure).in_place() as disk:
+            with suppress(Killed, StorageError):
+                work(job, world, midnight(21))
+        if len(disk.calls) < number:
+            break
+        assert all(finding.is_warning for finding in world.verify()), number
+        archived = world.archived()
+        assert archived in ((world.logged(),) if job is compact else (world.logged(), since(world, midnight(21))))
+        if number % 2:
+            work(job, world, midnight(21))
+        world.wait(hours=2)
+        world.collect()
+        assert world.verify() == [], number
+        work(job, world, midnight(21))
+        assert world.verify() == [], number
+        assert world.archived() == (world.logged() if job is compact else since(world, midnight(21)))
+        assert not any(name.startswith("pending/") for name in world.files()), number
+    assert number > (30 if job is compact else 10)
+
+
+def test_what_was_told_as_done_survives_a_power_failure(world: World, tmp_path: Path) -> None:
+    """After each change of the disk the power fails, and only what was synced is still there."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    world.path = folder / "archive"
+    world.store = LocalStore(str(world.path))
+    platter = Platter(folder)
+    numbers = iter(range(10_000))
+
+    def note(name: str, subject: Any) -> None:
+        platter.note(name, subject)
+
+    def fail_and_look(name: str, subject: Any) -> None:
+        platter.note(name, subject)
+        target = tmp_path / f"restored-{next(numbers)}"
+        platter.restore(target)
+        survivor = LocalStore(str(target / "archive"))
+        assert all(finding.is_warning for finding in world.verify(survivor))
+        assert world.archived(survivor) in (world.logged(), since(world, midnight(20)))
+
+    with Disk(after_each=note).in_place():
+        fill(world)
+    for job in (compact, prune):
+        with Disk(after_each=fail_and_look).in_place():
+            work(job, world, midnight(20))
+    assert next(numbers) > 30
+
+
+class Life(RuleBasedStateMachine):
+    """Entries come, collectors, compactions and prunes run, die and race, cursors and tokens end, time passes."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.pruned: Counter[bytes] = Counter()
+        self.archived: Counter[bytes] = Counter()
+        self.log(3, 0)
+        world.collect()
+
+    @rule(count=strategies.integers(1, 5), ago=strategies.sampled_from([0, 1800]))
+    def log(self, count: int, ago: int) -> None:
+        self.world.append(count, ago=20 + ago)
+
+    @rule(hours=strategies.sampled_from([1, 9, 30]))
+    def wait(self, hours: int) -> None:
+        self.world.wait(hours=hours)
+
+    @rule(most=strategies.integers(1, 5))
+    def collect(self, most: int) -> None:
+        self.world.collect(most_entries=most, hint=True, accept_identity=True)
+        assert self.world.verify() == []
+        assert self.world.archived() == self.kept
+
+    @rule()
+    def merge(self) -> None:
+        work(compact, self.world, hint=Hint(str(self.world.hint_path)))
+        assert self.world.verify() == []
+
+    @rule(ago=strategies.integers(0, 3))
+    def let_go(self, ago: int) -> None:
+        self.pruned += self.older(ago)
+        work(prune, self.world, self.world.clock.ago(days=ago))
+        assert self.world.verify() == []
+        assert not self.world.archived() & self.pruned
+
+    @rule(number=strategies.integers(1, 40), failure=strategies.sampled_from(FAILURES), ago=strategies.integers(-1, 3))
+    def die(self, number: int, failure: Optional[int], ago: int) -> None:
+        """A compaction, or a prune, dies at any call."""
+        older = self.older(ago)
+        with Disk(fail_at=number, failure=failure).in_place(), suppress(Killed, StorageError):
+            if ago < 0:
+                work(compact, self.world)
+            else:
+                work(prune, self.world, self.world.clock.ago(days=ago))
+        if self.world.archived() != self.archived:
+            self.pruned += older
+            assert ago >= 0
+
+    @rule(job=strategies.sampled_from([compact, prune]), rival=strategies.sampled_from(["collect", "compact"]))
+    def race(self, job: Work, rival: str) -> None:
+        self.world.append(2)
+        if job is prune:
+            self.pruned += self.older(2)
+        rivals = {
+            "collect": lambda: self.world.collect(accept_identity=True),
+            "compact": lambda: work(compact, self.world),
+        }
+        work(job, self.world, self.world.clock.ago(days=2), store=Racing(self.world, rivals[rival]))
+
+    @rule()
+    def lose_the_cursor(self) -> None:
+        self.world.simulator.script(Fault("status", status=410, cursor=True))
+        with suppress(CursorRefused):  # for the second time in one run, when a token was rotated, too
+            self.world.collect(accept_identity=True)
+        self.world.simulator.clear_script()
+        self.collect(5)
+
+    @rule()
+    def rotate_token(self) -> None:
+        self.world.project.rotate_token()
+
+    def older(self, ago: int) -> Counter[bytes]:
+        """What a prune of now lets go: all that is archived of closed days."""
+        self.archived = self.world.archived()
+        covered = self.world.head.commit.covered_until - timedelta(hours=1)
+        edge = min(self.world.clock.ago(days=ago), covered).replace(hour=0, minute=0, second=0, microsecond=0)
+        return Counter({line: count for line, count in self.archived.items() if _moment(line) < edge})
+
+    @property
+    def kept(self) -> Counter[bytes]:
+        return self.world.logged() - self.pruned
+
+    @invariant()
+    def nothing_else_is_lost_and_nothing_comes_back(self) -> None:
+        assert all(finding.is_warning for finding in self.world.verify())
+        assert not self.world.archived() - self.kept
+
+
+@pytest.fixture
+def worlds(server: Simulator, clock: Clock, tmp_path: Path) -> Iterator[Any]:
+    numbers = iter(range(1_000_000))
+
+    def make() -> Life:
+        folder = tmp_path / str(next(numbers))
+        os.mkdir(folder)
+        return Life(World(server, clock, folder))
+
+    return make
+
+
+def test_an_archive_lives_through_anything(worlds: Any) -> None:
+    run_state_machine_as_test(
+        worlds,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=20,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],  # to shrink a failure by hand: add Phase.shrink
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

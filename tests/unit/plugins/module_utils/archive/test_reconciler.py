@@ -1,0 +1,183 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The second path: what differs is named, what may differ is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Optional
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import Reconciliation, reconcile
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
+    ArchiveDamaged,
+    IdentityChanged,
+    StorageError,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, Page
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import NOON, World
+
+DAY = 86400
+
+
+@pytest.fixture
+def archive(world: World) -> World:
+    """Three days of entries, some of them twins."""
+    world.append(7, ago=3 * DAY, step=DAY / 3)
+    moment = world.clock.ago(days=1).isoformat()
+    world.log.extend([{"timestamp": moment, "message": "twin"}] * 3)
+    world.collect()
+    return world
+
+
+class Watched(Api):
+    """Lets something happen before a page is asked for."""
+
+    def __init__(self, world: World, before_page: Callable[[int], Any]) -> None:
+        super().__init__(world.connection)
+        self._before_page = before_page
+        self._asked = 0
+
+    def page(self, url: str) -> Page:
+        self._asked += 1
+        self._before_page(self._asked)
+        return super().page(url)
+
+
+def compared(
+    world: World, span: Optional[Range] = None, before_page: Callable[[int], Any] = lambda _number: None
+) -> Reconciliation:
+    with Watched(world, before_page) as api:
+        return reconcile(world.store, api, span)
+
+
+def found(told: Reconciliation) -> Counter[str]:
+    return Counter(finding.type for finding in told.findings)
+
+
+def test_a_sound_archive_has_what_the_provider_has(archive: World) -> None:
+    told = compared(archive)
+    assert told.findings == []
+    assert told.entries == 10
+    assert told.to_json()["start"] == "2026-08-24T12:10:00Z"
+    assert told.to_json()["end"] == "2026-11-22T11:59:40Z"
+
+
+@pytest.mark.parametrize("twins", [1, 2])
+def test_what_the_archive_never_got(archive: World, twins: int) -> None:
+    """Entries that the chain of cursors left out, twins among them."""
+    odd = {"timestamp": archive.clock.ago(days=2).isoformat(), "action": "odd", "message": "slipped in"}
+    twin = {"timestamp": archive.clock.ago(days=1).isoformat(), "message": "twin"}
+    archive.append(1, ago=5)  # too young to be compared
+    archive.log.extend([odd, *[twin] * twins])
+    told = compared(archive)
+    assert found(told) == {"missing_in_archive": 1 + twins}
+    assert told.findings[0].path == "entries/date=2026-11-20"
+    assert "odd slipped in (SHA-256 " in told.findings[0].detail
+    assert not told.findings[0].is_warning
+
+
+def test_what_the_provider_no_longer_has(world: World) -> None:
+    world.append(2, ago=2 * DAY, step=1)
+    world.collect()
+    world.project = world.simulator.add_project(f"{world.project.name}-emptied")
+    told = compared(world)
+    assert found(told) == {"missing_at_provider": 2}
+    assert all(finding.path == "entries/date=2026-11-20" for finding in told.findings)
+
+
+def test_many_are_counted(world: World) -> None:
+    world.collect()
+    world.wait(days=1)
+    world.collect()
+    world.log.extend({"timestamp": world.clock.ago(hours=2).isoformat(), "message": str(n)} for n in range(30))
+    told = compared(world)
+    assert found(told) == {"missing_in_archive": 21}
+    assert told.findings[-1].detail == "and 10 more"
+
+
+def test_a_renamed_project_is_no_difference(archive: World) -> None:
+    renamed = archive.simulator.add_project(f"{archive.project.name}-renamed")
+    renamed.log.subject = {"project": {"uuid": archive.project.uuid, "name": "New name"}}
+    renamed.log.extend({**entry, "subject": renamed.log.subject} for entry in archive.log.entries)
+    archive.project = renamed
+    told = compared(archive)
+    assert set(found(told)) == {"rerendered"}
+    assert all(finding.is_warning for finding in told.findings)
+    assert (told.rerendered, told.entries) == (10, 10)
+
+
+def test_only_the_range_asked_for(archive: World) -> None:
+    span = Range(start=archive.clock.ago(days=2), end=archive.clock.ago(days=1))
+    told = compared(archive, span)
+    assert (told.findings, told.entries, told.start, told.end) == ([], 3, span.start, span.end)
+    nothing = compared(archive, Range(start=archive.clock.ago(days=200), end=archive.clock.ago(days=100)))
+    assert found(nothing) == {"not_compared": 1}
+    assert (nothing.start, nothing.findings[0].is_warning) == (None, True)
+
+
+def test_what_the_provider_deletes_while_it_is_read_is_not_missed(world: World) -> None:
+    world.append(40, ago=90 * DAY - 1200, step=30)
+    world.collect()
+    told = compared(world, before_page=lambda _number: world.wait(minutes=2))
+    assert told.findings == []
+    assert told.start is not None
+    assert told.start > NOON - timedelta(days=90) + timedelta(minutes=12)
+
+
+def test_pruned_days_are_not_compared(archive: World) -> None:
+    prune(archive.store, archive.clock.ago(days=1), now=archive.clock)
+    told = compared(archive)
+    assert told.findings == []
+    assert told.to_json()["start"] == "2026-11-21T00:00:00Z"
+
+
+MEANWHILE: dict[str, Callable[[World], Any]] = {
+    "collect": lambda world: (world.append(2, ago=30), world.append(2, ago=2 * DAY), world.collect()),
+    "compact": lambda world: compact(world.store, now=world.clock),
+    "late compact": lambda world: (
+        world.append(2, ago=2 * DAY),
+        world.collect(),
+        compact(world.store, now=world.clock),
+    ),
+    "prune": lambda world: prune(world.store, world.clock.ago(days=1), now=world.clock),
+}
+
+
+@pytest.mark.parametrize("meanwhile", MEANWHILE)
+@pytest.mark.parametrize("page", range(1, 7))
+def test_others_are_at_work(archive: World, meanwhile: str, page: int) -> None:
+    """Late entries become visible and are collected, files vanish, between any two requests."""
+    archive.append(1, ago=2 * DAY)
+    archive.collect()
+
+    def act(number: int) -> None:
+        if number == page:
+            MEANWHILE[meanwhile](archive)
+
+    told = compared(archive, Range(start=archive.clock.ago(days=3)), act)
+    assert told.findings == []
+
+
+def test_another_projects_log_is_refused(archive: World) -> None:
+    other = archive.simulator.add_project("another")
+    other.log.append(timestamp=archive.clock.ago(hours=1))
+    archive.project = other
+    with pytest.raises(IdentityChanged, match="holds the log of project"):
+        compared(archive)
+
+
+def test_an_archive_that_is_none_or_damaged(world: World) -> None:
+    with pytest.raises(StorageError, match="no archive"):
+        compared(world)
+    world.append(2, ago=DAY)
+    world.collect()
+    next((world.path / "entries").glob("*/*")).unlink()
+    with pytest.raises(ArchiveDamaged, match="is missing"):
+        compared(world)

@@ -1,0 +1,250 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the archive's tests share: a project at the simulator with archives of its log, and a disk that can fail."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import stat
+from collections import Counter
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint, Link, find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.coverage import Status
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import store as store_module
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import (
+    LocalStore,
+    NotThere,
+    Store,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import Finding, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
+_numbers = itertools.count()
+
+
+class World:
+    """One project's log, and an archive of it in a folder. ``clock`` is the server's and the collector's."""
+
+    def __init__(self, simulator: Simulator, clock: Clock, folder: Path) -> None:
+        self.simulator = simulator
+        self.clock = clock
+        self.clock.now = NOON
+        self.simulator.clear_script()
+        self.simulator.set(page_size=3, expired_cursor="oldest", range_in_urls="cursor", retention=timedelta(days=90))
+        self.project = simulator.add_project(f"project-{next(_numbers)}")
+        self.log = self.project.log
+        self.path = folder / "archive"
+        self.store = LocalStore(str(self.path))
+        self.hint_path = folder / "head"
+        self._nonces = itertools.count()
+
+    def append(self, count: int = 1, ago: float = 60, step: float = 1, **facts: Any) -> None:
+        """Entries whose timestamps begin so many seconds ago."""
+        for number in range(count):
+            moment = self.clock.ago(seconds=ago - number * step)
+            self.log.append(timestamp=moment, message=f"Server 'n{next(_numbers)}' has been created", **facts)
+
+    def wait(self, **distance: float) -> None:
+        self.clock.now += timedelta(**distance)
+
+    @property
+    def connection(self) -> Connection:
+        return Connection(api_token=self.project.token, api_url=self.simulator.url, retries=0)
+
+    def collect(self, store: Optional[Store] = None, hint: bool = False, **settings: Any) -> Status:
+        options = {name: settings.pop(name) for name in ("stop", "now", "dry_run") if name in settings}
+        options.setdefault("now", self.clock)
+        with Api(self.connection) as api:
+            return collect(
+                store or self.store,
+                api,
+                CollectSettings(**{"most_entries": 5, **settings}),
+                hint=Hint(str(self.hint_path)) if hint else None,
+                nonce=lambda: f"nonce{next(self._nonces)}",
+                **options,
+            )
+
+    def verify(self, store: Optional[Store] = None, **options: Any) -> List[Finding]:
+        return verify(store or self.store, **options)
+
+    @property
+    def head(self) -> Link:
+        found = find_head(self.store)
+        if found is None:
+            raise LookupError("the archive has no commit")
+        return found
+
+    def commits(self) -> List[Dict[str, Any]]:
+        return [json.loads(path.read_bytes()) for path in sorted((self.path / "commits").iterdir())]
+
+    def files(self) -> List[str]:
+        return sorted(str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file())
+
+    def archived(self, store: Optional[Store] = None) -> Counter[bytes]:
+        """The archive as a multiset of canonical lines; of one without a commit, nothing."""
+        found = store or self.store
+        return Counter(map(canonical, cat(found)) if find_head(found) else ())
+
+    def logged(self) -> Counter[bytes]:
+        """The whole log as a multiset of canonical lines."""
+        return Counter(canonical(parse(json.dumps(entry).encode())) for entry in self.log.entries)
+
+
+class MemoryStore:
+    """A store in a dict: quick, and durable at once."""
+
+    reads_at_once = 3
+
+    def __init__(self) -> None:
+        self.files: Dict[str, bytes] = {}
+
+    def __str__(self) -> str:
+        return "memory"
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        if name not in self.files:
+            raise NotThere(f"There is no {name}.")
+        return iter([self.files[name]])
+
+    def names(self, folder: str) -> Iterator[str]:
+        return iter(sorted(name for name in self.files if name.startswith(f"{folder}/")))
+
+    def commits(self, after: int = 0) -> List[int]:
+        found = (int(name[8:20]) for name in self.names("commits"))
+        return [sequence for sequence in found if sequence > after]
+
+    def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
+        pass
+
+    def deleted_commits(self, after: int = 0) -> List[int]:
+        return []
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        self.files.update(files)
+
+    def is_settled(self, record: str) -> bool:
+        return True
+
+    def decide(self, name: str, body: bytes) -> bool:
+        return self.files.setdefault(name, body) == body
+
+    def remove(self, names: Any) -> None:
+        for name in names:
+            self.files.pop(name, None)
+
+    def check_erasable(self, names: Any) -> None:
+        pass
+
+    erase = remove
+
+
+class Killed(BaseException):
+    """The process is gone: nothing below catches it, and nothing it does afterwards reaches the disk."""
+
+
+class Disk:
+    """Stands before the ``os`` that the store uses: counts the calls that change something and lets one of them fail.
+
+    ``fail_at`` counts from 1. ``failure`` None kills: from that call on, nothing is done any more. ``after_each`` is
+    called behind every change that was made.
+    """
+
+    CHANGES = ("open", "mkdir", "chmod", "fchmod", "fsync", "rename", "link", "unlink")
+
+    def __init__(
+        self,
+        fail_at: Optional[int] = None,
+        failure: Optional[int] = None,
+        only: Tuple[str, ...] = CHANGES,
+        after_each: Callable[[str, Any], None] = lambda name, result: None,
+    ) -> None:
+        self.calls: List[str] = []
+        self._fail_at = fail_at
+        self._failure = failure
+        self._only = only
+        self._after_each = after_each
+
+    @property
+    def is_dead(self) -> bool:
+        return self._failure is None and self._fail_at is not None and len(self.calls) >= self._fail_at
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name not in self.CHANGES:
+            return real
+
+        def call(*args: Any, **options: Any) -> Any:
+            if name == "open" and not args[1] & os.O_CREAT:
+                return real(*args, **options)
+            if self.is_dead:
+                raise Killed
+            if name in self._only:
+                self.calls.append(name)
+                if len(self.calls) == self._fail_at:
+                    raise Killed if self._failure is None else OSError(self._failure, os.strerror(self._failure))
+            result = real(*args, **options)
+            self._after_each(name, result if result is not None else args[0])
+            return result
+
+        return call
+
+    @contextmanager
+    def in_place(self) -> Iterator[Disk]:
+        genuine = store_module.os
+        store_module.os = self  # type: ignore[assignment]
+        try:
+            yield self
+        finally:
+            store_module.os = genuine
+
+
+class Platter:
+    """What of a folder survives a power failure when only that survives which was synced."""
+
+    def __init__(self, above: Path) -> None:
+        self._above = above
+        self._files: Dict[int, bytes] = {}
+        self._folders: Dict[int, Dict[str, int]] = {}
+
+    def note(self, name: str, subject: Any) -> None:
+        """The ``after_each`` of a disk."""
+        if name == "open":
+            self._files.pop(os.fstat(subject).st_ino, None)  # the number may be that of a file long gone
+        elif name == "fsync":
+            self._sync(subject)
+
+    def restore(self, target: Path) -> None:
+        """Write what survived."""
+        self._restore(os.stat(self._above).st_ino, target)
+
+    def _sync(self, handle: int) -> None:
+        facts = os.fstat(handle)
+        path = os.readlink(f"/proc/self/fd/{handle}")
+        if stat.S_ISDIR(facts.st_mode):
+            with os.scandir(path) as items:
+                self._folders[facts.st_ino] = {item.name: item.inode() for item in items}
+        else:
+            self._files[facts.st_ino] = Path(path).read_bytes()
+
+    def _restore(self, number: int, target: Path) -> None:
+        target.mkdir()
+        for name, inner in self._folders.get(number, {}).items():
+            if "." in name:
+                (target / name).write_bytes(self._files.get(inner, b""))
+            else:
+                self._restore(inner, target / name)

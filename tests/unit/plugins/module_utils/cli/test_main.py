@@ -1,0 +1,621 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command cloudscale-audit as a host runs it: a process of its own, from the core's files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
+
+COMMAND = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
+NO_REQUESTS = "import sys; sys.modules['requests'] = None; sys.argv[:] = sys.argv[1:]; import runpy; "
+
+
+class Host:
+    """Runs the command with the environment of a service."""
+
+    def __init__(self, folder: Path, simulator: Simulator) -> None:
+        self.folder = folder
+        self.archive = str(folder / "archive")
+        self.environment = {
+            "PATH": os.defpath,
+            "CLOUDSCALE_API_URL": simulator.url,
+            "CLOUDSCALE_API_TOKEN": simulator.project("main").token,
+        }
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self._call([sys.executable, str(COMMAND), *arguments], environment)
+
+    def run_without_requests(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        code = NO_REQUESTS + f"runpy.run_path({str(COMMAND)!r}, run_name='__main__')"
+        return self._call([sys.executable, "-c", code, "cloudscale-audit", *arguments], {"CLOUDSCALE_API_URL": ""})
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def _call(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        variables = {name: value for name, value in {**self.environment, **environment}.items() if value}
+        return subprocess.run(
+            command, env=variables, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+        )
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(page_size=3) as running:
+        for number in range(7):
+            running.project("main").log.append(action="server_create", message=f"m{number}")
+        yield running
+
+
+@pytest.fixture
+def host(simulator: Simulator, tmp_path: Path) -> Host:
+    return Host(tmp_path, simulator)
+
+
+def test_collect_status_verify_and_cat(host: Host, simulator: Simulator) -> None:
+    collected = host.run("collect", host.archive, "--project", "shop")
+    assert (collected.returncode, collected.stderr) == (0, "")
+    assert collected.stdout.startswith("7 entries added in 1 commit.\nState: live.")
+    again = host.run("collect", host.archive)
+    assert again.stdout.startswith("0 entries added in 0 commits.")
+    told = host.run("status", host.archive)
+    assert told.returncode == 0
+    assert re.search(r"^state +live$", told.stdout, re.MULTILINE)
+    verified = host.run("verify", host.archive)
+    assert verified.returncode == 0
+    assert verified.stdout.startswith("Sound: 7 entries in 1 commit, covering ")
+    lines = host.run("cat", host.archive).stdout.splitlines()
+    assert [json.loads(line) for line in lines] == simulator.project("main").log.entries
+
+
+def test_status_says_first_whether_it_is_caught_up(host: Host, simulator: Simulator) -> None:
+    for days, verdict, deadline in [
+        (0, r"Caught up: the archive has all entries until \S+Z, just now\.", r"in 89 days 23 h"),
+        (-2, r"NOT caught up: nothing was read since \S+Z, 2 days ago\. Nothing is lost if", r"in 87 days 23 h"),
+        (-91, r"NOT caught up: nothing was read since \S+Z, 91 days ago\. The provider deletes", r"1 day ago"),
+    ]:
+        archive = str(host.folder / f"of {days}")
+        simulator.set(clock_offset=timedelta(days=days))
+        host.run("collect", archive)
+        first, *rows = host.run("status", archive).stdout.splitlines()
+        assert re.match(verdict, first)
+        assert re.search(rf"^deadline +\S+Z \({deadline}\)$", "\n".join(rows), re.MULTILINE)
+
+
+def test_status_of_a_backlog(host: Host, simulator: Simulator) -> None:
+    old = simulator.add_project("old")
+    for minutes in range(9):
+        old.log.append(timestamp=datetime.now(timezone.utc) - timedelta(minutes=60 - minutes))
+    simulator.script(Fault("pass"), Fault("status", status=403, times=9))
+    host.run("collect", host.archive, CLOUDSCALE_API_TOKEN=old.token)
+    told = host.run("status", host.archive)
+    assert re.match(r"NOT caught up: at \S+Z, 5\d min ago, there was more to read\.", told.stdout)
+
+
+def test_offline_commands_need_neither_token_nor_network_nor_requests(host: Host) -> None:
+    host.run("collect", host.archive)
+    for command in ("status", "verify", "cat"):
+        assert host.run_without_requests(command, host.archive).returncode == 0
+    missing = host.run_without_requests("collect", host.archive)
+    assert (missing.returncode, "requests is missing" in missing.stderr) == (2, True)
+
+
+def test_old_days_are_merged_and_removed(host: Host, simulator: Simulator) -> None:
+    log, now = simulator.project("main").log, datetime.now(timezone.utc)
+    for _run in range(2):
+        log.append(timestamp=now - timedelta(days=3), message="old")
+        host.run("collect", host.archive, "--pin", "pin")
+    dry = host.run("compact", host.archive, "--dry-run")
+    assert (dry.returncode, dry.stdout) == (0, "2 entries of 1 day in 2 files would be merged.\n")
+    done = host.json("compact", host.archive, "--pin", "pin")
+    assert (done["days"], done["files"], done["entries"], done["head"]["sequence"]) == (1, 2, 2, 3)
+    assert json.loads((host.folder / "pin").read_bytes()) == done["head"]
+    assert host.run("prune", host.archive, "--older-than", "5d").stdout.startswith("0 entries of 0 days")
+    gone = host.run("prune", host.archive, "--older-than", "-1d", "--pin", "pin")
+    assert gone.stdout.startswith("2 entries of 1 day in 1 file removed.\nHead: 4:")
+    assert "old" not in host.run("cat", host.archive).stdout
+    midnight = f"{now - timedelta(days=1):%Y-%m-%d}T00:00:00Z"
+    assert f", covering {midnight} to " in host.run("verify", host.archive).stdout
+    assert f"covered from   {midnight}, older days were pruned" in host.run("status", host.archive).stdout
+    assert host.json("status", host.archive)["pruned_until"] == midnight
+    assert host.json("collect", host.archive, "--metrics", "run.prom")["covered_from"] == midnight
+    since = (now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+    (told,) = re.findall(r"^\w+covered_from_timestamp_seconds\S* (\S+)$", (host.folder / "run.prom").read_text(), re.M)
+    assert float(told) == since
+    assert host.run("collect", host.archive, "--pin", "pin").returncode == 0
+
+
+def test_an_extract_is_selected_as_cat_does(host: Host) -> None:
+    host.run("collect", host.archive)
+    done = host.run_without_requests("export", host.archive, "extract.csv", "--message", "[12]", "--start", "-1h")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "2 entries written to extract.csv.")
+    assert (host.folder / "extract.csv").read_text().count("\n") == 3
+    manifest = host.json("export", host.archive, "extract.jsonl")
+    assert manifest == json.loads((host.folder / "extract.jsonl.manifest.json").read_text())
+    assert (host.folder / "extract.jsonl").read_text() == host.run("cat", host.archive).stdout
+    assert host.run("export", host.archive, "extract.txt").returncode == 2
+
+
+def test_reconcile_compares_with_the_provider(host: Host, simulator: Simulator) -> None:
+    log, now = simulator.project("main").log, datetime.now(timezone.utc)
+    log.append(timestamp=now - timedelta(days=2), message="old")
+    host.run("collect", host.archive)
+    sound = host.run("reconcile", host.archive)
+    assert (sound.returncode, sound.stderr) == (0, "")
+    assert sound.stdout.startswith("Compared 1 entry from ")
+    log.append(timestamp=now - timedelta(days=2), message="hidden")
+    found = host.run("reconcile", host.archive, "--start", "-3d", "--end", "-1d")
+    assert found.returncode == 1
+    assert found.stdout.startswith("FINDING missing_in_archive: entries/date=")
+    told = host.json("reconcile", host.archive)
+    assert (told["same"], told["compared"]["entries"], len(told["findings"])) == (False, 1, 1)
+    nothing = host.run("reconcile", host.archive, "--start", "-300d", "--end", "-200d")
+    assert (nothing.returncode, "warning not_compared" in nothing.stdout) == (0, True)
+
+
+@pytest.fixture
+def key(host: Host) -> None:
+    """The files key and, for verify, allowed."""
+    make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host.folder / "key")]
+    subprocess.run(make, check=True, timeout=60)
+    (host.folder / "allowed").write_text("log1 " + (host.folder / "key.pub").read_text())
+
+
+@pytest.mark.usefixtures("key")
+def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
+    assert host.run("collect", host.archive, "--sign-key", "key", "--dry-run").returncode == 0
+    assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
+    signed = host.run("verify", host.archive, "--allowed-signers", "allowed")
+    assert (signed.returncode, signed.stdout.startswith("Sound:")) == (0, True)
+    assert signed.stdout.endswith("Signed up to commit 1 by an allowed signer.\n")
+    assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
+    assert len(list(Path(host.archive, "signatures").iterdir())) == 1
+    simulator.project("main").log.append()
+    host.run("collect", host.archive)
+    behind = host.run("verify", host.archive, "--allowed-signers", "allowed")
+    assert (behind.returncode, "warning signed_up_to: commits/000000000001.json" in behind.stdout) == (0, True)
+    assert host.json("verify", host.archive, "--allowed-signers", "allowed")["signed_up_to"] == 1
+    (forged,) = Path(host.archive, "signatures").iterdir()
+    forged.with_name(f"{2:012d}-{'0' * 12}.sig").write_bytes(forged.read_bytes())
+    told = json.loads(host.run("verify", host.archive, "--allowed-signers", "allowed", "--json").stdout)
+    assert (told["sound"], told["signed_up_to"]) == (False, 1)
+    (host.folder / "allowed").write_text("nobody\n")
+    assert host.run("verify", host.archive, "--allowed-signers", "allowed").returncode == 1
+    assert host.run("verify", host.archive, "--allowed-signers", "nowhere").returncode == 2
+    assert host.run("collect", host.archive, "--sign-key", "nowhere").returncode == 2
+
+
+@pytest.mark.usefixtures("key")
+def test_what_merges_and_removes_is_signed_at_once(host: Host, simulator: Simulator) -> None:
+    log, now = simulator.project("main").log, datetime.now(timezone.utc)
+
+    def verified() -> str:
+        return host.run("verify", host.archive, "--allowed-signers", "allowed").stdout
+
+    for days in (4, 4, 3, 3):
+        log.append(timestamp=now - timedelta(days=days), message="old")
+        host.run("collect", host.archive, "--sign-key", "key")
+    dry = host.run("prune", host.archive, "--older-than", "-1d", "--sign-key", "key", "--dry-run")
+    assert (dry.returncode, verified().startswith("Sound:")) == (0, True)
+    for command in (["compact"], ["prune", "--older-than", "-3d"]):
+        done = host.run(command[0], host.archive, *command[1:], "--sign-key", "key")
+        assert (done.returncode, "not signed" in done.stdout) == (0, False)
+        assert verified().startswith("Sound:")
+    unsigned = host.run("prune", host.archive, "--older-than", "-2d")
+    assert (unsigned.returncode, "It is not signed, as older commits are" in unsigned.stdout) == (0, True)
+    assert "warning signed_up_to: commits/" in verified()
+    before = host.json("status", host.archive)["head"]
+    refused = host.run("prune", host.archive, "--older-than", "-1d", "--sign-key", "nowhere")
+    assert (refused.returncode, host.json("status", host.archive)["head"]) == (2, before)
+
+
+def test_json_for_programs(host: Host) -> None:
+    dry = host.json("collect", host.archive, "--dry-run")
+    assert (dry["added"], dry["commits"]) == (7, 1)
+    assert not Path(host.archive).exists()
+    done = host.json("collect", host.archive)
+    assert host.json("status", host.archive)["head"] == done["head"]
+    assert host.json("verify", host.archive) == {"sound": True, "findings": [], "signed_up_to": None}
+    failed = json.loads(host.run("status", "nowhere", "--json").stdout)
+    assert failed["failure"] == {"code": "storage", "status": None, "retryable": False}
+
+
+def test_cat_selects_as_the_lookup_does(host: Host, simulator: Simulator) -> None:
+    simulator.project("main").log.append(action="server_delete", message="last", actor={"admin": {}})
+    host.run("collect", host.archive)
+    for arguments, messages in [
+        (["--action", "*_delete"], ["last"]),
+        (["--actor", "admin"], ["last"]),
+        (["--message", "[12]"], ["m1", "m2"]),
+        (["--limit", "2"], ["m6", "last"]),
+        (["--start", "-1h", "--end", "now", "--message", "m0"], ["m0"]),
+        (["--end", "-1h"], []),
+    ]:
+        lines = host.run("cat", host.archive, *arguments).stdout.splitlines()
+        assert [json.loads(line)["message"] for line in lines] == messages
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simulator) -> None:
+    simulator.project("main").log.append(action="x", message="m" * 1_000_000)
+    host.run("collect", host.archive)
+    command = f"{sys.executable} {COMMAND} cat {host.archive} | head -c 10; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ([], 2, "usage:"),
+        (["verify", "archive", "--expected-head", "42"], 2, "is no head"),
+        (["collect", "archive", "--start", "soon"], 2, "start: 'soon' is no time"),
+        (["collect", "archive", "--token-file", "nowhere"], 2, "token file nowhere cannot be read"),
+        (["collect", "archive", "--api-url", "http://api.cloudscale.ch/v1"], 2, "unencrypted"),
+        (["status", "nowhere"], 4, "There is no archive in"),
+        (["verify", "nowhere"], 4, "There is no archive in"),
+        (["cat", "nowhere"], 4, "There is no archive in"),
+        (["reconcile", "nowhere"], 4, "There is no archive in"),
+        (["compact", "nowhere"], 4, "There is no archive in"),
+        (["prune", "nowhere", "--older-than", "3y"], 4, "There is no archive in"),
+        (["prune", "nowhere"], 2, "--older-than"),
+        (["prune", "nowhere", "--older-than", "3 years"], 2, "--older-than: '3 years' is no time"),
+        (["prune", "nowhere", "--older-than", "2999-01-01"], 2, "lies in the future"),
+        (["collect", ""], 2, "path: '' is no place of an archive"),
+        (["verify", " "], 2, "path: ' ' is no place of an archive"),
+        (["collect", "S3://audit/shop"], 2, "path: 'S3://audit/shop' is no place of an archive"),
+        (["collect", "/etc/hostname"], 4, "/etc/hostname is a file, and an archive is a folder"),
+        (["verify", "/etc/hostname"], 4, "/etc/hostname is a file, and an archive is a folder"),
+        (["collect", "archive", "--api-url", "https://127.0.0.1:9/v1"], 3, "No connection to 127.0.0.1:9"),
+    ],
+)
+def test_exit_codes_of_failures(host: Host, arguments: list[str], code: int, told: str) -> None:
+    done = host.run(*arguments)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_findings_have_an_exit_code_of_their_own(host: Host) -> None:
+    head = host.json("collect", host.archive)["head"]
+    assert host.run("verify", host.archive, "--expected-head", f"1:{head['sha256']}").returncode == 0
+    assert host.run("verify", host.archive, "--expected-head", f"1:{'0' * 64}").returncode == 1
+    next(Path(host.archive).rglob("*.gz")).unlink()
+    broken = host.run("verify", host.archive)
+    assert broken.returncode == 1
+    assert broken.stdout.startswith("FINDING missing: entries/date=")
+    assert broken.stdout.endswith(
+        f"\nNot sound: 1 finding. Keep {host.archive} as it is, and compare it with a copy.\n"
+    )
+    assert host.run("cat", host.archive).returncode == 1
+
+
+def test_an_archive_without_a_commit_is_not_told_as_empty(host: Host) -> None:
+    host.run("collect", host.archive)
+    for commit in Path(host.archive, "commits").iterdir():
+        commit.unlink()
+    for arguments in (["status"], ["cat"], ["export", "extract.csv"]):
+        done = host.run(arguments[0], host.archive, *arguments[1:])
+        assert (done.returncode, done.stdout) == (4, "")
+        assert "There is no archive in" in done.stderr
+    assert not (host.folder / "extract.csv").exists()
+    assert host.run("verify", host.archive).returncode == 1
+
+
+def test_a_gap_has_an_exit_code_of_its_own(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    simulator.script(Fault("status", status=410, cursor=True))
+    simulator.project("main").log.extend([])
+    simulator.set(clock_offset=timedelta(days=120))
+    late = host.run("collect", host.archive)
+    assert late.returncode == 5
+    assert "GAP from" in late.stdout
+    assert host.run("verify", host.archive).returncode == 0
+
+
+def test_a_token_rotated_during_a_run_is_read_again(host: Host, simulator: Simulator) -> None:
+    project, file = simulator.project("main"), host.folder / "token"
+    file.write_text(f"{project.token}\n")
+
+    def rotate() -> None:
+        simulator.before_page(None)
+        file.write_text(project.rotate_token())
+
+    simulator.before_page(rotate)
+    assert host.run("collect", host.archive, "--token-file", str(file)).returncode == 0
+    kept = [json.loads(line) for line in host.run("cat", host.archive).stdout.splitlines()]
+    assert kept == project.log.entries
+    assert host.run("verify", host.archive).returncode == 0
+
+
+def test_a_refused_token_is_asked_with_once(host: Host, simulator: Simulator) -> None:
+    (host.folder / "token").write_text("a-token-that-was-revoked-0123456789")
+    refused = host.run("collect", host.archive, "--token-file", "token")
+    assert (refused.returncode, len(simulator.requests)) == (3, 1)
+    assert "revoked" not in refused.stderr
+
+
+def test_a_refused_token_out_of_a_pipe_is_told_as_refused(host: Host) -> None:
+    command = f"{sys.executable} {COMMAND} collect archive --token-file <(echo a-token-that-was-revoked-0123456789)"
+    refused = subprocess.run(
+        ["bash", "-c", command], env=host.environment, cwd=host.folder, capture_output=True, text=True, check=False
+    )
+    assert (refused.returncode, "does not accept the token" in refused.stderr) == (3, True)
+
+
+def test_a_token_file_may_lie_in_the_home_folder(host: Host, simulator: Simulator) -> None:
+    (host.folder / "token").write_text(simulator.project("main").token)
+    done = host.run("collect", host.archive, "--token-file=~/token", HOME=str(host.folder), CLOUDSCALE_API_TOKEN="")
+    assert done.returncode == 0
+
+
+def test_a_credential_of_systemd_is_found(host: Host, simulator: Simulator) -> None:
+    (host.folder / "api_token").write_text(simulator.project("main").token)
+    done = host.run("collect", host.archive, CLOUDSCALE_API_TOKEN="", CREDENTIALS_DIRECTORY=str(host.folder))
+    assert done.returncode == 0
+
+
+def test_a_pinned_head_is_never_silently_cut_off(host: Host, simulator: Simulator) -> None:
+    pin = str(host.folder / "pin")
+    host.run("collect", host.archive, "--pin", pin)
+    simulator.project("main").log.append(action="server_stop", message="second")
+    host.run("collect", host.archive, "--pin", pin)
+    (Path(host.archive) / "commits/000000000002.json").unlink()
+    cut = host.run("collect", host.archive, "--pin", pin)
+    assert cut.returncode == 1
+    assert "was cut or replaced" in cut.stderr
+
+
+def test_doctor_checks_all_that_a_collection_needs(host: Host, simulator: Simulator) -> None:
+    healthy = host.run("doctor", host.archive)
+    assert healthy.returncode == 0
+    assert [line.split()[:2] for line in healthy.stdout.splitlines()] == [
+        ["ok", name] for name in ("folder", "space", "archive", "api", "project", "clock")
+    ]
+    assert list(host.folder.iterdir()) == []
+    wrong = host.json("doctor", host.archive, "--token-file", str(COMMAND))
+    assert [check["name"] for check in wrong["checks"] if check["failed"]] == ["api"]
+    simulator.set(clock_offset=timedelta(minutes=2))
+    skewed = host.run("doctor", host.archive)
+    assert skewed.returncode == 3
+    assert re.search(r"FAILED +clock +This host's clock differs from the API's by -1[12]\d s", skewed.stdout)
+
+
+def test_doctor_knows_another_projects_token(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    other = simulator.add_project("other")
+    other.log.append(action="server_create", message="m")
+    told = host.run("doctor", host.archive, CLOUDSCALE_API_TOKEN=other.token)
+    assert told.returncode != 0
+    assert "FAILED  project  The token is of another project" in told.stdout
+
+
+def test_journal_writes_each_new_entry_once(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    with Journald(host.folder / "socket") as journald:
+        options = ("--socket", journald.path, "--bookmark", "bookmark")
+        first = host.run("journal", host.archive, *options)
+        assert (first.returncode, first.stdout, first.stderr) == (0, "7 entries written to the journal.\n", "")
+        simulator.project("main").log.append(action="server_stop", message="new")
+        host.run("collect", host.archive)
+        assert host.json("journal", host.archive, *options) == {"entries": 1, "pruned": 0}
+        assert host.run_without_requests("journal", host.archive, *options).returncode == 0
+    entries = [json.loads(message["MESSAGE"])["entry"] for message in journald.messages]
+    assert entries == simulator.project("main").log.entries
+
+
+def test_a_journal_that_is_not_there_is_a_failure_of_storage(host: Host) -> None:
+    host.run("collect", host.archive)
+    failed = host.run("journal", host.archive, "--socket", "nowhere", "--bookmark", "bookmark", "--metrics", "j.prom")
+    assert (failed.returncode, failed.stderr) == (
+        4,
+        "cloudscale-audit: The journal at nowhere takes no message: No such file or directory.\n",
+    )
+    assert (
+        'last_run_exit_status{archive="' + host.archive + '",command="journal",project=""} 4'
+        in (host.folder / "j.prom").read_text()
+    )
+
+
+def metrics(path: Path) -> dict[str, float]:
+    """The values in a file for Prometheus by their names, with the label that tells states apart."""
+    sample = re.compile(r'^cloudscale_audit_(\w+)\{.*?(?:state="(\w+)")?\} (\S+)$', re.MULTILINE)
+    return {f"{name} {state}".strip(): float(value) for name, state, value in sample.findall(path.read_text())}
+
+
+def test_metrics_tell_of_a_run_and_of_the_archive(host: Host) -> None:
+    began = time.time()
+    host.run("collect", host.archive, "--metrics", "collect.prom")
+    told, status = metrics(host.folder / "collect.prom"), host.json("status", host.archive)
+    assert began <= told["last_run_timestamp_seconds"] == told["last_success_timestamp_seconds"] <= time.time()
+    assert 0 < told["last_run_duration_seconds"] < 60
+    assert told["last_run_exit_status"] == 0
+    assert (told["entries"], told["commits_total"], told["gaps_total"]) == (7, 1, 0)
+    for moment in ("covered_from", "covered_until", "retention_deadline"):
+        assert told[f"{moment}_timestamp_seconds"] == datetime.fromisoformat(status[moment][:-1] + "+00:00").timestamp()
+    states = {name: value for name, value in told.items() if name.startswith("state ")}
+    assert states == {"state live": 1, "state backlog": 0, "state degraded": 0, "state expired": 0}
+    assert stat.S_IMODE((host.folder / "collect.prom").stat().st_mode) == 0o644
+
+
+def test_metrics_of_a_failed_run_keep_the_last_success(host: Host, simulator: Simulator) -> None:
+    failed = host.run("collect", host.archive, "--metrics", "m.prom", CLOUDSCALE_API_TOKEN="x" * 40)
+    never = metrics(host.folder / "m.prom")
+    assert failed.returncode == never["last_run_exit_status"] == 3
+    assert never["last_success_timestamp_seconds"] == 0
+    assert "entries" not in never
+    host.run("collect", host.archive, "--metrics", "m.prom")
+    good = metrics(host.folder / "m.prom")
+    simulator.project("main").log.append(action="server_stop", message="not read")
+    host.run("collect", host.archive, "--metrics", "m.prom", CLOUDSCALE_API_TOKEN="x" * 40)
+    bad = metrics(host.folder / "m.prom")
+    assert bad["last_run_timestamp_seconds"] > good["last_run_timestamp_seconds"]
+    assert bad["last_run_exit_status"] == 3
+    assert bad["last_success_timestamp_seconds"] == good["last_success_timestamp_seconds"]
+    assert (bad["entries"], bad["covered_until_timestamp_seconds"]) == (7, good["covered_until_timestamp_seconds"])
+
+
+def test_metrics_of_a_run_that_found_nothing_tell_that_it_looked(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive, "--metrics", "m.prom")
+    before = metrics(host.folder / "m.prom")
+    simulator.set(clock_offset=timedelta(minutes=30))
+    assert host.run("collect", host.archive, "--metrics", "m.prom").stdout.startswith("0 entries added in 0 commits.")
+    after = metrics(host.folder / "m.prom")
+    assert after["covered_until_timestamp_seconds"] - before["covered_until_timestamp_seconds"] >= 1800
+    assert after["commits_total"] == before["commits_total"]
+
+
+def test_metrics_of_a_gap_are_those_of_a_success(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    simulator.script(Fault("status", status=410, cursor=True))
+    simulator.set(clock_offset=timedelta(days=120))
+    host.run("collect", host.archive, "--metrics", "m.prom")
+    told = metrics(host.folder / "m.prom")
+    assert (told["last_run_exit_status"], told["gaps_total"]) == (5, 1)
+    assert told["last_success_timestamp_seconds"] == told["last_run_timestamp_seconds"]
+
+
+def test_metrics_of_a_verification(host: Host) -> None:
+    host.run("collect", host.archive)
+    host.run("verify", host.archive, "--metrics", "verify.prom")
+    sound = metrics(host.folder / "verify.prom")
+    assert (sound["last_run_exit_status"], sound["verify_findings"]) == (0, 0)
+    next(Path(host.archive).rglob("*.gz")).unlink()
+    host.run("verify", host.archive, "--metrics", "verify.prom")
+    broken = metrics(host.folder / "verify.prom")
+    assert (broken["last_run_exit_status"], broken["verify_findings"]) == (1, 1)
+    assert broken["last_success_timestamp_seconds"] == sound["last_success_timestamp_seconds"]
+    host.run("verify", "nowhere", "--metrics", "verify.prom")
+    failed = metrics(host.folder / "verify.prom")
+    assert (failed["last_run_exit_status"], "verify_findings" in failed) == (4, False)
+
+
+def test_metrics_of_a_comparison(host: Host, simulator: Simulator) -> None:
+    host.run("collect", host.archive)
+    host.run("reconcile", host.archive, "--metrics", "reconcile.prom")
+    same = metrics(host.folder / "reconcile.prom")
+    assert (same["last_run_exit_status"], same["reconcile_findings"]) == (0, 0)
+    simulator.stop()
+    host.run("reconcile", host.archive, "--metrics", "reconcile.prom", "--api-retry-budget", "0")
+    failed = metrics(host.folder / "reconcile.prom")
+    assert (failed["last_run_exit_status"], "reconcile_findings" in failed) == (3, False)
+    assert failed["last_success_timestamp_seconds"] == same["last_success_timestamp_seconds"]
+
+
+def test_metrics_that_cannot_be_written_are_told_after_the_collection(host: Host) -> None:
+    done = host.run("collect", host.archive, "--metrics", "nowhere/m.prom")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"cloudscale-audit: metrics: there is no folder {host.folder}/nowhere; make it first.\n",
+    )
+    assert host.json("status", host.archive)["added"] == 7
+    twice = host.run("verify", "nothing", "--metrics", "nowhere/m.prom")
+    assert (twice.returncode, len(twice.stderr.splitlines())) == (4, 2)
+
+
+def test_what_is_no_file_is_never_replaced_by_one(host: Host) -> None:
+    host.run("collect", host.archive)
+    pipe = host.folder / "pipe.jsonl"
+    os.mkfifo(pipe)
+    done = host.run("export", host.archive, str(pipe))
+    assert (done.returncode, "pipe.jsonl is no file" in done.stderr) == (2, True)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_dry_run_writes_no_metrics(host: Host) -> None:
+    host.run("collect", host.archive, "--dry-run", "--metrics", "m.prom")
+    assert list(host.folder.iterdir()) == []
+
+
+def test_a_name_in_metrics_is_one_line_whatever_is_in_it(host: Host) -> None:
+    name = '"} 1\n\\ #\r\u2028 Z\u00fcrich'
+    host.run("collect", host.archive, "--project", name, "--metrics", "m.prom")
+    lines = (host.folder / "m.prom").read_text().splitlines()
+    assert all(line.startswith(("# HELP cloud", "# TYPE cloud", "cloudscale_audit_")) for line in lines)
+    replaced = '\\"} 1\ufffd\\\\ #\ufffd\ufffd Z\u00fcrich'
+    assert f'project="{replaced}"}} 7' in "\n".join(lines)
+
+
+def test_the_file_of_the_command_alone_says_what_it_lacks(tmp_path: Path) -> None:
+    alone = shutil.copy(COMMAND, tmp_path)
+    told = subprocess.run([sys.executable, alone, "status", "."], capture_output=True, text=True, check=False)
+    lacks = f"cloudscale-audit: {tmp_path} lacks the program; take the whole collection, or install it again.\n"
+    assert (told.returncode, told.stderr) == (2, lacks)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_that_only_reads(host: Host, simulator: Simulator, number: signal.Signals) -> None:
+    simulator.project("main").log.append(message="x" * (1 << 20))
+    host.run("collect", host.archive)
+    command = [sys.executable, str(COMMAND), "cat", host.archive]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reading:
+        assert reading.stdout is not None
+        reading.stdout.read(1)  # it is at work, and waits for somebody to read more than a pipe holds
+        reading.send_signal(number)
+        told = reading.communicate(timeout=30)[1]
+    assert (reading.returncode, told) == (3, "cloudscale-audit: The command was stopped before it came to its end.\n")
+
+
+@pytest.mark.parametrize("command", ["status", "cat"])
+def test_an_output_that_takes_nothing_is_no_finding(host: Host, command: str) -> None:
+    host.run("collect", host.archive)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, str(COMMAND), command, host.archive], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (
+        4,
+        b"cloudscale-audit: The output cannot be written: No space left on device.\n",
+    )
+
+
+@pytest.mark.parametrize("output", ["> /dev/full", "| true", ">&-", "2> /dev/full", "2>&-"])
+def test_a_failure_keeps_its_exit_status_whatever_takes_its_words(host: Host, output: str) -> None:
+    command = f"{sys.executable} {COMMAND} status nowhere --json {output}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=host.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "Exception" not in done.stderr
+    assert "Traceback" not in done.stderr
+    if output.startswith("2>"):
+        assert json.loads(done.stdout)["failure"]["code"] == "storage"
+
+
+def test_a_full_disk_below_all_output_is_no_finding(host: Host) -> None:
+    host.run("collect", host.archive)
+    full = f"{sys.executable} {COMMAND} status {host.archive} > /dev/full 2>&1"
+    assert subprocess.run(["bash", "-c", full], check=False).returncode == 4
+
+
+def test_a_closed_output_is_no_finding(host: Host) -> None:
+    host.run("collect", host.archive)
+    for command in ("status", "cat"):
+        closed = f"{sys.executable} {COMMAND} {command} {host.archive} >&-"
+        done = subprocess.run(["bash", "-c", closed], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_output_cannot_encode_is_escaped(host: Host) -> None:
+    archive = str(host.folder / "\u2192")
+    environment = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "latin-1"}
+    host.run("collect", archive, **environment)
+    told = host.run("status", archive, **environment)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert f"archive        {host.folder}/\\u2192\n" in told.stdout

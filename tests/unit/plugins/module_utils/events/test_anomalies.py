@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.events.anomalies import Usual, WorkingHours
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
+
+
+def hold(hours: str, time: str) -> bool:
+    moment = read_timestamp(time)
+    assert moment is not None
+    return WorkingHours.parse(hours).hold(moment)
+
+
+@pytest.mark.parametrize(
+    ("hours", "time", "expected"),
+    [
+        # 2026-11-23 is a Monday.
+        ("Mon-Fri 07:00-19:00", "2026-11-23T07:00:00Z", True),
+        ("Mon-Fri 07:00-19:00", "2026-11-23T06:59:59.999999Z", False),
+        ("Mon-Fri 07:00-19:00", "2026-11-23T19:00:00Z", False),
+        ("Mon-Fri 07:00-19:00", "2026-11-22T12:00:00Z", False),
+        ("Sun 07:00-24:00", "2026-11-22T23:59:59Z", True),
+        ("Sun 00:00-24:00", "2026-11-23T00:00:00Z", False),
+        ("Fri-Mon 07:00-19:00", "2026-11-22T12:00:00Z", True),
+        ("Fri-Mon 07:00-19:00", "2026-11-25T12:00:00Z", False),
+        ("Mon-Fri 07:00-19:00, Sat 08:00-12:00 UTC", "2026-11-21T11:00:00Z", True),
+        ("Mon-Fri 07:00-19:00, Sat 08:00-12:00 UTC", "2026-11-21T13:00:00Z", False),
+        # A night shift belongs to the day on which it begins.
+        ("Fri 22:00-06:00", "2026-11-21T05:59:00Z", True),
+        ("Fri 22:00-06:00", "2026-11-20T05:59:00Z", False),
+        ("Fri 22:00-06:00", "2026-11-20T22:00:00Z", True),
+        ("Fri 22:00-06:00", "2026-11-21T06:00:00Z", False),
+        # The same hour in summer and in winter.
+        ("Mon-Fri 07:00-19:00 Europe/Zurich", "2026-07-01T05:00:00Z", True),
+        ("Mon-Fri 07:00-19:00 Europe/Zurich", "2026-12-01T05:00:00Z", False),
+        ("Mon-Fri 07:00-19:00 Europe/Zurich", "2026-12-01T06:00:00Z", True),
+    ],
+)
+def test_working_hours(hours: str, time: str, expected: bool) -> None:
+    assert hold(hours, time) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "always", "Mon-Fri", "Mon-Fri 7-19", "mon 07:00-19:00", "Mon 07:00-25:00", "Mon 24:01-07:00"),
+        *("Mon 07:00-19:00 Zurich,", "Mon 07:00-19:00 Nowhere/Land", "Mon 07:00-19:00 ../../x", "Mon 07:00-19:00 /etc"),
+    ],
+)
+def test_malformed_working_hours_are_told(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"working_hours: .*; write .*Europe/Zurich"):
+        WorkingHours.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"timestamp": "2026-11-23T12:00:00Z", "ip_address": "192.0.2.9"}, []),
+        ({"timestamp": "2026-11-23T22:00:00Z", "ip_address": "192.0.2.9"}, ["outside_working_hours"]),
+        ({"timestamp": "2026-11-23T12:00:00Z", "ip_address": "2001:db8::1"}, ["unknown_network"]),
+        ({"timestamp": "2026-11-23T22:00:00Z", "ip_address": "moon"}, ["outside_working_hours", "unknown_network"]),
+        ({"timestamp": "2026-11-23T12:00:00Z", "ip_address": None}, []),
+        ({"timestamp": "yesterday"}, []),
+    ],
+)
+def test_departures(entry: Dict[str, Any], expected: Any) -> None:
+    usual = Usual.from_mapping({"working_hours": "Mon-Fri 07:00-19:00", "known_networks": "192.0.2.0/24"})
+    assert usual.departures(entry) == expected
+    assert Usual.from_mapping({"working_hours": "", "known_networks": []}).departures(entry) == []

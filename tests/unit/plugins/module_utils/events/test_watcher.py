@@ -1,0 +1,494 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from base64 import b64decode
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
+    InvalidInput,
+    NoProgress,
+    Stopped,
+    StorageError,
+    Unauthorized,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Watch
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+
+class Idle(Exception):
+    """The watch would now wait for its next poll: everything that there is has been handed on."""
+
+
+class Engine:
+    """What a rule engine does with a watch, over as many lives as a test wants."""
+
+    def __init__(self, simulator: Simulator, checkpoint: Path, **options: Any) -> None:
+        self.simulator = simulator
+        self.options = {
+            "api_url": simulator.url,
+            "api_token": simulator.project("main").token,
+            "api_retries": 0,
+            "interval": 60,
+            "checkpoint": str(checkpoint),
+            **options,
+        }
+        self.events: List[Dict[str, Any]] = []
+        self.pauses: List[float] = []
+        self.now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+
+    def live(self, polls: int = 1, killed_after: Optional[int] = None, told: bool = True) -> None:
+        """Take events until this many polls are over, or a kill comes: before or after the watch was told."""
+        polls_left, taken = polls, 0
+
+        def wait(seconds: float) -> bool:
+            nonlocal polls_left
+            self.pauses.append(seconds)
+            if seconds == 60:
+                polls_left -= 1
+                if polls_left == 0:
+                    raise Idle
+            return False
+
+        watch = Watch(self.options, wait=wait, now=self.now)
+        try:
+            while True:
+                for delivery in watch.read():
+                    self.events.append(delivery.event)
+                    taken += 1
+                    if taken == killed_after and not told:
+                        return
+                    watch.done(delivery)
+                    if taken == killed_after:
+                        return
+        except Idle:
+            pass
+        finally:
+            watch.close()
+
+    @property
+    def numbers(self) -> List[Any]:
+        return [event["entry"]["n"] if "entry" in event else event["gap"]["reason"] for event in self.events]
+
+    @property
+    def uuids(self) -> List[str]:
+        return [event["meta"]["uuid"] for event in self.events]
+
+
+@pytest.fixture
+def engine(simulator: Simulator, tmp_path: Path) -> Engine:
+    """An engine that has begun to watch, with nothing in the log yet."""
+    made = Engine(simulator, tmp_path / "checkpoint")
+    made.live()
+    return made
+
+
+def append(simulator: Simulator, *numbers: int, **fields: Any) -> None:
+    for n in numbers:
+        simulator.project("main").log.append(n=n, **fields)
+
+
+def test_begins_now_and_hands_on_what_comes_in_the_order_of_the_api(simulator: Simulator, tmp_path: Path) -> None:
+    append(simulator, -1, timestamp=datetime.now(timezone.utc) - timedelta(minutes=1))
+    engine = Engine(simulator, tmp_path / "checkpoint")
+    engine.live()
+    append(simulator, *range(8))
+    engine.live()
+    assert engine.numbers == list(range(8))
+    assert len(set(engine.uuids)) == 8
+
+
+def test_now_is_the_now_of_the_api(tmp_path: Path) -> None:
+    with Simulator(clock=lambda: datetime.now(timezone.utc) - timedelta(minutes=20)) as simulator:
+        engine = Engine(simulator, tmp_path / "checkpoint")
+        engine.live()
+        append(simulator, 1)
+        engine.live()
+    assert engine.numbers == [1]
+
+
+def test_a_start_in_the_past_counts_without_a_checkpoint_only(simulator: Simulator, tmp_path: Path) -> None:
+    append(simulator, 1, 2)
+    engine = Engine(simulator, tmp_path / "checkpoint", start="-1h")
+    engine.live()
+    engine.live()
+    assert engine.numbers == [1, 2]
+
+
+def test_what_happens_between_two_lives_is_not_missed(engine: Engine, simulator: Simulator) -> None:
+    append(simulator, 1)
+    engine.live()
+    append(simulator, 2)
+    engine.live()
+    assert engine.numbers == [1, 2]
+
+
+@pytest.mark.parametrize("kill", range(1, 9))
+def test_a_kill_before_the_checkpoint_repeats_one_event_with_its_uuid(
+    engine: Engine, simulator: Simulator, kill: int
+) -> None:
+    append(simulator, *range(8))
+    engine.live(killed_after=kill, told=False)
+    append(simulator, 8)
+    engine.live()
+    assert engine.numbers == [*range(kill), *range(kill - 1, 9)]
+    assert engine.uuids[kill - 1] == engine.uuids[kill]
+    assert len(set(engine.uuids)) == 9
+
+
+@pytest.mark.parametrize("kill", range(1, 9))
+def test_a_kill_after_the_checkpoint_repeats_nothing(engine: Engine, simulator: Simulator, kill: int) -> None:
+    append(simulator, *range(8))
+    engine.live(killed_after=kill)
+    append(simulator, 8)
+    engine.live()
+    assert engine.numbers == list(range(9))
+
+
+def test_entries_alike_and_overtaken_ones_are_events_of_their_own(engine: Engine, simulator: Simulator) -> None:
+    now = datetime.now(timezone.utc)
+    append(simulator, 1, 1, 1, timestamp=now + timedelta(seconds=2))
+    engine.live()
+    append(simulator, 2, timestamp=now + timedelta(seconds=1))
+    engine.live(polls=2)
+    assert engine.numbers == [1, 1, 1, 2]
+    assert len(set(engine.uuids)) == 4
+
+
+def test_projects_with_equal_cursors_have_uuids_of_their_own(simulator: Simulator, tmp_path: Path) -> None:
+    simulator.add_project("other")
+    engines = [
+        Engine(simulator, tmp_path / name, api_token=simulator.project(name).token, start="2026-01-01")
+        for name in ("main", "other")
+    ]
+    for engine, name in zip(engines, ("main", "other")):
+        simulator.project(name).log.append(n=1)
+        engine.live()
+    assert engines[0].events[0]["meta"]["source_offset"] == engines[1].events[0]["meta"]["source_offset"]
+    assert engines[0].uuids != engines[1].uuids
+
+
+def test_a_selection_changes_neither_places_nor_uuids(simulator: Simulator, tmp_path: Path) -> None:
+    everything = Engine(simulator, tmp_path / "everything", start="2026-01-01T00:00:00Z")
+    deletions = Engine(simulator, tmp_path / "deletions", start="2026-01-01T00:00:00Z", actions="*_delete")
+    append(simulator, 1, 2)
+    append(simulator, 3, action="server_delete")
+    append(simulator, 4)
+    for engine in (everything, deletions):
+        engine.live()
+    assert deletions.numbers == [3]
+    assert deletions.uuids == everything.uuids[2:3]
+    append(simulator, 5, action="volume_delete")
+    deletions.live()
+    assert deletions.numbers == [3, 5]
+
+
+def test_a_smaller_page_after_a_restart_repeats_and_loses_nothing(engine: Engine, simulator: Simulator) -> None:
+    simulator.set(page_size=10)
+    append(simulator, *range(7))
+    engine.live(killed_after=5)
+    simulator.set(page_size=2)
+    engine.live()
+    assert engine.numbers == list(range(7))
+
+
+def test_what_was_handed_on_lately_comes_again_as_it_was(engine: Engine, simulator: Simulator) -> None:
+    engine.options["replay"] = 600
+    append(simulator, 0, 1)
+    engine.live()
+    # These reach the page that was read before; there they would have other places.
+    append(simulator, *range(2, 9))
+    engine.live(killed_after=4)
+    assert engine.numbers == [0, 1, 0, 1, 2, 3]
+    engine.live()
+    assert engine.numbers[6:] == [0, 1, 2, 3, *range(4, 9)]
+    assert len(set(engine.uuids)) == len(set(zip(engine.numbers, engine.uuids))) == 9
+
+
+def test_a_kill_while_it_comes_again_costs_nothing(engine: Engine, simulator: Simulator) -> None:
+    engine.options["replay"] = 600
+    append(simulator, *range(5))
+    engine.live()
+    engine.now = lambda: datetime.now(timezone.utc) + timedelta(hours=9)
+    engine.live(killed_after=2)
+    engine.live()
+    assert engine.numbers == [*range(5), 0, 1, *range(5)]
+
+
+def test_what_was_handed_on_long_before_the_end_does_not_come_again(engine: Engine, simulator: Simulator) -> None:
+    engine.options["replay"] = 600
+    append(simulator, 1)
+    engine.live()
+    engine.now = lambda: datetime.now(timezone.utc) + timedelta(seconds=700)
+    append(simulator, 2)
+    engine.live()
+    engine.live()
+    # The first life of the later time had to believe that it had been killed just before.
+    assert engine.numbers == [1, 1, 2, 1, 2]
+    engine.now = lambda: datetime.now(timezone.utc) + timedelta(seconds=1400)
+    engine.live(polls=2)
+    engine.now = lambda: datetime.now(timezone.utc) + timedelta(seconds=2100)
+    engine.live(polls=2)
+    assert engine.numbers[5:] == [1, 2, 1, 2]
+
+
+def test_a_selection_holds_for_what_comes_again(engine: Engine, simulator: Simulator) -> None:
+    engine.options.update(replay=600, actions=["*_delete"])
+    append(simulator, 1, 3)
+    append(simulator, 2, 4, action="server_delete")
+    engine.live()
+    engine.live()
+    assert engine.numbers == [2, 4, 2, 4]
+
+
+def test_an_event_says_what_is_unusual(engine: Engine, simulator: Simulator) -> None:
+    engine.options.update(working_hours="Mon-Fri 08:00-18:00", known_networks=["192.0.2.0/24"])
+    evening = datetime(2027, 3, 1, 20, tzinfo=timezone.utc)
+    append(simulator, 1, ip_address="192.0.2.7", timestamp=evening.replace(hour=9))
+    append(simulator, 2, ip_address="198.51.100.7", timestamp=evening)
+    engine.live()
+    assert [event["unusual"] for event in engine.events] == [[], ["outside_working_hours", "unknown_network"]]
+
+
+def test_an_event_says_who_and_where_from(engine: Engine, simulator: Simulator) -> None:
+    append(simulator, 1, actor={"admin": {}}, action="server_delete", odd={"x": [1.5]})
+    engine.live()
+    (event,) = engine.events
+    assert event["actor"] == {"kind": "admin", "name": "", "uuid": ""}
+    assert event["entry"] == simulator.project("main").log.entries[0]
+    assert event["meta"]["source_offset"]["index"] == 0
+    assert "cursor=" in event["meta"]["source_offset"]["url"]
+    assert json.loads(b64decode(event["entry_base64"])) == event["entry"]
+
+
+@pytest.mark.parametrize("kind", ["status", "html", "reset", "truncated", "no_results", "no_poll_more"])
+def test_passing_faults_are_waited_out_with_one_line_each(
+    engine: Engine, simulator: Simulator, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(simulator, *range(4))
+    simulator.script(Fault("pass"), Fault(kind, times=9))
+    engine.pauses.clear()
+    with caplog.at_level(logging.WARNING):
+        engine.live()
+    assert engine.numbers == list(range(4))
+    assert engine.pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600, 60]
+    assert [record.message.endswith(" s.") for record in caplog.records] == [True] * 9 + [False]
+
+
+def test_an_outage_is_waited_out(engine: Engine, simulator: Simulator) -> None:
+    append(simulator, 1)
+    simulator.stop()
+    threading.Timer(0.5, simulator.start).start()
+    engine.live()
+    assert engine.numbers == [1]
+
+
+def test_a_wrong_token_ends_the_watch_after_a_few_tries(engine: Engine, simulator: Simulator) -> None:
+    simulator.project("main").rotate_token()
+    engine.pauses.clear()
+    with pytest.raises(Unauthorized, match=r"does not accept the token \(HTTP 401\); check api_token"):
+        engine.live()
+    assert engine.pauses == [5, 10, 20]
+
+
+def test_a_ring_of_pages_ends_the_watch(engine: Engine, simulator: Simulator) -> None:
+    append(simulator, 1)
+    simulator.script(Fault("loop", times=10))
+    with pytest.raises(NoProgress):
+        engine.live()
+    assert engine.events == []
+
+
+@pytest.mark.parametrize("status", ["refuse", 400, 410])
+def test_a_refused_cursor_is_a_gap_and_the_watch_goes_on(tmp_path: Path, status: Any) -> None:
+    offset = timedelta(0)
+
+    def now() -> datetime:
+        return datetime.now(timezone.utc) + offset
+
+    with Simulator(clock=now, expired_cursor=status, page_size=3) as simulator:
+        engine = Engine(simulator, tmp_path / "checkpoint", start="-1h")
+        engine.now = now
+        append(simulator, 1)
+        engine.live()
+        append(simulator, 2)
+        offset = timedelta(days=91)
+        append(simulator, 3)
+        engine.live(killed_after=1, told=False)
+        engine.live()
+        assert engine.numbers == [1, "cursor_refused", "cursor_refused", 3]
+        engine.options["replay"] = 600
+        offset *= 3
+        append(simulator, 4)
+        engine.live()
+        engine.live()
+    assert engine.numbers[4:] == ["retention", 4, "retention", 4]
+
+
+def test_a_checkpoint_older_than_retention_is_a_gap(tmp_path: Path) -> None:
+    with Simulator(page_size=10) as simulator:
+        engine = Engine(simulator, tmp_path / "checkpoint")
+        engine.live()
+        append(simulator, 1, 2, 3)
+        engine.live(killed_after=2)
+        simulator.set(clock_offset=timedelta(days=91))
+        append(simulator, *range(4, 9))
+        engine.live(killed_after=1, told=False)
+        engine.live()
+        engine.live()
+    assert engine.numbers == [1, 2, "retention", "retention", *range(4, 9)]
+    assert engine.uuids[2] == engine.uuids[3]
+    gap = engine.events[2]["gap"]
+    assert gap["since"] < gap["until"]
+    assert "90 days" in gap["message"]
+
+
+def test_a_quiet_project_is_no_gap_while_it_is_polled(engine: Engine, simulator: Simulator) -> None:
+    for days in range(30, 181, 30):
+        simulator.set(clock_offset=timedelta(days=days))
+        engine.live()
+    append(simulator, 1)
+    engine.live()
+    assert engine.numbers == [1]
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 40, "{}", "[]", '{"format": 2, "url": "x", "index": 0, "seen": "x"}'])
+def test_a_damaged_checkpoint_never_reads_as_none(simulator: Simulator, tmp_path: Path, content: str) -> None:
+    (tmp_path / "checkpoint").write_text(content)
+    with pytest.raises(StorageError, match="checkpoint: .* is damaged or no checkpoint"):
+        Engine(simulator, tmp_path / "checkpoint").live()
+
+
+def test_a_checkpoint_in_no_folder_is_told_before_any_event(simulator: Simulator, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="checkpoint: there is no folder"):
+        Engine(simulator, tmp_path / "missing" / "checkpoint").live()
+
+
+def test_a_full_disk_stops_no_event(
+    engine: Engine, simulator: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(simulator, 1, 2)
+    watch = Watch(engine.options, wait=lambda _seconds: True)
+    first, second = watch.read()
+    (tmp_path / "checkpoint").unlink()
+    (tmp_path / "checkpoint").mkdir()
+    watch.done(first)
+    watch.done(second)
+    assert "Events will come again after a restart" in caplog.text
+    watch.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"api_token": "no token"}, "api_token is malformed"),
+        ({"interval": 0}, "interval must be at least 1 and at most 86400, not 0"),
+        ({"interval": "soon"}, "interval: 'soon' is no number"),
+        ({"replay": -1}, "replay must be at least 0"),
+        ({"working_hours": "always"}, "working_hours: 'always' is none; write it as Mon-Fri 07:00-19:00"),
+        ({"known_networks": 5}, "known_networks: give a list of texts, not 5"),
+        ({"known_networks": ["home"]}, "known_networks: 'home' is no network"),
+        ({"start": "yesterday"}, "start: 'yesterday' is no time"),
+        ({"limit": 5}, "limit: a stream of events has no end"),
+        ({"message": "("}, "is no regular expression"),
+        ({"chekpoint": "x"}, "There is no option chekpoint"),
+    ],
+)
+def test_options_are_checked_before_anything_is_asked(
+    simulator: Simulator, tmp_path: Path, options: Dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InvalidInput, match=sentence.replace("(", r"\(")):
+        Engine(simulator, tmp_path / "checkpoint", **options).live()
+    assert simulator.requests == []
+
+
+def test_the_environment_may_tell_the_connection(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUDSCALE_API_TOKEN", simulator.project("main").token)
+    monkeypatch.setenv("CLOUDSCALE_API_URL", simulator.url)
+    append(simulator, 1)
+    engine = Engine(simulator, tmp_path / "checkpoint", api_token=None, api_url=None, start="-1h")
+    engine.live()
+    assert engine.numbers == [1]
+
+
+def test_a_wait_ends_when_the_watch_is_closed(simulator: Simulator) -> None:
+    token = simulator.project("main").token
+    watch = Watch({"api_url": simulator.url, "api_token": token, "interval": 3600})
+    ended: List[Any] = []
+
+    def read() -> None:
+        try:
+            watch.read()
+        except Stopped as stopped:
+            ended.append(stopped)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    watch.close()
+    thread.join(10)
+    assert len(ended) == 1
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(1, 7)),
+        st.tuples(st.just("hide"), st.integers(1, 3)),
+        st.tuples(st.just("kill"), st.integers(1, 9)),
+        st.tuples(st.just("kill before"), st.integers(1, 9)),
+        st.tuples(st.just("fault"), st.integers(1, 3)),
+        st.tuples(st.just("poll"), st.integers(1, 3)),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=steps,
+    size=st.integers(1, 5),
+    sizes=st.one_of(st.just([]), st.lists(st.integers(0, 4), max_size=8)),
+    replay=st.sampled_from([0, 600]),
+)
+def test_no_story_of_kills_and_faults_loses_or_renames_an_entry(
+    tmp_path_factory: pytest.TempPathFactory, steps: Any, size: int, sizes: List[int], replay: int
+) -> None:
+    with Simulator(page_size=size) as simulator:
+        engine = Engine(simulator, tmp_path_factory.mktemp("story") / "checkpoint", replay=replay)
+        engine.live()
+        simulator.page_sizes(sizes)
+        written, allowed = 0, 0
+        for step, count in steps:
+            if step == "append":
+                append(simulator, *range(written, written + count))
+                written += count
+            elif step == "hide":
+                simulator.project("main").log.hide(count)
+            elif step == "fault":
+                simulator.script(Fault("pass"), Fault("reset_body"), Fault("status", times=count))
+            elif step == "poll":
+                engine.live(polls=count)
+            else:
+                allowed += step == "kill before"
+                engine.live(killed_after=count, told=step == "kill")
+        simulator.clear_script()
+        engine.live()
+    first_time = list(dict.fromkeys(engine.numbers))
+    assert first_time == list(range(written))
+    assert replay or len(engine.numbers) - written <= allowed
+    if sizes:
+        # An API that cuts other pages at the second reading gives entries other places.
+        return
+    assert len(set(engine.uuids)) == written
+    assert len(set(zip(engine.numbers, engine.uuids))) == written

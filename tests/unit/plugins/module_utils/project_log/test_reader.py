@@ -1,0 +1,141 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from itertools import count
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import digest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.reader import Reader
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ..conftest import connect
+
+NOW = datetime.now(timezone.utc)
+EVERYTHING = Range()
+NUMBERS = count()
+
+
+def read(api: Api, span: Range = EVERYTHING) -> tuple[list[Any], Reader]:
+    reader = Reader(api)
+    return [entry for page in reader.pages(span) for entry in page.entries], reader
+
+
+def at(minutes: float) -> str:
+    return (NOW - timedelta(minutes=minutes)).isoformat()
+
+
+def span(**options: str) -> Range:
+    return Range.from_mapping(options, NOW)
+
+
+def test_an_empty_log_has_a_place_to_poll_from(simulator: Simulator, api: Api) -> None:
+    entries, reader = read(api, span(start="now"))
+    assert entries == []
+    wanted = simulator.project("main").log.append(action="server_create", message="m")
+    assert read(api, Range(cursor=reader.poll_more))[0] == [wanted]
+
+
+def test_poll_more_of_an_empty_page_is_kept(simulator: Simulator, api: Api) -> None:
+    log = simulator.project("main").log
+    log.append(action="server_create", message="before the range", timestamp=NOW - timedelta(hours=1))
+    nothing, reader = read(api, span(start="now"))
+    more, later = read(api, Range(cursor=reader.poll_more))
+    assert nothing == more == []
+    wanted = log.append(action="server_stop", message="since")
+    assert read(api, Range(cursor=later.poll_more))[0] == [wanted]
+
+
+def test_equal_and_unknown_things_are_kept(simulator: Simulator, api: Api) -> None:
+    odd = {"timestamp": at(1), "action": "x", "actor": {"robot": {}}, "new": [1, {"a": None}], "message": "{{ 7*7 }}"}
+    untimed = {"timestamp": "some day", "action": "x"}
+    log = simulator.project("main").log
+    log.extend([odd, odd, untimed, odd])
+    found, reader = read(api)
+    assert Counter(map(digest, found)) == Counter(map(digest, log.entries))
+    assert [entry.get("new") for entry in found] == [odd["new"], odd["new"], None, odd["new"]]
+    assert (reader.entries_read, reader.pages_read) == (4, 2)
+
+
+@pytest.mark.parametrize("urls", ["kept", "dropped", "cursor"])
+def test_the_range_holds_whether_later_urls_carry_it_or_not(simulator: Simulator, api: Api, urls: str) -> None:
+    simulator.set(range_in_urls=urls)
+    log = simulator.project("main").log
+    inside = [log.append(action="a", message=str(n), timestamp=NOW - timedelta(minutes=n)) for n in range(29, 10, -1)]
+    log.append(action="late", message="overtaken", timestamp=NOW - timedelta(minutes=45))
+    log.append(action="after", message="too late", timestamp=NOW - timedelta(minutes=5))
+    assert read(api, span(start="-30m", end="-10m"))[0] == inside
+
+
+def test_a_next_that_repeats_is_an_error(simulator: Simulator, api: Api) -> None:
+    for n in range(7):
+        simulator.project("main").log.append(action="a", message=str(n))
+    simulator.script(Fault("pass"), Fault("loop"))
+    with pytest.raises(errors.NoProgress, match="already read"):
+        read(api)
+
+
+def test_an_error_in_the_middle_is_raised_and_not_swallowed(simulator: Simulator) -> None:
+    for n in range(7):
+        simulator.project("main").log.append(action="a", message=str(n))
+    simulator.script(Fault("pass"), Fault("status", status=500, times=9))
+    with Api(connect(simulator, api_retries=0)) as api, pytest.raises(errors.Overloaded):
+        read(api)
+
+
+def test_pages_are_not_held(simulator: Simulator, api: Api) -> None:
+    for n in range(7):
+        simulator.project("main").log.append(action="a", message=str(n))
+    pages = Reader(api).pages(EVERYTHING)
+    next(pages)
+    assert len(simulator.requests) == 1
+
+
+def test_a_start_before_the_retention_is_warned_about(api: Api) -> None:
+    assert "retention" in read(api, span(start="-100d"))[1].warnings[0]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_split_into_pages_and_any_overtaking_gives_the_log(simulator: Simulator, data: st.DataObject) -> None:
+    """Entries appear in an order of their own, some while the range is read; pages have any size, none at all too."""
+    project = simulator.add_project(f"p{next(NUMBERS)}")
+    minutes = data.draw(st.lists(st.integers(1, 100), max_size=25))
+    before = data.draw(st.integers(0, len(minutes)))
+    simulator.set(range_in_urls=data.draw(st.sampled_from(["kept", "dropped", "cursor"])))
+    simulator.page_sizes(data.draw(st.lists(st.integers(0, 4), max_size=10)))
+    late = list(minutes[before:])
+
+    def appear() -> None:
+        if late:
+            minute = late.pop(0)
+            project.log.append(action="a", message=f"m{minute}", timestamp=NOW - timedelta(minutes=minute))
+
+    for minute in minutes[:before]:
+        project.log.append(action="a", message=f"m{minute}", timestamp=NOW - timedelta(minutes=minute))
+    simulator.before_page(appear)
+    with Api(connect(simulator, api_token=project.token)) as api:
+        found, reader = read(api, EVERYTHING)
+        while late or reader.poll_more is None:
+            more, reader = read(api, Range(cursor=reader.poll_more))
+            found += more
+        found += read(api, Range(cursor=reader.poll_more))[0]
+        simulator.before_page(None)
+        ranged = read(api, span(start="-50m", end="-20m"))[0]
+    assert list(map(digest, found)) == list(map(digest, project.log.entries))
+    wanted = [entry for entry in project.log.entries if span(start="-50m", end="-20m").holds(_moment(entry))]
+    assert list(map(digest, ranged)) == list(map(digest, wanted))
+
+
+def _moment(entry: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(entry["timestamp"].replace("Z", "+00:00"))

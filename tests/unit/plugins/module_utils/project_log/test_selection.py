@@ -1,0 +1,105 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
+
+TOKEN = {"api_token": {"uuid": "0a1b", "description": "ci deploy"}}
+ENTRY = {
+    "action": "server_create",
+    "message": "Server 'web1' has been created",
+    "ip_address": "192.0.2.7",
+    "actor": {"user": {"email": "johanna@example.com"}},
+}
+
+
+def selects(options: Any, **changes: Any) -> bool:
+    return Selection.from_mapping(options).matches({**ENTRY, **changes})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"actions": [], "actors": None, "message": ""},
+        {"actions": [""], "actors": "", "ip_networks": [""]},
+        {"actions": ["server_create"]},
+        {"actions": "server_*"},
+        {"actions": "volume_*, server_*"},
+        {"actions": ["volume_*", "*_create"]},
+        {"actors": ["johanna@example.com"]},
+        {"ip_networks": ["192.0.2.0/24"]},
+        {"ip_networks": ["192.0.2.7"]},
+        {"ip_networks": ["192.0.2.9/24", "2001:db8::/32"]},
+        {"message": "web[0-9]"},
+        {"message": "created$"},
+        {"actions": ["server_*"], "actors": ["johanna@example.com"], "message": "web1", "ip_networks": ["0.0.0.0/0"]},
+    ],
+)
+def test_selected(options: Any) -> None:
+    assert selects(options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"actions": ["server"]},
+        {"actions": ["SERVER_*"]},
+        {"actors": ["johanna"]},
+        {"actors": ["system"]},
+        {"ip_networks": ["198.51.100.0/24", "::/0"]},
+        {"message": "^web1"},
+        {"actions": ["server_*"], "message": "deleted"},
+    ],
+)
+def test_not_selected(options: Any) -> None:
+    assert not selects(options)
+
+
+def test_tokens_are_named_by_description_or_uuid() -> None:
+    assert selects({"actors": ["ci deploy"]}, actor=TOKEN)
+    assert selects({"actors": ["0a1b"]}, actor=TOKEN)
+    assert not selects({"actors": ["ci"]}, actor=TOKEN)
+
+
+def test_an_empty_text_is_no_condition() -> None:
+    assert Selection.from_mapping({"actions": "", "actors": "", "ip_networks": ""}) == Selection()
+
+
+@pytest.mark.parametrize("kind", ["system", "admin"])
+def test_system_and_staff_are_named_by_their_kind_and_nobody_passes_for_them(kind: str) -> None:
+    assert selects({"actors": [kind]}, actor={kind: {}})
+    assert not selects({"actors": [kind]}, actor={"api_token": {"uuid": "0a1b", "description": kind}})
+
+
+@pytest.mark.parametrize("value", [None, "", "not an address", 5, True, ["192.0.2.7"]])
+def test_without_an_address_an_entry_came_from_no_network(value: Any) -> None:
+    assert not selects({"ip_networks": ["0.0.0.0/0", "::/0"]}, ip_address=value)
+
+
+@pytest.mark.parametrize("changes", [{"action": None}, {"message": None}, {"actor": None}])
+def test_odd_entries_are_simply_not_matched(changes: Any) -> None:
+    assert not selects({"actions": ["*"], "message": "", "actors": ["x"]}, **changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"ip_networks": ["192.0.2.300"]}, "ip_networks: '192.0.2.300' is no network"),
+        ({"actions": 5}, "actions: give a list of texts, not 5"),
+        ({"actors": {"a": "b"}}, "actors: give a list of texts"),
+        ({"message": "("}, "message: '\\(' is no regular expression"),
+        ({"limit": 0}, "limit must be a whole number of at least 1, not 0"),
+        ({"limit": float("inf")}, "limit must be"),
+        ({"limit": "many"}, "limit must be"),
+    ],
+)
+def test_malformed_conditions_are_named(options: Any, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        Selection.from_mapping(options)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Optional
 
 
 class AuditError(Exception):
@@ -163,22 +163,3 @@ class EngineFailed(AuditError):
     """The engine of a report cannot be started, or cannot do what it was asked."""
 
     code = "engine_failed"
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came of, one behind the other; the innermost is the last."""
-    inner: Optional[BaseException] = error
-    while inner is not None:
-        yield inner
-        inner = inner.__cause__ or inner.__context__
-
-
-def is_of_certificate(error: BaseException) -> bool:
-    """Whether a TLS error came of a certificate or a file of them, not of a connection that broke or spoke no TLS."""
-    return any(
-        # By name: where Python has no class for it any more, urllib3 1.26 has one of its own.
-        type(cause).__name__ in ("SSLCertVerificationError", "CertificateError")
-        # OpenSSL's part for connections is SSL; X509 and others read files.
-        or getattr(cause, "library", None) not in (None, "SSL")
-        for cause in causes(error)
-    )

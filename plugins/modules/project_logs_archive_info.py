@@ -191,10 +191,11 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
     connection_spec,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import standing, status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import standing, status, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range

@@ -28,13 +28,12 @@ from typing import Any, NamedTuple
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head, live_files
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
     Commit,
-    DayFile,
     Project,
     Writer,
     day_of,
 )
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.events.anomalies import WorkingHours
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import SENSITIVE, Heading, Inquiry
@@ -42,6 +41,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.d
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import embedded
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Sources
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
+from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours import WorkingHours
 from ansible_collections.auditops.cloudscale.tests.simulator.history import bulk
 
 END = datetime(2026, 11, 1, tzinfo=timezone.utc)

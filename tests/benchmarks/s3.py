@@ -25,14 +25,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint, find_head, load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head, load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
     FIRST_SEQUENCE,
     SNAPSHOT_EVERY,
     Commit,
     DataFile,
-    DayFile,
     Gap,
     Head,
     Project,
@@ -40,10 +41,11 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
     file_text,
     sha256,
 )
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Dict, List, Optional, Type
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint, find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify

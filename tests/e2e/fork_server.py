@@ -21,7 +21,7 @@ from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore

@@ -24,6 +24,7 @@ import atheris
 
 with atheris.instrument_imports(include=["ansible_collections.auditops.cloudscale.plugins.module_utils"]):
     from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import commit as archive_format
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
         Commit,
@@ -33,7 +34,7 @@ with atheris.instrument_imports(include=["ansible_collections.auditops.cloudscal
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import status, verify
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
     from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import entry, rows, summary, table
     from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import schemas as mapping
     from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import selection as selector

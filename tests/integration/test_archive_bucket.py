@@ -23,7 +23,8 @@ import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import Address, Place, S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import Address, Place
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import StorageError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api

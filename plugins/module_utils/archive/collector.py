@@ -33,21 +33,13 @@ from ..project_log.client import Api, Page, chain
 from ..project_log.entry import Entry, visible
 from ..times import utc_now
 from ..version import VERSION
-from .chain.chain import Hint, Link
-from .chain.coverage import Status, Tracker, state_of
+from .chain.chain import Link
+from .chain.coverage import Tracker
+from .chain.pin import Hint
+from .chain.status import Status, state_of
 from .committer import Lost, Tip, new_nonce
-from .format.commit import (
-    FIRST_SEQUENCE,
-    Commit,
-    DataFile,
-    DayFile,
-    Gap,
-    Project,
-    Resync,
-    Writer,
-    day_of,
-    token_tag,
-)
+from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, day_of, token_tag
+from .format.data_file import DayFile
 from .overlap import Fetched, Overlap
 from .storage.store import DryRun, Store
 

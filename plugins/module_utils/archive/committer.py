@@ -13,7 +13,8 @@ from __future__ import annotations
 import secrets
 from typing import Mapping, Optional
 
-from .chain.chain import Hint, Link, clear_left_overs, find_head, live_files
+from .chain.chain import Link, clear_left_overs, find_head, live_files
+from .chain.pin import Hint
 from .format.commit import SNAPSHOT_EVERY, Commit, Head, pending_name, pending_record
 from .storage.store import NotThere, Store
 

@@ -20,18 +20,11 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set,
 from ..errors import ArchiveDamaged, Stopped
 from ..times import format_optional, utc_now
 from ..version import VERSION
-from .chain.chain import Hint, Link, history, live_files
+from .chain.chain import Link, history, live_files
+from .chain.pin import Hint
 from .committer import Lost, Tip, new_nonce
-from .format.commit import (
-    UNREADABLE_DAY,
-    Commit,
-    DataFile,
-    DayFile,
-    Head,
-    Part,
-    Writer,
-    parse_data_name,
-)
+from .format.commit import UNREADABLE_DAY, Commit, DataFile, Head, Part, Writer, parse_data_name
+from .format.data_file import DayFile
 from .overlap import BACK
 from .reader import lines_of
 from .storage.store import DryRun, NotThere, Store, no_archive

@@ -18,7 +18,8 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..files import replace_file
 from ..project_log.entry import visible
-from .chain.coverage import is_at_end, retention_deadline, state_of
+from .chain.coverage import is_at_end, retention_deadline
+from .chain.status import state_of
 from .format.commit import Commit
 
 STATES = ("live", "backlog", "degraded", "expired")

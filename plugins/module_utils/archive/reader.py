@@ -14,7 +14,8 @@ from typing import Callable, Dict, Iterator, Optional, Set, Tuple
 from ..errors import ArchiveDamaged
 from ..project_log.entry import Entry, parse, timestamp
 from .chain.chain import Link, find_head, history, live_files
-from .format.commit import Commit, DataFile, Head, Malformed, split_lines, unpack
+from .format.commit import Commit, DataFile, Head, Malformed
+from .format.data_file import split_lines, unpack
 from .storage.store import NotThere, Store, no_archive
 
 

@@ -28,11 +28,11 @@ from ..settings import Range
 from ..times import RETENTION, format_optional
 from .chain.chain import find_head, live_files
 from .chain.coverage import MARGIN, SLACK
+from .finding import Finding
 from .format.commit import Commit, DataFile, Head
 from .overlap import Fetched, likeness
 from .reader import lines_of
 from .storage.store import NotThere, Store, no_archive
-from .verifier import Finding
 
 _MOST_TOLD = 20
 _Found = TypeVar("_Found")

@@ -14,17 +14,17 @@ import hashlib
 from collections import Counter
 from datetime import datetime
 from functools import partial
-from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
-from ..errors import ArchiveDamaged, StorageError
-from .chain.chain import find_head, gaps, left_overs
-from .chain.coverage import TOLERANCE, Status, is_at_end, state_of
+from ..errors import StorageError
+from .chain.chain import left_overs
+from .chain.rules import breaks, contradictions, wrong_parts
 from .chain.signing import AllowedSigners, Signature, signatures
+from .finding import Finding
 from .format.canonical_lines import CanonicalLines
 from .format.commit import (
     FIRST_SEQUENCE,
-    READING_KINDS,
     SNAPSHOT_EVERY,
     UNREADABLE_DAY,
     Commit,
@@ -40,30 +40,13 @@ from .format.commit import (
     parse_data_name,
     parse_file,
     sha256,
-    split_lines,
-    unpack,
-    whole_lines,
     without_live,
 )
+from .format.data_file import split_lines, unpack, whole_lines
 from .storage.prefetch import chunks_ahead
 from .storage.store import NotThere, Store, read, whole
 
-WARNINGS = ("orphan", "deletion_pending", "signed_up_to", "rerendered", "not_compared")
-"""Types of findings that take nothing from the archive's proof, such as work not finished yet."""
-
 _ORPHAN_LIMIT = 1 << 30
-
-
-class Finding(NamedTuple):
-    """Something that a sound archive does not have: its type, the file it is about, and what about it."""
-
-    type: str
-    path: str
-    detail: str
-
-    @property
-    def is_warning(self) -> bool:
-        return self.type in WARNINGS
 
 
 def verify(
@@ -86,39 +69,6 @@ def verify(
     """
     findings = _Verification(store, expected_head).run()
     return findings if signers is None else [*findings, *_verify_signatures(store, signers)]
-
-
-def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
-    """Where the archive stands as of its newest commit; nothing is verified.
-
-    :raises StorageError: it cannot be read.
-    :raises ArchiveDamaged: its head, or the pinned commit, is not what it was.
-    """
-    head = find_head(store, pin)
-    if head is None:
-        return Status()
-    commit = head.commit
-    return Status(
-        added=commit.total_entries,
-        commits=commit.sequence,
-        head=head.head,
-        covered_from=commit.kept_from,
-        covered_until=commit.covered_until,
-        gaps=gaps(store, commit),
-        state=state_of(commit.covered_until, is_at_end(commit), now),
-        pruned_until=commit.pruned_until,
-    )
-
-
-def standing(store: Store, now: datetime) -> Optional[Status]:
-    """The status, or None where even the newest commit cannot be read.
-
-    Taken before a verification, it tells of nothing that a collector at work adds meanwhile.
-    """
-    try:
-        return status(store, now)
-    except (ArchiveDamaged, StorageError):
-        return None
 
 
 class _Verification:
@@ -225,10 +175,10 @@ class _Verification:
             self._find("commit_edited", commit_name(sequence - 1), f"commit {sequence} rests on other bytes of it")
         if (commit.previous is None) != (sequence == FIRST_SEQUENCE):
             self._find("chain", name, "only the first commit has none before it")
-        for type_, detail in _contradictions(commit):
+        for type_, detail in contradictions(commit):
             self._find(type_, name, detail)
         if before is not None:
-            for type_, detail in _breaks(before, commit):
+            for type_, detail in breaks(before, commit):
                 self._find(type_, name, detail)
         elif sequence == FIRST_SEQUENCE and commit.total_gaps != len(commit.gaps):
             self._find("totals", name, "total_gaps does not begin with this commit's gaps")
@@ -237,7 +187,7 @@ class _Verification:
         """Carry the live files over this commit, and compare with what it says of them."""
         gone = {path: file for path in commit.removed for file in self._take_away(path, commit)}
         removed = sum(file.entries for file in gone.values())
-        for detail in _wrong_parts(commit, gone):
+        for detail in wrong_parts(commit, gone):
             self._find("removal", commit.name, detail)
         if commit.kind in ("compact", "pseudonymise") and commit.entries != removed:
             self._find("totals", commit.name, f"{removed} entries were rearranged into {commit.entries}")
@@ -522,115 +472,6 @@ class _Slices:
         if self._found == self._wanted and not self._entries:
             return None
         return "its slices are not the files it was compacted from"
-
-
-def _contradictions(commit: Commit) -> Iterator[Tuple[str, str]]:
-    """What in a commit by itself cannot be."""
-    if commit.entries != sum(file.entries for file in commit.files):
-        yield "totals", "entries is not the sum over its files"
-    names = [parse_data_name(file.path) for file in commit.files]
-    if any(name is None or name.sequence != commit.sequence for name in names):
-        yield "chain", "it names data files of another sequence"
-    if len({file.path for file in commit.files}) != len(commit.files):
-        yield "chain", "it names a data file twice"
-    if not commit.covered_from <= commit.covered_until <= commit.server_date + TOLERANCE:
-        yield "coverage", "it covers a span that ends before it begins, or after it was read"
-    if any(not gap.start <= gap.end <= commit.covered_until for gap in commit.gaps):
-        yield "coverage", "a gap ends before it begins, or lies past what is covered"
-    if not _fits_kind(commit):
-        yield "chain", f"it has parts that a commit of kind {commit.kind} cannot have"
-
-
-def _fits_kind(commit: Commit) -> bool:
-    if commit.kind in READING_KINDS:
-        return (
-            commit.pages > 0
-            and not commit.removed
-            and not any(file.parts for file in commit.files)
-            and (commit.kind != "heartbeat" or not commit.files)
-            and (commit.kind != "entries" or bool(commit.files))
-            and (commit.kind == "resync") == (commit.resync is not None)
-        )
-    rearranges = commit.kind != "prune"
-    return (
-        not commit.pages
-        and not commit.gaps
-        and commit.resync is None
-        and bool(commit.removed)
-        and bool(commit.files) == rearranges
-    )
-
-
-def _breaks(before: Commit, commit: Commit) -> Iterator[Tuple[str, str]]:
-    """Where a commit does not follow from the one before it."""
-    for type_, sound, detail in _FOLLOWS:
-        if not sound(before, commit):
-            yield type_, detail
-
-
-def _cursor_follows(before: Commit, commit: Commit) -> bool:
-    if commit.kind not in READING_KINDS:
-        return before.cursor_after == commit.cursor_before == commit.cursor_after
-    return commit.kind == "resync" or commit.cursor_before == before.cursor_after
-
-
-def _time_follows(before: Commit, commit: Commit) -> bool:
-    if commit.kind not in READING_KINDS:
-        return (before.covered_until, before.server_date) == (commit.covered_until, commit.server_date)
-    return (
-        commit.covered_until >= before.covered_until - TOLERANCE
-        and commit.server_date >= before.server_date - TOLERANCE
-    )
-
-
-def _identity_follows(before: Commit, commit: Commit) -> bool:
-    same_access = (before.api, before.token_tag) == (commit.api, commit.token_tag)
-    same_project = before.project.uuid in (None, commit.project.uuid)
-    return same_project and (same_access or commit.kind == "resync")
-
-
-def _prune_edge_follows(before: Commit, commit: Commit) -> bool:
-    if commit.kind == "prune":
-        return before.pruned_until is None or (
-            commit.pruned_until is not None and commit.pruned_until >= before.pruned_until
-        )
-    return before.pruned_until == commit.pruned_until
-
-
-_FOLLOWS: Tuple[Tuple[str, Callable[[Commit, Commit], bool], str], ...] = (
-    ("chain", lambda before, commit: before.archive_id == commit.archive_id, "it belongs to another archive"),
-    ("chain", _prune_edge_follows, "it changes up to when the archive was pruned"),
-    ("cursor", _cursor_follows, "its cursor does not go on where the commit before it ended"),
-    ("coverage", _time_follows, "what it covers goes back behind the commit before it"),
-    (
-        "coverage",
-        lambda before, commit: before.covered_from == commit.covered_from,
-        "it says another beginning of what is covered",
-    ),
-    (
-        "coverage",
-        lambda before, commit: all(gap.start >= before.covered_until - TOLERANCE for gap in commit.gaps),
-        "a gap begins in what was covered before",
-    ),
-    (
-        "totals",
-        lambda before, commit: commit.total_gaps == before.total_gaps + len(commit.gaps),
-        "total_gaps does not follow",
-    ),
-    ("identity", _identity_follows, "project, API or token changed without the log being joined again"),
-)
-
-
-def _wrong_parts(commit: Commit, gone: Dict[str, DataFile]) -> Iterator[str]:
-    """Parts of compacted files that are not files which this very commit removes."""
-    for file in commit.files:
-        for part in file.parts:
-            origin = gone.get(part.path)
-            facts = (part.content_sha256, part.content_bytes, part.entries)
-            if part.path not in commit.removed or origin is None:
-                yield f"{file.path} claims to hold {part.path}, which it does not replace"
-            elif facts != (origin.content_sha256, origin.content_bytes, origin.entries):
-                yield f"{file.path} holds something else than {part.path} held"
 
 
 def _day(file: DataFile) -> str:

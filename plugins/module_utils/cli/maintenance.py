@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Callable, Optional
 
-from ..archive.chain.chain import Hint
+from ..archive.chain.pin import Hint
 from ..archive.storage.open import existing_archive
 from ..archive.storage.store import Store
 from .output import add_json, number, print_json, say

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Sequence
 
-from ..archive.chain.chain import Hint, find_head
+from ..archive.chain.chain import find_head
+from ..archive.chain.pin import Hint
 from ..archive.storage.open import store_at
 from ..errors import AuditError, Stopped
 from ..times import utc_now
 from .exit_status import UNFORESEEN, exit_status
 
 if TYPE_CHECKING:
+    from ..archive.finding import Finding
     from ..archive.format.commit import Commit
     from ..archive.metrics import Sample
-    from ..archive.verifier import Finding
 
 Describe = Callable[[Optional["Commit"]], List["Sample"]]
 """What a command has to tell beside how it went, given the archive's newest commit, if that can be read."""

@@ -17,7 +17,7 @@ from ..project_log.entry import visible
 from ..times import format_time, utc_now
 
 if TYPE_CHECKING:
-    from ..archive.verifier import Finding
+    from ..archive.finding import Finding
 
 
 def say(line: str) -> None:

@@ -31,11 +31,10 @@ from ..errors import (
     Stopped,
     Unauthorized,
     Unreachable,
-    causes,
-    is_of_certificate,
 )
 from ..settings import Connection, is_loopback
 from ..times import format_time, read_http_date, utc_now
+from ..tls import causes, is_of_certificate
 from ..version import USER_AGENT
 from . import entry as entries_of
 from .entry import Entry, visible

@@ -13,9 +13,9 @@ from datetime import datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from ..events.anomalies import WorkingHours
 from ..project_log.entry import Label, subject, visible
 from ..project_log.selection import action_matches
+from ..working_hours import WorkingHours
 from .query.dataset import Log, Record, Seen, Slot, decoded, kind_of, label
 from .query.sources import Origin, Span
 

@@ -15,11 +15,11 @@ from heapq import nlargest
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import InvalidInput
-from ..events.anomalies import WorkingHours, time_zone
 from ..files import write_lines
 from ..project_log.entry import canonical, parse, timestamp
 from ..project_log.selection import Selection
 from ..times import parse_time, utc_now
+from ..working_hours import WorkingHours, time_zone
 from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown

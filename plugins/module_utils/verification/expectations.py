@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from typing import Any, Callable, Deque, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import InvalidInput
 from ..project_log.entry import Entry, actor
@@ -26,6 +26,7 @@ from ..project_log.selection import (
     network,
     pattern,
 )
+from .matching import Matching, bits
 
 RULES = ("expect", "forbid", "ignore")
 CONDITIONS = ("action", "message", "actor", "ip_network")
@@ -142,7 +143,7 @@ class Evidence:
         self._expect, self._forbid, self._ignore = map(
             _Lookup, (expectations.expect, expectations.forbid, expectations.ignore)
         )
-        self._matching = _Matching(expectations.expect)
+        self._matching = Matching(expectations.expect)
         self._counted: Dict[int, Entry] = {}
         self._recent: Deque[Tuple[int, Entry]] = deque(maxlen=_REMEMBERED)
         self.read = 0
@@ -153,7 +154,7 @@ class Evidence:
         self._recent.append((number, entry))
         forbidden = self._forbid.rules_for(entry)
         if forbidden:
-            rule = self._wanted.forbid[next(_bits(forbidden))]
+            rule = self._wanted.forbid[next(bits(forbidden))]
             self.unexpected.append(Unexpected(entry, f"forbidden by {rule.name}"))
             return
         expected = self._expect.rules_for(entry)
@@ -161,7 +162,7 @@ class Evidence:
         if expected:
             self._counted[number] = entry
             if not self._matching.add(number, expected, ignored):
-                names = [self._wanted.expect[index].name for index in _bits(expected)]
+                names = [self._wanted.expect[index].name for index in bits(expected)]
                 allow = "allows" if len(names) == 1 else "allow"
                 self.unexpected.append(Unexpected(entry, f"more than {' and '.join(names)} {allow}"))
         elif self._wanted.exclusive and not ignored:
@@ -240,7 +241,7 @@ class _Lookup:
                 lambda s: not s.ip_networks or address_matches(entry, s.ip_networks),
             )
         )
-        for index in _bits(found & self._with_message):
+        for index in bits(found & self._with_message):
             wanted = self._chosen[index].message
             if wanted is not None and not message_matches(entry, wanted):
                 found ^= 1 << index
@@ -251,109 +252,6 @@ class _Lookup:
         if found is None:
             found = known[key] = sum(1 << index for index, chosen in enumerate(self._chosen) if matches(chosen))
         return found
-
-
-class _Matching:
-    """Deals entries out to rules, one at a time, so that at any time as few rules as possible lack entries.
-
-    Entries that the same rules mean are interchangeable. One that comes in takes a free place in one of its rules, or
-    pushes another entry from there to one of that entry's other rules, and so on (an augmenting path). Where no such
-    path is found, none will ever lead out of the rules that were looked at, and they are not looked at again.
-    """
-
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = rules
-        self.counts = [0] * len(rules)
-        self.lacking = sum(rule.least for rule in rules)
-        self._held: List[Dict[Tuple[int, bool], List[int]]] = [{} for _rule in rules]
-        self._no_need = 0
-        self._no_room = 0
-
-    def add(self, number: int, mask: int, ignored: bool) -> bool:
-        """Give an entry to one of the rules in ``mask``; False if they are all full and it cannot be ignored."""
-        path, self._no_need = self._path(mask, self._no_need, self._needs)
-        if path:
-            self.lacking -= 1
-        elif ignored:
-            return True
-        else:
-            path, self._no_room = self._path(mask, self._no_room, self._has_room)
-        if not path:
-            return False
-        self._push(path, (mask, ignored), number)
-        return True
-
-    def holders(self) -> Dict[int, int]:
-        """The rule that each entry counts for, by their numbers."""
-        return {
-            number: index for index, held in enumerate(self._held) for numbers in held.values() for number in numbers
-        }
-
-    def _needs(self, index: int) -> bool:
-        return self.counts[index] < self._rules[index].least
-
-    def _has_room(self, index: int) -> bool:
-        """Whether a rule can take another entry, if need be instead of one that can be ignored."""
-        most = self._rules[index].most
-        return most is None or self.counts[index] < most or any(ignored for _mask, ignored in self._held[index])
-
-    def _path(self, mask: int, dead: int, is_end: Callable[[int], bool]) -> Tuple[List[int], int]:
-        """The shortest way over rules to one that is an end, and the rules from which no way leads to any."""
-        came_from: Dict[int, Optional[int]] = dict.fromkeys(_bits(mask & ~dead))
-        seen = mask | dead
-        waiting = deque(came_from)
-        while waiting:
-            index = waiting.popleft()
-            if is_end(index):
-                return _way(came_from, index), dead
-            for held, _ignored in self._held[index]:
-                for other in _bits(held & ~seen):
-                    came_from[other] = index
-                    waiting.append(other)
-                seen |= held
-        return [], seen
-
-    def _push(self, path: List[int], key: Tuple[int, bool], number: int) -> None:
-        """Put an entry into the first rule of a path; one of each rule moves on to the next."""
-        for index, following in zip(path, path[1:]):
-            moving = next(held for held in self._held[index] if held[0] >> following & 1)
-            moved = self._take(index, moving)
-            self._put(index, key, number)
-            key, number = moving, moved
-        last = path[-1]
-        most = self._rules[last].most
-        if most is not None and self.counts[last] == most:
-            self._take(last, next(held for held in self._held[last] if held[1]))
-        self._put(last, key, number)
-
-    def _put(self, index: int, key: Tuple[int, bool], number: int) -> None:
-        self._held[index].setdefault(key, []).append(number)
-        self.counts[index] += 1
-
-    def _take(self, index: int, key: Tuple[int, bool]) -> int:
-        numbers = self._held[index][key]
-        number = numbers.pop()
-        if not numbers:
-            del self._held[index][key]
-        self.counts[index] -= 1
-        return number
-
-
-def _way(came_from: Mapping[int, Optional[int]], end: int) -> List[int]:
-    way: List[int] = []
-    index: Optional[int] = end
-    while index is not None:
-        way.append(index)
-        index = came_from[index]
-    return way[::-1]
-
-
-def _bits(mask: int) -> Iterator[int]:
-    """The positions of the bits that are set, the lowest first."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
 
 
 def _text(entry: Entry, key: str) -> Optional[str]:

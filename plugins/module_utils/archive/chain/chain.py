@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 from contextlib import suppress
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 
-from ...errors import ArchiveDamaged, InvalidInput, StorageError
-from ...files import replace_file
+from ...errors import ArchiveDamaged, StorageError
 from ..format.commit import (
     FIRST_SEQUENCE,
     SNAPSHOT_EVERY,
@@ -39,46 +36,6 @@ class Link(NamedTuple):
     @property
     def head(self) -> Head:
         return Head(self.commit.sequence, sha256(self.body))
-
-
-class Hint:
-    """A small file outside the archive that remembers its head: finding the head is then cheap, and it is pinned.
-
-    An archive whose remembered commit is absent or different lost its tail or was replaced; it is never extended.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = os.path.abspath(os.path.expanduser(path))
-
-    def read(self) -> Optional[Head]:
-        """The head remembered; None when nothing was remembered yet.
-
-        :raises StorageError: the file is unreadable or holds something else.
-        """
-        try:
-            with open(self._path, "rb") as file:
-                value = json.loads(file.read())
-            return Head(int(value["sequence"]), str(value["sha256"]))
-        except FileNotFoundError:
-            return None
-        except OSError as exc:
-            why = exc.strerror or exc
-            raise StorageError(f"Cannot read the pinned head in {self._path}: {why}; let its owner collect.") from exc
-        except (ValueError, LookupError, TypeError) as exc:
-            raise StorageError(
-                f"Cannot read the pinned head in {self._path}: {exc}; verify the archive, then remove that file."
-            ) from exc
-
-    def write(self, head: Head) -> None:
-        """Remember this head, durably.
-
-        :raises StorageError: the file cannot be written.
-        """
-        try:
-            replace_file(self._path, [json.dumps(head._asdict()).encode()], "pin")
-        except InvalidInput as exc:
-            # By then commits may have been made: it is no usage that could be put right before anything happened.
-            raise StorageError(exc.message) from exc
 
 
 def load(store: Store, sequence: int) -> Link:

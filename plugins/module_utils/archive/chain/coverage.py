@@ -9,12 +9,11 @@ All claims rest on the server's clock and on the entries' timestamps, never on t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Dict, List, Optional
+from typing import Optional
 
-from ...times import RETENTION, format_optional
-from ..format.commit import Commit, Gap, Head
+from ...times import RETENTION
+from ..format.commit import Commit, Gap
 
 SLACK = timedelta(seconds=10)
 """Entries may become visible a little late; nothing is claimed for the last moments."""
@@ -22,8 +21,6 @@ SLACK = timedelta(seconds=10)
 MARGIN = timedelta(minutes=10)
 """How much earlier than announced the provider is taken to delete."""
 
-SILENCE = timedelta(days=1)
-"""An archive whose newest proof is older than this is no longer collected as it should be."""
 
 TOLERANCE = timedelta(seconds=2)
 """How far the server's date may go back from one answer to the next; several machines answer."""
@@ -56,15 +53,6 @@ def retention_deadline(covered: datetime) -> datetime:
 def is_at_end(commit: Commit) -> bool:
     """Whether this commit's read reached the end of what the log then had."""
     return commit.covered_until >= commit.server_date - SLACK - TOLERANCE
-
-
-def state_of(covered: datetime, at_end: bool, now: datetime) -> str:
-    """``live``, ``backlog`` (there was more to read), ``degraded`` (silent for a day) or ``expired`` (entries lost)."""
-    if now >= retention_deadline(covered):
-        return "expired"
-    if not at_end:
-        return "backlog"
-    return "degraded" if now - covered > SILENCE else "live"
 
 
 class Tracker:
@@ -121,41 +109,3 @@ def _known(moment: Optional[datetime]) -> datetime:
     if moment is None:
         raise ValueError("no page has arrived yet")
     return moment
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where an archive stands. Of a run, ``added``, ``commits`` and ``gaps`` are the run's; else the archive's.
-
-    ``head`` and the times are None while there is no commit. ``rerendered`` counts entries that were found again but
-    look different now (a project or token was renamed). Nothing is covered before ``pruned_until``, if there is one:
-    these days were let go of on purpose.
-    """
-
-    added: int = 0
-    commits: int = 0
-    head: Optional[Head] = None
-    covered_from: Optional[datetime] = None
-    covered_until: Optional[datetime] = None
-    gaps: List[Gap] = field(default_factory=list)
-    state: str = "backlog"
-    rerendered: int = 0
-    pruned_until: Optional[datetime] = None
-
-    @property
-    def retention_deadline(self) -> Optional[datetime]:
-        return None if self.covered_until is None else retention_deadline(self.covered_until)
-
-    def to_json(self) -> Dict[str, Any]:
-        """The same as plain values, times as text: what modules return and the command prints."""
-        return {
-            "added": self.added,
-            "commits": self.commits,
-            "head": self.head._asdict() if self.head else None,
-            "covered_from": format_optional(self.covered_from),
-            "covered_until": format_optional(self.covered_until),
-            "pruned_until": format_optional(self.pruned_until),
-            "retention_deadline": format_optional(self.retention_deadline),
-            "gaps": [gap.to_json() for gap in self.gaps],
-            "state": self.state,
-        }

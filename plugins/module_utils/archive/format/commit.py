@@ -11,10 +11,9 @@ import hmac
 import json
 import math
 import re
-import zlib
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Pattern, Tuple
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Pattern, Tuple
 
 from ...times import format_optional, format_time, read_timestamp
 
@@ -37,10 +36,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TAG = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _ID = re.compile(r"[0-9a-z]{1,64}", re.ASCII)
 _QUERY = re.compile(r"[\x21-\x7e]*", re.ASCII)
-_GZIP = 31  # zlib's window bits for a gzip stream: its header then has no name and no time
-_CHUNK = 1 << 16
 _LIVE = b',"live":['
-_LONGEST_LINE = 128 << 20  # twice the largest answer of the API that is taken, for it may hold one entry
 
 
 class Malformed(ValueError):
@@ -329,123 +325,6 @@ def parse_pending_record(body: bytes, sequence: int) -> List[str]:
         return [name for name in names if _sequence_of(name) == sequence]
     except (ValueError, LookupError, TypeError):
         return []
-
-
-class DayFile:
-    """The data file of one day while it grows: compressed in memory, so that a batch stays small."""
-
-    def __init__(self, day: str) -> None:
-        self.day = day
-        # Made when there is a block to compress: it takes a quarter of a MiB, and a quiet project has many small days.
-        self._compressor: Any = None
-        self._stored: List[bytes] = []
-        self._waiting: List[bytes] = []
-        self._waiting_bytes = 0
-        self._content = hashlib.sha256()
-        self._content_bytes = 0
-        self._entries = 0
-        self._first: Optional[datetime] = None
-        self._last: Optional[datetime] = None
-
-    def add(self, line: bytes, moment: Optional[datetime]) -> None:
-        """Append one canonical line (with its newline) of an entry with this timestamp."""
-        self._waiting.append(line)
-        self._waiting_bytes += len(line)
-        if self._waiting_bytes >= _CHUNK:
-            self._compress()
-        self._entries += 1
-        if moment is not None:
-            self._first = moment if self._first is None else min(self._first, moment)
-            self._last = moment if self._last is None else max(self._last, moment)
-
-    def finish(self, sequence: int) -> Tuple[DataFile, bytes]:
-        """Close the file: its description for the commit with this sequence, and the bytes to store."""
-        self._compress()
-        self._stored.append(self._compressor.flush())
-        self._compressor = None
-        body = b"".join(self._stored)
-        digest = sha256(body)
-        file = DataFile(
-            path=data_name(self.day, sequence, digest),
-            sha256=digest,
-            bytes=len(body),
-            content_sha256=self._content.hexdigest(),
-            content_bytes=self._content_bytes,
-            entries=self._entries,
-            first=self._first,
-            last=self._last,
-        )
-        return file, body
-
-    def _compress(self) -> None:
-        if self._compressor is None:
-            self._compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
-        text = b"".join(self._waiting)
-        self._stored.append(self._compressor.compress(text))
-        self._content.update(text)
-        self._content_bytes += len(text)
-        self._waiting, self._waiting_bytes = [], 0
-
-
-def unpack(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Decompress one gzip stream piece by piece, never more than ``limit`` bytes in all.
-
-    :raises Malformed: it is no gzip stream, is cut, is followed by more bytes, or holds more than ``limit``.
-    """
-    stream = zlib.decompressobj(_GZIP)
-    total = 0
-    for chunk in chunks:
-        while chunk:
-            if stream.eof:
-                raise Malformed("bytes follow the gzip stream")
-            piece = _decompress(stream, chunk)
-            total += len(piece)
-            if total > limit:
-                raise Malformed(f"it holds more than the {limit} bytes it should")
-            yield piece
-            chunk = stream.unused_data or stream.unconsumed_tail
-    if not stream.eof:
-        raise Malformed("the gzip stream is cut")
-
-
-def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same text in blocks of whole lines; what follows the last newline comes as it is.
-
-    :raises Malformed: a line is longer than any entry can be.
-    """
-    rest: List[bytes] = []
-    waiting = 0
-    for piece in pieces:
-        end = piece.rfind(b"\n") + 1
-        if end:
-            yield b"".join([*rest, piece[:end]])
-            rest, waiting = [], 0
-        rest.append(piece[end:])
-        waiting += len(piece) - end
-        if waiting > _LONGEST_LINE:
-            raise Malformed("it holds a line that is longer than any entry")
-    if any(rest):
-        yield b"".join(rest)
-
-
-def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of a text in pieces, each with its newline; what follows the last newline comes as it is."""
-    for block in whole_lines(pieces):
-        # Only here: bytes.splitlines would also split at a carriage return.
-        lines = block.split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            yield line + b"\n"
-        if rest:
-            yield rest
-
-
-def _decompress(stream: Any, chunk: bytes) -> bytes:
-    try:
-        piece: bytes = stream.decompress(chunk, _CHUNK)
-        return piece
-    except zlib.error as exc:
-        raise Malformed("it is no gzip stream") from exc
 
 
 def _dump(value: Any) -> bytes:

@@ -10,8 +10,8 @@ import argparse
 import threading
 from typing import TYPE_CHECKING, List, Optional
 
-from ...archive.chain.chain import Hint
-from ...archive.chain.coverage import Status
+from ...archive.chain.pin import Hint
+from ...archive.chain.status import Status
 from ...archive.collector import CollectSettings, collect
 from ...archive.storage.open import store_at
 from ...settings import Connection, Range

@@ -19,8 +19,8 @@ from ..output import add_json, number, print_json, say, tell_findings, when
 from ..selection import add_span, span_of
 
 if TYPE_CHECKING:
+    from ...archive.finding import Finding
     from ...archive.reconciler import Reconciliation
-    from ...archive.verifier import Finding
 
 ABOUT = "read the log again by time, and compare the archive with it"
 

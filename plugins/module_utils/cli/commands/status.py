@@ -10,8 +10,8 @@ import argparse
 import threading
 from typing import List, Tuple
 
-from ...archive.chain.chain import Hint
-from ...archive.chain.coverage import Status
+from ...archive.chain.pin import Hint
+from ...archive.chain.status import Status
 from ...archive.format.commit import Head
 from ...archive.storage.open import existing_archive
 from ...times import utc_now
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
+    from ...archive.chain.status import status
     from ...archive.storage.store import no_archive
-    from ...archive.verifier import status
 
     pin = Hint(options.pin).read() if options.pin else None
     store = existing_archive(options.path)

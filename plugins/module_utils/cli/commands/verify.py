@@ -10,7 +10,7 @@ import argparse
 import threading
 from typing import TYPE_CHECKING, List, Optional
 
-from ...archive.chain.coverage import Status
+from ...archive.chain.status import Status
 from ...archive.format.commit import Head
 from ...archive.storage.open import existing_archive
 from ...times import utc_now
@@ -20,7 +20,7 @@ from ..output import add_json, number, print_json, say, tell_findings, tell_gaps
 from ..signals import end_at_once
 
 if TYPE_CHECKING:
-    from ...archive.verifier import Finding
+    from ...archive.finding import Finding
 
 ABOUT = "prove that the archive is whole; needs no token"
 
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
     from ...archive.chain.signing import AllowedSigners
-    from ...archive.verifier import signed_up_to, standing, verify
+    from ...archive.chain.status import standing
+    from ...archive.verifier import signed_up_to, verify
 
     problems: Optional[List[Finding]] = None
     with measured("verify", options, lambda _commit: findings_samples("verify", problems)) as measurement:

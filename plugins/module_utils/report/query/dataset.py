@@ -16,10 +16,10 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 from ...archive.storage.store import NotThere
 from ...errors import StorageError
-from ...events.anomalies import Shift, WorkingHours
 from ...project_log.entry import ACTOR_KINDS, Label, actor
 from ...project_log.selection import Selection, action_matches, actor_matches, address_matches
 from ...times import YEARS
+from ...working_hours import Shift, WorkingHours
 from .engine import COLUMNS, Engine, Unreadable
 from .sources import Part, Sources, Span
 

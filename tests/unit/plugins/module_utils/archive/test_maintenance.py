@@ -21,7 +21,8 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import committer as writing
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint, load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import Rearranged, compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store

@@ -26,19 +26,21 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import chain
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import live_files, load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.finding import Finding
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
     Commit,
     DataFile,
-    DayFile,
     Gap,
     Head,
     Part,
     parse_data_name,
     sha256,
 )
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat, lines_of
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import Finding, status, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.commands import verify as command
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import timestamp

@@ -16,9 +16,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Hint, Link, find_head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.coverage import Status
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Link, find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import Status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.finding import Finding
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import store as store_module
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import (
@@ -26,7 +28,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storag
     NotThere,
     Store,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import Finding, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection

@@ -8,8 +8,9 @@ from typing import Any, Dict
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.events.anomalies import Usual, WorkingHours
+from ansible_collections.auditops.cloudscale.plugins.module_utils.events.anomalies import Usual
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
+from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours import WorkingHours
 
 
 def hold(hours: str, time: str) -> bool:

@@ -11,11 +11,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import commit as archive_format
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
-    Commit,
-    DayFile,
-    Malformed,
-)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Commit, Malformed
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 DIGEST = "3f9ac0d1e2b4" + "0" * 52

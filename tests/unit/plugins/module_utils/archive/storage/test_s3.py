@@ -16,12 +16,8 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import Rearranged, compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import s3
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive, store_at
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import (
-    Address,
-    Lock,
-    Place,
-    S3Store,
-)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import Address, Lock, Place
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import NotThere, read
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,

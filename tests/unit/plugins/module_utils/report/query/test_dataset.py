@@ -17,13 +17,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
-from ansible_collections.auditops.cloudscale.plugins.module_utils.events.anomalies import WorkingHours
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import entry
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query import sources as sources_module
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.dataset import Log, label
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import embedded
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Sources
+from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours import WorkingHours
 from ansible_collections.auditops.cloudscale.tests.simulator import history
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 

@@ -1,0 +1,24 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What verify and reconcile report."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+WARNINGS = ("orphan", "deletion_pending", "signed_up_to", "rerendered", "not_compared")
+"""Types of findings that take nothing from the archive's proof, such as work not finished yet."""
+
+
+class Finding(NamedTuple):
+    """Something that a sound archive does not have: its type, the file it is about, and what about it."""
+
+    type: str
+    path: str
+    detail: str
+
+    @property
+    def is_warning(self) -> bool:
+        return self.type in WARNINGS

@@ -1,0 +1,94 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The address of an archive in a bucket."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any, Dict, NamedTuple, Optional
+from urllib.parse import parse_qsl
+
+from ...errors import InvalidInput
+from ...times import utc_now
+
+SCHEME = "s3://"
+
+
+_PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?", re.ASCII)
+
+
+_LOCK_MODES = ("governance", "compliance")
+
+
+class Place(NamedTuple):
+    """A bucket and what the names of an archive's files are prefixed with in it."""
+
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        found = _PLACE.fullmatch(text)
+        if found is None:
+            raise InvalidInput(f"{text!r} is no place in a bucket; it looks like s3://BUCKET/PREFIX.")
+        prefix = (found.group(2) or "").strip("/")
+        return cls(found.group(1), f"{prefix}/" if prefix else "")
+
+    def below(self, name: str) -> Place:
+        return Place(self.bucket, f"{self.prefix}{name}/")
+
+
+class Lock(NamedTuple):
+    """How long, in days, each commit and data file is locked when it is written, and how strictly."""
+
+    days: int
+    mode: str
+
+    def parameters(self) -> Dict[str, Any]:
+        until = utc_now() + timedelta(days=self.days)
+        return {"ObjectLockMode": self.mode.upper(), "ObjectLockRetainUntilDate": until}
+
+
+class Address(NamedTuple):
+    """Where an archive lies, where its commits are decided if not there, and how long its objects are locked."""
+
+    place: Place
+    claims: Optional[Place] = None
+    lock: Optional[Lock] = None
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read ``s3://BUCKET/PREFIX?claims=s3://BUCKET/PREFIX&lock_days=DAYS&lock_mode=governance``.
+
+        :raises InvalidInput: it is something else.
+        """
+        where, _mark, query = url.partition("?")
+        place = Place.parse(where)
+        given = dict(parse_qsl(query, keep_blank_values=True))
+        claims = Place.parse(given.pop("claims")) if "claims" in given else None
+        if claims == place:
+            raise InvalidInput(f"The claims of {place} must lie in another place.")
+        lock = _parse_lock(given.pop("lock_days", None), given.pop("lock_mode", None))
+        if given:
+            raise InvalidInput(f"{min(given)!r} is no option of {place}; there are claims, lock_days and lock_mode.")
+        return cls(place, claims, lock)
+
+    def below(self, name: str) -> Address:
+        """The same in a folder of its own beside the archive's, without locks."""
+        return Address(self.place.below(name), self.claims.below(name) if self.claims else None)
+
+
+def _parse_lock(days: Optional[str], mode: Optional[str]) -> Optional[Lock]:
+    if days is None and mode is None:
+        return None
+    if days is None or not re.fullmatch(r"[1-9]\d{0,4}", days, re.ASCII):
+        raise InvalidInput(f"lock_days must be a number of days from 1 to 99999, not {days!r}.")
+    if mode not in (None, *_LOCK_MODES):
+        raise InvalidInput(f"lock_mode must be governance or compliance, not {mode!r}.")
+    return Lock(int(days), mode or "governance")

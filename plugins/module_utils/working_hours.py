@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When people work: shifts of weekdays in a time zone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta, tzinfo
+from typing import FrozenSet, Tuple
+from zoneinfo import ZoneInfo
+
+from .errors import InvalidInput
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAY = "|".join(_DAYS)
+_SHIFT = re.compile(rf"({_DAY})(?:-({_DAY}))? (\d\d):(\d\d)-(\d\d):(\d\d)", re.ASCII)
+_FORM = "write it as Mon-Fri 07:00-19:00 Europe/Zurich; several are separated by a comma"
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Weekdays (Monday is 0) and the times of day between which work is done; the end may lie on the day after."""
+
+    days: FrozenSet[int]
+    begins: time
+    ends: time
+
+    def holds(self, local: datetime) -> bool:
+        moment = local.time()
+        if self.begins < self.ends:
+            return local.weekday() in self.days and self.begins <= moment < self.ends
+        if moment >= self.begins:
+            return local.weekday() in self.days
+        return moment < self.ends and (local - timedelta(days=1)).weekday() in self.days
+
+
+@dataclass(frozen=True)
+class WorkingHours:
+    """When people work, in a time zone, and the text that said so."""
+
+    text: str
+    shifts: Tuple[Shift, ...]
+    zone: tzinfo
+
+    @classmethod
+    def parse(cls, text: str, zone: str = "UTC") -> WorkingHours:
+        """Read ``Mon-Fri 07:00-19:00, Sat 08:00-12:00 Europe/Zurich``; ``zone`` is for a text that names none.
+
+        :raises InvalidInput: it is written in another way, or names no time zone that this host knows.
+        """
+        *shifts, last = text.split(",")
+        words = last.split()
+        zone = words.pop() if len(words) == 3 else zone
+        return cls(
+            text,
+            tuple(_shift(" ".join(part.split())) for part in (*shifts, " ".join(words))),
+            time_zone(zone, "working_hours"),
+        )
+
+    def hold(self, moment: datetime) -> bool:
+        """Whether people work at this (aware) time."""
+        local = moment.astimezone(self.zone)
+        return any(shift.holds(local) for shift in self.shifts)
+
+
+def _shift(text: str) -> Shift:
+    match = _SHIFT.fullmatch(text)
+    if not match:
+        raise InvalidInput(f"working_hours: {text!r} is none; {_FORM}.")
+    first, last = _DAYS.index(match[1]), _DAYS.index(match[2] or match[1])
+    days = frozenset((first + offset) % 7 for offset in range((last - first) % 7 + 1))
+    try:
+        begins, ends = time(int(match[3]), int(match[4])), _end(int(match[5]), int(match[6]))
+    except ValueError:
+        raise InvalidInput(f"working_hours: {text!r} names no time of day; {_FORM}.") from None
+    return Shift(days, begins, ends)
+
+
+def _end(hour: int, minute: int) -> time:
+    """24:00 is the midnight that ends a day: the begin of the next."""
+    return time(0, 0) if (hour, minute) == (24, 0) else time(hour, minute)
+
+
+def time_zone(name: str, option: str) -> tzinfo:
+    """A time zone by its name in the IANA database, such as Europe/Zurich.
+
+    :raises InvalidInput: this host knows none of that name; the sentence names the option.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise InvalidInput(
+            f"{option}: {name!r} is no time zone that this host knows; write UTC or Europe/Zurich."
+        ) from None

@@ -27,8 +27,7 @@ options:
     elements: str
   message_pattern:
     description:
-      - Only entries in whose message this regular expression is found.
-      - V(message) is taken as another name of this option.
+      - Only entries whose message matches this regular expression; it is searched for anywhere in the message.
     type: str
   limit:
     description:
@@ -36,10 +35,4 @@ options:
     type: int
 notes:
   - Entries are selected after they were read; what is selected never changes where a later read goes on.
-"""
-
-    PLUGINS = r"""
-options:
-  message_pattern:
-    aliases: [message]
 """

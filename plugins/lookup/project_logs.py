@@ -19,7 +19,6 @@ extends_documentation_fragment:
   - auditops.cloudscale.connection.plugins
   - auditops.cloudscale.range
   - auditops.cloudscale.selection
-  - auditops.cloudscale.selection.plugins
   - auditops.cloudscale.concurrency
 requirements:
   - requests

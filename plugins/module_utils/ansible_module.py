@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, NoReturn, Optional
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
-from .errors import AuditError, InvalidInput, MissingLibrary, Stopped
+from .errors import AuditError, Cancelled, InvalidInput, MissingDependency
 from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
 
 
@@ -57,18 +57,13 @@ def concurrency_spec() -> Dict[str, Any]:
 class CloudscaleModule(AnsibleModule):
     """A module whose every failure carries ``failure`` beside ``msg``: one that Ansible finds in the options, too."""
 
-    def _load_params(self) -> None:
-        """Take ``message`` for ``message_pattern``: ansible-test lets no argument have that name, nor as an alias."""
-        super()._load_params()
-        lists = [value for value in self.params.values() if isinstance(value, list)]
-        rules = [rule for found in lists for rule in found if isinstance(rule, dict)]
-        for options in (self.params, *rules):
-            if "message" in options:
-                options["message_pattern"] = options.pop("message")
-
     def fail_json(self, msg: str, **kwargs: Any) -> Any:
         kwargs.setdefault("failure", InvalidInput(msg).failure)
         super().fail_json(msg, **kwargs)
+
+    def add_path_info(self, kwargs: Dict[str, Any]) -> Any:
+        """Leave a result with ``path`` and ``state`` as it is: Ansible would replace ``state`` by that of the file."""
+        return kwargs if "state" in kwargs else super().add_path_info(kwargs)
 
     @contextmanager
     def errors_told(self) -> Iterator[None]:
@@ -82,7 +77,7 @@ class CloudscaleModule(AnsibleModule):
         except AuditError as error:
             self.fail_json(sentence(error), failure=error.failure)
         except KeyboardInterrupt:
-            self.fail_json("Interrupted.", failure=Stopped("").failure)
+            self.fail_json("Interrupted.", failure=Cancelled("").failure)
 
 
 def _interrupt(*_signal: Any) -> NoReturn:
@@ -93,7 +88,7 @@ def _interrupt(*_signal: Any) -> NoReturn:
 
 def sentence(error: AuditError) -> str:
     """What to tell the user: Ansible's own words where they say more, as for a missing library."""
-    if isinstance(error, MissingLibrary):
+    if isinstance(error, MissingDependency):
         told: Optional[str] = missing_required_lib(error.library)
         return str(told)
     return error.message

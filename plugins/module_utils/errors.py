@@ -27,7 +27,7 @@ class AuditError(Exception):
 
     @property
     def failure(self) -> Dict[str, Any]:
-        return {"code": self.code, "status": self.status, "retryable": self.retryable}
+        return {"code": self.code, "http_status": self.status, "retryable": self.retryable}
 
 
 class InvalidInput(AuditError):
@@ -36,10 +36,10 @@ class InvalidInput(AuditError):
     code = "invalid_input"
 
 
-class MissingLibrary(AuditError):
+class MissingDependency(AuditError):
     """A Python library is missing where the code runs. ``library`` names it."""
 
-    code = "missing_library"
+    code = "missing_dependency"
 
     def __init__(self, library: str) -> None:
         super().__init__(f"The Python library {library} is missing; install it for the Python that runs this.")
@@ -58,16 +58,16 @@ class Forbidden(AuditError):
     code = "forbidden"
 
 
-class RequestRefused(AuditError):
+class RequestRejected(AuditError):
     """The API understood the request and refuses it (other 4xx)."""
 
-    code = "request_refused"
+    code = "request_rejected"
 
 
-class CursorRefused(AuditError):
+class CursorRejected(AuditError):
     """The API refuses a cursor: it expired or never was one (400, 404, 410 on a cursor's URL)."""
 
-    code = "cursor_refused"
+    code = "cursor_rejected"
 
 
 class Unreachable(AuditError):
@@ -77,36 +77,36 @@ class Unreachable(AuditError):
     retryable = True
 
 
-class CertificateRefused(AuditError):
+class CertificateRejected(AuditError):
     """The server's TLS certificate cannot be verified."""
 
     code = "certificate"
 
 
-class BadAnswer(AuditError):
+class InvalidResponse(AuditError):
     """An answer arrived that is no page of the log: truncated, HTML, or without the documented keys."""
 
-    code = "bad_answer"
+    code = "invalid_response"
     retryable = True
 
 
-class Overloaded(AuditError):
+class ServiceUnavailable(AuditError):
     """The API asks to come back later (429) or is out of order (5xx)."""
 
-    code = "overloaded"
+    code = "service_unavailable"
     retryable = True
 
 
-class ForeignURL(AuditError):
+class UntrustedURL(AuditError):
     """A URL leads away from the API; the token was not sent there."""
 
-    code = "foreign_url"
+    code = "untrusted_url"
 
 
-class NoProgress(AuditError):
+class PaginationLoop(AuditError):
     """The API returned a ``next`` that was already asked for in this read."""
 
-    code = "no_progress"
+    code = "pagination_loop"
 
 
 class StorageError(AuditError):
@@ -121,10 +121,10 @@ class StorageUnreachable(StorageError):
     retryable = True
 
 
-class Stopped(AuditError):
+class Cancelled(AuditError):
     """The read was asked to stop while it waited."""
 
-    code = "stopped"
+    code = "cancelled"
     retryable = True
 
 
@@ -153,10 +153,10 @@ class ArchiveDamaged(AuditError):
     code = "archive_damaged"
 
 
-class IdentityChanged(AuditError):
+class ProjectMismatch(AuditError):
     """What the API returns is not, or cannot be shown to be, the log that the archive holds."""
 
-    code = "identity_changed"
+    code = "project_mismatch"
 
 
 class EngineFailed(AuditError):

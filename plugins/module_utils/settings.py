@@ -51,9 +51,9 @@ class Connection:
         return cls(
             api_token=_token(options.get("api_token")),
             api_url=_api_url(options.get("api_url") or DEFAULT_URL),
-            timeout=number(options, "api_timeout", cls.timeout, least=1),
-            retries=int(number(options, "api_retries", cls.retries)),
-            retry_budget=number(options, "api_retry_budget", cls.retry_budget),
+            timeout=parse_number(options, "api_timeout", cls.timeout, least=1),
+            retries=int(parse_number(options, "api_retries", cls.retries)),
+            retry_budget=parse_number(options, "api_retry_budget", cls.retry_budget),
             validate_certs=options.get("validate_certs") is not False,
             ca_path=_ca_path(options.get("ca_path")),
         )
@@ -108,6 +108,26 @@ class Range:
             return False
         return self.end is None or moment < self.end
 
+    def meets(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
+        """Whether a file with entries from ``first`` to ``last`` can hold entries of the range; None is unknown."""
+        if first is None or last is None:
+            return True
+        return (self.start is None or self.start <= last) and (self.end is None or first < self.end)
+
+    def holds_all(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
+        """Whether the range holds every entry of a file with entries from ``first`` to ``last``."""
+        return self.holds(first) and self.holds(last)
+
+    def within(self, start: Optional[datetime] = None, end: Optional[datetime] = None) -> Range:
+        """The part of the range from ``start`` to ``end``; None leaves that side as it is."""
+        starts = [moment for moment in (self.start, start) if moment is not None]
+        ends = [moment for moment in (self.end, end) if moment is not None]
+        return Range(max(starts, default=None), min(ends, default=None))
+
+    @property
+    def is_empty(self) -> bool:
+        return self.start is not None and self.end is not None and self.end <= self.start
+
 
 def concurrency(options: Mapping[str, Any]) -> int:
     """The most requests at once, out of the option of that name.
@@ -115,13 +135,13 @@ def concurrency(options: Mapping[str, Any]) -> int:
     :raises InvalidInput: it is no whole number from 1 to 16.
     """
     value = options.get("concurrency")
-    most = number(options, "concurrency", DEFAULT_CONCURRENCY, least=1)
+    most = parse_number(options, "concurrency", DEFAULT_CONCURRENCY, least=1)
     if most > MOST_CONCURRENCY or most != int(most):
         raise InvalidInput(f"concurrency must be a whole number from 1 to {MOST_CONCURRENCY}, not {value}.")
     return int(most)
 
 
-def number(options: Mapping[str, Any], name: str, default: float, least: float = 0, most: float = MOST) -> float:
+def parse_number(options: Mapping[str, Any], name: str, default: float, least: float = 0, most: float = MOST) -> float:
     """The number in the option of this name; None means the default.
 
     :raises InvalidInput: it is no number, or not from ``least`` to ``most``; the sentence names the option.

@@ -78,18 +78,48 @@ EXAMPLES = r"""
 
 RETURN = r"""
 added:
-  description: How many entries this run added.
+  description: Number of entries that this run added.
   returned: success
   type: int
-commits:
-  description: How many commits this run made.
+commits_added:
+  description: Number of commits that this run made.
   returned: success
   type: int
-head:
-  description: The newest commit. Kept elsewhere, it later proves that the archive was not cut.
+project:
+  description: The project whose log the archive holds.
   returned: success
   type: dict
   contains:
+    name:
+      description: The label of the archive; empty if it has none.
+      type: str
+    uuid:
+      description: UUID of the project; null until an entry showed it.
+      type: str
+path:
+  description: Path or address of the archive.
+  returned: success
+  type: str
+entries:
+  description: Number of entries in the archive.
+  returned: success
+  type: int
+commits:
+  description: Number of commits in the archive.
+  returned: success
+  type: int
+last_verified:
+  description: Time of the last verification that found nothing; null if it is not known.
+  returned: success
+  type: str
+head:
+  description: The newest commit. Kept elsewhere, it later shows whether the archive was cut.
+  returned: success
+  type: dict
+  contains:
+    archive_id:
+      description: Random name of the archive, from its first commit.
+      type: str
     sequence:
       description: The number of the commit.
       type: int
@@ -119,22 +149,23 @@ gaps:
   elements: dict
 state:
   description: >-
-    V(live), V(backlog) (there is more to read), V(degraded) (the newest proof is older than a day) or V(expired) (the
-    provider may have deleted entries meanwhile).
+    V(new) (no commit yet), V(current), V(backlog) (there is more to read), V(stale) (not read for a day) or V(expired)
+    (the provider may have deleted entries meanwhile).
   returned: success
   type: str
 failure:
-  description: What went wrong, for programs.
-  returned: failure
+  description: What went wrong, for programs; null on success.
+  returned: always
   type: dict
   contains:
     code:
       description: >-
-        A stable name, one of V(invalid_input), V(missing_library), V(unauthorized), V(forbidden), V(request_refused),
-        V(cursor_refused), V(unreachable), V(certificate), V(bad_answer), V(overloaded), V(foreign_url),
-        V(no_progress), V(storage), V(archive_damaged), V(identity_changed).
+        A stable name, one of V(invalid_input), V(missing_dependency), V(unauthorized), V(forbidden),
+        V(request_rejected), V(cursor_rejected), V(unreachable), V(certificate), V(invalid_response),
+        V(service_unavailable), V(untrusted_url), V(pagination_loop), V(storage), V(archive_damaged),
+        V(project_mismatch).
       type: str
-    status:
+    http_status:
       description: The HTTP status of the answer that was refused; null without one.
       type: int
     retryable:
@@ -149,6 +180,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import check_key, sign
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import store_at
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
@@ -175,8 +207,8 @@ def run(module):
     if key:
         check_key(key)
     with Api(connection) as api:
-        done = collect(store, api, settings, dry_run=module.check_mode)
-    if key and done.head and done.commits and not module.check_mode:
+        done = collect(store, api, settings, RunContext(dry_run=module.check_mode))
+    if key and done.head and done.commits_added and not module.check_mode:
         sign(store, done.head, key)
     for warning in span.warnings:
         module.warn(warning)

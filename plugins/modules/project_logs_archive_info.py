@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_logs_archive_info
-short_description: Tell where an archive of an audit log stands, and verify it
+short_description: Get the status of an audit log archive, and verify it
 version_added: 1.0.0
 description:
-  - Tells what an archive covers, and proves offline that it is whole. That needs no token, and no network unless the
-    archive lies in a bucket.
-  - On request, compares the archive with what the provider still has.
-  - Fails when anything is found that a sound archive does not have.
+  - Returns what an archive covers. With O(verify=true) it also verifies offline that the archive is intact. Neither
+    needs a token, nor a network unless the archive is in a bucket.
+  - With O(reconcile=true) it compares the archive with the entries that the provider still has.
+  - With O(verify=true) or O(reconcile=true) it fails when there are findings of severity V(error).
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
@@ -24,10 +24,10 @@ options:
     required: true
   verify:
     description:
-      - Whether to verify the archive, that is to read all of it.
-      - Without it, only the newest commits are read.
+      - Whether to verify the archive, which reads all of it.
+      - If V(false), only the newest commits are read.
     type: bool
-    default: true
+    default: false
   reconcile:
     description:
       - Whether to read the log again, by time instead of by cursor, and to compare the archive with it. This needs a
@@ -56,6 +56,9 @@ options:
         description: The SHA-256 of the commit's bytes, in hexadecimal.
         type: str
         required: true
+      archive_id:
+        description: Accepted so that a head can be passed as it was returned. The SHA-256 covers it.
+        type: str
   allowed_signers:
     description:
       - A file of those whose signatures count, in the format that C(ssh-keygen) describes under ALLOWED SIGNERS. One of
@@ -78,11 +81,13 @@ EXAMPLES = r"""
 - name: Prove that the archive is whole and still holds what it held a year ago
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
+    verify: true
     expected_head: "{{ lookup('ansible.builtin.file', 'heads/shop.json') | from_json }}"
 
 - name: Prove that the archive is whole and was signed by one of the collectors
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
+    verify: true
     allowed_signers: /etc/audit/allowed-signers
 
 - name: Prove that the archive has what the provider has of the last week
@@ -94,9 +99,8 @@ EXAMPLES = r"""
 - name: Ask whether the archive keeps up
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
-    verify: false
   register: archive
-  failed_when: archive.status.state != 'live'
+  failed_when: archive.status.state != 'current'
 """
 
 RETURN = r"""
@@ -107,14 +111,26 @@ status:
   returned: success, and failure with findings
   type: dict
   contains:
-    added:
-      description: How many entries there are.
+    project:
+      description: The project whose log the archive holds, as C(name) and C(uuid).
+      type: dict
+    path:
+      description: Path or address of the archive.
+      type: str
+    entries:
+      description: Number of entries.
       type: int
     commits:
-      description: How many commits there are.
+      description: Number of commits.
       type: int
+    last_verified:
+      description: Time of the last verification that found nothing; null if it is not known.
+      type: str
+    failure:
+      description: What failed in the last run; null if nothing did, or if it is not known.
+      type: dict
     head:
-      description: The newest commit, as sequence and sha256.
+      description: The newest commit, as C(archive_id), C(sequence) and C(sha256).
       type: dict
     covered_from:
       description: The beginning of the time that the archive covers; what was pruned is before it.
@@ -133,7 +149,7 @@ status:
       type: list
       elements: dict
     state:
-      description: V(live), V(backlog), V(degraded) or V(expired).
+      description: V(new), V(current), V(backlog), V(stale) or V(expired).
       type: str
 findings:
   description: What a sound archive would not have, warnings included.
@@ -148,7 +164,10 @@ findings:
       description: The file it is about, inside the archive.
       type: str
     detail:
-      description: What about it.
+      description: Details of the finding.
+      type: str
+    severity:
+      description: V(error), or V(warning) for what takes nothing from the archive's evidence.
       type: str
 reconciled:
   description: What was compared with the provider.
@@ -164,7 +183,7 @@ reconciled:
     entries:
       description: How many entries are on both sides.
       type: int
-    rerendered:
+    renamed:
       description: How many of them look different at the provider, because a project or a token was renamed.
       type: int
 failure:
@@ -174,10 +193,10 @@ failure:
   contains:
     code:
       description:
-        - A stable name, such as V(invalid_input), V(storage), V(missing_library) or V(archive_damaged); with
+        - A stable name, such as V(invalid_input), V(storage), V(missing_dependency) or V(archive_damaged); with
           O(reconcile=true) also those of the API, such as V(unauthorized).
       type: str
-    status:
+    http_status:
       description: The HTTP status, if the API answered with an error.
       type: int
     retryable:
@@ -191,7 +210,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
     connection_spec,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import standing, status
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import readable_status, status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive
@@ -201,16 +220,17 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.cl
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import utc_now
 
-UNSOUND = "is not sound: {}. Keep it as it is, and compare it with a copy."
+UNSOUND = "is not intact: {}. Keep it as it is, and compare it with a copy."
 DIFFERENT = "is not what the provider has: {}. Keep it as it is, and ask the provider."
 
 
 def argument_spec():
     head = {"sequence": {"type": "int", "required": True}, "sha256": {"type": "str", "required": True}}
+    head["archive_id"] = {"type": "str"}
     return {
         **connection_spec(),
         "path": {"type": "path", "required": True},
-        "verify": {"type": "bool", "default": True},
+        "verify": {"type": "bool", "default": False},
         "reconcile": {"type": "bool", "default": False},
         "start": {"type": "str"},
         "end": {"type": "str"},
@@ -254,22 +274,22 @@ def refuse_problems(module, store, findings, result, told):
 def run(module):
     given = module.params
     if not given["reconcile"] and (given["start"] or given["end"]):
-        raise InvalidInput("start and end are for reconcile; set it, or leave them away.")
+        raise InvalidInput("start and end require reconcile=true; set it or remove them.")
     if not given["verify"] and (given["expected_head"] or given["allowed_signers"]):
-        raise InvalidInput("expected_head and allowed_signers are for verify; set it, or leave them away.")
+        raise InvalidInput("expected_head and allowed_signers require verify=true; set it or remove them.")
     store = existing_archive(given["path"])
     # Before the rest: what a collector at work adds meanwhile is not verified.
-    before = standing(store, utc_now()) if given["verify"] else status(store, utc_now())
+    before = readable_status(store, utc_now()) if given["verify"] else status(store, utc_now())
     findings = verified(module, store) if given["verify"] else []
     result = {
         "changed": False,
-        "findings": [finding._asdict() for finding in findings],
+        "findings": [finding.to_json() for finding in findings],
         "status": before.to_json() if before else None,
     }
     refuse_problems(module, store, findings, result, UNSOUND)
     if given["reconcile"]:
         compared = reconciled(module, store)
-        result["findings"] += [finding._asdict() for finding in compared.findings]
+        result["findings"] += [finding.to_json() for finding in compared.findings]
         result["reconciled"] = compared.to_json()
         refuse_problems(module, store, compared.findings, result, DIFFERENT)
     return result

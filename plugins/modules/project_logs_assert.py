@@ -34,7 +34,6 @@ options:
       message_pattern: &message
         description:
           - A regular expression to be found in the message. Names belong through the filter C(regex_escape).
-          - V(message) is taken as another name of this option.
         type: str
       actor: &actor
         description: >-
@@ -141,10 +140,10 @@ EXAMPLES = r"""
     cursor: "{{ before.poll_more }}"
     expect:
       - action: server_scale
-        message: "'web-1'.* to flex-8-2"
+        message_pattern: "'web-1'.* to flex-8-2"
         count: 1
       - action: server_*
-        message: "'web-1'"
+        message_pattern: "'web-1'"
         max: 2
     exclusive: true
     ignore:
@@ -224,7 +223,7 @@ failure:
         V(unexpected_changes) if there are changes that should not be, V(missing_changes) if there are only too few, or
         one of the names that M(auditops.cloudscale.project_logs_info) returns.
       type: str
-    status:
+    http_status:
       description: The HTTP status of the answer that was refused; null without one.
       type: int
     retryable:
@@ -249,8 +248,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.v
 
 
 def argument_spec():
-    conditions = {name: {"type": "str"} for name in CONDITIONS if name != "message"}
-    conditions["message_pattern"] = {"type": "str"}
+    conditions = {name: {"type": "str"} for name in CONDITIONS}
     counts = {name: {"type": "int"} for name in COUNTS}
     return {
         **connection_spec(),

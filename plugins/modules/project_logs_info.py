@@ -140,11 +140,11 @@ failure:
   contains:
     code:
       description: >-
-        A stable name, one of V(invalid_input), V(missing_library), V(unauthorized), V(forbidden), V(request_refused),
-        V(cursor_refused), V(unreachable), V(certificate), V(bad_answer), V(overloaded), V(foreign_url),
-        V(no_progress), V(storage).
+        A stable name, one of V(invalid_input), V(missing_dependency), V(unauthorized), V(forbidden),
+        V(request_rejected), V(cursor_rejected), V(unreachable), V(certificate), V(invalid_response),
+        V(service_unavailable), V(untrusted_url), V(pagination_loop), V(storage).
       type: str
-    status:
+    http_status:
       description: The HTTP status of the answer that was refused; null without one.
       type: int
     retryable:

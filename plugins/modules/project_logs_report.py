@@ -30,9 +30,9 @@ options:
       - Its folder must exist. A relative path counts from the folder that the module runs in.
     type: path
     required: true
-  also:
+  extra_formats:
     description:
-      - The same report in further forms, beside O(dest) and under its name with these suffixes.
+      - Further formats of the same report, written next to O(dest) under its name with these suffixes.
       - All of them come out of one read.
     type: list
     elements: str
@@ -228,11 +228,11 @@ failure:
   contains:
     code:
       description: >-
-        A stable name, one of V(invalid_input), V(missing_library), V(unauthorized), V(forbidden), V(request_refused),
-        V(cursor_refused), V(unreachable), V(certificate), V(bad_answer), V(overloaded), V(foreign_url),
-        V(no_progress), V(storage), V(archive_damaged), V(engine_failed).
+        A stable name, one of V(invalid_input), V(missing_dependency), V(unauthorized), V(forbidden),
+        V(request_rejected), V(cursor_rejected), V(unreachable), V(certificate), V(invalid_response),
+        V(service_unavailable), V(untrusted_url), V(pagination_loop), V(storage), V(archive_damaged), V(engine_failed).
       type: str
-    status:
+    http_status:
       description: The HTTP status of the answer that was refused; null without one.
       type: int
     retryable:
@@ -278,7 +278,7 @@ def argument_spec():
         **selection_spec(),
         **concurrency_spec(),
         "dest": {"type": "path", "required": True},
-        "also": {"type": "list", "elements": "str", "choices": list(FORMS), "default": []},
+        "extra_formats": {"type": "list", "elements": "str", "choices": list(FORMS), "default": []},
         "archives": {"type": "list", "elements": "path"},
         "projects": {"type": "list", "elements": "dict", "options": project},
         "ask_api": {"type": "bool", "default": True},
@@ -312,7 +312,7 @@ def written(module, report, paths):
 def run(module):
     report = Report(module.params)
     dest = os.path.abspath(module.params["dest"])
-    paths = destinations(dest, module.params["also"])
+    paths = destinations(dest, module.params["extra_formats"])
     told, changed = written(module, report, paths)
     for warning in told.warnings:
         module.warn(warning)

@@ -62,7 +62,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storag
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 connection = Connection(api_token=os.environ["CLOUDSCALE_API_TOKEN"], api_url=os.environ["CLOUDSCALE_API_URL"])
 with Api(connection) as api:
-    print(collect(LocalStore(sys.argv[1]), api, CollectSettings(most_pages=1)).commits)
+    print(collect(LocalStore(sys.argv[1]), api, CollectSettings(most_pages=1)).commits_added)
 """
 
 

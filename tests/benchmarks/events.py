@@ -23,7 +23,7 @@ from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 # Takes events as the engine does, until the watch would wait for its next poll so many times.
 CONSUMER = r"""
 import re, resource, sys
-from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Watch
+from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Watcher
 class Enough(Exception): pass
 polls, events = int(sys.argv[2]), 0
 def wait(_seconds):
@@ -32,7 +32,7 @@ def wait(_seconds):
     if polls < 0:
         raise Enough
     return False
-watch = Watch({"start": "2020-01-01T00:00:00Z", "checkpoint": sys.argv[1] or None, "replay": sys.argv[3]}, wait=wait)
+watch = Watcher({"start": "2020-01-01T00:00:00Z", "checkpoint": sys.argv[1] or None, "replay": sys.argv[3]}, wait=wait)
 begun = resource.getrusage(resource.RUSAGE_SELF)
 try:
     while True:

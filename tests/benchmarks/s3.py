@@ -26,7 +26,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head, load
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
@@ -43,6 +43,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
@@ -193,7 +194,7 @@ def tell_keeping(store: Store, requests: list[str] | None = None) -> None:
 
 def tell_collecting(name: str, store: Store, folder: Path, requests: list[str] | None = None) -> None:
     """A commit for each page of a new archive, and then polls that find nothing."""
-    hint = Hint(str(folder / f"head-{name}"))
+    context = RunContext(pin=HeadPin(str(folder / f"head-{name}")))
     with Simulator(page_size=3) as simulator:
         for _entry in range(600):
             simulator.project("main").log.append()
@@ -201,7 +202,7 @@ def tell_collecting(name: str, store: Store, folder: Path, requests: list[str] |
         with Api(Connection(api_token=token, api_url=simulator.url)) as api:
 
             def run() -> int:
-                return collect(store, api, CollectSettings(most_pages=1), hint=hint).commits
+                return collect(store, api, CollectSettings(most_pages=1), context).commits_added
 
             began, used = time.monotonic(), time.process_time()
             made = run()

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, Dict, List, Optional, Type
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
@@ -115,18 +115,18 @@ class Archive:
     ``root`` is where the paths begin for the collectors.
     """
 
-    def __init__(self, simulator: Simulator, path: Path, hint: Path, root: Path = Path("/")) -> None:
+    def __init__(self, simulator: Simulator, path: Path, pin: Path, root: Path = Path("/")) -> None:
         self.simulator = simulator
         self.project = simulator.project()
         self.log = self.project.log
         self.path = path
-        self.hint = hint
+        self.pin = pin
         self._root = root
         self.store = LocalStore(str(path))
 
     def order(self, **more: Any) -> Dict[str, Any]:
         """A run's."""
-        where = {"archive": self._inside(self.path), "hint": self._inside(self.hint)}
+        where = {"archive": self._inside(self.path), "pin": self._inside(self.pin)}
         return {"url": self.simulator.url, "token": self.project.token, **where, **more}
 
     def _inside(self, path: Path) -> str:
@@ -143,7 +143,7 @@ class Archive:
     def clear(self) -> None:
         """Begin anew."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self.hint.unlink(missing_ok=True)
+        self.pin.unlink(missing_ok=True)
 
     def archived(self) -> Counter[bytes]:
         """The archive as a multiset of canonical lines; of one without a commit, nothing."""
@@ -167,7 +167,7 @@ class Archive:
 
     def check_finished(self) -> None:
         """All is there, once, and nothing else is."""
-        findings = verify(self.store, expected_head=Hint(str(self.hint)).read())
+        findings = verify(self.store, expected_head=HeadPin(str(self.pin)).read())
         assert not findings, findings
         archived, logged = self.archived(), self.logged()
         assert archived == logged, (archived - logged, logged - archived)

@@ -21,9 +21,10 @@ from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
@@ -46,7 +47,7 @@ class Order(NamedTuple):
     url: str
     token: str
     archive: str
-    hint: str
+    pin: str
     most_entries: int = 4
     kill_after: Optional[float] = None
     held: bool = False
@@ -113,24 +114,25 @@ def _be_collector(order: Order, teller: int) -> None:
 
 
 def _work(order: Order, teller: int) -> int:
+    context = RunContext(pin=HeadPin(order.pin))
     try:
         if order.work == "collect":
-            _collect(order)
+            _collect(order, context)
         elif order.work == "compact":
-            compact(LocalStore(order.archive), hint=Hint(order.hint))
+            compact(LocalStore(order.archive), context=context)
         else:
             yesterday = datetime.now(timezone.utc) - timedelta(days=1)
-            prune(LocalStore(order.archive), yesterday, hint=Hint(order.hint))
+            prune(LocalStore(order.archive), yesterday, context)
     except AuditError as error:
         os.write(teller, json.dumps({"code": error.code, "message": error.message}).encode())
         return _FAILED
     return 0
 
 
-def _collect(order: Order) -> None:
+def _collect(order: Order, context: RunContext) -> None:
     with Api(Connection(api_token=order.token, api_url=order.url, retries=0)) as api:
         settings = CollectSettings(most_entries=order.most_entries)
-        collect(LocalStore(order.archive), api, settings, hint=Hint(order.hint))
+        collect(LocalStore(order.archive), api, settings, context)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ class Project:
     def collect(self) -> Dict[str, Any]:
         """One run; what it claims has to be true by the server's clock alone. Returns the newest commit."""
         began = self.host.server_clock()
-        told = self._run("collect", str(self.archive.path), "--pin", str(self.archive.hint))
+        told = self._run("collect", str(self.archive.path), "--pin", str(self.archive.pin))
         newest = self.commits()[-1]
         server_date = read_timestamp(newest["server_date"])
         assert server_date is not None
@@ -124,7 +124,7 @@ class Project:
         assert told["covered_until"] == newest["covered_until"]
         assert read_timestamp(newest["covered_until"]) == server_date - 10 * SECOND
         assert told["gaps"] == []
-        assert told["state"] == "live"
+        assert told["state"] == "current"
         assert abs(newest["clock_skew_seconds"] - self.host.skew.total_seconds()) < NEAR
         committed_at = read_timestamp(newest["committed_at"])
         assert committed_at is not None
@@ -177,7 +177,7 @@ def test_a_host_s_clock_changes_nothing_in_what_is_archived_and_claimed(project:
     project.collect()
     project.archive.check_finished()
     assert project.host.run("verify", str(project.archive.path)) == {
-        "sound": True,
+        "intact": True,
         "findings": [],
         "signed_up_to": None,
     }

@@ -34,7 +34,7 @@ class Life:
 
     def __init__(self, archive: Archive, pair: List[Collectors], tally: Tally, chance: random.Random) -> None:
         self._archive = archive
-        self._hosts = list(zip(pair, (archive.hint, archive.hint.with_name("other-head"))))
+        self._hosts = list(zip(pair, (archive.pin, archive.pin.with_name("other-head"))))
         self._tally = tally
         self._chance = chance
         self._usual = 0.03
@@ -60,13 +60,13 @@ class Life:
         """Nobody is in the way of a last run."""
         self._archive.simulator.before_page(None)
         self._archive.append(1)
-        server, hint = self._hosts[0]
-        assert self._tally.note(server.start(self._archive.order(hint=str(hint))).end()) == Ending(0)
+        server, pin = self._hosts[0]
+        assert self._tally.note(server.start(self._archive.order(pin=str(pin))).end()) == Ending(0)
         self._archive.check_finished()
         self._archive.simulator.before_page(self._grow)
 
-    def _start(self, server: Collectors, hint: Path) -> Run:
-        order: dict[str, Any] = self._archive.order(hint=str(hint), most_entries=self._chance.choice((1, 4, 100)))
+    def _start(self, server: Collectors, pin: Path) -> Run:
+        order: dict[str, Any] = self._archive.order(pin=str(pin), most_entries=self._chance.choice((1, 4, 100)))
         if self._chance.random() < 0.1:
             call = self._chance.choice(CALLS)
             return server.start(order, f"{call}:signal=KILL:when={self._chance.randint(1, 30)}")
@@ -89,7 +89,7 @@ class Life:
             self._archive.append(1)
 
 
-API_ERRORS = ("overloaded", "unreachable", "bad_answer", "no_progress", "cursor_refused")
+API_ERRORS = ("service_unavailable", "unreachable", "invalid_response", "pagination_loop", "cursor_rejected")
 
 
 @pytest.fixture(scope="session")

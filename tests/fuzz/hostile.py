@@ -25,7 +25,7 @@ import atheris
 with atheris.instrument_imports(include=["ansible_collections.auditops.cloudscale.plugins.module_utils"]):
     from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import commit as archive_format
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import data_file
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
         Commit,
         Malformed,
@@ -38,7 +38,7 @@ with atheris.instrument_imports(include=["ansible_collections.auditops.cloudscal
     from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import entry, rows, summary, table
     from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import schemas as mapping
     from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import selection as selector
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, chain
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, follow_pages
     from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
@@ -89,7 +89,7 @@ def pages(data: bytes) -> None:
     bodies = (data, PAGE.replace(b'"%s"', b"null", 1) % data)
     for body in bodies:
         with contextlib.suppress(errors.AuditError), Scripted(body) as api:
-            for page in chain(api, api.first_url()):
+            for page in follow_pages(api, api.first_url()):
                 for found in page.entries:
                     show(found)
 
@@ -123,7 +123,7 @@ def streams(data: bytes) -> None:
     """A data file, in pieces, and lines that are none."""
     limit = 1 << 16
     with contextlib.suppress(Malformed):
-        if sum(map(len, archive_format.unpack((data[:7], data[7:]), limit))) > limit:
+        if sum(map(len, data_file.unpack((data[:7], data[7:]), limit))) > limit:
             raise RuntimeError("more was unpacked than allowed")
     with contextlib.suppress(ValueError):
         for found in entry.read_lines(data):
@@ -141,8 +141,8 @@ class Archive:
                 world.append(3, ago=30)
                 world.collect()
                 world.wait(hours=wait)
-            prune(world.store, world.clock.ago(days=1), now=world.clock)
-            compact(world.store, now=world.clock)
+            prune(world.store, world.clock.ago(days=1), context=world.context())
+            compact(world.store, context=world.context())
             world.append(2)
             world.collect()
         self.now = world.clock.now

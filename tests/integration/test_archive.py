@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ARCHIVE = "auditops.cloudscale.project_logs_archive"
 INFO = "auditops.cloudscale.project_logs_archive_info"
+OTHER_HEAD = {"sequence": 1, "sha256": "0" * 64}
 
 
 def kept(path: Path) -> list[Any]:
@@ -50,9 +51,11 @@ def first(controller: Controller, simulator: Simulator, path: Path) -> Results:
             "collected": collect,
             "again": collect,
             "dry again": {**collect, "check_mode": True},
-            "verified": {INFO: {"path": str(path), "expected_head": "{{ case_3.head }}"}},
-            "status": {INFO: {"path": str(path), "verify": False, "api_token": "not used"}},
-            "other head": {INFO: {"path": str(path), "expected_head": {"sequence": 1, "sha256": "0" * 64}}},
+            "verified": {INFO: {"path": str(path), "verify": True, "expected_head": "{{ case_3.head }}"}},
+            "status": {INFO: {"path": str(path), "api_token": "not used"}},
+            "other head": {
+                INFO: {"path": str(path), "verify": True, "expected_head": {"sequence": 1, "sha256": "0" * 64}}
+            },
             "other head unverified": {
                 INFO: {"path": str(path), "verify": False, "expected_head": {"sequence": 1, "sha256": "0" * 64}}
             },
@@ -71,7 +74,11 @@ def test_check_mode_tells_what_would_come_and_writes_nothing(first: Results) -> 
 
 
 def test_everything_is_kept_once(first: Results, simulator: Simulator, path: Path) -> None:
-    assert (first["collected"]["changed"], first["collected"]["added"], first["collected"]["commits"]) == (True, 4, 1)
+    assert (first["collected"]["changed"], first["collected"]["added"], first["collected"]["commits_added"]) == (
+        True,
+        4,
+        1,
+    )
     assert (first["again"]["changed"], first["again"]["added"]) == (False, 0)
     assert first["again"]["head"]["sequence"] == 1
     assert kept(path)[:4] == simulator.project("main").log.entries[:4]
@@ -80,21 +87,21 @@ def test_everything_is_kept_once(first: Results, simulator: Simulator, path: Pat
 def test_the_result_tells_what_is_covered(first: Results) -> None:
     collected = first["collected"]
     assert collected["covered_from"] < collected["covered_until"] < collected["retention_deadline"]
-    assert (collected["gaps"], collected["state"]) == ([], "live")
+    assert (collected["gaps"], collected["state"]) == ([], "current")
 
 
 def test_a_sound_archive_is_verified(first: Results) -> None:
     assert first["verified"]["findings"] == []
     assert first["verified"]["status"]["head"] == first["collected"]["head"]
-    assert first["status"]["status"]["state"] == "live"
+    assert first["status"]["status"]["state"] == "current"
 
 
 @pytest.mark.parametrize(
     ("case", "code", "words"),
     [
         ("none yet", "storage", ["There is no archive in", "check the path"]),
-        ("other head", "archive_damaged", ["is not sound", "head"]),
-        ("other head unverified", "invalid_input", ["expected_head and allowed_signers are for verify"]),
+        ("other head", "archive_damaged", ["is not intact", "head"]),
+        ("other head unverified", "invalid_input", ["expected_head and allowed_signers require verify=true"]),
         ("bad start", "invalid_input", ["start", "Use a date"]),
         ("wrong token", "unauthorized", ["check api_token"]),
         ("no path", "invalid_input", ["path"]),
@@ -115,8 +122,8 @@ def test_a_run_that_fails_in_the_middle_keeps_what_it_had_and_the_next_goes_on(
         log.append(action="server_stop", message=str(number))
     simulator.script(Fault("pass"), Fault("status", status=500))
     collect = {ARCHIVE: {"path": str(path), "api_retries": 0}}
-    done = controller.run({"broken": collect, "next": collect, "verified": {INFO: {"path": str(path)}}})
-    assert done["broken"]["failure"] == {"code": "overloaded", "status": 500, "retryable": True}
+    done = controller.run({"broken": collect, "next": collect, "verified": {INFO: {"path": str(path), "verify": True}}})
+    assert done["broken"]["failure"] == {"code": "service_unavailable", "http_status": 500, "retryable": True}
     assert done["next"]["added"] == 6
     assert done["verified"]["findings"] == []
     assert kept(path) == log.entries
@@ -127,7 +134,7 @@ def test_another_project_is_kept_out(first: Results, controller: Controller, sim
     other.log.append(action="server_create", message="not of this archive")
     before = kept(path)
     mixed = controller.run({"mixed": {ARCHIVE: {"path": str(path), "api_token": other.token}}})["mixed"]
-    assert mixed["failure"]["code"] == "identity_changed"
+    assert mixed["failure"]["code"] == "project_mismatch"
     assert kept(path) == before
 
 
@@ -135,19 +142,19 @@ def test_only_allowed_signers_vouch_for_the_archive(
     first: Results, controller: Controller, simulator: Simulator, path: Path, tmp_path: Path
 ) -> None:
     signer, stranger = Signer(tmp_path, "log1"), Signer(tmp_path, "stranger")
-    ask = {INFO: {"path": str(path), "allowed_signers": signer.allowed}}
+    ask = {INFO: {"path": str(path), "verify": True, "allowed_signers": signer.allowed}}
     unsigned = controller.run({"unsigned": ask})["unsigned"]
     assert [finding["type"] for finding in unsigned["findings"]] == ["signature_absent"]
-    status = controller.run({"status": {INFO: {"path": str(path), "verify": False}}})["status"]["status"]
-    sign(LocalStore(str(path)), Head(**status["head"]), signer.key)
+    status = controller.run({"status": {INFO: {"path": str(path)}}})["status"]["status"]
+    sign(LocalStore(str(path)), Head(status["head"]["sequence"], status["head"]["sha256"]), signer.key)
     simulator.project("main").log.append(action="server_stop", message="not signed")
     done = controller.run(
         {
             "signed": ask,
             "collected": {ARCHIVE: {"path": str(path)}},
             "behind": ask,
-            "strange": {INFO: {"path": str(path), "allowed_signers": stranger.allowed}},
-            "nowhere": {INFO: {"path": str(path), "allowed_signers": "/nowhere/allowed"}},
+            "strange": {INFO: {"path": str(path), "verify": True, "allowed_signers": stranger.allowed}},
+            "nowhere": {INFO: {"path": str(path), "verify": True, "allowed_signers": "/nowhere/allowed"}},
         }
     )
     assert (done["signed"].get("failed", False), done["signed"]["findings"]) == (False, [])
@@ -167,9 +174,9 @@ def test_a_run_that_adds_something_signs_it(
         {
             "no key": {ARCHIVE: {**collect, "sign_key": "/nowhere/key"}},
             "dry": {ARCHIVE: collect, "check_mode": True},
-            "unsigned": {INFO: {"path": str(path), "allowed_signers": signer.allowed}},
+            "unsigned": {INFO: {"path": str(path), "verify": True, "allowed_signers": signer.allowed}},
             "signed": {ARCHIVE: collect},
-            "vouched for": {INFO: {"path": str(path), "allowed_signers": signer.allowed}},
+            "vouched for": {INFO: {"path": str(path), "verify": True, "allowed_signers": signer.allowed}},
             "nothing new": {ARCHIVE: collect},
         }
     )
@@ -183,13 +190,13 @@ def test_findings_fail_and_are_named(first: Results, controller: Controller, pat
     victim = next((path / "entries").rglob("*.gz"))
     whole = victim.read_bytes()
     victim.write_bytes(whole + b"x")
-    found = controller.run({"found": {INFO: {"path": str(path)}}})["found"]
+    found = controller.run({"found": {INFO: {"path": str(path), "verify": True}}})["found"]
     victim.write_bytes(whole)
     assert found["failed"] is True
     assert [finding["type"] for finding in found["findings"]] == ["appended"]
     assert found["findings"][0]["path"] == str(victim.relative_to(path))
     assert found["failure"]["code"] == "archive_damaged"
-    assert found["status"]["state"] == "live"
+    assert found["status"]["state"] == "current"
     assert "Traceback" not in json.dumps(found)
 
 
@@ -199,7 +206,7 @@ def test_findings_are_told_when_even_the_head_cannot_be_read(
     head = max((path / "commits").iterdir())
     head.rename(tmp_path / "head")
     head.symlink_to(tmp_path / "head")
-    found = controller.run({"found": {INFO: {"path": str(path)}}})["found"]
+    found = controller.run({"found": {INFO: {"path": str(path), "verify": True}}})["found"]
     (tmp_path / "head").replace(head)
     assert [finding["type"] for finding in found["findings"]] == ["unreadable"]
     assert (found["failure"]["code"], found["status"]) == ("archive_damaged", None)
@@ -226,6 +233,6 @@ def test_the_archive_is_compared_with_what_the_provider_has(
     assert "is not what the provider has: 1 finding is" in done["different"]["msg"]
     assert done["different"]["reconciled"]["entries"] >= 1
     assert (done["same"]["findings"], done["same"]["reconciled"]["entries"]) == ([], 1)
-    assert done["same"]["status"]["state"] == "live"
+    assert done["same"]["status"]["state"] == "current"
     assert done["without"]["failure"]["code"] == "invalid_input"
     assert done["no token"]["failure"]["code"] == "unauthorized"

@@ -168,7 +168,7 @@ def test_the_guide_runs(
     )
     assert (script.returncode, script.stderr) == (0, ""), script.stdout
     assert "lets one of 8 writers" in script.stdout
-    assert "Sound:" in script.stdout
+    assert "Intact:" in script.stdout
     assert "kept in a bucket" in script.stdout
 
 

@@ -134,8 +134,8 @@ def test_tasks_run(host: Host) -> None:
 def test_commands_and_python_run(host: Host) -> None:
     outputs = [host.shell(script) for script in blocks(GUIDE, "shell")]
     count = sum(1 for entry in host.visible if entry["action"] == "server_create")
-    assert "Sound:" in outputs[0]
-    assert all("Sound:" in output for output in outputs[:3])
+    assert "Intact:" in outputs[0]
+    assert all("Intact:" in output for output in outputs[:3])
     assert outputs[3].strip() == str(count)
     assert len(blocks(GUIDE, "python")) == 1
     assert len(host.python(blocks(GUIDE, "python")[0]).splitlines()) == len(host.visible)
@@ -153,7 +153,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
         assert host.shell(script)
     copy = blocks(GUIDE, "shell")[2].rstrip()
     assert "by an allowed signer" in host.shell(f"{copy} --allowed-signers allowed-signers")
-    assert re.search(r"^state +live$", host.shell(status), re.MULTILINE)
+    assert re.search(r"^state +current$", host.shell(status), re.MULTILINE)
     assert "the archive has what the provider has" in host.shell(compared)
     assert "november.csv: OK" in host.shell(extract)
     kinds = [json.loads(path.read_bytes())["kind"] for path in sorted(host.archive.glob("commits/*"))]

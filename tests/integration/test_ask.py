@@ -60,15 +60,15 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
         "everything": {INFO: {}},
         "range": {INFO: second},
         "selected": {INFO: {"start": "-2h", **selection}},
-        "message": {INFO: {"message": "[13]"}},
+        "message": {INFO: {"message_pattern": "[13]"}},
         "message pattern": {INFO: {"message_pattern": "[13]"}},
         "newest": {INFO: {"limit": 2}},
         "old": {INFO: {"start": "-100d", "limit": 1}},
         "exactly retained": {INFO: {"start": "-90d", "limit": 1}},
         "dest": {INFO: {"dest": "log.jsonl", "mode": "0640"}},
         "lookup": lookup(""),
-        "lookup selected": lookup(", start='-2h', actions=['server_*'], message='[13]'"),
-        "lookup of none": lookup(", message='no such message'"),
+        "lookup selected": lookup(", start='-2h', actions=['server_*'], message_pattern='[13]'"),
+        "lookup of none": lookup(", message_pattern='no such message'"),
         "lookup of one": lookup(", limit=1"),
         "lookup of two": lookup(", limit=2"),
         "lookup with a term": lookup(", 'server_create'"),
@@ -163,7 +163,7 @@ def test_entries_go_to_a_file_as_lines(results: Results, controller: Controller,
         ("end first", "invalid_input", None, ["lies before start"]),
         ("cursor and start", "invalid_input", None, ["cursor excludes start and end"]),
         ("bare cursor", "invalid_input", None, ["10025", "whole poll_more URL"]),
-        ("foreign cursor", "foreign_url", None, ["api.example.com", "nothing was sent there"]),
+        ("foreign cursor", "untrusted_url", None, ["api.example.com", "nothing was sent there"]),
         ("unknown option", "invalid_input", None, ["begin"]),
         ("unknown value", "invalid_input", None, ["concurrency"]),
         ("unknown number", "invalid_input", None, ["from 1 to 16", "99"]),
@@ -185,7 +185,7 @@ def test_bad_input_gets_one_clear_sentence(
     assert result["failed"] is True
     assert [word for word in words if word not in result["msg"]] == []
     assert result["failure"]["code"] == code
-    assert result["failure"]["status"] == status
+    assert result["failure"]["http_status"] == status
     assert "project_logs" not in result
     assert "Traceback" not in json.dumps(result)
 
@@ -217,7 +217,7 @@ def test_a_failed_read_leaves_the_file_as_it_was(simulator: Simulator, controlle
     path.write_text("as it was\n")
     simulator.script(Fault("pass"), Fault("status", status=500, times=2))
     failed = controller.run({"failed": {INFO: {"dest": str(path), "api_retries": 1, "api_retry_budget": 1}}})["failed"]
-    assert failed["failure"] == {"code": "overloaded", "status": 500, "retryable": True}
+    assert failed["failure"] == {"code": "service_unavailable", "http_status": 500, "retryable": True}
     assert path.read_text() == "as it was\n"
     assert [file.name for file in controller.folder.iterdir() if file.name.startswith(".cloudscale")] == []
 
@@ -279,4 +279,4 @@ def test_a_missing_library_is_named_with_the_python_that_misses_it(controller: C
     case = {INFO: {}, "vars": {"ansible_python_interpreter": interpreter}}
     result = controller.run({"bare": case})["bare"]
     assert "requests" in result["msg"]
-    assert result["failure"] == {"code": "missing_library", "status": None, "retryable": False}
+    assert result["failure"] == {"code": "missing_dependency", "http_status": None, "retryable": False}

@@ -29,7 +29,7 @@ ASSERT = "auditops.cloudscale.project_logs_assert"
 NOW = datetime.now(timezone.utc)
 CI = {"api_token": {"uuid": "0a1b2c3d", "description": "ci deploy"}}
 MALLORY = {"user": {"email": "mallory@example.com"}}
-CREATED = {"action": "server_create", "message": "'web-1'"}
+CREATED = {"action": "server_create", "message_pattern": "'web-1'"}
 DELETED = {"action": "server_delete"}
 QUICK = {"timeout": 0.2, "interval": 0.1, "settle": 0.1}
 EXPECTED = {"expect": [CREATED], **QUICK}
@@ -63,7 +63,7 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
         "old": {ASSERT: {**EXPECTED, "start": "-100d"}},
         "unknown key": {ASSERT: {"expect": [{"acton": "x"}]}},
         "no condition": {ASSERT: {"expect": [{"count": 2}]}},
-        "bad pattern": {ASSERT: {"forbid": [CREATED, {"message": "("}]}},
+        "bad pattern": {ASSERT: {"forbid": [CREATED, {"message_pattern": "("}]}},
         "bad network": {ASSERT: {"ignore": [{"ip_network": "here"}]}},
         "bad count": {ASSERT: {"expect": [{"action": "x", "count": "many"}]}},
         "count in forbid": {ASSERT: {"forbid": [{"action": "x", "count": 2}]}},
@@ -86,14 +86,14 @@ def test_what_is_expected_is_there(results: Results, log: list[Any]) -> None:
 def test_somebody_else_is_named(results: Results, log: list[Any]) -> None:
     result = results["exclusive"]
     assert result["failed"] is True
-    assert result["failure"] == {"code": "unexpected_changes", "status": None, "retryable": False}
+    assert result["failure"] == {"code": "unexpected_changes", "http_status": None, "retryable": False}
     assert result["unexpected"] == [log[1]]
     assert "mallory@example.com from 203.0.113.9: Server {{ 7*7 }} has been shut down (server_stop)" in result["msg"]
 
 
 def test_what_is_missing_is_told_with_the_nearest_miss(results: Results, log: list[Any]) -> None:
     result = results["missing"]
-    assert result["failure"] == {"code": "missing_changes", "status": None, "retryable": True}
+    assert result["failure"] == {"code": "missing_changes", "http_status": None, "retryable": True}
     assert [(item["name"], item["found"], item["count"]) for item in result["missing"]] == [("expect[0]", 1, 2)]
     assert result["missing"][0]["nearest"]["entry"] == log[1]
     assert "expected exactly 2, found 1" in result["msg"]
@@ -126,7 +126,7 @@ def test_the_retention_is_warned_about(results: Results) -> None:
     [
         ("unknown key", ["expect", "acton"]),
         ("no condition", ["expect[0]", "give at least one of action"]),
-        ("bad pattern", ["forbid[1].message", "no regular expression"]),
+        ("bad pattern", ["forbid[1].message_pattern", "no regular expression"]),
         ("bad network", ["ignore[0].ip_network", "'here' is no network"]),
         ("bad count", ["expect", "count"]),
         ("count in forbid", ["forbid", "count"]),
@@ -141,7 +141,7 @@ def test_a_rule_that_cannot_be_used_is_told(results: Results, case: str, words: 
 
 
 def test_a_refused_token_is_told(results: Results) -> None:
-    assert results["wrong token"]["failure"] == {"code": "unauthorized", "status": 401, "retryable": False}
+    assert results["wrong token"]["failure"] == {"code": "unauthorized", "http_status": 401, "retryable": False}
 
 
 def test_no_output_holds_a_token_or_a_traceback(results: Results, controller: Controller) -> None:
@@ -209,7 +209,7 @@ def test_entries_that_come_late_overtaken_and_twice_are_waited_for(
 def test_faults_of_the_api_while_waiting_pass(controller: Controller, simulator: Simulator, project: Any) -> None:
     faults = [Fault("status", retry_after=0), Fault("reset"), Fault("truncated"), Fault("status", 429, retry_after=0)]
     simulator.script(Fault("pass"), *faults)
-    after_requests(simulator, {4: lambda: project.log.append(CREATED["action"], CREATED["message"])})
+    after_requests(simulator, {4: lambda: project.log.append(CREATED["action"], CREATED["message_pattern"])})
     done = controller.run(
         {"one": {ASSERT: {"expect": [CREATED], "timeout": 30, "interval": 0.1, "settle": 0}}},
         CLOUDSCALE_API_TOKEN=project.token,
@@ -219,7 +219,7 @@ def test_faults_of_the_api_while_waiting_pass(controller: Controller, simulator:
 
 
 def test_an_intruder_while_settling_is_named(controller: Controller, simulator: Simulator, project: Any) -> None:
-    project.log.append(CREATED["action"], CREATED["message"], actor=CI)
+    project.log.append(CREATED["action"], CREATED["message_pattern"], actor=CI)
     after_requests(simulator, {2: lambda: project.log.append("server_delete", "gone", actor=MALLORY)})
     done = controller.run(
         {"one": {ASSERT: {"expect": [CREATED], "exclusive": True, "settle": 0.2}}}, CLOUDSCALE_API_TOKEN=project.token
@@ -296,7 +296,7 @@ def test_an_interrupted_module_says_so_and_asks_no_more(
         output, errors = process.communicate(timeout=30)
     result = json.loads(output)
     assert (process.returncode, errors) == (1, "")
-    assert (result["msg"], result["failure"]["code"]) == ("Interrupted.", "stopped")
+    assert (result["msg"], result["failure"]["code"]) == ("Interrupted.", "cancelled")
 
 
 HALF_MADE = """
@@ -326,4 +326,4 @@ def test_what_was_being_made_at_an_interruption_does_not_complain(controller: Co
         check=False,
     )
     assert (done.returncode, done.stderr) == (1, "")
-    assert json.loads(done.stdout)["failure"]["code"] == "stopped"
+    assert json.loads(done.stdout)["failure"]["code"] == "cancelled"

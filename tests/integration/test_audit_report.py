@@ -178,7 +178,7 @@ def test_check_mode_tells_what_would_come_and_writes_nothing(controller: Control
 
 
 def test_nothing_happened_is_said_so(controller: Controller, tmp_path: Path) -> None:
-    variables = {"audit_report_dest": str(tmp_path), "audit_report_message": "no such thing"}
+    variables = {"audit_report_dest": str(tmp_path), "audit_report_message_pattern": "no such thing"}
     done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing was changed" in (tmp_path / "audit-report.html").read_text()

@@ -21,7 +21,8 @@ NOW = datetime.now(timezone.utc)
 CI = {"api_token": {"uuid": "0a1b2c3d", "description": "ci deploy"}}
 MALLORY = {"user": {"email": "mallory@example.com"}}
 QUICK = {"verify_change_timeout": 0.2, "verify_change_interval": 0.1, "verify_change_settle": 0.1}
-CREATED = {"action": "server_create", "message": "'web-1'"}
+MADE = {"action": "server_create", "message": "'web-1'"}
+CREATED = {"action": "server_create", "message_pattern": "'web-1'"}
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_when_only_ours_changed_anything_all_is_well(controller: Controller, pro
 
 def test_a_change_is_made_and_verified(controller: Controller, simulator: Simulator, project: Any) -> None:
     project.log.append("server_delete", "before", actor=MALLORY)
-    tasks = change(controller, simulator, project, {**CREATED, "actor": CI})
+    tasks = change(controller, simulator, project, {**MADE, "actor": CI})
     variables = {"verify_change_tasks": tasks, "verify_change_expect": [CREATED], **QUICK}
     done = play(controller, project, "verify_change", verify_change_own_actors=["ci deploy"], **variables)
     assert done.returncode == 0, output(done)
@@ -89,7 +90,7 @@ def test_a_change_is_made_and_verified(controller: Controller, simulator: Simula
 
 def test_somebody_who_interferes_is_named(controller: Controller, simulator: Simulator, project: Any) -> None:
     foreign = {"action": "server_delete", "message": "Server 'db' has been deleted", "actor": MALLORY}
-    tasks = change(controller, simulator, project, CREATED, foreign)
+    tasks = change(controller, simulator, project, MADE, foreign)
     done = play(
         controller, project, "verify_change", verify_change_tasks=tasks, verify_change_expect=[CREATED], **QUICK
     )

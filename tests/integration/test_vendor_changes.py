@@ -35,7 +35,7 @@ STEPS: list[tuple[str, str, dict[str, Any], list[str]]] = [
 
 
 def verified(cursor: str, actions: list[str], **more: Any) -> Any:
-    expect = [{"action": action, "message": "'(web|data)'", "count": 1} for action in actions]
+    expect = [{"action": action, "message_pattern": "'(web|data)'", "count": 1} for action in actions]
     rules = {"expect": expect, "own_actors": [OURS], "exclusive": True, "timeout": 2, "interval": 0.2, "settle": 0.1}
     return {"auditops.cloudscale.project_logs_assert": {"cursor": cursor, **rules, **more}}
 
@@ -64,7 +64,7 @@ def results(controller: Controller, simulator: Simulator) -> Results:
     cases["all of it"] = verified(
         "{{ case_0.poll_more }}",
         [],
-        expect=[{"message": "'(web|data)'", "count": 10}],
+        expect=[{"message_pattern": "'(web|data)'", "count": 10}],
         ignore=[{"actor": "mallory@example.com"}],
     )
     return controller.run(cases)

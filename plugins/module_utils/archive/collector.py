@@ -12,39 +12,37 @@ what it read and goes on from the new head.
 from __future__ import annotations
 
 import socket
-import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from string import punctuation
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
 from ..errors import (
     ArchiveDamaged,
     AuditError,
-    BadAnswer,
-    CursorRefused,
-    IdentityChanged,
-    NoProgress,
-    Stopped,
+    Cancelled,
+    CursorRejected,
+    InvalidResponse,
+    PaginationLoop,
+    ProjectMismatch,
     StorageError,
 )
-from ..project_log.client import Api, Page, chain
+from ..project_log.client import Api, Page, follow_pages
 from ..project_log.entry import Entry, visible
-from ..times import utc_now
 from ..version import VERSION
 from .chain.chain import Link
 from .chain.coverage import Tracker
-from .chain.pin import Hint
-from .chain.status import Status, state_of
-from .committer import Lost, Tip, new_nonce
+from .chain.status import Status, describe, state_of
+from .committer import Lost, Tip
 from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, day_of, token_tag
 from .format.data_file import DayFile
 from .overlap import Fetched, Overlap
+from .run_context import RunContext
 from .storage.store import DryRun, Store
 
 # After one of these, what was read before must not be kept: it may be wrong, or it cannot be written.
-_NOTHING_KEPT = (NoProgress, StorageError, IdentityChanged, ArchiveDamaged)
+_NOTHING_KEPT = (PaginationLoop, StorageError, ProjectMismatch, ArchiveDamaged)
 
 
 @dataclass(frozen=True)
@@ -65,37 +63,35 @@ class CollectSettings:
     most_pages: int = 100
 
 
+@dataclass(frozen=True)
+class CollectResult(Status):
+    """Where the archive stands after a run, and what the run did; ``gaps`` are those that it recorded.
+
+    ``renamed`` counts entries that were found again but look different now: a project or token was renamed.
+    """
+
+    added: int = 0
+    commits_added: int = 0
+    renamed: int = 0
+
+    def to_json(self) -> Dict[str, Any]:
+        return {**super().to_json(), "added": self.added, "commits_added": self.commits_added}
+
+
 def collect(
-    store: Store,
-    api: Api,
-    settings: Optional[CollectSettings] = None,
-    *,
-    hint: Optional[Hint] = None,
-    stop: Optional[threading.Event] = None,
-    now: Optional[Callable[[], datetime]] = None,
-    nonce: Optional[Callable[[], str]] = None,
-    dry_run: bool = False,
-) -> Status:
+    store: Store, api: Api, settings: Optional[CollectSettings] = None, context: Optional[RunContext] = None
+) -> CollectResult:
     """Bring the archive up to what the API has now, and tell what this run did and where the archive stands.
 
-    With ``dry_run`` nothing is written; the status tells what would come. ``stop`` ends the run between two pages.
-    ``now`` (an aware time) and ``nonce`` (a new word of digits and lower-case letters) are seams for tests.
+    ``context.stop`` ends the run between two pages.
 
     :raises StorageError: the archive cannot be read or written; nothing was advanced.
     :raises ArchiveDamaged: the archive is not what it was.
-    :raises IdentityChanged: the API shows another project's log, or one that cannot be shown to be the same.
+    :raises ProjectMismatch: the API shows another project's log, or one that cannot be shown to be the same.
     :raises AuditError: the API failed; what was read before is in the archive, and the next run goes on from there.
     """
-    return _Collector(
-        DryRun(store) if dry_run else store,
-        api,
-        settings or CollectSettings(),
-        hint,
-        stop or threading.Event(),
-        now or utc_now,
-        nonce or new_nonce,
-        dry_run,
-    ).run()
+    context = context or RunContext()
+    return _Collector(DryRun(store) if context.dry_run else store, api, settings or CollectSettings(), context).run()
 
 
 class _Batch:
@@ -140,34 +136,24 @@ class _Batch:
 class _Collector:
     """One run."""
 
-    def __init__(
-        self,
-        store: Store,
-        api: Api,
-        settings: CollectSettings,
-        hint: Optional[Hint],
-        stop: threading.Event,
-        now: Callable[[], datetime],
-        nonce: Callable[[], str],
-        dry_run: bool,
-    ) -> None:
+    def __init__(self, store: Store, api: Api, settings: CollectSettings, context: RunContext) -> None:
         self._store = store
         self._api = api
         self._settings = settings
-        self._stop = stop
-        self._now = now
-        self._run = nonce()
-        self._new_archive_id = nonce()
-        self._tip = Tip(store, hint, remembers=not dry_run)
+        self._stop = context.stop
+        self._now = context.now
+        self._run = context.nonce()
+        self._new_archive_id = context.nonce()
+        self._tip = Tip(store, context)
         self._uuid: Optional[str] = None
         self._skew = 0.0
         self._resynced = False
         self._added = 0
         self._commits = 0
-        self._rerendered = 0
+        self._renamed = 0
         self._gaps: List[Gap] = []
 
-    def run(self) -> Status:
+    def run(self) -> CollectResult:
         while True:
             self._open()
             try:
@@ -202,7 +188,7 @@ class _Collector:
     def _read_on(self) -> Tracker:
         try:
             return self._go_on()
-        except CursorRefused:
+        except CursorRejected:
             if self._resynced or self._head is None:
                 raise
             return self._resync("cursor", self._head.commit)
@@ -239,10 +225,10 @@ class _Collector:
         return tracker
 
     def _pages(self, url: str) -> Iterator[Page]:
-        for page in chain(self._api, url):
+        for page in follow_pages(self._api, url):
             yield page
             if self._stop.is_set() and page.next is not None:
-                raise Stopped("The collection was stopped; what it had read is in the archive.")
+                raise Cancelled("The collection was stopped; what it had read is in the archive.")
 
     def _use(self, page: Page, batch: _Batch, tracker: Tracker, overlap: Optional[Overlap] = None) -> bool:
         """Add a page to the batch; True when it lies wholly behind what the archive had."""
@@ -259,7 +245,7 @@ class _Collector:
 
     def _arrive(self, page: Page, batch: _Batch, tracker: Tracker) -> None:
         if page.server_date is None:
-            raise BadAnswer("The API's answer has no Date, without which an archive cannot tell what it covers.", 200)
+            raise InvalidResponse("The API's response has no Date, so an archive cannot record what it covers.", 200)
         self._skew = round((self._now() - page.server_date).total_seconds(), 1)
         gap = tracker.arrive(page.server_date)
         if gap is not None:
@@ -271,7 +257,7 @@ class _Collector:
             if uuid is None or uuid == self._uuid:
                 continue
             if self._uuid is not None:
-                raise IdentityChanged(
+                raise ProjectMismatch(
                     f"The API returned entries of project {visible(uuid)}, but {self._store} holds the log of project "
                     f"{visible(self._uuid)}; check the token and the archive's path."
                 )
@@ -294,14 +280,14 @@ class _Collector:
                 break
         for fetched in overlap.settle():
             batch.add(fetched)
-        joined = bool(overlap.found or overlap.rerendered)
+        joined = bool(overlap.found or overlap.renamed)
         comparable = overlap.is_comparable(tracker.server_date)
         accepted = why != "cursor" and not joined and self._accept_identity(why, comparable)
         if why == "cursor" and comparable and not joined:
             batch.gaps.append(Gap(head.covered_until, tracker.covered_until, "no overlap"))
-        told = Resync(why, overlap.start, overlap.found + overlap.rerendered, overlap.rerendered, accepted)
+        told = Resync(why, overlap.start, overlap.found + overlap.renamed, overlap.renamed, accepted)
         self._commit(batch, tracker, told)
-        self._rerendered += overlap.rerendered
+        self._renamed += overlap.renamed
         if last is None or last.next is None:
             return tracker
         return self._follow(last.next, tracker)
@@ -309,10 +295,10 @@ class _Collector:
     def _accept_identity(self, why: str, comparable: bool) -> bool:
         """Whether the user vouches for a log of which nothing is left to compare.
 
-        :raises IdentityChanged: there is something to compare, or the user does not.
+        :raises ProjectMismatch: there is something to compare, or the user does not.
         """
         if comparable or not self._settings.accept_identity:
-            raise IdentityChanged(
+            raise ProjectMismatch(
                 f"The {why} changed, and what the API returns does not overlap with the log in {self._store}; "
                 + (
                     "check the token and the archive's path."
@@ -365,19 +351,17 @@ class _Collector:
             pruned_until=head.pruned_until if head else None,
         )
 
-    def _status(self, tracker: Tracker) -> Status:
+    def _status(self, tracker: Tracker) -> CollectResult:
         """Of a run that reached the end: what it read counts, whether or not a heartbeat was due to write it down."""
-        newest = self._head.commit if self._head else None
-        return Status(
-            added=self._added,
-            commits=self._commits,
-            head=self._head.head if self._head else None,
-            covered_from=newest.kept_from if newest else tracker.covered_from,
-            covered_until=tracker.covered_until,
+        fields = {"covered_from": tracker.covered_from, **describe(self._head, tracker.covered_until)}
+        return CollectResult(
+            str(self._store),
+            state_of(tracker.covered_until, True, tracker.server_date),
             gaps=self._gaps,
-            state=state_of(tracker.covered_until, True, tracker.server_date),
-            rerendered=self._rerendered,
-            pruned_until=newest.pruned_until if newest else None,
+            added=self._added,
+            commits_added=self._commits,
+            renamed=self._renamed,
+            **fields,
         )
 
 

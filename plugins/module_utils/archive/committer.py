@@ -10,18 +10,12 @@ pending record stays until that is done: whoever finds the record of a run that 
 
 from __future__ import annotations
 
-import secrets
 from typing import Mapping, Optional
 
 from .chain.chain import Link, clear_left_overs, find_head, live_files
-from .chain.pin import Hint
 from .format.commit import SNAPSHOT_EVERY, Commit, Head, pending_name, pending_record
-from .storage.store import NotThere, Store
-
-
-def new_nonce() -> str:
-    """A word that no other run has."""
-    return secrets.token_hex(8)
+from .run_context import RunContext
+from .storage.store import ObjectNotFound, Store
 
 
 class Lost(Exception):
@@ -31,13 +25,12 @@ class Lost(Exception):
 class Tip:
     """The newest commit as one run knows it; ``link`` is None while the archive has none.
 
-    With a hint the commit is remembered outside the archive, and one that was remembered must still be there.
+    With a pin the commit is remembered outside the archive, and one that was remembered must still be there.
     """
 
-    def __init__(self, store: Store, hint: Optional[Hint], remembers: bool = True) -> None:
+    def __init__(self, store: Store, context: RunContext) -> None:
         self._store = store
-        self._hint = hint
-        self._remembers = remembers
+        self._context = context
         self._pin: Optional[Head] = None
         self.link: Optional[Link] = None
 
@@ -55,7 +48,7 @@ class Tip:
         :raises ArchiveDamaged: it is not what was remembered.
         :raises StorageError: the archive cannot be read or written.
         """
-        self._pin = self._hint.read() if self._hint else None
+        self._pin = self._context.pin.read() if self._context.pin else None
         self.link = find_head(self._store, self._pin)
         self._store.prepare((self.link.commit.name, self.link.body) if self.link else None)
         if self.link:
@@ -80,7 +73,7 @@ class Tip:
             if files or commit.removed:
                 self._store.put({record: pending_record(files), **files})
             won = self._store.decide(commit.name, body)
-        except NotThere:
+        except ObjectNotFound:
             # Another run takes a draft away only when its sequence is decided.
             if commit.sequence not in self._store.commits(after=commit.sequence - 1):
                 raise
@@ -100,6 +93,9 @@ class Tip:
         return commit.with_live([*(file for path, file in live.items() if path not in removed), *commit.files])
 
     def _remember(self) -> None:
-        if self._hint and self.head and self.head != self._pin and self._remembers:
-            self._hint.write(self.head)
+        if self.link is None:
+            return
+        self._context.on_head(self.link)
+        if self._context.pin and self.head != self._pin and not self._context.dry_run:
+            self._context.pin.write(self.link.head)
             self._pin = self.head

@@ -116,6 +116,6 @@ def _conditions(selection: Selection) -> Dict[str, Any]:
         "actions": list(selection.actions),
         "actors": list(selection.actors),
         "ip_networks": list(map(str, selection.ip_networks)),
-        "message": selection.message.pattern if selection.message else None,
+        "message_pattern": selection.message_pattern.pattern if selection.message_pattern else None,
         "limit": selection.limit,
     }

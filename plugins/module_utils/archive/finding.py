@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Dict, NamedTuple
 
-WARNINGS = ("orphan", "deletion_pending", "signed_up_to", "rerendered", "not_compared")
+WARNINGS = ("orphan", "deletion_pending", "signed_up_to", "renamed", "not_compared")
 """Types of findings that take nothing from the archive's proof, such as work not finished yet."""
 
 
@@ -22,3 +22,11 @@ class Finding(NamedTuple):
     @property
     def is_warning(self) -> bool:
         return self.type in WARNINGS
+
+    @property
+    def severity(self) -> str:
+        """``error``, or ``warning`` for what takes nothing from the archive's evidence."""
+        return "warning" if self.is_warning else "error"
+
+    def to_json(self) -> Dict[str, str]:
+        return {**self._asdict(), "severity": self.severity}

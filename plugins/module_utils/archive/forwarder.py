@@ -10,12 +10,12 @@ import threading
 from itertools import chain, islice, takewhile
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
-from ..errors import ArchiveDamaged, Stopped
+from ..errors import ArchiveDamaged, Cancelled
 from .bookmark import Bookmark
-from .chain.chain import find_head, history, live_files, load
+from .chain.chain import Link, find_head, history, live_files, load
 from .format.commit import READING_KINDS, Commit, DataFile, Head, sha256
 from .reader import lines_of
-from .storage.store import NotThere, Store
+from .storage.store import ObjectNotFound, Store
 
 _REMEMBER_EVERY = 1000
 
@@ -23,14 +23,20 @@ Send = Callable[[str, bytes], None]
 """Takes an entry's name and its canonical line, without the newline; on return the entry is the receiver's."""
 
 
-class HandedOn(NamedTuple):
+class ForwardResult(NamedTuple):
     """What a run did: the entries it handed on, and those that had been pruned before it could."""
 
     entries: int
     pruned: int
 
 
-def hand_on(store: Store, bookmark: Bookmark, send: Send, stop: Optional[threading.Event] = None) -> HandedOn:
+def forward(
+    store: Store,
+    bookmark: Bookmark,
+    send: Send,
+    stop: Optional[threading.Event] = None,
+    on_head: Callable[[Link], None] = lambda _link: None,
+) -> ForwardResult:
     """Send what commits behind the bookmark added, up to the newest commit. ``stop`` ends it between two commits.
 
     An entry's name is ``ARCHIVE_ID/SEQUENCE/FILE/LINE``: the commit that added it, its file then, and its line there
@@ -38,12 +44,12 @@ def hand_on(store: Store, bookmark: Bookmark, send: Send, stop: Optional[threadi
 
     :raises StorageError: the archive or the bookmark cannot be read or written.
     :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
-    :raises Stopped: ``stop`` was set; the next run goes on.
+    :raises Cancelled: ``stop`` was set; the next run goes on.
     """
-    return _Sink(store, bookmark, send, stop or threading.Event()).run()
+    return _Forwarder(store, bookmark, send, stop or threading.Event()).run(on_head)
 
 
-class _Sink:
+class _Forwarder:
     """One run. ``_places``: in which compacted file, and behind how many of its lines, those of a file lie now."""
 
     def __init__(self, store: Store, bookmark: Bookmark, send: Send, stop: threading.Event) -> None:
@@ -56,14 +62,16 @@ class _Sink:
         self._places: Dict[str, Tuple[DataFile, int]] = {}
         self._live: Optional[Dict[str, DataFile]] = None
 
-    def run(self) -> HandedOn:
+    def run(self, on_head: Callable[[Link], None]) -> ForwardResult:
         done = next(filter(self._has, self._bookmark.read()), None)
         head = find_head(self._store, done)
+        if head:
+            on_head(head)
         remembered, last = 0, done
         try:
             for sequence in range(done.sequence + 1 if done else 1, head.commit.sequence + 1 if head else 1):
                 if self._stop.is_set():
-                    raise Stopped("It was stopped; the next run goes on where this one ended.")
+                    raise Cancelled("It was stopped; the next run goes on where this one ended.")
                 link = load(self._store, sequence)
                 self._hand_on(link.commit)
                 last = link.head
@@ -73,13 +81,13 @@ class _Sink:
         finally:
             if last is not None and last != done:
                 self._bookmark.write(last)
-        return HandedOn(self._sent, self._pruned)
+        return ForwardResult(self._sent, self._pruned)
 
     def _has(self, mark: Head) -> bool:
         """Whether the archive still has this commit; one that was restored from an older copy may not."""
         try:
             return load(self._store, mark.sequence).head == mark
-        except NotThere:
+        except ObjectNotFound:
             return False
 
     def _hand_on(self, commit: Commit) -> None:
@@ -100,7 +108,7 @@ class _Sink:
             whole, before = self._places.get(file.path, (file, 0))
             try:
                 return islice(_begun(lines_of(self._store, whole)), before, before + file.entries)
-            except NotThere:
+            except ObjectNotFound:
                 if self._live is not None and whole.path not in self._live:
                     return None
                 self._look_again(whole.path, commit)
@@ -109,7 +117,7 @@ class _Sink:
         """Take the list of live files anew, because one has vanished since, or the first time."""
         head = find_head(self._store, Head(commit.sequence, sha256(commit.to_bytes())))
         if head is None:
-            raise NotThere(f"There is no commit left in {self._store}.")
+            raise ObjectNotFound(f"There is no commit left in {self._store}.")
         self._live = live_files(self._store, head.commit)
         if lost in self._live:
             raise ArchiveDamaged(f"{lost} is missing in {self._store}; verify the archive.")

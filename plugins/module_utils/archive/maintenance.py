@@ -12,26 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import socket
-import threading
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timezone
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
-from ..errors import ArchiveDamaged, Stopped
-from ..times import format_optional, utc_now
+from ..errors import ArchiveDamaged, Cancelled
+from ..times import format_optional
 from ..version import VERSION
 from .chain.chain import Link, history, live_files
-from .chain.pin import Hint
-from .committer import Lost, Tip, new_nonce
+from .committer import Lost, Tip
 from .format.commit import UNREADABLE_DAY, Commit, DataFile, Head, Part, Writer, parse_data_name
 from .format.data_file import DayFile
 from .overlap import BACK
 from .reader import lines_of
-from .storage.store import DryRun, NotThere, Store, no_archive
+from .run_context import RunContext
+from .storage.store import DryRun, ObjectNotFound, Store, no_archive
 
 
 @dataclass(frozen=True)
-class Rearranged:
+class MaintenanceResult:
     """What a run did, or with ``dry_run`` would do.
 
     ``days`` that it touched, the ``files`` and ``bytes`` it removed and the ``entries`` in them, the ``commits`` it
@@ -62,65 +61,47 @@ class Rearranged:
 def compact(
     store: Store,
     before: Optional[datetime] = None,
-    *,
-    hint: Optional[Hint] = None,
-    stop: Optional[threading.Event] = None,
-    now: Optional[Callable[[], datetime]] = None,
-    nonce: Optional[Callable[[], str]] = None,
-    dry_run: bool = False,
-) -> Rearranged:
+    context: Optional[RunContext] = None,
+) -> MaintenanceResult:
     """Merge the files of each closed UTC day into one, one day a commit; with ``before``, of days that end by then.
 
     A day is closed once the archive covers it and an hour more. Entries that come in later make another file, which a
-    later run merges. ``hint``, ``stop``, ``now``, ``nonce`` and ``dry_run`` are as in :func:`collector.collect`.
+    later run merges.
 
     :raises StorageError: there is no archive, it cannot be read or written, or a lock still forbids to remove a file;
         then nothing was committed.
     :raises ArchiveDamaged: a file is not what its commit says; it is not merged into another.
-    :raises Stopped: ``stop`` was set; the days done stay as they are.
+    :raises Cancelled: ``context.stop`` was set; the days done stay as they are.
     """
-    return _Run(store, hint, stop, now, nonce, dry_run).compact(before)
+    return _Run(store, context or RunContext()).compact(before)
 
 
 def prune(
     store: Store,
     before: datetime,
-    *,
-    hint: Optional[Hint] = None,
-    stop: Optional[threading.Event] = None,
-    now: Optional[Callable[[], datetime]] = None,
-    nonce: Optional[Callable[[], str]] = None,
-    dry_run: bool = False,
-) -> Rearranged:
+    context: Optional[RunContext] = None,
+) -> MaintenanceResult:
     """Remove the files of all closed UTC days that end by ``before``, in one commit.
 
     What no timestamp tells the day of is kept. Errors and options are as of :func:`compact`.
     """
-    return _Run(store, hint, stop, now, nonce, dry_run).prune(before)
+    return _Run(store, context or RunContext()).prune(before)
 
 
 class _Run:
     """One run."""
 
-    def __init__(
-        self,
-        store: Store,
-        hint: Optional[Hint],
-        stop: Optional[threading.Event],
-        now: Optional[Callable[[], datetime]],
-        nonce: Optional[Callable[[], str]],
-        dry_run: bool,
-    ) -> None:
-        self._store = DryRun(store) if dry_run else store
-        self._tip = Tip(self._store, hint, remembers=not dry_run)
-        self._stop = stop or threading.Event()
-        self._now = now or utc_now
-        self._name = (nonce or new_nonce)()
-        self._dry_run = dry_run
+    def __init__(self, store: Store, context: RunContext) -> None:
+        self._store = DryRun(store) if context.dry_run else store
+        self._tip = Tip(self._store, context)
+        self._stop = context.stop
+        self._now = context.now
+        self._name = context.nonce()
+        self._dry_run = context.dry_run
         self._done: List[DataFile] = []
         self._commits = 0
 
-    def compact(self, before: Optional[datetime]) -> Rearranged:
+    def compact(self, before: Optional[datetime]) -> MaintenanceResult:
         while True:
             head, live = self._open()
             days = {day: files for day, files in _days(live, _edge(before, head.commit)).items() if len(files) > 1}
@@ -132,7 +113,7 @@ class _Run:
             except Lost:
                 continue
 
-    def prune(self, before: datetime) -> Rearranged:
+    def prune(self, before: datetime) -> MaintenanceResult:
         while True:
             head, live = self._open()
             edge = _edge(before, head.commit)
@@ -162,7 +143,7 @@ class _Run:
 
     def _merge(self, day: str, files: Sequence[DataFile]) -> None:
         if self._stop.is_set():
-            raise Stopped("The compaction was stopped; the days that were done are compacted.")
+            raise Cancelled("The compaction was stopped; the days that were done are compacted.")
         if self._dry_run:
             self._note(files)
             return
@@ -174,7 +155,7 @@ class _Run:
     def _take(self, merged: _Merged, file: DataFile) -> None:
         try:
             merged.take(self._store, file)
-        except NotThere as exc:
+        except ObjectNotFound as exc:
             if self._store.commits(after=self._head.commit.sequence):
                 raise Lost from exc
             raise ArchiveDamaged(f"{file.path} is missing in {self._store}; verify the archive.") from exc
@@ -223,10 +204,10 @@ class _Run:
     def _note(self, removed: Sequence[DataFile]) -> None:
         self._done.extend(removed)
 
-    def _finish(self) -> Rearranged:
+    def _finish(self) -> MaintenanceResult:
         if self._commits:
             self._tip.clear()
-        return Rearranged(
+        return MaintenanceResult(
             days=len({_day(file) for file in self._done}),
             files=len(self._done),
             entries=sum(file.entries for file in self._done),
@@ -247,7 +228,7 @@ class _Merged:
     def take(self, store: Store, file: DataFile) -> None:
         """Append a file's lines.
 
-        :raises NotThere: it is gone.
+        :raises ObjectNotFound: it is gone.
         :raises ArchiveDamaged: it holds something else than its commit says.
         """
         content = hashlib.sha256()

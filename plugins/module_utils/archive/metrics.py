@@ -19,17 +19,15 @@ from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 from ..files import replace_file
 from ..project_log.entry import visible
 from .chain.coverage import is_at_end, retention_deadline
-from .chain.status import state_of
+from .chain.status import STATES, state_of
 from .format.commit import Commit
-
-STATES = ("live", "backlog", "degraded", "expired")
 
 _PREFIX = "cloudscale_audit_"
 _LAST_SUCCESS = "last_success_timestamp_seconds"
 _HELP = {
     "last_run_timestamp_seconds": "When the last run of the command ended.",
     "last_run_duration_seconds": "How long the last run of the command took.",
-    "last_run_exit_status": "What the last run ended with: 0 fine, 1 findings, 2 usage, 3 API, 4 storage, 5 gap.",
+    "last_run_exit_status": "Exit status of the last run: 0 if it is fine; the meanings are those of the command.",
     _LAST_SUCCESS: "When the last run of the command that did all it should ended; 0 if there was none.",
     "covered_from_timestamp_seconds": "From when on the archive misses nothing but its gaps.",
     "covered_until_timestamp_seconds": "Until when the archive misses nothing but its gaps, by the provider's clock.",

@@ -46,7 +46,7 @@ class Fetched(NamedTuple):
 class Overlap:
     """The archived entries from ``start`` on, waiting to be found again.
 
-    ``newest`` is the newest archived timestamp, None when there is none. ``found`` and ``rerendered`` count the entries
+    ``newest`` is the newest archived timestamp, None when there is none. ``found`` and ``renamed`` count the entries
     found again in the same and in another form.
     """
 
@@ -55,7 +55,7 @@ class Overlap:
         self.newest = max((file.last for file in live.values() if file.last), default=None)
         self.start = _start(head, self.newest)
         self.found = 0
-        self.rerendered = 0
+        self.renamed = 0
         self._exact: CounterOf[bytes] = Counter()
         self._alike: CounterOf[bytes] = Counter()
         self._held: List[Fetched] = []
@@ -96,7 +96,7 @@ class Overlap:
             like = likeness(fetched)
             if self._alike[like] > 0:
                 self._alike[like] -= 1
-                self.rerendered += 1
+                self.renamed += 1
             else:
                 fresh.append(fetched)
         self._held = []

@@ -16,13 +16,13 @@ from ..project_log.entry import Entry, parse, timestamp
 from .chain.chain import Link, find_head, history, live_files
 from .format.commit import Commit, DataFile, Head, Malformed
 from .format.data_file import split_lines, unpack
-from .storage.store import NotThere, Store, no_archive
+from .storage.store import ObjectNotFound, Store, no_archive
 
 
 def bytes_of(store: Store, file: DataFile) -> Iterator[bytes]:
     """The bytes of a data file as they are stored; who has read them all knows that they are those of its commit.
 
-    :raises NotThere: the file is gone.
+    :raises ObjectNotFound: the file is gone.
     :raises ArchiveDamaged: its bytes are others; told at their end.
     """
     digest = hashlib.sha256()
@@ -36,7 +36,7 @@ def bytes_of(store: Store, file: DataFile) -> Iterator[bytes]:
 def lines_of(store: Store, file: DataFile) -> Iterator[bytes]:
     """The canonical lines of a data file, each with its newline; never more than its commit says it holds.
 
-    :raises NotThere: the file is gone.
+    :raises ObjectNotFound: the file is gone.
     :raises ArchiveDamaged: it does not hold what its commit says; what differs may be told at the end of its lines.
     """
     try:
@@ -86,7 +86,7 @@ def cat(
                     yield from _selected(store, live[path], _Given(done, merged), start, end)
                     done.add(path)
             return
-        except NotThere:
+        except ObjectNotFound:
             lost = path
 
 

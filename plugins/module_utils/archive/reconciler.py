@@ -20,19 +20,19 @@ from datetime import datetime, time, timedelta, timezone
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
 from typing import Counter as CounterOf
 
-from ..errors import ArchiveDamaged, BadAnswer, IdentityChanged
+from ..errors import ArchiveDamaged, InvalidResponse, ProjectMismatch
 from ..project_log.client import Api, Page
 from ..project_log.entry import Entry, parse, subject, visible
 from ..project_log.reader import Reader
 from ..settings import Range
 from ..times import RETENTION, format_optional
-from .chain.chain import find_head, live_files
+from .chain.chain import Link, find_head, live_files
 from .chain.coverage import MARGIN, SLACK
 from .finding import Finding
 from .format.commit import Commit, DataFile, Head
 from .overlap import Fetched, likeness
 from .reader import lines_of
-from .storage.store import NotThere, Store, no_archive
+from .storage.store import ObjectNotFound, Store, no_archive
 
 _MOST_TOLD = 20
 _Found = TypeVar("_Found")
@@ -43,13 +43,13 @@ class Reconciliation:
     """What was compared, and what differs.
 
     ``start`` and ``end`` are what the question was clipped to; both are None when nothing is left that both sides must
-    have. ``entries`` were found on both sides, ``rerendered`` of them in another form: a project or token was renamed.
+    have. ``entries`` were found on both sides, ``renamed`` of them in another form: a project or token was renamed.
     """
 
     start: Optional[datetime] = None
     end: Optional[datetime] = None
     entries: int = 0
-    rerendered: int = 0
+    renamed: int = 0
     findings: List[Finding] = field(default_factory=list)
 
     def to_json(self) -> Dict[str, Any]:
@@ -58,23 +58,29 @@ class Reconciliation:
             "start": format_optional(self.start),
             "end": format_optional(self.end),
             "entries": self.entries,
-            "rerendered": self.rerendered,
+            "renamed": self.renamed,
         }
 
 
-def reconcile(store: Store, api: Api, span: Optional[Range] = None, pin: Optional[Head] = None) -> Reconciliation:
+def reconcile(
+    store: Store,
+    api: Api,
+    span: Optional[Range] = None,
+    pin: Optional[Head] = None,
+    on_head: Callable[[Link], None] = lambda _link: None,
+) -> Reconciliation:
     """Read the log again by time and compare it with the archive; both as multisets, first by exact form.
 
-    Types of findings: ``missing_in_archive``, ``missing_at_provider``, and the warnings ``rerendered`` and
+    Types of findings: ``missing_in_archive``, ``missing_at_provider``, and the warnings ``renamed`` and
     ``not_compared`` (nothing of the range is on both sides). Compared is what the provider must still have at the end
     of the read, and what the archive covers; entries without a readable time are not.
 
     :raises StorageError: there is no archive, or it cannot be read.
     :raises ArchiveDamaged: it is not what it was.
-    :raises IdentityChanged: the API shows another project's log.
+    :raises ProjectMismatch: the API shows another project's log.
     :raises AuditError: the API failed.
     """
-    return _Comparison(store, api, pin).run(span or Range())
+    return _Comparison(store, api, pin, on_head).run(span or Range())
 
 
 class _Difference(NamedTuple):
@@ -87,7 +93,8 @@ class _Difference(NamedTuple):
 class _Comparison:
     """One run. ``_live`` are the live files as of ``_head``; before ``_oldest`` one side may have nothing any more."""
 
-    def __init__(self, store: Store, api: Api, pin: Optional[Head]) -> None:
+    def __init__(self, store: Store, api: Api, pin: Optional[Head], on_head: Callable[[Link], None]) -> None:
+        self._on_head = on_head
         self._store = store
         self._api = api
         self._pin = pin
@@ -113,6 +120,7 @@ class _Comparison:
         link = find_head(self._store, self._pin)
         if link is None:
             raise no_archive(self._store)
+        self._on_head(link)
         self._oldest = max(self._oldest, link.commit.pruned_until or self._oldest)
         return link.commit, live_files(self._store, link.commit)
 
@@ -135,12 +143,12 @@ class _Comparison:
         ours = [one for one in self._reading(day, _picker(lost)) if self._counts(one, day)] if lost else []
         theirs = [one for one in strange if self._counts(one, day)]
         self._told.entries += sum((archived & seen).values())
-        self._tell(day, self._without_late(day, archived, self._without_rerendered(day, _Difference(ours, theirs))))
+        self._tell(day, self._without_late(day, archived, self._without_renamed(day, _Difference(ours, theirs))))
 
     def _counts(self, one: Fetched, day: Range) -> bool:
         return one.moment is not None and one.moment >= self._oldest and day.holds(one.moment)
 
-    def _without_rerendered(self, day: Range, found: _Difference) -> _Difference:
+    def _without_renamed(self, day: Range, found: _Difference) -> _Difference:
         """Take away the pairs that are one entry whose names are rendered anew."""
         alike = Counter(map(likeness, found.ours))
         theirs: List[Fetched] = []
@@ -155,8 +163,8 @@ class _Comparison:
         if not count:
             return found
         self._told.entries += count
-        self._told.rerendered += count
-        self._find("rerendered", _folder(day), f"{count} entries look different at the provider: a name was changed")
+        self._told.renamed += count
+        self._find("renamed", _folder(day), f"{count} entries look different at the provider: a name was changed")
         ours: List[Fetched] = []
         for one in found.ours:
             if paired[likeness(one)] > 0:
@@ -200,14 +208,14 @@ class _Comparison:
 
     def _note_date(self, page: Page) -> None:
         if page.server_date is None:
-            raise BadAnswer("The API's answer has no Date, which tells what it must still have.", 200)
+            raise InvalidResponse("The API's answer has no Date, which tells what it must still have.", 200)
         self._oldest = max(self._oldest, page.server_date - RETENTION + MARGIN)
 
     def _check_project(self, entries: List[Entry]) -> None:
         archived = self._head.project.uuid
         for label in map(subject, entries):
             if label.kind == "project" and archived and label.uuid and label.uuid != archived:
-                raise IdentityChanged(
+                raise ProjectMismatch(
                     f"The API returned entries of project {visible(label.uuid)}, but {self._store} holds the log of "
                     f"project {visible(archived)}; check the token and the archive's path."
                 )
@@ -220,7 +228,7 @@ class _Comparison:
         while True:
             try:
                 return read(self._lines(day))
-            except NotThere as exc:
+            except ObjectNotFound as exc:
                 before, (self._head, self._live) = self._live, self._look()
                 lost = next((path for path in sorted(before) if path in self._live and not self._is_there(path)), None)
                 if lost:
@@ -229,7 +237,7 @@ class _Comparison:
     def _is_there(self, path: str) -> bool:
         try:
             next(self._store.chunks(path), None)
-        except NotThere:
+        except ObjectNotFound:
             return False
         return True
 

@@ -44,7 +44,7 @@ from .format.commit import (
 )
 from .format.data_file import split_lines, unpack, whole_lines
 from .storage.prefetch import chunks_ahead
-from .storage.store import NotThere, Store, read, whole
+from .storage.store import ObjectNotFound, Store, read, whole
 
 _ORPHAN_LIMIT = 1 << 30
 
@@ -136,7 +136,7 @@ class _Verification:
         name = commit_name(sequence)
         try:
             return whole(ask(), f"{name} in {self._store}")
-        except NotThere:
+        except ObjectNotFound:
             self._find("commit_missing", name, "it vanished while it was looked for")
         except StorageError as exc:
             self._find("unreadable", name, exc.message)
@@ -228,7 +228,7 @@ class _Verification:
         stored = _Stored(file)
         try:
             damage = content.read(stored.pass_on(ask()))
-        except NotThere:
+        except ObjectNotFound:
             return False
         except StorageError as exc:
             self._find("unreadable", file.path, exc.message)
@@ -314,7 +314,7 @@ class _Verification:
             for path in self._live:
                 if wanted and path.startswith(f"entries/date={day}/"):
                     self._cross_off(wanted, self._file(path))
-        except NotThere:
+        except ObjectNotFound:
             return True  # cleared away meanwhile, as left-overs are
         except (Malformed, StorageError):
             return False
@@ -355,7 +355,7 @@ def _verify_signatures(store: Store, signers: AllowedSigners) -> Iterator[Findin
 def _damage(store: Store, signers: AllowedSigners, signature: Signature) -> Optional[str]:
     try:
         body = read(store, commit_name(signature.sequence))
-    except NotThere:
+    except ObjectNotFound:
         return f"the archive has no commit {signature.sequence}"
     except StorageError as exc:
         return exc.message

@@ -9,11 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, Callable, Dict, Optional
+import threading
+from typing import Any, Callable, Dict, Optional, TypeVar
 
 from ..errors import InvalidInput, Unauthorized
 from ..project_log.client import Api, Page
 from ..settings import Connection
+
+_Result = TypeVar("_Result")
 
 
 class WatchedApi(Api):
@@ -30,17 +33,22 @@ class WatchedApi(Api):
         return page
 
 
-def with_token(options: argparse.Namespace, ask: Callable[[Connection], Any]) -> Any:
-    """Ask with the token of now; once more when it was refused and its file holds another one since."""
+def with_token(options: argparse.Namespace, stop: threading.Event, ask: Callable[[Api], _Result]) -> _Result:
+    """Ask the API with the current token; once more if it was refused and its file holds another one by then."""
+
+    def ask_with(token: Optional[str]) -> _Result:
+        with WatchedApi(_connection(options, token), stop=stop) as api:
+            return ask(api)
+
     token = _token(options)
     try:
-        return ask(_connection(options, token))
+        return ask_with(token)
     except Unauthorized:
         renewed = _token(options)
-        # A pipe, unlike a file, has nothing to say a second time.
+        # A pipe, unlike a file, can be read only once.
         if renewed in (token, ""):
             raise
-        return ask(_connection(options, renewed))
+        return ask_with(renewed)
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@
 
 """The command ``cloudscale-audit``: collects, verifies and reads archives on a host, without Ansible.
 
-Exit status: 0 fine, 1 findings (an archive is not what it was), 2 usage, 3 API, 4 storage, 5 gap.
+Exit status: 0 fine, 1 findings of severity error, 2 usage, 3 API, 4 storage, 5 gap, 6 not current, 70 internal error.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import io
 import os
 import sys
 import threading
+import traceback
 from contextlib import contextmanager
 from typing import Dict, Iterator, List, Optional, Protocol, Sequence, TextIO
 
 from ..errors import AuditError, StorageError
 from ..version import VERSION
 from .commands import cat, collect, compact, doctor, export, journal, prune, reconcile, status, verify
-from .exit_status import FINE, STORAGE, exit_status
+from .exit_status import INTERNAL_ERROR, MEANINGS, OK, STORAGE, exit_status
 from .output import print_json
 from .signals import ask_to_stop
 
@@ -61,7 +62,7 @@ _TIMES = ("--start", "--end", "--older-than")
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run one command and return the exit status; errors are one sentence on stderr."""
     _open_output()
-    options = _parser().parse_args(_with_times_joined(sys.argv[1:] if arguments is None else arguments))
+    options = _parse(_with_times_joined(sys.argv[1:] if arguments is None else arguments))
     stop = threading.Event()
     ask_to_stop(stop)
     try:
@@ -71,7 +72,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         # The reader has seen enough.
         _drop(sys.stdout)
-        return FINE
+        return OK
     except OSError as error:
         # What else can fail is told as an AuditError.
         _drop(sys.stdout)
@@ -80,6 +81,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except AuditError as error:
         _tell(error, as_json=getattr(options, "json", False))
         return exit_status(error)
+    except Exception:  # noqa: BLE001 - Python would end with status 1, which means findings
+        with _unheard(sys.stderr):
+            sys.stderr.write("cloudscale-audit: internal error; please report it with the lines below.\n")
+            traceback.print_exc()
+        return INTERNAL_ERROR
 
 
 def _tell(error: AuditError, as_json: bool) -> None:
@@ -130,17 +136,27 @@ def _with_times_joined(arguments: Sequence[str]) -> List[str]:
     return joined
 
 
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the arguments; what the subcommand does not know is refused with the usage of that subcommand."""
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cloudscale-audit",
         description="Keep the audit log of a cloudscale.ch project.",
-        epilog="Exit status: 0 fine, 1 findings, 2 usage, 3 API, 4 storage, 5 gap.",
+        epilog=f"Exit status: {', '.join(f'{status} {meaning}' for status, meaning in MEANINGS.items())}.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
-        added = commands.add_parser(name, help=command.ABOUT, description=f"{command.ABOUT.capitalize()}.")
-        added.set_defaults(command=command.run)
+        description = f"{command.ABOUT[0].upper()}{command.ABOUT[1:]}."
+        added = commands.add_parser(name, help=command.ABOUT, description=description, allow_abbrev=False)
+        added.set_defaults(command=command.run, parser=added)
         added.add_argument("path", help="the archive's folder, or s3://BUCKET/PREFIX")
         command.add_arguments(added)
     return parser

@@ -7,18 +7,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Callable, Optional
+import threading
+from typing import TYPE_CHECKING, Callable
 
-from ..archive.chain.pin import Hint
+from ..archive.chain.pin import HeadPin
+from ..archive.run_context import RunContext
 from ..archive.storage.open import existing_archive
 from ..archive.storage.store import Store
-from .output import add_json, number, print_json, say
+from .output import add_json, pluralize, print_json, say
 from .signing import add_sign_key, check_sign_key, sign_head, tell_unsigned
 
 if TYPE_CHECKING:
-    from ..archive.maintenance import Rearranged
+    from ..archive.maintenance import MaintenanceResult
 
-Work = Callable[[Store, Optional[Hint]], "Rearranged"]
+Work = Callable[[Store, RunContext], "MaintenanceResult"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +32,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="write nothing, tell what would come")
 
 
-def rearrange(options: argparse.Namespace, work: Work, verb: str) -> None:
+def rearrange(options: argparse.Namespace, stop: threading.Event, work: Work, verb: str) -> None:
     """Do the work on the archive, sign the newest commit if a key is given, and tell what was done."""
     check_sign_key(options)
     store = existing_archive(options.path)
-    done = work(store, Hint(options.pin) if options.pin else None)
+    pin = HeadPin(options.pin) if options.pin else None
+    done = work(store, RunContext(pin=pin, stop=stop, dry_run=options.dry_run))
     if done.head and done.commits:
         sign_head(options, store, done.head)
     if options.json:
@@ -43,10 +46,10 @@ def rearrange(options: argparse.Namespace, work: Work, verb: str) -> None:
         _tell(options, store, done, verb)
 
 
-def _tell(options: argparse.Namespace, store: Store, done: Rearranged, verb: str) -> None:
+def _tell(options: argparse.Namespace, store: Store, done: MaintenanceResult, verb: str) -> None:
     say(
-        f"{number(done.entries, 'entry', 'entries')} of {number(done.days, 'day', 'days')} "
-        f"in {number(done.files, 'file', 'files')} {'would be ' if options.dry_run else ''}{verb}."
+        f"{pluralize(done.entries, 'entry', 'entries')} of {pluralize(done.days, 'day', 'days')} "
+        f"in {pluralize(done.files, 'file', 'files')} {'would be ' if options.dry_run else ''}{verb}."
     )
     if done.head and done.commits:
         say(f"Head: {done.head.sequence}:{done.head.sha256}")

@@ -9,87 +9,87 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Sequence
 
-from ..archive.chain.chain import find_head
-from ..archive.chain.pin import Hint
-from ..archive.storage.open import store_at
-from ..errors import AuditError, Stopped
+from ..errors import AuditError, Cancelled
 from ..times import utc_now
-from .exit_status import UNFORESEEN, exit_status
+from .exit_status import INTERNAL_ERROR, exit_status
 
 if TYPE_CHECKING:
+    from ..archive.chain.chain import Link
     from ..archive.finding import Finding
-    from ..archive.format.commit import Commit
     from ..archive.metrics import Sample
 
-Describe = Callable[[Optional["Commit"]], List["Sample"]]
-"""What a command has to tell beside how it went, given the archive's newest commit, if that can be read."""
+
+def _no_samples() -> List[Sample]:
+    return []
 
 
 @dataclass
 class Measurement:
-    """How a run went. ``succeeded``: it did all it should, even if its exit status is not 0."""
+    """What a run tells its metrics: the command sets it as it learns it.
 
-    status: int = UNFORESEEN
+    ``archive`` and ``project`` are labels. ``succeeded``: the run did all it should, even if its exit status is not 0.
+    ``samples`` returns what the run found out beside how it went, also when it failed.
+    """
+
+    archive: str
+    project: str = ""
+    status: int = INTERNAL_ERROR
     succeeded: bool = False
+    samples: Callable[[], List[Sample]] = field(default=_no_samples)
+
+    def end(self, status: int, succeeded: bool = True) -> int:
+        """Set how the run ended, and return its exit status."""
+        self.status, self.succeeded = status, succeeded
+        return status
+
+    def note_head(self, link: Link) -> None:
+        """Take the label of the project from the archive's newest commit, unless it has one."""
+        self.project = self.project or link.commit.project.name
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--metrics", metavar="FILE.prom", help="tell how this run went in a file for node_exporter's textfile collector"
+        "--metrics", metavar="FILE.prom", help="write metrics of this run to FILE.prom, for node_exporter"
     )
 
 
 def findings_samples(command: str, problems: Optional[Sequence[Finding]]) -> List[Sample]:
-    """How many findings a command had; nothing while it is not known."""
+    """The number of findings of a command; nothing while it is not known."""
     from ..archive.metrics import Sample
 
     return [] if problems is None else [Sample(f"{command}_findings", len(problems))]
 
 
 @contextmanager
-def measured(
-    command: str, options: argparse.Namespace, describe: Describe = lambda _commit: []
-) -> Iterator[Measurement]:
-    """Write metrics behind the block, which sets the measurement, if the options name a file for them.
+def measured(command: str, file: Optional[str], archive: str, project: str = "") -> Iterator[Measurement]:
+    """Write metrics after the block to ``file``, if there is one. The block sets the measurement.
 
-    A run that was stopped writes none.
+    A run that was stopped writes none: a deliberate stop says nothing about the archive.
 
     :raises StorageError: the block went well, but the file cannot be written.
     """
-    began, run = utc_now(), Measurement()
+    began, run = utc_now(), Measurement(archive, project)
+
+    def write() -> None:
+        if file is None:
+            return
+        from ..archive.metrics import Run, write_metrics
+
+        ended = Run(command, run.archive, run.project, began, utc_now(), run.status, run.succeeded)
+        write_metrics(file, ended, run.samples())
+
     try:
         yield run
-    except Stopped:
-        raise  # somebody wanted it so: it tells nothing of the archive
+    except Cancelled:
+        raise
     except BaseException as error:
-        run = Measurement(exit_status(error) if isinstance(error, AuditError) else UNFORESEEN)
+        run.end(exit_status(error) if isinstance(error, AuditError) else INTERNAL_ERROR, succeeded=False)
         try:
-            _write(command, options, began, run, describe)
+            write()
         except AuditError as second:
             sys.stderr.write(f"cloudscale-audit: {second.message}\n")
         raise
-    _write(command, options, began, run, describe)
-
-
-def _write(command: str, options: argparse.Namespace, began: datetime, run: Measurement, describe: Describe) -> None:
-    if options.metrics is None:
-        return
-    from ..archive.metrics import Run, write_metrics
-
-    commit = _newest_commit(options)
-    project = getattr(options, "project", "") or (commit.project.name if commit else "")
-    ended = Run(command, str(store_at(options.path)), project, began, utc_now(), run.status, run.succeeded)
-    write_metrics(options.metrics, ended, describe(commit))
-
-
-def _newest_commit(options: argparse.Namespace) -> Optional[Commit]:
-    try:
-        pin = Hint(options.pin).read() if getattr(options, "pin", None) else None
-        head = find_head(store_at(options.path), pin)
-    except AuditError:
-        return None
-    return head.commit if head else None
+    write()

@@ -39,7 +39,7 @@ def tell_findings(findings: Iterable[Finding]) -> None:
         say(f"{mark} {finding.type}: {visible(finding.path)}: {visible(finding.detail)}")
 
 
-def number(count: int, one: str, many: str) -> str:
+def pluralize(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
@@ -68,7 +68,7 @@ def _distance(span: timedelta) -> str:
     if hours < 0:
         return ""
     days, hours = divmod(hours, 24)
-    parts = [(days, number(days, "day", "days")), (hours, f"{hours} h"), (minutes, f"{minutes} min")]
+    parts = [(days, pluralize(days, "day", "days")), (hours, f"{hours} h"), (minutes, f"{minutes} min")]
     return " ".join(text for count, text in (parts[:2] if days else parts) if count)
 
 

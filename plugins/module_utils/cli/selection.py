@@ -26,7 +26,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--action", dest="actions", action="append", metavar="GLOB", help="only these actions")
     parser.add_argument("--actor", dest="actors", action="append", metavar="NAME", help="only changes by these")
     parser.add_argument("--ip-network", dest="ip_networks", action="append", metavar="NETWORK", help="only from these")
-    parser.add_argument("--message", metavar="REGEX", help="only entries in whose message this is found")
+    parser.add_argument("--message-pattern", metavar="REGEX", help="only entries whose message matches this")
     parser.add_argument("--limit", metavar="N", help="only the newest N matches")
 
 

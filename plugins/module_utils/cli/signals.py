@@ -10,7 +10,7 @@ import signal
 import threading
 from typing import Any, Callable, NoReturn
 
-from ..errors import Stopped
+from ..errors import Cancelled
 
 
 def ask_to_stop(stop: threading.Event) -> None:
@@ -19,7 +19,7 @@ def ask_to_stop(stop: threading.Event) -> None:
 
 
 def end_at_once() -> None:
-    """Let a signal end the command right where it is, by :class:`Stopped`."""
+    """Let a signal end the command right where it is, by :class:`Cancelled`."""
     _handle(_raise_stopped)
 
 
@@ -29,4 +29,4 @@ def _handle(handler: Callable[..., Any]) -> None:
 
 
 def _raise_stopped(*_signal: Any) -> NoReturn:
-    raise Stopped("The command was stopped before it came to its end.")
+    raise Cancelled("The command was stopped before it came to its end.")

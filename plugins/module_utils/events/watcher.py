@@ -19,11 +19,11 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
-from ..errors import AuditError, CursorRefused, InvalidInput, MissingLibrary, Stopped, StorageError
-from ..project_log.client import Api, Page, chain
+from ..errors import AuditError, Cancelled, CursorRejected, InvalidInput, MissingDependency, StorageError
+from ..project_log.client import Api, Page, follow_pages
 from ..project_log.entry import Entry, actor, plain, subject, timestamp
 from ..project_log.selection import Selection
-from ..settings import Connection, Range, number
+from ..settings import Connection, Range, parse_number
 from ..times import RETENTION, format_time, utc_now
 from .anomalies import Usual
 from .checkpoint import Checkpoint, Position, Recent, Visit
@@ -32,7 +32,7 @@ DEFAULT_INTERVAL = 120.0
 
 _OPTIONS = (
     *("api_token", "api_url", "api_timeout", "api_retries", "api_retry_budget", "validate_certs", "ca_path"),
-    *("actions", "actors", "ip_networks", "message", "message_pattern"),
+    *("actions", "actors", "ip_networks", "message_pattern"),
     *("interval", "start", "checkpoint", "replay", "feedback"),
     *("working_hours", "known_networks"),
 )
@@ -64,7 +64,7 @@ class Delivery:
     is_repeated: bool = False
 
 
-class Watch:
+class Watcher:
     """The log as deliveries: ``read`` waits for some, ``done`` is told of each one that was handed on.
 
     Options are those of CONNECTION and SELECTION (without ``limit``), ``interval`` (seconds between polls), ``start``
@@ -87,8 +87,8 @@ class Watch:
         known = {name: value for name, value in options.items() if not name.startswith("eda_")}
         _check_names(known)
         connection = Connection.from_mapping({**_from_environment(), **_given(known)})
-        self._interval = number(known, "interval", DEFAULT_INTERVAL, least=1, most=_DAY)
-        self._replay = timedelta(seconds=number(known, "replay", 0, most=_DAY))
+        self._interval = parse_number(known, "interval", DEFAULT_INTERVAL, least=1, most=_DAY)
+        self._replay = timedelta(seconds=parse_number(known, "replay", 0, most=_DAY))
         self._usual = Usual.from_mapping(known)
         self._start = str(known.get("start") or "now")
         Range.from_mapping({"start": self._start}, now())
@@ -124,7 +124,7 @@ class Watch:
         Passing faults are waited out, for as long as they last.
 
         :raises AuditError: asking again would not help; the sentence says what would.
-        :raises Stopped: a wait was ended.
+        :raises Cancelled: a wait was ended.
         """
         while True:
             if self._after is not None:
@@ -152,9 +152,9 @@ class Watch:
                 self._to_repeat.popleft()
             else:
                 found = self._next_page(self._position or self._begin())
-        except CursorRefused as error:
+        except CursorRejected as error:
             return self._lost_place(error)
-        except (InvalidInput, MissingLibrary, StorageError, Stopped):
+        except (InvalidInput, MissingDependency, StorageError, Cancelled):
             raise
         except AuditError as error:
             self._bear(error)
@@ -183,7 +183,7 @@ class Watch:
             return [Delivery(visit.gap, position, is_repeated=True)]
         try:
             page = self._api.page(visit.url)
-        except CursorRefused as error:
+        except CursorRejected as error:
             logger.warning("%s What was handed on of it cannot come again.", error.message)
             return []
         return [
@@ -210,7 +210,7 @@ class Watch:
 
     def _next_page(self, position: Position) -> List[Delivery]:
         if self._pages is None:
-            self._pages = chain(self._api, position.url)
+            self._pages = follow_pages(self._api, position.url)
         page = next(self._pages)
         read_at = page.server_date or self._now()
         found: List[Delivery] = []
@@ -236,7 +236,7 @@ class Watch:
         entry = page.entries[index]
         return {**_event(entry, page.url, index), "unusual": self._usual.departures(entry)}
 
-    def _lost_place(self, error: CursorRefused) -> List[Delivery]:
+    def _lost_place(self, error: CursorRejected) -> List[Delivery]:
         """The API no longer knows the cursor: say so, and read on from the time until which nothing was missing."""
         if self._position is None:
             raise error
@@ -246,7 +246,7 @@ class Watch:
             self._api.first_url(self._position.seen - _MARGIN), 0, max(self._position.seen, now - RETENTION)
         )
         self._after, self._pages = again, None
-        return [_gap(self._position, "cursor_refused", now, again)]
+        return [_gap(self._position, "cursor_rejected", now, again)]
 
     def _bear(self, error: AuditError) -> None:
         """Wait before the next try, longer each time.
@@ -281,7 +281,7 @@ class Watch:
 
     def _pause(self, seconds: float) -> None:
         if self._wait(seconds):
-            raise Stopped("The watch was stopped.")
+            raise Cancelled("The watch was stopped.")
 
     @property
     def _host(self) -> str:
@@ -315,7 +315,7 @@ def _gap(position: Position, reason: str, until: datetime, then: Position) -> De
     sentences = {
         "retention": f"The log was not read since {since}, longer than the provider's retention of {RETENTION.days} "
         "days: entries in between may be lost.",
-        "cursor_refused": f"The provider refused the place where reading would have gone on: the log is read again "
+        "cursor_rejected": f"The provider refused the place where reading would have gone on: the log is read again "
         f"from shortly before {since}, and some entries may come twice.",
     }
     gap = {"reason": reason, "since": since, "until": format_time(until), "message": sentences[reason]}

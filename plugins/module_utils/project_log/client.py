@@ -18,19 +18,19 @@ from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
 from ..errors import (
     AuditError,
-    BadAnswer,
-    CertificateRefused,
-    CursorRefused,
+    Cancelled,
+    CertificateRejected,
+    CursorRejected,
     Forbidden,
-    ForeignURL,
     InvalidInput,
-    MissingLibrary,
-    NoProgress,
-    Overloaded,
-    RequestRefused,
-    Stopped,
+    InvalidResponse,
+    MissingDependency,
+    PaginationLoop,
+    RequestRejected,
+    ServiceUnavailable,
     Unauthorized,
     Unreachable,
+    UntrustedURL,
 )
 from ..settings import Connection, is_loopback
 from ..times import format_time, read_http_date, utc_now
@@ -134,7 +134,7 @@ class Api:
     def cursor_url(self, cursor: str) -> str:
         """A ``poll_more`` URL that a user handed in, checked before it is used.
 
-        :raises ForeignURL: it belongs to another API.
+        :raises UntrustedURL: it belongs to another API.
         :raises InvalidInput: it is no URL that this API's log would return.
         """
         self._guard(cursor, "cursor")
@@ -168,7 +168,7 @@ class Api:
 
     def _sleep(self, seconds: float) -> None:
         if self._wait(seconds):
-            raise Stopped("The read was stopped while it waited for the API.")
+            raise Cancelled("The read was stopped while it waited for the API.")
 
     def _fetch(self, url: str) -> Page:
         asked = url
@@ -179,7 +179,9 @@ class Api:
             asked = urljoin(asked, headers.get("Location", ""))
             self._guard(asked, "redirect")
         else:
-            raise BadAnswer(f"{self._base.netloc} redirected more than {_MOST_REDIRECTS} times; check api_url.", status)
+            raise InvalidResponse(
+                f"{self._base.netloc} redirected more than {_MOST_REDIRECTS} times; check api_url.", status
+            )
         if status != 200:
             self._refuse(status, headers, body, url)
         return self._read(body, headers, url)
@@ -198,13 +200,13 @@ class Api:
         except requests.exceptions.SSLError as exc:
             if not is_of_certificate(exc):
                 raise self._unreachable(exc) from exc
-            raise CertificateRefused(
+            raise CertificateRejected(
                 f"The TLS certificate of {self._base.netloc} cannot be verified; check api_url, ca_path or the clock."
             ) from exc
         except requests.exceptions.InvalidURL as exc:
             raise InvalidInput(f"api_url {self.connection.api_url!r} cannot be used: {exc}.") from exc
         except ValueError as exc:  # requests looks at a redirect before we do
-            raise ForeignURL(f"{self._base.netloc} redirects to a malformed URL; nothing was sent there.") from exc
+            raise UntrustedURL(f"{self._base.netloc} redirects to a malformed URL; nothing was sent there.") from exc
         except requests.exceptions.RequestException as exc:
             raise self._unreachable(exc) from exc
         except OSError as exc:  # requests tells a missing ca_path this way
@@ -213,16 +215,16 @@ class Api:
     def _chunks(self, answer: Any) -> Iterator[bytes]:
         """The body in pieces, unpacked; the time-out bounds the whole answer, so that one that drips in ends too.
 
-        :raises BadAnswer: it is too large to be a page. Asking again would only fetch it again.
+        :raises InvalidResponse: it is too large to be a page. Asking again would only fetch it again.
         """
         deadline = self._clock() + self.connection.timeout
         size = 0
         for chunk in answer.iter_content(_CHUNK):
             size += len(chunk)
             if size > _LARGEST_ANSWER:
-                raise BadAnswer(f"The answer of {self._base.netloc} is larger than 64 MiB; check api_url.", 200)
+                raise InvalidResponse(f"The answer of {self._base.netloc} is larger than 64 MiB; check api_url.", 200)
             if self._stop.is_set():
-                raise Stopped("The read was stopped.")
+                raise Cancelled("The read was stopped.")
             if self._clock() > deadline:
                 raise _requests().exceptions.ReadTimeout("the answer did not end in time")
             yield chunk
@@ -245,30 +247,30 @@ class Api:
         detail = _detail(body, self.connection.api_token)
         if status in _RETRIED:
             reason = "asks for fewer requests" if status == TOO_MANY_REQUESTS else "is out of order"
-            error: AuditError = Overloaded(f"{host} {reason} (HTTP {status}){detail}; try again later.", status)
+            error: AuditError = ServiceUnavailable(f"{host} {reason} (HTTP {status}){detail}; try again later.", status)
             raise _Retry(error, _retry_after(headers))
         if status == 401:
             raise Unauthorized(f"{host} does not accept the token (HTTP 401); check api_token and its project.", status)
         if status == 403:
             raise Forbidden(f"{host} forbids this token to read the project log (HTTP 403){detail}.", status)
         if status in _CURSOR_REFUSALS and "cursor" in parse_qs(urlsplit(url).query):
-            raise CursorRefused(
+            raise CursorRejected(
                 f"{host} refuses the cursor (HTTP {status}){detail}; it may have expired: read on with start.", status
             )
-        raise RequestRefused(f"{host} refused to read {RESOURCE} (HTTP {status}){detail}; check api_url.", status)
+        raise RequestRejected(f"{host} refused to read {RESOURCE} (HTTP {status}){detail}; check api_url.", status)
 
     def _read(self, body: bytes, headers: Mapping[str, str], url: str) -> Page:
         try:
             document = entries_of.parse(body)
         except ValueError as exc:
-            raise self._bad_answer("is no JSON or was cut off") from exc
+            raise self._invalid_response("is no JSON or was cut off") from exc
         if not isinstance(document, dict):
-            raise self._bad_answer("is no JSON object")
+            raise self._invalid_response("is no JSON object")
         found, following, poll_more = (document.get(key) for key in ("results", "next", "poll_more"))
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            raise self._bad_answer("has no list of results")
+            raise self._invalid_response("has no list of results")
         if not isinstance(poll_more, str) or not (following is None or isinstance(following, str)):
-            raise self._bad_answer(
+            raise self._invalid_response(
                 "has no poll_more URL" if not isinstance(poll_more, str) else "has a broken next URL"
             )
         for name, target in (("next", following), ("poll_more", poll_more)):
@@ -276,35 +278,35 @@ class Api:
                 self._guard(target, name)
         return Page(found, following, poll_more, _server_date(headers), url)
 
-    def _bad_answer(self, what: str) -> _Retry:
-        return _Retry(BadAnswer(f"The answer of {self._base.netloc} {what}; try again, or check api_url.", 200))
+    def _invalid_response(self, what: str) -> _Retry:
+        return _Retry(InvalidResponse(f"The answer of {self._base.netloc} {what}; try again, or check api_url.", 200))
 
     def _guard(self, url: str, what: str) -> None:
         """Let no URL pass that would carry the token to another scheme, host or port, or out of the API's path.
 
-        :raises ForeignURL: the URL leads elsewhere; the sentence names the host.
+        :raises UntrustedURL: the URL leads elsewhere; the sentence names the host.
         """
         try:
             parts = urlsplit(url)
             same_origin = _origin(parts) == _origin(self._base)
         except ValueError:
-            raise ForeignURL(f"The {what} of the log is malformed; nothing was sent there.") from None
+            raise UntrustedURL(f"The {what} of the log is malformed; nothing was sent there.") from None
         if not same_origin or parts.username is not None or parts.password is not None:
             elsewhere = visible(parts.hostname)
-            raise ForeignURL(
+            raise UntrustedURL(
                 f"The {what} leads to {elsewhere}, away from {self.connection.api_url}; nothing was sent there."
             )
         if not _below(parts.path, self._base.path):
-            raise ForeignURL(f"The {what} leads out of the API's path on {parts.hostname}; nothing was sent there.")
+            raise UntrustedURL(f"The {what} leads out of the API's path on {parts.hostname}; nothing was sent there.")
 
 
-def chain(api: Api, url: str) -> Iterator[Page]:
+def follow_pages(api: Api, url: str) -> Iterator[Page]:
     """Follow ``next`` from a URL to the last page there is now; hold no page.
 
     A page is handed on only when the one that it says comes next was not asked for before: otherwise a cursor could be
     kept that leads round in a circle.
 
-    :raises NoProgress: such a ring.
+    :raises PaginationLoop: such a ring.
     :raises AuditError: a page could not be had.
     """
     following: Optional[str] = url
@@ -314,7 +316,7 @@ def chain(api: Api, url: str) -> Iterator[Page]:
         page = api.page(following)
         following = page.next
         if following is not None and hash(following) in asked:
-            raise NoProgress(
+            raise PaginationLoop(
                 f"The API returned a next page that was already read ({visible(following[:200])}); try again later."
             )
         asked.add(hash(following))
@@ -376,7 +378,7 @@ def _requests() -> Any:
     try:
         import requests
     except ImportError:
-        raise MissingLibrary("requests") from None
+        raise MissingDependency("requests") from None
     return requests
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Iterator, List, Optional
 
 from ..settings import Range
-from .client import Api, Page, chain
+from .client import Api, Page, follow_pages
 from .windows import side_by_side, within
 
 
@@ -45,7 +45,7 @@ class Reader:
 
     def _source(self, span: Range) -> Iterator[Page]:
         if span.cursor is not None:
-            return chain(self._api, self._api.cursor_url(span.cursor))
+            return follow_pages(self._api, self._api.cursor_url(span.cursor))
         if self._concurrency == 1:
-            return chain(self._api, self._api.first_url(span.start, span.end))
+            return follow_pages(self._api, self._api.first_url(span.start, span.end))
         return side_by_side(self._api, span, self._concurrency)

@@ -29,7 +29,7 @@ class Selection:
     actions: Tuple[str, ...] = ()
     actors: Tuple[str, ...] = ()
     ip_networks: Tuple[Network, ...] = ()
-    message: Optional[Pattern[str]] = None
+    message_pattern: Optional[Pattern[str]] = None
     limit: Optional[int] = None
 
     @classmethod
@@ -42,8 +42,7 @@ class Selection:
             actions=_texts(options.get("actions"), "actions"),
             actors=_texts(options.get("actors"), "actors"),
             ip_networks=networks(options.get("ip_networks"), "ip_networks"),
-            # Ansible reserves the name message among options, so there it is an alias.
-            message=_message(options.get("message_pattern") or options.get("message")),
+            message_pattern=_message_pattern(options.get("message_pattern")),
             limit=_limit(options.get("limit")),
         )
 
@@ -52,7 +51,7 @@ class Selection:
             (not self.actions or action_matches(entry, self.actions))
             and (not self.actors or actor_matches(entry, self.actors))
             and (not self.ip_networks or address_matches(entry, self.ip_networks))
-            and (self.message is None or message_matches(entry, self.message))
+            and (self.message_pattern is None or message_matches(entry, self.message_pattern))
         )
 
 
@@ -130,8 +129,8 @@ def _texts(value: Any, option: str) -> Tuple[str, ...]:
     raise InvalidInput(f"{option}: give a list of texts, not {value!r}.")
 
 
-def _message(text: Any) -> Optional[Pattern[str]]:
-    return None if text is None or text == "" else pattern(str(text), "message")
+def _message_pattern(text: Any) -> Optional[Pattern[str]]:
+    return None if text is None or text == "" else pattern(str(text), "message_pattern")
 
 
 def _limit(value: Any) -> Optional[int]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Deque, Iterator, List, Optional
 
-from ..errors import Stopped
+from ..errors import Cancelled
 from ..settings import Range
-from .client import Api, Page, chain
+from .client import Api, Page, follow_pages
 from .entry import timestamp
 
 SETTLED = timedelta(minutes=10)
@@ -41,7 +41,7 @@ def side_by_side(api: Api, span: Range, concurrency: int) -> Iterator[Page]:
     if plan is None:
         yield first
         if first.next is not None:
-            yield from chain(api, first.next)
+            yield from follow_pages(api, first.next)
         return
     yield from _Race(api, plan, concurrency).pages()
 
@@ -114,12 +114,12 @@ class _Lane:
     def put(self, page: Page) -> None:
         """Hand a page over; waits while too many are held.
 
-        :raises Stopped: nobody wants them any more.
+        :raises Cancelled: nobody wants them any more.
         """
         with self._changed:
             self._changed.wait_for(lambda: len(self._held) < _PAGES_HELD or self._closed)
             if self._closed:
-                raise Stopped("The read was stopped.")
+                raise Cancelled("The read was stopped.")
             self._held.append(page)
             self.pages += 1
             self._changed.notify_all()
@@ -179,7 +179,7 @@ class _Race:
         finally:
             self._stop()
         # The API forgets the range on later pages: windows would read on into each other. One chain reads the rest.
-        for page in chain(self._api, self._api.first_url(rest.start, rest.end)):
+        for page in follow_pages(self._api, self._api.first_url(rest.start, rest.end)):
             yield within(page, rest)
 
     def _next_lane(self) -> _Lane:
@@ -232,7 +232,7 @@ class _Race:
     def _read(self, api: Api, lane: _Lane) -> None:
         span = lane.window.span
         try:
-            for page in chain(api, api.first_url(span.start, span.end)):
+            for page in follow_pages(api, api.first_url(span.start, span.end)):
                 inside = within(page, span)
                 lane.forgot_range = lane.forgot_range or len(inside.entries) < len(page.entries)
                 lane.put(inside)

@@ -15,9 +15,10 @@ from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, O
 
 from ..project_log.entry import Label, subject, visible
 from ..project_log.selection import action_matches
+from ..settings import Range
 from ..working_hours import WorkingHours
 from .query.dataset import Log, Record, Seen, Slot, decoded, kind_of, label
-from .query.sources import Origin, Span
+from .query.sources import Origin
 
 SENSITIVE = ("*_delete", "*_revoke", "*_detach", "*token*", "*key*", "objects_user*", "*member*", "*permission*")
 """Actions that destroy something or give somebody access."""
@@ -49,7 +50,7 @@ class First(NamedTuple):
     by: str
 
 
-class Finding(NamedTuple):
+class Highlight(NamedTuple):
     """Entries that deserve a look: how many there are, and the newest of them."""
 
     total: int
@@ -101,7 +102,7 @@ class Facts:
     heat: List[List[int]]
     has_baseline: bool
     firsts: Dict[str, List[First]]
-    findings: Dict[str, Finding]
+    findings: Dict[str, Highlight]
     coverage: List[Coverage]
     hours: WorkingHours
     sensitive: FrozenSet[str]
@@ -170,7 +171,7 @@ class Inquiry:
         names = [seen.value for seen in self.actions if seen.value is not None]
         self.sensitive = [name for name in names if action_matches({"action": name}, sensitive)]
 
-    def facts(self, heading: Heading, origins: Sequence[Origin], asked: Span) -> Facts:
+    def facts(self, heading: Heading, origins: Sequence[Origin], asked: Range) -> Facts:
         first, last = self.log.extent()
         slots = self.log.slots(self.sensitive)
         return Facts(
@@ -193,7 +194,7 @@ class Inquiry:
             sensitive=frozenset(self.sensitive),
         )
 
-    def _findings(self) -> Dict[str, Finding]:
+    def _findings(self) -> Dict[str, Highlight]:
         log = self.log
         people = self._of_kind("user", "unknown")
         tables = {
@@ -205,7 +206,7 @@ class Inquiry:
         found = {}
         for name, table in tables.items():
             total, records = log.newest(table, _SHOWN)
-            found[name] = Finding(total, [self.rows.row(record) for record in records])
+            found[name] = Highlight(total, [self.rows.row(record) for record in records])
         return found
 
     def _of_kind(self, *kinds: str) -> List[Optional[str]]:
@@ -247,7 +248,7 @@ class Inquiry:
         """What the clock on the wall showed, as minutes of an epoch without time zones."""
         return int(self.rows.local(moment).replace(tzinfo=timezone.utc).timestamp()) // 60
 
-    def _covered(self, origin: Origin, origins: Sequence[Origin], asked: Span) -> Coverage:
+    def _covered(self, origin: Origin, origins: Sequence[Origin], asked: Range) -> Coverage:
         missing = [
             (self.rows.at(start, _MINUTE), self.rows.at(end, _MINUTE), why)
             for start, end, why in missing_of(origin, origins, asked)
@@ -266,7 +267,7 @@ def local_days(slots: Sequence[Tuple[int, int, int]]) -> List[Tuple[str, int, in
     return [(day, entries, sensitive) for day, (entries, sensitive) in sorted(days.items())]
 
 
-def missing_of(origin: Origin, origins: Sequence[Origin], asked: Span) -> List[Missing]:
+def missing_of(origin: Origin, origins: Sequence[Origin], asked: Range) -> List[Missing]:
     """What a source misses of the asked range, as far as the API does not have it in an archive's place.
 
     The provider deletes all the time: what it has no more is told to the end of that day, so that the same entries give

@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, Sequence
 
 from ..project_log.rows import cut
 from .facts import Count, Facts
-from .translations import Words, number
+from .translations import Words, format_count
 
 MOST_ROWS = 100
 """So many entries are listed; the newest ones."""
@@ -62,7 +62,7 @@ def _findings(facts: Facts, say: Words) -> Iterator[str]:
     yield f"**{say('entries_number', n=facts.entries)}**, {facts.first} \u2013 {facts.last}"
     yield ""
     for name, found in facts.findings.items():
-        yield f"- {say(name)}: {number(found.total)}"
+        yield f"- {say(name)}: {format_count(found.total)}"
     yield ""
 
 

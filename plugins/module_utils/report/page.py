@@ -23,7 +23,7 @@ from . import charts
 from .assets import SCRIPT, STYLE
 from .facts import MOST_ROWS, Facts, Rows, local_days
 from .query.dataset import Record
-from .translations import Words, number
+from .translations import Words, format_count
 
 FLAGS = {"sensitive": 1, "outside_hours": 2, "staff": 4, "system": 8}
 """What an entry is, as bits of the last value of its row."""
@@ -68,13 +68,13 @@ TEMPLATE = """
 {%- if count.of > 1 %} <small>{{ say('of_addresses', n=count.of) }}</small>{% endif %}</th>
 <td class="size"><meter aria-label="{{ say('share', n=count.entries, all=facts.entries) }}" min="0"
 max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
-<td class="number">{{ number(count.entries) }}</td></tr>
+<td class="number">{{ format_count(count.entries) }}</td></tr>
 {% else %}
 <tr><td class="rest">{{ say('none') }}</td><td></td><td></td></tr>
 {% endfor %}
 {% if counts | length > listed %}
 <tr class="rest"><th scope="row">{{ say('more', n=counts | length - listed) }}</th><td class="size"></td>
-<td class="number">{{ number(counts[listed:] | sum(attribute='entries')) }}</td></tr>
+<td class="number">{{ format_count(counts[listed:] | sum(attribute='entries')) }}</td></tr>
 {% endif %}
 </tbody>
 </table>
@@ -108,12 +108,12 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <noscript><p class="card">{{ say('no_script') }}</p></noscript>
 <h2 class="unseen">{{ say('figures') }}</h2>
 <dl class="figures">
-<div><dt>{{ say('entries') }}</dt><dd>{{ number(facts.entries) }}</dd></div>
-<div><dt>{{ say('actors') }}</dt><dd>{{ number(facts.actors | length) }}</dd></div>
-<div><dt>{{ say('addresses') }}</dt><dd>{{ number(facts.addresses) }}</dd></div>
+<div><dt>{{ say('entries') }}</dt><dd>{{ format_count(facts.entries) }}</dd></div>
+<div><dt>{{ say('actors') }}</dt><dd>{{ format_count(facts.actors | length) }}</dd></div>
+<div><dt>{{ say('addresses') }}</dt><dd>{{ format_count(facts.addresses) }}</dd></div>
 {% for name in ['sensitive', 'outside_hours', 'staff'] %}
 <div{{ ' class="alarm"' | safe if name != 'outside_hours' and facts.findings[name].total }}><dt>{{ say(name) }}</dt>
-<dd>{{ number(facts.findings[name].total) }}</dd></div>
+<dd>{{ format_count(facts.findings[name].total) }}</dd></div>
 {% endfor %}
 </dl>
 {% if facts.entries %}
@@ -133,7 +133,7 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <thead><tr><th scope="col">{{ say('day') }}</th><th scope="col" class="number">{{ say('entries') }}</th>
 <th scope="col" class="number">{{ say('sensitive') }}</th></tr></thead><tbody>
 {% for day, entries, sensitive in days %}
-<tr><th scope="row">{{ day }}</th><td class="number">{{ number(entries) }}</td><td class="number">{{ number(sensitive) }}</td></tr>
+<tr><th scope="row">{{ day }}</th><td class="number">{{ format_count(entries) }}</td><td class="number">{{ format_count(sensitive) }}</td></tr>
 {% endfor %}
 </tbody></table></div></details>
 {% endif %}
@@ -149,7 +149,7 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <p class="hint">{{ say('first_seen_hint') }}</p>
 <div class="firsts">
 {% for name, found in facts.firsts.items() %}
-<div><h3>{{ say(name) }}<span class="count">{{ number(found | length) }}</span></h3>
+<div><h3>{{ say(name) }}<span class="count">{{ format_count(found | length) }}</span></h3>
 {% if found %}<ul>{% for first in found[:listed] %}
 <li><bdi>{{ first.name }}</bdi><small>{{ first.time }}{% if first.by != first.name %}, {{ say('by', who=first.by) }}{% endif %}</small></li>
 {% endfor %}{% if found | length > listed %}<li class="rest">{{ say('more', n=found | length - listed) }}</li>{% endif %}</ul>
@@ -163,7 +163,7 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 {% for name, found in facts.findings.items() if found.total %}
 <section class="card">
 <div class="head"><h2>{{ say(name) }}<span class="count">
-{%- if found.total > listed %}{{ say('newest_of', n=listed, all=found.total) }}{% else %}{{ number(found.total) }}{% endif -%}
+{%- if found.total > listed %}{{ say('newest_of', n=listed, all=found.total) }}{% else %}{{ format_count(found.total) }}{% endif -%}
 </span></h2><button type="button" hidden data-only="{{ flags[name] }}">{{ say('show_all') }}<span class="unseen">: {{ say(name) }}</span></button></div>
 <p class="hint">{{ hints[name] }}</p>
 {{ log(say(name), found.rows[:listed]) }}
@@ -181,7 +181,7 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <div class="scroll" tabindex="0" role="region" aria-label="{{ say('by_hour') }}"><table class="log">
 <thead><tr><th scope="col">{{ say('weekday') }}</th>{% for hour in range(24) %}<th scope="col" class="number">{{ hour }}</th>{% endfor %}</tr></thead>
 <tbody>{% for hours in facts.heat %}
-<tr><th scope="row">{{ weekdays[loop.index0] }}</th>{% for entries in hours %}<td class="number">{{ number(entries) }}</td>{% endfor %}</tr>
+<tr><th scope="row">{{ weekdays[loop.index0] }}</th>{% for entries in hours %}<td class="number">{{ format_count(entries) }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div></details>
 </section>
 {% endif %}
@@ -259,7 +259,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
     return environment.from_string(TEMPLATE.lstrip()).render(
         facts=facts,
         say=say,
-        number=number,
+        format_count=format_count,
         breakable=lambda text: escape(text).replace("_", Markup("_<wbr>")).replace("@", Markup("@<wbr>")),
         kinds=kinds,
         columns=columns,

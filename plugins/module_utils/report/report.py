@@ -68,7 +68,7 @@ class Report:
     def write(self, paths: Mapping[str, str]) -> Written:
         """Read all there is to read, once, and write the report in each form to the path given for it.
 
-        :raises MissingLibrary: a library that reports need is not installed.
+        :raises MissingDependency: a library that reports need is not installed.
         :raises AuditError: something cannot be read or written.
         """
         require({**ENGINE_LIBRARIES[self._engine], **(PAGE_LIBRARIES if "html" in paths else {})})

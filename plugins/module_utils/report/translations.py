@@ -180,7 +180,7 @@ class Words:
 
     def __call__(self, name: str, **values: object) -> str:
         """A text, with numbers and names filled in."""
-        told = {key: number(value) if isinstance(value, int) else value for key, value in values.items()}
+        told = {key: format_count(value) if isinstance(value, int) else value for key, value in values.items()}
         text = _TEXTS[name][self._place]
         return text.format(**told) if told else text
 
@@ -207,6 +207,6 @@ class Words:
         return self(unit, n=count)
 
 
-def number(value: int) -> str:
+def format_count(value: int) -> str:
     """A whole number with its thousands apart, in a way that no language misreads."""
     return f"{value:,}".replace(",", "\u202f")

@@ -29,7 +29,7 @@ from ..project_log.selection import (
 from .matching import Matching, bits
 
 RULES = ("expect", "forbid", "ignore")
-CONDITIONS = ("action", "message", "actor", "ip_network")
+CONDITIONS = ("action", "message_pattern", "actor", "ip_network")
 COUNTS = ("count", "min", "max")
 
 _REMEMBERED = 1000
@@ -64,14 +64,14 @@ class Rule:
     def conditions(self) -> int:
         """How many conditions it has."""
         chosen = self.selection
-        return sum(map(bool, (chosen.actions, chosen.message, chosen.actors, chosen.ip_networks)))
+        return sum(map(bool, (chosen.actions, chosen.message_pattern, chosen.actors, chosen.ip_networks)))
 
     def differs(self, entry: Entry) -> List[str]:
         """The conditions that an entry does not meet, by name."""
         chosen = self.selection
         met = {
             "action": not chosen.actions or action_matches(entry, chosen.actions),
-            "message": chosen.message is None or message_matches(entry, chosen.message),
+            "message_pattern": chosen.message_pattern is None or message_matches(entry, chosen.message_pattern),
             "actor": not chosen.actors or actor_matches(entry, chosen.actors),
             "ip_network": not chosen.ip_networks or address_matches(entry, chosen.ip_networks),
         }
@@ -222,7 +222,9 @@ class _Lookup:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._chosen = [rule.selection for rule in rules]
-        self._with_message = sum(1 << index for index, rule in enumerate(self._chosen) if rule.message is not None)
+        self._with_message = sum(
+            1 << index for index, rule in enumerate(self._chosen) if rule.message_pattern is not None
+        )
         self._actions: Dict[Any, int] = {}
         self._actors: Dict[Any, int] = {}
         self._addresses: Dict[Any, int] = {}
@@ -242,7 +244,7 @@ class _Lookup:
             )
         )
         for index in bits(found & self._with_message):
-            wanted = self._chosen[index].message
+            wanted = self._chosen[index].message_pattern
             if wanted is not None and not message_matches(entry, wanted):
                 found ^= 1 << index
         return found
@@ -264,10 +266,12 @@ class _Likeness:
 
     def __init__(self, rule: Rule) -> None:
         self._compare: Dict[str, SequenceMatcher[str]] = {}
-        for key in ("action", "message"):
-            if key in rule.given:
+        for key, condition in (("action", "action"), ("message", "message_pattern")):
+            if condition in rule.given:
                 # The matcher prepares its second text for many comparisons.
-                self._compare[key] = SequenceMatcher(None, "", rule.given[key][:_LONGEST_COMPARED], autojunk=False)
+                self._compare[key] = SequenceMatcher(
+                    None, "", rule.given[condition][:_LONGEST_COMPARED], autojunk=False
+                )
 
     def of(self, entry: Entry) -> float:
         degrees = []
@@ -289,10 +293,7 @@ def _rules(options: Mapping[str, Any], option: str, keys: Tuple[str, ...]) -> Li
 def _rule(name: str, rule: Any, keys: Tuple[str, ...]) -> Rule:
     if not isinstance(rule, Mapping):
         raise InvalidInput(f"{name}: a rule is a mapping with {', '.join(keys)}, not {rule!r}.")
-    # ansible-test lets no option have the name message.
-    given = {
-        "message" if key == "message_pattern" else str(key): value for key, value in rule.items() if value is not None
-    }
+    given = {str(key): value for key, value in rule.items() if value is not None}
     for key in given:
         if key not in keys:
             raise InvalidInput(f"{name}.{key}: there is no such key; a rule of this kind has {', '.join(keys)}.")
@@ -308,7 +309,9 @@ def _selection(name: str, texts: Mapping[str, str]) -> Selection:
         actions=(texts["action"],) if "action" in texts else (),
         actors=(texts["actor"],) if "actor" in texts else (),
         ip_networks=(network(texts["ip_network"], f"{name}.ip_network"),) if "ip_network" in texts else (),
-        message=pattern(texts["message"], f"{name}.message") if "message" in texts else None,
+        message_pattern=(
+            pattern(texts["message_pattern"], f"{name}.message_pattern") if "message_pattern" in texts else None
+        ),
     )
 
 

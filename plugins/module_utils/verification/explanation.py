@@ -14,6 +14,7 @@ from .expectations import CONDITIONS, Missing, Nearest, Unexpected
 
 _MOST = 10
 _LONGEST = 200
+_FIELDS = {"action": "action", "message_pattern": "message", "actor": "actor", "ip_network": "address"}
 
 
 def explain(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expectations: int, waited: float) -> str:
@@ -51,14 +52,14 @@ def _about_missing(missing: Missing) -> List[str]:
 
 def _condition(key: str, value: object) -> str:
     text = cut(visible(value), _LONGEST)
-    return f"{key} /{text}/" if key == "message" else f"{key} {text}"
+    return f"message /{text}/" if key == "message_pattern" else f"{key} {text}"
 
 
 def _difference(nearest: Nearest) -> str:
     if nearest.differs == ["actor"]:
         return f"it was made by {actor(nearest.entry)}"
     if nearest.differs:
-        names = " and ".join(name.replace("_", " ") for name in nearest.differs)
+        names = " and ".join(_FIELDS[name] for name in nearest.differs)
         return f"its {names} {'differs' if len(nearest.differs) == 1 else 'differ'}"
     return f"it counts for {nearest.counted_for} already" if nearest.counted_for else "it is forbidden"
 

@@ -18,7 +18,7 @@ from ..project_log.entry import Entry, actor, plain
 from ..project_log.reader import Reader
 from ..project_log.selection import Selection, actor_matches
 from ..project_log.table import table
-from ..settings import Connection, Range, number
+from ..settings import Connection, Range, parse_number
 from ..times import utc_now
 
 # How far back the first read begins. The clocks here and there may differ by so much, and no entry is lost.
@@ -85,12 +85,12 @@ class Trail:
     ) -> None:
         given = Connection.from_mapping(options)
         # Nobody should have to wait for long for what only accompanies the work.
-        longest = max(1.0, number(options, "patience", 0))
+        longest = max(1.0, parse_number(options, "patience", 0))
         self._connection = replace(
             given, timeout=min(given.timeout, longest), retry_budget=min(given.retry_budget, longest)
         )
         self._own_actors = Selection.from_mapping({"actors": options.get("own_actors")}).actors
-        self._settle = number(options, "settle", 0)
+        self._settle = parse_number(options, "settle", 0)
         self._clock = clock
         self._wait = wait or threading.Event().wait
         self.cursor: Optional[str] = None

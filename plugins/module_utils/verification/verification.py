@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from ..errors import AuditError, MissingChanges, Stopped, UnexpectedChanges
+from ..errors import AuditError, Cancelled, MissingChanges, UnexpectedChanges
 from ..project_log.client import Api
 from ..project_log.entry import plain
 from ..project_log.reader import Reader
-from ..settings import Connection, Range, number
+from ..settings import Connection, Range, parse_number
 from ..times import utc_now
 from .expectations import Evidence, Expectations, Missing
 from .explanation import explain
@@ -39,9 +39,9 @@ class Patience:
         :raises InvalidInput: one is no number, or too small or too large; between two polls there is some time.
         """
         return cls(
-            timeout=number(options, "timeout", cls.timeout),
-            interval=number(options, "interval", cls.interval, least=0.001),
-            settle=number(options, "settle", cls.settle),
+            timeout=parse_number(options, "timeout", cls.timeout),
+            interval=parse_number(options, "interval", cls.interval, least=0.001),
+            settle=parse_number(options, "settle", cls.settle),
         )
 
 
@@ -90,7 +90,7 @@ class Verification:
         """
         pause = wait or threading.Event().wait
         with Api(self._connection, clock=clock, wait=pause) as api:
-            watch = _Watch(api, self._range, Evidence(self._expectations))
+            watch = _Reading(api, self._range, Evidence(self._expectations))
             waited = watch.wait_for_verdict(Patience(0, 1, 0) if once else self._patience, clock, pause)
         evidence = watch.evidence
         missing = evidence.missing()
@@ -101,7 +101,7 @@ class Verification:
         return Verdict(evidence, missing, waited, watch.poll_more, watch.warnings, error)
 
 
-class _Watch:
+class _Reading:
     """One range that is read once, and then read on from where the last read ended."""
 
     def __init__(self, api: Api, span: Range, evidence: Evidence) -> None:
@@ -127,7 +127,7 @@ class _Watch:
             if done >= due:
                 break
             if wait(max(0.0, min(patience.interval, due - now))):
-                raise Stopped("The verification was stopped before it came to an end.")
+                raise Cancelled("The verification was stopped before it came to an end.")
             asked = clock()
             self._read(replace(self._span, cursor=self.poll_more))
         return clock() - began

@@ -179,7 +179,7 @@ class Machine:
     def _is_up(self) -> bool:
         if self._process.poll() is not None:
             raise RuntimeError(f"{self.name} ended: {Path(f'{self._folder}.log').read_text()}")
-        return self.try_("systemctl is-system-running --wait").stdout.strip() in ("running", "degraded")
+        return self.try_("systemctl is-system-running --wait").stdout.strip() in ("running", "stale")
 
 
 def _removed(group: Path) -> bool:

@@ -123,12 +123,12 @@ def test_its_commits_are_signed(machine: Machine, buckets: Buckets, sign_key: Pa
     public = Path(f"{sign_key}.pub").read_text().strip()
     machine.tell(f"echo 'log1@example.com namespaces=\"cloudscale-audit-head\" {public}' > /srv/allowed-signers")
     told = on_place(machine, buckets, "verify", "--allowed-signers /srv/allowed-signers")
-    assert told.startswith("Sound: ")
+    assert told.startswith("Intact: ")
 
 
 def test_it_is_verified_and_compared_with_the_provider(machine: Machine) -> None:
     machine.tell(f"systemctl start {VERIFY} {RECONCILE}")
-    assert "Sound: 8 entries" in journal(machine, VERIFY)
+    assert "Intact: 8 entries" in journal(machine, VERIFY)
     assert "Compared " in journal(machine, RECONCILE)
     names = [f"cloudscale-audit-{command}-shop.prom" for command in ("collect", "journal", "reconcile", "verify")]
     assert machine.tell(f"ls {METRICS}").split() == names

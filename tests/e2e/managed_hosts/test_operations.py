@@ -205,7 +205,7 @@ def test_the_archive_is_verified_by_a_timer(
     hook = "/bin/echo the hook was told of %i"
     # Not oftener: systemd refuses, and tells the hook of, the sixth start within ten seconds.
     assert deployment.play(archiver_verify_schedule="*:*:0/4", archiver_failure_command=hook)["changed"] > 0
-    wait_for(lambda: f"Sound: {len(log.log.entries)} entries" in journal(machine), "the archive was verified")
+    wait_for(lambda: f"Intact: {len(log.log.entries)} entries" in journal(machine), "the archive was verified")
     file = machine.tell(f"ls {ARCHIVE}/entries/*/* | head -1").strip()
     machine.tell(f"cp -p {file} /root/saved && sed -i '$ s/.$//' {file}")
     wait_for(lambda: bool(re.search(r"FINDING \w+: entries/", journal(machine))), "what was found is told")

@@ -24,7 +24,7 @@ description:
     V(outside_working_hours) and V(unknown_network).
   - Ansible takes the variables that an action gives to a playbook for templates. Give it C(entry_base64), the entry as
     JSON in Base64, and never use C(ansible_eda) there; otherwise a name in the cloud could run code.
-  - When entries may have been lost an event holds C(gap) instead, with C(reason) (V(retention) or V(cursor_refused)),
+  - When entries may have been lost an event holds C(gap) instead, with C(reason) (V(retention) or V(cursor_rejected)),
     C(since), C(until) and C(message).
   - Passing faults of the API are waited out for as long as they last, with one line of log each.
 options:
@@ -66,8 +66,8 @@ options:
     description: Only entries that came from one of these networks.
     type: list
     elements: str
-  message:
-    description: Only entries whose message this regular expression finds.
+  message_pattern:
+    description: Only entries whose message matches this regular expression.
     type: str
   interval:
     description: Seconds between two polls.
@@ -138,7 +138,7 @@ async def main(queue: Any, args: Dict[str, Any]) -> None:
     feedback = args.get("eda_feedback_queue")
     if args.get("feedback") and feedback is None:
         raise ValueError("feedback: this engine gives none; start ansible-rulebook with --persistence-id.")
-    watch = load_core().Watch(args)
+    watch = load_core().Watcher(args)
     try:
         while True:
             for delivery in await asyncio.to_thread(watch.read):

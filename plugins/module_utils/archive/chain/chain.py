@@ -24,7 +24,7 @@ from ..format.commit import (
     parse_pending_record,
     sha256,
 )
-from ..storage.store import NotThere, Store, read
+from ..storage.store import ObjectNotFound, Store, read
 
 
 class Link(NamedTuple):
@@ -41,7 +41,7 @@ class Link(NamedTuple):
 def load(store: Store, sequence: int) -> Link:
     """The commit with this sequence.
 
-    :raises NotThere: there is none.
+    :raises ObjectNotFound: there is none.
     :raises ArchiveDamaged: the file of that name is no such commit.
     """
     name = commit_name(sequence)
@@ -79,7 +79,7 @@ def _follow(store: Store, link: Optional[Link]) -> Optional[Link]:
         sequence = link.commit.sequence if link else 0
         try:
             link = load(store, sequence + 1)
-        except NotThere:
+        except ObjectNotFound:
             return link
 
 
@@ -178,12 +178,12 @@ def _sequence_of(record: str) -> int:
 def _names_in(store: Store, record: str) -> List[str]:
     try:
         return parse_pending_record(read(store, record), _sequence_of(record))
-    except NotThere:  # another run clears it too
+    except ObjectNotFound:  # another run clears it too
         return []
 
 
 def _pinned(store: Store, pin: Head) -> Link:
-    with suppress(NotThere, ArchiveDamaged):
+    with suppress(ObjectNotFound, ArchiveDamaged):
         link = load(store, pin.sequence)
         if link.head == pin:
             return link

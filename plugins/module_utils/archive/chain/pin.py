@@ -17,7 +17,7 @@ from ..format.commit import (
 )
 
 
-class Hint:
+class HeadPin:
     """A small file outside the archive that remembers its head: finding the head is then cheap, and it is pinned.
 
     An archive whose remembered commit is absent or different lost its tail or was replaced; it is never extended.

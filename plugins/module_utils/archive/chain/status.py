@@ -2,73 +2,104 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where an archive stands: what it covers, until when it has to be read again, and in which state it is."""
+"""Where an archive stands: its state, what it covers, and when the provider begins to delete what it lacks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional, Sequence
 
 from ...errors import ArchiveDamaged, StorageError
 from ...times import format_optional
-from ..format.commit import (
-    Gap,
-    Head,
-)
+from ..format.commit import Gap, Head, Project
 from ..storage.store import Store
-from .chain import find_head, gaps
+from .chain import Link, find_head, gaps
 from .coverage import is_at_end, retention_deadline
 
+STATES = ("new", "current", "backlog", "stale", "expired")
+"""``new``: no commit yet; ``current``: read to the end of the log; ``backlog``: there was more to read; ``stale``: not
+read for a day; ``expired``: the provider may have deleted entries that were not read."""
+
+UNNAMED = Project("", None)
+
 SILENCE = timedelta(days=1)
-"""An archive whose newest proof is older than this is no longer collected as it should be."""
+"""An archive that was not read for longer than this is stale."""
 
 
 def state_of(covered: datetime, at_end: bool, now: datetime) -> str:
-    """``live``, ``backlog`` (there was more to read), ``degraded`` (silent for a day) or ``expired`` (entries lost)."""
+    """The state of an archive that covers the log up to ``covered``; ``at_end``: nothing followed then."""
     if now >= retention_deadline(covered):
         return "expired"
     if not at_end:
         return "backlog"
-    return "degraded" if now - covered > SILENCE else "live"
+    return "stale" if now - covered > SILENCE else "current"
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where an archive stands. Of a run, ``added``, ``commits`` and ``gaps`` are the run's; else the archive's.
+    """Where an archive stands. Head and times are None while it has no commit.
 
-    ``head`` and the times are None while there is no commit. ``rerendered`` counts entries that were found again but
-    look different now (a project or token was renamed). Nothing is covered before ``pruned_until``, if there is one:
-    these days were let go of on purpose.
+    Nothing before ``pruned_until`` is covered: those days were deleted by a prune.
     """
 
-    added: int = 0
+    path: str
+    state: str = "new"
+    project: Project = UNNAMED
+    archive_id: Optional[str] = None
+    entries: int = 0
     commits: int = 0
     head: Optional[Head] = None
     covered_from: Optional[datetime] = None
     covered_until: Optional[datetime] = None
-    gaps: List[Gap] = field(default_factory=list)
-    state: str = "backlog"
-    rerendered: int = 0
     pruned_until: Optional[datetime] = None
+    gaps: Sequence[Gap] = ()
+    last_verified: Optional[datetime] = None
+    failure: Optional[Dict[str, Any]] = None
 
     @property
     def retention_deadline(self) -> Optional[datetime]:
+        """When the provider begins to delete entries that are not archived."""
         return None if self.covered_until is None else retention_deadline(self.covered_until)
 
     def to_json(self) -> Dict[str, Any]:
-        """The same as plain values, times as text: what modules return and the command prints."""
+        """Plain values, times as text: what modules return and the command prints."""
         return {
-            "added": self.added,
+            "project": self.project._asdict(),
+            "path": self.path,
+            "state": self.state,
+            "entries": self.entries,
             "commits": self.commits,
-            "head": self.head._asdict() if self.head else None,
+            "head": {"archive_id": self.archive_id, **self.head._asdict()} if self.head else None,
             "covered_from": format_optional(self.covered_from),
             "covered_until": format_optional(self.covered_until),
             "pruned_until": format_optional(self.pruned_until),
             "retention_deadline": format_optional(self.retention_deadline),
             "gaps": [gap.to_json() for gap in self.gaps],
-            "state": self.state,
+            "last_verified": format_optional(self.last_verified),
+            "failure": self.failure,
         }
+
+
+def describe(link: Optional[Link], covered_until: Optional[datetime] = None) -> Dict[str, Any]:
+    """The fields of a status that its newest commit tells.
+
+    ``covered_until`` is that of a run which read to the end of the log: it knows more than the commit, because without
+    new entries a commit is made only once in a while.
+    """
+    if link is None:
+        return {}
+    commit = link.commit
+    return {
+        "project": commit.project,
+        "archive_id": commit.archive_id,
+        "entries": commit.total_entries,
+        "commits": commit.sequence,
+        "head": link.head,
+        "covered_from": commit.kept_from,
+        "covered_until": covered_until or commit.covered_until,
+        "pruned_until": commit.pruned_until,
+    }
 
 
 def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
@@ -77,23 +108,15 @@ def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
     :raises StorageError: it cannot be read.
     :raises ArchiveDamaged: its head, or the pinned commit, is not what it was.
     """
-    head = find_head(store, pin)
-    if head is None:
-        return Status()
-    commit = head.commit
-    return Status(
-        added=commit.total_entries,
-        commits=commit.sequence,
-        head=head.head,
-        covered_from=commit.kept_from,
-        covered_until=commit.covered_until,
-        gaps=gaps(store, commit),
-        state=state_of(commit.covered_until, is_at_end(commit), now),
-        pruned_until=commit.pruned_until,
-    )
+    link = find_head(store, pin)
+    if link is None:
+        return Status(str(store))
+    commit = link.commit
+    state = state_of(commit.covered_until, is_at_end(commit), now)
+    return Status(str(store), state, gaps=gaps(store, commit), **describe(link))
 
 
-def standing(store: Store, now: datetime) -> Optional[Status]:
+def readable_status(store: Store, now: datetime) -> Optional[Status]:
     """The status, or None where even the newest commit cannot be read.
 
     Taken before a verification, it tells of nothing that a collector at work adds meanwhile.

@@ -35,7 +35,7 @@ _LONGEST_FORM = 1 << 14
 _MOST_DEPTH = 8
 
 
-class Span(NamedTuple):
+class LineSummary(NamedTuple):
     """How many entries some lines hold, how many of them tell no readable time, and the span of the others' times."""
 
     entries: int
@@ -54,7 +54,7 @@ class CanonicalLines:
         self._behind: Set[str] = set()
         self._known = _NOTHING
 
-    def span(self, block: bytes) -> Span:
+    def span(self, block: bytes) -> LineSummary:
         """What whole lines hold, each of which has to be one entry in canonical form and a newline.
 
         :raises ValueError: a line is something else; the text says what, as a phrase.
@@ -64,7 +64,7 @@ class CanonicalLines:
         dated = [moment for moment in moments if moment is not None]
         undated = len(moments) - len(dated)
         dated += ends
-        return Span(count + len(moments), undated, min(dated, default=None), max(dated, default=None))
+        return LineSummary(count + len(moments), undated, min(dated, default=None), max(dated, default=None))
 
     def _take_known(self, block: bytes) -> Tuple[int, List[datetime], bytes]:
         """The number of lines of known forms, the first and the last time in them, and all other lines."""

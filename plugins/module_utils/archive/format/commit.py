@@ -86,13 +86,13 @@ class Writer(NamedTuple):
 class Resync(NamedTuple):
     """How a log was joined again: why, from when on it was re-read, and what was found again.
 
-    ``overlap`` counts the re-read entries that the archive had, ``rerendered`` those of them that look different now.
+    ``overlap`` counts the re-read entries that the archive had, ``renamed`` those of them that look different now.
     """
 
     why: str
     start: datetime
     overlap: int
-    rerendered: int
+    renamed: int
     accepted_identity: bool
 
 
@@ -468,7 +468,7 @@ def _read_resync(fields: _Fields) -> Resync:
         fields.text("why"),
         fields.time("start"),
         fields.count("overlap"),
-        fields.count("rerendered"),
+        fields.count("renamed"),
         fields.flag("accepted_identity"),
     )
 

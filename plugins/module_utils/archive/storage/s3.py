@@ -33,12 +33,12 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set, Tuple, Union
 from urllib.parse import urlsplit
 
-from ...errors import ArchiveDamaged, MissingLibrary, StorageError, StorageUnreachable
+from ...errors import ArchiveDamaged, MissingDependency, StorageError, StorageUnreachable
 from ...times import format_time, read_http_date
 from ...tls import is_of_certificate
 from ..format.commit import commit_name, parse_commit_name
 from .s3_address import SCHEME, Address, Lock, Place
-from .store import NotThere
+from .store import ObjectNotFound
 
 _CHUNK = 1 << 16
 _ATTEMPTS = 5
@@ -164,7 +164,7 @@ class S3Store:
         """Copy a decided commit to the archive, unless it is there."""
         try:
             same = b"".join(self._main.chunks(name)) == body
-        except NotThere:
+        except ObjectNotFound:
             same = self._main.create(name, body)
         if not same:
             raise self._differing(name)
@@ -259,7 +259,7 @@ def _import_boto3() -> Any:
     try:
         import boto3
     except ImportError as exc:
-        raise MissingLibrary("boto3") from exc
+        raise MissingDependency("boto3") from exc
     return boto3
 
 
@@ -286,7 +286,7 @@ class _Objects:
     def chunks(self, name: str) -> Iterator[bytes]:
         """The bytes of an object; after a broken connection, the rest of them.
 
-        :raises NotThere: there is no such object; raised before any of its bytes.
+        :raises ObjectNotFound: there is no such object; raised before any of its bytes.
         """
         done, length = 0, -1
         for attempt in range(_ATTEMPTS):
@@ -301,7 +301,7 @@ class _Objects:
                             break
                         done += len(chunk)
                         yield chunk
-            except NotThere as exc:
+            except ObjectNotFound as exc:
                 if not done:
                     raise
                 # What was handed on of it counts: nobody may take it for a file that he has read nothing of.
@@ -325,7 +325,7 @@ class _Objects:
     def find(self, name: str) -> Optional[bytes]:
         try:
             return b"".join(self.chunks(name))
-        except NotThere:
+        except ObjectNotFound:
             return None
 
     def names(self, folder: str, after: str = "") -> Iterator[str]:
@@ -442,7 +442,7 @@ class _Objects:
     def _facts(self, name: str, **version: str) -> Any:
         try:
             return self._call("ask for", name, lambda client, key: client.head_object(**key, **version))
-        except NotThere:
+        except ObjectNotFound:
             return None
 
     def _call(self, what: str, name: str, ask: Callable[[Any, Dict[str, str]], Any]) -> Any:
@@ -468,7 +468,7 @@ class _Objects:
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         server = self._server
         if code in _ABSENT:
-            return NotThere(f"There is no {where}.")
+            return ObjectNotFound(f"There is no {where}.")
         if code in (*_REFUSED, *_CONFLICT):
             return _Condition(f"{server} does not {what} {where}: {code}.")
         if code not in _SENTENCES and (code in _BUSY or (status or 0) >= 500):

@@ -31,14 +31,14 @@ _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 _NO_RENAMEAT2 = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
-class NotThere(StorageError):
+class ObjectNotFound(StorageError):
     """There is no file of this name."""
 
 
 class Store(Protocol):
     """One archive's files by their names inside the archive, such as ``commits/000000000042.json``.
 
-    Every method raises StorageError when the storage fails, and NotThere when a named file is absent.
+    Every method raises StorageError when the storage fails, and ObjectNotFound when a named file is absent.
     """
 
     reads_at_once: int
@@ -107,7 +107,7 @@ def no_archive(store: Store) -> StorageError:
 def read(store: Store, name: str) -> bytes:
     """The whole of a small file.
 
-    :raises NotThere: there is none.
+    :raises ObjectNotFound: there is none.
     :raises StorageError: it cannot be read, or it is none of a collector's: far too large.
     """
     return whole(store.chunks(name), f"{name} in {store}")
@@ -208,7 +208,7 @@ class LocalStore:
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
-            with suppress(NotThere), self._told("remove", name), self._folder(name) as (folder, base):
+            with suppress(ObjectNotFound), self._told("remove", name), self._folder(name) as (folder, base):
                 os.unlink(base, dir_fd=folder)
 
     def check_erasable(self, names: Iterable[str]) -> None:
@@ -220,7 +220,7 @@ class LocalStore:
     def _holds(self, name: str, body: bytes) -> bool:
         try:
             return read(self, name) == body
-        except NotThere:
+        except ObjectNotFound:
             return False
 
     @contextmanager
@@ -309,7 +309,7 @@ class LocalStore:
             yield
         except OSError as exc:
             path = os.path.join(self._path, name).rstrip("/")
-            kind = NotThere if isinstance(exc, FileNotFoundError) else StorageError
+            kind = ObjectNotFound if isinstance(exc, FileNotFoundError) else StorageError
             advice = "; run this as the user that the archive belongs to" if isinstance(exc, PermissionError) else ""
             raise kind(f"Cannot {what} {path}: {exc.strerror or exc}{advice}.") from exc
 

@@ -12,7 +12,7 @@ import threading
 
 from ...archive.storage.open import existing_archive
 from ...project_log.entry import canonical
-from ..exit_status import FINE
+from ..exit_status import OK
 from ..selection import add_selection, selected
 from ..signals import end_at_once
 
@@ -33,4 +33,4 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     for entry in newest(matches, selection.limit):
         sys.stdout.buffer.write(canonical(entry) + b"\n")
     sys.stdout.buffer.flush()
-    return FINE
+    return OK

@@ -10,7 +10,7 @@ import argparse
 import threading
 
 from ...times import parse_age, utc_now
-from ..exit_status import FINE
+from ..exit_status import OK
 from ..maintenance import add_options, rearrange
 
 ABOUT = "merge the files of each closed day into one; the archive stays provable, and readers are not disturbed"
@@ -27,7 +27,8 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     before = parse_age(options.older_than, utc_now(), "--older-than") if options.older_than else None
     rearrange(
         options,
-        lambda store, hint: compact(store, before, hint=hint, stop=stop, dry_run=options.dry_run),
+        stop,
+        lambda store, context: compact(store, before, context),
         "merged",
     )
-    return FINE
+    return OK

@@ -19,12 +19,11 @@ from ...archive.format.commit import FIRST_SEQUENCE, commit_name
 from ...archive.storage.open import is_remote, store_at
 from ...archive.storage.store import LocalStore, Store, read
 from ...errors import AuditError, StorageError
-from ...project_log.client import Api, Page
+from ...project_log.client import Page
 from ...project_log.entry import subject, visible
-from ...settings import Connection
 from ...times import utc_now
 from ..connection import add_connection, with_token
-from ..exit_status import API, FINE, STORAGE
+from ..exit_status import API, OK, STORAGE
 from ..output import add_json, print_json, say
 
 ABOUT = "check all that a collection needs, before the first one"
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
 def _worst(checks: List[Check]) -> int:
     failed = {check.name for check in checks if check.failed}
     if not failed:
-        return FINE
+        return OK
     return STORAGE if failed & {"folder", "bucket", "space", "archive"} else API
 
 
@@ -136,11 +135,7 @@ def _probe_archive(path: str) -> str:
 
 
 def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[Page]) -> str:
-    def ask(connection: Connection) -> Page:
-        with Api(connection, stop=stop) as api:
-            return api.page(api.first_url())
-
-    pages.append(with_token(options, ask))
+    pages.append(with_token(options, stop, lambda api: api.page(api.first_url())))
     return "the token may read a project's log"
 
 

@@ -11,8 +11,8 @@ import threading
 
 from ...archive.storage.open import existing_archive
 from ...times import utc_now
-from ..exit_status import FINE
-from ..output import add_json, number, print_json, say
+from ..exit_status import OK
+from ..output import add_json, pluralize, print_json, say
 from ..selection import add_selection, selected
 from ..signals import end_at_once
 
@@ -20,7 +20,9 @@ ABOUT = "write entries of the archive to a .jsonl or .csv file, and beside it a 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dest", metavar="DEST", help="the file; beside it comes DEST.manifest.json")
+    parser.add_argument(
+        "--dest", required=True, metavar="FILE", help="the file to write; its manifest is FILE.manifest.json"
+    )
     add_json(parser)
     add_selection(parser)
 
@@ -34,6 +36,6 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     if options.json:
         print_json(manifest)
     else:
-        say(f"{number(manifest['entries'], 'entry', 'entries')} written to {options.dest}.")
+        say(f"{pluralize(manifest['entries'], 'entry', 'entries')} written to {options.dest}.")
         say(f"SHA-256: {manifest['sha256']}")
-    return FINE
+    return OK

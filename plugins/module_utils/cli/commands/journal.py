@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import threading
 
-from ...archive.storage.open import existing_archive
-from ..exit_status import FINE
+from ...archive.storage.open import existing_archive, store_at
+from ..exit_status import OK
 from ..metrics import add_metrics, measured
-from ..output import add_json, number, print_json, say
+from ..output import add_json, pluralize, print_json, say
 
 ABOUT = "write the archive's new entries to systemd's journal; needs no token"
 
@@ -28,18 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.bookmark import Bookmark
-    from ...archive.forwarder import hand_on
+    from ...archive.forwarder import forward
     from ...journal import SOCKET, Journal
 
-    with measured("journal", options, lambda _commit: []) as measurement:
+    with measured("journal", options.metrics, str(store_at(options.path))) as measurement:
         with Journal(options.socket or SOCKET) as journal:
             bookmark = Bookmark(options.bookmark)
-            done = hand_on(existing_archive(options.path), bookmark, journal.send_entry, stop)
-        measurement.status, measurement.succeeded = FINE, True
+            done = forward(
+                existing_archive(options.path), bookmark, journal.send_entry, stop, on_head=measurement.note_head
+            )
+        measurement.end(OK)
     if options.json:
         print_json(done._asdict())
     else:
-        say(f"{number(done.entries, 'entry', 'entries')} written to the journal.")
+        say(f"{pluralize(done.entries, 'entry', 'entries')} written to the journal.")
         if done.pruned:
-            say(f"{number(done.pruned, 'entry', 'entries')} had been pruned before.")
+            say(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
     return measurement.status

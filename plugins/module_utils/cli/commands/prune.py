@@ -10,7 +10,7 @@ import argparse
 import threading
 
 from ...times import parse_age, utc_now
-from ..exit_status import FINE
+from ..exit_status import OK
 from ..maintenance import add_options, rearrange
 
 ABOUT = "remove the oldest days for good; the rest stays provable"
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.maintenance import prune
 
     before = parse_age(options.older_than, utc_now(), "--older-than")
-    rearrange(options, lambda store, hint: prune(store, before, hint=hint, dry_run=options.dry_run), "removed")
-    return FINE
+    rearrange(options, stop, lambda store, context: prune(store, before, context), "removed")
+    return OK

@@ -10,17 +10,15 @@ import argparse
 import threading
 from typing import TYPE_CHECKING, List, Optional
 
-from ...archive.storage.open import existing_archive
-from ...settings import Connection, Range
-from ..connection import WatchedApi, add_connection, with_token
-from ..exit_status import FINDINGS, FINE
+from ...archive.storage.open import existing_archive, store_at
+from ..connection import add_connection, with_token
+from ..exit_status import FINDINGS, OK
 from ..metrics import add_metrics, findings_samples, measured
-from ..output import add_json, number, print_json, say, tell_findings, when
+from ..output import add_json, pluralize, print_json, say, tell_findings, when
 from ..selection import add_span, span_of
 
 if TYPE_CHECKING:
     from ...archive.finding import Finding
-    from ...archive.reconciler import Reconciliation
 
 ABOUT = "read the log again by time, and compare the archive with it"
 
@@ -33,29 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
+    from ...archive.reconciler import reconcile
+
     span = span_of(options)
     problems: Optional[List[Finding]] = None
-    with measured("reconcile", options, lambda _commit: findings_samples("reconcile", problems)) as measurement:
-        told = with_token(options, lambda connection: _reconcile_once(options, connection, span, stop))
+    with measured("reconcile", options.metrics, str(store_at(options.path))) as measurement:
+        measurement.samples = lambda: findings_samples("reconcile", problems)
+        store = existing_archive(options.path)
+        told = with_token(options, stop, lambda api: reconcile(store, api, span, on_head=measurement.note_head))
         problems = [finding for finding in told.findings if not finding.is_warning]
-        measurement.status, measurement.succeeded = FINDINGS if problems else FINE, not problems
+        measurement.end(FINDINGS if problems else OK, not problems)
     if options.json:
-        findings = [finding._asdict() for finding in told.findings]
+        findings = [finding.to_json() for finding in told.findings]
         print_json({"same": not problems, "compared": told.to_json(), "findings": findings})
     else:
         tell_findings(told.findings)
         if told.start:
-            count = number(told.entries, "entry", "entries")
+            count = pluralize(told.entries, "entry", "entries")
             result = "they differ" if problems else "the archive has what the provider has"
             say(f"Compared {count} from {when(told.start)} to {when(told.end)}: {result}.")
     return measurement.status
-
-
-def _reconcile_once(
-    options: argparse.Namespace, connection: Connection, span: Range, stop: threading.Event
-) -> Reconciliation:
-    from ...archive.reconciler import reconcile
-
-    store = existing_archive(options.path)
-    with WatchedApi(connection, stop=stop) as api:
-        return reconcile(store, api, span)

@@ -10,12 +10,13 @@ import argparse
 import threading
 from typing import List, Tuple
 
-from ...archive.chain.pin import Hint
+from ...archive.chain.pin import HeadPin
 from ...archive.chain.status import Status
 from ...archive.format.commit import Head
 from ...archive.storage.open import existing_archive
+from ...project_log.entry import visible
 from ...times import utc_now
-from ..exit_status import FINE, GAP
+from ..exit_status import GAP, NOT_CURRENT, OK
 from ..output import add_json, ago, ahead, print_json, say, tell_gaps, when
 from ..signals import end_at_once
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ...archive.chain.status import status
     from ...archive.storage.store import no_archive
 
-    pin = Hint(options.pin).read() if options.pin else None
+    pin = HeadPin(options.pin).read() if options.pin else None
     store = existing_archive(options.path)
     found = status(store, utc_now(), pin)
     if found.head is None:
@@ -43,13 +44,14 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         print_json(found.to_json())
     else:
         _tell_status(options.path, found, found.head)
-    return GAP if found.state == "expired" else FINE
+    return _EXIT_STATUS.get(found.state, NOT_CURRENT)
 
 
+_EXIT_STATUS = {"current": OK, "expired": GAP}
 _VERDICTS = {
-    "live": "Caught up: the archive has all entries until {until}, {ago}.",
+    "current": "Caught up: the archive has all entries until {until}, {ago}.",
     "backlog": "NOT caught up: at {until}, {ago}, there was more to read. The next run of collect goes on.",
-    "degraded": "NOT caught up: nothing was read since {until}, {ago}. Nothing is lost if collect runs by {deadline}.",
+    "stale": "NOT caught up: nothing was read since {until}, {ago}. Nothing is lost if collect runs by {deadline}.",
     "expired": "NOT caught up: nothing was read since {until}, {ago}. The provider deletes what is not archived since "
     "{deadline}: run collect now.",
 }
@@ -65,12 +67,13 @@ def _verdict(found: Status) -> str:
 def _tell_status(path: str, found: Status, head: Head) -> None:
     say(_verdict(found))
     rows: List[Tuple[str, str]] = [
+        ("project", visible(found.project.name) or "unnamed"),
         ("archive", path),
         ("state", found.state),
         ("covered from", f"{when(found.covered_from)}{', older days were pruned' if found.pruned_until else ''}"),
         ("covered until", f"{when(found.covered_until)} ({ago(found.covered_until)})"),
         ("deadline", f"{when(found.retention_deadline)} ({ahead(found.retention_deadline)})"),
-        ("entries", str(found.added)),
+        ("entries", str(found.entries)),
         ("commits", str(found.commits)),
         ("head", f"{head.sequence}:{head.sha256}"),
         ("gaps", str(len(found.gaps)) if found.gaps else "none"),

@@ -14,14 +14,15 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from functools import reduce
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
-from ...archive.storage.store import NotThere
+from ...archive.storage.store import ObjectNotFound
 from ...errors import StorageError
 from ...project_log.entry import ACTOR_KINDS, Label, actor
 from ...project_log.selection import Selection, action_matches, actor_matches, address_matches
+from ...settings import Range
 from ...times import YEARS
 from ...working_hours import Shift, WorkingHours
 from .engine import COLUMNS, Engine, Unreadable
-from .sources import Part, Sources, Span
+from .sources import Part, Sources
 
 Record = Dict[str, Any]
 """An entry from an engine: COLUMNS as texts, ``project``, and ``moment`` in UTC (naive; None if unreadable)."""
@@ -145,7 +146,7 @@ class Log:
         for _attempt in range(_ATTEMPTS):
             try:
                 return self._engine.keep(self._union(sources.parts()))
-            except (Unreadable, NotThere):
+            except (Unreadable, ObjectNotFound):
                 if not sources.refresh():
                     break
         try:
@@ -184,9 +185,9 @@ class Log:
                 table, "ip_address", lambda text: address_matches({"ip_address": text}, selection.ip_networks)
             )
             table = table.filter(_one_of(table.ip_address, chosen))
-        if selection.message is not None:
+        if selection.message_pattern is not None:
             # Python's own expressions, as in every other place of this collection.
-            pattern = selection.message
+            pattern = selection.message_pattern
             signature = ((self._ibis.dtype("string"),), self._ibis.dtype("boolean"))
 
             @self._ibis.udf.scalar.python(signature=signature)  # type: ignore[untyped-decorator]
@@ -285,7 +286,7 @@ def _together(pairs: Sequence[Seen]) -> Seen:
     return min(dated, key=lambda seen: (seen.first, seen.by or ""))._replace(entries=entries)
 
 
-def _within(table: Any, span: Span) -> Any:
+def _within(table: Any, span: Range) -> Any:
     """The rows that belong to a span; those without a readable time always do."""
     conditions = [table.moment >= _naive(span.start)] if span.start is not None else []
     conditions += [table.moment < _naive(span.end)] if span.end is not None else []

@@ -56,7 +56,7 @@ class Engine(Protocol):
 def connected(name: str, folder: str) -> ContextManager[Engine]:
     """One of ENGINES; ``folder`` takes what does not fit into the memory of this machine.
 
-    :raises MissingLibrary: Ibis or the engine is not installed.
+    :raises MissingDependency: Ibis or the engine is not installed.
     :raises EngineFailed: it cannot be started, or fails while it is used.
     """
     return spark() if name == "spark" else embedded(folder)
@@ -66,7 +66,7 @@ def connected(name: str, folder: str) -> ContextManager[Engine]:
 def embedded(folder: str) -> Iterator[Engine]:
     """DuckDB in this process; ``folder`` takes what does not fit into memory.
 
-    :raises MissingLibrary: Ibis or DuckDB is not installed.
+    :raises MissingDependency: Ibis or DuckDB is not installed.
     :raises EngineFailed: it fails, for instance because memory and disk do not suffice.
     """
     require(LIBRARIES["duckdb"])
@@ -86,7 +86,7 @@ def embedded(folder: str) -> Iterator[Engine]:
 def spark() -> Iterator[Engine]:
     """Spark, where its own configuration says (``SPARK_CONF_DIR``); without one in this process.
 
-    :raises MissingLibrary: Ibis or Spark is not installed.
+    :raises MissingDependency: Ibis or Spark is not installed.
     :raises EngineFailed: it cannot be started, or it fails.
     """
     require(LIBRARIES["spark"])

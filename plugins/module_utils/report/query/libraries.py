@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from ...errors import MissingLibrary
+from ...errors import MissingDependency
 
 
 def require(libraries: Mapping[str, str]) -> None:
     """See that modules can be imported; ``libraries`` has the name of the library that brings each.
 
-    :raises MissingLibrary: some cannot; it names all their libraries.
+    :raises MissingDependency: some cannot; it names all their libraries.
     """
     missing = []
     for module, library in libraries.items():
@@ -23,4 +23,4 @@ def require(libraries: Mapping[str, str]) -> None:
         except ImportError:
             missing.append(library)
     if missing:
-        raise MissingLibrary(", ".join(dict.fromkeys(missing)))
+        raise MissingDependency(", ".join(dict.fromkeys(missing)))

@@ -38,40 +38,7 @@ _MARGIN = timedelta(hours=1)
 """The oldest that the API has may be deleted while it is read: so much of it is not taken in an archive's place."""
 
 
-class Span(NamedTuple):
-    """From ``start`` (inclusive) to ``end`` (exclusive); None is open."""
-
-    start: Optional[datetime]
-    end: Optional[datetime]
-
-    def holds(self, moment: Optional[datetime]) -> bool:
-        """Whether an entry of this time belongs to it; one without a readable time always does."""
-        if moment is None:
-            return True
-        return (self.start is None or self.start <= moment) and (self.end is None or moment < self.end)
-
-    def meets(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
-        """Whether a file with entries from ``first`` to ``last`` may hold any of it."""
-        if first is None or last is None:
-            return True
-        return (self.start is None or self.start <= last) and (self.end is None or first < self.end)
-
-    def holds_all(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
-        """Whether every entry of a file with entries from ``first`` to ``last`` belongs to it."""
-        return self.holds(first) and self.holds(last)
-
-    def within(self, start: Optional[datetime] = None, end: Optional[datetime] = None) -> Span:
-        """The part of it that also lies in another span."""
-        starts = [moment for moment in (self.start, start) if moment is not None]
-        ends = [moment for moment in (self.end, end) if moment is not None]
-        return Span(max(starts, default=None), min(ends, default=None))
-
-    @property
-    def is_empty(self) -> bool:
-        return self.start is not None and self.end is not None and self.end <= self.start
-
-
-EVER = Span(None, None)
+EVER = Range()
 
 
 class Part(NamedTuple):
@@ -79,7 +46,7 @@ class Part(NamedTuple):
 
     project: str
     paths: Tuple[str, ...]
-    span: Span
+    span: Range
 
 
 @dataclass(frozen=True)
@@ -105,7 +72,7 @@ class Archive:
     which an engine of its own does not know.
     """
 
-    def __init__(self, path: str, span: Span, folder: str) -> None:
+    def __init__(self, path: str, span: Range, folder: str) -> None:
         self.store: Store = existing_archive(path)
         self.span = span
         self.name = ""
@@ -161,14 +128,14 @@ class Archive:
 
     def parts(self) -> List[Part]:
         """Files that lie in the span as a whole, whose entries no engine needs to look at for that, and the others."""
-        sorted_out: Dict[Span, List[str]] = {EVER: [], self.span: []}
+        sorted_out: Dict[Range, List[str]] = {EVER: [], self.span: []}
         files = self.files()
         for file, path in zip(files, self._paths(files)):
             span = EVER if self.span.holds_all(file.first, file.last) else self.span
             sorted_out[span].append(path)
         return [Part(self.project, tuple(paths), span) for span, paths in sorted_out.items() if paths]
 
-    def origin(self, asked: Span) -> Origin:
+    def origin(self, asked: Range) -> Origin:
         known = [gap for gap in gaps(self.store, self.commit) if asked.meets(gap.start, gap.end)]
         return Origin(
             project=self.project,
@@ -211,7 +178,7 @@ class Fetched:
     Before ``oldest`` the API has none.
     """
 
-    def __init__(self, path: str, span: Span, name: str, oldest: datetime) -> None:
+    def __init__(self, path: str, span: Range, name: str, oldest: datetime) -> None:
         self.path = path
         self.span = span
         self.name = name
@@ -268,9 +235,9 @@ class Sources:
         self._range = Range.from_mapping(options, now)
         # What the range lacks at the API, an archive has.
         self.warnings: List[str] = [] if options.get("archives") else self._range.warnings
-        self.asked = Span(self._range.start, self._range.end)
+        self.asked = Range(self._range.start, self._range.end)
         before = None if self.asked.start is None else self.asked.start - baseline
-        self._span = Span(before, self.asked.end)
+        self._span = Range(before, self.asked.end)
         connections = _connections(options)
         self.archives = [Archive(path, self._span, folder) for path in options.get("archives") or ()]
         self._check(connections)

@@ -20,12 +20,12 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collec
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
-    BadAnswer,
-    CursorRefused,
-    IdentityChanged,
-    NoProgress,
-    Overloaded,
-    Stopped,
+    Cancelled,
+    CursorRejected,
+    InvalidResponse,
+    PaginationLoop,
+    ProjectMismatch,
+    ServiceUnavailable,
     StorageError,
     Unauthorized,
 )
@@ -109,8 +109,8 @@ def test_commits_are_made_by_entries_by_bytes_and_by_pages(world: World) -> None
     world.append(9)
     for number, limits in enumerate(({"most_entries": 3}, {"most_bytes": 1}, {"most_entries": 99, "most_pages": 1})):
         store = MemoryStore()
-        assert world.collect(store, **limits).commits == 3, number
-    assert world.collect(MemoryStore(), most_entries=99).commits == 1
+        assert world.collect(store, **limits).commits_added == 3, number
+    assert world.collect(MemoryStore(), most_entries=99).commits_added == 1
 
 
 def test_empty_pages_in_the_middle_are_passed(world: World) -> None:
@@ -140,7 +140,7 @@ def test_the_token_is_nowhere_in_the_archive(world: World) -> None:
 
 def test_the_first_commit_is_made_even_when_there_is_nothing(world: World) -> None:
     result = world.collect()
-    assert (result.added, result.commits, result.state) == (0, 1, "live")
+    assert (result.added, result.commits_added, result.state) == (0, 1, "current")
     assert world.commits()[0]["kind"] == "heartbeat"
 
 
@@ -148,9 +148,9 @@ def test_a_heartbeat_moves_the_cursor_at_most_once_per_interval(world: World) ->
     world.collect()
     world.wait(minutes=59)
     world.log.hide()
-    assert world.collect().commits == 0
+    assert world.collect().commits_added == 0
     world.wait(minutes=1)
-    assert world.collect().commits == 1
+    assert world.collect().commits_added == 1
     first, second = world.commits()
     assert second["kind"] == "heartbeat"
     assert second["cursor_before"] == first["cursor_after"] != second["cursor_after"]
@@ -163,7 +163,7 @@ def test_coverage_follows_the_server_and_not_this_host(world: World) -> None:
     assert result.covered_until == NOON - timedelta(seconds=10)
     assert result.covered_from == NOON - timedelta(days=90)
     assert result.retention_deadline == NOON + timedelta(days=90) - timedelta(seconds=610)
-    assert result.state == "live"
+    assert result.state == "current"
     assert world.commits()[0]["clock_skew_seconds"] == 86400.0
 
 
@@ -204,7 +204,7 @@ def test_an_answer_without_a_date_is_refused(world: World, monkeypatch: pytest.M
     from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import client as api
 
     monkeypatch.setattr(api, "_server_date", lambda headers: None)
-    with pytest.raises(BadAnswer, match="Date"):
+    with pytest.raises(InvalidResponse, match="Date"):
         world.collect()
 
 
@@ -322,7 +322,7 @@ def test_a_second_refusal_in_one_run_is_told(world: World) -> None:
     world.collect()
     world.append(9, ago=30)
     world.simulator.script(Fault("status", status=410, cursor=True, times=99))
-    with pytest.raises(CursorRefused):
+    with pytest.raises(CursorRejected):
         world.collect()
     world.simulator.clear_script()
     world.collect()
@@ -350,7 +350,7 @@ def test_a_renamed_project_does_not_double_the_overlap(world: World) -> None:
     world.project.log, world.project.token = fresh.log, world.project.token
     refuse_cursor(world)
     result = world.collect()
-    assert (result.added, result.rerendered) == (1, 5)
+    assert (result.added, result.renamed) == (1, 5)
     assert world.verify() == []
 
 
@@ -364,7 +364,7 @@ def test_an_exact_match_counts_before_one_that_is_only_alike(world: World) -> No
     world.project.log = other.log
     refuse_cursor(world)
     result = world.collect()
-    assert (result.added, result.rerendered) == (1, 0)
+    assert (result.added, result.renamed) == (1, 0)
     assert world.archived() == Counter(map(canonical, other.log.entries))
 
 
@@ -374,7 +374,7 @@ def test_nothing_is_committed_when_the_re_read_fails(world: World) -> None:
     before = world.files()
     refuse_cursor(world)
     world.simulator.script(Fault("pass", cursor=False), Fault("status", status=503, cursor=True))
-    with pytest.raises(Overloaded):
+    with pytest.raises(ServiceUnavailable):
         world.collect()
     assert world.files() == before
 
@@ -440,7 +440,7 @@ def test_another_projects_entries_stop_the_run_and_commit_nothing(world: World) 
     before = world.files()
     world.append(1)
     world.log.append(subject={"project": {"uuid": "another", "name": "x"}})
-    with pytest.raises(IdentityChanged, match="another"):
+    with pytest.raises(ProjectMismatch, match="another"):
         world.collect()
     assert world.files() == before
 
@@ -473,7 +473,7 @@ def test_a_refused_cursor_does_not_spare_another_token_the_comparison(world: Wor
     before = world.files()
     world.project.rotate_token()
     world.simulator.script(Fault("pass", cursor=False), Fault("status", status=410, cursor=True))
-    with pytest.raises(CursorRefused):
+    with pytest.raises(CursorRejected):
         world.collect()
     assert world.files() == before
 
@@ -486,7 +486,7 @@ def test_a_token_of_an_unlike_log_is_refused(world: World) -> None:
     other.log.append(timestamp=world.clock.ago(seconds=5), subject={"user": {"email": "b@example.com"}})
     world.project.log, world.project.token = other.log, other.token
     for accept in (False, True):
-        with pytest.raises(IdentityChanged, match="overlap"):
+        with pytest.raises(ProjectMismatch, match="overlap"):
             world.collect(accept_identity=accept)
     assert world.files() == before
 
@@ -497,7 +497,7 @@ def test_beyond_retention_another_token_takes_a_recorded_word(world: World) -> N
     world.project.rotate_token()
     world.wait(days=120)
     world.append(2, ago=5)
-    with pytest.raises(IdentityChanged, match="accept_identity"):
+    with pytest.raises(ProjectMismatch, match="accept_identity"):
         world.collect()
     assert world.collect(accept_identity=True).added == 2
     assert world.commits()[-1]["resync"]["accepted_identity"] is True
@@ -510,10 +510,10 @@ def test_beyond_retention_another_token_takes_a_recorded_word(world: World) -> N
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault("status", status=503), Overloaded),
-        (Fault("status", status=429), Overloaded),
+        (Fault("status", status=503), ServiceUnavailable),
+        (Fault("status", status=429), ServiceUnavailable),
         (Fault("status", status=401), Unauthorized),
-        (Fault("html", status=200), BadAnswer),
+        (Fault("html", status=200), InvalidResponse),
         (Fault("truncated"), Exception),
         (Fault("reset"), Exception),
     ],
@@ -532,7 +532,7 @@ def test_what_was_read_before_a_fault_is_kept(world: World, fault: Fault, error:
 def test_a_chain_that_leads_in_a_circle_adds_nothing(world: World) -> None:
     world.append(5)
     world.simulator.script(Fault("pass"), Fault("loop"))
-    with pytest.raises(NoProgress):
+    with pytest.raises(PaginationLoop):
         world.collect(most_entries=99)
     world.collect()
     assert sound(world)
@@ -559,7 +559,7 @@ class Ring:
 
 def test_a_ring_of_pages_adds_no_entry_twice_however_often_it_is_read(world: World) -> None:
     for _run in range(5):
-        with pytest.raises(NoProgress):
+        with pytest.raises(PaginationLoop):
             collector.collect(world.store, Ring(world), CollectSettings(most_pages=99))  # type: ignore[arg-type]
     assert max(world.archived().values(), default=0) <= 1
 
@@ -570,7 +570,7 @@ def test_a_stopped_run_keeps_what_it_read(world: World) -> None:
     pages = iter(range(9))
     world.simulator.before_page(lambda: stop.set() if next(pages) == 1 else None)
     try:
-        with pytest.raises(Stopped):
+        with pytest.raises(Cancelled):
             world.collect(stop=stop, most_entries=99)
     finally:
         world.simulator.before_page(None)
@@ -663,18 +663,18 @@ def test_a_loser_killed_while_the_winner_cleared_leaves_nothing_for_good(
         assert sound(world), number
 
 
-# The hint
+# The pin
 
 
-def test_the_hint_finds_and_pins_the_head(world: World) -> None:
+def test_the_pin_finds_and_pins_the_head(world: World) -> None:
     world.append(9)
-    result = world.collect(hint=True)
+    result = world.collect(pin=True)
     assert result.head is not None
-    assert json.loads(world.hint_path.read_bytes()) == result.head._asdict()
+    assert json.loads(world.pin_path.read_bytes()) == result.head._asdict()
     world.append(3)
     world.collect()
     world.append(3)
-    assert world.collect(hint=True).added == 3
+    assert world.collect(pin=True).added == 3
     assert sound(world)
 
 
@@ -694,12 +694,12 @@ def empty(world: World) -> None:
 
 def test_a_hole_behind_the_pinned_head_is_not_filled(world: World) -> None:
     world.append(3)
-    world.collect(hint=True)
+    world.collect(pin=True)
     world.append(9)
     world.collect(most_entries=3)
     (world.path / "commits" / "000000000002.json").unlink()
     with pytest.raises(ArchiveDamaged, match="missing"):
-        world.collect(hint=True)
+        world.collect(pin=True)
 
 
 def test_a_copy_that_lost_its_empty_folders_goes_on(world: World) -> None:
@@ -714,17 +714,17 @@ def test_a_copy_that_lost_its_empty_folders_goes_on(world: World) -> None:
 @pytest.mark.parametrize("attack", [cut, edit, empty])
 def test_a_cut_or_replaced_tail_is_never_extended(world: World, attack: Any) -> None:
     world.append(9)
-    world.collect(hint=True)
+    world.collect(pin=True)
     attack(world)
     with pytest.raises(ArchiveDamaged, match="absent or not the one"):
-        world.collect(hint=True)
+        world.collect(pin=True)
 
 
-def test_a_broken_hint_is_not_taken_for_none(world: World) -> None:
-    world.collect(hint=True)
-    world.hint_path.write_bytes(b"")
+def test_a_broken_pin_is_not_taken_for_none(world: World) -> None:
+    world.collect(pin=True)
+    world.pin_path.write_bytes(b"")
     with pytest.raises(StorageError, match="verify the archive"):
-        world.collect(hint=True)
+        world.collect(pin=True)
 
 
 def test_an_archive_that_lost_all_commits_is_not_begun_anew(world: World) -> None:
@@ -748,13 +748,13 @@ def test_a_damaged_head_is_not_built_on(world: World) -> None:
 
 def test_a_dry_run_tells_what_would_come_and_writes_nothing(world: World, tmp_path: Path) -> None:
     world.append(9)
-    would = world.collect(hint=True, dry_run=True)
+    would = world.collect(pin=True, dry_run=True)
     assert (would.added, list(tmp_path.iterdir())) == (9, [])
-    assert world.collect(hint=True).added == 9
+    assert world.collect(pin=True).added == 9
     world.append(2)
-    before = world.files(), world.hint_path.read_bytes()
-    assert world.collect(hint=True, dry_run=True).added == 2
-    assert (world.files(), world.hint_path.read_bytes()) == before
+    before = world.files(), world.pin_path.read_bytes()
+    assert world.collect(pin=True, dry_run=True).added == 2
+    assert (world.files(), world.pin_path.read_bytes()) == before
 
 
 def test_every_so_many_commits_one_lists_the_live_files(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ class Life(RuleBasedStateMachine):
     @rule(size=strategies.integers(1, 5), most=strategies.integers(1, 9))
     def collect(self, size: int, most: int) -> None:
         self.world.simulator.set(page_size=size)
-        self.world.collect(most_entries=most, hint=True)
+        self.world.collect(most_entries=most, pin=True)
         self.began = True
         self.acknowledged = sum(self.world.archived().values())
         assert self.world.verify() == []

@@ -17,13 +17,13 @@ from typing import Callable, Dict, Iterator, List, Optional, Tuple
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.bookmark import Bookmark
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.forwarder import HandedOn, hand_on
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.forwarder import ForwardResult, forward
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
+    Cancelled,
     InvalidInput,
-    Stopped,
     StorageError,
 )
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import NOON, World
@@ -46,9 +46,9 @@ class Receiver:
             raise StorageError("It takes no more.")
         self.taken.append((name, line))
 
-    def follow(self, world: World, stop: Optional[threading.Event] = None) -> HandedOn:
+    def follow(self, world: World, stop: Optional[threading.Event] = None) -> ForwardResult:
         bookmark = Bookmark(str(self.path), clock=lambda: self.now, boot=lambda: self.booted)
-        return hand_on(world.store, bookmark, self.send, stop)
+        return forward(world.store, bookmark, self.send, stop)
 
     def lines(self) -> Counter[bytes]:
         """What arrived as a multiset: what has the same name is the same entry."""
@@ -147,7 +147,7 @@ def test_it_stops_between_commits_and_goes_on(world: World, receiver: Receiver) 
     world.collect()
     stop = threading.Event()
     stop.set()
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         receiver.follow(world, stop)
     assert receiver.taken == []
     receiver.follow(world)
@@ -159,7 +159,7 @@ def test_what_was_compacted_meanwhile_keeps_its_names(world: World, receiver: Re
     receiver.follow(world)
     before = dict(receiver.taken)
     for _time in range(2):
-        assert compact(world.store, now=world.clock).files > 1
+        assert compact(world.store, context=world.context()).files > 1
         assert world.verify() == []
         assert receiver.follow(world)[0] in (0, 2)
         receiver.path.unlink()
@@ -181,15 +181,15 @@ def test_what_is_compacted_while_it_is_read_keeps_its_names(world: World, receiv
     names = receiver.taken[:]
     receiver.path.unlink()
     receiver.taken.clear()
-    receiver.after = {2: lambda: compact(world.store, now=world.clock)}
+    receiver.after = {2: lambda: compact(world.store, context=world.context())}
     receiver.follow(world)
     assert receiver.taken == names
 
 
 def test_what_was_pruned_meanwhile_is_counted(world: World, receiver: Receiver) -> None:
     old_days(world)
-    compact(world.store, now=world.clock)
-    prune(world.store, NOON - timedelta(days=2, hours=12), now=world.clock)
+    compact(world.store, context=world.context())
+    prune(world.store, NOON - timedelta(days=2, hours=12), context=world.context())
     assert receiver.follow(world) == (12, 12)
     assert receiver.lines() == world.archived()
     assert receiver.follow(world) == (0, 0)
@@ -197,7 +197,7 @@ def test_what_was_pruned_meanwhile_is_counted(world: World, receiver: Receiver) 
 
 def test_looking_for_what_was_pruned_takes_one_look(world: World, receiver: Receiver) -> None:
     old_days(world)
-    prune(world.store, NOON - timedelta(days=1), now=world.clock)
+    prune(world.store, NOON - timedelta(days=1), context=world.context())
     world.store = Counting(str(world.path))
     assert receiver.follow(world) == (0, 24)
     commits = world.head.commit.sequence

@@ -22,15 +22,19 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import committer as writing
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import Rearranged, compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import (
+    MaintenanceResult,
+    compact,
+    prune,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
     AuditError,
-    CursorRefused,
-    Stopped,
+    Cancelled,
+    CursorRejected,
     StorageError,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse, timestamp
@@ -47,7 +51,7 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-Work = Callable[..., Rearranged]
+Work = Callable[..., MaintenanceResult]
 DAY = 86400
 FAILURES = (None, errno.EIO, errno.EROFS)
 
@@ -75,8 +79,10 @@ def archive(world: World) -> World:
     return world
 
 
-def work(job: Work, world: World, *before: datetime, store: Optional[Store] = None, **options: Any) -> Rearranged:
-    return job(store or world.store, *before, now=world.clock, **options)
+def work(
+    job: Work, world: World, *before: datetime, store: Optional[Store] = None, **options: Any
+) -> MaintenanceResult:
+    return job(store or world.store, *before, context=world.context(**options))
 
 
 def days(world: World) -> Counter[str]:
@@ -296,14 +302,14 @@ def test_files_without_their_times_by_a_forger_stop_no_compaction(archive: World
 
 
 def test_the_head_that_is_remembered_must_still_be_there(archive: World) -> None:
-    hint = Hint(str(archive.hint_path))
-    done = work(compact, archive, hint=hint)
-    assert hint.read() == done.head
-    archive.collect(hint=True)
+    pin = HeadPin(str(archive.pin_path))
+    done = work(compact, archive, pin=pin)
+    assert pin.read() == done.head
+    archive.collect(pin=True)
     for sequence in archive.store.commits(after=2):
         (archive.path / f"commits/{sequence:012d}.json").unlink()
     with pytest.raises(ArchiveDamaged, match="cut or replaced"):
-        work(prune, archive, midnight(21), hint=hint)
+        work(prune, archive, midnight(21), pin=pin)
 
 
 def test_a_compaction_ends_between_two_days(archive: World) -> None:
@@ -314,7 +320,7 @@ def test_a_compaction_ends_between_two_days(archive: World) -> None:
             stop.set()
             return super().decide(name, body)
 
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         work(compact, archive, store=Stopping(str(archive.path)), stop=stop)
     assert sorted(days(archive).values()) == [1, 1, 2, 2]
     assert archive.verify() == []
@@ -518,13 +524,13 @@ class Life(RuleBasedStateMachine):
 
     @rule(most=strategies.integers(1, 5))
     def collect(self, most: int) -> None:
-        self.world.collect(most_entries=most, hint=True, accept_identity=True)
+        self.world.collect(most_entries=most, pin=True, accept_identity=True)
         assert self.world.verify() == []
         assert self.world.archived() == self.kept
 
     @rule()
     def merge(self) -> None:
-        work(compact, self.world, hint=Hint(str(self.world.hint_path)))
+        work(compact, self.world, pin=HeadPin(str(self.world.pin_path)))
         assert self.world.verify() == []
 
     @rule(ago=strategies.integers(0, 3))
@@ -561,7 +567,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def lose_the_cursor(self) -> None:
         self.world.simulator.script(Fault("status", status=410, cursor=True))
-        with suppress(CursorRefused):  # for the second time in one run, when a token was rotated, too
+        with suppress(CursorRejected):  # for the second time in one run, when a token was rotated, too
             self.world.collect(accept_identity=True)
         self.world.simulator.clear_script()
         self.collect(5)

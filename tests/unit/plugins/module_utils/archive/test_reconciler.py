@@ -16,7 +16,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.mainte
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import Reconciliation, reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
-    IdentityChanged,
+    ProjectMismatch,
     StorageError,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, Page
@@ -108,9 +108,9 @@ def test_a_renamed_project_is_no_difference(archive: World) -> None:
     renamed.log.extend({**entry, "subject": renamed.log.subject} for entry in archive.log.entries)
     archive.project = renamed
     told = compared(archive)
-    assert set(found(told)) == {"rerendered"}
+    assert set(found(told)) == {"renamed"}
     assert all(finding.is_warning for finding in told.findings)
-    assert (told.rerendered, told.entries) == (10, 10)
+    assert (told.renamed, told.entries) == (10, 10)
 
 
 def test_only_the_range_asked_for(archive: World) -> None:
@@ -132,7 +132,7 @@ def test_what_the_provider_deletes_while_it_is_read_is_not_missed(world: World) 
 
 
 def test_pruned_days_are_not_compared(archive: World) -> None:
-    prune(archive.store, archive.clock.ago(days=1), now=archive.clock)
+    prune(archive.store, archive.clock.ago(days=1), context=archive.context())
     told = compared(archive)
     assert told.findings == []
     assert told.to_json()["start"] == "2026-11-21T00:00:00Z"
@@ -140,13 +140,13 @@ def test_pruned_days_are_not_compared(archive: World) -> None:
 
 MEANWHILE: dict[str, Callable[[World], Any]] = {
     "collect": lambda world: (world.append(2, ago=30), world.append(2, ago=2 * DAY), world.collect()),
-    "compact": lambda world: compact(world.store, now=world.clock),
+    "compact": lambda world: compact(world.store, context=world.context()),
     "late compact": lambda world: (
         world.append(2, ago=2 * DAY),
         world.collect(),
-        compact(world.store, now=world.clock),
+        compact(world.store, context=world.context()),
     ),
-    "prune": lambda world: prune(world.store, world.clock.ago(days=1), now=world.clock),
+    "prune": lambda world: prune(world.store, world.clock.ago(days=1), context=world.context()),
 }
 
 
@@ -169,7 +169,7 @@ def test_another_projects_log_is_refused(archive: World) -> None:
     other = archive.simulator.add_project("another")
     other.log.append(timestamp=archive.clock.ago(hours=1))
     archive.project = other
-    with pytest.raises(IdentityChanged, match="holds the log of project"):
+    with pytest.raises(ProjectMismatch, match="holds the log of project"):
         compared(archive)
 
 

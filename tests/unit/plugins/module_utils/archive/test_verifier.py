@@ -615,12 +615,12 @@ def test_cat_selects_by_time(archive: World) -> None:
 
 def test_the_status_is_that_of_the_head(archive: World) -> None:
     told = status(archive.store, archive.clock.now)
-    assert (told.added, told.commits, told.head, told.state) == (12, 5, archive.head.head, "live")
+    assert (told.entries, told.commits, told.head, told.state) == (12, 5, archive.head.head, "current")
     assert told.covered_until == archive.clock.now - timedelta(seconds=10)
-    assert set(told.to_json()) == set(archive.collect().to_json())
+    assert {*told.to_json(), "added", "commits_added"} == set(archive.collect().to_json())
 
 
-@pytest.mark.parametrize(("days", "state"), [(0.9, "live"), (1.1, "degraded"), (89, "degraded"), (90, "expired")])
+@pytest.mark.parametrize(("days", "state"), [(0.9, "current"), (1.1, "stale"), (89, "stale"), (90, "expired")])
 def test_silence_degrades_and_then_expires(archive: World, days: float, state: str) -> None:
     assert status(archive.store, archive.clock.now + timedelta(days=days)).state == state
 

@@ -17,15 +17,19 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Link, find_head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import Hint
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import Status
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import (
+    CollectResult,
+    CollectSettings,
+    collect,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.finding import Finding
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import store as store_module
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import (
     LocalStore,
-    NotThere,
+    ObjectNotFound,
     Store,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
@@ -52,7 +56,7 @@ class World:
         self.log = self.project.log
         self.path = folder / "archive"
         self.store = LocalStore(str(self.path))
-        self.hint_path = folder / "head"
+        self.pin_path = folder / "head"
         self._nonces = itertools.count()
 
     def append(self, count: int = 1, ago: float = 60, step: float = 1, **facts: Any) -> None:
@@ -68,17 +72,22 @@ class World:
     def connection(self) -> Connection:
         return Connection(api_token=self.project.token, api_url=self.simulator.url, retries=0)
 
-    def collect(self, store: Optional[Store] = None, hint: bool = False, **settings: Any) -> Status:
+    @property
+    def pin(self) -> HeadPin:
+        return HeadPin(str(self.pin_path))
+
+    def context(self, **options: Any) -> RunContext:
+        """The context of a run by this world's clock."""
+        return RunContext(**{"now": self.clock, "nonce": lambda: f"nonce{next(self._nonces)}", **options})
+
+    def collect(self, store: Optional[Store] = None, pin: bool = False, **settings: Any) -> CollectResult:
         options = {name: settings.pop(name) for name in ("stop", "now", "dry_run") if name in settings}
-        options.setdefault("now", self.clock)
         with Api(self.connection) as api:
             return collect(
                 store or self.store,
                 api,
                 CollectSettings(**{"most_entries": 5, **settings}),
-                hint=Hint(str(self.hint_path)) if hint else None,
-                nonce=lambda: f"nonce{next(self._nonces)}",
-                **options,
+                self.context(pin=self.pin if pin else None, **options),
             )
 
     def verify(self, store: Optional[Store] = None, **options: Any) -> List[Finding]:
@@ -120,7 +129,7 @@ class MemoryStore:
 
     def chunks(self, name: str) -> Iterator[bytes]:
         if name not in self.files:
-            raise NotThere(f"There is no {name}.")
+            raise ObjectNotFound(f"There is no {name}.")
         return iter([self.files[name]])
 
     def names(self, folder: str) -> Iterator[str]:

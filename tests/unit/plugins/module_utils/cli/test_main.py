@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -22,6 +24,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.cli import main
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
 
@@ -74,15 +77,15 @@ def host(simulator: Simulator, tmp_path: Path) -> Host:
 def test_collect_status_verify_and_cat(host: Host, simulator: Simulator) -> None:
     collected = host.run("collect", host.archive, "--project", "shop")
     assert (collected.returncode, collected.stderr) == (0, "")
-    assert collected.stdout.startswith("7 entries added in 1 commit.\nState: live.")
+    assert collected.stdout.startswith("7 entries added in 1 commit.\nState: current.")
     again = host.run("collect", host.archive)
     assert again.stdout.startswith("0 entries added in 0 commits.")
     told = host.run("status", host.archive)
     assert told.returncode == 0
-    assert re.search(r"^state +live$", told.stdout, re.MULTILINE)
+    assert re.search(r"^state +current$", told.stdout, re.MULTILINE)
     verified = host.run("verify", host.archive)
     assert verified.returncode == 0
-    assert verified.stdout.startswith("Sound: 7 entries in 1 commit, covering ")
+    assert verified.stdout.startswith("Intact: 7 entries in 1 commit, covering ")
     lines = host.run("cat", host.archive).stdout.splitlines()
     assert [json.loads(line) for line in lines] == simulator.project("main").log.entries
 
@@ -99,6 +102,40 @@ def test_status_says_first_whether_it_is_caught_up(host: Host, simulator: Simula
         first, *rows = host.run("status", archive).stdout.splitlines()
         assert re.match(verdict, first)
         assert re.search(rf"^deadline +\S+Z \({deadline}\)$", "\n".join(rows), re.MULTILINE)
+
+
+def test_the_exit_status_of_status_is_that_of_the_state(host: Host, simulator: Simulator) -> None:
+    for days, status in ((0, 0), (-2, 6), (-91, 5)):
+        archive = str(host.folder / f"of {days}")
+        simulator.set(clock_offset=timedelta(days=days))
+        host.run("collect", archive)
+        assert host.run("status", archive).returncode == status
+
+
+def test_a_flag_that_does_not_exist_is_refused_with_the_usage_of_its_subcommand(host: Host) -> None:
+    for flag in ("--nonsense", "--dry", "--token"):
+        refused = host.run("collect", host.archive, flag)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.startswith("usage: cloudscale-audit collect ")
+        assert f"unrecognized arguments: {flag}" in refused.stderr
+
+
+def test_an_internal_error_has_an_exit_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        ABOUT = "break"
+
+        def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+            pass
+
+        def run(self, options: argparse.Namespace, stop: threading.Event) -> int:
+            return 1 // 0
+
+    monkeypatch.setitem(main._COMMANDS, "status", Broken())
+    assert main.main(["status", "nowhere"]) == 70
+    told = capsys.readouterr()
+    assert (told.out, "please report it" in told.err, "ZeroDivisionError" in told.err) == ("", True, True)
 
 
 def test_status_of_a_backlog(host: Host, simulator: Simulator) -> None:
@@ -146,13 +183,15 @@ def test_old_days_are_merged_and_removed(host: Host, simulator: Simulator) -> No
 
 def test_an_extract_is_selected_as_cat_does(host: Host) -> None:
     host.run("collect", host.archive)
-    done = host.run_without_requests("export", host.archive, "extract.csv", "--message", "[12]", "--start", "-1h")
+    done = host.run_without_requests(
+        "export", host.archive, "--dest", "extract.csv", "--message-pattern", "[12]", "--start", "-1h"
+    )
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "2 entries written to extract.csv.")
     assert (host.folder / "extract.csv").read_text().count("\n") == 3
-    manifest = host.json("export", host.archive, "extract.jsonl")
+    manifest = host.json("export", host.archive, "--dest", "extract.jsonl")
     assert manifest == json.loads((host.folder / "extract.jsonl.manifest.json").read_text())
     assert (host.folder / "extract.jsonl").read_text() == host.run("cat", host.archive).stdout
-    assert host.run("export", host.archive, "extract.txt").returncode == 2
+    assert host.run("export", host.archive, "--dest", "extract.txt").returncode == 2
 
 
 def test_reconcile_compares_with_the_provider(host: Host, simulator: Simulator) -> None:
@@ -185,7 +224,7 @@ def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
     assert host.run("collect", host.archive, "--sign-key", "key", "--dry-run").returncode == 0
     assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
     signed = host.run("verify", host.archive, "--allowed-signers", "allowed")
-    assert (signed.returncode, signed.stdout.startswith("Sound:")) == (0, True)
+    assert (signed.returncode, signed.stdout.startswith("Intact:")) == (0, True)
     assert signed.stdout.endswith("Signed up to commit 1 by an allowed signer.\n")
     assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
     assert len(list(Path(host.archive, "signatures").iterdir())) == 1
@@ -197,7 +236,7 @@ def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
     (forged,) = Path(host.archive, "signatures").iterdir()
     forged.with_name(f"{2:012d}-{'0' * 12}.sig").write_bytes(forged.read_bytes())
     told = json.loads(host.run("verify", host.archive, "--allowed-signers", "allowed", "--json").stdout)
-    assert (told["sound"], told["signed_up_to"]) == (False, 1)
+    assert (told["intact"], told["signed_up_to"]) == (False, 1)
     (host.folder / "allowed").write_text("nobody\n")
     assert host.run("verify", host.archive, "--allowed-signers", "allowed").returncode == 1
     assert host.run("verify", host.archive, "--allowed-signers", "nowhere").returncode == 2
@@ -215,11 +254,11 @@ def test_what_merges_and_removes_is_signed_at_once(host: Host, simulator: Simula
         log.append(timestamp=now - timedelta(days=days), message="old")
         host.run("collect", host.archive, "--sign-key", "key")
     dry = host.run("prune", host.archive, "--older-than", "-1d", "--sign-key", "key", "--dry-run")
-    assert (dry.returncode, verified().startswith("Sound:")) == (0, True)
+    assert (dry.returncode, verified().startswith("Intact:")) == (0, True)
     for command in (["compact"], ["prune", "--older-than", "-3d"]):
         done = host.run(command[0], host.archive, *command[1:], "--sign-key", "key")
         assert (done.returncode, "not signed" in done.stdout) == (0, False)
-        assert verified().startswith("Sound:")
+        assert verified().startswith("Intact:")
     unsigned = host.run("prune", host.archive, "--older-than", "-2d")
     assert (unsigned.returncode, "It is not signed, as older commits are" in unsigned.stdout) == (0, True)
     assert "warning signed_up_to: commits/" in verified()
@@ -230,13 +269,15 @@ def test_what_merges_and_removes_is_signed_at_once(host: Host, simulator: Simula
 
 def test_json_for_programs(host: Host) -> None:
     dry = host.json("collect", host.archive, "--dry-run")
-    assert (dry["added"], dry["commits"]) == (7, 1)
+    assert (dry["added"], dry["commits_added"]) == (7, 1)
     assert not Path(host.archive).exists()
     done = host.json("collect", host.archive)
     assert host.json("status", host.archive)["head"] == done["head"]
-    assert host.json("verify", host.archive) == {"sound": True, "findings": [], "signed_up_to": None}
+    status = host.json("status", host.archive)
+    verified = host.json("verify", host.archive)
+    assert verified == {"intact": True, "findings": [], "signed_up_to": None, "status": status}
     failed = json.loads(host.run("status", "nowhere", "--json").stdout)
-    assert failed["failure"] == {"code": "storage", "status": None, "retryable": False}
+    assert failed["failure"] == {"code": "storage", "http_status": None, "retryable": False}
 
 
 def test_cat_selects_as_the_lookup_does(host: Host, simulator: Simulator) -> None:
@@ -245,9 +286,9 @@ def test_cat_selects_as_the_lookup_does(host: Host, simulator: Simulator) -> Non
     for arguments, messages in [
         (["--action", "*_delete"], ["last"]),
         (["--actor", "admin"], ["last"]),
-        (["--message", "[12]"], ["m1", "m2"]),
+        (["--message-pattern", "[12]"], ["m1", "m2"]),
         (["--limit", "2"], ["m6", "last"]),
-        (["--start", "-1h", "--end", "now", "--message", "m0"], ["m0"]),
+        (["--start", "-1h", "--end", "now", "--message-pattern", "m0"], ["m0"]),
         (["--end", "-1h"], []),
     ]:
         lines = host.run("cat", host.archive, *arguments).stdout.splitlines()
@@ -266,7 +307,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simula
     ("arguments", "code", "told"),
     [
         ([], 2, "usage:"),
-        (["verify", "archive", "--expected-head", "42"], 2, "is no head"),
+        (["verify", "archive", "--expected-head", "42"], 2, "is not a valid head"),
         (["collect", "archive", "--start", "soon"], 2, "start: 'soon' is no time"),
         (["collect", "archive", "--token-file", "nowhere"], 2, "token file nowhere cannot be read"),
         (["collect", "archive", "--api-url", "http://api.cloudscale.ch/v1"], 2, "unencrypted"),
@@ -303,7 +344,7 @@ def test_findings_have_an_exit_code_of_their_own(host: Host) -> None:
     assert broken.returncode == 1
     assert broken.stdout.startswith("FINDING missing: entries/date=")
     assert broken.stdout.endswith(
-        f"\nNot sound: 1 finding. Keep {host.archive} as it is, and compare it with a copy.\n"
+        f"\nNot intact: 1 finding. Keep {host.archive} as it is, and compare it with a copy.\n"
     )
     assert host.run("cat", host.archive).returncode == 1
 
@@ -312,7 +353,7 @@ def test_an_archive_without_a_commit_is_not_told_as_empty(host: Host) -> None:
     host.run("collect", host.archive)
     for commit in Path(host.archive, "commits").iterdir():
         commit.unlink()
-    for arguments in (["status"], ["cat"], ["export", "extract.csv"]):
+    for arguments in (["status"], ["cat"], ["export", "--dest", "extract.csv"]):
         done = host.run(arguments[0], host.archive, *arguments[1:])
         assert (done.returncode, done.stdout) == (4, "")
         assert "There is no archive in" in done.stderr
@@ -452,7 +493,7 @@ def test_metrics_tell_of_a_run_and_of_the_archive(host: Host) -> None:
     for moment in ("covered_from", "covered_until", "retention_deadline"):
         assert told[f"{moment}_timestamp_seconds"] == datetime.fromisoformat(status[moment][:-1] + "+00:00").timestamp()
     states = {name: value for name, value in told.items() if name.startswith("state ")}
-    assert states == {"state live": 1, "state backlog": 0, "state degraded": 0, "state expired": 0}
+    assert states == {"state new": 0, "state current": 1, "state backlog": 0, "state stale": 0, "state expired": 0}
     assert stat.S_IMODE((host.folder / "collect.prom").stat().st_mode) == 0o644
 
 
@@ -526,7 +567,7 @@ def test_metrics_that_cannot_be_written_are_told_after_the_collection(host: Host
         2,
         f"cloudscale-audit: metrics: there is no folder {host.folder}/nowhere; make it first.\n",
     )
-    assert host.json("status", host.archive)["added"] == 7
+    assert host.json("status", host.archive)["entries"] == 7
     twice = host.run("verify", "nothing", "--metrics", "nowhere/m.prom")
     assert (twice.returncode, len(twice.stderr.splitlines())) == (4, 2)
 
@@ -535,7 +576,7 @@ def test_what_is_no_file_is_never_replaced_by_one(host: Host) -> None:
     host.run("collect", host.archive)
     pipe = host.folder / "pipe.jsonl"
     os.mkfifo(pipe)
-    done = host.run("export", host.archive, str(pipe))
+    done = host.run("export", host.archive, "--dest", str(pipe))
     assert (done.returncode, "pipe.jsonl is no file" in done.stderr) == (2, True)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 

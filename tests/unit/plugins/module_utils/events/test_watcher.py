@@ -14,13 +14,13 @@ from typing import Any, Callable, Dict, List, Optional
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
+    Cancelled,
     InvalidInput,
-    NoProgress,
-    Stopped,
+    PaginationLoop,
     StorageError,
     Unauthorized,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Watch
+from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Watcher
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -60,7 +60,7 @@ class Engine:
                     raise Idle
             return False
 
-        watch = Watch(self.options, wait=wait, now=self.now)
+        watch = Watcher(self.options, wait=wait, now=self.now)
         try:
             while True:
                 for delivery in watch.read():
@@ -304,7 +304,7 @@ def test_a_wrong_token_ends_the_watch_after_a_few_tries(engine: Engine, simulato
 def test_a_ring_of_pages_ends_the_watch(engine: Engine, simulator: Simulator) -> None:
     append(simulator, 1)
     simulator.script(Fault("loop", times=10))
-    with pytest.raises(NoProgress):
+    with pytest.raises(PaginationLoop):
         engine.live()
     assert engine.events == []
 
@@ -326,7 +326,7 @@ def test_a_refused_cursor_is_a_gap_and_the_watch_goes_on(tmp_path: Path, status:
         append(simulator, 3)
         engine.live(killed_after=1, told=False)
         engine.live()
-        assert engine.numbers == [1, "cursor_refused", "cursor_refused", 3]
+        assert engine.numbers == [1, "cursor_rejected", "cursor_rejected", 3]
         engine.options["replay"] = 600
         offset *= 3
         append(simulator, 4)
@@ -378,7 +378,7 @@ def test_a_full_disk_stops_no_event(
     engine: Engine, simulator: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     append(simulator, 1, 2)
-    watch = Watch(engine.options, wait=lambda _seconds: True)
+    watch = Watcher(engine.options, wait=lambda _seconds: True)
     first, second = watch.read()
     (tmp_path / "checkpoint").unlink()
     (tmp_path / "checkpoint").mkdir()
@@ -400,7 +400,7 @@ def test_a_full_disk_stops_no_event(
         ({"known_networks": ["home"]}, "known_networks: 'home' is no network"),
         ({"start": "yesterday"}, "start: 'yesterday' is no time"),
         ({"limit": 5}, "limit: a stream of events has no end"),
-        ({"message": "("}, "is no regular expression"),
+        ({"message_pattern": "("}, "is no regular expression"),
         ({"chekpoint": "x"}, "There is no option chekpoint"),
     ],
 )
@@ -425,13 +425,13 @@ def test_the_environment_may_tell_the_connection(
 
 def test_a_wait_ends_when_the_watch_is_closed(simulator: Simulator) -> None:
     token = simulator.project("main").token
-    watch = Watch({"api_url": simulator.url, "api_token": token, "interval": 3600})
+    watch = Watcher({"api_url": simulator.url, "api_token": token, "interval": 3600})
     ended: List[Any] = []
 
     def read() -> None:
         try:
             watch.read()
-        except Stopped as stopped:
+        except Cancelled as stopped:
             ended.append(stopped)
 
     thread = threading.Thread(target=read)

@@ -108,9 +108,9 @@ def test_a_passing_fault_is_retried_and_costs_no_entry(
 @pytest.mark.parametrize(
     ("fault", "error", "code", "status"),
     [
-        (Fault("status", status=503, times=99), errors.Overloaded, "overloaded", 503),
-        (Fault("status", status=429, times=99), errors.Overloaded, "overloaded", 429),
-        (Fault("html", status=200, times=99), errors.BadAnswer, "bad_answer", 200),
+        (Fault("status", status=503, times=99), errors.ServiceUnavailable, "service_unavailable", 503),
+        (Fault("status", status=429, times=99), errors.ServiceUnavailable, "service_unavailable", 429),
+        (Fault("html", status=200, times=99), errors.InvalidResponse, "invalid_response", 200),
         (Fault("truncated", times=99), errors.AuditError, None, None),
         (Fault("reset", times=99), errors.Unreachable, "unreachable", None),
     ],
@@ -124,14 +124,14 @@ def test_the_last_fault_is_told_when_retries_are_used_up(
     assert len(simulator.requests) == 4
     assert caught.value.retryable
     if code:
-        assert caught.value.failure == {"code": code, "status": status, "retryable": True}
+        assert caught.value.failure == {"code": code, "http_status": status, "retryable": True}
 
 
 def test_waits_grow_with_jitter_and_stay_within_the_budget(
     simulator: Simulator, make: Callable[..., Api], waits: Waits
 ) -> None:
     simulator.script(Fault("status", status=503, times=99))
-    with make(api_retries=50, api_retry_budget=100) as api, pytest.raises(errors.Overloaded):
+    with make(api_retries=50, api_retry_budget=100) as api, pytest.raises(errors.ServiceUnavailable):
         api.page(api.first_url())
     assert waits.seconds[:4] == [0.375, 0.75, 1.5, 3.0]
     assert waits.seconds == sorted(waits.seconds[:-1]) + waits.seconds[-1:]
@@ -168,15 +168,15 @@ def test_retry_after_may_be_a_date(simulator: Simulator, api: Api, waits: Waits)
     [
         (401, errors.Unauthorized, "does not accept the token .*check api_token"),
         (403, errors.Forbidden, "forbids this token to read the project log .*permission"),
-        (404, errors.RequestRefused, "check api_url"),
-        (400, errors.RequestRefused, "Bad request"),
+        (404, errors.RequestRejected, "check api_url"),
+        (400, errors.RequestRejected, "Bad request"),
     ],
 )
 def test_refusals_are_told_at_once(simulator: Simulator, api: Api, status: int, error: Any, told: str) -> None:
     simulator.script(Fault("status", status=status))
     with pytest.raises(error, match=told) as caught:
         api.page(api.first_url())
-    assert caught.value.failure["status"] == status
+    assert caught.value.failure["http_status"] == status
     assert not caught.value.retryable
     assert len(simulator.requests) == 1
 
@@ -185,7 +185,7 @@ def test_refusals_are_told_at_once(simulator: Simulator, api: Api, status: int, 
 def test_a_refused_cursor_is_told_as_such(simulator: Simulator, api: Api, status: int) -> None:
     cursor = api.page(api.first_url()).poll_more
     simulator.script(Fault("status", status=status))
-    with pytest.raises(errors.CursorRefused, match="refuses the cursor") as caught:
+    with pytest.raises(errors.CursorRejected, match="refuses the cursor") as caught:
         api.page(cursor)
     assert caught.value.status == status
 
@@ -213,7 +213,7 @@ def test_a_wrong_token_is_not_repeated(simulator: Simulator, make: Callable[...,
 def test_the_token_goes_nowhere_else(simulator: Simulator, api: Api, kind: str, target: str) -> None:
     simulator.project("main").log.append(action="a", message="m")
     simulator.script(Fault(kind, to=target.format(origin=simulator.url[: -len("/v1")])))
-    with pytest.raises(errors.ForeignURL, match="nothing was sent there"):
+    with pytest.raises(errors.UntrustedURL, match="nothing was sent there"):
         api.page(api.first_url())
     assert len(simulator.requests) == 1
 
@@ -221,7 +221,7 @@ def test_the_token_goes_nowhere_else(simulator: Simulator, api: Api, kind: str, 
 def test_user_and_password_in_a_next_url_are_refused(simulator: Simulator, api: Api) -> None:
     simulator.project("main").log.append(action="a", message="m")
     simulator.script(Fault("foreign_next", to=simulator.url.replace("://", "://x:y@") + "/project-logs?cursor=1"))
-    with pytest.raises(errors.ForeignURL):
+    with pytest.raises(errors.UntrustedURL):
         api.page(api.first_url())
 
 
@@ -230,14 +230,14 @@ def test_a_redirect_within_the_api_is_followed_but_not_for_ever(simulator: Simul
         simulator.script(Fault("redirect"))
         assert api.page(api.first_url()).entries == []
         simulator.script(Fault("redirect", times=99))
-        with pytest.raises(errors.BadAnswer, match="redirected more than 5 times"):
+        with pytest.raises(errors.InvalidResponse, match="redirected more than 5 times"):
             api.page(api.first_url())
 
 
 @pytest.mark.parametrize(
     ("cursor", "error", "told"),
     [
-        ("https://evil.example/v1/project-logs?cursor=1", errors.ForeignURL, "evil.example"),
+        ("https://evil.example/v1/project-logs?cursor=1", errors.UntrustedURL, "evil.example"),
         ("{url}/servers?cursor=1", errors.InvalidInput, "is no poll_more URL"),
         ("{url}/project-logs", errors.InvalidInput, "is no poll_more URL"),
         ("{url}/project-logs?cursor=1", None, None),
@@ -290,7 +290,7 @@ def test_a_certificate_is_verified_and_never_retried(waits: Waits, tmp_path: Pat
         with Api(trusting) as api:
             assert api.page(api.first_url()).entries == []
         with Api(connect(simulator), clock=waits.clock, wait=waits.wait) as api:
-            with pytest.raises(errors.CertificateRefused, match="cannot be verified; check"):
+            with pytest.raises(errors.CertificateRejected, match="cannot be verified; check"):
                 api.page(api.first_url())
         for other in (None, str(foreign)):
             with Api(connect(simulator, validate_certs=False, ca_path=other)) as api:
@@ -356,7 +356,7 @@ def test_an_answer_that_stalls_ends_with_the_time_out() -> None:
 def test_an_odd_retry_after_is_none(waits: Waits) -> None:
     with answering(b"HTTP/1.1 503 X\r\nRetry-After: \xb2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") as address:
         with Api(Connection(TOKEN, f"http://{address}/v1", retries=1), wait=waits.wait, chance=lambda: 0.5) as api:
-            with pytest.raises(errors.Overloaded):
+            with pytest.raises(errors.ServiceUnavailable):
                 api.page(api.first_url())
     assert waits.seconds == [0.375]
 
@@ -403,7 +403,7 @@ def test_an_answer_without_an_end_is_refused_in_bounded_memory(
     simulator.script(Fault("raw", body=body, encoding=encoding, times=9))
     tracemalloc.start()
     try:
-        with pytest.raises(errors.BadAnswer, match="is larger than 64 MiB; check api_url"):
+        with pytest.raises(errors.InvalidResponse, match="is larger than 64 MiB; check api_url"):
             api.page(api.first_url())
         assert tracemalloc.get_traced_memory()[1] < 200 << 20
     finally:
@@ -415,7 +415,7 @@ def test_a_stop_ends_a_wait_at_once(simulator: Simulator) -> None:
     stop = threading.Event()
     stop.set()
     simulator.script(Fault("status", status=503, retry_after=500))
-    with Api(connect(simulator), stop=stop) as api, pytest.raises(errors.Stopped):
+    with Api(connect(simulator), stop=stop) as api, pytest.raises(errors.Cancelled):
         api.page(api.first_url())
 
 
@@ -440,6 +440,6 @@ def test_a_proxy_never_sees_the_traffic_of_this_machine(simulator: Simulator, mo
 
 def test_a_missing_library_is_named(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "requests", None)
-    with pytest.raises(errors.MissingLibrary, match="requests") as caught:
+    with pytest.raises(errors.MissingDependency, match="requests") as caught:
         Api(connect(simulator))
     assert caught.value.library == "requests"

@@ -81,7 +81,7 @@ def test_a_next_that_repeats_is_an_error(simulator: Simulator, api: Api) -> None
     for n in range(7):
         simulator.project("main").log.append(action="a", message=str(n))
     simulator.script(Fault("pass"), Fault("loop"))
-    with pytest.raises(errors.NoProgress, match="already read"):
+    with pytest.raises(errors.PaginationLoop, match="already read"):
         read(api)
 
 
@@ -89,7 +89,7 @@ def test_an_error_in_the_middle_is_raised_and_not_swallowed(simulator: Simulator
     for n in range(7):
         simulator.project("main").log.append(action="a", message=str(n))
     simulator.script(Fault("pass"), Fault("status", status=500, times=9))
-    with Api(connect(simulator, api_retries=0)) as api, pytest.raises(errors.Overloaded):
+    with Api(connect(simulator, api_retries=0)) as api, pytest.raises(errors.ServiceUnavailable):
         read(api)
 
 

@@ -27,7 +27,7 @@ def selects(options: Any, **changes: Any) -> bool:
     "options",
     [
         {},
-        {"actions": [], "actors": None, "message": ""},
+        {"actions": [], "actors": None, "message_pattern": ""},
         {"actions": [""], "actors": "", "ip_networks": [""]},
         {"actions": ["server_create"]},
         {"actions": "server_*"},
@@ -37,9 +37,14 @@ def selects(options: Any, **changes: Any) -> bool:
         {"ip_networks": ["192.0.2.0/24"]},
         {"ip_networks": ["192.0.2.7"]},
         {"ip_networks": ["192.0.2.9/24", "2001:db8::/32"]},
-        {"message": "web[0-9]"},
-        {"message": "created$"},
-        {"actions": ["server_*"], "actors": ["johanna@example.com"], "message": "web1", "ip_networks": ["0.0.0.0/0"]},
+        {"message_pattern": "web[0-9]"},
+        {"message_pattern": "created$"},
+        {
+            "actions": ["server_*"],
+            "actors": ["johanna@example.com"],
+            "message_pattern": "web1",
+            "ip_networks": ["0.0.0.0/0"],
+        },
     ],
 )
 def test_selected(options: Any) -> None:
@@ -54,8 +59,8 @@ def test_selected(options: Any) -> None:
         {"actors": ["johanna"]},
         {"actors": ["system"]},
         {"ip_networks": ["198.51.100.0/24", "::/0"]},
-        {"message": "^web1"},
-        {"actions": ["server_*"], "message": "deleted"},
+        {"message_pattern": "^web1"},
+        {"actions": ["server_*"], "message_pattern": "deleted"},
     ],
 )
 def test_not_selected(options: Any) -> None:
@@ -85,7 +90,7 @@ def test_without_an_address_an_entry_came_from_no_network(value: Any) -> None:
 
 @pytest.mark.parametrize("changes", [{"action": None}, {"message": None}, {"actor": None}])
 def test_odd_entries_are_simply_not_matched(changes: Any) -> None:
-    assert not selects({"actions": ["*"], "message": "", "actors": ["x"]}, **changes)
+    assert not selects({"actions": ["*"], "message_pattern": "", "actors": ["x"]}, **changes)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,7 @@ def test_odd_entries_are_simply_not_matched(changes: Any) -> None:
         ({"ip_networks": ["192.0.2.300"]}, "ip_networks: '192.0.2.300' is no network"),
         ({"actions": 5}, "actions: give a list of texts, not 5"),
         ({"actors": {"a": "b"}}, "actors: give a list of texts"),
-        ({"message": "("}, "message: '\\(' is no regular expression"),
+        ({"message_pattern": "("}, "message_pattern: '\\(' is no regular expression"),
         ({"limit": 0}, "limit must be a whole number of at least 1, not 0"),
         ({"limit": float("inf")}, "limit must be"),
         ({"limit": "many"}, "limit must be"),

@@ -13,7 +13,8 @@ from typing import List, Optional, Tuple
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Gap
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import missing_of
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Origin, Span
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Origin
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 
@@ -57,7 +58,7 @@ def api(begins: float, project: str = "shop") -> Origin:
 def test_what_is_missing_is_what_no_source_has(
     origins: List[Origin], start: float, end: Optional[float], told: List[Tuple[float, Optional[float], str]]
 ) -> None:
-    asked = Span(ago(start), None if end is None else ago(end))
+    asked = Range(ago(start), None if end is None else ago(end))
     expected = [(ago(begins), None if ends is None else ago(ends), why) for begins, ends, why in told]
     assert missing_of(origins[0], origins, asked) == expected
 
@@ -65,21 +66,21 @@ def test_what_is_missing_is_what_no_source_has(
 def test_what_was_deleted_since_the_last_report_changes_none_of_that_day() -> None:
     for origins in ([api(90)], [archive(30, 1), api(90)], [archive(400, 120), api(90)]):
         later = [replace(origin, covered_from=ago(89.9)) if origin.archive is None else origin for origin in origins]
-        asked = Span(ago(300), None)
+        asked = Range(ago(300), None)
         assert missing_of(later[0], later, asked) == missing_of(origins[0], origins, asked) != []
 
 
 def test_what_is_missing_is_told_once() -> None:
     origins = [archive(30, 1), api(90)]
-    assert missing_of(origins[1], origins, Span(ago(365), None)) == []
+    assert missing_of(origins[1], origins, Range(ago(365), None)) == []
 
 
 def test_what_an_archive_knows_to_be_lost_is_missing_whatever_the_api_has() -> None:
     gap = Gap(ago(50), ago(40), "no overlap")
     origins = [archive(400, 1, gaps=(gap,)), api(1)]
-    assert missing_of(origins[0], origins, Span(ago(60), None)) == [gap]
+    assert missing_of(origins[0], origins, Range(ago(60), None)) == [gap]
 
 
 def test_without_a_start_nothing_is_missing_before_what_is_kept() -> None:
     for origin in (archive(400, 0), api(90)):
-        assert missing_of(origin, [origin], Span(None, ago(1))) == []
+        assert missing_of(origin, [origin], Range(None, ago(1))) == []

@@ -10,10 +10,14 @@ import sys
 from typing import Any, Dict
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput, MissingLibrary
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput, MissingDependency
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.markdown import text
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, destinations
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.translations import LANGUAGES, Words, number
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.translations import (
+    LANGUAGES,
+    Words,
+    format_count,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,7 @@ def test_a_missing_library_is_told_before_anything_is_read(
 ) -> None:
     for name in ("duckdb", "ibis", "jinja2", "vl_convert", "itables"):
         monkeypatch.setitem(sys.modules, name, None if name in missing else sys)
-    with pytest.raises(MissingLibrary) as caught:
+    with pytest.raises(MissingDependency) as caught:
         Report({"api_token": "t", "api_url": "https://127.0.0.1:1/v1"}).write({form: "/nowhere"})
     assert caught.value.library == library
 
@@ -76,7 +80,12 @@ def test_a_range_is_told_as_it_was_asked_for(start: str, end: str, english: str,
 
 
 def test_numbers_have_their_thousands_apart() -> None:
-    assert [number(value) for value in (0, 999, 1000, 1234567)] == ["0", "999", "1\u202f000", "1\u202f234\u202f567"]
+    assert [format_count(value) for value in (0, 999, 1000, 1234567)] == [
+        "0",
+        "999",
+        "1\u202f000",
+        "1\u202f234\u202f567",
+    ]
 
 
 def test_markdown_is_text() -> None:

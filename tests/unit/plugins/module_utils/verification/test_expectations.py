@@ -56,8 +56,8 @@ def reasons(evidence: Evidence) -> List[str]:
         ({"expect": [{"action": ""}]}, r"expect\[0\].action is empty"),
         ({"own_actors": ""}, "own_actors is empty"),
         ({"own_actors": [""]}, "own_actors is empty"),
-        ({"expect": [{"message": 42}]}, r"expect\[0\].message: give a text"),
-        ({"expect": [{"message": "("}]}, r"expect\[0\].message: '\(' is no regular expression"),
+        ({"expect": [{"message_pattern": 42}]}, r"expect\[0\].message_pattern: give a text"),
+        ({"expect": [{"message_pattern": "("}]}, r"expect\[0\].message_pattern: '\(' is no regular expression"),
         ({"ignore": [{"ip_network": "192.0.2.300"}]}, r"ignore\[0\].ip_network: '192.0.2.300' is no network"),
         ({"forbid": [{"action": "x", "count": 1}]}, r"forbid\[0\].count: there is no such key"),
         ({"expect": [{"action": "x", "count": 1, "max": 2}]}, r"expect\[0\].count excludes min and max"),
@@ -71,11 +71,6 @@ def reasons(evidence: Evidence) -> List[str]:
 def test_a_rule_that_cannot_be_used_is_named(options: Dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
         Expectations.from_mapping(options)
-
-
-def test_the_message_has_a_second_name() -> None:
-    rule = {"message": "x", "message_pattern": "x", "actor": None}
-    assert Expectations.from_mapping({"forbid": [rule]}).forbid[0].given == {"message": "x"}
 
 
 def test_keys_without_a_value_are_not_there() -> None:
@@ -111,11 +106,11 @@ def test_counts_say_how_many(counts: Any, number: int, met: bool, unexpected: in
     "rule",
     [
         {"action": "server_*"},
-        {"message": "'web-[0-9]' has been"},
+        {"message_pattern": "'web-[0-9]' has been"},
         {"actor": "ci deploy"},
         {"actor": "0a1b"},
         {"ip_network": "192.0.2.0/24"},
-        {"action": "*", "message": "created$", "actor": "ci deploy", "ip_network": "192.0.2.7"},
+        {"action": "*", "message_pattern": "created$", "actor": "ci deploy", "ip_network": "192.0.2.7"},
     ],
 )
 def test_all_conditions_of_a_rule_must_hold(rule: Dict[str, str]) -> None:
@@ -190,16 +185,18 @@ def nearest(entries: List[Any], rule: Dict[str, Any], **options: Any) -> Optiona
 def test_the_nearest_miss_meets_most_conditions() -> None:
     other = entry("volume_create", "Volume 'data' has been created")
     near = entry("server_create", "Server 'web-2' has been created")
-    rule = {"action": "server_create", "message": "web-1"}
-    assert nearest([near, other], rule) == (near, ["message"], None)
+    rule = {"action": "server_create", "message_pattern": "web-1"}
+    assert nearest([near, other], rule) == (near, ["message_pattern"], None)
 
 
 def test_of_equally_near_ones_the_most_similar_is_told() -> None:
     near = entry("server_create", "Server 'web-11' has been created")
     far = entry("server_create", "Something else")
-    assert nearest([near, far, far], {"action": "server_create", "message": "Server 'web-1' has been created"}) == (
+    assert nearest(
+        [near, far, far], {"action": "server_create", "message_pattern": "Server 'web-1' has been created"}
+    ) == (
         near,
-        ["message"],
+        ["message_pattern"],
         None,
     )
 
@@ -309,9 +306,9 @@ def many(number: int) -> List[Any]:
 @pytest.mark.parametrize(
     "expect",
     [
-        [{"action": "server_*", "message": f"'web-{n}-"} for n in range(200)],
-        [{"action": "server_*", "message": f"'web-{n}-", "count": 10} for n in range(200)],
-        [{"action": "*", "message": f"'web-[0-9]*{n % 10}-", "max": 10} for n in range(200)],
+        [{"action": "server_*", "message_pattern": f"'web-{n}-"} for n in range(200)],
+        [{"action": "server_*", "message_pattern": f"'web-{n}-", "count": 10} for n in range(200)],
+        [{"action": "*", "message_pattern": f"'web-[0-9]*{n % 10}-", "max": 10} for n in range(200)],
         [{"action": "*", "min": 51} for _rule in range(200)],
     ],
     ids=["each its own", "too many for each", "full and overlapping", "all the same, not enough"],

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput, Overloaded
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput, ServiceUnavailable
 from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.trail import Changes, Trail
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
@@ -51,7 +51,7 @@ def test_clocks_that_differ_lose_nothing(simulator: Simulator, waits: Waits, min
 
 def test_it_is_not_patient_with_an_api_that_is_out_of_order(simulator: Simulator, waits: Waits) -> None:
     simulator.script(Fault("status", status=503, times=99))
-    with pytest.raises(Overloaded):
+    with pytest.raises(ServiceUnavailable):
         trail_of(simulator, waits).begin()
     assert round(sum(waits.seconds), 3) <= 15
 

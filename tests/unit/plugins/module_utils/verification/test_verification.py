@@ -11,11 +11,11 @@ from typing import Any, Callable, Dict, List
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
-    CursorRefused,
+    Cancelled,
+    CursorRejected,
     InvalidInput,
     MissingChanges,
-    Overloaded,
-    Stopped,
+    ServiceUnavailable,
     UnexpectedChanges,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.verification import Verdict, Verification
@@ -102,7 +102,7 @@ def test_what_is_missing_is_missing_at_the_timeout(simulator: Simulator, timelin
     timeline.plan[60.5] = appended(simulator, action="server_create")
     verdict = check(simulator, timeline, timeout=12, expect=CREATED)
     assert isinstance(verdict.error, MissingChanges)
-    assert verdict.error.failure == {"code": "missing_changes", "status": None, "retryable": True}
+    assert verdict.error.failure == {"code": "missing_changes", "http_status": None, "retryable": True}
     assert timeline.seconds == [5, 5, 2]
     assert verdict.waited == 12
 
@@ -134,7 +134,7 @@ def test_an_intruder_seen_while_settling_is_seen(simulator: Simulator, timeline:
     timeline.plan[4] = appended(simulator, action="server_delete", actor=MALLORY)
     verdict = check(simulator, timeline, expect=CREATED, exclusive=True)
     assert isinstance(verdict.error, UnexpectedChanges)
-    assert verdict.error.failure == {"code": "unexpected_changes", "status": None, "retryable": False}
+    assert verdict.error.failure == {"code": "unexpected_changes", "http_status": None, "retryable": False}
     assert "mallory@example.com" in verdict.error.message
 
 
@@ -202,7 +202,7 @@ def test_faults_while_waiting_pass(simulator: Simulator, timeline: Timeline) -> 
 
 def test_a_fault_that_stays_is_told_as_it_is(simulator: Simulator, timeline: Timeline) -> None:
     simulator.script(Fault("pass"), Fault("status", status=503, times=99))
-    with pytest.raises(Overloaded):
+    with pytest.raises(ServiceUnavailable):
         check(simulator, timeline, expect=CREATED)
 
 
@@ -212,7 +212,7 @@ def test_a_cursor_that_expired_is_told(simulator: Simulator, timeline: Timeline)
     cursor = cursor_of(simulator)
     simulator.project("main").log.append(action="server_create", timestamp=old)
     simulator.set(retention=timedelta(days=90), expired_cursor="refuse")
-    with pytest.raises(CursorRefused, match="read on with start"):
+    with pytest.raises(CursorRejected, match="read on with start"):
         check(simulator, timeline, cursor=cursor, expect=CREATED)
 
 
@@ -233,7 +233,7 @@ def test_read_once_it_waits_for_nothing(simulator: Simulator, timeline: Timeline
 
 def test_it_can_be_stopped_while_it_waits(simulator: Simulator, timeline: Timeline) -> None:
     options = {"api_token": simulator.project("main").token, "api_url": simulator.url, "expect": CREATED}
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         Verification(options).run(False, timeline.clock, lambda _seconds: True)
 
 
@@ -257,7 +257,7 @@ def test_options_are_checked_before_anything_is_asked(simulator: Simulator, opti
 def test_the_result_is_made_of_plain_values(simulator: Simulator, timeline: Timeline) -> None:
     log = simulator.project("main").log
     log.extend(['{"timestamp":"2026-11-22T12:00:00Z","action":"server_create","message":"a","size":1.50}'])
-    expect = [{"action": "server_create"}, {"action": "server_create", "message": "b", "count": 2}]
+    expect = [{"action": "server_create"}, {"action": "server_create", "message_pattern": "b", "count": 2}]
     result = check(simulator, timeline, timeout=0, expect=expect).as_dict()
     entry = {"timestamp": "2026-11-22T12:00:00Z", "action": "server_create", "message": "a", "size": 1.5}
     assert result == {
@@ -265,12 +265,12 @@ def test_the_result_is_made_of_plain_values(simulator: Simulator, timeline: Time
         "missing": [
             {
                 "action": "server_create",
-                "message": "b",
+                "message_pattern": "b",
                 "count": 2,
                 "name": "expect[1]",
                 "wanted": "exactly 2",
                 "found": 0,
-                "nearest": {"entry": entry, "differs": ["message"], "counted_for": "expect[0]"},
+                "nearest": {"entry": entry, "differs": ["message_pattern"], "counted_for": "expect[0]"},
             }
         ],
         "unexpected": [],
@@ -290,9 +290,9 @@ def test_the_failure_reads_like_a_test_report(simulator: Simulator, timeline: Ti
     log.append("volume_delete", "Volume 'data' has been deleted", at % 4, {"admin": {}})
     rules = {
         "expect": [
-            {"action": "server_create", "message": "'web-1'"},
-            {"action": "server_create", "message": "'web-2'"},
-            {"action": "server_stop", "message": "'db'", "actor": "ci deploy", "count": 2},
+            {"action": "server_create", "message_pattern": "'web-1'"},
+            {"action": "server_create", "message_pattern": "'web-2'"},
+            {"action": "server_stop", "message_pattern": "'db'", "actor": "ci deploy", "count": 2},
             {"action": "floating_ip_assign"},
         ],
         "forbid": [{"action": "volume_delete"}],

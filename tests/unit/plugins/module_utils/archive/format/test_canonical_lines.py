@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.canonical_lines import (
     CanonicalLines,
-    Span,
+    LineSummary,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import (
     canonical,
@@ -70,7 +70,7 @@ def in_full(block: bytes) -> Any:
     except ValueError as exc:
         return str(exc)
     dated = [moment for moment in moments if moment is not None]
-    return Span(len(moments), len(moments) - len(dated), min(dated, default=None), max(dated, default=None))
+    return LineSummary(len(moments), len(moments) - len(dated), min(dated, default=None), max(dated, default=None))
 
 
 def found(lines: CanonicalLines, block: bytes) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.prefetch import chunks_ahead
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import NotThere
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import ObjectNotFound
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import MemoryStore
 
 NAMES = [f"entries/{number}" for number in range(7)]
@@ -52,7 +52,7 @@ def test_a_failure_is_told_where_the_file_is_taken(at_once: int) -> None:
     for name, ask in zip(NAMES, chunks_ahead(store, NAMES)):
         try:
             assert b"".join(ask()) == b""
-        except NotThere:
+        except ObjectNotFound:
             failed.append(name)
     assert failed == [NAMES[4]]
 

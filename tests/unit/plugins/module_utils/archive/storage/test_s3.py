@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 from datetime import datetime, timedelta, timezone
@@ -13,16 +15,21 @@ from pathlib import Path
 from typing import Any, Callable, List
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import Rearranged, compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import (
+    MaintenanceResult,
+    compact,
+    prune,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import s3
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive, store_at
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import Address, Lock, Place
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import NotThere, read
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import ObjectNotFound, read
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
     InvalidInput,
-    MissingLibrary,
+    MissingDependency,
     StorageError,
     StorageUnreachable,
 )
@@ -99,7 +106,7 @@ def test_a_place_without_an_archive_is_told(buckets: Buckets) -> None:
 
 def test_a_missing_library_is_told(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
-    with pytest.raises(MissingLibrary, match="boto3"):
+    with pytest.raises(MissingDependency, match="boto3"):
         S3Store(buckets.new_place()).commits()
 
 
@@ -258,7 +265,7 @@ def test_what_goes_leaves_no_version(buckets: Buckets, world: World, kind: str) 
 
 @pytest.mark.parametrize("job", [compact, prune])
 def test_what_is_locked_is_not_let_go_by_halves(
-    buckets: Buckets, proxy: FaultyProxy, world: World, job: Callable[..., Rearranged]
+    buckets: Buckets, proxy: FaultyProxy, world: World, job: Callable[..., MaintenanceResult]
 ) -> None:
     """Some of it is older than the locks."""
     place = buckets.new_place("locked")
@@ -268,7 +275,7 @@ def test_what_is_locked_is_not_let_go_by_halves(
     del proxy.requests[:]
     for dry_run in (True, False):
         with pytest.raises(StorageError, match=r"entries/date=2026-11-19/.* is locked until .*Z and stays; wait"):
-            job(world.store, world.clock.ago(days=1), dry_run=dry_run)
+            job(world.store, world.clock.ago(days=1), world.context(dry_run=dry_run))
     assert not [request for request in proxy.requests if request.startswith("DELETE")]
     # The head's own bytes prove that the condition works.
     assert not [request for request in proxy.requests if request.startswith("PUT") and "/000000000006" not in request]
@@ -553,7 +560,7 @@ def test_a_wrong_setting_is_one_sentence_without_secrets(
 def test_an_absent_bucket_is_no_empty_archive(buckets: Buckets) -> None:
     with pytest.raises(StorageError, match="no bucket nosuch") as caught:
         existing_archive("s3://nosuch/x")
-    assert not isinstance(caught.value, NotThere)
+    assert not isinstance(caught.value, ObjectNotFound)
 
 
 # What it costs
@@ -562,9 +569,32 @@ def test_an_absent_bucket_is_no_empty_archive(buckets: Buckets) -> None:
 def test_a_poll_that_finds_nothing_asks_little(buckets: Buckets, proxy: FaultyProxy, world: World) -> None:
     world.store = S3Store(buckets.new_place())
     world.append(12)
-    world.collect(hint=True)
+    world.collect(pin=True)
     del proxy.requests[:]
-    world.collect(hint=True)
+    world.collect(pin=True)
+    assert len(proxy.requests) <= 7, proxy.requests
+
+
+def test_the_whole_command_reads_the_head_once(
+    buckets: Buckets, proxy: FaultyProxy, world: World, tmp_path: Path
+) -> None:
+    world.clock.now = datetime.now(timezone.utc)
+    place = buckets.new_place()
+    world.store = S3Store(place, proxy.url)
+    world.append(3)
+    world.collect(pin=True)
+    del proxy.requests[:]
+    variables = {
+        **os.environ,
+        "AWS_ENDPOINT_URL": proxy.url,
+        "CLOUDSCALE_API_URL": world.simulator.url,
+        "CLOUDSCALE_API_TOKEN": world.project.token,
+    }
+    command = ["collect", place, "--pin", str(world.pin_path), "--metrics", str(tmp_path / "m.prom")]
+    launcher = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
+    subprocess.run([sys.executable, str(launcher), *command], env=variables, check=True, capture_output=True)
+    asked = [request.split("?")[0].rpartition("/")[2] for request in proxy.requests if request.startswith("GET")]
+    assert asked.count("000000000001.json") == 1
     assert len(proxy.requests) <= 7, proxy.requests
 
 

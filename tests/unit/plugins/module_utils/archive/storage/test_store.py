@@ -14,7 +14,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storag
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import (
     DryRun,
     LocalStore,
-    NotThere,
+    ObjectNotFound,
     Store,
     read,
 )
@@ -62,7 +62,7 @@ def ready(new: Store) -> Store:
 
 def test_nothing_is_found_where_nothing_is(new: Store) -> None:
     assert (list(new.names("entries")), new.commits(), new.deleted_commits()) == ([], [], [])
-    with pytest.raises(NotThere):
+    with pytest.raises(ObjectNotFound):
         read(new, FIRST)
     new.remove([FIRST, DATA, RECORD])
 

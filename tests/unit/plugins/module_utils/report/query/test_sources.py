@@ -71,7 +71,7 @@ def test_what_the_provider_deleted_comes_from_the_archive(world: World) -> None:
 def test_what_was_pruned_comes_from_the_api_while_it_has_it(
     world: World, monkeypatch: pytest.MonkeyPatch, is_known: bool
 ) -> None:
-    prune(grown(world).store, world.clock.ago(days=1), now=world.clock)
+    prune(grown(world).store, world.clock.ago(days=1), context=world.context())
     world.collect()
     assert sum((world.logged() - world.archived()).values()) == 10
     if not is_known:
@@ -117,7 +117,7 @@ def test_the_time_before_a_range_is_read_to_know_it_but_is_not_of_the_report(wor
 
 
 def test_an_archive_claims_nothing_of_what_was_pruned(world: World) -> None:
-    done = prune(grown(world).store, world.clock.ago(days=1), now=world.clock)
+    done = prune(grown(world).store, world.clock.ago(days=1), context=world.context())
     (origin,) = opened(world, archives=[str(world.path)], ask_api=False).origins()
     assert origin.covered_from == done.pruned_until
 

@@ -153,6 +153,13 @@ class ArchiveDamaged(AuditError):
     code = "archive_damaged"
 
 
+class ClockSkew(AuditError):
+    """The clocks of the server and the host differ too much to record what was read."""
+
+    code = "clock"
+    retryable = True
+
+
 class ProjectMismatch(AuditError):
     """What the API returns is not, or cannot be shown to be, the log that the archive holds."""
 

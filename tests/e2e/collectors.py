@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Dict, List, Optional, Type
@@ -136,6 +137,10 @@ class Archive:
         for _entry in range(count):
             self.log.append()
 
+    @property
+    def _now(self) -> datetime:
+        return self.simulator.state.now()
+
     def now(self) -> str:
         """The server's time, as entries tell it."""
         return write_time(self.simulator.state.now())
@@ -158,7 +163,7 @@ class Archive:
     def check_unfinished(self) -> int:
         """Nothing is claimed that is not so; returns how many entries are archived."""
         if self.store.commits():
-            problems = [finding for finding in verify(self.store) if not finding.is_warning]
+            problems = [finding for finding in verify(self.store, now=self._now) if not finding.is_warning]
             assert not problems, problems
         archived = self.archived()
         foreign = archived - self.logged()
@@ -167,7 +172,7 @@ class Archive:
 
     def check_finished(self) -> None:
         """All is there, once, and nothing else is."""
-        findings = verify(self.store, expected_head=HeadPin(str(self.pin)).read())
+        findings = verify(self.store, expected_head=HeadPin(str(self.pin)).read(), now=self._now)
         assert not findings, findings
         archived, logged = self.archived(), self.logged()
         assert archived == logged, (archived - logged, logged - archived)

@@ -14,33 +14,49 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from string import punctuation
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 from urllib.parse import quote, urlsplit
 
 from ..errors import (
     ArchiveDamaged,
     AuditError,
     Cancelled,
+    ClockSkew,
     CursorRejected,
+    InvalidInput,
     InvalidResponse,
     PaginationLoop,
     ProjectMismatch,
+    ServiceUnavailable,
     StorageError,
 )
 from ..project_log.client import Api, Page, follow_pages
 from ..project_log.entry import Entry, visible
+from ..times import format_time
 from ..version import VERSION
-from .chain.chain import Link
-from .chain.coverage import Tracker
+from .chain.chain import Link, live_files, walk_back
+from .chain.coverage import MAX_SKEW, Tracker
+from .chain.rules import (
+    BACK,
+    MAX_ASKED_AGE,
+    NO_OVERLAP,
+    OF_IDENTITY,
+    REMEMBERED_IDENTITIES,
+    is_comparable,
+    newest_of,
+)
 from .chain.status import Status, describe, state_of
-from .committer import Lost, Tip
+from .committer import Lost, Tip, check_clock
 from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, day_of, token_tag
 from .format.data_file import DayFile
 from .overlap import Fetched, Overlap
+from .reader import lines_of
 from .run_context import RunContext
 from .storage.store import DryRun, Store
 
+_CLOCK_ATTEMPTS = 3
 # After one of these, what was read before must not be kept: it may be wrong, or it cannot be written.
 _NOTHING_KEPT = (PaginationLoop, StorageError, ProjectMismatch, ArchiveDamaged)
 
@@ -97,8 +113,8 @@ def collect(
 class _Batch:
     """What the next commit will hold: the pages read since the head, compressed by day."""
 
-    def __init__(self, url: str) -> None:
-        self.cursor_before = _raw_query(url)
+    def __init__(self, cursor_before: str) -> None:
+        self.cursor_before = cursor_before
         self.cursor_after = self.cursor_before
         self.pages = 0
         self.entries = 0
@@ -133,6 +149,43 @@ class _Batch:
         return [self._days[day].finish(sequence) for day in sorted(self._days)]
 
 
+class _Restart(Exception):
+    """The API began the log again instead of continuing after the cursor."""
+
+
+class _Clocked:
+    """An API of which a page counts only if the server's date is near the host's clock."""
+
+    def __init__(self, api: Api, now: Callable[[], datetime]) -> None:
+        self._api = api
+        self._now = now
+
+    def page(self, url: str) -> Page:
+        """The page, asked for again when its date is wrong: one of several machines may be.
+
+        :raises ClockSkew: it stays wrong.
+        """
+        for _attempt in range(_CLOCK_ATTEMPTS):
+            page, clock = self._api.page(url), self._now()
+            date = server_date_of(page)
+            if abs(clock - date) <= MAX_SKEW:
+                return page
+        raise ClockSkew(
+            f"The API's date is {format_time(date)}, but this host's clock says {format_time(clock)}; they may differ "
+            "by 30 minutes. Correct the wrong clock; nothing is lost."
+        )
+
+
+def server_date_of(page: Page) -> datetime:
+    """The date of a page's response.
+
+    :raises InvalidResponse: it has none.
+    """
+    if page.server_date is None:
+        raise InvalidResponse("The API's response has no Date, so an archive cannot record what it covers.", 200)
+    return page.server_date
+
+
 class _Collector:
     """One run."""
 
@@ -147,6 +200,7 @@ class _Collector:
         self._tip = Tip(store, context)
         self._uuid: Optional[str] = None
         self._skew = 0.0
+        self._asked: Optional[datetime] = None
         self._resynced = False
         self._added = 0
         self._commits = 0
@@ -159,7 +213,7 @@ class _Collector:
             try:
                 tracker = self._read_on()
             except Lost:
-                self._resynced = False
+                self._resynced, self._asked = False, None
                 continue
             if self._commits:
                 self._tip.clear()
@@ -170,6 +224,8 @@ class _Collector:
     def _open(self) -> None:
         self._tip.find()
         self._uuid = self._head.commit.project.uuid if self._head else None
+        if self._head:
+            check_clock(self._now(), self._head.commit)
 
     @property
     def _head(self) -> Optional[Link]:
@@ -187,35 +243,73 @@ class _Collector:
 
     def _read_on(self) -> Tracker:
         try:
-            return self._go_on()
-        except CursorRejected:
+            return self._continue()
+        except (CursorRejected, _Restart) as exc:
             if self._resynced or self._head is None:
                 raise
-            return self._resync("cursor", self._head.commit)
+            return self._resync("restart" if isinstance(exc, _Restart) else "cursor", self._head)
 
-    def _go_on(self) -> Tracker:
+    def _continue(self) -> Tracker:
         if self._head is None:
-            return self._follow(self._api.first_url(start=self._settings.start), Tracker(None, self._settings.start))
-        head = self._head.commit
-        change = self._identity_change(head)
+            start = self._settings.start
+            if start is not None and start > self._now():
+                raise InvalidInput(
+                    f"start: {format_time(start)} is in the future; an archive begins with what happened."
+                )
+            return self._follow(self._api.first_url(start=start), Tracker(None, start))
+        change = self._identity_change(self._head)
         if change:
-            return self._resync(change, head)
-        return self._follow(self._api.url_of(head.cursor_after), Tracker(head))
+            return self._resync(change, self._head)
+        url = self._api.url_of(self._head.commit.cursor_after)
+        return self._follow(url, self._tracker(), self._unless_restarted(self._pages(url), self._head))
 
-    def _identity_change(self, head: Commit) -> Optional[str]:
-        if head.api != self._api.connection.api_url:
+    def _tracker(self) -> Tracker:
+        return Tracker(self._head.commit if self._head else None, asked=self._asked)
+
+    def _unless_restarted(self, pages: Iterator[Page], head: Link) -> Iterator[Page]:
+        """The same pages; the first one must not begin with what the archive has.
+
+        :raises _Restart: it does: the API forgot the cursor and began again.
+        """
+        for number, page in enumerate(pages):
+            if number == 0 and page.entries and self._is_restart([Fetched.of(entry) for entry in page.entries], head):
+                raise _Restart
+            yield page
+
+    def _is_restart(self, fetched: List[Fetched], head: Link) -> bool:
+        edge, oldest = head.commit.pruned_until, fetched[0].moment
+        if edge is not None and all(one.moment is not None and one.moment < edge for one in fetched):
+            return True
+        if oldest is None or oldest >= head.commit.covered_until - BACK:
+            return False
+        live = live_files(self._store, head)
+        day = f"entries/date={day_of(oldest)}/"
+        return any(
+            line == fetched[0].line
+            for path in sorted(live)
+            if path.startswith(day)
+            for line in lines_of(self._store, live[path])
+        )
+
+    def _identity_change(self, head: Link) -> Optional[str]:
+        """What no commit of late had: ``api``, ``token``, or None. Two hosts may use two tokens in turn."""
+        commit, api = head.commit, self._api.connection.api_url
+        if (commit.api, commit.token_tag) == (api, self._token_tag):
+            return None
+        recent = [link.commit for link in islice(walk_back(self._store, head), REMEMBERED_IDENTITIES)]
+        if api not in {one.api for one in recent}:
             return "api"
-        return "token" if head.token_tag != self._token_tag else None
+        return "token" if self._token_tag not in {one.token_tag for one in recent} else None
 
-    def _follow(self, url: str, tracker: Tracker) -> Tracker:
-        """Read one chain of pages to its end and commit on the way."""
-        batch = _Batch(url)
+    def _follow(self, url: str, tracker: Tracker, pages: Optional[Iterator[Page]] = None) -> Tracker:
+        """Read the pages from a URL to the end of the log and commit on the way."""
+        batch = _Batch(_raw_query(url))
         try:
-            for page in self._pages(url):
+            for page in self._pages(url) if pages is None else pages:
                 self._use(page, batch, tracker)
                 if page.next is not None and batch.is_full(self._settings):
                     self._commit(batch, tracker)
-                    batch = _Batch(page.next)
+                    batch = _Batch(batch.cursor_after)
         except AuditError as exc:
             if batch.tells_something and not isinstance(exc, _NOTHING_KEPT):
                 self._commit(batch, tracker)
@@ -225,7 +319,7 @@ class _Collector:
         return tracker
 
     def _pages(self, url: str) -> Iterator[Page]:
-        for page in follow_pages(self._api, url):
+        for page in follow_pages(_Clocked(self._api, self._now), url):
             yield page
             if self._stop.is_set() and page.next is not None:
                 raise Cancelled("The collection was stopped; what it had read is in the archive.")
@@ -240,14 +334,14 @@ class _Collector:
                 batch.add(one)
         batch.end_page(page)
         moments = [one.moment for one in fetched if one.moment is not None]
-        tracker.use(max(moments, default=None), at_end=page.next is None)
+        tracker.use(min(moments, default=None), at_end=page.next is None)
         return overlap is not None and overlap.is_behind(fetched)
 
     def _arrive(self, page: Page, batch: _Batch, tracker: Tracker) -> None:
-        if page.server_date is None:
-            raise InvalidResponse("The API's response has no Date, so an archive cannot record what it covers.", 200)
-        self._skew = round((self._now() - page.server_date).total_seconds(), 1)
-        gap = tracker.arrive(page.server_date)
+        clock, date = self._now(), server_date_of(page)
+        self._skew = round((clock - date).total_seconds(), 1)
+        gap = tracker.arrive(date, clock)
+        self._asked = tracker.asked
         if gap is not None:
             batch.gaps.append(gap)
 
@@ -268,12 +362,12 @@ class _Collector:
 
     # Joining the log again
 
-    def _resync(self, why: str, head: Commit) -> Tracker:
-        """Read again what the archive has last, and make one commit of what is new behind it; then read on."""
+    def _resync(self, why: str, link: Link) -> Tracker:
+        """Read again what the archive has last, and make one commit of what is new after it; then read on."""
         self._resynced = True
-        overlap = Overlap(self._store, head)
+        head, overlap = link.commit, Overlap(self._store, link)
         url = self._api.first_url(start=overlap.start)
-        batch, tracker = _Batch(url), Tracker(head)
+        batch, tracker = _Batch(head.cursor_after), self._tracker()
         last: Optional[Page] = None
         for last in self._pages(url):
             if self._use(last, batch, tracker, overlap):
@@ -281,10 +375,10 @@ class _Collector:
         for fetched in overlap.settle():
             batch.add(fetched)
         joined = bool(overlap.found or overlap.renamed)
-        comparable = overlap.is_comparable(tracker.server_date)
-        accepted = why != "cursor" and not joined and self._accept_identity(why, comparable)
-        if why == "cursor" and comparable and not joined:
-            batch.gaps.append(Gap(head.covered_until, tracker.covered_until, "no overlap"))
+        comparable = is_comparable(head, tracker.asked)
+        accepted = why in OF_IDENTITY and not joined and self._accept_identity(why, head, comparable)
+        if why not in OF_IDENTITY and comparable and not joined:
+            batch.gaps.append(Gap(head.covered_until, tracker.covered_until, NO_OVERLAP))
         told = Resync(why, overlap.start, overlap.found + overlap.renamed, overlap.renamed, accepted)
         self._commit(batch, tracker, told)
         self._renamed += overlap.renamed
@@ -292,11 +386,13 @@ class _Collector:
             return tracker
         return self._follow(last.next, tracker)
 
-    def _accept_identity(self, why: str, comparable: bool) -> bool:
-        """Whether the user vouches for a log of which nothing is left to compare.
+    def _accept_identity(self, why: str, head: Commit, comparable: bool) -> bool:
+        """Whether the user's acceptance is recorded of a log of which nothing is left to compare.
 
-        :raises ProjectMismatch: there is something to compare, or the user does not.
+        :raises ProjectMismatch: there is something to compare, or the user does not accept it.
         """
+        if head.newest is None:
+            return False  # the archive never had an entry
         if comparable or not self._settings.accept_identity:
             raise ProjectMismatch(
                 f"The {why} changed, and what the API returns does not overlap with the log in {self._store}; "
@@ -313,11 +409,19 @@ class _Collector:
     def _commit(self, batch: _Batch, tracker: Tracker, resync: Optional[Resync] = None) -> None:
         sequence = self._head.commit.sequence + 1 if self._head else FIRST_SEQUENCE
         files = batch.finish(sequence)
+        self._check_age(tracker)
         commit = self._describe(sequence, batch, tracker, resync, tuple(file for file, _body in files))
         self._tip.add(commit, {file.path: body for file, body in files})
         self._added += batch.entries
         self._gaps.extend(batch.gaps)
         self._commits += 1
+
+    def _check_age(self, tracker: Tracker) -> None:
+        """A claim about the provider's retention rests on when the run began, so that must not be long ago."""
+        head = self._head.commit if self._head else None
+        since = max(tracker.asked, head.server_date) if head and head.run == self._run else tracker.asked
+        if tracker.server_date - since > MAX_ASKED_AGE:
+            raise ServiceUnavailable("Reading took more than a day without a commit; run it again.")
 
     def _describe(
         self, sequence: int, batch: _Batch, tracker: Tracker, resync: Optional[Resync], files: Tuple[DataFile, ...]
@@ -328,12 +432,14 @@ class _Collector:
             sequence=sequence,
             kind="resync" if resync else "entries" if batch.entries else "heartbeat",
             run=self._run,
+            signer=None,
             previous=self._head.head.sha256 if self._head else None,
             project=Project(self._settings.project or (head.project.name if head else ""), self._uuid),
             api=self._api.connection.api_url,
             token_tag=self._token_tag,
             cursor_before=batch.cursor_before,
             cursor_after=batch.cursor_after,
+            asked=tracker.asked,
             covered_from=tracker.covered_from,
             covered_until=tracker.covered_until,
             files=files,
@@ -343,10 +449,11 @@ class _Collector:
             total_entries=(head.total_entries if head else 0) + batch.entries,
             total_gaps=(head.total_gaps if head else 0) + len(batch.gaps),
             pages=batch.pages,
-            committed_at=self._now(),
+            committed_at=max(self._now(), tracker.server_date),
             server_date=tracker.server_date,
             clock_skew_seconds=self._skew,
             collector=Writer(VERSION, socket.gethostname()),
+            newest=newest_of(head, files, tracker.covered_until),
             resync=resync,
             pruned_until=head.pruned_until if head else None,
         )

@@ -10,12 +10,28 @@ pending record stays until that is done: whoever finds the record of a run that 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Mapping, Optional
 
-from .chain.chain import Link, clear_left_overs, find_head, live_files
-from .format.commit import SNAPSHOT_EVERY, Commit, Head, pending_name, pending_record
+from ..errors import ClockSkew
+from ..times import format_time
+from .chain.chain import Link, clear_left_overs, find_head
+from .chain.coverage import MAX_SKEW
+from .format.commit import Commit, Head, pending_name, pending_record
 from .run_context import RunContext
 from .storage.store import ObjectNotFound, Store
+
+
+def check_clock(now: datetime, head: Commit) -> None:
+    """Refuse to build on a head that is of a later time than this host's clock says.
+
+    :raises ClockSkew: it is, by more than 30 minutes.
+    """
+    if now < head.server_date - MAX_SKEW:
+        raise ClockSkew(
+            f"This host's clock says {format_time(now)}, but the newest commit is of {format_time(head.server_date)}; "
+            "correct the clock. Nothing is lost."
+        )
 
 
 class Lost(Exception):
@@ -66,7 +82,6 @@ class Tip:
         :raises Lost: another run has decided a commit of this sequence; nothing of this one counts.
         :raises StorageError: the archive cannot be written; unless the removal failed, nothing was advanced.
         """
-        commit = self._with_snapshot(commit)
         body = commit.to_bytes()
         record = pending_name(commit.sequence, commit.run)
         try:
@@ -84,13 +99,6 @@ class Tip:
         self._remember()
         self._store.erase(commit.removed)
         self._store.remove([record])
-
-    def _with_snapshot(self, commit: Commit) -> Commit:
-        if commit.sequence % SNAPSHOT_EVERY or self.link is None:
-            return commit
-        live = live_files(self._store, self.link.commit)
-        removed = set(commit.removed)
-        return commit.with_live([*(file for path, file in live.items() if path not in removed), *commit.files])
 
     def _remember(self) -> None:
         if self.link is None:

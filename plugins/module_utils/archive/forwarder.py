@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import threading
-from itertools import chain, islice, takewhile
+from itertools import chain, islice
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from ..errors import ArchiveDamaged, Cancelled
 from .bookmark import Bookmark
-from .chain.chain import Link, find_head, history, live_files, load
+from .chain.chain import Link, find_head, follow, load, replay
+from .chain.rules import Replay
 from .format.commit import READING_KINDS, Commit, DataFile, Head, sha256
 from .reader import lines_of
 from .storage.store import ObjectNotFound, Store
@@ -69,11 +70,10 @@ class _Forwarder:
             on_head(head)
         remembered, last = 0, done
         try:
-            for sequence in range(done.sequence + 1 if done else 1, head.commit.sequence + 1 if head else 1):
+            for link in self._new_commits(done, head):
                 if self._stop.is_set():
-                    raise Cancelled("It was stopped; the next run goes on where this one ended.")
-                link = load(self._store, sequence)
-                self._hand_on(link.commit)
+                    raise Cancelled("It was stopped; the next run continues where this one ended.")
+                self._forward(link.commit)
                 last = link.head
                 if self._sent - remembered >= _REMEMBER_EVERY:
                     self._bookmark.write(last)
@@ -83,6 +83,13 @@ class _Forwarder:
                 self._bookmark.write(last)
         return ForwardResult(self._sent, self._pruned)
 
+    def _new_commits(self, done: Optional[Head], head: Optional[Link]) -> Iterator[Link]:
+        """The commits after the bookmark, each checked before it is believed."""
+        if head is None:
+            return iter(())
+        after = load(self._store, done.sequence) if done else None
+        return follow(self._store, Replay.after(after.commit) if after else Replay(), after, head)
+
     def _has(self, mark: Head) -> bool:
         """Whether the archive still has this commit; one that was restored from an older copy may not."""
         try:
@@ -90,7 +97,7 @@ class _Forwarder:
         except ObjectNotFound:
             return False
 
-    def _hand_on(self, commit: Commit) -> None:
+    def _forward(self, commit: Commit) -> None:
         # The other kinds only rearrange what these added.
         for file in commit.files if commit.kind in READING_KINDS else ():
             name = f"{commit.archive_id}/{commit.sequence}/{file.path}"
@@ -118,14 +125,13 @@ class _Forwarder:
         head = find_head(self._store, Head(commit.sequence, sha256(commit.to_bytes())))
         if head is None:
             raise ObjectNotFound(f"There is no commit left in {self._store}.")
-        self._live = live_files(self._store, head.commit)
+        state = replay(self._store, head)
+        self._live = state.live
         if lost in self._live:
             raise ArchiveDamaged(f"{lost} is missing in {self._store}; verify the archive.")
-        later = takewhile(lambda one: one.sequence > commit.sequence, history(self._store, head.commit))
-        merged = {file.path: file for one in later for file in one.files if file.parts}
         self._places = {}
         for whole in self._live.values():
-            self._places.update(_slices(whole, whole, 0, merged))
+            self._places.update(_slices(whole, whole, 0, state.merged))
 
 
 def _slices(

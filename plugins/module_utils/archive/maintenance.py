@@ -13,20 +13,25 @@ from __future__ import annotations
 import hashlib
 import socket
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timezone
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from datetime import datetime, time, timedelta, timezone
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from ..errors import ArchiveDamaged, Cancelled
 from ..times import format_optional
 from ..version import VERSION
-from .chain.chain import Link, history, live_files
-from .committer import Lost, Tip
+from .chain.chain import Link, replay
+from .chain.rules import Replay, is_before
+from .committer import Lost, Tip, check_clock
 from .format.commit import UNREADABLE_DAY, Commit, DataFile, Head, Part, Writer, parse_data_name
 from .format.data_file import DayFile
-from .overlap import BACK
 from .reader import lines_of
 from .run_context import RunContext
 from .storage.store import DryRun, ObjectNotFound, Store, no_archive
+
+CLOSED_AFTER = timedelta(hours=1)
+"""How long after its end a day must be covered before its files are merged or removed."""
+
+_EARLIEST = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,13 @@ class MaintenanceResult:
         }
 
 
+Edge = Union[datetime, Callable[[datetime], datetime]]
+"""A moment, or what returns it given the archive's own time, from which ages count."""
+
+
 def compact(
     store: Store,
-    before: Optional[datetime] = None,
+    before: Optional[Edge] = None,
     context: Optional[RunContext] = None,
 ) -> MaintenanceResult:
     """Merge the files of each closed UTC day into one, one day a commit; with ``before``, of days that end by then.
@@ -78,7 +87,7 @@ def compact(
 
 def prune(
     store: Store,
-    before: datetime,
+    before: Edge,
     context: Optional[RunContext] = None,
 ) -> MaintenanceResult:
     """Remove the files of all closed UTC days that end by ``before``, in one commit.
@@ -101,10 +110,11 @@ class _Run:
         self._done: List[DataFile] = []
         self._commits = 0
 
-    def compact(self, before: Optional[datetime]) -> MaintenanceResult:
+    def compact(self, before: Optional[Edge]) -> MaintenanceResult:
         while True:
-            head, live = self._open()
-            days = {day: files for day, files in _days(live, _edge(before, head.commit)).items() if len(files) > 1}
+            head, state = self._open()
+            edge = _edge(before, head.commit)
+            days = {day: files for day, files in _days(state.live, edge).items() if len(files) > 1}
             self._check_erasable(file for day in sorted(days) for file in days[day])
             try:
                 for day in sorted(days):
@@ -113,29 +123,31 @@ class _Run:
             except Lost:
                 continue
 
-    def prune(self, before: datetime) -> MaintenanceResult:
+    def prune(self, before: Edge) -> MaintenanceResult:
         while True:
-            head, live = self._open()
-            edge = _edge(before, head.commit)
-            files = [file for _day, files in sorted(_days(live, edge).items()) for file in files]
+            head, state = self._open()
+            edge = max(_edge(before, head.commit), head.commit.pruned_until or _EARLIEST)
+            files = [
+                file for path, file in sorted(state.live.items()) if is_before(file, edge, state.undated.get(path))
+            ]
             self._check_erasable(files)
             try:
                 if files:
-                    latest = max(edge, head.commit.pruned_until or edge)
-                    self._commit("prune", files, pruned_until=latest)
+                    self._commit("prune", files, pruned_until=edge)
                 return self._finish()
             except Lost:
                 continue
 
-    def _open(self) -> Tuple[Link, Dict[str, DataFile]]:
+    def _open(self) -> Tuple[Link, Replay]:
         """The head and what is live there, after what an earlier run was about to remove is removed."""
         self._tip.find()
         head = self._tip.link
         if head is None:
             raise no_archive(self._store)
-        live = live_files(self._store, head.commit)
-        self._store.erase(_awaiting_removal(self._store, head.commit, live))
-        return head, live
+        check_clock(self._now(), head.commit)
+        state = replay(self._store, head)
+        self._store.erase(_awaiting_removal(self._store, head.commit, state))
+        return head, state
 
     def _check_erasable(self, files: Iterable[DataFile]) -> None:
         """All of them before the first commit: what is half done under a lock could only be finished after it."""
@@ -184,11 +196,10 @@ class _Run:
             entries=entries,
             total_entries=head.commit.total_entries + entries - sum(file.entries for file in removed),
             pages=0,
-            committed_at=self._now(),
+            committed_at=max(self._now(), head.commit.server_date),
             collector=Writer(VERSION, socket.gethostname()),
             resync=None,
             pruned_until=pruned_until or head.commit.pruned_until,
-            live=None,
         )
         if not self._dry_run:
             self._tip.add(commit, {file.path: body for file, body in added})
@@ -247,10 +258,11 @@ class _Merged:
         return replace(file, first=first, last=last, parts=tuple(parts)), body
 
 
-def _edge(before: Optional[datetime], head: Commit) -> datetime:
-    """The midnight by which days have to end: they are older than asked for, and so is all that a re-read goes back."""
-    closed = head.covered_until - BACK
-    latest = closed if before is None else min(before, closed)
+def _edge(before: Optional[Edge], head: Commit) -> datetime:
+    """The midnight by which days must end: they are older than asked for, and closed."""
+    closed = head.covered_until - CLOSED_AFTER
+    wanted = before(head.server_date) if callable(before) else before
+    latest = closed if wanted is None else min(wanted, closed)
     return datetime.combine(latest.astimezone(timezone.utc).date(), time(), timezone.utc)
 
 
@@ -264,13 +276,9 @@ def _days(live: Dict[str, DataFile], edge: datetime) -> Dict[str, List[DataFile]
     return days
 
 
-def _awaiting_removal(store: Store, head: Commit, live: Dict[str, DataFile]) -> List[str]:
-    """Files that a commit removed and that are there all the same: a run was killed, or a copy was restored."""
-    there: Set[str] = {name for name in store.names("entries") if name not in live and _is_decided(name, head)}
-    if not there:
-        return []
-    removed = {path for commit in history(store, head) for path in commit.removed}
-    return sorted(there & removed)
+def _awaiting_removal(store: Store, head: Commit, state: Replay) -> List[str]:
+    """Files that a commit removed and that are still stored: a run was killed, or a copy was restored."""
+    return sorted(name for name in store.names("entries") if name in state.removed and _is_decided(name, head))
 
 
 def _is_decided(name: str, head: Commit) -> bool:

@@ -17,15 +17,12 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from typing import Counter as CounterOf
 
 from ..project_log.entry import Entry, actor, canonical, subject, timestamp
-from ..times import RETENTION, format_time
-from .chain.chain import live_files
-from .chain.coverage import MARGIN
-from .format.commit import Commit, DataFile
+from ..times import format_time
+from .chain.chain import Link, live_files
+from .chain.rules import resync_start
+from .format.commit import DataFile
 from .reader import entries_of
 from .storage.store import Store
-
-BACK = timedelta(hours=1)
-"""How far a re-read goes back behind what the archive has."""
 
 AHEAD = timedelta(minutes=10)
 """How far past the newest archived entry a re-read goes before the overlap counts as wholly read."""
@@ -46,36 +43,34 @@ class Fetched(NamedTuple):
 class Overlap:
     """The archived entries from ``start`` on, waiting to be found again.
 
-    ``newest`` is the newest archived timestamp, None when there is none. ``found`` and ``renamed`` count the entries
-    found again in the same and in another form.
+    ``found`` and ``renamed`` count the entries found again in the same and in another form.
     """
 
-    def __init__(self, store: Store, head: Commit) -> None:
+    def __init__(self, store: Store, head: Link) -> None:
         live = live_files(store, head)
-        self.newest = max((file.last for file in live.values() if file.last), default=None)
-        self.start = _start(head, self.newest)
+        self._newest = max((file.last for file in live.values() if file.last), default=None)
+        self.start = resync_start(head.commit)
         self.found = 0
         self.renamed = 0
         self._exact: CounterOf[bytes] = Counter()
         self._alike: CounterOf[bytes] = Counter()
         self._held: List[Fetched] = []
+        self._missing = 0
+        self._oldest = max(self.start, head.commit.pruned_until or self.start)
         for path in sorted(live):
             if _reaches(live[path], self.start):
                 self._expect(store, live[path])
 
-    def is_comparable(self, server_date: datetime) -> bool:
-        """Whether the provider must still have something that the archive has."""
-        return self.newest is not None and self.newest > server_date - RETENTION + MARGIN
-
     def is_new(self, fetched: Fetched) -> bool:
         """Whether a fetched entry is certainly not in the archive. A doubtful one is held for :meth:`settle`."""
-        if fetched.moment is not None and fetched.moment < self.start:
-            return False  # the API forgot the start; the archive has what is older
+        if fetched.moment is not None and fetched.moment < self._oldest:
+            return False  # pruned, or older than what was asked for: the archive had it
         exact = _digest(fetched.line)
         if self._exact[exact] > 0:
             self._exact[exact] -= 1
             self._alike[likeness(fetched)] -= 1
             self.found += 1
+            self._missing -= 1
             return False
         if self._alike[likeness(fetched)] > 0:
             self._held.append(fetched)
@@ -84,10 +79,13 @@ class Overlap:
 
     def is_behind(self, entries: List[Fetched]) -> bool:
         """Whether these entries, a page, lie wholly past what the archive has."""
-        if self.newest is None:
-            return not +self._alike
+        if not self._missing:
+            return True
+        newest = self._newest
+        if newest is None:
+            return False
         moments = [fetched.moment for fetched in entries]
-        return bool(moments) and all(moment is not None and moment > self.newest + AHEAD for moment in moments)
+        return bool(moments) and all(moment is not None and moment > newest + AHEAD for moment in moments)
 
     def settle(self) -> List[Fetched]:
         """The held entries that are new after all: those for which no archived entry is left to account."""
@@ -106,13 +104,9 @@ class Overlap:
         for entry in entries_of(store, file):
             fetched = Fetched.of(entry)
             if fetched.moment is None or fetched.moment >= self.start:
+                self._missing += 1
                 self._exact[_digest(fetched.line)] += 1
                 self._alike[likeness(fetched)] += 1
-
-
-def _start(head: Commit, newest: Optional[datetime]) -> datetime:
-    start = min(newest or head.covered_until, head.covered_until) - BACK
-    return max(start, head.pruned_until) if head.pruned_until else start
 
 
 def _reaches(file: DataFile, start: datetime) -> bool:

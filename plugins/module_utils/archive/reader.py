@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Callable, Dict, Iterator, Optional, Set, Tuple
 
 from ..errors import ArchiveDamaged
 from ..project_log.entry import Entry, parse, timestamp
-from .chain.chain import Link, find_head, history, live_files
-from .format.commit import Commit, DataFile, Head, Malformed
+from .chain.chain import Link, find_head, replay
+from .format.commit import DataFile, Head, Malformed, parse_data_name
 from .format.data_file import split_lines, unpack
 from .storage.store import ObjectNotFound, Store, no_archive
 
@@ -75,11 +75,12 @@ def cat(
         if head is None:
             raise no_archive(store)
         on_head(head)
-        live = live_files(store, head.commit)
+        state = replay(store, head)
+        live = state.live
         if lost in live:
             raise ArchiveDamaged(f"{lost} is missing in {store}; verify the archive.")
         begun = head.commit.sequence if begun is None else begun
-        merged = _merged_since(store, head.commit, begun)
+        merged = {path: file for path, file in state.merged.items() if _sequence(path) > begun}
         try:
             for path in sorted(live):
                 if path not in done:
@@ -107,10 +108,9 @@ class _Given:
                 yield from self.slices(inner)
 
 
-def _merged_since(store: Store, head: Commit, sequence: int) -> Dict[str, DataFile]:
-    """The files compacted after a commit, by path: some may have been compacted again."""
-    later = takewhile(lambda commit: commit.sequence > sequence, history(store, head))
-    return {file.path: file for commit in later for file in commit.files if file.parts}
+def _sequence(path: str) -> int:
+    name = parse_data_name(path)
+    return name.sequence if name else 0
 
 
 def _selected(

@@ -122,7 +122,7 @@ class _Comparison:
             raise no_archive(self._store)
         self._on_head(link)
         self._oldest = max(self._oldest, link.commit.pruned_until or self._oldest)
-        return link.commit, live_files(self._store, link.commit)
+        return link.commit, live_files(self._store, link)
 
     def _find(self, type_: str, path: str, detail: str) -> None:
         self._told.findings.append(Finding(type_, path, detail))

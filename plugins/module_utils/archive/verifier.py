@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
 from ..errors import StorageError
+from ..times import format_time, utc_now
 from .chain.chain import left_overs
-from .chain.rules import breaks, contradictions, wrong_parts
+from .chain.rules import Replay
 from .chain.signing import AllowedSigners, Signature, signatures
 from .finding import Finding
 from .format.canonical_lines import CanonicalLines
 from .format.commit import (
     FIRST_SEQUENCE,
-    SNAPSHOT_EVERY,
     UNREADABLE_DAY,
     Commit,
     DataFile,
@@ -33,24 +33,25 @@ from .format.commit import (
     Malformed,
     commit_name,
     day_of,
-    file_text,
-    lists_exactly,
-    lists_live,
     parse_commit_name,
     parse_data_name,
-    parse_file,
     sha256,
-    without_live,
 )
 from .format.data_file import split_lines, unpack, whole_lines
 from .storage.prefetch import chunks_ahead
 from .storage.store import ObjectNotFound, Store, read, whole
 
+MAX_AHEAD = timedelta(hours=1)
+"""How far after the verifier's clock a commit may have been made."""
+
 _ORPHAN_LIMIT = 1 << 30
 
 
 def verify(
-    store: Store, expected_head: Optional[Head] = None, signers: Optional[AllowedSigners] = None
+    store: Store,
+    expected_head: Optional[Head] = None,
+    signers: Optional[AllowedSigners] = None,
+    now: Optional[datetime] = None,
 ) -> List[Finding]:
     """Everything that is wrong with the archive, in the order of its commits and then of its files.
 
@@ -67,26 +68,21 @@ def verify(
 
     :raises StorageError: the archive's folders cannot be listed.
     """
-    findings = _Verification(store, expected_head).run()
+    findings = _Verification(store, expected_head, now or utc_now()).run()
     return findings if signers is None else [*findings, *_verify_signatures(store, signers)]
 
 
 class _Verification:
-    """One run over one archive.
+    """One run over one archive; ``_state`` is what the commits up to the one reached add up to."""
 
-    Up to the commit reached, ``_live`` holds the files that are live, by path, as the texts of commits that describe
-    them: there may be very many, and lists of them are compared with those in commits.
-    """
-
-    def __init__(self, store: Store, expected_head: Optional[Head]) -> None:
+    def __init__(self, store: Store, expected_head: Optional[Head], now: datetime) -> None:
         self._store = store
+        self._now = now
         self._expected_head = expected_head
         self._findings: List[Finding] = []
-        self._live: Dict[str, bytes] = {}
-        self._removed: Set[str] = set()
+        self._state = Replay()
         self._digests: Dict[str, int] = {}
         self._known: Set[int] = set()
-        self._total = 0
         self._lines = CanonicalLines()
 
     def run(self) -> List[Finding]:
@@ -95,14 +91,11 @@ class _Verification:
         if not sequences:
             self._find("commit_missing", commit_name(FIRST_SEQUENCE), "the archive has no commit")
         self._verify_chain(sequences)
-        paths = sorted(self._live)
+        paths = sorted(self._state.live)
         asked = zip(chunks_ahead(self._store, paths), paths)
-        lost = [path for ask, path in asked if not self._verify_file(self._file(path), ask)]
+        lost = [path for ask, path in asked if not self._verify_file(self._state.live[path], ask)]
         self._verify_others(head, self._without_removed_since(lost, head))
         return self._findings
-
-    def _file(self, path: str) -> DataFile:
-        return parse_file(self._live[path])
 
     def _find(self, type_: str, path: str, detail: str) -> None:
         self._findings.append(Finding(type_, path, detail))
@@ -110,21 +103,23 @@ class _Verification:
     # The chain of commits
 
     def _verify_chain(self, sequences: List[int]) -> None:
-        before: Optional[Commit] = None
         digest: Optional[str] = None
         expected = FIRST_SEQUENCE
         seen_expected_head = False
         for ask, sequence in zip(chunks_ahead(self._store, map(commit_name, sequences)), sequences):
             if sequence != expected:
                 self._find("commit_missing", commit_name(expected), f"none from {expected} to {sequence - 1} is there")
-                before, digest = None, None
+                self._state.skip()
+                digest = None
             body = self._read_commit(sequence, ask)
             commit = None if body is None else self._parse_commit(sequence, body)
-            if body is not None and commit is not None:
-                self._verify_link(commit, before, digest)
-                self._apply(commit, body)
+            if commit is None:
+                self._state.skip()
+            else:
+                self._verify_link(commit, digest)
+                self._state.apply(commit)
                 self._known.add(sequence)
-            before, digest = commit, None if body is None else sha256(body)
+            digest = None if body is None else sha256(body)
             if self._expected_head == Head(sequence, digest or ""):
                 seen_expected_head = True
             expected = sequence + 1
@@ -149,8 +144,7 @@ class _Verification:
             self._find("commit_duplicated", name, f"it has the bytes of commit {twin}")
             return None
         try:
-            # A list of live files is compared as it is, if there is something to compare it with.
-            commit = Commit.parse(without_live(body) if self._adds_up(sequence) else body)
+            commit = Commit.parse(body)
         except Malformed as exc:
             self._find("commit_malformed", name, str(exc))
             return None
@@ -169,56 +163,14 @@ class _Verification:
         else:
             self._find("head", name, f"the commit is not the one expected, {expected.sha256}")
 
-    def _verify_link(self, commit: Commit, before: Optional[Commit], digest: Optional[str]) -> None:
-        name, sequence = commit.name, commit.sequence
+    def _verify_link(self, commit: Commit, digest: Optional[str]) -> None:
         if digest is not None and commit.previous is not None and commit.previous != digest:
-            self._find("commit_edited", commit_name(sequence - 1), f"commit {sequence} rests on other bytes of it")
-        if (commit.previous is None) != (sequence == FIRST_SEQUENCE):
-            self._find("chain", name, "only the first commit has none before it")
-        for type_, detail in contradictions(commit):
-            self._find(type_, name, detail)
-        if before is not None:
-            for type_, detail in breaks(before, commit):
-                self._find(type_, name, detail)
-        elif sequence == FIRST_SEQUENCE and commit.total_gaps != len(commit.gaps):
-            self._find("totals", name, "total_gaps does not begin with this commit's gaps")
-
-    def _apply(self, commit: Commit, body: bytes) -> None:
-        """Carry the live files over this commit, and compare with what it says of them."""
-        gone = {path: file for path in commit.removed for file in self._take_away(path, commit)}
-        removed = sum(file.entries for file in gone.values())
-        for detail in wrong_parts(commit, gone):
-            self._find("removal", commit.name, detail)
-        if commit.kind in ("compact", "pseudonymise") and commit.entries != removed:
-            self._find("totals", commit.name, f"{removed} entries were rearranged into {commit.entries}")
-        self._live.update({file.path: file_text(file) for file in commit.files})
-        if self._adds_up(commit.sequence):
-            self._verify_sums(commit, body, self._total + commit.entries - removed)
-        self._total = commit.total_entries
-
-    def _adds_up(self, sequence: int) -> bool:
-        """Whether all commits before this one are known, so that what it says of all files can be told."""
-        return len(self._known) == sequence - FIRST_SEQUENCE
-
-    def _take_away(self, path: str, commit: Commit) -> Iterator[DataFile]:
-        """The file that a commit removes, if it was live."""
-        text = self._live.pop(path, None)
-        if text is None:
-            self._find("removal", commit.name, f"it removes {path}, which was not live")
-        else:
-            self._removed.add(path)
-            yield parse_file(text)
-
-    def _verify_sums(self, commit: Commit, body: bytes, total: int) -> None:
-        if commit.total_entries != total:
-            self._find(
-                "totals", commit.name, f"total_entries is {commit.total_entries}, but the files add up to {total}"
-            )
-        listed = lists_live(body)
-        if listed != (commit.sequence % SNAPSHOT_EVERY == 0):
-            self._find("totals", commit.name, f"every {SNAPSHOT_EVERY}th commit, and no other, lists the live files")
-        elif listed and not lists_exactly(body, (self._live[path] for path in sorted(self._live))):
-            self._find("totals", commit.name, "its list of live files is not the one that the commits add up to")
+            before = commit_name(commit.sequence - 1)
+            self._find("commit_edited", before, f"commit {commit.sequence} rests on other bytes of it")
+        for violation in self._state.violations(commit):
+            self._find(violation.type, commit.name, violation.detail)
+        if commit.committed_at > self._now + MAX_AHEAD:
+            self._find("coverage", commit.name, f"it was made in the future, at {format_time(commit.committed_at)}")
 
     # The live data files
 
@@ -253,11 +205,11 @@ class _Verification:
     # All other files
 
     def _verify_others(self, head: int, lost: List[str]) -> None:
-        strangers = [name for name in self._store.names("entries") if name not in self._live]
+        strangers = [name for name in self._store.names("entries") if name not in self._state.live]
         places = self._places(strangers) if lost else {}
         moved: Set[str] = set()
         for path in lost:
-            found = places.get(self._file(path).sha256)
+            found = places.get(self._state.live[path].sha256)
             if found is None:
                 self._find("missing", path, "no file of this name is left")
             else:
@@ -296,7 +248,7 @@ class _Verification:
             self._find("extra", name, "it has not the name of a data file")
         elif parts.sequence > head or parts.sequence not in self._known:
             return  # of a commit to come, or of one that was reported already
-        elif name in self._removed:
+        elif name in self._state.removed:
             self._find("deletion_pending", name, "a commit removed it, but it was not deleted yet")
         elif announced:
             self._find("orphan", name, "a run that lost a race or was killed left it behind; the next run removes it")
@@ -311,9 +263,9 @@ class _Verification:
         try:
             for line in split_lines(unpack(self._store.chunks(name), _ORPHAN_LIMIT)):
                 wanted[_short_digest(line)] += 1
-            for path in self._live:
+            for path, file in self._state.live.items():
                 if wanted and path.startswith(f"entries/date={day}/"):
-                    self._cross_off(wanted, self._file(path))
+                    self._cross_off(wanted, file)
         except ObjectNotFound:
             return True  # cleared away meanwhile, as left-overs are
         except (Malformed, StorageError):

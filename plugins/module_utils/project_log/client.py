@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Set, Type
+from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Protocol, Set, Type
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
 from ..errors import (
@@ -300,7 +300,13 @@ class Api:
             raise UntrustedURL(f"The {what} leads out of the API's path on {parts.hostname}; nothing was sent there.")
 
 
-def follow_pages(api: Api, url: str) -> Iterator[Page]:
+class PageSource(Protocol):
+    """What returns pages by their URLs: an API, or something that checks its pages."""
+
+    def page(self, url: str) -> Page: ...
+
+
+def follow_pages(api: PageSource, url: str) -> Iterator[Page]:
     """Follow ``next`` from a URL to the last page there is now; hold no page.
 
     A page is handed on only when the one that it says comes next was not asked for before: otherwise a cursor could be

@@ -157,7 +157,7 @@ def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None
         with pytest.raises(StorageError, match="does not allow to erase"):
             store.erase([name])
     with pytest.raises(StorageError, match="is locked until .* and stays"):
-        prune(store, world.clock.ago(days=1))
+        prune(store, world.clock.ago(days=1), world.context())
     assert len(store.commits()) == 1
     assert sound(world)
 
@@ -167,8 +167,8 @@ def test_what_goes_leaves_no_version(address: str, buckets: Buckets, world: Worl
     for ago in (3, 3, 2, 2, 0):
         world.append(2, ago=ago * 86400)
         world.collect()
-    assert compact(world.store).commits == 2
-    assert prune(world.store, world.clock.ago(days=2)).commits == 1
+    assert compact(world.store, context=world.context()).commits == 2
+    assert prune(world.store, world.clock.ago(days=2), world.context()).commits == 1
     bucket, prefix = str(world.store)[len("s3://") :].split("/")
     found = buckets.client().list_object_versions(Bucket=bucket, Prefix=f"{prefix}/entries/")
     assert len(found["Versions"]) == len(list(world.store.names("entries"))) == 2
@@ -221,6 +221,6 @@ def test_who_prunes_and_compacts_needs_the_other_documented_rights(
     assert {finding.type for finding in world.verify()} == {"deletion_pending"}
     assert world.archived() == world.logged()
     world.store = S3Store(rights(place, with_removal=True))
-    assert prune(world.store, world.clock.ago(days=2)).entries == 2
-    assert compact(world.store).commits == 0
+    assert prune(world.store, world.clock.ago(days=2), world.context()).entries == 2
+    assert compact(world.store, context=world.context()).commits == 0
     assert world.verify() == []

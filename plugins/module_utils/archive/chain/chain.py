@@ -12,7 +12,6 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 from ...errors import ArchiveDamaged, StorageError
 from ..format.commit import (
     FIRST_SEQUENCE,
-    SNAPSHOT_EVERY,
     Commit,
     DataFile,
     Gap,
@@ -24,7 +23,9 @@ from ..format.commit import (
     parse_pending_record,
     sha256,
 )
-from ..storage.store import ObjectNotFound, Store, read
+from ..storage.prefetch import chunks_ahead
+from ..storage.store import ObjectNotFound, Store, read, whole
+from .rules import Replay
 
 
 class Link(NamedTuple):
@@ -44,8 +45,11 @@ def load(store: Store, sequence: int) -> Link:
     :raises ObjectNotFound: there is none.
     :raises ArchiveDamaged: the file of that name is no such commit.
     """
+    return _link(store, sequence, read(store, commit_name(sequence)))
+
+
+def _link(store: Store, sequence: int, body: bytes) -> Link:
     name = commit_name(sequence)
-    body = read(store, name)
     try:
         commit = Commit.parse(body)
     except Malformed as exc:
@@ -67,13 +71,13 @@ def find_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
     found = store.commits(after=pin.sequence if pin else 0)
     if pin is not None and found and found[-1] != pin.sequence + len(found):
         raise ArchiveDamaged(f"Commits after {pin.sequence} are missing in {store}; verify it.")
-    head = _follow(store, load(store, found[-1]) if found else head)
+    head = _newer(store, load(store, found[-1]) if found else head)
     if head is None:
         _check_new(store)
     return head
 
 
-def _follow(store: Store, link: Optional[Link]) -> Optional[Link]:
+def _newer(store: Store, link: Optional[Link]) -> Optional[Link]:
     """This commit, or a newer one: a list may be older than what it lists."""
     while True:
         sequence = link.commit.sequence if link else 0
@@ -83,26 +87,65 @@ def _follow(store: Store, link: Optional[Link]) -> Optional[Link]:
             return link
 
 
-def history(store: Store, head: Commit) -> Iterator[Commit]:
-    """The commits from this one back to the first, the newest first."""
-    yield head
-    for sequence in range(head.sequence - 1, FIRST_SEQUENCE - 1, -1):
-        yield load(store, sequence).commit
+def walk_back(store: Store, head: Link) -> Iterator[Link]:
+    """The commits from this one back to the first; each is the one that the next names.
+
+    :raises ArchiveDamaged: a commit is missing, or is not the one that the next names.
+    """
+    link = head
+    while True:
+        yield link
+        previous, sequence = link.commit.previous, link.commit.sequence - 1
+        if previous is None:
+            return
+        try:
+            link = load(store, sequence)
+        except ObjectNotFound as exc:
+            raise ArchiveDamaged(f"{commit_name(sequence)} in {store} is missing; verify the archive.") from exc
+        if link.head.sha256 != previous:
+            raise ArchiveDamaged(f"{commit_name(sequence)} in {store} was changed; verify the archive.")
 
 
-def live_files(store: Store, head: Optional[Commit]) -> Dict[str, DataFile]:
-    """The data files that make up the archive as of this commit, by path: all that were added and not removed."""
-    live: Dict[str, DataFile] = {}
-    removed: Set[str] = set()
-    for commit in history(store, head) if head else ():
-        # What this commit removed was added by an earlier one.
-        for file in commit.files if commit.live is None else commit.live:
-            if file.path not in removed:
-                live[file.path] = file
-        removed.update(commit.removed)
-        if commit.live is not None:
-            break
-    return live
+def replay(store: Store, head: Link) -> Replay:
+    """What all commits up to this one add up to: each is the one that the next names, and breaks no rule.
+
+    :raises ArchiveDamaged: a commit is missing, is not the one that the next names, or says what no collector writes.
+    """
+    state = Replay()
+    for _checked in follow(store, state, None, head):
+        pass
+    return state
+
+
+def follow(store: Store, state: Replay, after: Optional[Link], head: Link) -> Iterator[Link]:
+    """The commits after ``after`` (None: all) up to ``head``, in order, each checked against ``state`` and applied.
+
+    :raises ArchiveDamaged: as :func:`replay`; what was yielded before is only known to lead to ``head`` at the end.
+    """
+    first = after.commit.sequence + 1 if after else FIRST_SEQUENCE
+    digest = after.head.sha256 if after else None
+    sequences = range(first, head.commit.sequence + 1)
+    link = after
+    for sequence, ask in zip(sequences, chunks_ahead(store, map(commit_name, sequences))):
+        link = _link(store, sequence, whole(ask(), f"{commit_name(sequence)} in {store}"))
+        if link.commit.previous != digest:
+            raise ArchiveDamaged(
+                f"{link.commit.name} in {store} does not name the commit before it; verify the archive."
+            )
+        for violation in state.violations(link.commit):
+            raise ArchiveDamaged(
+                f"{link.commit.name} in {store} breaks the rules of an archive: {violation.detail}; verify the archive."
+            )
+        state.apply(link.commit)
+        digest = link.head.sha256
+        yield link
+    if link is None or link.head != head.head:
+        raise ArchiveDamaged(f"{head.commit.name} in {store} changed while it was read; verify the archive.")
+
+
+def live_files(store: Store, head: Optional[Link]) -> Dict[str, DataFile]:
+    """The data files that make up the archive as of this commit, by path; errors as of :func:`replay`."""
+    return replay(store, head).live if head else {}
 
 
 def gaps(store: Store, head: Commit) -> List[Gap]:
@@ -123,8 +166,6 @@ def _first_with(store: Store, commit: Commit) -> Commit:
     low, high = FIRST_SEQUENCE, commit.sequence
     while low < high:
         sequence = (low + high) // 2
-        if sequence % SNAPSHOT_EVERY == 0 and sequence > low:
-            sequence -= 1  # one that lists all live files may be long
         middle = load(store, sequence).commit
         if middle.total_gaps < commit.total_gaps:
             low = middle.sequence + 1

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an archive may claim about time: from when to when it misses nothing, and until when it has to be read again.
+"""What an archive may claim about time: from when to when it misses nothing, and until when it must be read again.
 
-All claims rest on the server's clock and on the entries' timestamps, never on the clock of the host that collects.
+Two clocks are known, the server's and the host's. A claim that something was read takes the earlier one, a claim that
+the provider may have deleted something the later one, so that a single wrong clock never claims too much.
 """
 
 from __future__ import annotations
@@ -21,28 +22,17 @@ SLACK = timedelta(seconds=10)
 MARGIN = timedelta(minutes=10)
 """How much earlier than announced the provider is taken to delete."""
 
+MAX_SKEW = timedelta(minutes=30)
+"""By how much the two clocks may differ. A hardware clock on local time is off by at least an hour."""
 
 TOLERANCE = timedelta(seconds=2)
-"""How far the server's date may go back from one answer to the next; several machines answer."""
+"""The server's date has whole seconds."""
 
 
-def covered_until(before: datetime, server_date: datetime, newest: Optional[datetime], at_end: bool) -> datetime:
-    """Up to when the log was read: near the server's date at the log's end, near the newest entry before that.
-
-    It never goes back from ``before``, and never past the server's date even when an entry claims to be of later.
-    """
-    reached = server_date - SLACK
-    if not at_end:
-        reached = before if newest is None else min(reached, newest - SLACK)
-    return max(before, reached)
-
-
-def retention_gap(covered: datetime, position: datetime, server_date: datetime, margin: timedelta) -> Optional[Gap]:
-    """The gap that opened if the provider may have deleted entries after ``position`` before they were read."""
-    oldest_left = server_date - RETENTION + margin
-    if oldest_left <= position:
-        return None
-    return Gap(covered, max(covered, oldest_left), "retention")
+def retention_gap(covered: datetime, asked: datetime) -> Optional[Gap]:
+    """The gap that opened if the provider may have deleted entries after ``covered`` before ``asked``."""
+    oldest_left = asked - RETENTION + MARGIN
+    return Gap(covered, oldest_left, "retention") if oldest_left > covered else None
 
 
 def retention_deadline(covered: datetime) -> datetime:
@@ -56,15 +46,26 @@ def is_at_end(commit: Commit) -> bool:
 
 
 class Tracker:
-    """Follows one chain of pages and keeps what may be claimed after each of them."""
+    """Follows the pages of a run and keeps what may be claimed after each of them.
 
-    def __init__(self, head: Optional[Commit], start: Optional[datetime] = None) -> None:
+    ``head`` is the newest commit. ``start`` is where a new archive begins. ``asked`` is when the run asked for its
+    first page, if that was before this tracker was made.
+    """
+
+    def __init__(
+        self, head: Optional[Commit], start: Optional[datetime] = None, asked: Optional[datetime] = None
+    ) -> None:
+        self._head = head
         self._start = start
-        self._margin = MARGIN
-        self._newest: Optional[datetime] = None
+        self._asked = asked
+        self._has_arrived = False
         self._server_date: Optional[datetime] = head.server_date if head else None
         self._from = head.covered_from if head else None
         self._until = head.covered_until if head else None
+
+    @property
+    def asked(self) -> datetime:
+        return _known(self._asked)
 
     @property
     def covered_from(self) -> datetime:
@@ -76,33 +77,36 @@ class Tracker:
 
     @property
     def server_date(self) -> datetime:
-        """The newest date that the server told; it does not go back when one of its machines is late."""
+        """The earlier of the two clocks when the newest page arrived; never before the head's."""
         return _known(self._server_date)
 
-    def arrive(self, server_date: datetime) -> Optional[Gap]:
-        """Take note of a page before it is used; the gap, if entries may have been deleted before it was asked for.
-
-        Within one chain a page follows the other at once, so only its first page needs the margin.
-        """
-        self._server_date = server_date if self._server_date is None else max(self._server_date, server_date)
+    def arrive(self, server_date: datetime, clock: datetime) -> Optional[Gap]:
+        """Note a page before it is used; the gap, if entries may have been deleted before it was asked for."""
+        if self._asked is None:
+            self._asked = max(server_date, clock)
+        earlier = min(server_date, clock)
+        self._server_date = earlier if self._server_date is None else max(self._server_date, earlier)
+        is_first, self._has_arrived = not self._has_arrived, True
         if self._from is None or self._until is None:
-            oldest = server_date - RETENTION
-            latest = server_date - SLACK
-            self._from = self._until = min(latest, oldest if self._start is None else max(self._start, oldest))
-            self._margin = timedelta(0)
+            oldest = self._asked - RETENTION
+            begin = oldest if self._start is None else max(self._start, oldest)
+            self._from = self._until = min(self._server_date - SLACK, begin)
             return None
-        position = self._until if self._newest is None else max(self._until, self._newest)
-        gap = retention_gap(self._until, position, server_date, self._margin)
-        self._margin = timedelta(0)
+        gap = retention_gap(self._until, self._asked) if is_first and self._head else None
         if gap is not None:
             self._until = gap.end
         return gap
 
-    def use(self, newest: Optional[datetime], at_end: bool) -> None:
-        """Take note that a page was used whose newest timestamp is this; ``at_end``: no page follows now."""
-        if newest is not None:
-            self._newest = newest if self._newest is None else max(self._newest, newest)
-        self._until = covered_until(self.covered_until, self.server_date, self._newest, at_end)
+    def use(self, least: Optional[datetime], at_end: bool) -> None:
+        """Note that a page was used whose least readable timestamp is ``least``; ``at_end``: no page follows now.
+
+        Before the end of the log only the least timestamp counts: one that is out of order must not claim entries that
+        were not read.
+        """
+        reached = self.server_date - SLACK
+        if not at_end:
+            reached = self.covered_until if least is None else min(reached, least - SLACK)
+        self._until = max(self.covered_until, reached)
 
 
 def _known(moment: Optional[datetime]) -> datetime:

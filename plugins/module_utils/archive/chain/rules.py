@@ -2,36 +2,212 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a commit may say, by itself and given the ones before it."""
+"""What a commit may say, given the ones before it. Everybody who believes a commit asks this file.
+
+Hashes show that commits were not changed after the next one was made. They do not show that a commit which somebody
+appended is one that a collector could have made; these rules do.
+"""
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterator, Tuple
+from collections import deque
+from datetime import datetime, time, timedelta, timezone
+from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from ...times import RETENTION
 from ..format.commit import (
+    FIRST_SEQUENCE,
     READING_KINDS,
+    UNREADABLE_DAY,
     Commit,
     DataFile,
+    day_of,
     parse_data_name,
 )
-from .coverage import TOLERANCE
+from .coverage import MARGIN, MAX_SKEW, SLACK
+
+BACK = timedelta(days=1)
+"""How far before the newest archived entry a resync begins to read again."""
+
+REMEMBERED_IDENTITIES = 100
+"""A token or API that one of so many commits before had is no change of identity."""
+
+MAX_ASKED_AGE = timedelta(days=1)
+"""How long after its first page, or its last commit, a run may make a commit."""
+
+RETENTION_GAP, NO_OVERLAP = "retention", "no overlap"
+REASONS = ("cursor", "restart", "token", "api")
+OF_IDENTITY = ("token", "api")
+
+_ONE_DAY = timedelta(days=1)
 
 
-def contradictions(commit: Commit) -> Iterator[Tuple[str, str]]:
-    """What in a commit by itself cannot be."""
+class Violation(NamedTuple):
+    """A rule that a commit breaks: the type of finding, and what is wrong, as a phrase without a full stop."""
+
+    type: str
+    detail: str
+
+
+class Replay:
+    """What the commits so far add up to. Each next commit is checked against it and then applied.
+
+    It begins before the first commit. ``is_complete`` is False once a commit was skipped; what then depends on all
+    commits before is not checked any more. ``live`` are the data files that the commits added and did not remove.
+    """
+
+    def __init__(self) -> None:
+        self.commit: Optional[Commit] = None
+        self.live: Dict[str, DataFile] = {}
+        self.removed: Set[str] = set()
+        self.merged: Dict[str, DataFile] = {}
+        self.is_complete = True
+        self._undated: Dict[str, datetime] = {}
+        self._identities: Deque[Tuple[str, str]] = deque(maxlen=REMEMBERED_IDENTITIES)
+
+    @classmethod
+    def after(cls, commit: Commit) -> Replay:
+        """A replay that begins after a commit which is trusted; what the commits before it add up to is not known."""
+        made = cls()
+        made.skip()
+        made.commit = commit
+        return made
+
+    def skip(self) -> None:
+        """Go on after a commit that is missing or unreadable."""
+        self.commit = None
+        self.is_complete = False
+
+    def violations(self, commit: Commit) -> Iterator[Violation]:
+        """The rules that a commit breaks which follows the one applied last."""
+        yield from _by_itself(commit)
+        if self.commit is not None:
+            if commit.sequence != self.commit.sequence + 1:
+                yield Violation("chain", "it does not follow the commit before it")
+            yield from _follows(self.commit, commit)
+            yield from self._identity(self.commit, commit)
+            yield from _resync(self.commit, commit)
+        elif commit.sequence == FIRST_SEQUENCE:
+            yield from _begins(commit)
+        gone = [self.live[path] for path in commit.removed if path in self.live]
+        if self.is_complete:
+            yield from self._removal(commit, gone)
+            yield from self._totals(commit, gone)
+
+    def apply(self, commit: Commit) -> None:
+        """Carry the state over a commit."""
+        for path in commit.removed:
+            if self.live.pop(path, None) is not None:
+                self.removed.add(path)
+            self._undated.pop(path, None)
+        for file in commit.files:
+            self.live[file.path] = file
+            if file.parts:
+                self.merged[file.path] = file
+            if _day(file) == UNREADABLE_DAY:
+                self._undated[file.path] = commit.covered_until
+        self._identities.append((commit.api, commit.token_tag))
+        self.commit = commit
+
+    def _identity(self, before: Commit, commit: Commit) -> Iterator[Violation]:
+        if before.project.uuid not in (None, commit.project.uuid):
+            yield Violation("identity", "it is of another project")
+        why = commit.resync.why if commit.resync else ""
+        known_api = commit.api in {api for api, _tag in self._identities}
+        known_tag = commit.token_tag in {tag for _api, tag in self._identities}
+        if self.is_complete or len(self._identities) == REMEMBERED_IDENTITIES:
+            if why in OF_IDENTITY:
+                if known_api and known_tag:
+                    yield Violation("identity", "it joins the log again for another token or API, which are known")
+            elif not (known_api and known_tag):
+                yield Violation("identity", "API or token changed without the log being joined again")
+
+    def _removal(self, commit: Commit, gone: List[DataFile]) -> Iterator[Violation]:
+        for path in commit.removed:
+            if path not in self.live:
+                yield Violation("removal", f"it removes {path}, which was not live")
+        if commit.kind == "compact":
+            yield from _compact(commit, gone)
+        elif commit.kind == "prune" and commit.pruned_until is not None:
+            wanted = [path for path in sorted(self.live) if self._is_before(path, commit.pruned_until)]
+            if list(commit.removed) != wanted:
+                yield Violation("removal", "it does not remove exactly the files before its edge")
+
+    def _is_before(self, path: str, edge: datetime) -> bool:
+        return is_before(self.live[path], edge, self._undated.get(path))
+
+    def _totals(self, commit: Commit, gone: List[DataFile]) -> Iterator[Violation]:
+        total = (self.commit.total_entries if self.commit else 0) + commit.entries - sum(file.entries for file in gone)
+        if commit.total_entries != total:
+            yield Violation("totals", f"total_entries is {commit.total_entries}, but the files add up to {total}")
+
+    @property
+    def undated(self) -> Dict[str, datetime]:
+        """Until when the log was covered by the commit that added a file without readable timestamps, by path."""
+        return self._undated
+
+
+def is_before(file: DataFile, edge: datetime, collected: Optional[datetime]) -> bool:
+    """Whether a prune with this edge removes a file; ``collected``: the coverage of the commit that added it."""
+    day = _day(file)
+    if day == UNREADABLE_DAY:
+        return collected is not None and collected < edge
+    return day < day_of(edge)
+
+
+def is_comparable(before: Commit, asked: datetime) -> bool:
+    """Whether the provider must still have an entry that the archive has after this commit."""
+    oldest = asked - RETENTION + MARGIN
+    if before.pruned_until is not None:
+        oldest = max(oldest, before.pruned_until)
+    return before.newest is not None and before.newest >= oldest
+
+
+def resync_start(before: Commit) -> datetime:
+    """From when on a resync after this commit reads again."""
+    return (before.newest or before.covered_until) - BACK
+
+
+def newest_of(before: Optional[Commit], files: Tuple[DataFile, ...], covered: datetime) -> Optional[datetime]:
+    """The newest timestamp in what is covered after a commit with these files; a later one proves nothing."""
+    found = [min(file.last, covered) for file in files if file.first and file.last and file.first <= covered]
+    if before is not None and before.newest is not None:
+        found.append(before.newest)
+    return max(found, default=None)
+
+
+def _by_itself(commit: Commit) -> Iterator[Violation]:
+    if (commit.previous is None) != (commit.sequence == FIRST_SEQUENCE):
+        yield Violation("chain", "only the first commit has none before it")
     if commit.entries != sum(file.entries for file in commit.files):
-        yield "totals", "entries is not the sum over its files"
-    names = [parse_data_name(file.path) for file in commit.files]
-    if any(name is None or name.sequence != commit.sequence for name in names):
-        yield "chain", "it names data files of another sequence"
-    if len({file.path for file in commit.files}) != len(commit.files):
-        yield "chain", "it names a data file twice"
-    if not commit.covered_from <= commit.covered_until <= commit.server_date + TOLERANCE:
-        yield "coverage", "it covers a span that ends before it begins, or after it was read"
-    if any(not gap.start <= gap.end <= commit.covered_until for gap in commit.gaps):
-        yield "coverage", "a gap ends before it begins, or lies past what is covered"
+        yield Violation("totals", "entries is not the sum over its files")
+    for broken in filter(None, (_broken_file(commit, file) for file in commit.files)):
+        yield Violation("chain", broken)
+    paths = [file.path for file in commit.files]
+    if paths != sorted(set(paths)) or list(commit.removed) != sorted(set(commit.removed)):
+        yield Violation("chain", "its files are not in order, or named twice")
+    if len({_day(file) for file in commit.files}) != len(commit.files):
+        yield Violation("chain", "it has two files of one day")
     if not _fits_kind(commit):
-        yield "chain", f"it has parts that a commit of kind {commit.kind} cannot have"
+        yield Violation("chain", f"it has parts that a commit of kind {commit.kind} cannot have")
+    yield from _times(commit)
+
+
+def _broken_file(commit: Commit, file: DataFile) -> Optional[str]:
+    name = parse_data_name(file.path)
+    if name is None or name.sequence != commit.sequence:
+        return "it names data files of another sequence"
+    if not file.entries or not file.bytes or not file.content_bytes:
+        return f"{file.path} is empty"
+    if (file.first is None) != (file.last is None) or (file.first is None) != (name.day == UNREADABLE_DAY):
+        return f"{file.path} has times that its day does not have"
+    if (
+        file.first
+        and file.last
+        and not (file.first <= file.last and day_of(file.first) == day_of(file.last) == name.day)
+    ):
+        return f"{file.path} has times of another day"
+    return None
 
 
 def _fits_kind(commit: Commit) -> bool:
@@ -44,83 +220,170 @@ def _fits_kind(commit: Commit) -> bool:
             and (commit.kind != "entries" or bool(commit.files))
             and (commit.kind == "resync") == (commit.resync is not None)
         )
-    rearranges = commit.kind != "prune"
     return (
         not commit.pages
         and not commit.gaps
         and commit.resync is None
         and bool(commit.removed)
-        and bool(commit.files) == rearranges
+        and len(commit.files) == (commit.kind == "compact")
     )
 
 
-def breaks(before: Commit, commit: Commit) -> Iterator[Tuple[str, str]]:
-    """Where a commit does not follow from the one before it."""
-    for type_, sound, detail in _FOLLOWS:
-        if not sound(before, commit):
-            yield type_, detail
+def _times(commit: Commit) -> Iterator[Violation]:
+    if commit.server_date > commit.committed_at:
+        yield Violation("coverage", "it was made before the last page that it rests on")
+    if commit.asked > commit.server_date + 2 * MAX_SKEW:
+        yield Violation("coverage", "its run began after its end")
+    if abs(commit.clock_skew_seconds) > MAX_SKEW.total_seconds():
+        yield Violation("coverage", "the clocks of the server and the host differ by more than 30 minutes")
+    if not commit.covered_from <= commit.covered_until <= commit.server_date - SLACK:
+        yield Violation("coverage", "it covers a range that ends before it begins, or after it was read")
 
 
-def _cursor_follows(before: Commit, commit: Commit) -> bool:
-    if commit.kind not in READING_KINDS:
-        return before.cursor_after == commit.cursor_before == commit.cursor_after
-    return commit.kind == "resync" or commit.cursor_before == before.cursor_after
+def _begins(commit: Commit) -> Iterator[Violation]:
+    """What holds for a first commit."""
+    if commit.kind not in ("entries", "heartbeat"):
+        yield Violation("chain", f"an archive cannot begin with a commit of kind {commit.kind}")
+    if commit.gaps or commit.total_gaps:
+        yield Violation("coverage", "a first commit has a gap")
+    if commit.covered_from < commit.asked - RETENTION:
+        yield Violation("coverage", "it covers what the provider had deleted before")
+    if commit.pruned_until is not None:
+        yield Violation("chain", "a first commit was pruned")
+    if commit.newest != newest_of(None, commit.files, commit.covered_until):
+        yield Violation("totals", "newest is not that of its files")
+    if commit.server_date - commit.asked > MAX_ASKED_AGE:
+        yield Violation("coverage", "it was made more than a day after its run began")
 
 
-def _time_follows(before: Commit, commit: Commit) -> bool:
-    if commit.kind not in READING_KINDS:
-        return (before.covered_until, before.server_date) == (commit.covered_until, commit.server_date)
-    return (
-        commit.covered_until >= before.covered_until - TOLERANCE
-        and commit.server_date >= before.server_date - TOLERANCE
+def _follows(before: Commit, commit: Commit) -> Iterator[Violation]:
+    if commit.archive_id != before.archive_id:
+        yield Violation("chain", "it belongs to another archive")
+    if before.signer is not None and commit.signer is None:
+        yield Violation("chain", "it is not signed, as the commit before it is")
+    if commit.covered_from != before.covered_from:
+        yield Violation("coverage", "it says another beginning of what is covered")
+    if commit.total_gaps != before.total_gaps + len(commit.gaps):
+        yield Violation("totals", "total_gaps does not follow")
+    if commit.cursor_before != before.cursor_after:
+        yield Violation("cursor", "its cursor does not continue where the commit before it ended")
+    if commit.kind in READING_KINDS:
+        yield from _reads_on(before, commit)
+    else:
+        yield from _rearranges(before, commit)
+
+
+def _reads_on(before: Commit, commit: Commit) -> Iterator[Violation]:
+    if commit.covered_until < before.covered_until or commit.server_date < before.server_date:
+        yield Violation("coverage", "what it covers, or the server's date, goes back")
+    if commit.pruned_until != before.pruned_until:
+        yield Violation("chain", "it changes the edge of the last prune")
+    if commit.newest != newest_of(before, commit.files, commit.covered_until):
+        yield Violation("totals", "newest is not that of the files so far")
+    yield from _asked(before, commit)
+    yield from _gaps(before, commit)
+
+
+def _asked(before: Commit, commit: Commit) -> Iterator[Violation]:
+    if commit.run == before.run:
+        if commit.asked != before.asked:
+            yield Violation("coverage", "its run asked for its first page at two times")
+        since = max(commit.asked, before.server_date)
+    else:
+        if commit.asked < before.server_date - MAX_SKEW:
+            yield Violation("coverage", "its run began before the commit that it rests on")
+        since = commit.asked
+    if commit.server_date - since > MAX_ASKED_AGE:
+        yield Violation("coverage", "it was made more than a day after its run began")
+
+
+def _gaps(before: Commit, commit: Commit) -> Iterator[Violation]:
+    whys = [gap.why for gap in commit.gaps]
+    if whys != sorted(set(whys), reverse=True) or not set(whys) <= {RETENTION_GAP, NO_OVERLAP}:
+        yield Violation("coverage", "it has gaps of other reasons than there are, or twice")
+    if any(not before.covered_until <= gap.start <= gap.end <= commit.covered_until for gap in commit.gaps):
+        yield Violation("coverage", "a gap ends before it begins, or lies outside of what was read")
+    oldest = commit.asked - RETENTION
+    gap = next((gap for gap in commit.gaps if gap.why == RETENTION_GAP), None)
+    if gap is None:
+        if oldest > before.covered_until:
+            yield Violation("coverage", "the provider had deleted entries before, and no gap says so")
+    elif gap.start != before.covered_until or not oldest <= gap.end <= oldest + MARGIN:
+        yield Violation("coverage", "its gap is not that of the provider's retention")
+    if NO_OVERLAP in whys and (commit.resync is None or commit.resync.overlap):
+        yield Violation("coverage", "it has a gap for want of an overlap, and none was wanted or there is one")
+
+
+def _resync(before: Commit, commit: Commit) -> Iterator[Violation]:
+    told = commit.resync
+    if told is None:
+        return
+    if told.why not in REASONS:
+        yield Violation("cursor", "it joins the log again for no known reason")
+    if told.start != resync_start(before):
+        yield Violation("cursor", "it joins the log again from another time than it has to")
+    if told.renamed > told.overlap:
+        yield Violation("totals", "more entries were renamed than found again")
+    if told.accepted_identity and (told.why not in OF_IDENTITY or told.overlap):
+        yield Violation("identity", "it accepts an identity that needs no acceptance")
+    if told.overlap or told.accepted_identity:
+        return
+    if told.why in OF_IDENTITY:
+        if before.newest is not None:
+            yield Violation("identity", "it joins another log, which neither overlaps nor was accepted")
+    elif not commit.gaps and is_comparable(before, commit.asked):
+        yield Violation("cursor", "it joins the log again without an overlap and without a gap")
+
+
+def _rearranges(before: Commit, commit: Commit) -> Iterator[Violation]:
+    kept: Tuple[Callable[[Commit], object], ...] = (
+        lambda one: one.cursor_after,
+        lambda one: (one.asked, one.server_date, one.covered_until, one.clock_skew_seconds),
+        lambda one: (one.api, one.token_tag, one.project),
+        lambda one: one.newest,
     )
+    if any(value(before) != value(commit) for value in kept):
+        yield Violation("chain", f"a commit of kind {commit.kind} changes what only reading changes")
+    edge, old = commit.pruned_until, before.pruned_until
+    if commit.kind == "compact":
+        if edge != old:
+            yield Violation("chain", "it changes the edge of the last prune")
+    elif edge is None or edge != _midnight(edge) or edge > commit.covered_until or (old is not None and edge < old):
+        yield Violation("removal", "its edge is no midnight in what is covered, or goes back")
 
 
-def _identity_follows(before: Commit, commit: Commit) -> bool:
-    same_access = (before.api, before.token_tag) == (commit.api, commit.token_tag)
-    same_project = before.project.uuid in (None, commit.project.uuid)
-    return same_project and (same_access or commit.kind == "resync")
+def _compact(commit: Commit, gone: List[DataFile]) -> Iterator[Violation]:
+    if len(commit.files) != 1 or len(gone) != len(commit.removed):
+        return  # told already
+    (file,) = commit.files
+    day = _day(file)
+    if any(_day(one) != day for one in gone) or day == UNREADABLE_DAY:
+        yield Violation("removal", "it merges files of several days, or of none")
+    elif _end_of(day) > commit.covered_until:
+        yield Violation("removal", "it merges files of a day that was not over")
+    wanted = [(one.path, one.content_sha256, one.content_bytes, one.entries) for one in gone]
+    if [tuple(part) for part in file.parts] != wanted:
+        yield Violation("removal", f"{file.path} does not hold exactly the files that it replaces")
+    sums = (sum(one.entries for one in gone), sum(one.content_bytes for one in gone))
+    if (file.entries, file.content_bytes) != sums:
+        yield Violation("totals", f"{sums[0]} entries were merged into {file.entries}")
+    first = min((one.first for one in gone if one.first), default=None)
+    last = max((one.last for one in gone if one.last), default=None)
+    if (file.first, file.last) != (first, last):
+        yield Violation("totals", f"{file.path} has other times than the files that it replaces")
 
 
-def _prune_edge_follows(before: Commit, commit: Commit) -> bool:
-    if commit.kind == "prune":
-        return before.pruned_until is None or (
-            commit.pruned_until is not None and commit.pruned_until >= before.pruned_until
-        )
-    return before.pruned_until == commit.pruned_until
+def _midnight(moment: datetime) -> datetime:
+    return datetime.combine(moment.astimezone(timezone.utc).date(), time(), timezone.utc)
 
 
-_FOLLOWS: Tuple[Tuple[str, Callable[[Commit, Commit], bool], str], ...] = (
-    ("chain", lambda before, commit: before.archive_id == commit.archive_id, "it belongs to another archive"),
-    ("chain", _prune_edge_follows, "it changes up to when the archive was pruned"),
-    ("cursor", _cursor_follows, "its cursor does not go on where the commit before it ended"),
-    ("coverage", _time_follows, "what it covers goes back behind the commit before it"),
-    (
-        "coverage",
-        lambda before, commit: before.covered_from == commit.covered_from,
-        "it says another beginning of what is covered",
-    ),
-    (
-        "coverage",
-        lambda before, commit: all(gap.start >= before.covered_until - TOLERANCE for gap in commit.gaps),
-        "a gap begins in what was covered before",
-    ),
-    (
-        "totals",
-        lambda before, commit: commit.total_gaps == before.total_gaps + len(commit.gaps),
-        "total_gaps does not follow",
-    ),
-    ("identity", _identity_follows, "project, API or token changed without the log being joined again"),
-)
+def _end_of(day: str) -> datetime:
+    try:
+        return datetime.fromisoformat(f"{day}T00:00:00+00:00") + _ONE_DAY
+    except (ValueError, OverflowError):
+        return datetime.max.replace(tzinfo=timezone.utc)
 
 
-def wrong_parts(commit: Commit, gone: Dict[str, DataFile]) -> Iterator[str]:
-    """Parts of compacted files that are not files which this very commit removes."""
-    for file in commit.files:
-        for part in file.parts:
-            origin = gone.get(part.path)
-            facts = (part.content_sha256, part.content_bytes, part.entries)
-            if part.path not in commit.removed or origin is None:
-                yield f"{file.path} claims to hold {part.path}, which it does not replace"
-            elif facts != (origin.content_sha256, origin.content_bytes, origin.entries):
-                yield f"{file.path} holds something else than {part.path} held"
+def _day(file: DataFile) -> str:
+    name = parse_data_name(file.path)
+    return name.day if name else UNREADABLE_DAY

@@ -11,7 +11,7 @@ import hmac
 import json
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Pattern, Tuple
 
@@ -19,13 +19,10 @@ from ...times import format_optional, format_time, read_timestamp
 
 FORMAT = 1
 FIRST_SEQUENCE = 1
-SNAPSHOT_EVERY = 1000
-"""Every commit whose sequence divides by this one embeds the list of all live files."""
-
 READING_KINDS = ("entries", "heartbeat", "resync")
 """Kinds of commits that read the API; the others only rearrange files."""
 
-KINDS = (*READING_KINDS, "prune", "compact", "pseudonymise")
+KINDS = (*READING_KINDS, "prune", "compact")
 UNREADABLE_DAY = "0000-00-00"
 
 _DAY = r"0000-00-00|\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
@@ -35,8 +32,11 @@ _PENDING_NAME = re.compile(r"pending/(\d{12})-([0-9a-z]{1,32})\.(json|tmp)", re.
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TAG = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _ID = re.compile(r"[0-9a-z]{1,64}", re.ASCII)
-_QUERY = re.compile(r"[\x21-\x7e]*", re.ASCII)
-_LIVE = b',"live":['
+_QUERY = re.compile(r"[\x21-\x7e]{0,8192}", re.ASCII)
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}", re.ASCII)
+_WORD = re.compile(r".{0,255}", re.DOTALL)
+_URL = re.compile(r"https?://[\x21-\x7e]{1,2048}", re.ASCII)
+_MAX_COUNT = (1 << 53) - 1  # the largest whole number that every JSON reader keeps
 
 
 class Malformed(ValueError):
@@ -139,21 +139,25 @@ class DataFile:
 class Commit:
     """One link of the chain: what was added, up to where the log was read, and what is vouched for since when.
 
-    ``total_entries`` counts the entries of all live files, ``total_gaps`` all gaps ever recorded. ``live`` is the list
-    of live files after this commit, embedded now and then so that readers need not walk back to the first commit.
-    ``pruned_until`` is carried forward once a prune set it: older entries must not come in again.
+    ``signer`` is the fingerprint of the key that signs the commit. ``asked`` is when the run asked for its first page,
+    by the later of the server's and the host's clock; ``server_date`` is the earlier of the two when the last page
+    arrived. ``newest`` is the newest timestamp of an entry that lies in what was covered, over all commits so far.
+    ``total_entries`` counts the entries of all live files, ``total_gaps`` all gaps ever recorded. ``pruned_until`` is
+    carried forward once a prune set it.
     """
 
     archive_id: str
     sequence: int
     kind: str
     run: str
+    signer: Optional[str]
     previous: Optional[str]
     project: Project
     api: str
     token_tag: str
     cursor_before: str
     cursor_after: str
+    asked: datetime
     covered_from: datetime
     covered_until: datetime
     files: Tuple[DataFile, ...]
@@ -167,9 +171,9 @@ class Commit:
     server_date: datetime
     clock_skew_seconds: float
     collector: Writer
+    newest: Optional[datetime] = None
     resync: Optional[Resync] = None
     pruned_until: Optional[datetime] = None
-    live: Optional[Tuple[DataFile, ...]] = None
 
     @property
     def name(self) -> str:
@@ -179,10 +183,6 @@ class Commit:
     def kept_from(self) -> datetime:
         """From when on the archive still has what it covers: a prune let go of all before."""
         return max(self.covered_from, self.pruned_until or self.covered_from)
-
-    def with_live(self, live: Iterable[DataFile]) -> Commit:
-        """The same commit with the list of live files embedded, ordered by path."""
-        return replace(self, live=tuple(sorted(live, key=lambda file: file.path)))
 
     def to_bytes(self) -> bytes:
         """The one byte form of this commit: a line of JSON in ASCII."""
@@ -195,12 +195,14 @@ class Commit:
             "sequence": self.sequence,
             "kind": self.kind,
             "run": self.run,
+            "signer": self.signer,
             "previous": self.previous,
             "project": self.project._asdict(),
             "api": self.api,
             "token_tag": self.token_tag,
             "cursor_before": self.cursor_before,
             "cursor_after": self.cursor_after,
+            "asked": format_time(self.asked),
             "covered_from": format_time(self.covered_from),
             "covered_until": format_time(self.covered_until),
             "files": [file.to_json() for file in self.files],
@@ -214,13 +216,12 @@ class Commit:
             "server_date": format_time(self.server_date),
             "clock_skew_seconds": self.clock_skew_seconds,
             "collector": self.collector._asdict(),
+            "newest": format_optional(self.newest),
         }
         if self.resync is not None:
             value["resync"] = {**self.resync._asdict(), "start": format_time(self.resync.start)}
         if self.pruned_until is not None:
             value["pruned_until"] = format_time(self.pruned_until)
-        if self.live is not None:
-            value["live"] = [file.to_json() for file in self.live]
         return value
 
     @classmethod
@@ -233,39 +234,6 @@ class Commit:
         if commit.to_bytes() != body:
             raise Malformed("it is not written in the one form that commits have")
         return commit
-
-
-def file_text(file: DataFile) -> bytes:
-    """What describes a data file in the bytes of a commit."""
-    return _dump(file.to_json())
-
-
-def parse_file(text: bytes) -> DataFile:
-    """Read such a text.
-
-    :raises Malformed: it is none.
-    """
-    return _read_file(_Fields.of(text))
-
-
-def without_live(body: bytes) -> bytes:
-    """The bytes of a commit as if it did not list the live files, so that reading it does not take as long as they are.
-
-    The list is a commit's last part, and inside a string its beginning would be written in another way.
-    """
-    begin = body.find(_LIVE)
-    return body if begin < 0 else body[:begin] + b"}\n"
-
-
-def lists_live(body: bytes) -> bool:
-    """Whether these bytes of a commit list the live files."""
-    return _LIVE in body
-
-
-def lists_exactly(body: bytes, files: Iterable[bytes]) -> bool:
-    """Whether the list of live files in these bytes of a commit is that of the files with these texts."""
-    text = _LIVE + b",".join(files) + b"]}\n"
-    return body.find(_LIVE) == len(body) - len(text) and body.endswith(text)
 
 
 def sha256(body: bytes) -> str:
@@ -366,7 +334,7 @@ class _Fields:
 
     def count(self, key: str) -> int:
         value = self._take(key, int)
-        if isinstance(value, bool) or value < 0:
+        if isinstance(value, bool) or not 0 <= value <= _MAX_COUNT:
             raise self._wrong(key)
         return int(value)
 
@@ -426,12 +394,14 @@ def _read_commit(fields: _Fields) -> Commit:
         sequence=fields.count("sequence"),
         kind=fields.text("kind"),
         run=fields.text("run", _ID),
+        signer=fields.optional_text("signer", _FINGERPRINT),
         previous=fields.optional_text("previous", _SHA256),
         project=_read_project(fields.one("project")),
-        api=fields.text("api"),
+        api=fields.text("api", _URL),
         token_tag=fields.text("token_tag", _TAG),
         cursor_before=fields.text("cursor_before", _QUERY),
         cursor_after=fields.text("cursor_after", _QUERY),
+        asked=fields.time("asked"),
         covered_from=fields.time("covered_from"),
         covered_until=fields.time("covered_until"),
         files=tuple(map(_read_file, fields.many("files"))),
@@ -445,27 +415,27 @@ def _read_commit(fields: _Fields) -> Commit:
         server_date=fields.time("server_date"),
         clock_skew_seconds=fields.seconds("clock_skew_seconds"),
         collector=_read_writer(fields.one("collector")),
+        newest=fields.optional_time("newest"),
         resync=_read_resync(fields.one("resync")) if fields.has("resync") else None,
         pruned_until=fields.time("pruned_until") if fields.has("pruned_until") else None,
-        live=tuple(map(_read_file, fields.many("live"))) if fields.has("live") else None,
     )
 
 
 def _read_project(fields: _Fields) -> Project:
-    return Project(fields.text("name"), fields.optional_text("uuid"))
+    return Project(fields.text("name", _WORD), fields.optional_text("uuid", _WORD))
 
 
 def _read_writer(fields: _Fields) -> Writer:
-    return Writer(fields.text("version"), fields.text("host"))
+    return Writer(fields.text("version", _WORD), fields.text("host", _WORD))
 
 
 def _read_gap(fields: _Fields) -> Gap:
-    return Gap(fields.time("from"), fields.time("to"), fields.text("why"))
+    return Gap(fields.time("from"), fields.time("to"), fields.text("why", _WORD))
 
 
 def _read_resync(fields: _Fields) -> Resync:
     return Resync(
-        fields.text("why"),
+        fields.text("why", _WORD),
         fields.time("start"),
         fields.count("overlap"),
         fields.count("renamed"),

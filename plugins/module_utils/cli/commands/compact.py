@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import threading
+from datetime import datetime
 
 from ...times import parse_age, utc_now
 from ..exit_status import OK
@@ -24,11 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.maintenance import compact
 
-    before = parse_age(options.older_than, utc_now(), "--older-than") if options.older_than else None
+    def before(now: datetime) -> datetime:
+        return parse_age(options.older_than, now, "--older-than")
+
+    if options.older_than:
+        before(utc_now())  # refused before the archive is opened
     rearrange(
         options,
         stop,
-        lambda store, context: compact(store, before, context),
+        lambda store, context: compact(store, before if options.older_than else None, context),
         "merged",
     )
     return OK

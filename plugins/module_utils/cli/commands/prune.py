@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import threading
+from datetime import datetime
 
 from ...times import parse_age, utc_now
 from ..exit_status import OK
@@ -26,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.maintenance import prune
 
-    before = parse_age(options.older_than, utc_now(), "--older-than")
+    parse_age(options.older_than, utc_now(), "--older-than")  # refused before the archive is opened
+
+    def before(now: datetime) -> datetime:
+        return parse_age(options.older_than, now, "--older-than")
+
     rearrange(options, stop, lambda store, context: prune(store, before, context), "removed")
     return OK

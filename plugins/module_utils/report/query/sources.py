@@ -86,7 +86,7 @@ class Archive:
             raise InvalidInput(f"archives: {self.store} has no commit yet; collect first.")
         self.commit: Commit = link.commit
         self.head = link.head
-        self.live: Dict[str, DataFile] = live_files(self.store, link.commit)
+        self.live: Dict[str, DataFile] = live_files(self.store, link)
 
     @property
     def project(self) -> str:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_of
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners, sign
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Commit, sha256
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
@@ -125,6 +126,8 @@ def leave_out_an_entry(world: World) -> None:
     }
     forge_file(world, 8, gzip.compress(kept), **facts)
     forge(world, 8, entries=1, total_entries=commit.total_entries - 1)
+    before, forged = load(world.store, 7).commit, load(world.store, 8).commit
+    forge(world, 8, newest=newest_of(before, forged.files, forged.covered_until))
 
 
 def restore_pruned(world: World) -> None:

@@ -91,7 +91,7 @@ class World:
             )
 
     def verify(self, store: Optional[Store] = None, **options: Any) -> List[Finding]:
-        return verify(store or self.store, **options)
+        return verify(store or self.store, **{"now": self.clock.now, **options})
 
     @property
     def head(self) -> Link:

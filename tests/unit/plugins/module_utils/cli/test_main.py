@@ -24,7 +24,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.cli import main
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
 
@@ -50,6 +55,15 @@ class Host:
     def run_without_requests(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         code = NO_REQUESTS + f"runpy.run_path({str(COMMAND)!r}, run_name='__main__')"
         return self._call([sys.executable, "-c", code, "cloudscale-audit", *arguments], {"CLOUDSCALE_API_URL": ""})
+
+    def collect_at(self, simulator: Simulator, archive: str, days: float) -> None:
+        """A collection run so many days from now, by both clocks."""
+        simulator.set(clock_offset=timedelta(days=days))
+        context = RunContext(now=lambda: datetime.now(timezone.utc) + timedelta(days=days))
+        connection = Connection(api_token=simulator.project("main").token, api_url=simulator.url)
+        with Api(connection) as api:
+            collect(LocalStore(archive), api, context=context)
+        simulator.set(clock_offset=timedelta(0))
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--json").stdout)
@@ -97,8 +111,7 @@ def test_status_says_first_whether_it_is_caught_up(host: Host, simulator: Simula
         (-91, r"NOT caught up: nothing was read since \S+Z, 91 days ago\. The provider deletes", r"1 day ago"),
     ]:
         archive = str(host.folder / f"of {days}")
-        simulator.set(clock_offset=timedelta(days=days))
-        host.run("collect", archive)
+        host.collect_at(simulator, archive, days)
         first, *rows = host.run("status", archive).stdout.splitlines()
         assert re.match(verdict, first)
         assert re.search(rf"^deadline +\S+Z \({deadline}\)$", "\n".join(rows), re.MULTILINE)
@@ -107,8 +120,7 @@ def test_status_says_first_whether_it_is_caught_up(host: Host, simulator: Simula
 def test_the_exit_status_of_status_is_that_of_the_state(host: Host, simulator: Simulator) -> None:
     for days, status in ((0, 0), (-2, 6), (-91, 5)):
         archive = str(host.folder / f"of {days}")
-        simulator.set(clock_offset=timedelta(days=days))
-        host.run("collect", archive)
+        host.collect_at(simulator, archive, days)
         assert host.run("status", archive).returncode == status
 
 
@@ -145,7 +157,7 @@ def test_status_of_a_backlog(host: Host, simulator: Simulator) -> None:
     simulator.script(Fault("pass"), Fault("status", status=403, times=9))
     host.run("collect", host.archive, CLOUDSCALE_API_TOKEN=old.token)
     told = host.run("status", host.archive)
-    assert re.match(r"NOT caught up: at \S+Z, 5\d min ago, there was more to read\.", told.stdout)
+    assert re.match(r"NOT caught up: at \S+Z, 1 h ago, there was more to read\.", told.stdout)
 
 
 def test_offline_commands_need_neither_token_nor_network_nor_requests(host: Host) -> None:
@@ -158,8 +170,8 @@ def test_offline_commands_need_neither_token_nor_network_nor_requests(host: Host
 
 def test_old_days_are_merged_and_removed(host: Host, simulator: Simulator) -> None:
     log, now = simulator.project("main").log, datetime.now(timezone.utc)
-    for _run in range(2):
-        log.append(timestamp=now - timedelta(days=3), message="old")
+    for number in range(2):
+        log.append(timestamp=now - timedelta(days=3, seconds=number), message="old")
         host.run("collect", host.archive, "--pin", "pin")
     dry = host.run("compact", host.archive, "--dry-run")
     assert (dry.returncode, dry.stdout) == (0, "2 entries of 1 day in 2 files would be merged.\n")
@@ -362,10 +374,8 @@ def test_an_archive_without_a_commit_is_not_told_as_empty(host: Host) -> None:
 
 
 def test_a_gap_has_an_exit_code_of_its_own(host: Host, simulator: Simulator) -> None:
-    host.run("collect", host.archive)
+    host.collect_at(simulator, host.archive, -120)
     simulator.script(Fault("status", status=410, cursor=True))
-    simulator.project("main").log.extend([])
-    simulator.set(clock_offset=timedelta(days=120))
     late = host.run("collect", host.archive)
     assert late.returncode == 5
     assert "GAP from" in late.stdout
@@ -515,19 +525,19 @@ def test_metrics_of_a_failed_run_keep_the_last_success(host: Host, simulator: Si
 
 
 def test_metrics_of_a_run_that_found_nothing_tell_that_it_looked(host: Host, simulator: Simulator) -> None:
+    simulator.set(clock_offset=-timedelta(minutes=20))
     host.run("collect", host.archive, "--metrics", "m.prom")
     before = metrics(host.folder / "m.prom")
-    simulator.set(clock_offset=timedelta(minutes=30))
+    simulator.set(clock_offset=timedelta(0))
     assert host.run("collect", host.archive, "--metrics", "m.prom").stdout.startswith("0 entries added in 0 commits.")
     after = metrics(host.folder / "m.prom")
-    assert after["covered_until_timestamp_seconds"] - before["covered_until_timestamp_seconds"] >= 1800
+    assert after["covered_until_timestamp_seconds"] - before["covered_until_timestamp_seconds"] >= 1200
     assert after["commits_total"] == before["commits_total"]
 
 
 def test_metrics_of_a_gap_are_those_of_a_success(host: Host, simulator: Simulator) -> None:
-    host.run("collect", host.archive)
+    host.collect_at(simulator, host.archive, -120)
     simulator.script(Fault("status", status=410, cursor=True))
-    simulator.set(clock_offset=timedelta(days=120))
     host.run("collect", host.archive, "--metrics", "m.prom")
     told = metrics(host.folder / "m.prom")
     assert (told["last_run_exit_status"], told["gaps_total"]) == (5, 1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Iterator, List
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head, gaps, history
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head, gaps, walk_back
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
@@ -44,8 +44,8 @@ def test_all_gaps_are_found_without_walking_the_chain(world: World) -> None:
     store = Counting(str(world.path))
     assert gaps(store, world.head.commit) == expected
     assert len(store.read) <= 4 * 7
-    for commit in history(world.store, world.head.commit):
-        assert gaps(world.store, commit) == expected[: commit.total_gaps]
+    for link in walk_back(world.store, world.head):
+        assert gaps(world.store, link.commit) == expected[: link.commit.total_gaps]
 
 
 def test_a_head_that_the_list_does_not_have_yet_is_found(world: World) -> None:

@@ -33,12 +33,14 @@ COMMIT = {
     "sequence": 42,
     "kind": "entries",
     "run": "9f",
+    "signer": None,
     "previous": DIGEST,
     "project": {"name": "Z\u00fcrich", "uuid": None},
     "api": "https://api.cloudscale.ch/v1",
     "token_tag": "0123abcd",
     "cursor_before": "cursor=10025",
     "cursor_after": "cursor=10026",
+    "asked": "2026-11-22T11:59:59.500000Z",
     "covered_from": "2026-08-24T12:00:00Z",
     "covered_until": "2026-11-22T11:59:50Z",
     "files": [FILE],
@@ -52,6 +54,7 @@ COMMIT = {
     "server_date": "2026-11-22T12:00:00Z",
     "clock_skew_seconds": 0.2,
     "collector": {"version": "1.0.0", "host": "log1"},
+    "newest": "2026-11-22T11:59:40Z",
 }
 
 
@@ -80,7 +83,6 @@ def test_optional_parts_of_a_commit_survive() -> None:
         files=[{**FILE, "parts": [part]}],
         resync=resync,
         pruned_until="2026-01-01T00:00:00Z",
-        live=[FILE],
         kind="resync",
     )
     commit = Commit.parse(body)
@@ -97,7 +99,13 @@ def test_optional_parts_of_a_commit_survive() -> None:
         ({"sequence": -1}, "sequence"),
         ({"sequence": True}, "sequence"),
         ({"entries": "17"}, "entries"),
+        ({"entries": 1 << 53}, "entries"),
         ({"previous": "abc"}, "previous"),
+        ({"signer": "SHA256:short"}, "signer"),
+        ({"api": "ftp://example.org"}, "api"),
+        ({"project": {"name": "x" * 256, "uuid": None}}, "project.name"),
+        ({"live": [FILE]}, "one form"),
+        ({"kind": "pseudonymise"}, "kind"),
         ({"archive_id": "../x"}, "archive_id"),
         ({"token_tag": "xyz"}, "token_tag"),
         ({"covered_until": "2026-11-22T11:59:50"}, "covered_until"),

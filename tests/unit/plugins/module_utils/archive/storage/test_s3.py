@@ -256,8 +256,8 @@ def test_what_goes_leaves_no_version(buckets: Buckets, world: World, kind: str) 
     place = buckets.new_place(kind)
     world.store = S3Store(place)
     days_ago(world, 3, 2, 0)
-    assert compact(world.store).commits == 2
-    assert prune(world.store, world.clock.ago(days=2)).commits == 1
+    assert compact(world.store, context=world.context()).commits == 2
+    assert prune(world.store, world.clock.ago(days=2), world.context()).commits == 1
     found = buckets.client().list_object_versions(Bucket=kind, Prefix=f"{place[len('s3://') :].split('/')[1]}/entries/")
     assert len(found["Versions"]) == len(list(world.store.names("entries"))) == 3
     assert world.verify() == []
@@ -280,7 +280,7 @@ def test_what_is_locked_is_not_let_go_by_halves(
     # The head's own bytes prove that the condition works.
     assert not [request for request in proxy.requests if request.startswith("PUT") and "/000000000006" not in request]
     assert sound(world)
-    assert job(world.store, world.clock.ago(days=3)).days == 1
+    assert job(world.store, world.clock.ago(days=3), world.context()).days == 1
     assert world.verify() == []
 
 

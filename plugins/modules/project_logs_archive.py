@@ -36,13 +36,26 @@ options:
         entry kept.
       - An archive that exists goes on where it ended.
     type: str
+  pin:
+    description:
+      - Path to a file outside the archive that remembers its newest commit. A run refuses an archive that no longer has
+        that commit.
+      - By default, a run with O(sign_key) keeps such a file in the state directory of the user it runs as
+        (E(XDG_STATE_HOME), else C(~/.local/state)).
+    type: path
   sign_key:
     description:
-      - The file of an OpenSSH key. C(ssh-keygen) signs with it the newest commit of a run that adds any, and so vouches
-        for all commits before.
-      - It is the private key, without a passphrase, or the public one of a key that an agent has. It has to be on the
-        host where the module runs, and C(ssh-keygen) too.
+      - Path to an OpenSSH key with which C(ssh-keygen) signs every commit.
+      - The key is a private key without a passphrase, or the public key of one that an agent holds. It must be on the
+        host where the module runs, with C(ssh-keygen).
+      - A signed archive takes only signed commits. An archive that is not signed is signed from a pinned head on.
       - O(auditops.cloudscale.project_logs_archive_info#module:allowed_signers) checks such signatures.
+    type: path
+  allowed_signers:
+    description:
+      - Path to a file with the public keys of all who may add to the archive, in the format that C(ssh-keygen)
+        describes under ALLOWED SIGNERS. The run builds only on commits that one of these keys signed.
+      - Required where several keys sign the archive, and for a key that signs for the first time.
     type: path
 extends_documentation_fragment:
   - auditops.cloudscale.connection
@@ -178,7 +191,11 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
     CloudscaleModule,
     connection_spec,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import check_key, sign
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import DefaultPin, HeadPin
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
+    AllowedSigners,
+    SigningKey,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import store_at
@@ -193,9 +210,25 @@ def argument_spec():
         "path": {"type": "path", "required": True},
         "project": {"type": "str"},
         "start": {"type": "str"},
+        "pin": {"type": "path"},
+        "allowed_signers": {"type": "path"},
         # The name of a file, not a secret.
         "sign_key": {"type": "path", "no_log": False},
     }
+
+
+def context_of(module, store):
+    """The context of the run; with a key, a pin is kept by default."""
+    given = module.params
+    key, signers = given["sign_key"], given["allowed_signers"]
+    pin = HeadPin(given["pin"]) if given["pin"] else DefaultPin(str(store), module.warn) if key else None
+    return RunContext(
+        pin=pin,
+        sign_key=SigningKey(key) if key else None,
+        allowed_signers=AllowedSigners(signers) if signers else None,
+        dry_run=module.check_mode,
+        warn=module.warn,
+    )
 
 
 def run(module):
@@ -203,13 +236,9 @@ def run(module):
     connection = Connection.from_mapping(given)
     span = Range.from_mapping({"start": given["start"]}, utc_now())
     settings = CollectSettings(project=given["project"] or "", start=span.start)
-    store, key = store_at(given["path"]), given["sign_key"]
-    if key:
-        check_key(key)
+    store = store_at(given["path"])
     with Api(connection) as api:
-        done = collect(store, api, settings, RunContext(dry_run=module.check_mode))
-    if key and done.head and done.commits_added and not module.check_mode:
-        sign(store, done.head, key)
+        done = collect(store, api, settings, context_of(module, store))
     for warning in span.warnings:
         module.warn(warning)
     # A heartbeat only says that nothing happened.

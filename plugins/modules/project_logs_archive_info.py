@@ -61,8 +61,8 @@ options:
         type: str
   allowed_signers:
     description:
-      - A file of those whose signatures count, in the format that C(ssh-keygen) describes under ALLOWED SIGNERS. One of
-        them must have signed a commit of the archive, which vouches for all commits before it.
+      - Path to a file of those whose signatures count, in the format that C(ssh-keygen) describes under ALLOWED
+        SIGNERS. They must have signed the archive.
       - It lies where the module runs, and must be none of the archive's files. It needs C(ssh-keygen) there.
     type: path
 extends_documentation_fragment:
@@ -84,9 +84,9 @@ EXAMPLES = r"""
     verify: true
     expected_head: "{{ lookup('ansible.builtin.file', 'heads/shop.json') | from_json }}"
 
-- name: Prove that the archive is whole and was signed by one of the collectors
+- name: Verify that the archive is intact and signed by the collectors
   auditops.cloudscale.project_logs_archive_info:
-    path: /var/lib/audit/shop
+    path: /var/lib/audit/signed
     verify: true
     allowed_signers: /etc/audit/allowed-signers
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import sign
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
@@ -138,52 +136,41 @@ def test_another_project_is_kept_out(first: Results, controller: Controller, sim
     assert kept(path) == before
 
 
-def test_only_allowed_signers_vouch_for_the_archive(
+def test_every_commit_is_signed_and_only_allowed_signers_count(
     first: Results, controller: Controller, simulator: Simulator, path: Path, tmp_path: Path
 ) -> None:
     signer, stranger = Signer(tmp_path, "log1"), Signer(tmp_path, "stranger")
+    collect = {"path": str(path), "sign_key": signer.key, "pin": str(tmp_path / "pin")}
     ask = {INFO: {"path": str(path), "verify": True, "allowed_signers": signer.allowed}}
-    unsigned = controller.run({"unsigned": ask})["unsigned"]
-    assert [finding["type"] for finding in unsigned["findings"]] == ["signature_absent"]
-    status = controller.run({"status": {INFO: {"path": str(path)}}})["status"]["status"]
-    sign(LocalStore(str(path)), Head(status["head"]["sequence"], status["head"]["sha256"]), signer.key)
-    simulator.project("main").log.append(action="server_stop", message="not signed")
-    done = controller.run(
-        {
-            "signed": ask,
-            "collected": {ARCHIVE: {"path": str(path)}},
-            "behind": ask,
-            "strange": {INFO: {"path": str(path), "verify": True, "allowed_signers": stranger.allowed}},
-            "nowhere": {INFO: {"path": str(path), "verify": True, "allowed_signers": "/nowhere/allowed"}},
-        }
-    )
-    assert (done["signed"].get("failed", False), done["signed"]["findings"]) == (False, [])
-    assert [finding["type"] for finding in done["behind"]["findings"]] == ["signed_up_to"]
-    assert "signed_up_to" in done["behind"]["warnings"][0]
-    assert [finding["type"] for finding in done["strange"]["findings"]] == ["signature_bad", "signature_absent"]
-    assert (done["strange"]["failed"], done["nowhere"]["failure"]["code"]) == (True, "invalid_input")
-
-
-def test_a_run_that_adds_something_signs_it(
-    first: Results, controller: Controller, simulator: Simulator, path: Path, tmp_path: Path
-) -> None:
-    signer = Signer(tmp_path, "log2")
-    collect = {"path": str(path), "sign_key": signer.key}
     simulator.project("main").log.append(action="server_stop", message="to be signed")
     done = controller.run(
         {
             "no key": {ARCHIVE: {**collect, "sign_key": "/nowhere/key"}},
-            "dry": {ARCHIVE: collect, "check_mode": True},
-            "unsigned": {INFO: {"path": str(path), "verify": True, "allowed_signers": signer.allowed}},
-            "signed": {ARCHIVE: collect},
-            "vouched for": {INFO: {"path": str(path), "verify": True, "allowed_signers": signer.allowed}},
-            "nothing new": {ARCHIVE: collect},
+            "not pinned": {ARCHIVE: {**collect, "sign_key": signer.key}},
+            "unsigned": ask,
+            "pinned": {ARCHIVE: {"path": str(path), "pin": str(tmp_path / "pin")}},
         }
     )
-    assert (done["no key"]["failure"]["code"], done["dry"]["added"]) == ("invalid_input", 1)
-    assert "signature_absent" in {finding["type"] for finding in done["unsigned"]["findings"]}
-    assert (done["signed"]["changed"], done["vouched for"]["findings"]) == (True, [])
-    assert (done["nothing new"]["changed"], len(list((path / "signatures").glob("*-*.sig")))) == (False, 2)
+    simulator.project("main").log.append(action="server_stop", message="signed")
+    assert done["no key"]["failure"]["code"] == "invalid_input"
+    assert "is not signed" in done["not pinned"]["msg"]
+    assert [finding["type"] for finding in done["unsigned"]["findings"]] == ["signature_absent"]
+    done = controller.run(
+        {
+            "dry": {ARCHIVE: collect, "check_mode": True},
+            "signed": {ARCHIVE: collect},
+            "verified": ask,
+            "nothing new": {ARCHIVE: collect},
+            "without a key": {ARCHIVE: {"path": str(path)}},
+            "strange": {INFO: {"path": str(path), "verify": True, "allowed_signers": stranger.allowed}},
+            "nowhere": {INFO: {"path": str(path), "verify": True, "allowed_signers": "/nowhere/allowed"}},
+        }
+    )
+    assert (done["dry"]["added"], done["signed"]["added"], done["nothing new"]["added"]) == (1, 1, 0)
+    assert done["verified"]["findings"] == []
+    assert "this run has no key" in done["without a key"]["msg"]
+    assert [finding["type"] for finding in done["strange"]["findings"]] == ["signature_bad"]
+    assert done["nowhere"]["failure"]["code"] == "invalid_input"
 
 
 def test_findings_fail_and_are_named(first: Results, controller: Controller, path: Path) -> None:

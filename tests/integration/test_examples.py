@@ -16,9 +16,12 @@ import yaml
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import sign
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import SigningKey
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
 
@@ -61,19 +64,18 @@ def project(simulator: Simulator) -> None:
     append(action="server_create", message="Server 'hello' has been created", actor=pipeline)
 
 
-def sign_archive(folder: Path) -> None:
+def sign_archive(folder: Path, url: str, token: str) -> None:
     """As the collector's command does with a key, and as an auditor notes whose key that is."""
-    key, store = folder / "signing-key", LocalStore(str(folder / "shop"))
+    key = folder / "signing-key"
     if not key.exists():
         Path(Signer(folder, key.name).allowed).rename(folder / "allowed-signers")
-    head = find_head(store)
-    if head is not None:
-        sign(store, head.head, str(key))
+    with Api(Connection(api_token=token, api_url=url)) as api:
+        collect(LocalStore(str(folder / "signed")), api, context=RunContext(sign_key=SigningKey(str(key))))
 
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("path", ["README.md", *DOCUMENTED])
-def test_examples_run_as_they_stand(controller: Controller, path: str) -> None:
+def test_examples_run_as_they_stand(controller: Controller, simulator: Simulator, path: str) -> None:
     play = {
         "hosts": "localhost",
         "connection": "local",
@@ -85,7 +87,7 @@ def test_examples_run_as_they_stand(controller: Controller, path: str) -> None:
     book = controller.folder / "examples.yml"
     text = yaml.safe_dump([play], sort_keys=False)
     if SIGNERS in text:
-        sign_archive(controller.folder)
+        sign_archive(controller.folder, simulator.url, simulator.project("main").token)
     # Only the places of archives and of who signs them differ: a test must not write there.
     book.write_text(text.replace(ARCHIVES, str(controller.folder)).replace(SIGNERS, str(controller.folder)))
     done = controller.playbook(str(book))

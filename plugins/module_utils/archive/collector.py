@@ -48,7 +48,7 @@ from .chain.rules import (
     newest_of,
 )
 from .chain.status import Status, describe, state_of
-from .committer import Lost, Tip, check_clock
+from .committer import Lost, Tip
 from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, day_of, token_tag
 from .format.data_file import DayFile
 from .overlap import Fetched, Overlap
@@ -224,8 +224,6 @@ class _Collector:
     def _open(self) -> None:
         self._tip.find()
         self._uuid = self._head.commit.project.uuid if self._head else None
-        if self._head:
-            check_clock(self._now(), self._head.commit)
 
     @property
     def _head(self) -> Optional[Link]:
@@ -432,7 +430,7 @@ class _Collector:
             sequence=sequence,
             kind="resync" if resync else "entries" if batch.entries else "heartbeat",
             run=self._run,
-            signer=None,
+            signer=None,  # set where it is signed
             previous=self._head.head.sha256 if self._head else None,
             project=Project(self._settings.project or (head.project.name if head else ""), self._uuid),
             api=self._api.connection.api_url,

@@ -5,21 +5,25 @@
 """How a run adds commits to an archive: it finds the newest one, builds on it, and learns when another run was first.
 
 A commit's exclusive creation is the only point of decision. What a commit removes is removed after it, and the run's
-pending record stays until that is done: whoever finds the record of a run that was killed makes up for it.
+pending record stays until that is done: anyone who finds the record of a run that was killed completes its work.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
-from typing import Mapping, Optional
+from typing import Dict, List, Mapping, Optional
 
-from ..errors import ClockSkew
+from ..errors import ArchiveDamaged, ClockSkew, InvalidInput
 from ..times import format_time
-from .chain.chain import Link, clear_left_overs, find_head
+from .chain.chain import Link, clear_left_overs, find_head, load
 from .chain.coverage import MAX_SKEW
+from .chain.signing import signature_name, signed_text
 from .format.commit import Commit, Head, pending_name, pending_record
 from .run_context import RunContext
 from .storage.store import ObjectNotFound, Store
+from .trust import check_head
 
 
 def check_clock(now: datetime, head: Commit) -> None:
@@ -42,13 +46,16 @@ class Tip:
     """The newest commit as one run knows it; ``link`` is None while the archive has none.
 
     With a pin the commit is remembered outside the archive, and one that was remembered must still be there.
+    ``is_trusted``: the head was reached from an anchor, so that what its commits say may be acted on.
     """
 
     def __init__(self, store: Store, context: RunContext) -> None:
         self._store = store
         self._context = context
         self._pin: Optional[Head] = None
+        self._lost: Dict[str, List[str]] = {}
         self.link: Optional[Link] = None
+        self.is_trusted = False
 
     @property
     def commit(self) -> Optional[Commit]:
@@ -59,51 +66,104 @@ class Tip:
         return self.link.head if self.link else None
 
     def find(self) -> None:
-        """Find the head, rest on it durably, and clear away what runs before this one left behind.
+        """Find the head, check that it can be trusted, rest on it durably, and clear away what earlier runs left.
 
-        :raises ArchiveDamaged: it is not what was remembered.
+        :raises ArchiveDamaged: it is not what was remembered, or not what a collector writes.
+        :raises ClockSkew: it is of a later time than this host's clock says.
         :raises StorageError: the archive cannot be read or written.
         """
         self._pin = self._context.pin.read() if self._context.pin else None
-        self.link = find_head(self._store, self._pin)
+        self.link = self._newest()
+        if self.link:
+            check_clock(self._context.now(), self.link.commit)
+            self.is_trusted = check_head(self._store, self.link, self._pin, self._context)
         self._store.prepare((self.link.commit.name, self.link.body) if self.link else None)
         if self.link:
             self._remember()
             self.clear()
 
+    def _newest(self) -> Optional[Link]:
+        expected = self._context.expected_head
+        if expected is None:
+            return find_head(self._store, self._pin)
+        # This alone overrides a pin: the user verified the head that is there.
+        link = find_head(self._store)
+        if link is None or link.head != expected:
+            raise ArchiveDamaged(
+                f"The newest commit of {self._store} is not {expected.sequence}:{expected.sha256}; verify the archive."
+            )
+        self._pin = None
+        return link
+
     def clear(self) -> None:
-        """Clear away what lost and killed runs left behind under sequences that are decided."""
-        if self.link:
-            clear_left_overs(self._store, self.link.commit.sequence)
+        """Clear away what lost and killed runs left; of others only what trusted commits say."""
+        if self.link and self.is_trusted:
+            clear_left_overs(self._store, self.link)
+        elif self.link:
+            self._clear_own()
+
+    def sign(self, commit: Commit) -> Commit:
+        """The same commit, naming this run's key as its signer."""
+        key = self._context.sign_key
+        return replace(commit, signer=key.fingerprint if key else None)
 
     def add(self, commit: Commit, files: Mapping[str, bytes]) -> None:
-        """Write data files, decide the commit that names them, and remove what it removes.
+        """Write data files and the signature, decide the commit, and remove what it removes.
 
         :raises Lost: another run has decided a commit of this sequence; nothing of this one counts.
+        :raises InvalidInput: the key cannot sign, or may not at this time.
         :raises StorageError: the archive cannot be written; unless the removal failed, nothing was advanced.
         """
-        body = commit.to_bytes()
+        commit = self.sign(commit)
+        link = Link(commit, commit.to_bytes())
         record = pending_name(commit.sequence, commit.run)
+        signature = self._signature(link)
         try:
             if files or commit.removed:
-                self._store.put({record: pending_record(files), **files})
-            won = self._store.decide(commit.name, body)
+                self._store.put({record: pending_record(files), **files, **signature})
+            elif signature:
+                self._store.put(signature)
+            won = self._store.decide(commit.name, link.body)
         except ObjectNotFound:
             # Another run takes a draft away only when its sequence is decided.
             if commit.sequence not in self._store.commits(after=commit.sequence - 1):
                 raise
             won = False
         if not won:
+            self._lost[record] = list(files)
             raise Lost
-        self.link = Link(commit, body)
+        self.link, self.is_trusted = link, self.is_trusted or commit.previous is None
         self._remember()
         self._store.erase(commit.removed)
         self._store.remove([record])
+
+    def _signature(self, link: Link) -> Dict[str, bytes]:
+        key, commit = self._context.sign_key, link.commit
+        if key is None or commit.signer is None:
+            return {}
+        body = key.sign(commit.archive_id, link.head)
+        signers = self._context.allowed_signers
+        if signers is not None:
+            damage = signers.damage(body, signed_text(commit.archive_id, link.head), commit.server_date)
+            if damage:
+                # An expired or unlisted key must not make a commit that nobody accepts.
+                raise InvalidInput(f"The signature of this run is not allowed: {damage}; nothing was committed.")
+        return {signature_name(link.head, commit.signer): body}
+
+    def _clear_own(self) -> None:
+        """Remove what this run wrote for commits that others made: nothing else may be believed here."""
+        for record, names in self._lost.items():
+            with suppress(ObjectNotFound):
+                sequence = int(record[len("pending/") :].partition("-")[0])
+                named = {file.path for file in load(self._store, sequence).commit.files}
+                self._store.remove([name for name in names if name not in named])
+                self._store.remove([record] if self._store.is_settled(record) else [])
+        self._lost = {}
 
     def _remember(self) -> None:
         if self.link is None:
             return
         self._context.on_head(self.link)
         if self._context.pin and self.head != self._pin and not self._context.dry_run:
-            self._context.pin.write(self.link.head)
+            self._context.pin.write(self.link)
             self._pin = self.head

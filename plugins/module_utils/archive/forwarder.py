@@ -14,6 +14,7 @@ from ..errors import ArchiveDamaged, Cancelled
 from .bookmark import Bookmark
 from .chain.chain import Link, find_head, follow, load, replay
 from .chain.rules import Replay
+from .chain.signing import readable_head
 from .format.commit import READING_KINDS, Commit, DataFile, Head, sha256
 from .reader import lines_of
 from .storage.store import ObjectNotFound, Store
@@ -65,7 +66,7 @@ class _Forwarder:
 
     def run(self, on_head: Callable[[Link], None]) -> ForwardResult:
         done = next(filter(self._has, self._bookmark.read()), None)
-        head = find_head(self._store, done)
+        head = readable_head(self._store, done)
         if head:
             on_head(head)
         remembered, last = 0, done

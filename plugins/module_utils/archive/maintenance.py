@@ -19,9 +19,9 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 from ..errors import ArchiveDamaged, Cancelled
 from ..times import format_optional
 from ..version import VERSION
-from .chain.chain import Link, replay
+from .chain.chain import Link, clear_left_overs, replay
 from .chain.rules import Replay, is_before
-from .committer import Lost, Tip, check_clock
+from .committer import Lost, Tip
 from .format.commit import UNREADABLE_DAY, Commit, DataFile, Head, Part, Writer, parse_data_name
 from .format.data_file import DayFile
 from .reader import lines_of
@@ -47,6 +47,7 @@ class MaintenanceResult:
     entries: int = 0
     bytes: int = 0
     commits: int = 0
+    archive_id: Optional[str] = None
     head: Optional[Head] = None
     pruned_until: Optional[datetime] = None
 
@@ -58,7 +59,7 @@ class MaintenanceResult:
             "entries": self.entries,
             "bytes": self.bytes,
             "commits": self.commits,
-            "head": self.head._asdict() if self.head else None,
+            "head": {"archive_id": self.archive_id, **self.head._asdict()} if self.head else None,
             "pruned_until": format_optional(self.pruned_until),
         }
 
@@ -144,8 +145,8 @@ class _Run:
         head = self._tip.link
         if head is None:
             raise no_archive(self._store)
-        check_clock(self._now(), head.commit)
         state = replay(self._store, head)
+        clear_left_overs(self._store, head, reach=head.commit.sequence)
         self._store.erase(_awaiting_removal(self._store, head.commit, state))
         return head, state
 
@@ -224,6 +225,7 @@ class _Run:
             entries=sum(file.entries for file in self._done),
             bytes=sum(file.bytes for file in self._done),
             commits=self._commits,
+            archive_id=self._head.commit.archive_id,
             head=self._head.head,
             pruned_until=self._head.commit.pruned_until,
         )

@@ -13,7 +13,8 @@ from typing import Callable, Dict, Iterator, Optional, Set, Tuple
 
 from ..errors import ArchiveDamaged
 from ..project_log.entry import Entry, parse, timestamp
-from .chain.chain import Link, find_head, replay
+from .chain.chain import Link, replay
+from .chain.signing import readable_head
 from .format.commit import DataFile, Head, Malformed, parse_data_name
 from .format.data_file import split_lines, unpack
 from .storage.store import ObjectNotFound, Store, no_archive
@@ -71,7 +72,7 @@ def cat(
     begun: Optional[int] = None
     lost: Optional[str] = None
     while True:
-        head = find_head(store, pin)
+        head = readable_head(store, pin)
         if head is None:
             raise no_archive(store)
         on_head(head)

@@ -10,16 +10,24 @@ import secrets
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from ..times import utc_now
 from .chain.chain import Link
 from .chain.pin import HeadPin
+from .format.commit import Head
+
+if TYPE_CHECKING:
+    from .chain.signing import AllowedSigners, SigningKey
 
 
 def new_nonce() -> str:
     """A random word that no other run has."""
     return secrets.token_hex(8)
+
+
+def _silent(_sentence: str) -> None:
+    pass
 
 
 def _ignore(_link: Link) -> None:
@@ -30,15 +38,22 @@ def _ignore(_link: Link) -> None:
 class RunContext:
     """The surroundings of one run.
 
-    ``pin`` remembers the head outside the archive. ``stop`` ends the run where it is safe, with :class:`Cancelled`.
-    With ``dry_run`` nothing is written; the result tells what would be. ``on_head`` is called with each head that the
-    run finds or creates. ``now`` (an aware time) and ``nonce`` (a new word of digits and lower-case letters) are seams
-    for tests.
+    ``pin`` remembers the head outside the archive. ``sign_key`` signs every commit; ``allowed_signers`` are those whose
+    commits the run builds on. ``expected_head`` names the head that the user verified, ``sign_from`` the head of an
+    unsigned archive after which it is signed. ``stop`` ends the run where it is safe, with :class:`Cancelled`. With
+    ``dry_run`` nothing is written; the result tells what would be. ``warn`` is called with what the user should know,
+    ``on_head`` with each head that the run finds or creates. ``now`` (an aware time) and ``nonce`` (a new word of
+    digits and lower-case letters) are seams for tests.
     """
 
     pin: Optional[HeadPin] = None
+    sign_key: Optional[SigningKey] = None
+    allowed_signers: Optional[AllowedSigners] = None
+    expected_head: Optional[Head] = None
+    sign_from: Optional[Head] = None
     stop: threading.Event = field(default_factory=threading.Event)
     dry_run: bool = False
+    warn: Callable[[str], None] = _silent
     on_head: Callable[[Link], None] = _ignore
     now: Callable[[], datetime] = utc_now
     nonce: Callable[[], str] = new_nonce

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Proves offline that an archive is whole, or tells what was done to it. Needs no token and no network.
+"""Verifies offline that an archive is intact, or finds what was done to it. Needs no token and no network.
 
 Three passes: the chain of commits, each data file that is live, and every other file that lies there. All three work
 on streams. The head is read first; what is added while the verifier runs is left to its next run.
@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
 from ..errors import StorageError
 from ..times import format_time, utc_now
 from .chain.chain import left_overs
+from .chain.coverage import MAX_AHEAD
 from .chain.rules import Replay
-from .chain.signing import AllowedSigners, Signature, signatures
+from .chain.signing import AllowedSigners
 from .finding import Finding
 from .format.canonical_lines import CanonicalLines
 from .format.commit import (
@@ -38,13 +39,19 @@ from .format.commit import (
     sha256,
 )
 from .format.data_file import split_lines, unpack, whole_lines
+from .signature_check import SignatureCheck, Signed, signed_up_to
 from .storage.prefetch import chunks_ahead
-from .storage.store import ObjectNotFound, Store, read, whole
-
-MAX_AHEAD = timedelta(hours=1)
-"""How far after the verifier's clock a commit may have been made."""
+from .storage.store import ObjectNotFound, Store, whole
 
 _ORPHAN_LIMIT = 1 << 30
+
+
+class Examination(NamedTuple):
+    """What a verification found: findings, and from which commit on and up to which one the archive is signed."""
+
+    findings: List[Finding]
+    signed_from: Optional[int]
+    signed_up_to: Optional[int]
 
 
 def verify(
@@ -53,7 +60,19 @@ def verify(
     signers: Optional[AllowedSigners] = None,
     now: Optional[datetime] = None,
 ) -> List[Finding]:
-    """Everything that is wrong with the archive, in the order of its commits and then of its files.
+    """Everything that is wrong with the archive; see :func:`examine`."""
+    return examine(store, expected_head, signers, now=now).findings
+
+
+def examine(
+    store: Store,
+    expected_head: Optional[Head] = None,
+    signers: Optional[AllowedSigners] = None,
+    signed_from: Optional[int] = None,
+    every_signature: bool = False,
+    now: Optional[datetime] = None,
+) -> Examination:
+    """Find everything that is wrong with the archive, in the order of its commits, of its files, and of its signatures.
 
     Types of findings about commits: ``commit_missing``, ``commit_deleted``, ``commit_edited``, ``commit_reordered``,
     ``commit_duplicated``, ``commit_malformed``, ``chain``, ``totals``, ``cursor``, ``coverage``, ``identity``,
@@ -61,15 +80,17 @@ def verify(
     About files: ``missing``, ``altered``, ``appended``, ``moved``, ``content`` (not what its commit says it holds),
     ``unreadable``, ``extra``, and the warnings ``orphan`` and ``deletion_pending``.
 
-    About signatures: ``signature_bad``, ``signature_absent``, and the warning ``signed_up_to``.
+    About signatures: ``signature_bad``, ``signature_absent``, ``signature_ahead``, and the warning ``signature_extra``.
 
     ``expected_head`` is a head seen earlier and kept elsewhere: the archive must still contain that commit. With
-    ``signers`` one of them must have signed a commit; the newest such signature vouches for all commits before it.
+    ``signers`` the archive must be signed, by keys that were allowed at the time. ``signed_from`` is the commit from
+    which on it must be signed. Only the newest signature is checked by its bytes, unless ``every_signature`` is; it
+    vouches for all commits before it. ``now`` is the verifier's time.
 
     :raises StorageError: the archive's folders cannot be listed.
+    :raises InvalidInput: signatures are to be checked and ssh-keygen is missing.
     """
-    findings = _Verification(store, expected_head, now or utc_now()).run()
-    return findings if signers is None else [*findings, *_verify_signatures(store, signers)]
+    return _Verification(store, expected_head, now or utc_now()).run(signers, signed_from, every_signature)
 
 
 class _Verification:
@@ -81,11 +102,15 @@ class _Verification:
         self._expected_head = expected_head
         self._findings: List[Finding] = []
         self._state = Replay()
+        self._signed: List[Signed] = []
         self._digests: Dict[str, int] = {}
         self._known: Set[int] = set()
         self._lines = CanonicalLines()
 
-    def run(self) -> List[Finding]:
+    def run(self, signers: Optional[AllowedSigners], signed_from: Optional[int], every_signature: bool) -> Examination:
+        # Listed before the head is looked for: what a collector adds meanwhile is left to the next verification.
+        listed = list(self._store.names("signatures"))
+        others = list(self._store.names("entries"))
         sequences = self._store.commits()
         head = sequences[-1] if sequences else 0
         if not sequences:
@@ -94,8 +119,14 @@ class _Verification:
         paths = sorted(self._state.live)
         asked = zip(chunks_ahead(self._store, paths), paths)
         lost = [path for ask, path in asked if not self._verify_file(self._state.live[path], ask)]
-        self._verify_others(head, self._without_removed_since(lost, head))
-        return self._findings
+        self._verify_others(others, head, self._without_removed_since(lost, head))
+        check = SignatureCheck(self._store, listed, signers, self._now)
+        found = list(check.findings(self._signed, head, signed_from, every_signature))
+        return Examination(
+            [*self._findings, *found],
+            self._signed[0].head.sequence if self._signed else None,
+            signed_up_to(self._signed, found),
+        )
 
     def _find(self, type_: str, path: str, detail: str) -> None:
         self._findings.append(Finding(type_, path, detail))
@@ -120,6 +151,9 @@ class _Verification:
                 self._state.apply(commit)
                 self._known.add(sequence)
             digest = None if body is None else sha256(body)
+            if commit is not None and commit.signer is not None and digest is not None:
+                head = Head(sequence, digest)
+                self._signed.append(Signed(commit.archive_id, head, commit.signer, commit.server_date))
             if self._expected_head == Head(sequence, digest or ""):
                 seen_expected_head = True
             expected = sequence + 1
@@ -204,8 +238,8 @@ class _Verification:
 
     # All other files
 
-    def _verify_others(self, head: int, lost: List[str]) -> None:
-        strangers = [name for name in self._store.names("entries") if name not in self._state.live]
+    def _verify_others(self, stored: List[str], head: int, lost: List[str]) -> None:
+        strangers = [name for name in stored if name not in self._state.live]
         places = self._places(strangers) if lost else {}
         moved: Set[str] = set()
         for path in lost:
@@ -279,39 +313,6 @@ class _Verification:
                 wanted[digest] -= 1
                 if not wanted[digest]:
                     del wanted[digest]
-
-
-def signed_up_to(store: Store, signers: AllowedSigners) -> Optional[int]:
-    """The newest commit that an allowed signer has signed, by its sequence; None if none is.
-
-    :raises StorageError: the signatures cannot be listed.
-    """
-    good = (found.sequence for found in signatures(store) if _damage(store, signers, found) is None)
-    return next(good, None)
-
-
-def _verify_signatures(store: Store, signers: AllowedSigners) -> Iterator[Finding]:
-    """What is wrong with the signatures, from the newest back to the first good one."""
-    head = max(store.commits(), default=0)
-    for signature in signatures(store):
-        damage = _damage(store, signers, signature)
-        if damage is None:
-            if signature.sequence < head:
-                after = f"the {head - signature.sequence} commits after it are not signed"
-                yield Finding("signed_up_to", commit_name(signature.sequence), after)
-            return
-        yield Finding("signature_bad", signature.name, damage)
-    yield Finding("signature_absent", "signatures", "no commit is signed by an allowed signer")
-
-
-def _damage(store: Store, signers: AllowedSigners, signature: Signature) -> Optional[str]:
-    try:
-        body = read(store, commit_name(signature.sequence))
-    except ObjectNotFound:
-        return f"the archive has no commit {signature.sequence}"
-    except StorageError as exc:
-        return exc.message
-    return signers.damage(store, signature, body)
 
 
 class _Stored:

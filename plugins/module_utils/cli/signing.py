@@ -2,43 +2,66 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Signs the newest commit of an archive, on request."""
+"""The flags about pins, keys and signers that all commands share which add commits, as the context of a run."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+import threading
+from typing import Any, Callable, Dict
 
+from ..archive.chain.chain import Link
+from ..archive.chain.pin import DefaultPin, HeadPin
 from ..archive.format.commit import Head
+from ..archive.run_context import RunContext
 from ..archive.storage.store import Store
-from .output import say
 
 
-def add_sign_key(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sign-key", metavar="FILE", help="an OpenSSH key that signs the newest commit, by ssh-keygen")
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pin", metavar="FILE", help="remember the head in FILE outside the archive, to detect a cut")
+    parser.add_argument("--sign-key", metavar="FILE", help="an OpenSSH key that signs every commit, by ssh-keygen")
+    parser.add_argument(
+        "--allowed-signers", metavar="FILE", help="whose commits to build on; the format is that of ssh-keygen"
+    )
+    parser.add_argument(
+        "--expected-head", type=head, metavar="SEQUENCE:SHA256", help="the newest commit, which you verified"
+    )
+    parser.add_argument(
+        "--sign-from", type=head, metavar="SEQUENCE:SHA256", help="sign an archive that is not signed from here on"
+    )
 
 
-def check_sign_key(options: argparse.Namespace) -> None:
-    """Refuse a key that cannot sign before anything else is done.
+def context_of(
+    options: argparse.Namespace,
+    store: Store,
+    stop: threading.Event,
+    on_head: Callable[[Link], None] = lambda _link: None,
+) -> RunContext:
+    """The context of a run with these options. With a key, a pin is kept by default.
 
-    :raises InvalidInput: there is no such file, or no ssh-keygen.
+    :raises InvalidInput: the key or the file of signers cannot be used.
     """
-    if options.sign_key:
-        from ..archive.chain.signing import check_key
+    more: Dict[str, Any] = {"on_head": on_head, "stop": stop, "dry_run": options.dry_run, "warn": warn}
+    if options.sign_key or options.allowed_signers:
+        from ..archive.chain.signing import AllowedSigners, SigningKey  # takes its time, and few runs need it
 
-        check_key(options.sign_key)
+        more["sign_key"] = SigningKey(options.sign_key) if options.sign_key else None
+        more["allowed_signers"] = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
+    if options.pin:
+        more["pin"] = HeadPin(options.pin)
+    elif options.sign_key:
+        more["pin"] = DefaultPin(str(store), warn)
+    return RunContext(expected_head=options.expected_head, sign_from=options.sign_from, **more)
 
 
-def sign_head(options: argparse.Namespace, store: Store, head: Head) -> None:
-    """Sign this commit if a key is given; errors are those of :func:`signing.sign`."""
-    if options.sign_key:
-        from ..archive.chain.signing import sign
-
-        sign(store, head, options.sign_key)
+def warn(sentence: str) -> None:
+    sys.stderr.write(f"cloudscale-audit: warning: {sentence}\n")
 
 
-def tell_unsigned(options: argparse.Namespace, store: Store) -> None:
-    """Say so if older commits are signed and the one just made is not, for lack of a key."""
-    from ..archive.chain.signing import signatures
-
-    if not options.sign_key and signatures(store):
-        say("It is not signed, as older commits are: --sign-key does that here, or with the next commit of collect.")
+def head(text: str) -> Head:
+    """A head as it is written on the command line."""
+    sequence, _colon, digest = text.partition(":")
+    if not sequence.isdigit() or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid head; copy SEQUENCE:SHA256 from status")
+    return Head(int(sequence), digest)

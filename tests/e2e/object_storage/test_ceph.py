@@ -144,7 +144,7 @@ def test_a_delete_marker_stops_the_run(buckets: Buckets, world: World) -> None:
 
 @pytest.mark.parametrize("name", sorted(ATTACKS.keys() - IN_FOLDERS_ONLY))
 def test_an_attack_is_named(buckets: Buckets, archive: World, tmp_path: Path, name: str) -> None:
-    check_named(archive, tmp_path, name, lambda: S3Store(buckets.upload(archive.path)))
+    check_named(archive, name, lambda: S3Store(buckets.upload(archive.path)))
 
 
 def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None:

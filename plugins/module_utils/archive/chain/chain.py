@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import islice
 from typing import Dict, Iterator, List, NamedTuple, Optional, Set
 
 from ...errors import ArchiveDamaged, StorageError
@@ -26,6 +27,9 @@ from ..format.commit import (
 from ..storage.prefetch import chunks_ahead
 from ..storage.store import ObjectNotFound, Store, read, whole
 from .rules import Replay
+
+REACH = 100
+"""How many commits back a run looks for what other runs left behind."""
 
 
 class Link(NamedTuple):
@@ -174,23 +178,30 @@ def _first_with(store: Store, commit: Commit) -> Commit:
     return commit
 
 
-def clear_left_overs(store: Store, head: int) -> None:
+def clear_left_overs(store: Store, head: Link, reach: int = REACH) -> None:
     """Remove what lost and killed runs left behind under sequences that are decided, up to that of the head.
 
-    Such a data file can never become live: its sequence's commit exists and does not name it. Where that commit removed
-    files, that is finished, too. A record goes last, and only if nothing that it names can appear any more; else a
-    later run looks again.
+    Only commits that lead to the head, which must be trusted, and are at most ``reach`` before it are believed. A data
+    file of a lost run can never become live: its sequence's commit exists and does not name it. Where that commit
+    removed files, that is finished, too. A record goes last, and only if nothing that it names can appear any more;
+    else a later run looks again. A refused removal, as under a retention lock, ends the clean-up for this run.
     """
-    records = {record: store.is_settled(record) for record in _decided(store, head, is_record=True)}
+    found = list(_decided(store, head.commit.sequence, reach))
+    if not found:
+        return
+    commits = {link.commit.sequence: link.commit for link in islice(walk_back(store, head), reach)}
+    records = {name: store.is_settled(name) for name in found if _is_record(name)}
     # Listed anew and removed first: a run that is still at it makes its drafts before its record, and without them
     # none of the files that the record names can appear once they are removed.
-    store.remove(list(_decided(store, head, is_record=False)))
-    for record, settled in records.items():
-        commit = load(store, _sequence_of(record)).commit
-        named = {file.path for file in commit.files}
-        store.remove([name for name in _names_in(store, record) if name not in named])
-        with suppress(StorageError):
-            # What may not be deleted yet, as under a retention lock, is left to a later run.
+    drafts = [name for name in _decided(store, head.commit.sequence, reach) if not _is_record(name)]
+    with suppress(StorageError):
+        store.remove([name for name in drafts if _sequence_of(name) in commits])
+        for record, settled in records.items():
+            commit = commits.get(_sequence_of(record))
+            if commit is None:
+                continue
+            named = {file.path for file in commit.files}
+            store.remove([name for name in _names_in(store, record) if name not in named])
             store.erase(commit.removed)
             store.remove([record] if settled else [])
 
@@ -201,10 +212,10 @@ def left_overs(store: Store) -> Set[str]:
     return {name for record in records if _is_record(record) for name in _names_in(store, record)}
 
 
-def _decided(store: Store, head: int, is_record: bool) -> Iterator[str]:
+def _decided(store: Store, head: int, reach: int) -> Iterator[str]:
     for name in store.names("pending"):
         sequence = parse_pending_name(name)
-        if sequence is not None and sequence <= head and _is_record(name) == is_record:
+        if sequence is not None and max(0, head - reach) < sequence <= head:
             yield name
 
 

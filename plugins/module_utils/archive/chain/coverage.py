@@ -25,6 +25,9 @@ MARGIN = timedelta(minutes=10)
 MAX_SKEW = timedelta(minutes=30)
 """By how much the two clocks may differ. A hardware clock on local time is off by at least an hour."""
 
+MAX_AHEAD = timedelta(hours=1)
+"""How far after the clock of a verifier or collector a commit may have been made."""
+
 TOLERANCE = timedelta(seconds=2)
 """The server's date has whole seconds."""
 

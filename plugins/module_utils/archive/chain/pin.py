@@ -6,15 +6,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from typing import Optional
+from typing import Any, Callable, Dict, Optional
 
 from ...errors import InvalidInput, StorageError
 from ...files import replace_file
-from ..format.commit import (
-    Head,
-)
+from ..format.commit import Head
+from .chain import Link
 
 
 class HeadPin:
@@ -31,27 +31,73 @@ class HeadPin:
 
         :raises StorageError: the file is unreadable or holds something else.
         """
+        value = self._load()
+        try:
+            return None if value is None else Head(int(value["sequence"]), str(value["sha256"]))
+        except (ValueError, LookupError, TypeError) as exc:
+            raise self._unreadable(exc) from exc
+
+    def write(self, link: Link) -> None:
+        """Remember a commit as the head, durably.
+
+        :raises StorageError: the file cannot be written.
+        """
+        try:
+            replace_file(self._path, [json.dumps(self._content(link)).encode()], "pin")
+        except InvalidInput as exc:
+            # By then commits may have been made: it is no usage that could be put right before anything happened.
+            raise StorageError(exc.message) from exc
+
+    def _content(self, link: Link) -> Dict[str, Any]:
+        return {"archive_id": link.commit.archive_id, **link.head._asdict()}
+
+    def _load(self) -> Any:
         try:
             with open(self._path, "rb") as file:
-                value = json.loads(file.read())
-            return Head(int(value["sequence"]), str(value["sha256"]))
+                return json.loads(file.read())
         except FileNotFoundError:
             return None
         except OSError as exc:
             why = exc.strerror or exc
             raise StorageError(f"Cannot read the pinned head in {self._path}: {why}; let its owner collect.") from exc
-        except (ValueError, LookupError, TypeError) as exc:
-            raise StorageError(
-                f"Cannot read the pinned head in {self._path}: {exc}; verify the archive, then remove that file."
-            ) from exc
+        except ValueError as exc:
+            raise self._unreadable(exc) from exc
 
-    def write(self, head: Head) -> None:
-        """Remember this head, durably.
+    def _unreadable(self, exc: Exception) -> StorageError:
+        return StorageError(
+            f"Cannot read the pinned head in {self._path}: {exc}; verify the archive, then remove that file."
+        )
 
-        :raises StorageError: the file cannot be written.
-        """
+
+class DefaultPin(HeadPin):
+    """The pin that a run with a key keeps by default, in the state directory of its user, one for each archive.
+
+    That of another path is not used. Where it cannot be kept, the run says so and goes on: its own key is the anchor.
+    """
+
+    def __init__(self, archive: str, warn: Callable[[str], None]) -> None:
+        home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        name = hashlib.sha256(archive.encode("utf-8", "surrogateescape")).hexdigest()
+        super().__init__(os.path.join(home, "cloudscale-audit", f"{name}.json"))
+        self._archive = archive
+        self._warn = warn
+
+    def read(self) -> Optional[Head]:
         try:
-            replace_file(self._path, [json.dumps(head._asdict()).encode()], "pin")
-        except InvalidInput as exc:
-            # By then commits may have been made: it is no usage that could be put right before anything happened.
-            raise StorageError(exc.message) from exc
+            value = self._load()
+        except StorageError as exc:
+            self._warn(exc.message)
+            return None
+        if not isinstance(value, dict) or value.get("path") != self._archive:
+            return None
+        return super().read()
+
+    def write(self, link: Link) -> None:
+        try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            super().write(link)
+        except (OSError, StorageError) as exc:
+            self._warn(f"The head of {self._archive} cannot be remembered: {exc}.")
+
+    def _content(self, link: Link) -> Dict[str, Any]:
+        return {"path": self._archive, **super()._content(link)}

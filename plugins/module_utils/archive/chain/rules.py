@@ -92,6 +92,7 @@ class Replay:
         gone = [self.live[path] for path in commit.removed if path in self.live]
         if self.is_complete:
             yield from self._removal(commit, gone)
+        if self.is_complete or (self.commit is not None and not commit.removed):
             yield from self._totals(commit, gone)
 
     def apply(self, commit: Commit) -> None:

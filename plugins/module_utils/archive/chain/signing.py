@@ -4,73 +4,91 @@
 
 """Signatures of commits, made and checked by OpenSSH's ``ssh-keygen -Y``, so that it alone suffices to check them.
 
-Signed are the bytes of a commit as it is stored. It names its archive and its sequence, and by the chain of hashes all
-commits before it, so that one good signature vouches for all that came before.
+What is signed is one line, ``head ARCHIVE_ID SEQUENCE SHA256`` and a newline. So a signature can be checked without its
+commit, and by the chain of hashes it vouches for all commits before. Keys are judged at a commit's ``server_date``.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import os
 import re
 import shutil
 import tempfile
-from typing import List, NamedTuple, Optional, Sequence
+from datetime import datetime, timezone
+from subprocess import CompletedProcess, TimeoutExpired, run
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import ArchiveDamaged, InvalidInput, StorageError
-from ..format.commit import Head, sha256
-from ..storage.store import Store, read
-from .chain import load
+from ..format.commit import Head
+from ..storage.store import ObjectNotFound, Store, whole
+from .chain import Link, find_head
 
 NAMESPACE = "cloudscale-audit-head"
 """What ssh-keygen ties a signature to, so that one made for another purpose is none of an archive."""
 
-_NAME = re.compile(r"signatures/(\d{12})-[0-9a-f]{12}\.sig", re.ASCII)
+_NAME = re.compile(r"signatures/(\d{12})-([0-9a-f]{64})-([0-9a-f]{8})\.sig", re.ASCII)
+_PUBLIC = re.compile(rb"((?:ssh|ecdsa|sk)-[a-z0-9@.-]+) +([A-Za-z0-9+/]+=*)")
+_GOOD = re.compile(r'Good "[^"]*" signature with \S+ key (SHA256:\S+)')
 _SECONDS = 60
+_MAX_SIGNATURE = 1 << 16
 
 
 class Signature(NamedTuple):
-    """A signature in the archive: the commit that it says it is of, and its name."""
+    """A signature in the archive: the head that it says it is of, the beginning of its key's hash, and its name."""
 
-    sequence: int
+    head: Head
+    key8: str
     name: str
 
 
-def check_key(key: str) -> None:
-    """Refuse a key that cannot sign before anything else is done.
-
-    :raises InvalidInput: there is no such file, or no ssh-keygen.
-    """
-    _keygen()
-    if not os.access(key, os.R_OK):
-        raise InvalidInput(f"The key {key} cannot be read; check its path and its owner.")
+def signed_text(archive_id: str, head: Head) -> bytes:
+    """The line that is signed."""
+    return f"head {archive_id} {head.sequence} {head.sha256}\n".encode()
 
 
-def sign(store: Store, head: Head, key: str) -> str:
-    """Sign a commit with an OpenSSH key, and return the name of the signature in the archive.
+def signature_name(head: Head, fingerprint: str) -> str:
+    """Where the signature of a commit by the key with this fingerprint is stored."""
+    return f"signatures/{head.sequence:012d}-{head.sha256}-{_key8(fingerprint)}.sig"
 
-    ``key`` is the file of a private key without a passphrase, or of a public key whose private one an agent has.
 
-    :raises InvalidInput: the key cannot sign.
-    :raises ArchiveDamaged: the commit is not the one meant.
-    :raises StorageError: the signature cannot be stored.
-    """
-    body = load(store, head.sequence).body
-    if sha256(body) != head.sha256:
-        raise ArchiveDamaged(f"Commit {head.sequence} in {store} is not the one that was written; verify the archive.")
-    done = _run(["sign", "-f", key, "-n", NAMESPACE], body)
-    if done.returncode != 0:
-        raise InvalidInput(
-            f"Commit {head.sequence} in {store} is not signed, for the key {key} cannot sign: {_words(done)}."
-        )
-    name = f"signatures/{head.sequence:012d}-{sha256(done.stdout)[:12]}.sig"
-    store.put({name: done.stdout})
-    return name
+def parse_signature_name(name: str) -> Optional[Signature]:
+    """The parts of a signature's name; None for any other name."""
+    match = _NAME.fullmatch(name)
+    return Signature(Head(int(match[1]), match[2]), match[3], name) if match else None
 
 
 def signatures(store: Store) -> List[Signature]:
-    """All signatures, that of the newest commit first."""
-    matches = filter(None, map(_NAME.fullmatch, store.names("signatures")))
-    return sorted((Signature(int(match[1]), match[0]) for match in matches), reverse=True)
+    """All signatures, in the order of the commits they are of."""
+    return sorted(filter(None, map(parse_signature_name, store.names("signatures"))))
+
+
+class SigningKey:
+    """A key that signs commits: a private key without a passphrase, or a public key whose private one an agent has.
+
+    ``fingerprint`` is that of the public key, as ``ssh-keygen -l`` prints it.
+    """
+
+    def __init__(self, path: str) -> None:
+        """:raises InvalidInput: the file is no such key, it needs a touch, or there is no ssh-keygen."""
+        self._path = path
+        kind, blob = _public_half(path)
+        if kind.startswith("sk-"):
+            raise InvalidInput(f"The key {path} needs a touch for each signature; use one that does not.")
+        digest = hashlib.sha256(blob).digest()
+        self.fingerprint = "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+    def sign(self, archive_id: str, head: Head) -> bytes:
+        """The signature of a commit.
+
+        :raises InvalidInput: the key cannot sign.
+        """
+        done = _keygen("sign", ["-f", self._path, "-n", NAMESPACE], signed_text(archive_id, head))
+        if done.returncode != 0:
+            raise InvalidInput(f"The key {self._path} cannot sign: {_words(done)}.")
+        return done.stdout
 
 
 class AllowedSigners:
@@ -78,77 +96,137 @@ class AllowedSigners:
 
     def __init__(self, path: str) -> None:
         """:raises InvalidInput: the file cannot be read, or there is no ssh-keygen."""
-        _keygen()
+        _program()
         if not os.path.isfile(path) or not os.access(path, os.R_OK):
             raise InvalidInput(f"The file of allowed signers {path} cannot be read; check its path.")
         self._path = path
 
-    def damage(self, store: Store, signature: Signature, body: bytes) -> Optional[str]:
-        """Why this is no signature of these bytes by an allowed signer; None if it is.
-
-        :raises StorageError: the signature cannot be read.
-        """
-        with tempfile.NamedTemporaryFile(prefix="cloudscale-audit-", suffix=".sig") as file:
-            try:
-                file.write(read(store, signature.name))
-                file.flush()
-            except OSError as exc:
-                raise StorageError(f"{file.name} cannot be written: {exc.strerror or exc}.") from exc
-            given = ["-f", self._path, "-s", file.name]
-            found = _run(["find-principals", *given], b"")
+    def damage(self, signature: bytes, text: bytes, moment: datetime) -> Optional[str]:
+        """Why this is no signature of a text by a key that was allowed at this moment; None if it is one."""
+        with _TemporaryFile(signature) as file:
+            given = ["-f", self._path, "-s", file, f"-Overify-time={moment.astimezone(timezone.utc):%Y%m%d%H%M%S}"]
+            found = _keygen("find-principals", given, b"")
             names = found.stdout.decode("utf-8", "replace").splitlines()
             if found.returncode != 0 or not names:
-                return "it is of no allowed signer"
-            done = _run(["verify", *given, "-I", names[0], "-n", NAMESPACE], body)
-        return None if done.returncode == 0 else "it is no signature of this commit"
+                return "its key is not allowed, or was not at that time"
+            # A key may be in several lines, for other times or purposes.
+            for name in names:
+                if _keygen("verify", [*given, "-I", name, "-n", NAMESPACE], text).returncode == 0:
+                    return None
+        return "it is no signature of this commit"
 
 
-class _Answer(NamedTuple):
-    """What ssh-keygen ended with and printed."""
+def signer_of(signature: bytes, text: bytes) -> Optional[str]:
+    """The fingerprint of the key that made this signature of a text; None if it is none.
 
-    returncode: int
-    stdout: bytes
-    stderr: bytes
+    It shows that somebody has that key, not whose it is.
+    """
+    with _TemporaryFile(signature) as file:
+        done = _keygen("check-novalidate", ["-n", NAMESPACE, "-s", file], text)
+    found = _GOOD.search(done.stdout.decode("utf-8", "replace"))
+    return found[1] if found and done.returncode == 0 else None
 
 
-def _run(arguments: Sequence[str], text: bytes) -> _Answer:
-    # By asyncio: what Ansible ships with modules may not start programs by the module subprocess.
-    import asyncio
+def read_signature(store: Store, name: str) -> bytes:
+    """A signature's file.
 
+    :raises ObjectNotFound: there is none.
+    :raises StorageError: it cannot be read, or is larger than any signature.
+    """
+    return whole(store.chunks(name), f"{name} in {store}", _MAX_SIGNATURE)
+
+
+def signature_damage(store: Store, link: Link, signers: Optional[AllowedSigners]) -> Optional[str]:
+    """Why the commit's signature is not that of its signer, who must be allowed if ``signers`` are given; else None."""
+    commit, signer = link.commit, link.commit.signer
+    if signer is None:
+        return "it has no signer"
     try:
-        return asyncio.run(_ask([_keygen(), "-Y", *arguments], text))
-    except (OSError, asyncio.TimeoutError) as exc:
-        raise InvalidInput(f"ssh-keygen does not work here: {str(exc) or 'it does not end'}.") from exc
+        body = read_signature(store, signature_name(link.head, signer))
+    except ObjectNotFound:
+        return "its signature is missing"
+    except StorageError as exc:
+        return exc.message
+    text = signed_text(commit.archive_id, link.head)
+    if signer_of(body, text) != signer:
+        return "its signature is not by its signer"
+    return signers.damage(body, text, commit.server_date) if signers else None
 
 
-async def _ask(command: Sequence[str], text: bytes) -> _Answer:
-    import asyncio
+def readable_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
+    """The head for those who only read; where it names a signer, its signature must be good.
 
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        # A key with a passphrase must fail, not wait for somebody to type.
-        env={**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"},
-        start_new_session=True,
-    )
+    :raises ArchiveDamaged: it is not, or errors as of :func:`find_head`.
+    """
+    head = find_head(store, pin)
+    if head is not None and head.commit.signer is not None:
+        damage = signature_damage(store, head, None)
+        if damage:
+            raise ArchiveDamaged(f"{head.commit.name} in {store} cannot be believed: {damage}; verify the archive.")
+    return head
+
+
+def _key8(fingerprint: str) -> str:
+    digest = base64.b64decode(fingerprint.partition(":")[2] + "=")
+    return digest.hex()[:8]
+
+
+def _public_half(path: str) -> Tuple[str, bytes]:
     try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(text), _SECONDS)
-    except asyncio.TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    return _Answer(process.returncode or 0, stdout, stderr)
+        with open(path, "rb") as file:
+            match = _PUBLIC.match(file.read(_MAX_SIGNATURE))
+    except OSError as exc:
+        raise InvalidInput(f"The key {path} cannot be read; check its path and its owner.") from exc
+    if match is None:
+        done = _run([_program(), "-y", "-P", "", "-f", path], b"")
+        match = _PUBLIC.match(done.stdout)
+        if match is None:
+            raise InvalidInput(f"The key {path} cannot sign: {_words(done)}.")
+    try:
+        return match[1].decode(), base64.b64decode(match[2], validate=True)
+    except (ValueError, binascii.Error) as exc:
+        raise InvalidInput(f"The key {path} is not a valid OpenSSH key.") from exc
 
 
-def _keygen() -> str:
+class _TemporaryFile:
+    """The path of a temporary file with these bytes, while the block runs."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def __enter__(self) -> str:
+        try:
+            self._file = tempfile.NamedTemporaryFile(prefix="cloudscale-audit-", suffix=".sig")
+            self._file.write(self._body)
+            self._file.flush()
+        except OSError as exc:
+            raise StorageError(f"A temporary file cannot be written: {exc.strerror or exc}.") from exc
+        return self._file.name
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
+
+
+def _keygen(what: str, arguments: Sequence[str], text: bytes) -> CompletedProcess[bytes]:
+    return _run([_program(), "-Y", what, *arguments], text)
+
+
+def _run(command: Sequence[str], text: bytes) -> CompletedProcess[bytes]:
+    # A key with a passphrase must fail, not wait for somebody to type.
+    variables = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"}
+    try:
+        return run(command, input=text, capture_output=True, env=variables, timeout=_SECONDS, check=False)
+    except (OSError, TimeoutExpired) as exc:
+        raise InvalidInput(f"ssh-keygen does not work here: {exc}.") from exc
+
+
+def _program() -> str:
     found = shutil.which("ssh-keygen")
     if found is None:
-        raise InvalidInput("ssh-keygen is missing, which signs and checks; install OpenSSH's client.")
+        raise InvalidInput("ssh-keygen is missing; install openssh-client.")
     return found
 
 
-def _words(done: _Answer) -> str:
+def _words(done: CompletedProcess[bytes]) -> str:
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].rstrip(".\r") if lines else f"exit status {done.returncode}"
+    return lines[-1].rstrip(".") if lines else f"ssh-keygen ended with status {done.returncode}"

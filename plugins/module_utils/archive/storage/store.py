@@ -113,18 +113,20 @@ def read(store: Store, name: str) -> bytes:
     return whole(store.chunks(name), f"{name} in {store}")
 
 
-def whole(chunks: Iterable[bytes], what: str) -> bytes:
+def whole(chunks: Iterable[bytes], what: str, limit: int = _LARGEST_SMALL_FILE) -> bytes:
     """A small file from its chunks.
 
-    :raises StorageError: it is far larger than any that a collector writes.
+    :raises StorageError: it is larger than ``limit`` bytes, unlike any that a collector writes.
     """
     taken: List[bytes] = []
     size = 0
     for chunk in chunks:
         taken.append(chunk)
         size += len(chunk)
-        if size > _LARGEST_SMALL_FILE:
-            raise StorageError(f"Cannot read {what}: it is larger than 256 MiB, unlike all that belongs there.")
+        if size > limit:
+            raise StorageError(
+                f"Cannot read {what}: it is larger than {limit >> 10} KiB, unlike all that belongs there."
+            )
     return b"".join(taken)
 
 

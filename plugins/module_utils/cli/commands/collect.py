@@ -11,9 +11,7 @@ import threading
 from typing import TYPE_CHECKING, List, Optional
 
 from ...archive.chain.chain import Link
-from ...archive.chain.pin import HeadPin
 from ...archive.collector import CollectResult, CollectSettings, collect
-from ...archive.run_context import RunContext
 from ...archive.storage.open import store_at
 from ...project_log.client import Api
 from ...settings import Range
@@ -22,7 +20,7 @@ from ..connection import add_connection, with_token
 from ..exit_status import GAP, OK
 from ..metrics import add_metrics, measured
 from ..output import add_json, pluralize, print_json, say, tell_gaps, when
-from ..signing import add_sign_key, check_sign_key, sign_head
+from ..signing import add_trust, context_of
 
 if TYPE_CHECKING:
     from ...archive.metrics import Sample
@@ -35,13 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_connection(parser)
     parser.add_argument("--project", default="", metavar="NAME", help="a label for the archive")
     parser.add_argument("--start", metavar="TIME", help="start of a new archive (default: the oldest entry available)")
-    parser.add_argument("--pin", metavar="FILE", help="remember the head in FILE outside the archive, to detect a cut")
     parser.add_argument(
         "--accept-identity",
         action="store_true",
         help="continue although another token or api_url can no longer be compared with the archive",
     )
-    add_sign_key(parser)
+    add_trust(parser)
     parser.add_argument("--dry-run", action="store_true", help="write nothing, print what would be added")
     add_metrics(parser)
 
@@ -75,16 +72,12 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
             start=Range.from_mapping({"start": options.start}, utc_now()).start,
             accept_identity=options.accept_identity,
         )
-        check_sign_key(options)
-        pin = HeadPin(options.pin) if options.pin else None
-        context = RunContext(pin=pin, stop=stop, dry_run=options.dry_run, on_head=on_head)
+        context = context_of(options, store, stop, on_head)
 
         def collect_once(api: Api) -> CollectResult:
             return collect(store, api, settings, context)
 
         done = newest.result = with_token(options, stop, collect_once)
-        if done.commits_added and done.head and not options.dry_run:
-            sign_head(options, store, done.head)
         status = measurement.end(GAP if done.gaps else OK)
     if options.json:
         print_json(done.to_json())

@@ -11,13 +11,13 @@ import threading
 from typing import TYPE_CHECKING, List, Optional
 
 from ...archive.chain.status import Status
-from ...archive.format.commit import Head
 from ...archive.storage.open import existing_archive, store_at
 from ...times import utc_now
 from ..exit_status import FINDINGS, OK
 from ..metrics import add_metrics, findings_samples, measured
 from ..output import add_json, pluralize, print_json, say, tell_findings, tell_gaps, when
 from ..signals import end_at_once
+from ..signing import head
 
 if TYPE_CHECKING:
     from ...archive.finding import Finding
@@ -28,11 +28,13 @@ ABOUT = "verify that the archive is intact; needs no token"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     parser.add_argument(
-        "--expected-head", type=_head, metavar="SEQUENCE:SHA256", help="a head noted earlier, which must still be there"
+        "--expected-head", type=head, metavar="SEQUENCE:SHA256", help="a head noted earlier, which must still be there"
     )
     parser.add_argument(
-        "--allowed-signers", metavar="FILE", help="one of these must have signed it; the format is that of ssh-keygen"
+        "--allowed-signers", metavar="FILE", help="these must have signed it; the format is that of ssh-keygen"
     )
+    parser.add_argument("--signed-from", type=int, metavar="SEQUENCE", help="it must be signed from this commit on")
+    parser.add_argument("--every-signature", action="store_true", help="check all signatures, not the newest alone")
     add_metrics(parser)
 
 
@@ -40,7 +42,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
     from ...archive.chain.signing import AllowedSigners
     from ...archive.chain.status import readable_status
-    from ...archive.verifier import signed_up_to, verify
+    from ...archive.verifier import examine
 
     problems: Optional[List[Finding]] = None
     with measured("verify", options.metrics, str(store_at(options.path))) as measurement:
@@ -50,8 +52,8 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         # Before the rest: what a collector at work adds or signs meanwhile is not verified.
         before = readable_status(store, utc_now())
         measurement.project = before.project.name if before else ""
-        signed = signed_up_to(store, signers) if signers else None
-        findings = verify(store, options.expected_head, signers)
+        found = examine(store, options.expected_head, signers, options.signed_from, options.every_signature)
+        findings = found.findings
         problems = [finding for finding in findings if not finding.is_warning]
         measurement.end(FINDINGS if problems else OK, not problems)
     if options.json:
@@ -59,20 +61,22 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
             {
                 "intact": not problems,
                 "findings": [finding.to_json() for finding in findings],
-                "signed_up_to": signed,
+                "signed_from": found.signed_from,
+                "signed_up_to": found.signed_up_to,
                 "status": before.to_json() if before else None,
             }
         )
         return measurement.status
     tell_findings(findings)
     if problems:
-        found = pluralize(len(problems), "finding", "findings")
-        say(f"Not intact: {found}. Keep {options.path} as it is, and compare it with a copy.")
+        count = pluralize(len(problems), "finding", "findings")
+        say(f"Not intact: {count}. Keep {options.path} as it is, and compare it with a copy.")
         return measurement.status
     if before:
         _tell_intact(before)
-    if signed:
-        say(f"Signed up to commit {signed} by an allowed signer.")
+    if found.signed_up_to:
+        whose = "by allowed signers" if signers else "by keys that nobody vouched for: pass --allowed-signers"
+        say(f"Signed from commit {found.signed_from} to {found.signed_up_to}, {whose}.")
     return measurement.status
 
 
@@ -87,10 +91,3 @@ def _tell_intact(found: Status) -> None:
     )
     tell_gaps(found.gaps)
     say(f"Head: {found.head.sequence}:{found.head.sha256}")
-
-
-def _head(text: str) -> Head:
-    sequence, _colon, digest = text.partition(":")
-    if not sequence.isdigit() or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a valid head; copy SEQUENCE:SHA256 from status")
-    return Head(int(sequence), digest)

@@ -19,6 +19,18 @@ class Signer:
         self.key = str(folder / name)
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", name, "-f", self.key]
         subprocess.run(command, check=True, timeout=60)
+        self.name = name
         self.allowed = str(folder / f"{name}.allowed")
+        Path(self.allowed).write_text(self.line())
+
+    def line(self, options: str = "") -> str:
+        """A line that allows this key; ``options`` such as ``valid-before="20300101"``."""
         public = Path(f"{self.key}.pub").read_text()
-        Path(self.allowed).write_text(f'{name}@example.com namespaces="{NAMESPACE}" {public}')
+        more = f",{options}" if options else ""
+        return f'{self.name}@example.com namespaces="{NAMESPACE}"{more} {public}'
+
+
+def allowing(path: Path, *signers: Signer) -> str:
+    """A file that allows these keys."""
+    path.write_text("".join(signer.line() for signer in signers))
+    return str(path)

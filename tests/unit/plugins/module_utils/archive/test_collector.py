@@ -747,7 +747,8 @@ def test_the_pin_finds_and_pins_the_head(world: World) -> None:
     world.append(9)
     result = world.collect(pin=True)
     assert result.head is not None
-    assert json.loads(world.pin_path.read_bytes()) == result.head._asdict()
+    remembered = {"archive_id": result.archive_id, **result.head._asdict()}
+    assert json.loads(world.pin_path.read_bytes()) == remembered
     world.append(3)
     world.collect()
     world.append(3)

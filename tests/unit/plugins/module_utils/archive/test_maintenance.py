@@ -386,12 +386,12 @@ def test_what_a_killed_run_did_not_remove_is_removed_by_any_later_one(archive: W
                 raise Killed
 
     for later in (
-        archive.collect,
+        lambda: archive.collect(pin=True),
         lambda: work(compact, archive),
         lambda: work(prune, archive, midnight(20)),
     ):
         archive.append(1, ago=2 * DAY)
-        archive.collect()
+        archive.collect(pin=True)
         with pytest.raises(Killed):
             work(compact, archive, store=Dying(str(archive.path)))
         found = archive.verify()
@@ -422,12 +422,12 @@ def test_what_must_not_be_deleted_yet_keeps_no_collection_from_going_on(archive:
 
     locked = Locked(str(archive.path))
     with pytest.raises(StorageError, match="retention lock"):
-        work(prune, archive, midnight(21), store=locked)
+        work(prune, archive, midnight(21), store=locked, pin=archive.pin)
     archive.append(1)
-    archive.collect(locked)
+    archive.collect(locked, pin=True)
     assert archive.archived() == since(archive, midnight(21))
     assert {finding.type for finding in archive.verify()} == {"deletion_pending"}
-    archive.collect()
+    archive.collect(pin=True)
     assert archive.verify() == []
 
 
@@ -445,6 +445,8 @@ def test_a_run_may_fail_at_any_change_of_the_disk(
         world.path = tmp_path / str(number)
         world.store = LocalStore(str(world.path))
         shutil.copytree(filled, world.path)
+        world.pin_path = tmp_path / f"pin-{number}"
+        world.pin.write(world.head)
         with Disk(fail_at=number, failure=failure).in_place() as disk:
             with suppress(Killed, StorageError):
                 work(job, world, midnight(21))
@@ -456,7 +458,7 @@ def test_a_run_may_fail_at_any_change_of_the_disk(
         if number % 2:
             work(job, world, midnight(21))
         world.wait(hours=2)
-        world.collect()
+        world.collect(pin=True)
         assert world.verify() == [], number
         work(job, world, midnight(21))
         assert world.verify() == [], number

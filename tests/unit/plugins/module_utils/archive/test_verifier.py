@@ -25,7 +25,6 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import live_files, load
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.finding import Finding
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
     Commit,
     DataFile,
@@ -38,7 +37,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat, lines_of
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine, verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.commands import verify as command
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import timestamp
@@ -113,15 +112,16 @@ def test_what_is_added_while_it_is_verified_is_not_told_as_verified(
 ) -> None:
     head = archive.head.head
 
-    def slowly(*arguments: Any) -> list[Finding]:
-        found = verify(*arguments)
+    def slowly(*arguments: Any) -> verifier.Examination:
+        found = examine(*arguments)
         archive.append(3)
         archive.collect()
         return found
 
-    monkeypatch.setattr(verifier, "verify", slowly)
+    monkeypatch.setattr(verifier, "examine", slowly)
     monkeypatch.setattr(command, "end_at_once", lambda: None)
-    options = Namespace(path=str(archive.path), metrics=None, allowed_signers=None, expected_head=None, json=False)
+    nothing = dict.fromkeys(("metrics", "allowed_signers", "expected_head", "signed_from"))
+    options = Namespace(path=str(archive.path), every_signature=False, json=False, **nothing)
     assert command.run(options, Event()) == 0
     assert archive.head.head != head
     assert f"Head: {head.sequence}:{head.sha256}\n" in capsys.readouterr().out

@@ -81,7 +81,8 @@ class World:
         return RunContext(**{"now": self.clock, "nonce": lambda: f"nonce{next(self._nonces)}", **options})
 
     def collect(self, store: Optional[Store] = None, pin: bool = False, **settings: Any) -> CollectResult:
-        options = {name: settings.pop(name) for name in ("stop", "now", "dry_run") if name in settings}
+        names = ("stop", "now", "dry_run", "sign_key", "allowed_signers", "expected_head", "sign_from", "warn")
+        options = {name: settings.pop(name) for name in names if name in settings}
         with Api(self.connection) as api:
             return collect(
                 store or self.store,

@@ -45,6 +45,7 @@ class Host:
         self.archive = str(folder / "archive")
         self.environment = {
             "PATH": os.defpath,
+            "HOME": str(folder),
             "CLOUDSCALE_API_URL": simulator.url,
             "CLOUDSCALE_API_TOKEN": simulator.project("main").token,
         }
@@ -237,18 +238,18 @@ def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
     assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
     signed = host.run("verify", host.archive, "--allowed-signers", "allowed")
     assert (signed.returncode, signed.stdout.startswith("Intact:")) == (0, True)
-    assert signed.stdout.endswith("Signed up to commit 1 by an allowed signer.\n")
+    assert signed.stdout.endswith("Signed from commit 1 to 1, by allowed signers.\n")
     assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
     assert len(list(Path(host.archive, "signatures").iterdir())) == 1
     simulator.project("main").log.append()
-    host.run("collect", host.archive)
-    behind = host.run("verify", host.archive, "--allowed-signers", "allowed")
-    assert (behind.returncode, "warning signed_up_to: commits/000000000001.json" in behind.stdout) == (0, True)
-    assert host.json("verify", host.archive, "--allowed-signers", "allowed")["signed_up_to"] == 1
-    (forged,) = Path(host.archive, "signatures").iterdir()
-    forged.with_name(f"{2:012d}-{'0' * 12}.sig").write_bytes(forged.read_bytes())
-    told = json.loads(host.run("verify", host.archive, "--allowed-signers", "allowed", "--json").stdout)
-    assert (told["intact"], told["signed_up_to"]) == (False, 1)
+    refused = host.run("collect", host.archive)
+    assert (refused.returncode, "this run has no key" in refused.stderr) == (2, True)
+    host.run("collect", host.archive, "--sign-key", "key")
+    told = host.json("verify", host.archive, "--allowed-signers", "allowed", "--every-signature")
+    assert (told["signed_from"], told["signed_up_to"]) == (1, 2)
+    assert host.run("verify", host.archive, "--signed-from", "1").returncode == 0
+    state = host.folder / ".local/state/cloudscale-audit"
+    assert len(list(state.iterdir())) == 1
     (host.folder / "allowed").write_text("nobody\n")
     assert host.run("verify", host.archive, "--allowed-signers", "allowed").returncode == 1
     assert host.run("verify", host.archive, "--allowed-signers", "nowhere").returncode == 2
@@ -272,8 +273,7 @@ def test_what_merges_and_removes_is_signed_at_once(host: Host, simulator: Simula
         assert (done.returncode, "not signed" in done.stdout) == (0, False)
         assert verified().startswith("Intact:")
     unsigned = host.run("prune", host.archive, "--older-than", "-2d")
-    assert (unsigned.returncode, "It is not signed, as older commits are" in unsigned.stdout) == (0, True)
-    assert "warning signed_up_to: commits/" in verified()
+    assert (unsigned.returncode, "this run has no key" in unsigned.stderr) == (2, True)
     before = host.json("status", host.archive)["head"]
     refused = host.run("prune", host.archive, "--older-than", "-1d", "--sign-key", "nowhere")
     assert (refused.returncode, host.json("status", host.archive)["head"]) == (2, before)
@@ -287,7 +287,8 @@ def test_json_for_programs(host: Host) -> None:
     assert host.json("status", host.archive)["head"] == done["head"]
     status = host.json("status", host.archive)
     verified = host.json("verify", host.archive)
-    assert verified == {"intact": True, "findings": [], "signed_up_to": None, "status": status}
+    signed = {"signed_from": None, "signed_up_to": None}
+    assert verified == {"intact": True, "findings": [], "status": status, **signed}
     failed = json.loads(host.run("status", "nowhere", "--json").stdout)
     assert failed["failure"] == {"code": "storage", "http_status": None, "retryable": False}
 

@@ -2,23 +2,31 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Signatures, made and checked by the real ssh-keygen."""
+"""Signatures of commits, and whom a run with a key or without one believes."""
 
 from __future__ import annotations
 
 import subprocess
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import DefaultPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     NAMESPACE,
     AllowedSigners,
-    check_key,
-    sign,
+    SigningKey,
+    signature_name,
     signatures,
+    signed_text,
 )
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer, allowing
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import MemoryStore, World
 
 
@@ -29,112 +37,243 @@ def signer(tmp_path: Path) -> Signer:
 
 @pytest.fixture
 def archive(world: World, signer: Signer) -> World:
-    """Two commits, the newer one signed."""
-    for _run in range(2):
+    """Three signed commits."""
+    for _run in range(3):
         world.append(2, ago=30)
         world.wait(minutes=1)
-        world.collect()
-    sign(world.store, world.head.head, signer.key)
+        world.collect(sign_key=SigningKey(signer.key))
     return world
 
 
-def told(world: World, signer: Signer) -> list[tuple[str, bool]]:
-    findings = world.verify(signers=AllowedSigners(signer.allowed))
-    return [(finding.type, finding.is_warning) for finding in findings]
+def told(world: World, allowed: str | None, **options: Any) -> list[tuple[str, bool]]:
+    signers = AllowedSigners(allowed) if allowed else None
+    found = examine(world.store, signers=signers, now=world.clock.now, **options)
+    return [(finding.type, finding.is_warning) for finding in found.findings]
 
 
-def test_the_head_is_signed(archive: World, signer: Signer) -> None:
-    assert told(archive, signer) == []
-    archive.append(1)
-    archive.collect()
-    assert told(archive, signer) == [("signed_up_to", True)]
-    sign(archive.store, archive.head.head, signer.key)
-    assert told(archive, signer) == []
-    assert [signature.sequence for signature in signatures(archive.store)] == [3, 2]
-    assert archive.verify() == []
+def test_every_commit_is_signed_before_it_exists(archive: World, signer: Signer) -> None:
+    key = SigningKey(signer.key)
+    names = {signature_name(load(archive.store, number).head, key.fingerprint) for number in (1, 2, 3)}
+    assert set(archive.store.names("signatures")) == names
+    assert {commit["signer"] for commit in archive.commits()} == {key.fingerprint}
+    found = examine(archive.store, signers=AllowedSigners(signer.allowed), every_signature=True, now=archive.clock.now)
+    assert found == ([], 1, 3)
+    assert told(archive, None) == []
 
 
-def test_ssh_keygen_alone_checks_it(archive: World, signer: Signer) -> None:
-    (name,) = archive.store.names("signatures")
-    command = [
-        "ssh-keygen",
-        "-Y",
-        "verify",
-        "-f",
-        signer.allowed,
-        "-I",
-        "log1@example.com",
-        "-n",
-        NAMESPACE,
-        "-s",
-        name,
-    ]
-    commit = (archive.path / archive.head.commit.name).read_bytes()
-    assert subprocess.run(command, cwd=archive.path, input=commit, check=False, timeout=60).returncode == 0
-    assert subprocess.run(command, cwd=archive.path, input=b"x", check=False, timeout=60).returncode != 0
+def test_the_fingerprint_is_that_of_ssh_keygen(signer: Signer) -> None:
+    told = subprocess.run(["ssh-keygen", "-l", "-f", signer.key], capture_output=True, text=True, check=True).stdout
+    assert told.split()[1] == SigningKey(signer.key).fingerprint == SigningKey(f"{signer.key}.pub").fingerprint
 
 
-def test_two_hosts_may_sign_the_same_commit(archive: World, signer: Signer, tmp_path: Path) -> None:
-    other = Signer(tmp_path, "log2")
-    sign(archive.store, archive.head.head, other.key)
-    assert len(list(archive.store.names("signatures"))) == 2
-    sign(archive.store, archive.head.head, other.key)
-    assert len(list(archive.store.names("signatures"))) == 2
-    Path(signer.allowed).write_text(Path(signer.allowed).read_text() + Path(other.allowed).read_text())
-    assert told(archive, signer) == []
+def test_ssh_keygen_alone_checks_a_signature_without_its_commit(archive: World, signer: Signer) -> None:
+    head = archive.head.head
+    name = signature_name(head, SigningKey(signer.key).fingerprint)
+    command = ["ssh-keygen", "-Y", "verify", "-f", signer.allowed, "-I", "log1@example.com", "-n", NAMESPACE]
+    line = f"head {archive.head.commit.archive_id} {head.sequence} {head.sha256}\n".encode()
+    for text, good in ((line, True), (line + b"x", False)):
+        done = subprocess.run([*command, "-s", name], cwd=archive.path, input=text, check=False, timeout=60)
+        assert (done.returncode == 0) is good
 
 
-def test_a_signature_of_a_stranger_is_bad(archive: World, tmp_path: Path) -> None:
-    assert told(archive, Signer(tmp_path, "stranger")) == [("signature_bad", False), ("signature_absent", False)]
+def test_a_run_without_a_key_refuses_a_signed_archive(archive: World) -> None:
+    before = archive.files()
+    with pytest.raises(InvalidInput, match="is signed, and this run has no key"):
+        archive.collect()
+    assert archive.files() == before
 
 
-def test_a_signature_for_another_purpose_is_bad(world: World, signer: Signer) -> None:
+def test_an_archive_that_is_not_signed_is_signed_from_a_pin_or_a_named_head_on(world: World, signer: Signer) -> None:
+    key = SigningKey(signer.key)
+    world.append(2)
     world.collect()
-    commit = (world.path / world.head.commit.name).read_bytes()
-    command = ["ssh-keygen", "-q", "-Y", "sign", "-f", signer.key, "-n", "git"]
-    stray = subprocess.run(command, input=commit, capture_output=True, check=True, timeout=60).stdout
-    world.store.put({"signatures/000000000001-000000000000.sig": stray})
-    assert told(world, signer) == [("signature_bad", False), ("signature_absent", False)]
+    world.append(2, ago=30)
+    head = world.head.head
+    with pytest.raises(InvalidInput, match=f"is not signed. .* --sign-from 1:{head.sha256}"):
+        world.collect(sign_key=key)
+    with pytest.raises(InvalidInput, match="is not signed"):
+        world.collect(sign_key=key, sign_from=head._replace(sha256="0" * 64))
+    world.collect(sign_key=key, sign_from=head)
+    assert [commit["signer"] for commit in world.commits()] == [None, key.fingerprint]
+    assert told(world, signer.allowed) == []
+    assert told(world, signer.allowed, signed_from=1) == [("signature_absent", False)]
+    assert told(world, signer.allowed, signed_from=2) == []
 
 
-def test_a_signature_of_another_commit_or_none_is_bad(archive: World, signer: Signer) -> None:
-    (name,) = archive.store.names("signatures")
-    body = (archive.path / name).read_bytes()
-    for sequence, other in ((1, body), (2, b"none"), (9, body)):
-        archive.store.remove(archive.store.names("signatures"))
-        archive.store.put({f"signatures/{sequence:012d}-000000000000.sig": other})
-        assert told(archive, signer) == [("signature_bad", False), ("signature_absent", False)]
+def test_a_pinned_archive_is_signed_from_its_head_on(world: World, signer: Signer) -> None:
+    world.append(2)
+    world.collect(pin=True)
+    world.append(2, ago=30)
+    world.collect(pin=True, sign_key=SigningKey(signer.key))
+    assert told(world, signer.allowed, signed_from=2) == []
+
+
+def test_an_archive_with_findings_is_not_signed(world: World, signer: Signer) -> None:
+    world.append(2)
+    world.collect()
+    next((world.path / "entries").rglob("*.gz")).unlink()
+    with pytest.raises(ArchiveDamaged, match="it has findings, the first is missing in entries/"):
+        world.collect(sign_key=SigningKey(signer.key), sign_from=world.head.head)
+
+
+def test_two_hosts_sign_one_archive(archive: World, signer: Signer, tmp_path: Path) -> None:
+    other = Signer(tmp_path, "log2")
+    both = allowing(tmp_path / "both", signer, other)
+    archive.append(1)
+    with pytest.raises(InvalidInput, match="neither this run's key nor an allowed signer"):
+        archive.collect(sign_key=SigningKey(other.key))
+    with pytest.raises(InvalidInput, match="neither this run's key nor an allowed signer"):
+        archive.collect(sign_key=SigningKey(other.key), allowed_signers=AllowedSigners(other.allowed))
+    with pytest.raises(InvalidInput, match="The signature of this run is not allowed"):
+        archive.collect(sign_key=SigningKey(other.key), allowed_signers=AllowedSigners(signer.allowed))
+    for host in (other, signer, other):
+        archive.append(1, ago=20)
+        archive.collect(sign_key=SigningKey(host.key), allowed_signers=AllowedSigners(both))
+    assert told(archive, both, every_signature=True) == []
+    assert told(archive, signer.allowed) == [("signature_bad", False)]
+    archive.append(1, ago=10)
+    with pytest.raises(ArchiveDamaged, match="a key that is not known here"):
+        archive.collect(sign_key=SigningKey(signer.key))
+
+
+def test_a_key_that_is_closed_stays_good_for_what_it_signed(archive: World, signer: Signer, tmp_path: Path) -> None:
+    new = Signer(tmp_path, "new")
+    closing = archive.clock.now + timedelta(hours=1)
+    both = allowing(tmp_path / "both", new) + ""
+    closed = f'valid-before="{closing:%Y%m%d%H%M%S}"'
+    # The same key in two lines: one line that does not fit must not make it bad.
+    lines = [signer.line('valid-before="20200101"'), signer.line(closed)]
+    Path(both).write_text(Path(both).read_text() + "".join(lines))
+    archive.wait(hours=2)
+    archive.append(1)
+    with pytest.raises(InvalidInput, match="The signature of this run is not allowed"):
+        archive.collect(sign_key=SigningKey(signer.key), allowed_signers=AllowedSigners(both))
+    archive.collect(sign_key=SigningKey(new.key), allowed_signers=AllowedSigners(both))
+    assert told(archive, both, every_signature=True) == []
+
+
+def test_what_merges_and_removes_is_signed(world: World, signer: Signer) -> None:
+    key = SigningKey(signer.key)
+    world.clock.now -= timedelta(days=2)
+    for wait in (23, 1, 23, 1, 1):
+        world.append(3, ago=30)
+        world.collect(sign_key=key)
+        world.wait(hours=wait)
+    for job, before in ((prune, [world.clock.ago(days=1)]), (compact, [])):
+        with pytest.raises(InvalidInput, match="has no key"):
+            job(world.store, *before, context=world.context())  # type: ignore[operator]
+        assert job(world.store, *before, context=world.context(sign_key=key)).commits  # type: ignore[operator]
+    assert told(world, signer.allowed, every_signature=True) == []
+    assert world.archived()
+
+
+def test_readers_check_the_signature_of_the_head(archive: World) -> None:
+    newest = max((archive.path / "signatures").iterdir())
+    body = newest.read_bytes()
+    newest.unlink()
+    with pytest.raises(ArchiveDamaged, match="its signature is missing"):
+        list(cat(archive.store))
+    newest.write_bytes(min((archive.path / "signatures").iterdir()).read_bytes())
+    with pytest.raises(ArchiveDamaged, match="its signature is not by its signer"):
+        list(cat(archive.store))
+    newest.write_bytes(body)
+    assert len(list(cat(archive.store))) == 6
+
+
+def test_signatures_that_no_commit_has(archive: World, signer: Signer, tmp_path: Path) -> None:
+    key, head = SigningKey(signer.key), archive.head
+    commit, folder = head.commit, archive.path / "signatures"
+
+    def place(sequence: int, by: SigningKey = key, archive_id: str = commit.archive_id) -> Path:
+        lost = head.head._replace(sequence=sequence, sha256="0" * 64)
+        path = archive.path / signature_name(lost, by.fingerprint)
+        path.write_bytes(by.sign(archive_id, lost))
+        return path
+
+    # Of lost races and of a run that was killed.
+    left = [place(2), place(3), place(4), place(1, archive_id="killed")]
+    assert told(archive, signer.allowed) == []
+    archive.append(1)
+    archive.collect(sign_key=key)
+    assert told(archive, signer.allowed) == []
+    assert all(path.exists() for path in left)
+    # A genuine one that is further ahead means that the end was cut off.
+    ahead = place(6)
+    assert told(archive, signer.allowed) == told(archive, None) == [("signature_ahead", False)]
+    ahead.unlink()
+    junk = [place(3, SigningKey(Signer(tmp_path, "stranger").key)), folder / "note.txt"]
+    junk[1].write_text("x")
+    (folder / "large").write_bytes(bytes(1 << 20))
+    assert set(told(archive, signer.allowed)) == {("signature_extra", True)}
+
+
+def test_a_cut_tail_with_its_signatures_left(archive: World, signer: Signer) -> None:
+    for number in (2, 3):
+        (archive.path / f"commits/{number:012d}.json").unlink()
+        next((archive.path / "entries").rglob(f"{number:012d}-*")).unlink()
+    assert ("signature_ahead", False) in told(archive, signer.allowed)
 
 
 def test_where_nothing_is_signed(world: World, signer: Signer) -> None:
     world.collect()
-    assert told(world, signer) == [("signature_absent", False)]
+    assert told(world, signer.allowed) == [("signature_absent", False)]
+    assert told(world, None) == []
+
+
+def test_a_signature_for_another_purpose_is_bad(archive: World, signer: Signer) -> None:
+    head = archive.head
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-f", signer.key, "-n", "git"]
+    text = signed_text(head.commit.archive_id, head.head)
+    stray = subprocess.run(command, input=text, capture_output=True, check=True, timeout=60).stdout
+    archive.store.put({signature_name(head.head, head.commit.signer or ""): stray})
+    assert told(archive, signer.allowed) == [("signature_bad", False)]
 
 
 def test_any_store_will_do(world: World, signer: Signer) -> None:
     store = MemoryStore()
-    status = world.collect(store)
-    assert status.head is not None
-    sign(store, status.head, signer.key)
+    world.append(2)
+    world.collect(store, sign_key=SigningKey(signer.key))
     assert world.verify(store, signers=AllowedSigners(signer.allowed)) == []
+    assert len(signatures(store)) == 1
 
 
-def test_a_commit_that_was_exchanged_is_not_signed(archive: World, signer: Signer) -> None:
-    with pytest.raises(ArchiveDamaged, match="not the one that was written"):
-        sign(archive.store, archive.head.head._replace(sha256="0" * 64), signer.key)
-
-
-def test_what_cannot_sign_says_so(archive: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_sign_says_so_before_anything_is_read(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     locked = Signer(tmp_path, "locked", passphrase="a long passphrase")
     (tmp_path / "text").write_text("no key")
     for key in (locked.key, str(tmp_path / "text")):
-        with pytest.raises(InvalidInput, match=r"Commit 2 in .* is not signed, for the key .* cannot sign: \w"):
-            sign(archive.store, archive.head.head, key)
-    with pytest.raises(InvalidInput, match="cannot be read"):
-        check_key(str(tmp_path / "nowhere"))
-    with pytest.raises(InvalidInput, match="cannot be read"):
-        AllowedSigners(str(tmp_path))
+        with pytest.raises(InvalidInput, match=r"The key .* cannot sign: \w"):
+            SigningKey(key)
+    (tmp_path / "touch.pub").write_text("sk-ssh-ed25519@openssh.com AAAA x")
+    with pytest.raises(InvalidInput, match="needs a touch"):
+        SigningKey(str(tmp_path / "touch.pub"))
+    for call in (SigningKey, AllowedSigners):
+        with pytest.raises(InvalidInput, match="cannot be read"):
+            call(str(tmp_path / "nowhere"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    for call in (check_key, AllowedSigners):
+    for call in (SigningKey, AllowedSigners):
         with pytest.raises(InvalidInput, match="ssh-keygen is missing"):
             call(locked.key)
+    with pytest.raises(InvalidInput):
+        world.collect(sign_key=SigningKey(f"{locked.key}.pub"))
+    assert not world.path.exists() or not world.store.commits()
+
+
+def test_the_default_pin_is_that_of_one_path(
+    archive: World, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    warnings: list[str] = []
+    pin = DefaultPin(str(archive.store), warnings.append)
+    assert pin.read() is None
+    pin.write(archive.head)
+    assert pin.read() == archive.head.head
+    (file,) = (tmp_path / "state/cloudscale-audit").iterdir()
+    other = DefaultPin("/srv/other", warnings.append)
+    file.rename(Path(other._path))
+    assert other.read() is None
+    (tmp_path / "state/cloudscale-audit").rename(tmp_path / "gone")
+    (tmp_path / "state/cloudscale-audit").write_text("a file")
+    pin.write(archive.head)
+    assert "cannot be remembered" in warnings[0]

@@ -606,7 +606,7 @@ def test_the_whole_command_reads_the_head_once(
     ["two commits cut off", "history forged and signed by another", "two files exchanged", "a gzip member appended"],
 )
 def test_an_attack_is_named(buckets: Buckets, archive: World, tmp_path: Path, name: str) -> None:
-    check_named(archive, tmp_path, name, lambda: S3Store(buckets.upload(archive.path)))
+    check_named(archive, name, lambda: S3Store(buckets.upload(archive.path)))
 
 
 # Two collectors

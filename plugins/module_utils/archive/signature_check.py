@@ -1,0 +1,140 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What ``verify`` says about signatures: whether each commit has its own, and what else is stored there."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Iterator, NamedTuple, Optional, Sequence, Set
+
+from ..errors import StorageError
+from .chain.signing import (
+    AllowedSigners,
+    Signature,
+    parse_signature_name,
+    read_signature,
+    signature_name,
+    signed_text,
+    signer_of,
+)
+from .finding import Finding
+from .format.commit import FIRST_SEQUENCE, Head, commit_name
+from .storage.store import ObjectNotFound, Store
+
+_AT_ONCE = 4
+_MAX_STRAYS = 100
+
+
+class Signed(NamedTuple):
+    """A commit that names its signer."""
+
+    archive_id: str
+    head: Head
+    signer: str
+    server_date: datetime
+
+    @property
+    def name(self) -> str:
+        return signature_name(self.head, self.signer)
+
+
+class SignatureCheck:
+    """The signatures of one archive, as they were listed before its head was looked for.
+
+    ``signers`` are whose signatures count; without them a signature shows only that somebody has the key that the
+    commit names.
+    """
+
+    def __init__(self, store: Store, listed: Sequence[str], signers: Optional[AllowedSigners], now: datetime) -> None:
+        self._store = store
+        self._listed = listed
+        self._signers = signers
+        self._now = now
+
+    def findings(
+        self, commits: Sequence[Signed], head: int, signed_from: Optional[int], every: bool
+    ) -> Iterator[Finding]:
+        """Check the newest signature, or ``every`` one, and that none is missing; ``head`` is the newest sequence."""
+        if not commits and (self._signers is not None or signed_from is not None):
+            yield Finding("signature_absent", "signatures", "no commit is signed")
+        elif signed_from is not None and commits[0].head.sequence > signed_from:
+            first = commits[0].head.sequence
+            yield Finding("signature_absent", commit_name(signed_from), f"only commits from {first} on are signed")
+        yield from self._missing(commits)
+        yield from self._bad(commits if every else commits[-1:])
+        yield from self._strays(commits, head)
+
+    def _missing(self, commits: Sequence[Signed]) -> Iterator[Finding]:
+        listed = set(self._listed)
+        for one in commits:
+            # What was listed is older than the head: a collection that was under way looks like a cut otherwise.
+            if one.name not in listed and not self._is_there(one.name):
+                yield Finding("signature_absent", commit_name(one.head.sequence), "its signature is missing")
+
+    def _is_there(self, name: str) -> bool:
+        try:
+            next(self._store.chunks(name), None)
+        except ObjectNotFound:
+            return False
+        except StorageError:
+            pass  # told where it is read
+        return True
+
+    def _bad(self, commits: Sequence[Signed]) -> Iterator[Finding]:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for one, damage in zip(commits, pool.map(self._damage, commits)):
+                if damage:
+                    yield Finding("signature_bad", commit_name(one.head.sequence), damage)
+
+    def _damage(self, one: Signed) -> Optional[str]:
+        try:
+            body = read_signature(self._store, one.name)
+        except ObjectNotFound:
+            return None  # told as missing
+        except StorageError as exc:
+            return exc.message
+        text = signed_text(one.archive_id, one.head)
+        if signer_of(body, text) != one.signer:
+            return "its signature is not by its signer"
+        return self._signers.damage(body, text, one.server_date) if self._signers else None
+
+    def _strays(self, commits: Sequence[Signed], head: int) -> Iterator[Finding]:
+        """Signatures that no commit has. Those of lost races and killed runs are of the next commit at the latest."""
+        known = {one.name for one in commits}
+        strays = [name for name in self._listed if name not in known]
+        signers = {one.signer for one in commits}
+        archive_id = commits[-1].archive_id if commits else None
+        ahead = 0
+        for name in strays[:_MAX_STRAYS]:
+            found = parse_signature_name(name)
+            if found is None:
+                yield Finding("signature_extra", name, "it has not the name of a signature")
+            elif found.head.sequence == FIRST_SEQUENCE:
+                continue  # of a first run that was killed: that archive had another name
+            elif archive_id is None or not self._is_genuine(found, archive_id, signers):
+                yield Finding("signature_extra", name, "it is no signature of this archive by a key that signs here")
+            elif found.head.sequence > head + 1 and not ahead:
+                ahead = found.head.sequence
+                yield Finding("signature_ahead", name, f"it is genuine, so commits after {head} were cut off")
+        if len(strays) > _MAX_STRAYS:
+            yield Finding("signature_extra", "signatures", f"and {len(strays) - _MAX_STRAYS} more that no commit has")
+
+    def _is_genuine(self, found: Signature, archive_id: str, signers: Set[str]) -> bool:
+        try:
+            body = read_signature(self._store, found.name)
+        except StorageError:
+            return False
+        text = signed_text(archive_id, found.head)
+        if self._signers is not None:
+            return self._signers.damage(body, text, self._now) is None
+        return signer_of(body, text) in signers
+
+
+def signed_up_to(commits: Sequence[Signed], findings: Sequence[Finding]) -> Optional[int]:
+    """The newest commit whose signature is good, by its sequence, if no signature was found bad or missing."""
+    wrong = {finding.path for finding in findings if finding.type.startswith("signature_")}
+    good = [one.head.sequence for one in commits if commit_name(one.head.sequence) not in wrong]
+    return max(good, default=None)

@@ -1,0 +1,120 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Why a run believes the head that it builds on.
+
+Trust begins at an anchor: a head that was remembered or is named by the user, a commit that the run's own key signed,
+or one that an allowed signer signed. The commits after it are checked by the rules of the chain and by their
+signatures before anything is built on them, signed, or erased because they say so.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator, Optional
+
+from ..errors import ArchiveDamaged, InvalidInput
+from .chain.chain import Link, follow, load, replay, walk_back
+from .chain.coverage import MAX_AHEAD
+from .chain.rules import OF_IDENTITY, Replay
+from .chain.signing import SigningKey, signature_damage
+from .format.commit import READING_KINDS, Head
+from .run_context import RunContext
+from .storage.store import Store
+
+
+def check_head(store: Store, head: Link, pin: Optional[Head], context: RunContext) -> bool:
+    """Refuse a head that cannot be trusted; whether it was reached from an anchor.
+
+    False means that nothing is signed and nothing was remembered: such a run may add, but erases nothing of others.
+
+    :raises ArchiveDamaged: a commit since the anchor breaks a rule, or lacks a good signature of a known key.
+    :raises InvalidInput: options are missing without which the archive cannot be trusted or signed.
+    """
+    key = context.sign_key
+    if key is None and head.commit.signer is not None:
+        raise InvalidInput(f"{store} is signed, and this run has no key; give it one (sign_key, --sign-key).")
+    anchor = _anchor(store, head, pin, context)
+    if anchor is None and head.commit.signer is not None:
+        raise InvalidInput(
+            f"Nothing shows that the newest commits of {store} are genuine: neither this run's key nor an allowed "
+            "signer signed them. Name the signers (allowed_signers, --allowed-signers), or the head that you verified "
+            f"(--expected-head {head.commit.sequence}:{head.head.sha256})."
+        )
+    if anchor is not None:
+        _check_since(store, anchor, head, context)
+    if key is not None:
+        _check_may_sign(store, head, key, anchor, context)
+    return anchor is not None
+
+
+def _anchor(store: Store, head: Link, pin: Optional[Head], context: RunContext) -> Optional[Link]:
+    if context.expected_head == head.head:
+        return head
+    if pin is not None:
+        return head if head.head == pin else load(store, pin.sequence)
+    if head.commit.signer is None:
+        return None
+    key, signers = context.sign_key, context.allowed_signers
+    own = (link for link in walk_back(store, head) if key is not None and link.commit.signer == key.fingerprint)
+    anchor = next((link for link in own if signature_damage(store, link, None) is None), None)
+    if anchor is None and signers is not None and signature_damage(store, head, signers) is None:
+        return head
+    return anchor
+
+
+def _check_since(store: Store, anchor: Link, head: Link, context: RunContext) -> None:
+    key, signers, latest = context.sign_key, context.allowed_signers, context.now() + MAX_AHEAD
+    for link in _followed(store, anchor, head):
+        if link.commit.committed_at > latest:
+            raise ArchiveDamaged(f"{link.commit.name} in {store} was made in the future; verify the archive.")
+        if link.commit.signer is None:
+            continue
+        own = key is not None and link.commit.signer == key.fingerprint
+        if not own and signers is None:
+            raise ArchiveDamaged(
+                f"{link.commit.name} in {store} is signed by {link.commit.signer}, a key that is not known here; name "
+                "the signers (allowed_signers, --allowed-signers), or verify the archive."
+            )
+        damage = signature_damage(store, link, None if own else signers)
+        if damage:
+            raise ArchiveDamaged(f"{link.commit.name} in {store} cannot be trusted: {damage}; verify the archive.")
+
+
+def _followed(store: Store, anchor: Link, head: Link) -> Iterator[Link]:
+    """The commits after the anchor, checked by the rules; by all commits before where a rule needs those."""
+    before, replayed = anchor.commit, False
+    for link in follow(store, Replay.after(anchor.commit), anchor, head):
+        changed = (link.commit.api, link.commit.token_tag) != (before.api, before.token_tag)
+        joined = link.commit.resync is not None and link.commit.resync.why in OF_IDENTITY
+        if not replayed and (changed or joined or link.commit.kind not in READING_KINDS):
+            replay(store, head)
+            replayed = True
+        before = link.commit
+        yield link
+
+
+def _check_may_sign(store: Store, head: Link, key: SigningKey, anchor: Optional[Link], context: RunContext) -> None:
+    """Refuse the first signature of an archive, or of a key, that nothing vouches for."""
+    signers = context.allowed_signers
+    if head.commit.signer is None:
+        if anchor is not None:
+            return
+        if context.sign_from != head.head:
+            raise InvalidInput(
+                f"{store} is not signed. To sign from its newest commit on, verify it, then pass "
+                f"--sign-from {head.commit.sequence}:{head.head.sha256}, or collect with a pin first."
+            )
+        from .verifier import verify  # takes its time, and only this one run needs it
+
+        problems = [finding for finding in verify(store, now=context.now()) if not finding.is_warning]
+        if problems:
+            raise ArchiveDamaged(
+                f"{store} is not signed: it has findings, the first is {problems[0].type} in {problems[0].path}."
+            )
+        return
+    if signers is None and all(link.commit.signer != key.fingerprint for link in walk_back(store, head)):
+        raise InvalidInput(
+            f"The key {key.fingerprint} signed no commit of {store} yet; name it and the other signers "
+            "(allowed_signers, --allowed-signers)."
+        )

@@ -16,7 +16,7 @@ from typing import List, Optional
 from .control import describe
 from .history import bulk, history
 from .server import Simulator
-from .state import RANGE_MODES, Project
+from .state import PAGE_SIZE, RANGE_MODES, Project
 
 _BULK_DAYS = 80
 
@@ -38,11 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="0 (the default) lets the system choose")
     parser.add_argument("--tls", metavar="DIR", help="speak TLS; DIR keeps the test CA (ca.pem) over restarts")
-    parser.add_argument("--page-size", type=int, default=100)
+    parser.add_argument("--page-size", type=int, default=PAGE_SIZE)
     parser.add_argument("--latency", type=float, default=0, metavar="MS", help="milliseconds before each answer")
     parser.add_argument("--retention", type=float, default=90, metavar="DAYS", help="0 keeps all (default: 90)")
     parser.add_argument("--expired-cursor", default="oldest", help="oldest, refuse or an HTTP status")
-    parser.add_argument("--range-in-urls", default="cursor", choices=RANGE_MODES)
+    parser.add_argument("--range-in-urls", default="dropped", choices=RANGE_MODES)
     parser.add_argument("--history-weeks", type=float, default=0, metavar="N", help="begin each log with a past")
     parser.add_argument("--entries", type=int, default=0, metavar="N", help="begin each log with N plain entries")
     parser.add_argument("--seed", type=int, default=1)

@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--range-in-urls", default="dropped", choices=RANGE_MODES)
     parser.add_argument("--history-weeks", type=float, default=0, metavar="N", help="begin each log with a past")
     parser.add_argument("--entries", type=int, default=0, metavar="N", help="begin each log with N plain entries")
+    parser.add_argument("--ended", type=float, default=0, metavar="HOURS", help="age of the last of these")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--project", action="append", default=[], metavar="NAME", help="more projects beside main")
     parser.add_argument("--token", action="append", default=[], metavar="NAME=TOKEN", help="a project's token")
@@ -76,7 +77,8 @@ def _simulator(options: argparse.Namespace) -> Simulator:
 def _fill(project: Project, options: argparse.Namespace, seed: int) -> None:
     now = datetime.now(timezone.utc)
     if options.entries:
-        project.log.extend(bulk(options.entries, now - timedelta(days=_BULK_DAYS), now, seed, project.log.subject))
+        first, end = now - timedelta(days=_BULK_DAYS), now - timedelta(hours=options.ended)
+        project.log.extend(bulk(options.entries, first, end, seed, project.log.subject))
     if options.history_weeks:
         project.log.extend(history(options.history_weeks, now, seed, project.log.subject))
 

@@ -26,9 +26,10 @@ class Settings:
     """How the API behaves; the defaults are what the provider published. Times in seconds unless they are timedeltas.
 
     ``retention`` None keeps everything. ``expired_cursor`` is what a cursor older than that gets: ``oldest`` (it
-    continues silently at the oldest entry left), ``refuse`` (404) or an HTTP status. ``range_in_urls`` says what becomes
-    of ``start`` and ``end`` in ``next`` and ``poll_more``: both ``dropped``, so that later pages know nothing of them,
-    only the ``end`` kept, both ``kept``, or both inside the ``cursor``. ``clock_offset`` moves the server's clock.
+    continues silently at the oldest entry left), ``refuse`` (404) or an HTTP status. ``range_in_urls`` says what
+    becomes of ``start`` and ``end`` in ``next`` and ``poll_more``: both ``dropped``, so that later pages know nothing
+    of them, only the ``end`` kept, both ``kept``, or both inside the ``cursor``. ``clock_offset`` moves the server's
+    clock.
     """
 
     page_size: int = PAGE_SIZE
@@ -74,7 +75,9 @@ class Recorded:
 class Project:
     """One project: its token, its log, and what stands in its cloud."""
 
-    def __init__(self, name: str, clock: Callable[[], datetime], token: Optional[str] = None, table: Optional[Table] = None) -> None:
+    def __init__(
+        self, name: str, clock: Callable[[], datetime], token: Optional[str] = None, table: Optional[Table] = None
+    ) -> None:
         self.name = name
         self.uuid = str(uuid.uuid4())
         self.log = ProjectLog({"project": {"uuid": self.uuid, "name": name}}, clock, table)

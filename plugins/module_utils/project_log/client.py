@@ -35,7 +35,7 @@ from ..errors import (
     is_of_certificate,
 )
 from ..settings import Connection, is_loopback
-from ..times import format_time, read_http_date, utc_now
+from ..times import format_time, parse_time, read_http_date, utc_now
 from ..version import USER_AGENT
 from . import entry as entries_of
 from .entry import Entry, visible
@@ -140,9 +140,20 @@ class Api:
         """
         self._guard(cursor, "cursor")
         parts = urlsplit(cursor)
-        if parts.path.rstrip("/") != urlsplit(self.resource_url).path or "cursor" not in parse_qs(parts.query):
+        fields = parse_qs(parts.query)
+        known = "cursor" in fields or set(fields) == {"start"}
+        if parts.path.rstrip("/") != urlsplit(self.resource_url).path or not known:
             raise InvalidInput(f"cursor: {cursor[:200]!r} is no poll_more URL of {self.resource_url}.")
         return cursor
+
+    def start_of(self, cursor: str) -> Optional[datetime]:
+        """The time at which a ``poll_more`` URL of a past range continues; None if it carries a cursor.
+
+        :raises ForeignURL: it belongs to another API.
+        :raises InvalidInput: it is not a URL that a read returned.
+        """
+        fields = parse_qs(urlsplit(self.cursor_url(cursor)).query)
+        return None if "cursor" in fields else parse_time(fields["start"][0], utc_now(), "cursor")
 
     def page(self, url: str) -> Page:
         """Fetch one page; a passing fault is retried within the connection's retries and budget.

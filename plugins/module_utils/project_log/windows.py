@@ -2,246 +2,87 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads a large range as windows of time, several at once; what comes out is the same, in the windows' order.
+"""Reads a large range as windows, several at once, and yields what a sequential read yields, in the same order.
 
-The first page tells how dense the log is. A range of a few pages is read on as it began, at no extra cost; a larger
-one is divided into windows that meet without gap or overlap. The last window begins well before the server's time of
-now and is one chain of pages, so that nothing late is lost and its ``poll_more`` goes on exactly.
+The log is a sequence: entries are only added at its end, and a cursor is a position in it. A read with ``start=b``
+opens with the first entries of that sequence stamped at or after ``b``, and its ``next`` points behind the last of
+them. So one request finds a position in the middle of the log. A window *opens* there; its later pages are those that
+a sequential read gets from the same cursor, whatever the API keeps of the range in its URLs.
+
+Positions decide which window hands out an entry, timestamps do not. A window owns the entries behind its opening page,
+up to and including those on the opening page of the next window. The first window owns its own opening page, too.
+Each entry is handed out exactly once:
+
+1. Every position is on or before the first opening page, between the ends of two successive opening pages, or behind
+   the last one, and so belongs to exactly one window.
+2. A window finds its last entry by counting. The opening page of the next window, which begins at ``b``, holds the
+   first n entries of the range stamped at or after ``b``. The window meets the same n entries in the same order:
+   those before its own position are on its own opening page, because they are stamped after its own begin as well;
+   the others are on its later pages. The n-th of them is the last entry that it owns.
+3. An entry that became visible late, however late, is stamped before ``b`` but its position is behind ``b``. Opening
+   pages leave it out. The window that owns its position hands it out, because later pages are not limited by ``b``.
+4. The last window reads until there is no ``next``; its ``poll_more`` is that of a sequential read.
+
+Each hand-over is verified: the n entries must be equal, and the cursors must agree. If they do not, the later windows
+are dropped and the window reads on to the end, as a sequential read would. The same happens if an opening page cannot
+be used. A cursor that is not a plain number might carry the range itself; then the range is read sequentially.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Deque, Iterator, List, Optional
+from math import ceil
+from typing import Callable, Deque, Iterator, List, Optional
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..errors import Stopped
 from ..settings import Range
+from ..times import format_time
 from .client import Api, Page, chain
 from .entry import timestamp
 
-SETTLED = timedelta(minutes=10)
-"""How old an entry must be for all that it could overtake, or be overtaken by, to be visible."""
+LATENESS = timedelta(minutes=10)
+"""Entries overtake each other by less than this; the provider speaks of milliseconds."""
 
-_FEW_PAGES = 8
-_PAGES_A_WINDOW = 8
-_PAGES_HELD = 12
-_LEAST_WIDTH = timedelta(milliseconds=1)
+# In pages. An opening costs a request and about half a page more, so windows of 16 pages cost about 9 % more requests.
+_MIN_RANGE = 8
+_MIN_WINDOW = 8
+_MAX_WINDOW = 16
+_MIN_SPLIT = 10
+# What the window holds that is being yielded; all windows together hold as many for each thread.
+_MAX_HELD = 16
+_INSTANT = timedelta(microseconds=1)
 
 
-def side_by_side(api: Api, span: Range, concurrency: int) -> Iterator[Page]:
+def read_windows(
+    api: Api, span: Range, concurrency: int, is_past: Callable[[Page], bool] = lambda _page: False
+) -> Iterator[Page]:
     """Yield the pages of a range without a cursor; at most ``concurrency`` requests are under way at once.
 
-    :raises AuditError: the read failed; what was yielded before is not the whole.
+    The read ends with the first page for which ``is_past`` is true, and that page is yielded.
+
+    :raises AuditError: the read failed; what was yielded before is not complete.
     """
     first = api.page(api.first_url(span.start, span.end))
-    plan = _Plan.of(first, span)
-    if plan is None:
-        yield first
-        if first.next is not None:
-            yield from chain(api, first.next)
+    plan = _Plan.of(first, span, concurrency)
+    if plan is not None:
+        yield from _ParallelReader(api, span, plan, first, concurrency, is_past).pages()
         return
-    yield from _Race(api, plan, concurrency).pages()
+    yield first
+    if first.next is not None and not is_past(first):
+        yield from until(is_past, chain(api, first.next))
 
 
-@dataclass(frozen=True)
-class _Window:
-    """A part of the range; ``is_last`` when it is the one that reaches its end."""
-
-    span: Range
-    is_last: bool
-
-
-class _Plan:
-    """Cuts windows off a range, one after the other, each as wide as the ones before it were dense."""
-
-    def __init__(self, span: Range, settled: datetime, begin: datetime, width: timedelta) -> None:
-        self._span = span
-        self._settled = settled
-        self._begin = begin
-        self._start = span.start
-        self._width = width
-        self._done = False
-
-    @classmethod
-    def of(cls, first: Page, span: Range) -> Optional[_Plan]:
-        """None when the range is small, or when its first page does not tell enough."""
-        moments = [moment for moment in map(timestamp, first.entries) if moment is not None]
-        if first.next is None or first.server_date is None or not moments:
-            return None
-        oldest, newest = min(moments), max(moments)
-        settled = first.server_date - SETTLED
-        end = settled if span.end is None else min(span.end, settled)
-        page_width = newest - oldest
-        if page_width <= timedelta(0) or (end - newest) / page_width < _FEW_PAGES:
-            return None
-        return cls(span, end, oldest, page_width * _PAGES_A_WINDOW)
-
-    def next(self) -> Optional[_Window]:
-        if self._done:
-            return None
-        edge = self._begin + self._width
-        self._done = edge + self._width / 2 >= self._settled
-        end = self._span.end if self._done else edge
-        window = _Window(replace(self._span, start=self._start, end=end), self._done)
-        self._begin = self._start = edge
-        return window
-
-    def rest_after(self, window: _Window) -> Optional[Range]:
-        return None if window.is_last else replace(self._span, start=window.span.end)
-
-    def learn(self, pages: int) -> None:
-        """Make the windows to come wider or narrower by how many pages one of them had."""
-        factor = min(4.0, max(0.25, _PAGES_A_WINDOW / max(pages, 1)))
-        self._width = max(_LEAST_WIDTH, self._width * ((1 + factor) / 2))
-
-
-class _Lane:
-    """The pages of one window on their way from the thread that reads it to the one that yields it."""
-
-    def __init__(self, window: _Window) -> None:
-        self.window = window
-        self.pages = 0
-        self.forgot_range = False
-        self._held: Deque[Page] = deque()
-        self._ended = False
-        self._closed = False
-        self._error: Optional[BaseException] = None
-        self._changed = threading.Condition()
-
-    def put(self, page: Page) -> None:
-        """Hand a page over; waits while too many are held.
-
-        :raises Stopped: nobody wants them any more.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._held) < _PAGES_HELD or self._closed)
-            if self._closed:
-                raise Stopped("The read was stopped.")
-            self._held.append(page)
-            self.pages += 1
-            self._changed.notify_all()
-
-    def end(self, error: Optional[BaseException] = None) -> None:
-        with self._changed:
-            self._ended, self._error = True, error
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._held.clear()
-            self._changed.notify_all()
-
-    def __iter__(self) -> Iterator[Page]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._held) or self._ended)
-                if not self._held:
-                    break
-                page = self._held.popleft()
-                self._changed.notify_all()
-            yield page
-        if self._error is not None:
-            raise self._error
-
-
-class _Race:
-    """Threads that each read one window after the other, never further ahead than there are threads."""
-
-    def __init__(self, api: Api, plan: _Plan, concurrency: int) -> None:
-        self._api = api
-        self._plan = plan
-        self._halt = threading.Event()
-        self._lock = threading.Condition()
-        self._lanes: Deque[_Lane] = deque()
-        self._ahead = 0
-        self._error: Optional[BaseException] = None
-        self._threads = [
-            threading.Thread(target=self._work, args=(number,), daemon=True) for number in range(concurrency)
-        ]
-
-    def pages(self) -> Iterator[Page]:
-        for thread in self._threads:
-            thread.start()
-        try:
-            while True:
-                lane = self._next_lane()
-                yield from lane
-                rest = self._plan.rest_after(lane.window)
-                if rest is None:
-                    return
-                if lane.forgot_range:
-                    break
-                self._leave(lane)
-        finally:
-            self._stop()
-        # The API forgets the range on later pages: windows would read on into each other. One chain reads the rest.
-        for page in chain(self._api, self._api.first_url(rest.start, rest.end)):
-            yield within(page, rest)
-
-    def _next_lane(self) -> _Lane:
-        with self._lock:
-            self._lock.wait_for(lambda: bool(self._lanes) or self._error is not None)
-            if not self._lanes and self._error is not None:
-                raise self._error
-            return self._lanes[0]
-
-    def _leave(self, lane: _Lane) -> None:
-        with self._lock:
-            self._lanes.popleft()
-            self._ahead -= 1
-            self._plan.learn(lane.pages)
-            self._lock.notify_all()
-
-    def _stop(self) -> None:
-        self._halt.set()
-        with self._lock:
-            for lane in self._lanes:
-                lane.close()
-            self._lock.notify_all()
-
-    def _work(self, number: int) -> None:
-        try:
-            with self._api.sibling(self._halt) as api:
-                lane = self._new_lane(number)
-                while lane is not None:
-                    self._read(api, lane)
-                    lane = self._new_lane(number)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the thread that yields the pages
-            with self._lock:
-                self._error = error
-                self._lock.notify_all()
-
-    def _new_lane(self, number: int) -> Optional[_Lane]:
-        """The next window to read; None when there is none, or when the API asked for fewer requests at once."""
-        with self._lock:
-            self._lock.wait_for(lambda: self._ahead < len(self._threads) or self._halt.is_set())
-            surplus = number >= max(1, len(self._threads) - self._api.gate.overloads)
-            window = None if self._halt.is_set() or surplus else self._plan.next()
-            if window is None:
-                return None
-            lane = _Lane(window)
-            self._lanes.append(lane)
-            self._ahead += 1
-            self._lock.notify_all()
-            return lane
-
-    def _read(self, api: Api, lane: _Lane) -> None:
-        span = lane.window.span
-        try:
-            for page in chain(api, api.first_url(span.start, span.end)):
-                inside = within(page, span)
-                lane.forgot_range = lane.forgot_range or len(inside.entries) < len(page.entries)
-                lane.put(inside)
-                if lane.forgot_range and _is_past(page, span):
-                    break
-        except BaseException as error:
-            lane.end(error)
-            raise
-        lane.end()
+def until(is_past: Callable[[Page], bool], pages: Iterator[Page]) -> Iterator[Page]:
+    """The pages up to and including the first one for which ``is_past`` is true."""
+    for page in pages:
+        yield page
+        if is_past(page):
+            return
 
 
 def within(page: Page, span: Range) -> Page:
@@ -249,10 +90,399 @@ def within(page: Page, span: Range) -> Page:
     return replace(page, entries=[entry for entry in page.entries if span.holds(timestamp(entry))])
 
 
-def _is_past(page: Page, span: Range) -> bool:
-    """Whether a page lies wholly behind a window, by more than entries overtake each other."""
-    moments: List[Optional[datetime]] = [timestamp(entry) for entry in page.entries]
-    end = span.end
-    return (
-        bool(moments) and end is not None and all(moment is not None and moment >= end + SETTLED for moment in moments)
-    )
+@dataclass
+class _Plan:
+    """Where windows may begin: up to ``end``, about ``width`` pages apart. ``pace`` is the time that a page covers."""
+
+    begin: datetime
+    end: datetime
+    pace: timedelta
+    width: int
+
+    @classmethod
+    def of(cls, first: Page, span: Range, concurrency: int) -> Optional[_Plan]:
+        """None if the range is small, or if its first page does not tell enough."""
+        moments = _known_timestamps(first)
+        if _cursor_number(first.next) is None or first.server_date is None or not moments:
+            return None
+        begin, newest = min(moments), max(moments)
+        end = first.server_date if span.end is None else min(span.end, first.server_date)
+        pages = (end - newest) / max(newest - begin, _INSTANT)
+        if pages < _MIN_RANGE:
+            return None
+        # The same number of windows for each thread, so that all are busy up to the end.
+        rounds = ceil(pages / (concurrency * _MAX_WINDOW))
+        width = min(_MAX_WINDOW, max(_MIN_WINDOW, ceil(pages / (concurrency * rounds))))
+        return cls(begin, end, max(newest - begin, _INSTANT), width)
+
+    def learn(self, covered: timedelta, pages: int) -> None:
+        """Take into account how much time some pages covered."""
+        if covered > timedelta(0):
+            self.pace = (self.pace + covered / pages) / 2
+
+    def begin_after(self, window: _Window) -> Optional[datetime]:
+        """Where to open the next window behind the last one; None if that one may read the rest."""
+        step = self.pace * self.width
+        begin = window.begin + step
+        if window.newest is not None and begin <= window.newest:
+            begin = window.newest + step
+        return begin if begin + step / 2 < self.end else None
+
+
+class _Window:
+    """A part of the log from an opening page on, and its pages on their way to the thread that yields them."""
+
+    def __init__(self, begin: datetime) -> None:
+        self.begin = begin
+        self.opening: Optional[Page] = None
+        self.newest: Optional[datetime] = None
+        self.pages = 1
+        self.matched = 0
+        self.next_window: Optional[_Window] = None
+        self.held: Deque[Page] = deque()
+        self.is_done = False
+        self.is_last = False
+        self.is_dropped = False
+
+    @property
+    def cursor(self) -> Optional[int]:
+        """The position behind the opening page."""
+        return _cursor_number(self.opening.next) if self.opening else None
+
+    def see(self, moments: List[Optional[datetime]]) -> None:
+        known = [moment for moment in moments if moment is not None]
+        known += [] if self.newest is None else [self.newest]
+        self.newest = max(known, default=None)
+
+    def pages_left(self, end: datetime, pace: timedelta) -> float:
+        """An estimate of how many pages it is up to a time, by what this window covered so far."""
+        if self.opening is None or self.newest is None or self.is_done:
+            return 0.0
+        covered = (self.newest - self.begin) / self.pages
+        return (end - self.newest) / (covered if covered > timedelta(0) else pace)
+
+
+class _GiveUp(Exception):
+    """A hand-over cannot be verified."""
+
+
+class _Unusable(Exception):
+    """A window cannot begin where it was to open."""
+
+
+class _ParallelReader:
+    """Threads that each read one window after the other, while one thread yields their pages in the log's order."""
+
+    def __init__(
+        self, api: Api, span: Range, plan: _Plan, first: Page, concurrency: int, is_past: Callable[[Page], bool]
+    ) -> None:
+        self._api = api
+        self._span = span
+        self._plan = plan
+        self._is_past = is_past
+        self._concurrency = concurrency
+        self._halt = threading.Event()
+        self._changed = threading.Condition()
+        self._running = 0
+        self._held = 0
+        self._may_append = True
+        self._may_split = True
+        self._error: Optional[BaseException] = None
+        self._windows: Deque[_Window] = deque([_Window(plan.begin)])
+        self._windows[0].opening = first
+        self._windows[0].see(_timestamps(first))
+        self._unread: List[_Window] = [self._windows[0]]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _number in range(concurrency)]
+
+    def pages(self) -> Iterator[Page]:
+        for thread in self._threads:
+            thread.start()
+        try:
+            first = self._windows[0].opening
+            if first is not None:
+                yield first
+            while self._windows:
+                yield from self._pages_of_first_window()
+        finally:
+            self._stop()
+
+    def _pages_of_first_window(self) -> Iterator[Page]:
+        window = self._windows[0]
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(window.held) or window.is_done or self._error is not None)
+                if self._error is not None:
+                    raise self._error
+                if not window.held:
+                    self._windows.popleft()
+                    self._changed.notify_all()
+                    return
+                page = window.held.popleft()
+                self._held -= 1
+                self._changed.notify_all()
+            yield page
+
+    def _stop(self) -> None:
+        self._halt.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    # In the threads that read
+
+    def _work(self) -> None:
+        try:
+            with self._api.sibling(self._halt) as api:
+                window = self._next_window()
+                while window is not None:
+                    self._read(api, window)
+                    window = self._next_window()
+        except BaseException as error:  # noqa: BLE001 - re-raised in the consuming thread
+            with self._changed:
+                self._error = self._error or error
+                self._changed.notify_all()
+
+    def _next_window(self) -> Optional[_Window]:
+        """Wait for something to read; None if the read is over."""
+        with self._changed:
+            while not self._halt.is_set():
+                window = self._unread.pop() if self._unread else self._append() or self._split()
+                if window is not None:
+                    return window
+                self._changed.wait()
+        return None
+
+    def _append(self) -> Optional[_Window]:
+        if not self._may_append or not self._windows or len(self._windows) > self._concurrency:
+            return None
+        last = self._windows[-1]
+        begin = self._plan.begin_after(last)
+        return None if begin is None else self._insert(last, begin)
+
+    def _split(self) -> Optional[_Window]:
+        """Open a window in the middle of the one that has most left: a burst, or the end of the range."""
+        if not self._may_split or not self._windows or len(self._windows) > 2 * self._concurrency:
+            return None
+        longest = max(self._windows, key=self._pages_left)
+        left = self._pages_left(longest)
+        if left < _MIN_SPLIT or longest.newest is None:
+            return None
+        begin = longest.newest + (self._end_of(longest) - longest.newest) * min(0.5, self._plan.width / left)
+        return self._insert(longest, begin) if longest.newest < begin < self._end_of(longest) else None
+
+    def _pages_left(self, window: _Window) -> float:
+        return window.pages_left(self._end_of(window), self._plan.pace)
+
+    def _end_of(self, window: _Window) -> datetime:
+        return window.next_window.begin if window.next_window else self._plan.end
+
+    def _insert(self, before: _Window, begin: datetime) -> _Window:
+        """Later than all that the window before has seen, so that it meets all that the new opening page will hold."""
+        made = _Window(begin)
+        made.next_window, before.next_window = before.next_window, made
+        self._windows.insert(self._windows.index(before) + 1, made)
+        return made
+
+    def _read(self, api: Api, window: _Window) -> None:
+        try:
+            url = self._open(api, window)
+            if url is not None:
+                self._read_on(api, window, url)
+            self._finish(window)
+        except _Unusable:
+            self._close_before(window)
+        except Stopped:
+            if not window.is_dropped:
+                raise
+
+    def _open(self, api: Api, window: _Window) -> Optional[str]:
+        """The URL to read on with; None if the window ends where it opens.
+
+        :raises _Unusable: the opening page is empty, or is the last one.
+        """
+        if window.opening is not None:
+            return window.opening.next
+        with self._turn():
+            opening = api.page(api.first_url(window.begin, self._span.end))
+        if not _known_timestamps(opening) or _cursor_number(opening.next) is None:
+            raise _Unusable
+        with self._changed:
+            window.opening = opening
+            window.see(_timestamps(opening))
+            if window.newest is not None:
+                self._plan.learn(window.newest - window.begin, 1)
+            self._changed.notify_all()
+        try:
+            if self._own(window, opening) is None:
+                return self._resumed(opening.next)
+            # The next window opens with the very same entries.
+            if window.next_window is not None and window.next_window.cursor == window.cursor:
+                return None
+        except _GiveUp:
+            pass
+        self._give_up_after(window)
+        return self._resumed(opening.next)
+
+    def _resumed(self, url: Optional[str]) -> Optional[str]:
+        """The URL with the range's own start, if the API keeps it: the one that a sequential read would use."""
+        parts = urlsplit(url or "")
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        if not any(name == "start" for name, _value in pairs):
+            return url
+        start = self._span.start
+        kept = [(name, value) for name, value in pairs if name != "start"]
+        kept += [] if start is None else [("start", format_time(start))]
+        return urlunsplit(parts._replace(query=urlencode(kept)))
+
+    def _read_on(self, api: Api, window: _Window, url: str) -> None:
+        before = window.cursor
+        pages = chain(api, url)
+        while not window.is_dropped:
+            with self._turn():
+                page = next(pages, None)
+            if page is None:
+                break
+            try:
+                count = self._own(window, page)
+                if count is not None:
+                    self._check_cursors(window, before, page)
+                    self._put(window, replace(page, entries=page.entries[:count]))
+                    return
+            except _GiveUp:
+                self._give_up_after(window)
+            before = _cursor_number(page.next)
+            self._put(window, page)
+            if self._is_past(page):
+                break
+        # Nothing follows in the log: whatever later windows found is in this one, too.
+        with self._changed:
+            self._may_append = False
+            self._drop_after(window)
+
+    def _own(self, window: _Window, page: Page) -> Optional[int]:
+        """How many entries of a page are the window's own; None if all are, and it reads on.
+
+        :raises _GiveUp: what it meets is not what the next window opened with.
+        """
+        moments = _timestamps(page)
+        newest = max((moment for moment in moments if moment is not None), default=None)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over(window) or not _must_wait(window.next_window, newest))
+            if self._is_over(window):
+                raise Stopped("The read was stopped.")
+            following = window.next_window
+            if page is not window.opening:
+                window.see(moments)
+                window.pages += 1
+        return None if following is None else self._match(window, following, page, moments)
+
+    def _is_over(self, window: _Window) -> bool:
+        return window.is_dropped or self._halt.is_set()
+
+    def _match(
+        self, window: _Window, following: _Window, page: Page, moments: List[Optional[datetime]]
+    ) -> Optional[int]:
+        if following.opening is None:
+            return None
+        expected, end = following.opening.entries, self._span.end
+        for position, (entry, moment) in enumerate(zip(page.entries, moments)):
+            if moment is not None and (moment < following.begin or (end is not None and moment >= end)):
+                continue
+            if entry == expected[window.matched]:
+                window.matched += 1
+            elif moment is not None:
+                raise _GiveUp
+            if window.matched == len(expected):
+                return position + 1
+        return None
+
+    def _check_cursors(self, window: _Window, before: Optional[int], page: Page) -> None:
+        """:raises _GiveUp: the next window does not open on the page on which this one met its last entry."""
+        behind = _cursor_number(page.next) or _cursor_number(page.poll_more)
+        opened = window.next_window.cursor if window.next_window else None
+        if before is None or behind is None or opened is None or not before < opened <= behind:
+            raise _GiveUp
+
+    def _put(self, window: _Window, page: Page) -> None:
+        """Hand a page over; wait while too much is held.
+
+        :raises Stopped: nobody wants it any more.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over(window) or self._has_room(window))
+            if self._is_over(window):
+                raise Stopped("The read was stopped.")
+            window.held.append(page)
+            self._held += 1
+            self._changed.notify_all()
+
+    def _has_room(self, window: _Window) -> bool:
+        if self._windows and window is self._windows[0]:
+            return len(window.held) < _MAX_HELD
+        return self._held < _MAX_HELD * self._concurrency
+
+    def _finish(self, window: _Window) -> None:
+        with self._changed:
+            window.is_done = True
+            if window.newest is not None:
+                self._plan.learn(window.newest - window.begin, window.pages)
+            self._changed.notify_all()
+
+    def _close_before(self, window: _Window) -> None:
+        """Let the window before this one read the rest: hardly anything is stamped later than this one's begin."""
+        with self._changed:
+            if window.is_dropped:
+                return
+            self._plan.end = min(self._plan.end, window.begin)
+            self._drop_after(self._windows[self._windows.index(window) - 1])
+
+    def _give_up_after(self, window: _Window) -> None:
+        """Let this window read on to the end of the log, as a sequential read would."""
+        with self._changed:
+            self._may_append = self._may_split = False
+            self._drop_after(window)
+
+    def _drop_after(self, window: _Window) -> None:
+        if window.is_dropped:
+            return
+        window.next_window = None
+        while self._windows[-1] is not window:
+            dropped = self._windows.pop()
+            dropped.is_dropped = True
+            self._held -= len(dropped.held)
+            dropped.held.clear()
+        self._changed.notify_all()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for permission to send a request: the more often the API asked to slow down, the fewer at once."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._halt.is_set() or self._running < self._allowed())
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def _allowed(self) -> int:
+        return max(1, self._concurrency - self._api.gate.overloads)
+
+
+def _must_wait(following: Optional[_Window], newest: Optional[datetime]) -> bool:
+    """Whether a page reaches the next window before that one is open."""
+    return following is not None and following.opening is None and newest is not None and newest >= following.begin
+
+
+def _timestamps(page: Page) -> List[Optional[datetime]]:
+    return [timestamp(entry) for entry in page.entries]
+
+
+def _known_timestamps(page: Page) -> List[datetime]:
+    return [moment for moment in _timestamps(page) if moment is not None]
+
+
+def _cursor_number(url: Optional[str]) -> Optional[int]:
+    """The cursor of a URL if it is a plain number."""
+    values = parse_qs(urlsplit(url or "").query).get("cursor", [])
+    return int(values[0]) if len(values) == 1 and values[0].isascii() and values[0].isdecimal() else None

@@ -35,7 +35,7 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from math import ceil
+from math import ceil, sqrt
 from typing import Callable, Deque, Iterator, List, Optional
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -55,7 +55,9 @@ _MAX_WINDOW = 16
 _MIN_SPLIT = 10
 # What the window holds that is being yielded; all windows together hold as many for each thread.
 _MAX_HELD = 16
-_INSTANT = timedelta(microseconds=1)
+_FASTEST_CHANGE = 64
+# In seconds: the resolution of timestamps.
+_INSTANT = 1e-6
 
 
 def read_windows(
@@ -107,13 +109,14 @@ class _Plan:
             return None
         begin, newest = min(moments), max(moments)
         end = first.server_date if span.end is None else min(span.end, first.server_date)
-        pages = (end - newest) / max(newest - begin, _INSTANT)
+        pace = max(newest - begin, timedelta(seconds=_INSTANT))
+        pages = (end - newest) / pace
         if pages < _MIN_RANGE:
             return None
         # The same number of windows for each thread, so that all are busy up to the end.
         rounds = ceil(pages / (concurrency * _MAX_WINDOW))
         width = min(_MAX_WINDOW, max(_MIN_WINDOW, ceil(pages / (concurrency * rounds))))
-        return cls(begin, end, max(newest - begin, _INSTANT), width)
+        return cls(begin, end, pace, width)
 
     def learn(self, covered: timedelta, pages: int) -> None:
         """Take into account how much time some pages covered."""
@@ -136,6 +139,7 @@ class _Window:
         self.begin = begin
         self.opening: Optional[Page] = None
         self.newest: Optional[datetime] = None
+        self.pace: Optional[float] = None
         self.pages = 1
         self.matched = 0
         self.next_window: Optional[_Window] = None
@@ -150,16 +154,20 @@ class _Window:
         return _cursor_number(self.opening.next) if self.opening else None
 
     def see(self, moments: List[Optional[datetime]]) -> None:
+        """Take a page into account. ``pace`` follows within a few pages what a page covers where the window reads."""
         known = [moment for moment in moments if moment is not None]
-        known += [] if self.newest is None else [self.newest]
-        self.newest = max(known, default=None)
+        if not known:
+            return
+        before = self.begin if self.newest is None else self.newest
+        self.newest = max(before, *known)
+        covered = max((self.newest - before).total_seconds(), _INSTANT)
+        self.pace = covered if self.pace is None else sqrt(self.pace * max(covered, self.pace / _FASTEST_CHANGE))
 
-    def pages_left(self, end: datetime, pace: timedelta) -> float:
-        """An estimate of how many pages it is up to a time, by what this window covered so far."""
-        if self.opening is None or self.newest is None or self.is_done:
+    def pages_left(self, end: datetime) -> float:
+        """An estimate of how many pages it is up to a time."""
+        if self.opening is None or self.newest is None or self.pace is None or self.is_done:
             return 0.0
-        covered = (self.newest - self.begin) / self.pages
-        return (end - self.newest) / (covered if covered > timedelta(0) else pace)
+        return (end - self.newest).total_seconds() / self.pace
 
 
 class _GiveUp(Exception):
@@ -270,7 +278,7 @@ class _ParallelReader:
         return self._insert(longest, begin) if longest.newest < begin < self._end_of(longest) else None
 
     def _pages_left(self, window: _Window) -> float:
-        return window.pages_left(self._end_of(window), self._plan.pace)
+        return window.pages_left(self._end_of(window))
 
     def _end_of(self, window: _Window) -> datetime:
         return window.next_window.begin if window.next_window else self._plan.end

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks all that a collection needs, before the first one."""
+"""Checks all that a collection run needs, before the first one, and how the API behaves, for bug reports."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ...archive.storage.open import is_remote, store_at
 from ...archive.storage.store import LocalStore, Store, read
 from ...errors import AuditError, StorageError
 from ...project_log.client import Api, Page
+from ...project_log.conformance import Conformance
 from ...project_log.entry import subject, visible
 from ...settings import Connection
 from ...times import utc_now
@@ -27,7 +28,7 @@ from ..connection import add_connection, with_token
 from ..exit_status import API, FINE, STORAGE
 from ..output import add_json, print_json, say
 
-ABOUT = "check all that a collection needs, before the first one"
+ABOUT = "check all that a collection run needs, and how the API behaves"
 
 _SKEW_TOLERATED = 5.0
 _SPACE_WANTED = 1 << 30
@@ -78,6 +79,7 @@ def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Chec
     if pages:
         yield _checked("project", lambda: _probe_project(options.path, pages[0]))
         yield _checked("clock", lambda: _probe_clock(pages[0]))
+        yield from _conformance_checks(options, stop, pages[0])
 
 
 def _checked(name: str, probe: Callable[[], str]) -> Check:
@@ -142,6 +144,17 @@ def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[P
 
     pages.append(with_token(options, ask))
     return "the token may read a project's log"
+
+
+def _conformance_checks(options: argparse.Namespace, stop: threading.Event, first: Page) -> List[Check]:
+    """What the API does, compared with what this collection relies on."""
+
+    def ask(connection: Connection) -> List[Check]:
+        with Api(connection, stop=stop) as api:
+            return [_checked(name, check) for name, check in Conformance(api, first).checks()]
+
+    checks: List[Check] = with_token(options, ask)
+    return checks
 
 
 def _probe_project(path: str, page: Page) -> str:

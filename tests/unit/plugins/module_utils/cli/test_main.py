@@ -388,11 +388,10 @@ def test_a_pinned_head_is_never_silently_cut_off(host: Host, simulator: Simulato
 def test_doctor_checks_all_that_a_collection_needs(host: Host, simulator: Simulator) -> None:
     healthy = host.run("doctor", host.archive)
     assert healthy.returncode == 0
-    assert [line.split()[:2] for line in healthy.stdout.splitlines()] == [
-        ["ok", name]
-        for name in ("folder", "space", "archive", "api", "project", "clock")
-        + ("pages", "urls", "polling", "date", "order", "range", "windows", "cursors")
-    ]
+    host_and_project = ["folder", "space", "archive", "api", "project", "clock"]
+    behavior = ["pages", "urls", "polling", "date", "order", "range", "windows", "cursors"]
+    checks = [line.split()[:2] for line in healthy.stdout.splitlines()]
+    assert checks == [["ok", name] for name in [*host_and_project, *behavior]]
     assert "3 entries a page, published are 200" in healthy.stdout
     assert {request.method for request in simulator.requests} == {"GET"}
     assert list(host.folder.iterdir()) == []

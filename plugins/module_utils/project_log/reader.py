@@ -13,7 +13,8 @@ from ..settings import Range
 from ..times import utc_now
 from .client import Api, Page, chain
 from .entry import Entry, timestamp
-from .windows import LATENESS, read_windows, until, within
+from .parallel_reader import read_windows
+from .windows import LATENESS, until, within
 
 
 class Reader:

@@ -18,8 +18,9 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import digest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.parallel_reader import read_windows
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.reader import Reader
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.windows import LATENESS, read_windows
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.windows import LATENESS
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client
@@ -379,7 +380,7 @@ def test_any_log_gives_the_same_as_one_page_after_the_other(simulator: Simulator
             if number % 4 == 0:
                 others.log.append(action="a", message="of others", timestamp=moment)
     span = Range.from_mapping({"start": start, "end": end}, NOW)
-    wanted, _sequential = read(simulator, span, 1, project.name, lateness)
+    wanted, sequential = read(simulator, span, 1, project.name, lateness)
     kinds = data.draw(st.lists(st.sampled_from(["pass", "pass", "html", "reset", "truncated", "slow"]), max_size=20))
     simulator.script(*[Fault(kind, seconds=0.01, project=project.name) for kind in kinds])
     found, reader = read(simulator, span, data.draw(st.integers(2, 6)), project.name, lateness)
@@ -388,4 +389,6 @@ def test_any_log_gives_the_same_as_one_page_after_the_other(simulator: Simulator
     if end is None:
         late = project.log.append(action="b", message="late", timestamp=NOW - timedelta(hours=3))
         new = project.log.append(action="b", message="new")
-        assert read(simulator, Range(cursor=reader.poll_more), 4, project.name)[0] == [late, new]
+        since = read(simulator, Range(cursor=reader.poll_more), 4, project.name)[0]
+        assert since == read(simulator, Range(cursor=sequential.poll_more), 1, project.name)[0]
+        assert since[-2:] == [late, new]

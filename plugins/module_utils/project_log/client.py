@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Set, Tuple, Type
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
@@ -75,6 +76,11 @@ class Page:
     poll_more: str
     server_date: Optional[datetime]
     url: str
+
+    @cached_property
+    def timestamps(self) -> List[Optional[datetime]]:
+        """The time of each entry; None where it is unreadable."""
+        return [entries_of.timestamp(entry) for entry in self.entries]
 
 
 class Api:

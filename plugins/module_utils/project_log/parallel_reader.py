@@ -42,7 +42,7 @@ from ..errors import Stopped
 from ..settings import Range
 from ..times import format_time
 from .client import Api, Page, chain
-from .windows import HandOverError, Plan, Window, cursor_number, known_timestamps, timestamps, until
+from .windows import HandOverError, Plan, Window, cursor_number, known_timestamps, until
 
 # In pages: what a window must have left to be divided.
 _MIN_SPLIT = 10
@@ -93,7 +93,7 @@ class _ParallelReader:
         self._error: Optional[BaseException] = None
         self._windows: Deque[Window] = deque([Window(plan.begin)])
         self._windows[0].opening = first
-        self._windows[0].see(timestamps(first))
+        self._windows[0].see(first)
         self._unread: List[Window] = [self._windows[0]]
         self._threads = [threading.Thread(target=self._work, daemon=True) for _number in range(concurrency)]
 
@@ -211,7 +211,7 @@ class _ParallelReader:
             raise _Unusable
         with self._changed:
             window.opening = opening
-            window.see(timestamps(opening))
+            window.see(opening)
             if window.newest is not None:
                 self._plan.learn(window.newest - window.begin, 1)
             self._changed.notify_all()
@@ -268,16 +268,15 @@ class _ParallelReader:
 
         :raises HandOverError: what it meets is not what the next window opened with.
         """
-        moments = timestamps(page)
-        newest = max((moment for moment in moments if moment is not None), default=None)
+        newest = max(known_timestamps(page), default=None)
         with self._changed:
             self._changed.wait_for(lambda: self._is_over(window) or not window.must_wait(newest))
             if self._is_over(window):
                 raise Stopped("The read was stopped.")
             if page is not window.opening:
-                window.see(moments)
+                window.see(page)
                 window.pages += 1
-            return window.match(page, moments, self._span.end)
+            return window.match(page, self._span.end)
 
     def _is_over(self, window: Window) -> bool:
         return window.is_dropped or self._halt.is_set()

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Iterator, List, Optional
 
 from ..settings import Range
 from ..times import utc_now
 from .client import Api, Page, chain
-from .entry import Entry, timestamp
 from .parallel_reader import read_windows
 from .windows import LATENESS, until, within
 
@@ -90,14 +89,8 @@ class Reader:
         end = self._span.end
         if end is None or self._lateness is None or not page.entries:
             return False
-        return all(_is_from(entry, end + self._lateness) for entry in page.entries)
+        return all(moment is not None and moment >= end + self._lateness for moment in page.timestamps)
 
     def _reaches_end(self, page: Page) -> bool:
         end = self._span.end
-        return end is not None and any(_is_from(entry, end) for entry in page.entries)
-
-
-def _is_from(entry: Entry, moment: datetime) -> bool:
-    """Whether an entry is stamped at or after a moment."""
-    stamped = timestamp(entry)
-    return stamped is not None and stamped >= moment
+        return end is not None and any(moment is not None and moment >= end for moment in page.timestamps)

@@ -18,7 +18,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from ..settings import Range
 from .client import Page
-from .entry import timestamp
 
 LATENESS = timedelta(minutes=10)
 """Entries overtake each other by less than this; the provider speaks of milliseconds."""
@@ -42,7 +41,8 @@ def until(is_past: Callable[[Page], bool], pages: Iterator[Page]) -> Iterator[Pa
 
 def within(page: Page, span: Range) -> Page:
     """The page with only those entries that the range holds."""
-    return replace(page, entries=[entry for entry in page.entries if span.holds(timestamp(entry))])
+    held = [entry for entry, moment in zip(page.entries, page.timestamps) if span.holds(moment)]
+    return page if len(held) == len(page.entries) else replace(page, entries=held)
 
 
 @dataclass
@@ -105,9 +105,9 @@ class Window:
         """The position behind the opening page."""
         return cursor_number(self.opening.next) if self.opening else None
 
-    def see(self, moments: List[Optional[datetime]]) -> None:
+    def see(self, page: Page) -> None:
         """Take a page into account. ``pace`` follows within a few pages what a page covers where the window reads."""
-        known = [moment for moment in moments if moment is not None]
+        known = known_timestamps(page)
         if not known:
             return
         before = self.begin if self.newest is None else self.newest
@@ -122,11 +122,11 @@ class Window:
         return (end - self.newest).total_seconds() / self.pace
 
     def must_wait(self, newest: Optional[datetime]) -> bool:
-        """Whether a page whose newest entry is this old reaches the next window, and that one is not open yet."""
+        """Whether a page with this newest entry reaches the next window before that one is open."""
         following = self.next_window
         return following is not None and following.opening is None and newest is not None and newest >= following.begin
 
-    def match(self, page: Page, moments: List[Optional[datetime]], end: Optional[datetime]) -> Optional[int]:
+    def match(self, page: Page, end: Optional[datetime]) -> Optional[int]:
         """How many entries of a page are the window's own; None if all are, and it reads on. ``end``: the range's.
 
         :raises HandOverError: what it meets is not what the next window opened with.
@@ -135,7 +135,7 @@ class Window:
         if following is None or following.opening is None:
             return None
         expected = following.opening.entries
-        for position, (entry, moment) in enumerate(zip(page.entries, moments)):
+        for position, (entry, moment) in enumerate(zip(page.entries, page.timestamps)):
             if moment is not None and (moment < following.begin or (end is not None and moment >= end)):
                 continue
             if entry == expected[self.matched]:
@@ -161,12 +161,8 @@ class HandOverError(Exception):
     """A hand-over cannot be verified."""
 
 
-def timestamps(page: Page) -> List[Optional[datetime]]:
-    return [timestamp(entry) for entry in page.entries]
-
-
 def known_timestamps(page: Page) -> List[datetime]:
-    return [moment for moment in timestamps(page) if moment is not None]
+    return [moment for moment in page.timestamps if moment is not None]
 
 
 def cursor_number(url: Optional[str]) -> Optional[int]:

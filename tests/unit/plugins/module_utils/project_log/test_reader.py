@@ -88,6 +88,7 @@ def test_a_past_range_continues_at_its_end(simulator: Simulator, api: Api, urls:
     assert found == inside
     assert "cursor" not in str(reader.poll_more)
     after.append(log.append(action="after", message="then"))
+    log.append(action="late", message="neither in this read nor in the next one", timestamp=at(70))
     found, reader = read(api, Range(cursor=reader.poll_more))
     assert found == after
     late = log.append(action="late", message="late", timestamp=at(60))

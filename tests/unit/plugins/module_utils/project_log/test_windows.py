@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from itertools import count
 from types import SimpleNamespace
@@ -16,11 +17,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, Page
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import digest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.parallel_reader import read_windows
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.reader import Reader
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.windows import LATENESS
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.windows import (
+    LATENESS,
+    HandOverError,
+    Window,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client
@@ -258,6 +263,64 @@ def test_an_entry_three_hours_late_is_handed_out_once(simulator: Simulator, mode
         if span.end is None:
             new = project.log.append(action="b", message=f"new {next(NUMBERS)}")
             assert read(simulator, Range(cursor=reader.poll_more), 4)[0] == [new]
+
+
+def opened(begin: int, numbers: list[int], cursor: int) -> Window:
+    """A window that begins so many minutes after an hour, and opened with these entries, one a minute."""
+    window = Window(datetime(2026, 11, 22, 12, begin, tzinfo=timezone.utc))
+    window.opening = page_of(numbers, cursor)
+    return window
+
+
+def page_of(numbers: list[int], cursor: int) -> Page:
+    entries = [{"timestamp": f"2026-11-22T12:{number:02}:00Z"} for number in numbers]
+    url = f"http://localhost/v1/project-logs?cursor={cursor}"
+    return Page(entries, url, url, None, url)
+
+
+def test_a_window_counts_what_the_next_one_opened_with() -> None:
+    window = opened(0, [0, 1, 12], 20)
+    window.next_window = opened(10, [12, 10, 11], 40)
+    assert window.match(window.opening or page_of([], 0), None) is None
+    assert window.match(page_of([2, 10, 3], 30), None) is None
+    late, own, others = 4, 11, 13
+    assert window.match(page_of([late, own, others], 50), None) == 2
+
+
+def test_a_window_does_not_count_what_the_range_leaves_out() -> None:
+    window = opened(0, [0], 20)
+    window.next_window = opened(10, [10, 11], 40)
+    end = datetime(2026, 11, 22, 12, 30, tzinfo=timezone.utc)
+    assert window.match(page_of([10, 30, 45, 11], 50), end) == 4
+
+
+@pytest.mark.parametrize("numbers", [[11, 10], [10, 12], [12]])
+def test_a_window_that_meets_something_else_gives_up(numbers: list[int]) -> None:
+    window = opened(0, [0], 20)
+    window.next_window = opened(10, [10, 11], 40)
+    with pytest.raises(HandOverError):
+        window.match(page_of(numbers, 50), None)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "fits"), [(30, 50, True), (30, 40, True), (40, 50, False), (30, 39, False)]
+)
+def test_the_next_window_must_have_opened_on_the_page_that_was_met(before: int, behind: int, fits: bool) -> None:
+    window = opened(0, [0], 20)
+    window.next_window = opened(10, [10, 11], 40)
+    with nullcontext() if fits else pytest.raises(HandOverError):
+        window.check_cursors(before, page_of([10, 11], behind))
+
+
+def test_openings_that_hold_entries_of_later_windows_are_no_reason_to_give_up(simulator: Simulator) -> None:
+    project = simulator.project("main")
+    for number in range(900):
+        late = timedelta(hours=4) if number % 3 else timedelta(0)
+        moment = NOW - timedelta(hours=48) + timedelta(minutes=3) * number
+        project.log.append(action="a", message=str(number), timestamp=moment - late)
+    found, _reader = read(simulator, Range(), 4)
+    assert found == project.log.entries
+    assert len([request for request in simulator.requests if "cursor" not in request.query]) > 8
 
 
 def swapped(page: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ options:
       - A large range is read as several windows side by side. The result is the same as that of a read page by page, in
         the same order, and takes about a tenth more requests. A small range, and a read from a cursor, is read page by
         page.
-      - More windows need more memory. At the default of 4 it is about 50 MB, at 16 about 110 MB, whatever the size of
+      - More windows need more memory. At the default of 4 it is about 60 MB, at 16 about 120 MB, whatever the size of
         the log.
       - If the API asks for fewer requests, fewer are sent at once.
     type: int

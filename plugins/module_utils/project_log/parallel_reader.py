@@ -88,6 +88,7 @@ class _ParallelReader:
         self._changed = threading.Condition()
         self._running = 0
         self._held = 0
+        self._opened = 1
         self._may_append = True
         self._may_split = True
         self._error: Optional[BaseException] = None
@@ -157,6 +158,9 @@ class _ParallelReader:
     def _append(self) -> Optional[Window]:
         if not self._may_append or not self._windows or len(self._windows) > self._concurrency:
             return None
+        # Begin with one and double: the first page may be a burst that says nothing about the rest.
+        if sum(window.opening is None for window in self._windows) >= self._opened:
+            return None
         last = self._windows[-1]
         begin = self._plan.begin_after(last)
         return None if begin is None else self._insert(last, begin)
@@ -211,6 +215,7 @@ class _ParallelReader:
             raise _Unusable
         with self._changed:
             window.opening = opening
+            self._opened += 1
             window.see(opening)
             if window.newest is not None:
                 self._plan.learn(window.newest - window.begin, 1)
@@ -244,6 +249,9 @@ class _ParallelReader:
             with self._turn():
                 page = next(pages, None)
             if page is None:
+                break
+            if page.next is None:
+                self._put(window, page)
                 break
             try:
                 count = self._own(window, page)

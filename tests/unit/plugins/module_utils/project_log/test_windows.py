@@ -407,6 +407,17 @@ def test_a_past_range_is_not_read_up_to_now(simulator: Simulator, mode: str, con
     assert len(simulator.requests) <= 1.15 * 500 / 5 + 8
 
 
+def test_a_burst_on_the_first_page_does_not_open_many_windows(simulator: Simulator) -> None:
+    burst = [NOW - timedelta(days=40) + timedelta(seconds=number) for number in range(5)]
+    rest = [NOW - timedelta(days=10 - number) for number in range(4)]
+    for moment in burst + rest:
+        simulator.project("main").log.append(timestamp=moment)
+    simulator.set(latency=0.01)
+    found, _reader = read(simulator, Range(), 16)
+    assert found == simulator.project("main").log.entries
+    assert len(simulator.requests) <= 6
+
+
 def test_windows_are_not_slower_than_one_chain(simulator: Simulator) -> None:
     """By the longest run of requests that waited for each other: the time it takes at any latency."""
     for entries, hours in ((45, 48), (60, 0.5), (100, 700), (300, 48)):

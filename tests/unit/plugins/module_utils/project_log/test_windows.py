@@ -413,8 +413,11 @@ def test_a_burst_on_the_first_page_does_not_open_many_windows(simulator: Simulat
     for moment in burst + rest:
         simulator.project("main").log.append(timestamp=moment)
     simulator.set(latency=0.01)
+    before = set(threading.enumerate())
     found, _reader = read(simulator, Range(), 16)
     assert found == simulator.project("main").log.entries
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
     assert len(simulator.requests) <= 6
 
 

@@ -20,11 +20,14 @@ options:
     description:
       - The end of the range, in the same forms; entries of that very moment are not in it. Without it the range has
         no end.
+      - A read ends with the first page that is more than 10 minutes later than O(end). Entries that became visible
+        later than that are returned only if the API limits its pages to the range.
     type: str
   cursor:
     description:
-      - The whole RV(ignore:poll_more) URL of an earlier read. What became visible since is read, no less and no more,
-        also where entries came late.
+      - The whole RV(ignore:poll_more) URL of an earlier read. All entries that became visible since then are read,
+        late ones included, and none twice.
+      - After a read with an O(end) in the past, all entries stamped at or after that end are read.
       - Excludes O(start) and O(end).
     type: str
     aliases: [poll_more]

@@ -28,6 +28,7 @@ from ...files import draft_of
 from ...project_log.client import Api
 from ...project_log.entry import Entry, canonical, parse, plain, subject, timestamp, visible
 from ...project_log.reader import Reader
+from ...project_log.windows import LATENESS
 from ...settings import Connection, Range, concurrency
 from ...times import RETENTION
 from .engine import COLUMNS
@@ -311,7 +312,7 @@ class Sources:
     def _read(self, connection: Connection, fetched: Fetched) -> None:
         start = None if self._range.cursor else fetched.span.start
         with Api(connection) as api:
-            reader = Reader(api, concurrency(self._options))
+            reader = Reader(api, concurrency(self._options), LATENESS)
             pages = reader.pages(replace(self._range, start=start, now=None))
             fetched.write(found for page in pages for found in page.entries)
         self.warnings.extend(warning for warning in reader.warnings if warning not in self.warnings)

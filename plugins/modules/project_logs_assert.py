@@ -32,7 +32,9 @@ options:
     elements: dict
     suboptions:
       action: &action
-        description: A shell pattern for the action, such as V(server_*).
+        description: >-
+          The action, such as V(server_create) or V(server_*). V(*) stands for any characters and V(?) for one; all
+          other characters mean themselves.
         type: str
       message_pattern: &message
         description:
@@ -41,7 +43,8 @@ options:
       actor: &actor
         description: >-
           Who made the change. A user is named by e-mail address, a token by its description or uuid, automated tasks
-          are V(system), the provider's staff are V(admin).
+          are V(system), the provider's staff are V(admin). V(*) and V(?) are special, as in O(expect[].action). E-mail
+          addresses are compared without case.
         type: str
       ip_network: &ip_network
         description: A network or address that the change was made from.

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from ..project_log.client import Api
 from ..project_log.entry import Entry, actor, plain
 from ..project_log.reader import Reader
-from ..project_log.selection import Selection, actor_matches
+from ..project_log.selection import actor_matches, texts
 from ..project_log.table import table
 from ..settings import Connection, Range, parse_number
 from ..times import utc_now
@@ -89,7 +89,7 @@ class Trail:
         self._connection = replace(
             given, timeout=min(given.timeout, longest), retry_budget=min(given.retry_budget, longest)
         )
-        self._own_actors = Selection.from_mapping({"actors": options.get("own_actors")}).actors
+        self._own_actors = texts(options.get("own_actors"), "own_actors")
         self._settle = parse_number(options, "settle", 0)
         self._clock = clock
         self._wait = wait or threading.Event().wait

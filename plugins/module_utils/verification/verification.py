@@ -9,22 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
 from ..errors import AuditError, Cancelled, InvalidInput, MissingChanges, UnexpectedChanges
 from ..project_log.client import Api
 from ..project_log.entry import plain
 from ..project_log.reader import Reader
-from ..settings import Connection, Range, parse_number
+from ..settings import CLOCK_TOLERANCE, Connection, Range, parse_number
 from ..times import RETENTION, format_time, utc_now
 from .expectations import Evidence, Expectations, Missing
 from .explanation import explain
 
 Wait = Callable[[float], bool]
-
-CLOCK_TOLERANCE = timedelta(minutes=10)
-"""How far a start may be ahead of the API's clock: clocks differ."""
 
 
 @dataclass(frozen=True)

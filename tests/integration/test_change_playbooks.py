@@ -140,8 +140,8 @@ def test_a_misspelt_variable_is_refused_with_the_one_that_is_meant(controller: C
     done = play(controller, project, "verify_change", **given)
     assert done.returncode == 2
     assert (
-        "This playbook has no variable verify_change_forbidd (did you mean verify_change_forbid?). Correct or remove it; "
-        "the variables are verify_change_tasks, verify_change_start,"
+        "This playbook has no variable verify_change_forbidd (did you mean verify_change_forbid?). Correct or remove "
+        "it; the variables are verify_change_tasks, verify_change_start,"
     ) in output(done)
 
 
@@ -149,7 +149,8 @@ def test_an_unknown_variable_of_the_other_playbook_is_pointed_out(controller: Co
     done = play(controller, project, "who_changed", who_changed_own_actor=["backup"])
     assert done.returncode == 0, output(done)
     assert (
-        "Ignored, because this playbook has no such variable: who_changed_own_actor (did you mean who_changed_own_actors?)"
+        "Ignored, because this playbook has no such variable: who_changed_own_actor "
+        "(did you mean who_changed_own_actors?)"
     ) in output(done)
     assert "Ignored" not in output(play(controller, project, "who_changed", who_changed_own_actors=["backup"]))
 
@@ -162,23 +163,25 @@ def test_check_mode_names_what_is_missing(controller: Controller, simulator: Sim
     assert done.returncode == 0, output(done)
     assert (
         "Expectations not met: 2. In check mode the change was not made. Missing: expect[0]: action server_create, "
-        "message_pattern 'web-1', expected at least 1, found 0; expect[1]: actor ci deploy, expected exactly 2, found 0."
+        "message_pattern 'web-1', expected at least 1, found 0; expect[1]: actor ci deploy, expected exactly 2, "
+        "found 0."
     ) in output(done)
 
 
 def test_empty_fields_of_a_survey_are_not_set(controller: Controller, simulator: Simulator, project: Any) -> None:
     project.log.append("server_stop", "Server 'db' has been shut down", NOW - timedelta(minutes=9), MALLORY)
-    names = "start end cursor own_actors system time_zone actions actors ip_networks message_pattern limit".split()
+    names = ["start", "end", "cursor", "own_actors", "system", "time_zone", "actions", "actors", "ip_networks"]
+    names += ["message_pattern", "limit"]
     empty = {f"who_changed_{name}": "" for name in names}
     done = play(controller, project, "who_changed", cloudscale_api_token="", cloudscale_api_url="", **empty)
     assert "1 of 1 changes were made by others: mallory@example.com." in output(done)
     tasks = change(controller, simulator, project, MADE)
-    names = "start end cursor forbid ignore own_actors exclusive".split()
+    names = ["start", "end", "cursor", "forbid", "ignore", "own_actors", "exclusive"]
     empty = {f"verify_change_{name}": "" for name in names}
     given = {**empty, "verify_change_tasks": tasks, "verify_change_expect": [CREATED], **QUICK}
     verified = play(controller, project, "verify_change", **given)
     assert verified.returncode == 0, output(verified)
-    names = "tasks start end cursor".split()
+    names = ["tasks", "start", "end", "cursor"]
     nothing = play(controller, project, "verify_change", **{f"verify_change_{name}": "" for name in names})
     assert nothing.returncode == 2
     assert "Set verify_change_tasks" in output(nothing)
@@ -230,7 +233,8 @@ def test_nothing_is_said_about_a_range_in_the_future(controller: Controller, pro
     done = play(controller, project, "who_changed", who_changed_start="2099-01-01")
     assert done.returncode == 2
     assert (
-        "Nothing can be said about this range: start (2099-01-01T00:00:00Z) is in the future: the range has no entries yet."
+        "Nothing can be said about this range: start (2099-01-01T00:00:00Z) is in the future: the range has no "
+        "entries yet."
     ) in output(done)
 
 

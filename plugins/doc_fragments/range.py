@@ -12,8 +12,11 @@ options:
     description:
       - The beginning of the range; entries of that very moment are in it. Without it the range begins with the oldest
         entry kept.
-      - A time with offset (V(2026-11-22T08:00:00Z)), a date (its midnight in UTC), V(now), or a distance back from now
-        in seconds, minutes, hours, days or weeks (V(-90d), V(-24h), V(-15m)).
+      - A time with offset (V(2026-11-22T08:00:00Z)), a date (V(2026-11-22)), V(now), a distance back from now in
+        seconds, minutes, hours, days or weeks (V(-90d), V(-24h), V(-15m)), V(today), V(yesterday), V(this-week),
+        V(last-week), V(this-month) or V(last-month).
+      - Dates and named times mean their first moment, in UTC unless there is an option O(ignore:time_zone). Weeks begin
+        on Monday. V(start=last-week) with V(end=this-week) is the complete last week.
       - The provider keeps entries for 90 days.
     type: str
   end:

@@ -40,6 +40,15 @@ options:
     ini:
       - section: auditops.cloudscale
         key: trail_dest
+  time_zone:
+    description: The time zone in which times are shown, such as V(Europe/Zurich). The file in O(dest) keeps UTC.
+    type: str
+    default: UTC
+    env:
+      - name: CLOUDSCALE_TRAIL_TIME_ZONE
+    ini:
+      - section: auditops.cloudscale
+        key: trail_time_zone
   settle:
     description: Seconds to wait at the end of a play, because entries may become visible late.
     type: float
@@ -135,7 +144,7 @@ class CallbackModule(CallbackBase):
 
     def _show(self, changes):
         self._display.banner(f"CLOUD CHANGES [{self._play}]")
-        for line in changes.lines():
+        for line in changes.lines(self._trail.time_zone):
             self._display.display(line, color=C.COLOR_WARN if line.startswith("By others") else None)
 
     def _write(self):

@@ -28,11 +28,14 @@ options:
     description:
       - How often one page is asked for again after a passing fault (no connection, a broken answer, HTTP 429, 500,
         502, 503 or 504).
-      - A refused connection or an unknown host, before the API answered at all, is tried again twice at the most.
+      - Before the API has responded for the first time, a refused connection or an unknown host is retried twice at
+        most, within 5 seconds, and a connection that times out once.
     type: int
     default: 8
   api_retry_budget:
-    description: Seconds that the retries of one page may take in all, waits that the API asks for included.
+    description:
+      - Maximum number of seconds for all retries of one page, including waits that the API asks for.
+      - If the API asks for a longer wait than the rest of the budget, the read fails at once.
     type: int
     default: 600
   validate_certs:

@@ -10,7 +10,10 @@ class ModuleDocFragment:
 options:
   actions:
     description:
-      - Only entries with one of these actions. Shell patterns are allowed, such as V(server_*).
+      - Only entries with one of these actions, such as V(server_create) or V(server_*).
+      - V(*) stands for any characters and V(?) for one; all other characters mean themselves.
+      - An empty text alone, as an empty field of a survey gives it, means that the option is not set. Among other items
+        an empty one is refused. The same holds for the other lists.
       - The names of actions are no stable part of the API.
     type: list
     elements: str
@@ -19,6 +22,7 @@ options:
       - Only changes made by one of these.
       - A user is named by e-mail address, a token by its description or uuid, automated tasks are V(system), the
         provider's staff are V(admin).
+      - V(*) and V(?) are special, as in O(actions). E-mail addresses are compared without case.
     type: list
     elements: str
   ip_networks:

@@ -5,23 +5,30 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import schemas as mapping
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.rows import row
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.summary import Summary
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.table import table
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import describe_unknown
 from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.trail import Changes
+from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours import time_zone as zone_of
 
 
 def project_logs_rows(entries):
     return [row(entry) for entry in checked(entries, "project_logs_rows")]
 
 
-def project_logs_table(entries):
-    return table(checked(entries, "project_logs_table"))
+def project_logs_table(entries, time_zone="UTC"):
+    try:
+        zone = zone_of(time_zone, "time_zone")
+    except InvalidInput as error:
+        raise AnsibleFilterError(f"project_logs_table: {error.message}") from None
+    return table(checked(entries, "project_logs_table"), zone)
 
 
 def project_logs_by(entries, own_actors):
-    if not isinstance(own_actors, (list, tuple)) or not all(isinstance(actor, str) for actor in own_actors):
+    if not _is_list_of_texts(own_actors):
         raise AnsibleFilterError("project_logs_by takes a list of actors, such as ['ci deploy', 'anna@example.com'].")
     return Changes.by(checked(entries, "project_logs_by"), own_actors).as_dict()
 
@@ -41,6 +48,16 @@ def to_ecs(entries):
     return [mapping.to_ecs(entry) for entry in checked(entries, "to_ecs")]
 
 
+def unknown_variables(names, known):
+    if not _is_list_of_texts(names) or not _is_list_of_texts(known):
+        raise AnsibleFilterError("unknown_variables takes two lists of names.")
+    return describe_unknown(names, known)
+
+
+def _is_list_of_texts(value):
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+
+
 def checked(entries, name):
     if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, dict) for entry in entries):
         raise AnsibleFilterError(f"{name} takes a list of entries, as project_logs_info returns it.")
@@ -56,4 +73,5 @@ class FilterModule:
             "project_logs_table": project_logs_table,
             "to_ecs": to_ecs,
             "to_ocsf": to_ocsf,
+            "unknown_variables": unknown_variables,
         }

@@ -10,8 +10,8 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, List, Mapping, Optional
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Any, Collection, Iterable, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from .errors import InvalidInput
@@ -22,6 +22,9 @@ DEFAULT_CONCURRENCY = 4
 MOST_CONCURRENCY = 16
 MOST = 1_000_000.0
 """The largest number that is taken where nothing less is the most: as seconds, eleven days. Waits for longer fail."""
+
+CLOCK_TOLERANCE = timedelta(minutes=10)
+"""How far a start may be ahead of a clock before it counts as in the future: clocks differ."""
 
 _TOKEN = re.compile(r"[a-zA-Z0-9._-]+")
 _SLACK = timedelta(minutes=1)
@@ -72,13 +75,15 @@ class Range:
     now: Optional[datetime] = None
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any], now: datetime) -> Range:
+    def from_mapping(cls, options: Mapping[str, Any], now: datetime, zone: tzinfo = timezone.utc) -> Range:
         """Build it from the options ``start``, ``end`` and ``cursor``; relative times count from ``now``.
+
+        Dates and named times (``today``) begin in ``zone``.
 
         :raises InvalidInput: a time is unreadable, the end lies before the start, or a cursor stands beside a time.
         """
         cursor = options.get("cursor") or None
-        start, end = (_time(options.get(name), now, name) for name in ("start", "end"))
+        start, end = (_time(options.get(name), now, name, zone) for name in ("start", "end"))
         if cursor is not None:
             if start or end:
                 raise InvalidInput("cursor excludes start and end: it already says where the read goes on.")
@@ -96,6 +101,8 @@ class Range:
                 f"start ({format_time(self.start)}) lies before the provider's retention of {RETENTION.days} days: "
                 "older entries are deleted there, ask an archive for them."
             )
+        if self.start and self.now and self.start > self.now + CLOCK_TOLERANCE:
+            found.append(f"start ({format_time(self.start)}) is in the future: the range has no entries yet.")
         if self.start and self.start == self.end:
             found.append("The range is empty: start equals end, and end is exclusive.")
         return found
@@ -158,6 +165,17 @@ def parse_number(options: Mapping[str, Any], name: str, default: float, least: f
     return found
 
 
+def describe_unknown(names: Iterable[str], known: Collection[str]) -> List[str]:
+    """The names that are not known, in order, each with the known one that is spelt most like it, if any is."""
+    from difflib import get_close_matches
+
+    described = []
+    for name in sorted(set(names) - set(known)):
+        nearest = get_close_matches(name, sorted(known), n=1)
+        described.append(f"{name} (did you mean {nearest[0]}?)" if nearest else name)
+    return described
+
+
 def is_loopback(host: Optional[str]) -> bool:
     """Whether a host name can only mean this machine."""
     if host == "localhost":
@@ -202,8 +220,8 @@ def _ca_path(value: Any) -> Optional[str]:
     return path
 
 
-def _time(value: Any, now: datetime, name: str) -> Optional[datetime]:
-    return None if value in (None, "") else parse_time(value, now, name)
+def _time(value: Any, now: datetime, name: str, zone: tzinfo) -> Optional[datetime]:
+    return None if value in (None, "") else parse_time(value, now, name, zone)
 
 
 def _cursor(value: str) -> str:

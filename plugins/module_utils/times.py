@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, timedelta, timezone
-from typing import Any, Optional
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from typing import Any, Callable, Dict, Optional
 
 from .errors import InvalidInput
 
@@ -29,29 +29,59 @@ _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _AGE = re.compile(r"(\d{1,5})([dwy])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORMS = (
-    "Use a date (2026-11-22), a time with offset (2026-11-22T08:00:00Z), now, or a distance back (-90d, -24h, -15m)."
+    "Use a date (2026-11-22), a time with offset (2026-11-22T08:00:00Z), now, a distance back (-90d, -24h, -15m), "
+    "today, yesterday, this-week, last-week, this-month or last-month."
 )
 
 
-def parse_time(text: Any, now: datetime, option: str = "time") -> datetime:
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+NAMED_DAYS: Dict[str, Callable[[date], date]] = {
+    "today": lambda today: today,
+    "yesterday": lambda today: today - timedelta(days=1),
+    "this-week": _monday,
+    "last-week": lambda today: _monday(today) - timedelta(weeks=1),
+    "this-month": lambda today: today.replace(day=1),
+    "last-month": lambda today: (today.replace(day=1) - timedelta(days=1)).replace(day=1),
+}
+"""The first day of each period that has a name, seen from a day. Weeks begin on Monday."""
+
+
+def parse_time(text: Any, now: datetime, option: str = "time", zone: tzinfo = timezone.utc) -> datetime:
     """Read a time that a user wrote, as an aware time in UTC.
 
-    Accepted are ISO 8601 with an offset or ``Z``, a date (its midnight in UTC), ``now``, and a distance back
-    from ``now`` in seconds, minutes, hours, days or weeks. ``option`` names the value in an error.
+    Accepted are ISO 8601 with an offset or ``Z``, a date, ``now``, a distance back from ``now`` in seconds, minutes,
+    hours, days or weeks, and the names in NAMED_DAYS. Dates and names mean the first moment of a day in ``zone``.
+    ``option`` names the value in an error.
 
     :raises InvalidInput: the text is none of these, has no offset, or names no existing time.
     """
     if isinstance(text, datetime):
         return _aware(text, option)
-    if isinstance(text, date):
-        return datetime(text.year, text.month, text.day, tzinfo=timezone.utc)
-    value = str(text).strip()
-    if value == "now":
-        return now
     try:
-        return _parse(value, now, option)
+        if isinstance(text, date):
+            return first_moment(text, zone)
+        value = str(text).strip()
+        if value == "now":
+            return now
+        if value in NAMED_DAYS:
+            return first_moment(NAMED_DAYS[value](now.astimezone(zone).date()), zone)
+        return _parse(value, now, option, zone)
     except (ValueError, OverflowError) as exc:
-        raise InvalidInput(f"{option}: {value!r} names no existing time. {_FORMS}") from exc
+        raise InvalidInput(f"{option}: {str(text)!r} names no existing time. {_FORMS}") from exc
+
+
+def is_relative(text: Any) -> bool:
+    """Whether a time that a user wrote means another moment whenever it is read: ``-90d``, ``now``, ``today``."""
+    value = str(text).strip()
+    return value == "now" or value in NAMED_DAYS or _RELATIVE.fullmatch(value) is not None
+
+
+def first_moment(day: date, zone: tzinfo) -> datetime:
+    """When a day begins in a time zone, in UTC: midnight, or where clocks skip midnight, the moment they do."""
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)
 
 
 def parse_age(text: Any, now: datetime, option: str = "age") -> datetime:
@@ -115,9 +145,9 @@ def _back(now: datetime, count: int, unit: str) -> datetime:
     return now.replace(year=now.year - count, day=day)
 
 
-def _parse(value: str, now: datetime, option: str) -> datetime:
+def _parse(value: str, now: datetime, option: str, zone: tzinfo) -> datetime:
     if _DATE.fullmatch(value):
-        return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+        return first_moment(datetime.strptime(value, "%Y-%m-%d").date(), zone)
     relative = _RELATIVE.fullmatch(value)
     if relative:
         return now - timedelta(**{_UNITS[relative[2]]: int(relative[1])})

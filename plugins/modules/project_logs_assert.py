@@ -14,6 +14,8 @@ description:
   - Waits for entries that are missing by polling on; no entry is read twice.
   - Succeeds when every expectation is met and nothing unexpected has shown up O(settle) seconds later.
   - Fails at once when it finds a change that is forbidden or expected by no rule.
+  - Refuses to run where every log would pass. At least one rule in O(expect) or O(forbid), or O(exclusive=true), is
+    required, and so is O(cursor) or O(start). The range must be one that the provider can have entries of.
   - Each entry counts for one expectation only. Which one does not depend on the order of the rules. If the entries
     can be dealt out so that all expectations are met, they are.
 author:
@@ -24,12 +26,15 @@ options:
       - Changes that must be in the log. All conditions of a rule must hold; at least one is needed.
       - By default one change suffices and more are welcome. With O(expect[].count) or O(expect[].max), changes beyond
         them are unexpected.
-      - Without it, the module only waits O(settle) seconds for what is unexpected.
+      - Without it, the module only waits O(settle) seconds for unexpected changes.
+      - If every rule has O(expect[].min=0) and no O(expect[].max), O(exclusive) or O(forbid) is required.
     type: list
     elements: dict
     suboptions:
       action: &action
-        description: A shell pattern for the action, such as V(server_*).
+        description: >-
+          The action, such as V(server_create) or V(server_*). V(*) stands for any characters and V(?) for one; all
+          other characters mean themselves.
         type: str
       message_pattern: &message
         description:
@@ -38,7 +43,8 @@ options:
       actor: &actor
         description: >-
           Who made the change. A user is named by e-mail address, a token by its description or uuid, automated tasks
-          are V(system), the provider's staff are V(admin).
+          are V(system), the provider's staff are V(admin). V(*) and V(?) are special, as in O(expect[].action). E-mail
+          addresses are compared without case.
         type: str
       ip_network: &ip_network
         description: A network or address that the change was made from.
@@ -105,8 +111,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details: >-
-      Reads the log once and waits for nothing. What is missing is returned and no failure, because the change was not
-      made; what is unexpected is a failure.
+      Reads the log once and does not wait. Missing changes are returned and are not a failure, because the change was
+      not made. Unexpected changes are a failure, and so is a call without a rule or without a range.
   diff_mode:
     support: none
 notes:

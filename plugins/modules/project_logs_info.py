@@ -88,8 +88,11 @@ project_logs:
           uuid: 6ee2f8b0-8e4c-4f6f-9c50-1b8a4a4a9c11
           name: My Project
 poll_more:
-  description: >-
-    A URL for O(cursor), which later returns what became visible since this read, whatever was selected of it.
+  description:
+    - A URL to pass as O(cursor). It later returns the entries that became visible since this read, whatever was
+      selected of it.
+    - After a read with an O(end) in the past, it returns all entries stamped at or after that end, and so none that
+      this read returned. Entries stamped before O(end) that become visible after this read are then in neither.
   returned: success
   type: str
   sample: https://api.cloudscale.ch/v1/project-logs?cursor=10025

@@ -14,7 +14,8 @@ description:
   - It reads the API (the last 90 days), archives (years), or both. Up to the end of what an archive covers,
     entries are the archive's, and from then on they are the API's, so that none is there twice. Where an archive begins
     later than the range, or was pruned, all that the API still has of the range is the API's.
-  - The same entries and the same options give the same bytes.
+  - If O(start) and O(end) are dates or times that have passed, the same entries and options give the same bytes. A
+    report about a relative or open range, such as V(-30d), tells when it was made.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
@@ -86,8 +87,8 @@ options:
     default: en
   time_zone:
     description:
-      - The time zone in which times are shown, and days are told apart.
-      - A name such as V(Europe/Zurich). O(start) and O(end) are not affected.
+      - The time zone in which times are shown and days begin, such as V(Europe/Zurich).
+      - Dates and named times in O(start) and O(end) are meant in it.
     type: str
     default: UTC
   working_hours:
@@ -98,7 +99,8 @@ options:
     default: Mon-Fri 08:00-18:00
   sensitive_actions:
     description:
-      - The actions to point out, as shell patterns. By default those that delete, detach or revoke something, and those
+      - The actions to point out, with V(*) and V(?) as in O(actions).
+      - By default those that delete, detach or revoke something, and those
         that concern tokens, keys, users of object storage, members and permissions; with an empty list, none.
     type: list
     elements: str
@@ -136,6 +138,16 @@ EXAMPLES = r"""
   auditops.cloudscale.project_logs_report:
     start: -30d
     dest: report.html
+    time_zone: Europe/Zurich
+    mode: "0640"
+  delegate_to: localhost
+  run_once: true
+
+- name: Write the report of last month for a ticket
+  auditops.cloudscale.project_logs_report:
+    start: last-month
+    end: this-month
+    dest: last-month.md
     time_zone: Europe/Zurich
     mode: "0640"
   delegate_to: localhost
@@ -189,10 +201,10 @@ summary:
       description: How many entries there are.
       type: int
     first:
-      description: The earliest time among the entries; empty without entries.
+      description: The earliest time among the entries, with its offset from UTC; empty without entries.
       type: str
     last:
-      description: The latest time among the entries; empty without entries.
+      description: The latest time among the entries, with its offset from UTC; empty without entries.
       type: str
     actors:
       description: Entries by actor, most frequent first.
@@ -204,7 +216,9 @@ summary:
       description: Entries by network (V(/24) of IPv4, V(/48) of IPv6), most frequent first.
       type: dict
     first_seen:
-      description: The C(actors), C(tokens) and C(networks) that the O(baseline) does not have, as lists of names.
+      description: >-
+        The C(actors), C(tokens) and C(networks) that the O(baseline) does not have, as lists of names. Without these
+        keys if the baseline has no entries, so that nothing can be said.
       type: dict
     sensitive:
       description: How many changes are among the O(sensitive_actions).
@@ -219,7 +233,9 @@ summary:
       description: How many changes the provider's automated tasks made.
       type: int
     complete:
-      description: Whether the sources miss nothing of the range, as far as they can tell.
+      description: >-
+        Whether the sources miss nothing of the range, as far as they can tell. False for a range that ends after the
+        moment of asking.
       type: bool
 failure:
   description: What went wrong, for programs.

@@ -204,7 +204,7 @@ def tell_memory(entries: int, page_size: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=100_000)
-    parser.add_argument("--page-size", type=int, default=100)
+    parser.add_argument("--page-size", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--polls", type=int, default=5, help="empty polls in a round")
     parser.add_argument("--memory", type=int, nargs="*", default=[10_000, 100_000], metavar="ENTRIES")

@@ -5,6 +5,8 @@
 """Time, CPU and memory of asking for many entries, beside what people write themselves, in one run.
 
 python3 dev.py run -- python tests/benchmarks/ask.py --entries 1000 10000 100000 --latency 0 50 --rounds 3
+python3 dev.py run -- python tests/benchmarks/ask.py --entries 100000 --latency 100 --rounds 1 \\
+    --urls dropped end kept --concurrency 4 8 16 --only aiohttp info
 
 Each way is a whole process, from its start to the last entry on disk or on the terminal, and must give every entry.
 The rounds are interleaved, so that what else the machine does hits all ways alike. A way is left out where it would
@@ -31,6 +33,7 @@ from typing import NamedTuple
 
 import requests
 from ansible_collections.auditops.cloudscale.tests.simulator.control import PREFIX
+from ansible_collections.auditops.cloudscale.tests.simulator.state import RANGE_MODES
 
 SIMULATOR = "ansible_collections.auditops.cloudscale.tests.simulator"
 BIN = Path(sys.executable).parent
@@ -135,6 +138,8 @@ PLAYBOOK = """
   tasks:
     - auditops.cloudscale.project_logs_info:
         dest: "{{ playbook_dir }}/info.jsonl"
+        start: -85d
+        end: -1h
         concurrency: "{{ concurrency }}"
 """
 
@@ -159,11 +164,12 @@ HEAD = (
 
 
 class Case(NamedTuple):
-    """A log of so many entries, how many the API returns at once, and how long (ms) it takes for that."""
+    """A log of so many entries; how many the API returns at once, how long (ms) it takes, what its URLs keep."""
 
     entries: int
-    page_size: int = 100
+    page_size: int = 200
     latency: int = 0
+    urls: str = "dropped"
 
 
 class Way(NamedTuple):
@@ -189,7 +195,7 @@ class Cost(NamedTuple):
     served: float
 
 
-def ways(concurrency: int) -> dict[str, Way]:
+def ways(concurrency: Sequence[int]) -> dict[str, Way]:
     playbook = [str(BIN / "ansible-playbook"), "-i", "localhost,", "-c", "local"]
     return {
         "loop with aiohttp, printing": Way([sys.executable, "aiohttp_loop.py"], "stdout"),
@@ -198,9 +204,12 @@ def ways(concurrency: int) -> dict[str, Way]:
         "dlt, to JSON lines": Way([sys.executable, "dlt_pipeline.py"], "loaded/log/entries.jsonl", 1_000, ("dlt",)),
         "loop with ansible.builtin.uri": Way([*playbook, "uri.yml"], "uri.jsonl", 10),
         "project_logs_info, one by one": Way([*playbook, "info.yml", "-e", "concurrency=1"], "info.jsonl"),
-        f"project_logs_info, {concurrency} at once": Way(
-            [*playbook, "info.yml", "-e", f"concurrency={concurrency}"], "info.jsonl"
-        ),
+        **{
+            f"project_logs_info, {most} at once": Way(
+                [*playbook, "info.yml", "-e", f"concurrency={most}"], "info.jsonl"
+            )
+            for most in concurrency
+        },
     }
 
 
@@ -234,7 +243,8 @@ class Server:
 @contextmanager
 def simulated(case: Case) -> Iterator[Server]:
     sizes = ["--entries", str(case.entries), "--page-size", str(case.page_size), "--latency", str(case.latency)]
-    command = [sys.executable, "-m", SIMULATOR, *sizes]
+    # The range of the playbook ends in the past, so that its end is sent, and holds all entries.
+    command = [sys.executable, "-m", SIMULATOR, *sizes, "--range-in-urls", case.urls, "--ended", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Server(process)
@@ -266,7 +276,9 @@ def measure(way: Way, server: Server, entries: int) -> Cost:
     return Cost(seconds, cpu, peak, server.answered, (server.cpu - before) / seconds)
 
 
-def compare(case: Case, rounds: int, concurrency: int = 8, only: Sequence[str] = ()) -> list[dict[str, object]]:
+def compare(
+    case: Case, rounds: int, concurrency: Sequence[int] = (8,), only: Sequence[str] = ()
+) -> list[dict[str, object]]:
     """The ways on one simulator: medians of interleaved rounds, and how many times faster each is than the first."""
     used = {
         name: way
@@ -287,10 +299,12 @@ def compare(case: Case, rounds: int, concurrency: int = 8, only: Sequence[str] =
     ]
 
 
-def tell(case: Case, rounds: int, concurrency: int = 8, only: Sequence[str] = ()) -> list[dict[str, object]]:
+def tell(
+    case: Case, rounds: int, concurrency: Sequence[int] = (8,), only: Sequence[str] = ()
+) -> list[dict[str, object]]:
     """Compare, and print the table."""
     print(
-        f"\n{case.entries} entries, {case.page_size} a page, {case.latency} ms an answer; "
+        f"\n{case.entries} entries, {case.page_size} a page, {case.latency} ms an answer, range in URLs: {case.urls}; "
         f"medians of {rounds} interleaved rounds\n\n{HEAD}",
         flush=True,
     )
@@ -303,13 +317,14 @@ def tell(case: Case, rounds: int, concurrency: int = 8, only: Sequence[str] = ()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, nargs="+", default=[1_000])
-    parser.add_argument("--page-size", type=int, nargs="+", default=[100])
+    parser.add_argument("--page-size", type=int, nargs="+", default=[200])
     parser.add_argument("--latency", type=int, nargs="+", default=[0], metavar="MS")
-    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[8])
+    parser.add_argument("--urls", nargs="+", default=["dropped"], choices=RANGE_MODES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="ways with one of these words")
     given = parser.parse_args()
-    for numbers in product(given.entries, given.page_size, given.latency):
+    for numbers in product(given.entries, given.page_size, given.latency, given.urls):
         tell(Case(*numbers), given.rounds, given.concurrency, given.only)
 
 

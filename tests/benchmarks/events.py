@@ -65,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for entries in options.entries:
-            with Simulator(page_size=100) as simulator:
+            with Simulator() as simulator:
                 log = simulator.project("main").log
                 for _n in range(entries):
                     log.append()

@@ -128,7 +128,7 @@ def queried(archive: Path, start: datetime) -> tuple[Cost, int]:
         sources = Sources(options, folder, END, timedelta(0))
         with embedded(folder) as engine:
             inquiry = Inquiry(Log(engine, sources, Selection()), timezone.utc, HOURS, SENSITIVE)
-            facts = inquiry.facts(Heading("", "", "", "UTC", "en"), sources.origins(), sources.asked)
+            facts = inquiry.facts(Heading("", "", "", "UTC", "en"), sources.origins(), sources.asked, END)
     return costs[0], facts.entries
 
 

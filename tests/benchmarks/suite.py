@@ -52,14 +52,14 @@ def panel(figures: list[dict[str, Any]], title: str, kept: dict[str, int], x: st
 
 def chart(figures: list[dict[str, Any]]) -> str:
     """The figures as one picture."""
-    near = {"page_size": 100, "latency": 0}
+    near = {"page_size": 200, "latency": 0}
     panels = [
         panel(figures, "Time by entries", near, "entries", "seconds", "seconds"),
         panel(figures, "Memory by entries", near, "entries", "peak", "MiB of the largest process"),
         panel(
             figures,
             "Time by latency (ms), 10,000 entries",
-            {"page_size": 100, "entries": 10_000},
+            {"page_size": 200, "entries": 10_000},
             "latency",
             "seconds",
             "seconds",

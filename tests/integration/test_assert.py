@@ -32,6 +32,7 @@ MALLORY = {"user": {"email": "mallory@example.com"}}
 CREATED = {"action": "server_create", "message_pattern": "'web-1'"}
 DELETED = {"action": "server_delete"}
 QUICK = {"timeout": 0.2, "interval": 0.1, "settle": 0.1}
+ALL = {"start": "-24h"}
 EXPECTED = {"expect": [CREATED], **QUICK}
 
 
@@ -54,11 +55,16 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
         "exclusive": {ASSERT: {**EXPECTED, **window, "exclusive": True}},
         "ignored": {ASSERT: {**EXPECTED, **window, "exclusive": True, "ignore": [{"actor": "mallory@example.com"}]}},
         "missing": {ASSERT: {**QUICK, **window, "expect": [{"action": "server_create", "count": 2}]}},
-        "forbidden": {ASSERT: {**QUICK, "forbid": [DELETED], "timeout": 600}},
-        "not ours": {ASSERT: {**EXPECTED, "own_actors": ["mallory@example.com"]}},
-        "ours": {ASSERT: {**EXPECTED, "own_actors": ["0a1b2c3d"]}},
-        "nothing asked": {ASSERT: QUICK},
-        "counts as text": {ASSERT: {**QUICK, "expect": [{"action": "server_*", "count": "{{ 2 + 2 }}"}]}},
+        "forbidden": {ASSERT: {**QUICK, **ALL, "forbid": [DELETED], "timeout": 600}},
+        "not ours": {ASSERT: {**EXPECTED, **ALL, "own_actors": ["mallory@example.com"]}},
+        "ours": {ASSERT: {**EXPECTED, **ALL, "own_actors": ["0a1b2c3d"]}},
+        "no rule": {ASSERT: {**QUICK, **ALL}},
+        "rules of null": {ASSERT: {**QUICK, **ALL, "expect": None, "forbid": []}},
+        "no value": {ASSERT: {**EXPECTED, "cursor": "{{ case_0.no_such_key | default(omit) }}"}},
+        "only an end": {ASSERT: {**EXPECTED, "end": "-1h"}},
+        "in the future": {ASSERT: {**QUICK, "forbid": [DELETED], "start": "2099-01-01"}},
+        "quiet": {ASSERT: {**QUICK, "start": "-1m", "forbid": [DELETED]}},
+        "counts as text": {ASSERT: {**QUICK, **ALL, "expect": [{"action": "server_*", "count": "{{ 2 + 2 }}"}]}},
         "since": {ASSERT: {**EXPECTED, "poll_more": "{{ case_0.poll_more }}"}},
         "old": {ASSERT: {**EXPECTED, "start": "-100d"}},
         "unknown key": {ASSERT: {"expect": [{"acton": "x"}]}},
@@ -68,7 +74,7 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
         "bad count": {ASSERT: {"expect": [{"action": "x", "count": "many"}]}},
         "count in forbid": {ASSERT: {"forbid": [{"action": "x", "count": 2}]}},
         "bad interval": {ASSERT: {"interval": 0}},
-        "wrong token": {ASSERT: {**QUICK, "api_token": "wrong-but-well-formed-0123456789"}},
+        "wrong token": {ASSERT: {**EXPECTED, **ALL, "api_token": "wrong-but-well-formed-0123456789"}},
     }
     return controller.run(cases)
 
@@ -107,9 +113,25 @@ def test_what_is_forbidden_fails_at_once(results: Results, log: list[Any]) -> No
     assert results["forbidden"]["waited"] < 60
 
 
-def test_without_anything_to_check_it_settles(results: Results) -> None:
-    assert results["nothing asked"]["failed"] is False
-    assert results["nothing asked"]["waited"] >= 0.1
+def test_without_an_expectation_it_settles(results: Results) -> None:
+    assert results["quiet"]["failed"] is False
+    assert results["quiet"]["waited"] >= 0.1
+
+
+REFUSED = [
+    ("no rule", "There is nothing to verify"),
+    ("rules of null", "There is nothing to verify"),
+    ("no value", "There is no range to verify"),
+    ("only an end", "There is no range to verify"),
+    ("in the future", "start (2099-01-01T00:00:00Z) is in the future"),
+]
+
+
+@pytest.mark.parametrize(("case", "words"), REFUSED)
+def test_a_verdict_that_would_rest_on_nothing_is_refused(results: Results, case: str, words: str) -> None:
+    result = results[case]
+    assert (result["failed"], result["failure"]["code"]) == (True, "invalid_input")
+    assert result["msg"].startswith(words)
 
 
 def test_the_cursor_it_returns_goes_on(results: Results) -> None:
@@ -154,16 +176,20 @@ def test_in_check_mode_missing_is_no_failure(controller: Controller, simulator: 
     slow = {"timeout": 600, "settle": 600}
     dry = controller.run(
         {
-            "missing": {ASSERT: {"expect": [{"action": "volume_create"}], **slow}},
-            "forbidden": {ASSERT: {"forbid": [DELETED], **slow}},
-            "exclusive": {ASSERT: {"exclusive": True, **slow}},
+            "missing": {ASSERT: {"expect": [{"action": "volume_create"}], **ALL, **slow}},
+            "forbidden": {ASSERT: {"forbid": [DELETED], **ALL, **slow}},
+            "exclusive": {ASSERT: {"exclusive": True, **ALL, **slow}},
+            "no rule": {ASSERT: {**ALL, **slow}},
+            "no value": {ASSERT: {"exclusive": True, "cursor": "{{ None }}", **slow}},
+            "in the future": {ASSERT: {"exclusive": True, "start": "2099-01-01", **slow}},
         },
         "--check",
     )
     assert dry["missing"]["failed"] is False
     assert dry["missing"]["missing"][0]["action"] == "volume_create"
     assert (dry["forbidden"]["failed"], dry["exclusive"]["failed"]) == (True, True)
-    assert len(simulator.requests) == 6
+    assert [dry[case]["failure"]["code"] for case in ("no rule", "no value", "in the future")] == ["invalid_input"] * 3
+    assert len(simulator.requests) == 7
 
 
 @pytest.fixture
@@ -199,7 +225,7 @@ def test_entries_that_come_late_overtaken_and_twice_are_waited_for(
     after_requests(simulator, {3: lambda: project.log.append("server_stop", "other"), 4: late})
     rules = [{**CREATED, "count": 2}, {"action": "server_stop"}]
     done = controller.run(
-        {"one": {ASSERT: {"expect": rules, "timeout": 30, "interval": 0.1, "settle": 0.1}}},
+        {"one": {ASSERT: {"expect": rules, **ALL, "timeout": 30, "interval": 0.1, "settle": 0.1}}},
         CLOUDSCALE_API_TOKEN=project.token,
     )
     assert len(done["one"]["matched"]) == 3
@@ -211,7 +237,7 @@ def test_faults_of_the_api_while_waiting_pass(controller: Controller, simulator:
     simulator.script(Fault("pass"), *faults)
     after_requests(simulator, {4: lambda: project.log.append(CREATED["action"], CREATED["message_pattern"])})
     done = controller.run(
-        {"one": {ASSERT: {"expect": [CREATED], "timeout": 30, "interval": 0.1, "settle": 0}}},
+        {"one": {ASSERT: {"expect": [CREATED], **ALL, "timeout": 30, "interval": 0.1, "settle": 0}}},
         CLOUDSCALE_API_TOKEN=project.token,
     )
     assert done["one"]["failed"] is False
@@ -222,7 +248,8 @@ def test_an_intruder_while_settling_is_named(controller: Controller, simulator: 
     project.log.append(CREATED["action"], CREATED["message_pattern"], actor=CI)
     after_requests(simulator, {2: lambda: project.log.append("server_delete", "gone", actor=MALLORY)})
     done = controller.run(
-        {"one": {ASSERT: {"expect": [CREATED], "exclusive": True, "settle": 0.2}}}, CLOUDSCALE_API_TOKEN=project.token
+        {"one": {ASSERT: {"expect": [CREATED], **ALL, "exclusive": True, "settle": 0.2}}},
+        CLOUDSCALE_API_TOKEN=project.token,
     )
     assert "mallory@example.com" in done["one"]["msg"]
     assert done["one"]["missing"] == []
@@ -237,7 +264,7 @@ def as_on_a_terminal() -> None:
 def test_an_interruption_while_waiting_ends_it_cleanly(
     controller: Controller, simulator: Simulator, project: Any, number: int
 ) -> None:
-    task = {"name": "Wait", ASSERT: {"expect": [CREATED], "timeout": 600, "interval": 0.1}}
+    task = {"name": "Wait", ASSERT: {"expect": [CREATED], **ALL, "timeout": 600, "interval": 0.1}}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
     play["vars"] = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     book = controller.folder / "wait.yml"
@@ -274,7 +301,7 @@ def test_an_interrupted_module_says_so_and_asks_no_more(
 ) -> None:
     asked = threading.Event()
     simulator.before_page(asked.set)
-    options = {"api_url": simulator.url, "api_token": project.token, "expect": [CREATED], "interval": 0.1}
+    options = {"api_url": simulator.url, "api_token": project.token, "expect": [CREATED], **ALL, "interval": 0.1}
     with subprocess.Popen(
         [sys.executable, "-m", "ansible_collections.auditops.cloudscale.plugins.modules.project_logs_assert"],
         cwd=controller.folder,

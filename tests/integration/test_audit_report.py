@@ -134,9 +134,9 @@ def test_the_table_is_safe_to_open_in_a_spreadsheet(reports: Path, simulator: Si
 
 def test_the_text_for_tickets_holds_no_markup_of_others(reports: Path) -> None:
     text = (reports / "audit-report.md").read_text()
-    assert "<script>" not in text
-    assert r"\| a \`b\` \[c\](http://example.com) \*\*d\*\* \_e\_ \\ \~f\~" in text
-    assert "{{ 7\\*7 }} {% set x = 1 %} {# comment #}" in text
+    assert not re.search(r"<(script|b|img)|http:|\*\*d", re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text))
+    assert r"``\| a `b` [c](http://example.com) **d** _e_ \ ~f~``" in text
+    assert "`{{ 7*7 }} {% set x = 1 %} {# comment #}`" in text
     table = text[text.index("## All entries") :].splitlines()[4:]
     assert {line.replace(r"\|", "").count("|") for line in table if line} == {6}
 
@@ -146,9 +146,68 @@ def test_reports_are_not_for_everybody(reports: Path) -> None:
     assert {file.stat().st_mode & 0o007 for file in reports.iterdir()} == {0}
 
 
-def test_a_second_report_of_the_same_log_changes_nothing(reports: Path, controller: Controller) -> None:
-    done = controller.playbook(PLAYBOOK, "-e", "audit_report_title='Shop <b>& co</b>'")
-    assert "changed=0" in done.stdout
+def test_a_second_report_of_the_same_range_changes_nothing(
+    controller: Controller, simulator: Simulator, reports: Path, tmp_path: Path
+) -> None:
+    now = datetime.now(timezone.utc)
+    variables = {
+        "audit_report_dest": str(tmp_path / "reports"),
+        "audit_report_start": (now - timedelta(days=30)).isoformat(),
+        "audit_report_end": (now - timedelta(minutes=1)).isoformat(),
+    }
+    # First the directory and the reports.
+    for changed in (2, 0):
+        done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
+        assert f"changed={changed} " in done.stdout, done.stdout + done.stderr
+
+
+def test_a_relative_range_is_told_as_dates_with_the_time_of_making(reports: Path) -> None:
+    (line,) = [line for line in (reports / "audit-report.md").read_text().splitlines() if "Times in UTC" in line]
+    moment = r"\d{4}-\d\d-\d\d(?: \d\d:\d\d)?"
+    found = re.search(rf"({moment}) to ({moment})\. Times in UTC\. Made ({moment})\. Complete\.$", line)
+    assert found is not None, line
+    assert found[2] == found[3]
+
+
+def test_unknown_variables_empty_fields_and_texts_with_commas(controller: Controller, tmp_path: Path) -> None:
+    names = ["start", "end", "archives", "projects", "ask_api", "title", "engine", "language", "time_zone", "limit"]
+    names += ["working_hours", "sensitive_actions", "baseline", "actions", "ip_networks", "message_pattern"]
+    variables = {
+        **{f"audit_report_{name}": "" for name in names},
+        "audit_report_dest": str(tmp_path / "reports"),
+        "audit_report_formats": "md,, jsonl,",
+        "audit_report_actors": "*@EXAMPLE.com, ",
+        "audit_report_titel": "x",
+    }
+    done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = "Ignored, because this playbook has no such variable: audit_report_titel (did you mean audit_report_title?)"
+    assert told in " ".join(done.stdout.split())
+    lines = (tmp_path / "reports" / "audit-report.jsonl").read_text().split("\n")[:-1]
+    assert {tuple(json.loads(line)["actor"]) for line in lines} == {("user",)}
+
+
+def test_several_projects_working_hours_and_a_range_in_the_future(
+    controller: Controller, simulator: Simulator, tmp_path: Path
+) -> None:
+    projects = []
+    for name in ("shop", "mail"):
+        project = simulator.add_project(name)
+        project.log.append("server_stop", "m", datetime.now(timezone.utc) - timedelta(hours=1))
+        projects.append({"name": name, "api_token": project.token, "api_url": simulator.url})
+    variables = {
+        "audit_report_dest": str(tmp_path),
+        "audit_report_formats": "md",
+        "audit_report_projects": projects,
+        "audit_report_working_hours": "Mon-Sun 00:00-24:00",
+        "audit_report_end": "2099-01-01",
+    }
+    done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables), CLOUDSCALE_API_TOKEN=None)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = (tmp_path / "audit-report.md").read_text()
+    assert "**`mail`, `shop`**" in told
+    assert "- Outside working hours: 0" in told
+    assert "Parts of the range are missing; see the coverage in the report" in " ".join(done.stdout.split())
 
 
 def test_variables_choose_range_entries_folder_and_formats(controller: Controller, tmp_path: Path) -> None:
@@ -169,6 +228,7 @@ def test_check_mode_tells_what_would_come_and_writes_nothing(controller: Control
     for arguments, changed in [(["--check"], 1), ([], 2), (["--check"], 0)]:
         # Both as a shell leaves them: a folder at home, and formats as one text.
         variables = ["-e", "audit_report_dest=~/at-home", "-e", "audit_report_formats='jsonl, md'"]
+        variables += ["-e", "audit_report_end=today"]
         done = controller.playbook(PLAYBOOK, *arguments, *variables)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"changed={changed} " in done.stdout

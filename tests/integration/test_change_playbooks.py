@@ -130,3 +130,115 @@ def test_without_anything_to_verify_it_says_what_to_set(controller: Controller, 
     done = play(controller, project, "verify_change")
     assert done.returncode == 2
     assert "Set verify_change_tasks" in output(done)
+
+
+# --- Misspelt variables, and what surveys and command lines give
+
+
+def test_a_misspelt_variable_is_refused_with_the_one_that_is_meant(controller: Controller, project: Any) -> None:
+    given = {"verify_change_start": "-1h", "verify_change_forbidd": [CREATED], "verify_change_exclusive": False}
+    done = play(controller, project, "verify_change", **given)
+    assert done.returncode == 2
+    assert (
+        "This playbook has no variable verify_change_forbidd (did you mean verify_change_forbid?). Correct or remove "
+        "it; the variables are verify_change_tasks, verify_change_start,"
+    ) in output(done)
+
+
+def test_an_unknown_variable_of_the_other_playbook_is_pointed_out(controller: Controller, project: Any) -> None:
+    done = play(controller, project, "who_changed", who_changed_own_actor=["backup"])
+    assert done.returncode == 0, output(done)
+    assert (
+        "Ignored, because this playbook has no such variable: who_changed_own_actor "
+        "(did you mean who_changed_own_actors?)"
+    ) in output(done)
+    assert "Ignored" not in output(play(controller, project, "who_changed", who_changed_own_actors=["backup"]))
+
+
+def test_check_mode_names_what_is_missing(controller: Controller, simulator: Simulator, project: Any) -> None:
+    tasks = change(controller, simulator, project, MADE)
+    rules = [CREATED, {"actor": "ci deploy", "count": 2}]
+    given = {"verify_change_tasks": tasks, "verify_change_expect": rules, **QUICK}
+    done = play(controller, project, "verify_change", "--check", **given)
+    assert done.returncode == 0, output(done)
+    assert (
+        "Expectations not met: 2. In check mode the change was not made. Missing: expect[0]: action server_create, "
+        "message_pattern 'web-1', expected at least 1, found 0; expect[1]: actor ci deploy, expected exactly 2, "
+        "found 0."
+    ) in output(done)
+
+
+def test_empty_fields_of_a_survey_are_not_set(controller: Controller, simulator: Simulator, project: Any) -> None:
+    project.log.append("server_stop", "Server 'db' has been shut down", NOW - timedelta(minutes=9), MALLORY)
+    names = ["start", "end", "cursor", "own_actors", "system", "time_zone", "actions", "actors", "ip_networks"]
+    names += ["message_pattern", "limit"]
+    empty = {f"who_changed_{name}": "" for name in names}
+    done = play(controller, project, "who_changed", cloudscale_api_token="", cloudscale_api_url="", **empty)
+    assert "1 of 1 changes were made by others: mallory@example.com." in output(done)
+    tasks = change(controller, simulator, project, MADE)
+    names = ["start", "end", "cursor", "forbid", "ignore", "own_actors", "exclusive"]
+    empty = {f"verify_change_{name}": "" for name in names}
+    given = {**empty, "verify_change_tasks": tasks, "verify_change_expect": [CREATED], **QUICK}
+    verified = play(controller, project, "verify_change", **given)
+    assert verified.returncode == 0, output(verified)
+    names = ["tasks", "start", "end", "cursor"]
+    nothing = play(controller, project, "verify_change", **{f"verify_change_{name}": "" for name in names})
+    assert nothing.returncode == 2
+    assert "Set verify_change_tasks" in output(nothing)
+
+
+def test_actors_may_be_a_text_with_commas(controller: Controller, project: Any) -> None:
+    project.log.append("server_create", "m", NOW, CI)
+    project.log.append("server_stop", "m", NOW, {"user": {"email": "Backup@Example.com"}})
+    for own in ("ci deploy, backup@example.com", "ci deploy,, *@EXAMPLE.com,", ["ci *", "backup@example.com"]):
+        done = play(controller, project, "who_changed", who_changed_own_actors=own)
+        assert done.returncode == 0, output(done)
+    verified = play(
+        controller,
+        project,
+        "verify_change",
+        verify_change_start="-1h",
+        verify_change_own_actors="ci deploy, ",
+        verify_change_expect=[{"action": "server_create"}],
+        verify_change_ignore=[{"actor": "backup@example.com"}],
+        **QUICK,
+    )
+    assert verified.returncode == 0, output(verified)
+
+
+def test_the_connection_comes_from_variables(controller: Controller, simulator: Simulator, project: Any) -> None:
+    project.log.append("server_stop", "m", NOW, MALLORY)
+    given = {"cloudscale_api_token": project.token, "cloudscale_api_url": simulator.url, "cloudscale_api_retries": 0}
+    simulator.clear_requests()
+    for name, more in (("who_changed", {}), ("verify_change", {"verify_change_start": "-1h", **QUICK})):
+        done = controller.playbook(
+            f"auditops.cloudscale.{name}",
+            *("-e", json.dumps({**given, **more})),
+            CLOUDSCALE_API_TOKEN=None,
+            CLOUDSCALE_API_URL="https://127.0.0.1:1/v1",
+        )
+        assert done.returncode == 2
+        assert "mallory@example.com" in output(done)
+        assert project.token not in output(done)
+    assert len(simulator.requests) >= 2
+
+
+def test_times_are_shown_in_the_time_zone(controller: Controller, project: Any) -> None:
+    project.log.append("server_stop", "m", NOW.replace(hour=12, minute=0, second=0) - timedelta(days=1), MALLORY)
+    given = {"who_changed_start": "-3d", "who_changed_time_zone": "Asia/Kolkata"}
+    assert " 17:30:00 +05:30 mallory@example.com" in output(play(controller, project, "who_changed", **given))
+
+
+def test_nothing_is_said_about_a_range_in_the_future(controller: Controller, project: Any) -> None:
+    done = play(controller, project, "who_changed", who_changed_start="2099-01-01")
+    assert done.returncode == 2
+    assert (
+        "Nothing can be said about this range: start (2099-01-01T00:00:00Z) is in the future: the range has no "
+        "entries yet."
+    ) in output(done)
+
+
+def test_without_an_archiver_in_the_inventory_the_deployment_fails(controller: Controller, project: Any) -> None:
+    done = controller.playbook("auditops.cloudscale.deploy_archiver", "--check")
+    assert done.returncode == 2
+    assert "The inventory has no host in archivers. Pass an inventory that has this group" in output(done)

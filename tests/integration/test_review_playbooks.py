@@ -47,3 +47,15 @@ def test_a_review_is_opened_and_closed_by_somebody_else(controller: Controller) 
     other = play(controller, "review_acknowledge", review_uuid=f"{UUID}0", review_by="Lou@example.com")
     assert other.returncode == 0, other.stdout + other.stderr
     assert json.loads((ledger / f"{UUID}0.json").read_text())["state"] == "acknowledged"
+
+
+def test_reviewers_and_reason_may_come_from_the_inventory(controller: Controller) -> None:
+    inventory = controller.folder / "inventory.yml"
+    variables = {"review_reviewers": "Kim@example.com, , lou@example.com", "review_reason": "As the policy says"}
+    inventory.write_text(json.dumps({"all": {"vars": variables, "hosts": {"localhost": None}}}))
+    entry = base64.b64encode(json.dumps(ENTRY).encode()).decode()
+    given = {"review_uuid": f"{UUID}9", "review_entry_base64": entry}
+    done = play(controller, "review_open", "-i", str(inventory), **given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads((controller.folder / "ledger" / f"{UUID}9.json").read_text())
+    assert (record["reviewer"], record["reason"]) == ("lou@example.com", "As the policy says")

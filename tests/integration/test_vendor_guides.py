@@ -184,7 +184,7 @@ def test_the_failure_that_is_shown_is_a_real_one(stage: Stage) -> None:
     )
     options: dict[str, Any] = task["auditops.cloudscale.project_logs_assert"]
     api = {"api_url": stage.simulator.url, "api_token": stage.project.token}
-    verdict = Verification({**options, **api, "own_actors": ["ci deploy"], "cursor": None}).run()
+    verdict = Verification({**options, **api, "own_actors": ["ci deploy"], "cursor": None, "start": "2020-01-01"}).run()
     assert verdict.error is not None
     assert verdict.error.message == blocks("change_verification", "text")[0].strip()
 

@@ -16,7 +16,7 @@ from typing import List, Optional
 from .control import describe
 from .history import bulk, history
 from .server import Simulator
-from .state import RANGE_MODES, Project
+from .state import PAGE_SIZE, RANGE_MODES, Project
 
 _BULK_DAYS = 80
 
@@ -38,13 +38,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="0 (the default) lets the system choose")
     parser.add_argument("--tls", metavar="DIR", help="speak TLS; DIR keeps the test CA (ca.pem) over restarts")
-    parser.add_argument("--page-size", type=int, default=100)
+    parser.add_argument("--page-size", type=int, default=PAGE_SIZE)
     parser.add_argument("--latency", type=float, default=0, metavar="MS", help="milliseconds before each answer")
     parser.add_argument("--retention", type=float, default=90, metavar="DAYS", help="0 keeps all (default: 90)")
     parser.add_argument("--expired-cursor", default="oldest", help="oldest, refuse or an HTTP status")
-    parser.add_argument("--range-in-urls", default="cursor", choices=RANGE_MODES)
+    parser.add_argument("--range-in-urls", default="dropped", choices=RANGE_MODES)
     parser.add_argument("--history-weeks", type=float, default=0, metavar="N", help="begin each log with a past")
     parser.add_argument("--entries", type=int, default=0, metavar="N", help="begin each log with N plain entries")
+    parser.add_argument("--ended", type=float, default=0, metavar="HOURS", help="age of the last of these")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--project", action="append", default=[], metavar="NAME", help="more projects beside main")
     parser.add_argument("--token", action="append", default=[], metavar="NAME=TOKEN", help="a project's token")
@@ -76,7 +77,8 @@ def _simulator(options: argparse.Namespace) -> Simulator:
 def _fill(project: Project, options: argparse.Namespace, seed: int) -> None:
     now = datetime.now(timezone.utc)
     if options.entries:
-        project.log.extend(bulk(options.entries, now - timedelta(days=_BULK_DAYS), now, seed, project.log.subject))
+        first, end = now - timedelta(days=_BULK_DAYS), now - timedelta(hours=options.ended)
+        project.log.extend(bulk(options.entries, first, end, seed, project.log.subject))
     if options.history_weeks:
         project.log.extend(history(options.history_weeks, now, seed, project.log.subject))
 

@@ -28,6 +28,7 @@ LOG = "/project-logs"
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _LARGEST_REQUEST = 1 << 30
+_KEPT = {"kept": ("start", "end"), "end": ("end",)}
 _BODY_FAULTS = ("not_object", "no_results", "no_poll_more", "foreign_next", "foreign_poll_more", "loop")
 
 
@@ -108,24 +109,20 @@ class _Api:
         return web.Response(body=self._page(request, log, cursor), content_type="application/json")
 
     def _cursor(self, query: Any, log: ProjectLog) -> Cursor:
-        """Where the requested page begins, and the range it belongs to.
+        """The row after which the requested page begins, and the range it belongs to.
 
         :raises Refused: the range is malformed, or the cursor expired.
         """
         span = _span(query)
-        since = self._kept_since()
         if "cursor" not in query:
-            return Cursor(log.oldest(since), 0, span)
+            return Cursor(0, span)
         asked = Cursor.parse(query["cursor"])
-        if asked.position > len(log):
+        if asked.after > log.table.newest:
             raise InvalidCursor(query["cursor"])
-        span = (max(span[0], asked.span[0]), min(span[1], asked.span[1]))
-        if not log.lost(asked.position, since):
-            return Cursor(asked.position, asked.idle, span)
         expired = self._state.settings.expired_cursor
-        if expired != "oldest":
+        if expired != "oldest" and log.lost(asked.after, self._kept_since()):
             raise Refused(404 if expired == "refuse" else int(expired), {"detail": "Invalid cursor."})
-        return Cursor(log.oldest(since), 0, span)
+        return Cursor(asked.after, (max(span[0], asked.span[0]), min(span[1], asked.span[1])))
 
     def _kept_since(self) -> int:
         retention = self._state.settings.retention
@@ -133,14 +130,10 @@ class _Api:
 
     def _page(self, request: web.Request, log: ProjectLog, cursor: Cursor) -> bytes:
         start, end = cursor.span
-        cut = log.cut(cursor.position, (max(start, self._kept_since()), end), self._state.next_page_size())
-        idle = 0
-        if cut.position == cursor.position:
-            idle = cursor.idle + (1 if cut.more else 0)
-        carried = cursor.span if self._state.settings.range_in_urls == "cursor" else EVER
-        onward = {"cursor": str(Cursor(cut.position, idle, carried))}
-        if self._state.settings.range_in_urls == "kept":
-            onward.update({name: request.query[name] for name in ("start", "end") if name in request.query})
+        cut = log.cut(cursor.after, (max(start, self._kept_since()), end), self._state.next_page_size())
+        mode = self._state.settings.range_in_urls
+        onward = {"cursor": str(Cursor(cut.last_id, cursor.span if mode == "cursor" else EVER))}
+        onward.update({name: request.query[name] for name in _KEPT.get(mode, ()) if name in request.query})
         url = encode(f"{_base(request)}{API}{LOG}?{urlencode(onward)}")
         following = url if cut.more else b"null"
         return b'{"next":%b,"poll_more":%b,"results":[%b]}' % (following, url, b",".join(cut.entries))

@@ -10,6 +10,7 @@ import json
 import re
 import threading
 from array import array
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import islice
@@ -25,53 +26,68 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d)(:\d\d)?(?:\.(\d+))?(Z|z|[+-]\d\d:\d\d)", re.ASCII)
 _TIMESTAMP = re.compile(rb'"timestamp"\s*:\s*"([^"\\]*)"')
-_CURSOR = re.compile(r"(\d{1,19})(?:-(\d{0,19})-(\d{0,19}))?", re.ASCII)
-# The vendor's cursor counts more than one project's entries: positions lie apart, so that a cursor can move on
-# although no entry was shown, and none of them is an index.
-_FIRST_CURSOR = 10_025
-_STRIDE = 1_000
+_CURSOR = re.compile(r"(\d{1,18})(?:-(\d{0,19})-(\d{0,19}))?", re.ASCII)
+_FIRST_ID = 10_025
+# Free ids before each entry, so that a cursor can move on although no entry was shown.
+_MIN_SPACING = 32
 _BLOCK = 1_024
 _CHUNK = 10_000
-_HIDDEN = -1
 _NOBODY: Any = object()
 
 
 class InvalidCursor(Exception):
-    """The cursor is none of this log's."""
+    """The text is not a cursor of this API."""
+
+
+class Table:
+    """The database table of all projects' entries: hands out its growing, sparse ids. Safe to share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows = 0
+        self.newest = _FIRST_ID
+
+    def insert(self, count: int) -> List[int]:
+        """The ids of new rows, in commit order."""
+        with self._lock:
+            return [self._next() for _row in range(count)]
+
+    def _next(self) -> int:
+        self._rows += 1
+        # The gaps differ as if other customers wrote in between.
+        self.newest += _MIN_SPACING + self._rows * 7919 % 61
+        return self.newest
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """A position in the order of visibility; ``idle`` counts the empty pages cut there; ``span`` is a carried range."""
+    """The id of the last row shown; ``span`` is a range inside the cursor itself, as one mode has it."""
 
-    position: int
-    idle: int = 0
+    after: int = 0
     span: Tuple[int, int] = EVER
 
     def __str__(self) -> str:
-        number = _FIRST_CURSOR + self.position * _STRIDE + self.idle
         if self.span == EVER:
-            return str(number)
+            return str(self.after)
         start, end = self.span
-        return f"{number}-{start or ''}-{'' if end == EVER[1] else end}"
+        return f"{self.after}-{start or ''}-{'' if end == EVER[1] else end}"
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """:raises InvalidCursor: the text was never given out."""
+        """:raises InvalidCursor: the text is not a cursor."""
         match = _CURSOR.fullmatch(text)
-        if not match or int(match[1]) < _FIRST_CURSOR:
+        if not match:
             raise InvalidCursor(text)
-        position, idle = divmod(int(match[1]) - _FIRST_CURSOR, _STRIDE)
-        return cls(position, idle, (int(match[2] or EVER[0]), int(match[3] or EVER[1])))
+        return cls(int(match[1]), (int(match[2] or EVER[0]), int(match[3] or EVER[1])))
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A page as it was cut from a log: encoded entries, whether more of the range are there, and where to go on."""
+    """A page cut from a log: encoded entries, the id of the last one read, and whether more entries follow."""
 
     entries: List[bytes]
+    last_id: int
     more: bool
-    position: int
 
 
 class ProjectLog:
@@ -80,12 +96,15 @@ class ProjectLog:
     An entry becomes visible when it is appended, whatever its timestamp says; retention goes by the timestamp.
     """
 
-    def __init__(self, subject: Entry, clock: Callable[[], datetime]) -> None:
+    def __init__(self, subject: Entry, clock: Callable[[], datetime], table: Optional[Table] = None) -> None:
         self.subject = subject
+        self.table = table or Table()
         self._clock = clock
         self._lock = threading.Lock()
         self._encoded: List[bytes] = []
+        self._ids = array("q")
         self._times = array("q")
+        self._hidden = 0
         self._blocks: List[Tuple[int, int]] = []
 
     def append(
@@ -129,37 +148,37 @@ class ProjectLog:
             self._store(chunk, [_time_of(encoded, now) for encoded in chunk])
 
     def hide(self, count: int = 1) -> None:
-        """Let entries pass that this project never sees: cursors move on, nothing is shown."""
-        self._store([b""] * count, [_HIDDEN] * count)
+        """Insert rows of other projects: the newest id grows, this project sees nothing."""
+        self._hidden += len(self.table.insert(count))
 
     def __len__(self) -> int:
-        return len(self._encoded)
+        """How many entries there are, hidden ones included."""
+        return len(self._encoded) + self._hidden
 
     @property
     def entries(self) -> List[Entry]:
         """All entries in visible order, those beyond retention too, decoded anew (numbers as Python's)."""
-        return [json.loads(encoded) for encoded in self._encoded if encoded]
+        return [json.loads(encoded) for encoded in self._encoded]
 
-    def cut(self, position: int, span: Tuple[int, int], size: int) -> Cut:
-        """At most ``size`` entries of a range (microseconds), from a position on."""
+    def cut(self, after: int, span: Tuple[int, int], size: int) -> Cut:
+        """At most ``size`` entries of a range (microseconds) with ids above ``after``."""
         with self._lock:
-            found = list(islice(self._positions(position, span), size + 1))
-            more = len(found) > size
-            on_from = found.pop() if more else len(self._encoded)
-            return Cut([self._encoded[index] for index in found], more, on_from)
+            found = list(islice(self._positions(bisect_right(self._ids, after), span), size + 1))
+            following = found.pop() if len(found) > size else None
+            entries = [self._encoded[position] for position in found]
+            if found:
+                return Cut(entries, self._ids[found[-1]], following is not None)
+            if following is None:
+                return Cut(entries, max(after, self.table.newest), False)
+            # An empty page in the middle of a read: on by one, but not as far as the next entry.
+            return Cut(entries, max(after + 1, self._ids[following] - _MIN_SPACING + 1), True)
 
-    def oldest(self, since: int) -> int:
-        """The position of the oldest entry that retention (microseconds) has left."""
+    def lost(self, after: int, since: int) -> bool:
+        """Whether retention took entries between an id and the oldest entry left."""
         with self._lock:
-            return next(self._positions(0, (since, EVER[1])), len(self._encoded)) if since > 0 else 0
-
-    def lost(self, position: int, since: int) -> bool:
-        """Whether retention took entries between a position and the oldest one left."""
-        oldest = self.oldest(since)
-        if position >= oldest:
-            return False
-        with self._lock:
-            return next(self._positions(position, (EVER[0], since)), oldest) < oldest
+            first = bisect_right(self._ids, after)
+            oldest = next(self._positions(0, (since, EVER[1])), len(self._ids))
+            return next(self._positions(first, (EVER[0], since)), oldest) < oldest
 
     def _positions(self, position: int, span: Tuple[int, int]) -> Iterator[int]:
         start, end = span
@@ -178,6 +197,7 @@ class ProjectLog:
     def _store(self, encoded: List[bytes], times: List[int]) -> None:
         with self._lock:
             self._encoded.extend(encoded)
+            self._ids.extend(self.table.insert(len(encoded)))
             self._times.extend(times)
             # The last block may have been incomplete.
             first = max(0, len(self._encoded) - len(encoded)) // _BLOCK

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from .app import API, make_app
 from .faults import Fault
-from .state import Project, Recorded, Settings, State
+from .state import PAGE_SIZE, Project, Recorded, Settings, State
 
 _CA = "ca.pem"
 _CA_KEY = "ca-key.pem"
@@ -38,12 +38,12 @@ class Simulator:
 
     def __init__(
         self,
-        page_size: int = 100,
+        page_size: int = PAGE_SIZE,
         latency: float = 0.0,
         tls: Union[bool, str, Path] = False,
         retention: Optional[timedelta] = timedelta(days=90),
         expired_cursor: Union[str, int] = "oldest",
-        range_in_urls: str = "cursor",
+        range_in_urls: str = "dropped",
         clock: Optional[Callable[[], datetime]] = None,
         host: str = "127.0.0.1",
         port: int = 0,

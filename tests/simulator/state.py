@@ -15,26 +15,28 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Union
 
 from .cloud import Cloud
 from .faults import Script
-from .log import Entry, ProjectLog
+from .log import Entry, ProjectLog, Table
 
-RANGE_MODES = ("cursor", "kept", "dropped")
+PAGE_SIZE = 200
+RANGE_MODES = ("dropped", "end", "kept", "cursor")
 
 
 @dataclass
 class Settings:
-    """How the API behaves where its documentation leaves it open. Times in seconds unless they are timedeltas.
+    """How the API behaves; the defaults are what the provider published. Times in seconds unless they are timedeltas.
 
-    ``retention`` None keeps everything. ``expired_cursor`` is what a cursor older than that gets: ``oldest`` (it goes
-    on silently at the oldest entry left), ``refuse`` (404) or an HTTP status. ``range_in_urls`` says where a range of
-    ``start`` and ``end`` goes in ``next`` and ``poll_more``: inside the ``cursor``, ``kept`` as they were, or
-    ``dropped``, so that later pages know nothing of it. ``clock_offset`` moves the server's clock.
+    ``retention`` None keeps everything. ``expired_cursor`` is what a cursor older than that gets: ``oldest`` (it
+    continues silently at the oldest entry left), ``refuse`` (404) or an HTTP status. ``range_in_urls`` says what
+    becomes of ``start`` and ``end`` in ``next`` and ``poll_more``: both ``dropped``, so that later pages know nothing
+    of them, only the ``end`` kept, both ``kept``, or both inside the ``cursor``. ``clock_offset`` moves the server's
+    clock.
     """
 
-    page_size: int = 100
+    page_size: int = PAGE_SIZE
     latency: float = 0.0
     retention: Optional[timedelta] = timedelta(days=90)
     expired_cursor: Union[str, int] = "oldest"
-    range_in_urls: str = "cursor"
+    range_in_urls: str = "dropped"
     clock_offset: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
@@ -73,10 +75,12 @@ class Recorded:
 class Project:
     """One project: its token, its log, and what stands in its cloud."""
 
-    def __init__(self, name: str, clock: Callable[[], datetime], token: Optional[str] = None) -> None:
+    def __init__(
+        self, name: str, clock: Callable[[], datetime], token: Optional[str] = None, table: Optional[Table] = None
+    ) -> None:
         self.name = name
         self.uuid = str(uuid.uuid4())
-        self.log = ProjectLog({"project": {"uuid": self.uuid, "name": name}}, clock)
+        self.log = ProjectLog({"project": {"uuid": self.uuid, "name": name}}, clock, table)
         self.cloud = Cloud(self.log, clock)
         self.rotate_token(token)
 
@@ -94,6 +98,7 @@ class State:
     settings: Settings = field(default_factory=Settings)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     projects: Dict[str, Project] = field(default_factory=dict)
+    table: Table = field(default_factory=Table)
     script: Script = field(default_factory=Script)
     requests: List[Recorded] = field(default_factory=list)
     page_sizes: Deque[int] = field(default_factory=deque)
@@ -106,7 +111,7 @@ class State:
     def add_project(self, name: str, token: Optional[str] = None) -> Project:
         if name in self.projects:
             raise ValueError(f"there is a project {name!r} already")
-        self.projects[name] = Project(name, self.now, token)
+        self.projects[name] = Project(name, self.now, token, self.table)
         return self.projects[name]
 
     def project_of(self, authorization: str) -> Optional[Project]:

@@ -139,6 +139,6 @@ def test_the_command_keeps_its_ca_over_restarts(tmp_path: Path) -> None:
             certificate = Path(told["ca_path"]).read_bytes()
             header = {"Authorization": f"Bearer {told['projects']['main']['token']}"}
             answer = requests.get(told["url"] + "/project-logs", headers=header, verify=told["ca_path"], timeout=10)
-            assert len(answer.json()["results"]) == 100
+            assert len(answer.json()["results"]) == 200
         assert Path(told["ca_path"]).read_bytes() == certificate
     assert (tmp_path / "tls" / "ca-key.pem").stat().st_mode & 0o077 == 0

@@ -67,6 +67,21 @@ def test_cursors_are_integers_but_no_indices(sim: Simulator, client: Client, clo
     assert not set(cursors) & set(range(10))
 
 
+def test_cursors_of_projects_interleave(sim: Simulator, client: Client) -> None:
+    others = sim.add_project("other")
+    cursors = []
+    with Client(sim, "other") as neighbor:
+        for asked, project in [(client, sim.project("main")), (neighbor, others)] * 3:
+            project.log.append()
+            cursors.append(int(parse_qs(urlsplit(asked.pages()[-1]["poll_more"]).query)["cursor"][0]))
+    assert cursors == sorted(set(cursors))
+
+
+def test_a_page_holds_200_entries(sim: Simulator, client: Client, clock: Clock) -> None:
+    sim.project("main").log.extend(bulk(450, clock.ago(days=1), clock.now))
+    assert [len(page["results"]) for page in client.pages()] == [200, 200, 50]
+
+
 def test_an_entry_is_what_the_vendor_shows(sim: Simulator, client: Client, clock: Clock) -> None:
     project = sim.project("main")
     clock.now = datetime(2026, 11, 22, 12, 23, 17, 460366, tzinfo=timezone.utc)
@@ -130,14 +145,36 @@ class TestRanges:
         start = "2026-11-22T01:00:00+01:00"
         assert parse_qs(urlsplit(client.page(start=start)["poll_more"]).query)["start"] == [start]
 
-    def test_a_poll_of_a_past_range_stays_in_it(self, sim: Simulator, client: Client, clock: Clock) -> None:
+    @pytest.mark.parametrize("mode", ["cursor", "kept", "end"])
+    def test_a_poll_stays_in_a_range_that_is_kept(
+        self, sim: Simulator, client: Client, clock: Clock, mode: str
+    ) -> None:
+        sim.set(range_in_urls=mode)
         poll_more = client.page(end=write_time(clock.ago(hours=1)))["poll_more"]
         log = sim.project("main").log
         log.append(message="late", timestamp=clock.ago(hours=2))
         log.append(message="now")
         assert client.messages(poll_more) == ["late"]
 
+    def test_a_poll_of_a_dropped_range_returns_all_after_its_last_entry(
+        self, sim: Simulator, client: Client, clock: Clock
+    ) -> None:
+        names = number(sim, 5, clock)
+        span = {"start": write_time(clock.ago(hours=4)), "end": write_time(clock.ago(hours=2))}
+        page = client.page(**span)
+        assert [entry["message"] for entry in page["results"]] == names[1:3]
+        assert client.messages(page["poll_more"]) == names[3:]
+
+    def test_only_the_end_may_be_kept(self, sim: Simulator, client: Client, clock: Clock) -> None:
+        names = number(sim, 24, clock)
+        sim.set(page_size=5, range_in_urls="end")
+        span = {"start": write_time(clock.ago(hours=20)), "end": write_time(clock.ago(hours=4))}
+        chain = client.pages(**span)
+        assert [entry["message"] for page in chain for entry in page["results"]] == names[4:20]
+        assert all(set(parse_qs(urlsplit(page["next"]).query)) == {"cursor", "end"} for page in chain[:-1])
+
     def test_poll_more_moves_on_when_other_entries_passed(self, sim: Simulator, client: Client, clock: Clock) -> None:
+        sim.set(range_in_urls="kept")
         end = write_time(clock.ago(hours=1))
         before = client.page(end=end)
         sim.project("main").log.append(message="out of range")
@@ -166,6 +203,7 @@ class TestRanges:
         assert client.ask("GET", "/project-logs?start=2026-11-22T12:00:00%2B01:00").status_code == 200
 
     def test_ranges_are_found_across_many_blocks(self, sim: Simulator, client: Client, clock: Clock) -> None:
+        sim.set(range_in_urls="kept")
         sim.project("main").log.extend(bulk(5000, clock.ago(days=50), clock.now))
         span = {"start": write_time(clock.ago(days=20)), "end": write_time(clock.ago(days=10))}
         assert len(client.messages(**span)) == 1000
@@ -271,9 +309,13 @@ class TestRefusals:
         header = {"Authorization": f"Bearer {old}"}
         assert requests.get(sim.url + "/project-logs", headers=header, timeout=10).status_code == 401
 
-    @pytest.mark.parametrize("cursor", ["", "7", "abc", "-1", "99999999", "10025-x-", "1" * 30])
+    @pytest.mark.parametrize("cursor", ["", "abc", "-1", "99999999", "10025-x-", "1" * 30])
     def test_a_cursor_that_was_never_given_out(self, client: Client, cursor: str) -> None:
         assert client.ask("GET", "/project-logs", params={"cursor": cursor}).status_code == 400
+
+    def test_a_cursor_before_the_first_row_begins_at_the_oldest_left(self, sim: Simulator, client: Client) -> None:
+        sim.project("main").log.append(message="oldest")
+        assert client.messages("/project-logs?cursor=7") == ["oldest"]
 
     def test_other_methods_and_places(self, client: Client) -> None:
         assert client.ask("POST", "/project-logs").status_code == 405
@@ -284,13 +326,13 @@ class TestRefusals:
         for wrong in ({"range_in_urls": "maybe"}, {"expired_cursor": "soon"}, {"page_seize": 3}):
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 sim.set(**wrong)
-        assert sim.state.settings.range_in_urls == "cursor"
+        assert sim.state.settings.range_in_urls == "dropped"
 
 
 class TestServer:
     def test_requests_are_recorded(self, sim: Simulator, client: Client) -> None:
         client.page(start="2026-11-22T12:00:00+00:00")
-        client.ask("GET", "/project-logs?cursor=7")
+        client.ask("GET", "/project-logs?cursor=abc")
         first, second = sim.requests
         assert (first.method, first.path, first.status, first.project) == ("GET", "/v1/project-logs", 200, "main")
         assert first.query == {"start": "2026-11-22T12:00:00+00:00"}

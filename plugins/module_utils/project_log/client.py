@@ -12,8 +12,9 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Protocol, Set, Type
+from typing import Any, Callable, Iterator, List, Mapping, NoReturn, Optional, Protocol, Set, Tuple, Type
 from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
 from ..errors import (
@@ -33,7 +34,7 @@ from ..errors import (
     UntrustedURL,
 )
 from ..settings import Connection, is_loopback
-from ..times import format_time, read_http_date, utc_now
+from ..times import format_time, parse_time, read_http_date, utc_now
 from ..tls import causes, is_of_certificate
 from ..version import USER_AGENT
 from . import entry as entries_of
@@ -57,6 +58,8 @@ _LONGEST_CONNECT = 10.0
 # A host that never answered is more likely misspelt than out of order: tell it within seconds.
 _FIRST_CONTACT_RETRIES = 2
 _FIRST_CONTACT_BUDGET = 5.0
+# A lost packet is possible, too. It takes up to 10 s to notice, which is more than that budget.
+_FIRST_CONNECT_RETRIES = 1
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class Page:
     poll_more: str
     server_date: Optional[datetime]
     url: str
+
+    @cached_property
+    def timestamps(self) -> List[Optional[datetime]]:
+        """The time of each entry; None where it is unreadable."""
+        return [entries_of.timestamp(entry) for entry in self.entries]
 
 
 class Api:
@@ -139,9 +147,20 @@ class Api:
         """
         self._guard(cursor, "cursor")
         parts = urlsplit(cursor)
-        if parts.path.rstrip("/") != urlsplit(self.resource_url).path or "cursor" not in parse_qs(parts.query):
+        fields = parse_qs(parts.query)
+        known = "cursor" in fields or set(fields) == {"start"}
+        if parts.path.rstrip("/") != urlsplit(self.resource_url).path or not known:
             raise InvalidInput(f"cursor: {cursor[:200]!r} is no poll_more URL of {self.resource_url}.")
         return cursor
+
+    def start_of(self, cursor: str) -> Optional[datetime]:
+        """The time at which a ``poll_more`` URL of a past range continues; None if it carries a cursor.
+
+        :raises UntrustedURL: it belongs to another API.
+        :raises InvalidInput: it is not a URL that a read returned.
+        """
+        fields = parse_qs(urlsplit(self.cursor_url(cursor)).query)
+        return None if "cursor" in fields else parse_time(fields["start"][0], utc_now(), "cursor")
 
     def page(self, url: str) -> Page:
         """Fetch one page; a passing fault is retried within the connection's retries and budget.
@@ -240,7 +259,8 @@ class Api:
             text = f"No connection to {host}: {_root_cause(exc)}; check api_url and the network."
         else:
             text = f"The connection to {host} broke in the middle of an answer: {_root_cause(exc)}; try again."
-        return _Retry(Unreachable(text), never_connected=_never_connected(exc))
+        timed_out = isinstance(exc, exceptions.ConnectTimeout)
+        return _Retry(Unreachable(text), never_connected=_never_connected(exc), timed_out=timed_out)
 
     def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, url: str) -> NoReturn:
         host = self._base.netloc
@@ -346,13 +366,23 @@ class Gate:
 
 
 class _Retry(Exception):
-    """A fault that may pass: the error to tell if it does not, and how long the server asks to wait."""
+    """A transient error: what to raise if it stays, and how many seconds the server asks to wait.
 
-    def __init__(self, error: AuditError, after: Optional[float] = None, never_connected: bool = False) -> None:
+    ``never_connected``: no connection was established; ``timed_out``: because nothing came back in time.
+    """
+
+    def __init__(
+        self,
+        error: AuditError,
+        after: Optional[float] = None,
+        never_connected: bool = False,
+        timed_out: bool = False,
+    ) -> None:
         super().__init__(error.message)
         self.error = error
         self.after = after
         self.never_connected = never_connected
+        self.timed_out = timed_out
 
 
 class _Attempts:
@@ -367,17 +397,24 @@ class _Attempts:
 
     def pause_after(self, fault: _Retry, answered: bool) -> Optional[float]:
         """Seconds to wait before the next try; None when it is enough."""
-        most, budget = self._connection.retries, self._connection.retry_budget
-        if fault.never_connected and not answered:
-            most, budget = min(most, _FIRST_CONTACT_RETRIES), min(budget, _FIRST_CONTACT_BUDGET)
+        most, budget = self._limits(fault, answered)
         left = budget - (self._clock() - self._began)
-        if self._retries >= most or left <= 0:
+        if self._retries >= most or left <= 0 or (fault.after or 0) > left:
             return None
         longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2**self._retries)
         self._retries += 1
         # Half of the wait is jitter, so that many hosts that failed together do not come back together.
         pause = fault.after or longest * (1 + self._chance()) / 2
         return min(pause, left)
+
+    def _limits(self, fault: _Retry, answered: bool) -> Tuple[int, float]:
+        """The maximum number of retries, and the seconds that they may take in all."""
+        most, budget = self._connection.retries, self._connection.retry_budget
+        if answered or not fault.never_connected:
+            return most, budget
+        if fault.timed_out:
+            return min(most, _FIRST_CONNECT_RETRIES), budget
+        return min(most, _FIRST_CONTACT_RETRIES), min(budget, _FIRST_CONTACT_BUDGET)
 
 
 def _requests() -> Any:

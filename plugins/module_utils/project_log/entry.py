@@ -138,7 +138,11 @@ def visible(value: Any) -> str:
 def _label(value: Any, kinds: Any) -> Label:
     if not isinstance(value, dict) or not value:
         return Label("unknown", "", None)
-    kind = next((known for known in kinds if known in value), str(next(iter(value))))
+    for kind in kinds:
+        if kind in value:
+            break
+    else:
+        kind = str(next(iter(value)))
     facts = value[kind]
     if not isinstance(facts, dict):
         return Label(kind, "", None)

@@ -16,6 +16,7 @@ from .entry import Entry
 from .reader import Reader
 from .selection import Selection, newest
 from .summary import Summary
+from .windows import LATENESS
 
 
 class Question:
@@ -41,7 +42,7 @@ class Question:
         :raises AuditError: the read failed; what was yielded before is not the whole.
         """
         with Api(self._connection) as api:
-            self._reader = Reader(api, self._concurrency)
+            self._reader = Reader(api, self._concurrency, LATENESS)
             for entry in newest(self._selected(self._reader), self._selection.limit):
                 self._counts.add(entry)
                 yield entry

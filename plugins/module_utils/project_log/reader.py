@@ -6,23 +6,31 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Iterator, List, Optional
 
 from ..settings import Range
+from ..times import utc_now
 from .client import Api, Page, follow_pages
-from .windows import side_by_side, within
+from .parallel_reader import read_windows
+from .windows import LATENESS, until, within
 
 
 class Reader:
-    """One read. ``poll_more`` is that of the newest page; ``warnings`` are for people.
+    """One read. ``poll_more`` continues it; ``warnings`` are for people.
 
-    ``concurrency`` is the most requests at once.
+    ``concurrency`` is the maximum number of requests at once. With a ``lateness`` a read ends with the first page that
+    lies wholly later than the range's ``end`` and this tolerance; None reads on to the newest entry, for callers that
+    need entries which appeared later than that, too.
     """
 
-    def __init__(self, api: Api, concurrency: int = 1) -> None:
+    def __init__(self, api: Api, concurrency: int = 1, lateness: Optional[timedelta] = None) -> None:
         self._api = api
         self._concurrency = concurrency
-        self.poll_more: Optional[str] = None
+        self._lateness = lateness
+        self._span = Range()
+        self._newest: Optional[Page] = None
+        self._met_end = False
         self.warnings: List[str] = []
         self.pages_read = 0
         self.entries_read = 0
@@ -33,19 +41,56 @@ class Reader:
         The API may forget the range on a later page, so it is checked again here. An entry whose time is unreadable
         is never left out.
 
-        :raises AuditError: the read failed; what was yielded before is not the whole.
+        :raises AuditError: the read failed; what was yielded before is not complete.
         """
         self.warnings.extend(span.warnings)
+        self._span = span = self._resolved(span)
         for page in self._source(span):
-            self.pages_read += 1
-            self.entries_read += len(page.entries)
-            self.poll_more = page.poll_more
+            self._newest = page
             # An open range holds everything.
-            yield page if span.start is None and span.end is None else within(page, span)
+            inside = page if span.start is None and span.end is None else within(page, span)
+            self._met_end = self._met_end or self._reaches_end(page)
+            self.pages_read += 1
+            self.entries_read += len(inside.entries)
+            yield inside
+
+    @property
+    def poll_more(self) -> Optional[str]:
+        """The URL to continue from: the API's own, with which it returns what became visible since.
+
+        A range that ended before now continues at its end instead, with all entries stamped since then. Entries
+        stamped before the end that become visible after this read are in neither.
+        """
+        if self._newest is None:
+            return None
+        end, now = self._span.end, self._newest.server_date
+        if end is not None and (self._met_end or (self._sends_end(self._span) and (now is None or end <= now))):
+            return self._api.first_url(start=end)
+        return self._newest.poll_more
+
+    def _resolved(self, span: Range) -> Range:
+        """A cursor that is the continuation of a past range is that range's rest."""
+        start = None if span.cursor is None else self._api.start_of(span.cursor)
+        return span if start is None else Range(start=start, now=span.now)
 
     def _source(self, span: Range) -> Iterator[Page]:
         if span.cursor is not None:
             return follow_pages(self._api, self._api.cursor_url(span.cursor))
+        sent = span if self._sends_end(span) else Range(start=span.start)
         if self._concurrency == 1:
-            return follow_pages(self._api, self._api.first_url(span.start, span.end))
-        return side_by_side(self._api, span, self._concurrency)
+            return until(self._is_past, follow_pages(self._api, self._api.first_url(sent.start, sent.end)))
+        return read_windows(self._api, sent, self._concurrency, self._is_past)
+
+    def _sends_end(self, span: Range) -> bool:
+        """An end of just now is checked here alone: then it is known whether anything was later than it."""
+        return span.end is not None and span.end < (span.now or utc_now()) - LATENESS
+
+    def _is_past(self, page: Page) -> bool:
+        end = self._span.end
+        if end is None or self._lateness is None or not page.entries:
+            return False
+        return all(moment is not None and moment >= end + self._lateness for moment in page.timestamps)
+
+    def _reaches_end(self, page: Page) -> bool:
+        end = self._span.end
+        return end is not None and any(moment is not None and moment >= end for moment in page.timestamps)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone, tzinfo
 from typing import Dict
 
 from .entry import Entry, actor, subject, timestamp, visible
@@ -17,12 +18,13 @@ _SECOND = "%Y-%m-%d %H:%M:%S"
 _FORMULA = re.compile(r"(^|;)(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
-def row(entry: Entry) -> Dict[str, str]:
+def row(entry: Entry, zone: tzinfo = timezone.utc) -> Dict[str, str]:
     """One entry as texts on one line each: when, who (and what kind of actor), what, from where, on what.
 
-    Times are in UTC to the second; one that is unreadable stands as received. What is absent is empty.
+    Times are in ``zone``, to the second; one that is unreadable is shown as received. What is absent is empty.
     """
-    moment = timestamp(entry)
+    received = timestamp(entry)
+    moment = None if received is None else received.astimezone(zone)
     who, what = actor(entry), subject(entry)
     return {
         "day": "" if moment is None else moment.strftime("%Y-%m-%d"),
@@ -34,6 +36,11 @@ def row(entry: Entry) -> Dict[str, str]:
         "ip_address": visible(entry.get("ip_address")),
         "subject": visible(what),
     }
+
+
+def offset(moment: datetime) -> str:
+    """The distance of an aware time from UTC, as text: ``UTC`` or ``+01:00``."""
+    return "UTC" if moment.tzinfo is timezone.utc or moment.tzname() == "UTC" else moment.isoformat()[-6:]
 
 
 def cut(text: str, most: int) -> str:

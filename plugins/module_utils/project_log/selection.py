@@ -10,13 +10,16 @@ import ipaddress
 import re
 from collections import deque
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, Iterable, Iterator, Mapping, Optional, Pattern, Tuple, Union
 
 from ..errors import InvalidInput
 from .entry import Entry, actor
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+NAMELESS_KINDS = ("system", "admin")
+"""Kinds of actors without a name of their own; the kind is what they are called."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,13 @@ class Selection:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> Selection:
-        """Build it from the options ``actions``, ``actors``, ``ip_networks``, ``message`` and ``limit``.
+        """Build it from the options ``actions``, ``actors``, ``ip_networks``, ``message_pattern`` and ``limit``.
 
-        :raises InvalidInput: a list is none, or a network, the regular expression or the limit is malformed.
+        :raises InvalidInput: a list is not a list or has an empty item, or another value is malformed.
         """
         return cls(
-            actions=_texts(options.get("actions"), "actions"),
-            actors=_texts(options.get("actors"), "actors"),
+            actions=texts(options.get("actions"), "actions"),
+            actors=texts(options.get("actors"), "actors"),
             ip_networks=networks(options.get("ip_networks"), "ip_networks"),
             message_pattern=_message_pattern(options.get("message_pattern")),
             limit=_limit(options.get("limit")),
@@ -61,19 +64,48 @@ def newest(matches: Iterator[Entry], limit: Optional[int]) -> Iterator[Entry]:
 
 
 def action_matches(entry: Entry, globs: Iterable[str]) -> bool:
+    """Whether the action is one of these texts, or matches one as a glob: ``*`` and ``?`` only."""
     action = entry.get("action")
-    return isinstance(action, str) and any(fnmatchcase(action, glob) for glob in globs)
+    return isinstance(action, str) and any(glob_matches(action, glob) for glob in globs)
 
 
 def actor_matches(entry: Entry, names: Iterable[str]) -> bool:
     """Whether the actor is one of those named: by e-mail, token description or uuid, ``system`` or ``admin``.
 
-    A description may say anything, ``system`` too: a token never passes for the system, nor for the staff.
+    A name is exact text or a glob (``*`` and ``?`` only); e-mail addresses are compared without case. A description
+    may say anything, ``system`` too: a token never passes for the system, nor for the staff.
     """
     label = actor(entry)
-    if label.kind in ("system", "admin"):
-        return label.kind in names
-    return any(name and name in (label.name, label.uuid) and name not in ("system", "admin") for name in names)
+    if label.kind in NAMELESS_KINDS:
+        return any(glob_matches(label.kind, name) for name in names)
+    if label.kind == "user":
+        email = label.name.casefold()
+        return any(name not in NAMELESS_KINDS and glob_matches(email, name.casefold()) for name in names)
+    return any(
+        name not in NAMELESS_KINDS and (glob_matches(label.name, name) or glob_matches(label.uuid or "", name))
+        for name in names
+    )
+
+
+def glob_matches(text: str, glob: str) -> bool:
+    """Whether a text is exactly this one, or matches it with ``*`` (any characters) and ``?`` (one character).
+
+    Brackets and all other characters mean themselves. An empty glob matches nothing.
+    """
+    if not glob:
+        return False
+    compiled = _compiled(glob)
+    return text == glob or (compiled is not None and compiled.fullmatch(text) is not None)
+
+
+@lru_cache(maxsize=10_000)
+def _compiled(glob: str) -> Optional[Pattern[str]]:
+    """None for a text without special characters."""
+    if "*" not in glob and "?" not in glob:
+        return None
+    parts = re.split(r"(\*+|\?)", glob)
+    meanings = (".*" if part.startswith("*") else "." if part == "?" else re.escape(part) for part in parts)
+    return re.compile("".join(meanings), re.DOTALL)
 
 
 def address_matches(entry: Entry, networks: Iterable[Network]) -> bool:
@@ -104,7 +136,7 @@ def network(text: str, option: str) -> Network:
 
 def networks(value: Any, option: str) -> Tuple[Network, ...]:
     """Networks that a user wrote as a list, or one alone; errors as of :func:`network`."""
-    return tuple(network(text, option) for text in _texts(value, option))
+    return tuple(network(text, option) for text in texts(value, option))
 
 
 def pattern(text: str, option: str) -> Pattern[str]:
@@ -118,14 +150,27 @@ def pattern(text: str, option: str) -> Pattern[str]:
         raise InvalidInput(f"{option}: {text!r} is no regular expression: {exc}.") from None
 
 
-def _texts(value: Any, option: str) -> Tuple[str, ...]:
-    # Of an empty text, as of a variable that is not set, Ansible makes a list of it.
-    if value is None or value in ("", [""]):
+def texts(value: Any, option: str) -> Tuple[str, ...]:
+    """Texts that a user wrote as a list, or as one text with commas. An empty text alone means none.
+
+    :raises InvalidInput: it is not a list, or one of several texts is empty; the sentence names the option.
+    """
+    found = _items(value, option)
+    if len(found) == 1 and not found[0].strip():
+        return ()
+    for position, text in enumerate(found, 1):
+        if not text.strip():
+            raise InvalidInput(f"{option}: item {position} of {len(found)} is empty; remove it or give it a value.")
+    return found
+
+
+def _items(value: Any, option: str) -> Tuple[str, ...]:
+    if value is None:
         return ()
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))  # as Ansible does with a text for a list
     if isinstance(value, (list, tuple)):
-        return tuple(map(str, value))
+        return tuple("" if item is None else str(item) for item in value)
     raise InvalidInput(f"{option}: give a list of texts, not {value!r}.")
 
 
@@ -134,7 +179,7 @@ def _message_pattern(text: Any) -> Optional[Pattern[str]]:
 
 
 def _limit(value: Any) -> Optional[int]:
-    if value is None:
+    if value in (None, ""):
         return None
     try:
         limit = int(value)

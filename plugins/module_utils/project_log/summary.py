@@ -33,8 +33,10 @@ class Summary:
         self._addresses[_text(entry.get("ip_address"))] += 1
         moment = timestamp(entry)
         if moment is not None:
-            self._first = moment if self._first is None else min(self._first, moment)
-            self._last = moment if self._last is None else max(self._last, moment)
+            if self._first is None or moment < self._first:
+                self._first = moment
+            if self._last is None or moment > self._last:
+                self._last = moment
 
     def as_dict(self) -> Dict[str, Any]:
         """The counts as plain values, the most frequent name first; times as the API writes them, or None."""

@@ -7,21 +7,36 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Iterable, List, Sequence
+from datetime import timezone, tzinfo
+from typing import Dict, Iterable, List, Sequence
 
-from .entry import Entry
-from .rows import cut, row
+from .entry import Entry, timestamp
+from .rows import cut, offset, row
 
 _COLUMNS = ("time", "actor", "ip_address", "action", "message")
-_WIDEST = (19, 40, 39, 40, 160)
+_WIDEST = (26, 40, 39, 40, 160)
 _GAP = "  "
 
 
-def table(entries: Iterable[Entry]) -> List[str]:
-    """A line for each entry: when (UTC), who, from where, which action, and what in words; long texts are cut."""
-    rows = [[cut(told[name], most) for name, most in zip(_COLUMNS, _WIDEST)] for told in map(row, entries)]
+def table(entries: Iterable[Entry], zone: tzinfo = timezone.utc, name_utc: bool = True) -> List[str]:
+    """A line for each entry: when, who, from where, which action, and what in words; long texts are cut.
+
+    Times are in ``zone`` and carry its offset; ``name_utc`` False leaves ``UTC`` out, where it is said elsewhere.
+    """
+    rows = [
+        [cut(told[name], most) for name, most in zip(_COLUMNS, _WIDEST)]
+        for told in (_row(entry, zone, name_utc) for entry in entries)
+    ]
     widths = [max(map(_width, column)) for column in zip(*rows)]
     return [_line(cells, widths) for cells in rows]
+
+
+def _row(entry: Entry, zone: tzinfo, name_utc: bool) -> Dict[str, str]:
+    told, moment = row(entry, zone), timestamp(entry)
+    shown = "" if moment is None else offset(moment.astimezone(zone))
+    if shown and (name_utc or shown != "UTC"):
+        told["time"] = f"{told['time']} {shown}"
+    return told
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

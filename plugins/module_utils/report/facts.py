@@ -72,11 +72,11 @@ Missing = Tuple[datetime, Optional[datetime], str]
 
 @dataclass(frozen=True)
 class Heading:
-    """What the report is about, as it was asked for."""
+    """What the report is about, in words. ``made`` is when it was made, empty where that changes nothing."""
 
     title: str
-    start: str
-    end: str
+    asked: str
+    made: str
     zone: str
     language: str
 
@@ -86,7 +86,8 @@ class Facts:
     """All that a report tells. ``firsts`` go by what is new (actors, tokens, networks), ``findings`` by their name.
 
     ``slots`` are quarters of an hour as minutes of a wall clock's epoch, with all and with sensitive entries; ``heat``
-    counts by weekday (Monday first) and hour. ``sensitive`` names the actions that were found to be so.
+    counts by weekday (Monday first) and hour. ``sensitive`` names the actions that were found to be so. ``extent`` is
+    the first and the last time with their offset, for programs.
     """
 
     heading: Heading
@@ -94,6 +95,7 @@ class Facts:
     entries: int
     first: str
     last: str
+    extent: Tuple[str, str]
     actors: List[Count]
     actions: List[Count]
     networks: List[Count]
@@ -116,15 +118,22 @@ class Facts:
         """The figures for programs."""
         return {
             "entries": self.entries,
-            "first": self.first,
-            "last": self.last,
+            "first": self.extent[0],
+            "last": self.extent[1],
             "actors": {count.name: count.entries for count in self.actors},
             "actions": {count.name: count.entries for count in self.actions},
             "networks": {count.name: count.entries for count in self.networks},
-            "first_seen": {name: [first.name for first in found] for name, found in self.firsts.items()},
+            "first_seen": self._first_seen,
             **{name: finding.total for name, finding in self.findings.items()},
             "complete": self.is_complete,
         }
+
+    @property
+    def _first_seen(self) -> Dict[str, List[str]]:
+        """Names of what is new; empty where no baseline could tell."""
+        if not self.has_baseline:
+            return {}
+        return {name: [first.name for first in found] for name, found in self.firsts.items()}
 
 
 class Rows:
@@ -157,6 +166,10 @@ class Rows:
     def at(self, moment: Optional[datetime], form: str = _SECOND) -> str:
         return "" if moment is None else self.local(moment).strftime(form)
 
+    def iso(self, moment: Optional[datetime]) -> str:
+        """The local time with its offset, for programs; empty for None."""
+        return "" if moment is None else self.local(moment).isoformat(timespec="seconds")
+
 
 class Inquiry:
     """Puts the questions of a report to a log. ``zone`` is that of times shown, ``sensitive`` are globs of actions."""
@@ -171,7 +184,8 @@ class Inquiry:
         names = [seen.value for seen in self.actions if seen.value is not None]
         self.sensitive = [name for name in names if action_matches({"action": name}, sensitive)]
 
-    def facts(self, heading: Heading, origins: Sequence[Origin], asked: Range) -> Facts:
+    def facts(self, heading: Heading, origins: Sequence[Origin], asked: Range, now: datetime) -> Facts:
+        """All answers. ``now`` is the moment of asking: what lies after it is missing."""
         first, last = self.log.extent()
         slots = self.log.slots(self.sensitive)
         return Facts(
@@ -180,6 +194,7 @@ class Inquiry:
             entries=sum(seen.entries for seen in self.actors),
             first=self.rows.at(first),
             last=self.rows.at(last),
+            extent=(self.rows.iso(first), self.rows.iso(last)),
             actors=[Count(str(label(seen.value)), seen.entries, kind_of(seen.value)) for seen in self.actors],
             actions=[Count(visible(seen.value), seen.entries) for seen in self.actions],
             networks=_networks(self.addresses),
@@ -189,7 +204,7 @@ class Inquiry:
             has_baseline=self.log.known("actor") is not None,
             firsts=self._firsts(),
             findings=self._findings(),
-            coverage=[self._covered(origin, origins, asked) for origin in origins],
+            coverage=[self._covered(origin, origins, asked, now) for origin in origins],
             hours=self.hours,
             sensitive=frozenset(self.sensitive),
         )
@@ -248,10 +263,10 @@ class Inquiry:
         """What the clock on the wall showed, as minutes of an epoch without time zones."""
         return int(self.rows.local(moment).replace(tzinfo=timezone.utc).timestamp()) // 60
 
-    def _covered(self, origin: Origin, origins: Sequence[Origin], asked: Range) -> Coverage:
+    def _covered(self, origin: Origin, origins: Sequence[Origin], asked: Range, now: datetime) -> Coverage:
         missing = [
             (self.rows.at(start, _MINUTE), self.rows.at(end, _MINUTE), why)
-            for start, end, why in missing_of(origin, origins, asked)
+            for start, end, why in missing_of(origin, origins, asked, now)
         ]
         return Coverage(origin, self.rows.at(origin.covered_from), self.rows.at(origin.covered_until), missing)
 
@@ -267,8 +282,24 @@ def local_days(slots: Sequence[Tuple[int, int, int]]) -> List[Tuple[str, int, in
     return [(day, entries, sensitive) for day, (entries, sensitive) in sorted(days.items())]
 
 
-def missing_of(origin: Origin, origins: Sequence[Origin], asked: Range) -> List[Missing]:
+def missing_of(origin: Origin, origins: Sequence[Origin], asked: Range, now: datetime) -> List[Missing]:
     """What a source misses of the asked range, as far as the API does not have it in an archive's place.
+
+    ``now`` is the moment of asking; nobody has what lies after it. Where a project has an archive, that one tells it.
+    """
+    is_told_by_archive = origin.archive is None and any(
+        other.archive and other.project == origin.project for other in origins
+    )
+    found: List[Missing] = []
+    if asked.start is None or asked.start <= now:
+        if asked.end is None or asked.end - now <= _A_MINUTE:
+            return _missing_until_now(origin, origins, asked)
+        found = _missing_until_now(origin, origins, asked.within(end=now))
+    return found if is_told_by_archive else [*found, (_latest(asked.start, now), asked.end, "future")]
+
+
+def _missing_until_now(origin: Origin, origins: Sequence[Origin], asked: Range) -> List[Missing]:
+    """The same of a range that has passed.
 
     The provider deletes all the time: what it has no more is told to the end of that day, so that the same entries give
     the same report.
@@ -297,6 +328,10 @@ def _end_of_day(moment: datetime) -> datetime:
     return datetime.combine(moment.date() + timedelta(days=1), time(), timezone.utc)
 
 
+def _latest(start: Optional[datetime], now: datetime) -> datetime:
+    return now if start is None else max(start, now)
+
+
 def _earliest(*moments: Optional[datetime]) -> Optional[datetime]:
     """None stands for never."""
     return min((moment for moment in moments if moment is not None), default=None)
@@ -312,9 +347,9 @@ def _subject(text: Optional[str]) -> str:
 
 
 def _identity(text: Optional[str]) -> Tuple[str, str]:
-    """Who an actor is, whatever a token is called now."""
+    """Who an actor is, whatever a token is called now, and however an e-mail address is written."""
     found: Label = label(text)
-    return found.kind, found.uuid or found.name
+    return found.kind, found.uuid or (found.name.casefold() if found.kind == "user" else found.name)
 
 
 def _networks(addresses: Sequence[Seen]) -> List[Count]:

@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Sequence
+from typing import Dict, Iterator, List, Match, Sequence
 
 from ..project_log.rows import cut
 from .facts import Count, Facts
-from .translations import Words, format_count
+from .translations import GAP_REASONS, Words, format_count
 
 MOST_ROWS = 100
 """So many entries are listed; the newest ones."""
 
 _TOP = 10
 _LONGEST = 300
+_BACKTICKS = re.compile("`+")
+_BACKSLASHES_AND_PIPE = re.compile(r"(\\*)\|")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
 _MARKUP = re.compile(r"([\\`*_\[\]|~])")
 
 
@@ -32,16 +35,37 @@ def text(value: str) -> str:
     return _MARKUP.sub(r"\\\1", plain)
 
 
+def code(value: str) -> str:
+    """A code span, in which no address, mention or number of an issue becomes a link; it may be in a table's cell.
+
+    A table's cell ends at each pipe that has no backslash before it, even in a code span. A backslash before a pipe is
+    shown twice, because it would otherwise take the pipe's own.
+    """
+    if not value:
+        return ""
+    fence = "`" * (max(map(len, _BACKTICKS.findall(value)), default=0) + 1)
+    # One space on either side is not shown, and lets the text begin or end with a backtick or a space.
+    space = " " if value[0] in " `" or value[-1] in " `" else ""
+    return f"{fence}{space}{_BACKSLASHES_AND_PIPE.sub(_escaped_pipe, value)}{space}{fence}"
+
+
+def _escaped_pipe(found: Match[str]) -> str:
+    return f"{found[1] * 2}\\|"
+
+
 def _lines(facts: Facts, newest: Sequence[Dict[str, str]], say: Words) -> Iterator[str]:
     yield f"# {text(facts.heading.title)}"
     yield ""
-    asked = say.asked(facts.heading.start, facts.heading.end)
+    heading = facts.heading
+    names = ", ".join(map(code, facts.projects)) or say("unnamed")
+    sentences = [heading.asked, say("times_in", zone=heading.zone)]
+    sentences += [say("made", time=heading.made)] if heading.made else []
+    sentences += [say("complete" if facts.is_complete else "incomplete")]
     # In bold, because a line may begin with markup of its own, as a heading.
-    times = say("times_in", zone=facts.heading.zone)
-    yield f"**{text(', '.join(facts.projects) or '-')}**: {text(asked)}. {text(times)}."
+    yield f"**{names}**: {text('. '.join(sentences))}."
     yield ""
     if not facts.entries:
-        yield say("nothing")
+        yield say("nothing" if facts.is_complete else "nothing_known")
         yield ""
     else:
         yield from _findings(facts, say)
@@ -70,7 +94,7 @@ def _counts(heading: str, counts: Sequence[Count], say: Words) -> Iterator[str]:
     yield f"| {heading} | {say('entries')} |"
     yield "| --- | ---: |"
     for count in counts[:_TOP]:
-        yield f"| {text(count.name)} | {count.entries} |"
+        yield f"| {code(count.name)} | {count.entries} |"
     rest = counts[_TOP:]
     if rest:
         yield f"| {say('more', n=len(rest))} | {sum(count.entries for count in rest)} |"
@@ -84,7 +108,7 @@ def _firsts(facts: Facts, say: Words) -> Iterator[str]:
     yield ""
     for name, found in facts.firsts.items():
         if found:
-            told = ", ".join(f"{text(first.name)} ({first.time})" for first in found[:_TOP])
+            told = ", ".join(f"{code(first.name)} ({first.time})" for first in found[:_TOP])
             yield f"- {say(name)}: {told}{', ...' if len(found) > _TOP else ''}"
     yield ""
 
@@ -93,7 +117,7 @@ def _coverage(facts: Facts, say: Words) -> Iterator[str]:
     yield f"## {say('coverage')}"
     yield ""
     for source in facts.coverage:
-        name = text(source.origin.project)
+        name = code(source.origin.project) or say("unnamed")
         if source.origin.head is None:
             yield f"- **{name}**: {say('api')}. {say('api_kept')}"
         else:
@@ -101,8 +125,9 @@ def _coverage(facts: Facts, say: Words) -> Iterator[str]:
             head = f"{say('commit', n=source.origin.head.sequence)} {source.origin.head.sha256}"
             yield f"- **{name}**: {say('archive')} {covered}, {head}"
         for start, end, why in source.missing:
-            told = say(f"gap_{why}") if why in ("retention", "before", "after") else text(why)
-            yield f"  - {say('gaps')}: {say('from_to', start=start, end=end or say('now'))}, {told}"
+            told = say(f"gap_{why}") if why in GAP_REASONS else text(why)
+            open_end = "..." if why == "future" else say("now")
+            yield f"  - {say('gaps')}: {say('from_to', start=start, end=end or open_end)}, {told}"
     yield ""
 
 
@@ -116,5 +141,5 @@ def _entries(heading: str, rows: Sequence[Dict[str, str]], total: int, say: Word
     yield "| --- | --- | --- | --- | --- |"
     for row in rows:
         cells: List[str] = [row["time"], row["actor"], row["action"], cut(row["message"], _LONGEST), row["ip_address"]]
-        yield "| " + " | ".join(map(text, cells)) + " |"
+        yield "| " + " | ".join(cell if _TIME.fullmatch(cell) else code(cell) for cell in cells) + " |"
     yield ""

@@ -23,7 +23,7 @@ from . import charts
 from .assets import SCRIPT, STYLE
 from .facts import MOST_ROWS, Facts, Rows, local_days
 from .query.dataset import Record
-from .translations import Words, format_count
+from .translations import GAP_REASONS, Words, format_count
 
 FLAGS = {"sensitive": 1, "outside_hours": 2, "staff": 4, "system": 8}
 """What an entry is, as bits of the last value of its row."""
@@ -96,9 +96,10 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <header>
 <div class="top">
 <div>
-<p class="projects">{% for project in facts.projects %}<bdi>{{ project }}</bdi>{{ ', ' if not loop.last }}{% endfor %}</p>
+<p class="projects">{% for project in facts.projects or [say('unnamed')] %}<bdi>{{ project }}</bdi>{{ ', ' if not loop.last }}{% endfor %}</p>
 <h1><bdi>{{ facts.heading.title }}</bdi></h1>
-<p class="range"><span>{{ asked }}</span> <span>{{ say('times_in', zone=facts.heading.zone) }}</span></p>
+<p class="range"><span>{{ facts.heading.asked }}</span> <span>{{ say('times_in', zone=facts.heading.zone) }}</span>
+{% if facts.heading.made %}<span>{{ say('made', time=facts.heading.made) }}</span>{% endif %}</p>
 </div>
 <a class="state{{ '' if facts.is_complete else ' gaps' }}" href="#coverage">{{ say('complete' if facts.is_complete else 'incomplete') }}
 <span class="unseen">{{ say('to_coverage') }}</span></a>
@@ -186,7 +187,7 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 </section>
 {% endif %}
 {% else %}
-<p class="card">{{ say('nothing') }}</p>
+<p class="card">{{ say('nothing' if facts.is_complete else 'nothing_known') }}</p>
 {% endif %}
 <section class="card" id="coverage">
 <h2>{{ say('coverage') }}</h2>
@@ -197,14 +198,14 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <th scope="col">{{ say('gaps') }}</th></tr></thead>
 <tbody>
 {% for source in facts.coverage %}
-<tr><th scope="row"><bdi>{{ source.origin.project }}</bdi></th>
+<tr><th scope="row"><bdi>{{ source.origin.project or say('unnamed') }}</bdi></th>
 <td>{% if source.origin.archive %}{{ say('archive') }}<code>{{ source.origin.archive }}</code>
 <code title="{{ say('head') }}">{{ say('commit', n=source.origin.head.sequence) }} {{ source.origin.head.sha256 }}</code>
 {% else %}{{ say('api') }}{% endif %}</td>
 <td data-label="{{ say('covered') }}">
 {%- if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
 <td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
-<li>{{ say('from_to', start=start, end=end or say('now')) }}: {{ reasons.get(why, why) }}</li>{% endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
+<li>{{ say('from_to', start=start, end=end or ('...' if why == 'future' else say('now'))) }}: {{ reasons.get(why, why) }}</li>{% endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
 {% endfor %}
 </tbody>
 </table>
@@ -266,9 +267,8 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
         days=days,
         weekdays=say("weekdays").split(),
         busiest=_busiest(facts, say),
-        asked=say.asked(facts.heading.start, facts.heading.end),
         hints=_hints(facts, say),
-        reasons={name: say(f"gap_{name}") for name in ("retention", "before", "after")},
+        reasons={name: say(f"gap_{name}") for name in GAP_REASONS},
         flags=FLAGS,
         listed=_LISTED,
         most=MOST_ROWS,

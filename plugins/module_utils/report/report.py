@@ -10,15 +10,16 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone
 from heapq import nlargest
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..errors import InvalidInput
 from ..files import write_lines
 from ..project_log.entry import canonical, parse, timestamp
-from ..project_log.selection import Selection
-from ..times import parse_time, utc_now
+from ..project_log.selection import Selection, texts
+from ..settings import Range
+from ..times import is_relative, parse_time, utc_now
 from ..working_hours import WorkingHours, time_zone
 from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
 from .markdown import MOST_ROWS as MOST_LISTED
@@ -34,6 +35,8 @@ from .tabular import write_csv, write_parquet
 from .translations import BASELINE, FORMS, LANGUAGES, WORKING_HOURS, Words
 
 _DISTANCE = re.compile(r"\d{1,9}[smhdw]")
+_MINUTE = "%Y-%m-%d %H:%M"
+_SECOND = "%Y-%m-%d %H:%M:%S"
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -62,8 +65,9 @@ class Report:
         self._zone = time_zone(self._zone_name, "time_zone")
         self._hours = WorkingHours.parse(str(options.get("working_hours") or WORKING_HOURS), self._zone_name)
         self._baseline = _baseline(str(options.get("baseline") or BASELINE), self._now)
-        sensitive = options.get("sensitive_actions")
-        self._sensitive = SENSITIVE if sensitive in (None, "", [""]) else tuple(sensitive)
+        # An empty list points out nothing; an empty text means the default.
+        sensitive = texts(options.get("sensitive_actions"), "sensitive_actions")
+        self._sensitive = sensitive if sensitive or options.get("sensitive_actions") == [] else SENSITIVE
 
     def write(self, paths: Mapping[str, str]) -> Written:
         """Read all there is to read, once, and write the report in each form to the path given for it.
@@ -75,9 +79,9 @@ class Report:
         with tempfile.TemporaryDirectory(prefix="cloudscale-report-") as folder:
             # The engine comes first: what it lacks should be told before anything is read.
             with connected(self._engine, os.path.join(folder, "spill")) as engine:
-                sources = Sources(self._options, folder, self._now, self._baseline)
+                sources = Sources(self._options, folder, self._now, self._baseline, self._zone)
                 inquiry = Inquiry(Log(engine, sources, self._selection), self._zone, self._hours, self._sensitive)
-                facts = inquiry.facts(self._heading(), sources.origins(), sources.asked)
+                facts = inquiry.facts(self._heading(sources.asked), sources.origins(), sources.asked, self._now)
                 for form, path in paths.items():
                     self._write(form, path, sources, inquiry, facts)
             return Written(facts.entries, facts.summary, sources.warnings)
@@ -103,15 +107,43 @@ class Report:
         numbered = nlargest(self._selection.limit, enumerate(chosen), key=_age)
         return iter([line for _number, line in sorted(numbered)])
 
-    def _heading(self) -> Heading:
+    def _heading(self, asked: Range) -> Heading:
         title = self._options.get("title")
+        say = Words(self._language)
+        made = self._now.astimezone(self._zone).strftime(_MINUTE)
         return Heading(
-            title=Words(self._language)("audit_report") if title in (None, "") else str(title),
-            start=str(self._options.get("start") or ""),
-            end=str(self._options.get("end") or ""),
+            title=say("audit_report") if title in (None, "") else str(title),
+            asked=self._asked(asked, made, say),
+            made=made if self._depends_on_now(asked) else "",
             zone=self._zone_name,
             language=self._language,
         )
+
+    def _asked(self, asked: Range, made: str, say: Words) -> str:
+        """The range in words: dates and times in the display's zone."""
+        if self._options.get("cursor"):
+            return say("since_cursor")
+        if asked.start is None and asked.end is None:
+            return say("all_kept")
+        start, end = (self._shown(moment) for moment in (asked.start, asked.end))
+        return say("from_to", start=start or say("oldest_kept"), end=end or made)
+
+    def _shown(self, moment: Optional[datetime]) -> str:
+        """A time to the minute, or to the second where it has seconds that somebody wrote; a midnight as its date."""
+        if moment is None:
+            return ""
+        local = moment.astimezone(self._zone)
+        if local.time() == time():
+            return local.strftime("%Y-%m-%d")
+        return local.strftime(_SECOND if local.second and not self._is_relative else _MINUTE)
+
+    @property
+    def _is_relative(self) -> bool:
+        return any(is_relative(self._options.get(name) or "") for name in ("start", "end"))
+
+    def _depends_on_now(self, asked: Range) -> bool:
+        """Whether the same options mean another range, or another part of it has passed, when they are given later."""
+        return self._is_relative or asked.end is None or asked.end > self._now
 
 
 def destinations(dest: str, also: Iterable[str]) -> Dict[str, str]:

@@ -13,22 +13,26 @@ FORMS = ("html", "md", "csv", "jsonl", "parquet")
 WORKING_HOURS = "Mon-Fri 08:00-18:00"
 BASELINE = "30d"
 """How much of the time before a range tells what was seen before."""
+GAP_REASONS = ("retention", "before", "after", "future")
+"""Why a part of a range may be missing, besides the reasons that an archive recorded."""
 
 # Each text in the order of LANGUAGES. What stands in braces is filled in.
 _TEXTS: Dict[str, Tuple[str, str]] = {
     "audit_report": ("Audit report", "Audit-Bericht"),
     "all_kept": ("everything that is kept", "alles, was aufbewahrt ist"),
+    "oldest_kept": ("the oldest entry kept", "vom ältesten aufbewahrten Eintrag"),
+    "since_cursor": ("everything since the cursor", "alles seit dem Cursor"),
+    "made": ("Made {time}", "Erstellt {time}"),
+    "unnamed": ("unnamed project", "Projekt ohne Namen"),
     "from_to": ("{start} to {end}", "{start} bis {end}"),
     "now": ("now", "jetzt"),
-    "last": ("the last {distance}", "die letzten {distance}"),
-    "s": ("{n} seconds", "{n} Sekunden"),
-    "m": ("{n} minutes", "{n} Minuten"),
-    "h": ("{n} hours", "{n} Stunden"),
-    "d": ("{n} days", "{n} Tage"),
-    "w": ("{n} weeks", "{n} Wochen"),
     "times_in": ("Times in {zone}", "Zeiten in {zone}"),
     "first_entry": ("First entry", "Erster Eintrag"),
     "last_entry": ("Last entry", "Letzter Eintrag"),
+    "nothing_known": (
+        "No entries were found. Parts of this range are missing, see below.",
+        "Es wurden keine Einträge gefunden. Teile dieses Zeitraums fehlen, siehe unten.",
+    ),
     "nothing": ("Nothing was changed in this range.", "In diesem Zeitraum wurde nichts geändert."),
     "complete": ("Complete", "Vollständig"),
     "incomplete": ("Has gaps", "Hat Lücken"),
@@ -126,6 +130,10 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "gap_retention": ("lost to the provider's retention", "durch die Aufbewahrungsfrist des Anbieters verloren"),
     "gap_before": ("before what the archive keeps", "vor dem, was das Archiv bewahrt"),
     "gap_after": ("not collected yet", "noch nicht gesammelt"),
+    "gap_future": (
+        "after the moment when this report was made",
+        "nach dem Zeitpunkt, an dem dieser Bericht erstellt wurde",
+    ),
     "all_entries": ("All entries", "Alle Einträge"),
     "newest_rows": (
         "The table holds the newest {n} of {all} entries; a report as .parquet, .csv or .jsonl holds them all.",
@@ -167,10 +175,6 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
 }
 
 
-_OF_ONE = {"w": (7, "d"), "d": (24, "h"), "h": (60, "m"), "m": (60, "s")}
-"""What one of a unit is in the next smaller one: the texts of distances have no singular."""
-
-
 class Words:
     """The texts of one language."""
 
@@ -183,28 +187,6 @@ class Words:
         told = {key: format_count(value) if isinstance(value, int) else value for key, value in values.items()}
         text = _TEXTS[name][self._place]
         return text.format(**told) if told else text
-
-    def asked(self, start: str, end: str) -> str:
-        """The range in words, as the user gave it: the same words as long as the same is asked."""
-        if not start and not end:
-            return self("all_kept")
-        distance = self._distance(start)
-        if distance and not end:
-            return self("last", distance=distance)
-        return self("from_to", start=self._moment(start), end=self._moment(end or "now"))
-
-    def _moment(self, text: str) -> str:
-        distance = self._distance(text)
-        if distance:
-            return f"\u2212{distance}"
-        return self("now") if text == "now" else text or "..."
-
-    def _distance(self, text: str) -> str:
-        digits, unit = text[1:-1], text[-1:]
-        if text[:1] != "-" or not digits.isdigit() or unit not in "smhdw":
-            return ""
-        count, unit = _OF_ONE.get(unit, (1, unit)) if int(digits) == 1 else (int(digits), unit)
-        return self(unit, n=count)
 
 
 def format_count(value: int) -> str:

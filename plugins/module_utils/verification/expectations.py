@@ -25,6 +25,7 @@ from ..project_log.selection import (
     message_matches,
     network,
     pattern,
+    texts,
 )
 from .matching import Matching, bits
 
@@ -347,10 +348,11 @@ def _whole(name: str, value: Any) -> int:
 
 
 def _own_actors(given: Any) -> Tuple[str, ...]:
-    if given in ("", [""]):
+    named = texts(given, "own_actors")
+    if given not in (None, [], ()) and not named:
         # As in a rule: with nobody named, anybody's change would do.
-        raise InvalidInput("own_actors is empty; leave it out, or name who makes your changes.")
-    return Selection.from_mapping({"actors": given}).actors
+        raise InvalidInput("own_actors is empty; remove it, or name who makes your changes.")
+    return named
 
 
 def _of_ours(rule: Rule, own: Tuple[str, ...]) -> Rule:

@@ -16,10 +16,11 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from ..project_log.client import Api
 from ..project_log.entry import Entry, actor, plain
 from ..project_log.reader import Reader
-from ..project_log.selection import Selection, actor_matches
+from ..project_log.selection import actor_matches, texts
 from ..project_log.table import table
 from ..settings import Connection, Range, parse_number
 from ..times import utc_now
+from ..working_hours import time_zone
 
 # How far back the first read begins. The clocks here and there may differ by so much, and no entry is lost.
 _LOOK_BACK = timedelta(minutes=30)
@@ -52,13 +53,18 @@ class Changes:
     def __len__(self) -> int:
         return len(self.own) + len(self.others) + len(self.system)
 
-    def lines(self) -> List[str]:
-        """The changes for a terminal: how many by whom, then a table for each; what others did comes first."""
+    def lines(self, zone: str = "UTC") -> List[str]:
+        """The changes for a terminal: how many by whom, then a table for each; what others did comes first.
+
+        Times are in ``zone``, a name such as Europe/Zurich.
+
+        :raises InvalidInput: this host does not know the time zone.
+        """
         others = "by others" if self.own_named else "by users and tokens"
         groups = [(others, self.others), ("by own actors", self.own), ("by the system", self.system)]
-        rows = iter(table([*self.others, *self.own, *self.system]))
+        rows = iter(table([*self.others, *self.own, *self.system], time_zone(zone, "time_zone"), name_utc=False))
         counts = ", ".join(f"{len(entries)} {who}" for who, entries in groups if entries)
-        lines = [f"{len(self)} {'change' if len(self) == 1 else 'changes'}: {counts}. Times are in UTC."]
+        lines = [f"{len(self)} {'change' if len(self) == 1 else 'changes'}: {counts}. Times are in {zone}."]
         for who, entries in groups:
             if entries:
                 lines += ["", f"{who[:1].upper()}{who[1:]}:", *(f"  {line}" for line in islice(rows, len(entries)))]
@@ -89,7 +95,9 @@ class Trail:
         self._connection = replace(
             given, timeout=min(given.timeout, longest), retry_budget=min(given.retry_budget, longest)
         )
-        self._own_actors = Selection.from_mapping({"actors": options.get("own_actors")}).actors
+        self._own_actors = texts(options.get("own_actors"), "own_actors")
+        self.time_zone = str(options.get("time_zone") or "UTC")
+        time_zone(self.time_zone, "time_zone")
         self._settle = parse_number(options, "settle", 0)
         self._clock = clock
         self._wait = wait or threading.Event().wait

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from ..errors import AuditError, Cancelled, MissingChanges, UnexpectedChanges
+from ..errors import AuditError, Cancelled, InvalidInput, MissingChanges, UnexpectedChanges
 from ..project_log.client import Api
 from ..project_log.entry import plain
 from ..project_log.reader import Reader
-from ..settings import Connection, Range, parse_number
-from ..times import utc_now
+from ..settings import CLOCK_TOLERANCE, Connection, Range, parse_number
+from ..times import RETENTION, format_time, utc_now
 from .expectations import Evidence, Expectations, Missing
 from .explanation import explain
 
@@ -78,6 +78,8 @@ class Verification:
         self._range = Range.from_mapping(options, now or utc_now())
         self._expectations = Expectations.from_mapping(options)
         self._patience = Patience.from_mapping(options)
+        _require_rules(self._expectations)
+        _require_range(self._range)
 
     def run(
         self, once: bool = False, clock: Callable[[], float] = time.monotonic, wait: Optional[Wait] = None
@@ -86,6 +88,7 @@ class Verification:
 
         ``clock`` and ``wait`` are seams for tests, as those of Api.
 
+        :raises InvalidInput: by the API's clock, no entry can be in the range.
         :raises AuditError: the log could not be read.
         """
         pause = wait or threading.Event().wait
@@ -135,10 +138,58 @@ class _Reading:
     def _read(self, span: Range) -> List[str]:
         reader = Reader(self._api)
         for page in reader.pages(span):
+            if not self.poll_more:
+                _require_possible_entries(span, page.server_date or utc_now())
             for entry in page.entries:
                 self.evidence.add(entry)
             self.poll_more = page.poll_more
         return reader.warnings
+
+
+def _require_rules(wanted: Expectations) -> None:
+    """Refuse expectations that every log meets.
+
+    :raises InvalidInput: there is no rule, or none that an entry, or its absence, could violate.
+    """
+    if wanted.exclusive or wanted.forbid:
+        return
+    if not wanted.expect:
+        raise InvalidInput("There is nothing to verify: give a rule in expect or forbid, or set exclusive to true.")
+    if all(rule.least == 0 and rule.most is None for rule in wanted.expect):
+        raise InvalidInput(
+            "There is nothing to verify: every rule of expect has min 0 and no max, so any log meets them. "
+            "Raise min, set max, or set exclusive to true."
+        )
+
+
+def _require_range(span: Range) -> None:
+    """Refuse a range without a beginning, most often a variable without a value, and one that is empty.
+
+    :raises InvalidInput: there is neither a cursor nor a start, or start equals end.
+    """
+    if span.cursor is None and span.start is None:
+        raise InvalidInput(
+            "There is no range to verify: set cursor to the poll_more of a read before the change, or set start. "
+            "A cursor from a variable without a value counts as not set."
+        )
+    if span.is_empty:
+        raise InvalidInput("The range is empty: start equals end, and end is exclusive.")
+
+
+def _require_possible_entries(span: Range, server_time: datetime) -> None:
+    """Refuse a range that the API cannot have entries of.
+
+    :raises InvalidInput: it lies in the future, or before what the provider keeps.
+    """
+    if span.start is not None and span.start > server_time + CLOCK_TOLERANCE:
+        raise InvalidInput(
+            f"start ({format_time(span.start)}) is in the future; the API's clock shows {format_time(server_time)}."
+        )
+    if span.end is not None and span.end < server_time - RETENTION:
+        raise InvalidInput(
+            f"end ({format_time(span.end)}) is before the provider's retention of {RETENTION.days} days: "
+            "nothing of the range is left to verify."
+        )
 
 
 def _told(missing: Missing) -> Dict[str, Any]:

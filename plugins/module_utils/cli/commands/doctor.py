@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks all that a collection needs, before the first one."""
+"""Checks all that a collection run needs, before the first one, and how the API behaves, for bug reports."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from ...archive.format.commit import FIRST_SEQUENCE, commit_name
 from ...archive.storage.open import is_remote, store_at
 from ...archive.storage.store import LocalStore, Store, read
 from ...errors import AuditError, StorageError
-from ...project_log.client import Page
+from ...project_log.client import Api, Page
+from ...project_log.conformance import Conformance
 from ...project_log.entry import subject, visible
 from ...times import utc_now
 from ..connection import add_connection, with_token
 from ..exit_status import API, OK, STORAGE
 from ..output import add_json, print_json, say
 
-ABOUT = "check all that a collection needs, before the first one"
+ABOUT = "check all that a collection run needs, and how the API behaves"
 
 _SKEW_TOLERATED = 5.0
 _SPACE_WANTED = 1 << 30
@@ -77,6 +78,7 @@ def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Chec
     if pages:
         yield _checked("project", lambda: _probe_project(options.path, pages[0]))
         yield _checked("clock", lambda: _probe_clock(pages[0]))
+        yield from _conformance_checks(options, stop, pages[0])
 
 
 def _checked(name: str, probe: Callable[[], str]) -> Check:
@@ -137,6 +139,15 @@ def _probe_archive(path: str) -> str:
 def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[Page]) -> str:
     pages.append(with_token(options, stop, lambda api: api.page(api.first_url())))
     return "the token may read a project's log"
+
+
+def _conformance_checks(options: argparse.Namespace, stop: threading.Event, first: Page) -> List[Check]:
+    """What the API does, compared with what this collection relies on."""
+
+    def ask(api: Api) -> List[Check]:
+        return [_checked(name, check) for name, check in Conformance(api, first).checks()]
+
+    return with_token(options, stop, ask)
 
 
 def _probe_project(path: str, page: Page) -> str:

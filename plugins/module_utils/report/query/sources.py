@@ -15,7 +15,7 @@ import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ...archive.chain.chain import find_head, gaps, live_files
@@ -28,6 +28,8 @@ from ...files import draft_of
 from ...project_log.client import Api
 from ...project_log.entry import Entry, canonical, parse, plain, subject, timestamp, visible
 from ...project_log.reader import Reader
+from ...project_log.selection import texts
+from ...project_log.windows import LATENESS
 from ...settings import Connection, Range, concurrency
 from ...times import RETENTION
 from .engine import COLUMNS
@@ -222,24 +224,33 @@ class Fetched:
 class Sources:
     """All that a report reads, opened and, as far as the API is needed, read into ``folder``.
 
-    ``asked`` is the range; ``baseline`` how much before its start is read, too, to know what was seen before.
+    ``asked`` is the range; ``baseline`` how much before its start is read, too, to know what was seen before. Dates of
+    the range begin in ``zone``.
 
     :raises InvalidInput: an option cannot be used, or there is nothing to read.
     :raises AuditError: the API cannot be read, or an archive is damaged.
     """
 
-    def __init__(self, options: Mapping[str, Any], folder: str, now: datetime, baseline: timedelta) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        folder: str,
+        now: datetime,
+        baseline: timedelta,
+        zone: tzinfo = timezone.utc,
+    ) -> None:
         self._options = options
         self._folder = folder
         self._now = now
-        self._range = Range.from_mapping(options, now)
+        self._range = Range.from_mapping(options, now, zone)
+        archives = texts(options.get("archives"), "archives")
         # What the range lacks at the API, an archive has.
-        self.warnings: List[str] = [] if options.get("archives") else self._range.warnings
+        self.warnings: List[str] = [] if archives else self._range.warnings
         self.asked = Range(self._range.start, self._range.end)
         before = None if self.asked.start is None else self.asked.start - baseline
         self._span = Range(before, self.asked.end)
         connections = _connections(options)
-        self.archives = [Archive(path, self._span, folder) for path in options.get("archives") or ()]
+        self.archives = [Archive(path, self._span, folder) for path in archives]
         self._check(connections)
         self.fetched: List[Fetched] = []
         for name, connection in connections:
@@ -311,7 +322,7 @@ class Sources:
     def _read(self, connection: Connection, fetched: Fetched) -> None:
         start = None if self._range.cursor else fetched.span.start
         with Api(connection) as api:
-            reader = Reader(api, concurrency(self._options))
+            reader = Reader(api, concurrency(self._options), LATENESS)
             pages = reader.pages(replace(self._range, start=start, now=None))
             fetched.write(found for page in pages for found in page.entries)
         self.warnings.extend(warning for warning in reader.warnings if warning not in self.warnings)
@@ -324,7 +335,7 @@ def _connections(options: Mapping[str, Any]) -> List[Tuple[str, Connection]]:
     projects = options.get("projects") or []
     if projects:
         return [(str(project.get("name") or ""), _connection(options, project)) for project in projects]
-    if options.get("archives") and not options.get("api_token"):
+    if texts(options.get("archives"), "archives") and not options.get("api_token"):
         return []
     return [("", Connection.from_mapping(options))]
 

@@ -5,11 +5,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, List
+from zoneinfo import ZoneInfo
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range, concurrency
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import (
+    Connection,
+    Range,
+    concurrency,
+    describe_unknown,
+)
 
 TOKEN = "s3cret-Token.0123456789_abcdefghijkl"
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
@@ -138,3 +144,27 @@ def test_a_start_before_the_retention_is_warned_about() -> None:
 
 def test_an_empty_range_is_warned_about() -> None:
     assert "end is exclusive" in Range.from_mapping({"start": "2026-11-22", "end": "2026-11-22"}, NOW).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["start", "end"], []),
+        (["stat", "zzz", "end"], ["stat (did you mean start?)", "zzz"]),
+        ([], []),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_known_one_that_is_meant(names: List[str], told: List[str]) -> None:
+    assert describe_unknown(names, ["start", "end", "cursor"]) == told
+
+
+def test_dates_of_a_range_begin_in_its_time_zone() -> None:
+    found = Range.from_mapping({"start": "2026-07-01", "end": "today"}, NOW, ZoneInfo("Europe/Zurich"))
+    assert found.start == datetime(2026, 6, 30, 22, tzinfo=timezone.utc)
+    assert found.end == datetime(2026, 11, 21, 23, tzinfo=timezone.utc)
+
+
+def test_a_range_in_the_future_is_warned_about() -> None:
+    assert Range.from_mapping({"start": NOW + timedelta(minutes=9)}, NOW).warnings == []
+    (warning,) = Range.from_mapping({"start": "2099-01-01"}, NOW).warnings
+    assert warning == "start (2099-01-01T00:00:00Z) is in the future: the range has no entries yet."

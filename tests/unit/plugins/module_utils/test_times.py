@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import (
+    NAMED_DAYS,
     format_time,
+    is_relative,
     parse_age,
     parse_time,
     read_timestamp,
@@ -52,6 +55,62 @@ def test_accepted_forms(text: object, moment: datetime) -> None:
     assert parse_time(text, NOW) == moment
 
 
+# 2026-11-22 is a Sunday; in Kiritimati (UTC+14) it is Monday already.
+@pytest.mark.parametrize(
+    ("text", "in_utc", "in_zurich", "in_kiritimati"),
+    [
+        ("today", utc(2026, 11, 22), utc(2026, 11, 21, 23), utc(2026, 11, 22, 10)),
+        ("yesterday", utc(2026, 11, 21), utc(2026, 11, 20, 23), utc(2026, 11, 21, 10)),
+        ("this-week", utc(2026, 11, 16), utc(2026, 11, 15, 23), utc(2026, 11, 22, 10)),
+        ("last-week", utc(2026, 11, 9), utc(2026, 11, 8, 23), utc(2026, 11, 15, 10)),
+        ("this-month", utc(2026, 11, 1), utc(2026, 10, 31, 23), utc(2026, 10, 31, 10)),
+        ("last-month", utc(2026, 10, 1), utc(2026, 9, 30, 22), utc(2026, 9, 30, 10)),
+        ("2026-07-01", utc(2026, 7, 1), utc(2026, 6, 30, 22), utc(2026, 6, 30, 10)),
+        (date(2026, 7, 1), utc(2026, 7, 1), utc(2026, 6, 30, 22), utc(2026, 6, 30, 10)),
+        ("2026-07-01T00:00:00Z", utc(2026, 7, 1), utc(2026, 7, 1), utc(2026, 7, 1)),
+        ("-1h", utc(2026, 11, 22, 11), utc(2026, 11, 22, 11), utc(2026, 11, 22, 11)),
+    ],
+)
+def test_days_begin_in_the_time_zone(
+    text: object, in_utc: datetime, in_zurich: datetime, in_kiritimati: datetime
+) -> None:
+    assert parse_time(text, NOW) == in_utc
+    assert parse_time(text, NOW, "start", ZoneInfo("Europe/Zurich")) == in_zurich
+    assert parse_time(text, NOW, "start", ZoneInfo("Pacific/Kiritimati")) == in_kiritimati
+
+
+@pytest.mark.parametrize("now", [utc(2026, 1, 1), utc(2026, 1, 31, 23, 59), utc(2026, 3, 1)])
+@pytest.mark.parametrize("name", sorted(NAMED_DAYS))
+def test_a_named_time_is_the_midnight_before_or_at_its_present(name: str, now: datetime) -> None:
+    moment = parse_time(name, now)
+    assert moment <= now
+    assert moment.time() == NOW.min.time()
+    assert moment.weekday() == 0 or not name.endswith("week")
+    assert moment.day == 1 or not name.endswith("month")
+
+
+def test_a_day_without_midnight_begins_when_the_clocks_skip_it() -> None:
+    zone = ZoneInfo("America/Santiago")
+    begin = parse_time("2026-09-06", NOW, "start", zone)
+    assert begin == utc(2026, 9, 6, 4)
+    assert (begin - timedelta(microseconds=1)).astimezone(zone).date() == date(2026, 9, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "relative"),
+    [
+        ("-30d", True),
+        ("now", True),
+        ("last-month", True),
+        ("2026-11-22", False),
+        ("2026-11-22T08:00Z", False),
+        ("", False),
+    ],
+)
+def test_some_times_depend_on_when_they_are_read(text: str, relative: bool) -> None:
+    assert is_relative(text) is relative
+
+
 @pytest.mark.parametrize("text", ["2026-11-22T08:00:00", "2026-11-22 08:00", datetime(2026, 11, 22, 8)])
 def test_a_time_without_offset_is_told_so(text: object) -> None:
     with pytest.raises(InvalidInput, match=r"^start: .*no offset from UTC"):
@@ -60,7 +119,20 @@ def test_a_time_without_offset_is_told_so(text: object) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "yesterday", "-7", "7d", "-1y", "1700000000", "2026-11-22T08:00:00Zjunk", "22.11.2026", "-9d-1h", "NOW\n2"],
+    [
+        "",
+        "tomorrow",
+        "Today",
+        "this week",
+        "-7",
+        "7d",
+        "-1y",
+        "1700000000",
+        "2026-11-22T08:00:00Zjunk",
+        "22.11.2026",
+        "-9d-1h",
+        "NOW\n2",
+    ],
 )
 def test_other_forms_are_refused_with_the_forms_that_exist(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"^end: .*Use a date"):

@@ -51,7 +51,7 @@ class World:
         self.clock = clock
         self.clock.now = NOON
         self.simulator.clear_script()
-        self.simulator.set(page_size=3, expired_cursor="oldest", range_in_urls="cursor", retention=timedelta(days=90))
+        self.simulator.set(page_size=3, expired_cursor="oldest", range_in_urls="dropped", retention=timedelta(days=90))
         self.project = simulator.add_project(f"project-{next(_numbers)}")
         self.log = self.project.log
         self.path = folder / "archive"

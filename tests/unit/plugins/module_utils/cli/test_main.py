@@ -31,6 +31,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.cli import mai
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
 
 COMMAND = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
@@ -439,9 +440,12 @@ def test_a_pinned_head_is_never_silently_cut_off(host: Host, simulator: Simulato
 def test_doctor_checks_all_that_a_collection_needs(host: Host, simulator: Simulator) -> None:
     healthy = host.run("doctor", host.archive)
     assert healthy.returncode == 0
-    assert [line.split()[:2] for line in healthy.stdout.splitlines()] == [
-        ["ok", name] for name in ("folder", "space", "archive", "api", "project", "clock")
-    ]
+    host_and_project = ["folder", "space", "archive", "api", "project", "clock"]
+    behavior = ["pages", "urls", "polling", "date", "order", "range", "windows", "cursors"]
+    checks = [line.split()[:2] for line in healthy.stdout.splitlines()]
+    assert checks == [["ok", name] for name in [*host_and_project, *behavior]]
+    assert "3 entries a page, published are 200" in healthy.stdout
+    assert {request.method for request in simulator.requests} == {"GET"}
     assert list(host.folder.iterdir()) == []
     wrong = host.json("doctor", host.archive, "--token-file", str(COMMAND))
     assert [check["name"] for check in wrong["checks"] if check["failed"]] == ["api"]
@@ -449,6 +453,17 @@ def test_doctor_checks_all_that_a_collection_needs(host: Host, simulator: Simula
     skewed = host.run("doctor", host.archive)
     assert skewed.returncode == 3
     assert re.search(r"FAILED +clock +This host's clock differs from the API's by -1[12]\d s", skewed.stdout)
+
+
+def test_doctor_fails_if_the_api_breaks_a_promise(host: Host, simulator: Simulator) -> None:
+    with Client(simulator) as client:
+        page = client.page()
+    for number, entry in enumerate(page["results"]):
+        entry["timestamp"] = f"2026-11-2{9 - number}T12:00:00Z"
+    simulator.script(Fault("raw", body={**page, "next": None}))
+    told = host.run("doctor", host.archive)
+    assert told.returncode == 3
+    assert "FAILED  order    The log begins with its newest entry" in told.stdout
 
 
 def test_doctor_knows_another_projects_token(host: Host, simulator: Simulator) -> None:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -145,16 +146,31 @@ def test_waits_grow_with_jitter_and_stay_within_the_budget(
         ("0", 0.375),
         ("soon", 0.375),
         ("-5", 0.375),
-        ("99999999999999999999", 600),
+        (600, 600),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.375),
     ],
 )
-def test_retry_after_is_honoured_and_capped(
-    simulator: Simulator, api: Api, waits: Waits, retry_after: Any, seconds: float
-) -> None:
+def test_retry_after_is_honored(simulator: Simulator, api: Api, waits: Waits, retry_after: Any, seconds: float) -> None:
     simulator.script(Fault("status", status=429, retry_after=retry_after))
     api.page(api.first_url())
     assert waits.seconds == [seconds]
+
+
+@pytest.mark.parametrize("retry_after", [601, "99999999999999999999", datetime(2100, 1, 1, tzinfo=timezone.utc)])
+def test_a_retry_after_beyond_the_budget_fails_at_once(
+    simulator: Simulator, api: Api, waits: Waits, retry_after: Any
+) -> None:
+    simulator.script(Fault("status", status=503, retry_after=retry_after))
+    with pytest.raises(errors.ServiceUnavailable):
+        api.page(api.first_url())
+    assert (waits.seconds, len(simulator.requests)) == ([], 1)
+
+
+def test_the_budget_left_counts_for_a_retry_after(simulator: Simulator, api: Api, waits: Waits) -> None:
+    simulator.script(*[Fault("status", status=503, retry_after=400)] * 2)
+    with pytest.raises(errors.ServiceUnavailable):
+        api.page(api.first_url())
+    assert waits.seconds == [400]
 
 
 def test_retry_after_may_be_a_date(simulator: Simulator, api: Api, waits: Waits) -> None:
@@ -280,6 +296,30 @@ def test_a_host_that_answered_before_is_waited_for(simulator: Simulator, waits: 
         with pytest.raises(errors.Unreachable):
             api.page(api.first_url())
     assert len(waits.seconds) == 5
+
+
+@contextmanager
+def deaf() -> Iterator[str]:
+    """The address of a server that lets every further connection wait: its queue is full."""
+    with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for queued in (first, second):
+            queued.setblocking(False)
+            queued.connect_ex(listening.getsockname())
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(("retries", "tries"), [(8, 2), (0, 1)])
+def test_a_first_connection_that_times_out_is_tried_once_more(waits: Waits, retries: int, tries: int) -> None:
+    # Each look at the clock is 6 seconds later: beyond the budget of a refused connection.
+    seconds = count(step=6.0)
+    with deaf() as address:
+        connection = Connection(TOKEN, f"http://{address}/v1", timeout=0.1, retries=retries)
+        with Api(connection, clock=lambda: next(seconds), wait=waits.wait) as api:
+            with pytest.raises(errors.Unreachable, match="could not be reached in time"):
+                api.page(api.first_url())
+    assert len(waits.seconds) == tries - 1
 
 
 def test_a_certificate_is_verified_and_never_retried(waits: Waits, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_equal_and_unknown_things_are_kept(simulator: Simulator, api: Api) -> No
     assert (reader.entries_read, reader.pages_read) == (4, 2)
 
 
-@pytest.mark.parametrize("urls", ["kept", "dropped", "cursor"])
+@pytest.mark.parametrize("urls", ["kept", "end", "dropped", "cursor"])
 def test_the_range_holds_whether_later_urls_carry_it_or_not(simulator: Simulator, api: Api, urls: str) -> None:
     simulator.set(range_in_urls=urls)
     log = simulator.project("main").log
@@ -75,6 +75,64 @@ def test_the_range_holds_whether_later_urls_carry_it_or_not(simulator: Simulator
     log.append(action="late", message="overtaken", timestamp=NOW - timedelta(minutes=45))
     log.append(action="after", message="too late", timestamp=NOW - timedelta(minutes=5))
     assert read(api, span(start="-30m", end="-10m"))[0] == inside
+
+
+@pytest.mark.parametrize("urls", ["dropped", "end", "kept"])
+@pytest.mark.parametrize("count", [2, 20])
+def test_a_past_range_continues_at_its_end(simulator: Simulator, api: Api, urls: str, count: int) -> None:
+    simulator.set(range_in_urls=urls)
+    log = simulator.project("main").log
+    inside = [log.append(action="in", message=str(n), timestamp=at(50 + count - n)) for n in range(count)]
+    after = [log.append(action="after", message=str(n), timestamp=at(30 - n)) for n in range(8)]
+    found, reader = read(api, span(start="-100m", end="-40m"))
+    assert found == inside
+    assert "cursor" not in str(reader.poll_more)
+    after.append(log.append(action="after", message="then"))
+    log.append(action="late", message="neither in this read nor in the next one", timestamp=at(70))
+    found, reader = read(api, Range(cursor=reader.poll_more))
+    assert found == after
+    late = log.append(action="late", message="late", timestamp=at(60))
+    assert read(api, Range(cursor=reader.poll_more))[0] == ([] if urls == "kept" else [late])
+
+
+@pytest.mark.parametrize("end", ["now", "-1m"])
+def test_a_range_that_ends_just_now_continues_behind_its_entries(simulator: Simulator, api: Api, end: str) -> None:
+    log = simulator.project("main").log
+    for n in range(8):
+        log.append(action="in", message=str(n), timestamp=at(30 - n))
+    found, reader = read(api, span(end=end))
+    assert len(found) == 8
+    # An entry that was under way when the range was read.
+    late = log.append(action="late", message="late", timestamp=at(2))
+    assert read(api, Range(cursor=reader.poll_more))[0] == [late]
+
+
+def test_a_range_that_ends_just_now_leaves_nothing_out_after_it(simulator: Simulator, api: Api) -> None:
+    log = simulator.project("main").log
+    inside = log.append(action="in", message="in", timestamp=at(3))
+    after = log.append(action="after", message="after", timestamp=at(1))
+    found, reader = read(api, span(end="-2m"))
+    assert found == [inside]
+    assert read(api, Range(cursor=reader.poll_more))[0] == [after]
+
+
+def test_a_range_that_ends_in_the_future_continues_by_the_cursor(simulator: Simulator, api: Api) -> None:
+    simulator.project("main").log.append(action="in", message="in", timestamp=at(3))
+    later = (NOW + timedelta(days=1)).isoformat()
+    assert "cursor" in str(read(api, span(end=later))[1].poll_more)
+
+
+def test_a_past_range_ends_with_the_first_page_that_is_later(simulator: Simulator, api: Api) -> None:
+    log = simulator.project("main").log
+    for n in range(60):
+        log.append(action="a", message=str(n), timestamp=at(120 - n))
+    wanted = span(start="-110m", end="-90m")
+    found, _exhaustive = read(api, wanted)
+    assert len(simulator.requests) == 50 / 3 // 1 + 1
+    simulator.clear_requests()
+    reader = Reader(api, lateness=timedelta(minutes=10))
+    assert [entry for page in reader.pages(wanted) for entry in page.entries] == found
+    assert len(simulator.requests) <= (20 + 10) / 3 + 2
 
 
 def test_a_next_that_repeats_is_an_error(simulator: Simulator, api: Api) -> None:
@@ -112,7 +170,7 @@ def test_any_split_into_pages_and_any_overtaking_gives_the_log(simulator: Simula
     project = simulator.add_project(f"p{next(NUMBERS)}")
     minutes = data.draw(st.lists(st.integers(1, 100), max_size=25))
     before = data.draw(st.integers(0, len(minutes)))
-    simulator.set(range_in_urls=data.draw(st.sampled_from(["kept", "dropped", "cursor"])))
+    simulator.set(range_in_urls=data.draw(st.sampled_from(["kept", "end", "dropped", "cursor"])))
     simulator.page_sizes(data.draw(st.lists(st.integers(0, 4), max_size=10)))
     late = list(minutes[before:])
 

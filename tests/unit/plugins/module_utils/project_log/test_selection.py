@@ -73,8 +73,55 @@ def test_tokens_are_named_by_description_or_uuid() -> None:
     assert not selects({"actors": ["ci"]}, actor=TOKEN)
 
 
-def test_an_empty_text_is_no_condition() -> None:
-    assert Selection.from_mapping({"actions": "", "actors": "", "ip_networks": ""}) == Selection()
+@pytest.mark.parametrize("email", ["johanna@example.com", "Johanna@Example.COM"])
+@pytest.mark.parametrize("glob", ["JOHANNA@example.com", "johanna@EXAMPLE.*", "*@Example.com", "johann?@*"])
+def test_an_e_mail_address_is_compared_without_case(email: str, glob: str) -> None:
+    assert selects({"actors": [glob]}, actor={"user": {"email": email}})
+    assert not selects({"actors": [glob]}, actor={"user": {"email": f"x{email}x"}})
+
+
+def token(description: Any) -> Any:
+    return {"api_token": {"uuid": "0a1b", "description": description}}
+
+
+@pytest.mark.parametrize("glob", ["ci *", "ci [prod]", "ci [*", "?i [prod?", "*", "0a*"])
+def test_only_two_characters_of_a_name_are_special(glob: str) -> None:
+    assert selects({"actors": [glob]}, actor=token("ci [prod]"))
+
+
+@pytest.mark.parametrize("glob", ["ci [pq]rod", "ci [!x]prod]", "ci [PROD]", "CI *", "?ci [prod]", "ci .prod."])
+def test_the_name_of_a_token_is_text(glob: str) -> None:
+    assert not selects({"actors": [glob]}, actor=token("ci [prod]"))
+
+
+def test_exact_text_matches_whatever_it_holds() -> None:
+    assert selects({"actors": ["what?! *"]}, actor=token("what?! *"))
+    assert selects({"actions": ["a[1]"]}, action="a[1]")
+    assert not selects({"actions": ["a[1]"]}, action="a1")
+
+
+@pytest.mark.parametrize("actor", [token(None), token("system"), {"system": {}}, {"admin": {}}, {"robot": {}}, None])
+def test_anybody_is_an_actor(actor: Any) -> None:
+    assert selects({"actors": ["*"]}, actor=actor)
+
+
+@pytest.mark.parametrize("value", [None, "", " ", [""], [" "], [], [None]])
+@pytest.mark.parametrize("option", ["actions", "actors", "ip_networks"])
+def test_an_empty_text_is_no_condition(option: str, value: Any) -> None:
+    assert Selection.from_mapping({option: value}) == Selection()
+
+
+def test_an_empty_field_of_a_survey_is_no_condition() -> None:
+    assert Selection.from_mapping({"message_pattern": "", "limit": ""}) == Selection()
+
+
+@pytest.mark.parametrize(
+    "value", [["*_delete", ""], ["", "*_delete"], ["", ""], "a,,b", "a, ", ["a", " "], ["a", None]]
+)
+@pytest.mark.parametrize("option", ["actions", "actors", "ip_networks"])
+def test_an_empty_text_among_others_is_refused(option: str, value: Any) -> None:
+    with pytest.raises(InvalidInput, match=f"^{option}: item [12] of [23] is empty; remove it or give it a value."):
+        Selection.from_mapping({option: value})
 
 
 @pytest.mark.parametrize("kind", ["system", "admin"])

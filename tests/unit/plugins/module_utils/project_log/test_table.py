@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.table import table
 
@@ -22,13 +23,26 @@ def entry(email: str, message: str, address: Any = None) -> Any:
 def test_entries_stand_in_columns() -> None:
     entries = [entry("anna@example.com", "a", "192.0.2.7"), entry("b@example.com", "b\nnew line \x1b[31m")]
     assert table(entries) == [
-        "2026-11-22 12:23:17  anna@example.com  192.0.2.7  server_stop  a",
-        "2026-11-22 12:23:17  b@example.com                server_stop  b\ufffdnew line \ufffd[31m",
+        "2026-11-22 12:23:17 UTC  anna@example.com  192.0.2.7  server_stop  a",
+        "2026-11-22 12:23:17 UTC  b@example.com                server_stop  b\ufffdnew line \ufffd[31m",
     ]
 
 
 def test_a_column_without_anything_in_it_is_left_out() -> None:
-    assert table([entry("b@example.com", "b")]) == ["2026-11-22 12:23:17  b@example.com  server_stop  b"]
+    assert table([entry("b@example.com", "b")]) == ["2026-11-22 12:23:17 UTC  b@example.com  server_stop  b"]
+
+
+def test_times_in_another_zone_carry_their_offset() -> None:
+    summer = {**entry("b@example.com", "b"), "timestamp": "2026-07-01T22:00:00Z"}
+    unreadable = {**entry("b@example.com", "b"), "timestamp": "noon"}
+    assert table([entry("b@example.com", "b"), summer, unreadable], ZoneInfo("Europe/Zurich")) == [
+        "2026-11-22 13:23:17 +01:00  b@example.com  server_stop  b",
+        "2026-07-02 00:00:00 +02:00  b@example.com  server_stop  b",
+        "noon                        b@example.com  server_stop  b",
+    ]
+    assert table([entry("b@example.com", "b")], ZoneInfo("UTC"), name_utc=False) == [
+        "2026-11-22 12:23:17  b@example.com  server_stop  b"
+    ]
 
 
 def test_wide_characters_take_two_places() -> None:

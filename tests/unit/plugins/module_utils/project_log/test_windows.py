@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from itertools import count
 from types import SimpleNamespace
@@ -15,12 +17,18 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, Page
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import digest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.parallel_reader import read_windows
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.reader import Reader
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.windows import side_by_side
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.windows import (
+    LATENESS,
+    HandOverError,
+    Window,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +36,7 @@ from ..conftest import Waits, connect
 
 NOW = datetime.now(timezone.utc)
 NUMBERS = count()
-MODES = ["cursor", "kept", "dropped"]
+MODES = ["dropped", "end", "kept", "cursor"]
 
 
 @pytest.fixture
@@ -44,9 +52,16 @@ def fill(project: Any, entries: int, hours: float) -> None:
         project.log.append(action="a", message=str(number), timestamp=moment)
 
 
-def read(simulator: Simulator, span: Range, concurrency: int, project: str = "main") -> tuple[list[Any], Reader]:
-    with Api(connect(simulator, api_token=simulator.project(project).token)) as api:
-        reader = Reader(api, concurrency)
+def read(
+    simulator: Simulator,
+    span: Range,
+    concurrency: int,
+    project: str = "main",
+    lateness: timedelta | None = None,
+) -> tuple[list[Any], Reader]:
+    connection = connect(simulator, api_token=simulator.project(project).token)
+    with Api(connection, wait=lambda _seconds: False) as api:
+        reader = Reader(api, concurrency, lateness)
         return [entry for page in reader.pages(span) for entry in page.entries], reader
 
 
@@ -72,8 +87,8 @@ def test_a_large_range_comes_whole_and_in_order(simulator: Simulator, mode: str)
     found, reader = read(simulator, span, 4)
     assert found == wanted
     assert reader.entries_read == len(wanted)
-    if mode != "dropped":
-        assert 1 < overlapping(simulator) <= 4
+    # A range inside the cursor is read by one chain.
+    assert overlapping(simulator) == 1 if mode == "cursor" else 1 < overlapping(simulator) <= 4
 
 
 def test_it_costs_few_requests_more(simulator: Simulator) -> None:
@@ -82,7 +97,7 @@ def test_it_costs_few_requests_more(simulator: Simulator) -> None:
     simulator.clear_requests()
     found, _reader = read(simulator, Range(), 8)
     assert found == wanted
-    assert len(simulator.requests) <= 1.1 * sequential.pages_read
+    assert len(simulator.requests) <= 1.15 * sequential.pages_read
 
 
 def test_a_range_of_a_few_pages_costs_nothing_more(simulator: Simulator) -> None:
@@ -139,14 +154,6 @@ def test_what_stands_minutes_late_at_the_edges_of_windows_is_found(simulator: Si
     assert Counter(map(digest, found)) == Counter(map(digest, log.entries))
 
 
-def test_an_api_that_forgets_the_range_is_read_by_one_chain(simulator: Simulator) -> None:
-    fill(simulator.project("main"), 1500, hours=2.5)
-    simulator.set(range_in_urls="dropped")
-    found, _reader = read(simulator, Range(), 4)
-    assert found == simulator.project("main").log.entries
-    assert len(simulator.requests) <= 1.5 * 1500 / 5
-
-
 @pytest.mark.parametrize("fault", [Fault("status", status=429, retry_after=1), Fault("reset"), Fault("html")])
 def test_passing_faults_cost_no_entry(simulator: Simulator, waits: Waits, fault: Fault) -> None:
     fill(simulator.project("main"), 300, hours=48)
@@ -173,7 +180,7 @@ def test_fewer_requests_at_once_when_the_api_asks_for_it(simulator: Simulator, w
 
 def test_an_error_in_any_window_is_raised(simulator: Simulator) -> None:
     fill(simulator.project("main"), 300, hours=48)
-    simulator.script(Fault("pass", times=20), Fault("status", status=403))
+    simulator.script(Fault("pass", times=9), Fault("status", status=403))
     with pytest.raises(errors.Forbidden):
         read(simulator, Range(), 4)
 
@@ -232,36 +239,233 @@ def test_little_is_held(simulator: Simulator, monkeypatch: pytest.MonkeyPatch, b
         simulator.project("main").log.append(action="a", timestamp=moment)
     waiters = Waiters()
     watched = SimpleNamespace(**{**vars(threading), "Condition": waiters.condition})
-    monkeypatch.setattr(sys.modules[side_by_side.__module__], "threading", watched)
+    monkeypatch.setattr(sys.modules[read_windows.__module__], "threading", watched)
     with Api(connect(simulator)) as api:
         pages = Reader(api, 2).pages(Range())
         next(pages)
         assert waiters.are(2)
-        assert 1 < len(simulator.requests) <= 1 + 2 * 13
+        assert 1 < len(simulator.requests) <= 2 * 16 + 10
         pages.close()  # type: ignore[attr-defined]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_entry_three_hours_late_is_handed_out_once(simulator: Simulator, mode: str) -> None:
+    simulator.set(range_in_urls=mode)
+    project = simulator.project("main")
+    oldest = NOW - timedelta(hours=48)
+    for number in range(600):
+        late = timedelta(hours=3) if number == 311 else timedelta(0)
+        project.log.append(action="a", message=str(number), timestamp=oldest + timedelta(minutes=4.7) * number - late)
+    for span in (Range(), Range.from_mapping({"start": "-45h"}, NOW), Range.from_mapping({"end": "-2h"}, NOW)):
+        found, reader = read(simulator, span, 4, lateness=LATENESS)
+        assert found == read(simulator, span, 1, lateness=LATENESS)[0]
+        assert [entry["message"] for entry in found].count("311") == 1
+        if span.end is None:
+            new = project.log.append(action="b", message=f"new {next(NUMBERS)}")
+            assert read(simulator, Range(cursor=reader.poll_more), 4)[0] == [new]
+
+
+def opened(begin: int, numbers: list[int], cursor: int) -> Window:
+    """A window that begins so many minutes after an hour, and opened with these entries, one a minute."""
+    window = Window(datetime(2026, 11, 22, 12, begin, tzinfo=timezone.utc))
+    window.opening = page_of(numbers, cursor)
+    return window
+
+
+def page_of(numbers: list[int], cursor: int) -> Page:
+    entries = [{"timestamp": f"2026-11-22T12:{number:02}:00Z"} for number in numbers]
+    url = f"http://localhost/v1/project-logs?cursor={cursor}"
+    return Page(entries, url, url, None, url)
+
+
+def test_a_window_counts_what_the_next_one_opened_with() -> None:
+    window = opened(0, [0, 1, 12], 20)
+    window.next_window = opened(10, [12, 10, 11], 40)
+    assert window.match(window.opening or page_of([], 0), None) is None
+    assert window.match(page_of([2, 10, 3], 30), None) is None
+    late, own, others = 4, 11, 13
+    assert window.match(page_of([late, own, others], 50), None) == 2
+
+
+def test_a_window_does_not_count_what_the_range_leaves_out() -> None:
+    window = opened(0, [0], 20)
+    window.next_window = opened(10, [10, 11], 40)
+    end = datetime(2026, 11, 22, 12, 30, tzinfo=timezone.utc)
+    assert window.match(page_of([10, 30, 45, 11], 50), end) == 4
+
+
+@pytest.mark.parametrize("numbers", [[11, 10], [10, 12], [12]])
+def test_a_window_that_meets_something_else_gives_up(numbers: list[int]) -> None:
+    window = opened(0, [0], 20)
+    window.next_window = opened(10, [10, 11], 40)
+    with pytest.raises(HandOverError):
+        window.match(page_of(numbers, 50), None)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "fits"), [(30, 50, True), (30, 40, True), (40, 50, False), (30, 39, False)]
+)
+def test_the_next_window_must_have_opened_on_the_page_that_was_met(before: int, behind: int, fits: bool) -> None:
+    window = opened(0, [0], 20)
+    window.next_window = opened(10, [10, 11], 40)
+    with nullcontext() if fits else pytest.raises(HandOverError):
+        window.check_cursors(before, page_of([10, 11], behind))
+
+
+def test_openings_that_hold_entries_of_later_windows_are_no_reason_to_give_up(simulator: Simulator) -> None:
+    project = simulator.project("main")
+    for number in range(900):
+        late = timedelta(hours=4) if number % 3 else timedelta(0)
+        moment = NOW - timedelta(hours=48) + timedelta(minutes=3) * number
+        project.log.append(action="a", message=str(number), timestamp=moment - late)
+    found, _reader = read(simulator, Range(), 4)
+    assert found == project.log.entries
+    assert len([request for request in simulator.requests if "cursor" not in request.query]) > 8
+
+
+def swapped(page: dict[str, Any]) -> dict[str, Any]:
+    first, second, *others = page["results"]
+    return {**page, "results": [second, first, *others]}
+
+
+def moved_back(page: dict[str, Any]) -> dict[str, Any]:
+    return {**page, "next": re.sub(r"cursor=\d+", "cursor=10026", page["next"])}
+
+
+def moved_on(page: dict[str, Any]) -> dict[str, Any]:
+    cursor = int(page["next"].rpartition("=")[2])
+    return {**page, "next": page["next"].replace(str(cursor), str(cursor + 1000))}
+
+
+def emptied(page: dict[str, Any]) -> dict[str, Any]:
+    return {**page, "results": []}
+
+
+@pytest.mark.parametrize("twist", [swapped, moved_back, moved_on, emptied])
+def test_a_hand_over_that_cannot_be_verified_ends_in_one_chain(simulator: Simulator, twist: Any) -> None:
+    project = simulator.project("main")
+    fill(project, 1500, hours=48)
+    with Client(simulator) as client:
+        page = client.page(start=(NOW - timedelta(hours=30)).isoformat())
+    # The first request, and those for the first windows: one of these gets an answer that is wrong.
+    simulator.script(*[Fault("pass", cursor=False)] * 3, Fault("raw", cursor=False, body=twist(page)))
+    found, reader = read(simulator, Range(), 4)
+    assert found == project.log.entries
+    new = project.log.append(action="b", message="new")
+    assert read(simulator, Range(cursor=reader.poll_more), 4)[0] == [new]
+
+
+def test_equal_entries_are_counted_and_not_confused(simulator: Simulator) -> None:
+    project = simulator.project("main")
+    moment = NOW - timedelta(hours=48)
+    for number in range(900):
+        # Several pages of entries that are equal in every field.
+        moment += timedelta(minutes=1) if number % 70 == 0 else timedelta(0)
+        project.log.append(action="a", message="same", timestamp=moment + timedelta(hours=number // 70))
+    found, _reader = read(simulator, Range(), 4)
+    assert found == project.log.entries
+
+
+def test_entries_without_a_readable_time_are_kept(simulator: Simulator) -> None:
+    project = simulator.project("main")
+    for number in range(600):
+        moment = NOW - timedelta(hours=48) * (1 - number / 600)
+        text = "some day" if number % 11 == 0 else moment.isoformat()
+        project.log.append(action="a", message=str(number), timestamp=text)
+    found, _reader = read(simulator, Range(), 4)
+    assert found == project.log.entries
+
+
+def test_a_burst_is_divided(simulator: Simulator) -> None:
+    project = simulator.project("main")
+    even = [NOW - timedelta(hours=48) + timedelta(minutes=5 * number) for number in range(500)]
+    burst = [NOW - timedelta(hours=24) + timedelta(milliseconds=number) for number in range(2000)]
+    for moment in sorted(even + burst):
+        project.log.append(action="a", timestamp=moment)
+    simulator.set(latency=0.002)
+    found, reader = read(simulator, Range(), 4)
+    assert found == project.log.entries
+    requests = sorted(simulator.requests, key=lambda request: request.began)
+    middle = requests[len(requests) // 3 : 2 * len(requests) // 3]
+    simulator.clear_requests()
+    simulator.requests.extend(middle)
+    assert overlapping(simulator) == 4
+    assert len(requests) <= 1.25 * reader.pages_read
+
+
+@pytest.mark.parametrize("mode", ["dropped", "end", "kept"])
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_past_range_is_not_read_up_to_now(simulator: Simulator, mode: str, concurrency: int) -> None:
+    simulator.set(range_in_urls=mode)
+    project = simulator.project("main")
+    fill(project, 2400, hours=48)
+    span = Range.from_mapping({"start": "-40h", "end": "-30h"}, NOW)
+    with Api(connect(simulator)) as api:
+        reader = Reader(api, concurrency, LATENESS)
+        found = [entry for page in reader.pages(span) for entry in page.entries]
+    assert found == project.log.entries[400:900]
+    assert len(simulator.requests) <= 1.15 * 500 / 5 + 8
+
+
+def test_a_burst_on_the_first_page_does_not_open_many_windows(simulator: Simulator) -> None:
+    burst = [NOW - timedelta(days=40) + timedelta(seconds=number) for number in range(5)]
+    rest = [NOW - timedelta(days=10 - number) for number in range(4)]
+    for moment in burst + rest:
+        simulator.project("main").log.append(timestamp=moment)
+    simulator.set(latency=0.01)
+    before = set(threading.enumerate())
+    found, _reader = read(simulator, Range(), 16)
+    assert found == simulator.project("main").log.entries
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
+    assert len(simulator.requests) <= 6
+
+
+def test_windows_are_not_slower_than_one_chain(simulator: Simulator) -> None:
+    """By the longest run of requests that waited for each other: the time it takes at any latency."""
+    for entries, hours in ((45, 48), (60, 0.5), (100, 700), (300, 48)):
+        project = simulator.add_project(f"p{next(NUMBERS)}")
+        fill(project, entries, hours)
+        simulator.set(latency=0.01)
+        _wanted, sequential = read(simulator, Range(), 1, project.name)
+        simulator.clear_requests()
+        read(simulator, Range(), 4, project.name)
+        began = min(request.began for request in simulator.requests)
+        ended = max(request.ended for request in simulator.requests)
+        assert (ended - began) <= 1.3 * 0.01 * sequential.pages_read + 0.05
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_any_density_and_any_overtaking_give_the_same_as_one_page_after_the_other(
-    simulator: Simulator, data: st.DataObject
-) -> None:
-    """Bursts and silences; entries stand up to a minute out of order, at the windows' edges too."""
-    project = simulator.add_project(f"p{next(NUMBERS)}")
+def test_any_log_gives_the_same_as_one_page_after_the_other(simulator: Simulator, data: st.DataObject) -> None:
+    """Bursts and silences; late entries; ids of others in between; faults; all forms of URLs; pages of any size."""
+    project, others = (simulator.add_project(f"p{next(NUMBERS)}") for _project in range(2))
+    simulator.clear_script()
     simulator.set(range_in_urls=data.draw(st.sampled_from(MODES)), page_size=data.draw(st.integers(1, 7)))
+    start, end = data.draw(st.sampled_from([(None, None), ("-60h", None), ("-60h", "-1h"), (None, "-30h")]))
+    lateness = data.draw(st.sampled_from([None, LATENESS]))
+    # Nothing looks for entries that come later than the tolerance after the end.
+    longest = 10_800 if lateness is None or end is None else 599
     moment = NOW - timedelta(days=3)
     for _burst in range(data.draw(st.integers(1, 8))):
         moment += timedelta(minutes=data.draw(st.integers(0, 600)))
-        step = data.draw(st.sampled_from([0.01, 1, 60, 900]))
+        step = data.draw(st.sampled_from([0, 0.01, 1, 60, 900]))
         for number in range(data.draw(st.integers(1, 60))):
             moment = min(moment + timedelta(seconds=step), NOW - timedelta(minutes=1))
-            shuffled = moment - timedelta(seconds=data.draw(st.sampled_from([0, 0, 0, 0.004, 1, 60])))
-            project.log.append(action="a", message=str(number), timestamp=shuffled)
-    start, end = data.draw(st.sampled_from([(None, None), ("-60h", None), ("-60h", "-1h"), (None, "-30h")]))
+            late = timedelta(seconds=data.draw(st.sampled_from([0, 0, 0, 0.004, 1, 60, longest])))
+            project.log.append(action="a", message=str(number % 3), timestamp=moment - late)
+            if number % 4 == 0:
+                others.log.append(action="a", message="of others", timestamp=moment)
     span = Range.from_mapping({"start": start, "end": end}, NOW)
-    found, reader = read(simulator, span, data.draw(st.integers(2, 6)), project.name)
-    wanted, _sequential = read(simulator, span, 1, project.name)
-    assert Counter(map(digest, found)) == Counter(map(digest, wanted))
+    wanted, sequential = read(simulator, span, 1, project.name, lateness)
+    kinds = data.draw(st.lists(st.sampled_from(["pass", "pass", "html", "reset", "truncated", "slow"]), max_size=20))
+    simulator.script(*[Fault(kind, seconds=0.01, project=project.name) for kind in kinds])
+    found, reader = read(simulator, span, data.draw(st.integers(2, 6)), project.name, lateness)
+    simulator.clear_script()
+    assert found == wanted
     if end is None:
+        late = project.log.append(action="b", message="late", timestamp=NOW - timedelta(hours=3))
         new = project.log.append(action="b", message="new")
-        assert read(simulator, Range(cursor=reader.poll_more), 4, project.name)[0] == [new]
+        since = read(simulator, Range(cursor=reader.poll_more), 4, project.name)[0]
+        assert since == read(simulator, Range(cursor=sequential.poll_more), 1, project.name)[0]
+        assert since[-2:] == [late, new]

@@ -53,6 +53,15 @@ def api(begins: float, project: str = "shop") -> Origin:
         ([api(90)], 120, None, [(120, 89.5, "retention")]),
         ([api(90)], 120, 100, [(120, 100, "retention")]),
         ([api(90), archive(400, 1, "other")], 120, None, [(120, 89.5, "retention")]),
+        # Nobody has what lies after the moment of asking.
+        ([api(90)], 30, -5, [(0, -5, "future")]),
+        ([api(90)], 120, -5, [(120, 89.5, "retention"), (0, -5, "future")]),
+        ([api(90)], -2, -5, [(-2, -5, "future")]),
+        ([api(90)], -2, None, [(-2, None, "future")]),
+        ([api(90)], 30, -1 / 86400, []),
+        ([archive(400, 1)], 30, -5, [(1, 0, "after"), (0, -5, "future")]),
+        ([archive(400, 1), api(1)], 30, -5, [(0, -5, "future")]),
+        ([archive(400, 1), api(1)], -2, -5, [(-2, -5, "future")]),
     ],
 )
 def test_what_is_missing_is_what_no_source_has(
@@ -60,27 +69,32 @@ def test_what_is_missing_is_what_no_source_has(
 ) -> None:
     asked = Range(ago(start), None if end is None else ago(end))
     expected = [(ago(begins), None if ends is None else ago(ends), why) for begins, ends, why in told]
-    assert missing_of(origins[0], origins, asked) == expected
+    assert missing_of(origins[0], origins, asked, NOW) == expected
 
 
 def test_what_was_deleted_since_the_last_report_changes_none_of_that_day() -> None:
     for origins in ([api(90)], [archive(30, 1), api(90)], [archive(400, 120), api(90)]):
         later = [replace(origin, covered_from=ago(89.9)) if origin.archive is None else origin for origin in origins]
         asked = Range(ago(300), None)
-        assert missing_of(later[0], later, asked) == missing_of(origins[0], origins, asked) != []
+        assert missing_of(later[0], later, asked, NOW) == missing_of(origins[0], origins, asked, NOW) != []
 
 
 def test_what_is_missing_is_told_once() -> None:
     origins = [archive(30, 1), api(90)]
-    assert missing_of(origins[1], origins, Range(ago(365), None)) == []
+    assert missing_of(origins[1], origins, Range(ago(365), None), NOW) == []
+
+
+def test_what_lies_in_the_future_is_told_once() -> None:
+    origins = [archive(400, 1), api(1)]
+    assert missing_of(origins[1], origins, Range(ago(30), ago(-5)), NOW) == []
 
 
 def test_what_an_archive_knows_to_be_lost_is_missing_whatever_the_api_has() -> None:
     gap = Gap(ago(50), ago(40), "no overlap")
     origins = [archive(400, 1, gaps=(gap,)), api(1)]
-    assert missing_of(origins[0], origins, Range(ago(60), None)) == [gap]
+    assert missing_of(origins[0], origins, Range(ago(60), None), NOW) == [gap]
 
 
 def test_without_a_start_nothing_is_missing_before_what_is_kept() -> None:
     for origin in (archive(400, 0), api(90)):
-        assert missing_of(origin, [origin], Range(None, ago(1))) == []
+        assert missing_of(origin, [origin], Range(None, ago(1)), NOW) == []

@@ -6,18 +6,23 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from datetime import datetime, timedelta, timezone
 from typing import Any, Dict
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput, MissingDependency
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.markdown import text
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.markdown import code, text
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Sources
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, destinations
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.translations import (
-    LANGUAGES,
-    Words,
     format_count,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize(
@@ -64,21 +69,6 @@ def test_a_missing_library_is_told_before_anything_is_read(
     assert caught.value.library == library
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "english", "german"),
-    [
-        ("", "", "everything that is kept", "alles, was aufbewahrt ist"),
-        ("-30d", "", "the last 30 days", "die letzten 30 Tage"),
-        ("2026-01-01", "2026-02-01", "2026-01-01 to 2026-02-01", "2026-01-01 bis 2026-02-01"),
-        ("2026-01-01", "", "2026-01-01 to now", "2026-01-01 bis jetzt"),
-        ("-1d", "", "the last 24 hours", "die letzten 24 Stunden"),
-        ("-2w", "-1w", "\u22122 weeks to \u22127 days", "\u22122 Wochen bis \u22127 Tage"),
-    ],
-)
-def test_a_range_is_told_as_it_was_asked_for(start: str, end: str, english: str, german: str) -> None:
-    assert [Words(language).asked(start, end) for language in LANGUAGES] == [english, german]
-
-
 def test_numbers_have_their_thousands_apart() -> None:
     assert [format_count(value) for value in (0, 999, 1000, 1234567)] == [
         "0",
@@ -90,3 +80,49 @@ def test_numbers_have_their_thousands_apart() -> None:
 
 def test_markdown_is_text() -> None:
     assert text("a|b [c](d) <e> `f` \\ *g* ~h~") == "a\\|b \\[c\\](d) &lt;e&gt; \\`f\\` \\\\ \\*g\\* \\~h\\~"
+
+
+@pytest.mark.parametrize(
+    ("value", "span"),
+    [
+        ("", ""),
+        ("https://evil.example/ www.evil.example", "`https://evil.example/ www.evil.example`"),
+        ("@team closes #12 and !3 & <b>*x*</b> _y_", "`@team closes #12 and !3 & <b>*x*</b> _y_`"),
+        ("a`b", "``a`b``"),
+        ("`` @team ``", "``` `` @team `` ```"),
+        ("`", "`` ` ``"),
+        (" ", "`   `"),
+        ("a|b||c", r"`a\|b\|\|c`"),
+        ("a\\|b", r"`a\\\|b`"),
+        ("a\\", "`a\\`"),
+    ],
+)
+def test_a_code_span_holds_any_text(value: str, span: str) -> None:
+    assert code(value) == span
+
+
+@given(st.text(alphabet="`|\\ @a", max_size=12))
+def test_no_text_ends_a_code_span_or_a_cell_of_a_table(value: str) -> None:
+    span = code(value)
+    if not value:
+        return
+    fence = re.match("`+", span)
+    assert fence is not None
+    inside = span[len(fence[0]) : -len(fence[0])]
+    assert span.endswith(fence[0])
+    assert fence[0] not in re.findall("`+", inside)
+    assert not inside.startswith("`")
+    assert not inside.endswith("`")
+    # A pipe that is not escaped would end the cell; two backslashes are one that escapes nothing.
+    assert "|" not in re.sub(r"\\.", "", inside)
+
+
+@pytest.mark.parametrize("value", [[""], "", None, " "])
+def test_an_empty_list_of_archives_is_not_set(value: Any) -> None:
+    with pytest.raises(InvalidInput, match="api_token"):
+        Sources({"archives": value}, "/nowhere", NOW, timedelta(0))
+
+
+def test_an_empty_path_among_archives_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="archives: item 2 of 2 is empty"):
+        Sources({"archives": ["/a", ""]}, "/nowhere", NOW, timedelta(0))

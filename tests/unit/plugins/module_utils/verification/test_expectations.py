@@ -56,6 +56,8 @@ def reasons(evidence: Evidence) -> List[str]:
         ({"expect": [{"action": ""}]}, r"expect\[0\].action is empty"),
         ({"own_actors": ""}, "own_actors is empty"),
         ({"own_actors": [""]}, "own_actors is empty"),
+        ({"own_actors": " "}, "own_actors is empty"),
+        ({"own_actors": ["ci deploy", ""]}, "own_actors: item 2 of 2 is empty; remove it or give it a value"),
         ({"expect": [{"message_pattern": 42}]}, r"expect\[0\].message_pattern: give a text"),
         ({"expect": [{"message_pattern": "("}]}, r"expect\[0\].message_pattern: '\(' is no regular expression"),
         ({"ignore": [{"ip_network": "192.0.2.300"}]}, r"ignore\[0\].ip_network: '192.0.2.300' is no network"),
@@ -227,7 +229,7 @@ masks = st.sets(st.sampled_from(ACTIONS), min_size=1).map(lambda chosen: "[" + "
 
 @st.composite
 def rules(draw: st.DrawFn) -> Dict[str, Any]:
-    rule: Dict[str, Any] = {"action": draw(masks)}
+    rule: Dict[str, Any] = {"message_pattern": draw(masks)}
     low, high = sorted((draw(st.integers(0, 2)), draw(st.integers(0, 3))))
     kind = draw(st.sampled_from(("default", "count", "min", "max", "both")))
     counts = {"default": {}, "count": {"count": high}, "min": {"min": low}, "max": {"max": high}}
@@ -243,7 +245,8 @@ cases = st.tuples(
 def best(wanted: List[Any], entries: List[Tuple[str, bool]]) -> Tuple[int, int]:
     """The most places of what is needed that can be filled, and the most entries that must count and can."""
     choices = [
-        [None, *(n for n, rule in enumerate(wanted) if action in rule.given["action"])] for action, _ignored in entries
+        [None, *(n for n, rule in enumerate(wanted) if action in rule.given["message_pattern"])]
+        for action, _ignored in entries
     ]
     filled = counted = 0
     for choice in product(*choices):
@@ -262,7 +265,7 @@ def test_no_other_way_to_deal_out_the_entries_is_better(case: Any) -> None:
     given_rules, given_entries = case
     wanted = Expectations.from_mapping({"expect": given_rules})
     entries = [
-        entry(action, str(number), {"system": {}} if ignored else CI)
+        entry(action, f"{action}{number}", {"system": {}} if ignored else CI)
         for number, (action, ignored) in enumerate(given_entries)
     ]
     evidence = compare(entries, expect=given_rules, ignore=[{"actor": "system"}])
@@ -271,7 +274,7 @@ def test_no_other_way_to_deal_out_the_entries_is_better(case: Any) -> None:
     meant = [
         item
         for item, (action, ignored) in zip(entries, given_entries)
-        if not ignored and any(action in rule["action"] for rule in given_rules)
+        if not ignored and any(action in rule["message_pattern"] for rule in given_rules)
     ]
     assert sum(max(0, rule.least - found) for rule, found in zip(wanted.expect, evidence.found)) == needed - filled
     assert evidence.met is (filled == needed)
@@ -286,7 +289,7 @@ def test_no_other_way_to_deal_out_the_entries_is_better(case: Any) -> None:
 @settings(max_examples=200, deadline=None)
 def test_the_order_of_rules_and_entries_does_not_matter(case: Any, random: Any) -> None:
     given_rules, given_entries = case
-    entries = [entry(action, actor={"system": {}} if ignored else CI) for action, ignored in given_entries]
+    entries = [entry(action, action, {"system": {}} if ignored else CI) for action, ignored in given_entries]
 
     def outcome() -> Tuple[bool, int, int]:
         evidence = compare(entries, expect=given_rules, ignore=[{"actor": "system"}], exclusive=True)

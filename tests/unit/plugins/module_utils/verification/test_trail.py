@@ -81,6 +81,9 @@ def test_changes_read_as_a_table_for_each_group() -> None:
         "By the system:",
         "  2026-11-22 12:23:17  system                            server_stop  its",
     ]
+    local = Changes.by(entries[:1], ["ci deploy"]).lines("Europe/Zurich")
+    assert local[0] == "1 change: 1 by own actors. Times are in Europe/Zurich."
+    assert local[-1] == "  2026-11-22 13:23:17 +01:00  ci deploy  192.0.2.7  server_stop  ours"
     assert Changes.by(entries[1:2], []).lines() == [
         "1 change: 1 by users and tokens. Times are in UTC.",
         "",
@@ -89,3 +92,9 @@ def test_changes_read_as_a_table_for_each_group() -> None:
         "",
         "Set own_actors to tell your own changes from those of others.",
     ]
+
+
+def test_an_unknown_time_zone_is_told_before_anything_is_read(simulator: Simulator, waits: Waits) -> None:
+    with pytest.raises(InvalidInput, match="^time_zone: 'Mars' is no time zone"):
+        trail_of(simulator, waits, time_zone="Mars")
+    assert simulator.requests == []

@@ -48,13 +48,23 @@ def timeline() -> Timeline:
 
 def cursor_of(simulator: Simulator) -> str:
     """Where the log ends now."""
-    verdict = check(simulator, Timeline(), settle=0)
+    verdict = check(simulator, Timeline(), once=True, forbid=[{"action": "no_such_action"}])
     return verdict.poll_more
 
 
 def check(simulator: Simulator, timeline: Waits, once: bool = False, **options: Any) -> Verdict:
     token = simulator.project("main").token
-    given = {"api_token": token, "api_url": simulator.url, "timeout": 60, "interval": 5, "settle": 5, **options}
+    # All that the log holds, where a test names no range; what matters there is something else.
+    start = {} if {"start", "end", "cursor"} & set(options) else {"start": "2020-01-01"}
+    given = {
+        "api_token": token,
+        "api_url": simulator.url,
+        "timeout": 60,
+        "interval": 5,
+        "settle": 5,
+        **start,
+        **options,
+    }
     return Verification(given).run(once, timeline.clock, timeline.wait)
 
 
@@ -157,7 +167,14 @@ def test_the_last_poll_is_sent_no_earlier_than_settling_ends(simulator: Simulato
     """A poll that was under way when settling ended may have been answered before."""
     simulator.project("main").log.append(action="server_create")
     token = simulator.project("main").token
-    options = {"api_token": token, "api_url": simulator.url, "interval": 4, "settle": 5, "expect": CREATED}
+    options = {
+        "api_token": token,
+        "api_url": simulator.url,
+        "interval": 4,
+        "settle": 5,
+        "expect": CREATED,
+        "start": "-1d",
+    }
 
     def slow_answer() -> None:
         if len(simulator.requests) == 1:
@@ -217,7 +234,7 @@ def test_a_cursor_that_expired_is_told(simulator: Simulator, timeline: Timeline)
 
 
 def test_an_old_start_is_warned_about_once(simulator: Simulator, timeline: Timeline) -> None:
-    verdict = check(simulator, timeline, start="-100d")
+    verdict = check(simulator, timeline, start="-100d", exclusive=True)
     assert ["retention" in warning for warning in verdict.warnings] == [True]
 
 
@@ -232,7 +249,12 @@ def test_read_once_it_waits_for_nothing(simulator: Simulator, timeline: Timeline
 
 
 def test_it_can_be_stopped_while_it_waits(simulator: Simulator, timeline: Timeline) -> None:
-    options = {"api_token": simulator.project("main").token, "api_url": simulator.url, "expect": CREATED}
+    options = {
+        "api_token": simulator.project("main").token,
+        "api_url": simulator.url,
+        "expect": CREATED,
+        "start": "-1d",
+    }
     with pytest.raises(Cancelled):
         Verification(options).run(False, timeline.clock, lambda _seconds: True)
 
@@ -245,13 +267,79 @@ def test_it_can_be_stopped_while_it_waits(simulator: Simulator, timeline: Timeli
         ({"settle": "soon"}, "settle: 'soon' is no number"),
         ({"timeout": float("inf")}, "timeout must be"),
         ({"expect": [{}]}, r"expect\[0\]"),
-        ({"cursor": "10025"}, "whole poll_more URL"),
+        ({"cursor": "10025", "expect": CREATED}, "whole poll_more URL"),
     ],
 )
 def test_options_are_checked_before_anything_is_asked(simulator: Simulator, options: Any, told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
         check(simulator, Timeline(), **options)
     assert simulator.requests == []
+
+
+NOTHING_ASKED = "There is nothing to verify: give a rule in expect or forbid, or set exclusive to true."
+NO_BEGINNING = (
+    "There is no range to verify: set cursor to the poll_more of a read before the change, or set start. "
+    "A cursor from a variable without a value counts as not set."
+)
+ANYTHING_GOES = (
+    "There is nothing to verify: every rule of expect has min 0 and no max, so any log meets them. "
+    "Raise min, set max, or set exclusive to true."
+)
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, NOTHING_ASKED),
+        ({"expect": None, "forbid": None}, NOTHING_ASKED),
+        ({"expect": [], "forbid": []}, NOTHING_ASKED),
+        ({"exclusive": False, "ignore": [{"actor": "system"}], "own_actors": ["ci"]}, NOTHING_ASKED),
+        ({"expect": [{"action": "*", "min": 0}, {"action": "x", "min": "0"}]}, ANYTHING_GOES),
+        ({"expect": CREATED, "start": None}, NO_BEGINNING),
+        ({"expect": CREATED, "start": "", "cursor": ""}, NO_BEGINNING),
+        ({"forbid": CREATED, "end": "-1h"}, NO_BEGINNING),
+        ({"exclusive": True, "cursor": None}, NO_BEGINNING),
+        (
+            {"exclusive": True, "start": "-1h", "end": "-1h"},
+            "The range is empty: start equals end, and end is exclusive.",
+        ),
+    ],
+)
+def test_a_verdict_that_would_rest_on_nothing_is_refused(
+    simulator: Simulator, once: bool, options: Any, told: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        check(simulator, Timeline(), once, **options)
+    assert refused.value.message == told
+    assert simulator.requests == []
+
+
+@pytest.mark.parametrize("once", [False, True])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"start": "2099-01-01"}, r"start \(2099-01-01T00:00:00Z\) is in the future; the API's clock shows 20"),
+        ({"start": "-200d", "end": "-100d"}, r"end \(20.*\) is before the provider's retention of 90 days: nothing"),
+    ],
+)
+def test_a_range_in_which_nothing_can_be_is_refused(simulator: Simulator, once: bool, options: Any, told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        check(simulator, Timeline(), once, forbid=CREATED, **options)
+    assert len(simulator.requests) == 1
+
+
+def test_the_clock_of_the_api_decides_what_is_in_the_future(simulator: Simulator, timeline: Timeline) -> None:
+    now = datetime.now(timezone.utc)
+    assert check(simulator, timeline, exclusive=True, start=now + timedelta(minutes=9)).error is None
+    simulator.set(clock_offset=timedelta(minutes=-20))
+    with pytest.raises(InvalidInput, match="in the future"):
+        check(simulator, timeline, exclusive=True, start=now + timedelta(minutes=9))
+
+
+def test_changes_that_are_allowed_only_can_be_verified_with_exclusive(simulator: Simulator, timeline: Timeline) -> None:
+    verdict = check(simulator, timeline, expect=[{"action": "server_create", "min": 0}], exclusive=True)
+    assert verdict.error is None
 
 
 def test_the_result_is_made_of_plain_values(simulator: Simulator, timeline: Timeline) -> None:

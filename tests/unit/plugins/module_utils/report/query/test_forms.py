@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 import pytest
@@ -74,3 +76,101 @@ def test_of_entries_at_the_same_time_a_limit_keeps_the_same_in_every_form(world:
             told = sorted((row["actor"], row["message"]) for row in csv.DictReader(file))
         kept = map(json.loads, paths["jsonl"].read_text().splitlines())
         assert sorted((entry["actor"]["user"]["email"], entry["message"] or "") for entry in kept) == told
+
+
+def written_md(world: World, tmp_path: Path, **options: Any) -> tuple[str, Any]:
+    """The text for tickets, and the result."""
+    given = {"api_token": world.project.token, "api_url": world.simulator.url, **options}
+    result = Report(given, world.clock.now).write({"md": str(tmp_path / "report.md")})
+    return (tmp_path / "report.md").read_text(), result
+
+
+# The world's clock shows 2026-11-22T12:00:00Z, which is 13:00 in Zurich.
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "everything that is kept. Times in UTC. Made 2026-11-22 12:00. Complete."),
+        ({"start": "-30d"}, "2026-10-23 12:00 to 2026-11-22 12:00. Times in UTC. Made 2026-11-22 12:00. Complete."),
+        (
+            {"start": "last-month", "end": "this-month", "time_zone": "Europe/Zurich"},
+            "2026-10-01 to 2026-11-01. Times in Europe/Zurich. Made 2026-11-22 13:00. Complete.",
+        ),
+        (
+            {"start": "2026-10-01", "end": "2026-11-01", "time_zone": "Europe/Zurich"},
+            "2026-10-01 to 2026-11-01. Times in Europe/Zurich. Complete.",
+        ),
+        (
+            {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T08:00:30Z", "time_zone": "Europe/Zurich"},
+            "2026-10-01 02:00 to 2026-11-01 09:00:30. Times in Europe/Zurich. Complete.",
+        ),
+        (
+            {"start": "2026-10-01", "language": "de"},
+            "2026-10-01 bis 2026-11-22 12:00. Zeiten in UTC. Erstellt 2026-11-22 12:00. Vollständig.",
+        ),
+        ({"end": "2026-11-01"}, "the oldest entry kept to 2026-11-01. Times in UTC. Complete."),
+    ],
+)
+def test_a_range_is_told_as_dates(world: World, tmp_path: Path, options: dict[str, str], told: str) -> None:
+    world.log.append(subject={"project": {"uuid": "0a1b", "name": "shop"}}, timestamp="2026-09-01T00:00:00Z")
+    assert f": {told}" in written_md(world, tmp_path, **options)[0].splitlines()[2]
+
+
+def test_dates_begin_in_the_time_zone_of_the_report(world: World, tmp_path: Path) -> None:
+    for message, moment in [("before", "2026-10-31T22:59:59Z"), ("first", "2026-10-31T23:00:00Z")]:
+        world.log.append(message=message, timestamp=moment)
+    options = {"start": "2026-11-01", "time_zone": "Europe/Zurich"}
+    told, result = written_md(world, tmp_path, **options)
+    assert result.entries == 1
+    assert "| 2026-11-01 00:00:00 |" in told
+    assert (result.summary["first"], result.summary["last"]) == ("2026-11-01T00:00:00+01:00",) * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({"start": "2099-01-01"}, "2099-01-01 00:00 to ..."),
+        ({"start": "2099-01-01", "end": "2099-02-01"}, "2099-01-01 00:00 to 2099-02-01 00:00"),
+        ({"start": "-1h", "end": "2099-02-01"}, "2026-11-22 12:00 to 2099-02-01 00:00"),
+    ],
+)
+def test_a_range_in_the_future_is_not_complete(
+    world: World, tmp_path: Path, options: dict[str, str], missing: str
+) -> None:
+    told, result = written_md(world, tmp_path, **options)
+    assert result.summary["complete"] is False
+    assert "Made 2026-11-22 12:00. Has gaps." in told
+    assert "No entries were found. Parts of this range are missing, see below." in told
+    assert f"  - Missing: {missing}, after the moment when this report was made" in told
+    assert "**unnamed project**: API." in told
+    assert "****" not in told
+
+
+def test_without_a_baseline_nothing_counts_as_first_seen(world: World, tmp_path: Path) -> None:
+    world.log.append(message="x")
+    told, result = written_md(world, tmp_path, start="-1h")
+    assert "First seen" not in told
+    assert result.summary["first_seen"] == {}
+
+
+def test_an_address_in_other_case_is_not_first_seen(world: World, tmp_path: Path) -> None:
+    for days, email in ((2, "anna@example.com"), (0, "Anna@Example.com")):
+        world.log.append(actor={"user": {"email": email}}, timestamp=world.clock.now - timedelta(days=days, minutes=5))
+    result = written_md(world, tmp_path, start="-1h")[1]
+    assert result.summary["first_seen"] == {"actors": [], "tokens": [], "networks": []}
+
+
+def test_no_name_or_message_comes_alive_in_a_ticket(world: World, tmp_path: Path) -> None:
+    hostile = "https://evil.example @team #12 a|b `x` <b>"
+    world.log.append(
+        action=f"x_delete {hostile}",
+        message=hostile,
+        timestamp=world.clock.now - timedelta(days=2),
+        ip_address=hostile,
+        actor={"user": {"email": hostile}},
+        subject={"project": {"uuid": "0a1b", "name": hostile}},
+    )
+    world.log.append(timestamp=hostile, actor={"api_token": {"uuid": "u", "description": hostile}})
+    text = written_md(world, tmp_path, start="-1d")[0] + written_md(world, tmp_path, start="-3d")[0]
+    assert text.count("evil.example") > 10
+    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
+    assert not re.search("evil|@|#1|<b>", outside)

@@ -1,0 +1,198 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks of a real API against what this collection relies on, by a token and GET alone, for bug reports.
+
+Each check returns what it found. It raises an error only for behavior with which entries could be lost or returned
+twice; what is different but handled, such as another page size, is part of the text.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Callable, Dict, List, Optional, Tuple
+from urllib.parse import parse_qs, urlsplit
+
+from ..errors import AuditError, InvalidResponse, CursorRejected
+from ..times import format_time, utc_now
+from .client import Api, Page
+from .entry import Entry, timestamp
+from .windows import LATENESS
+
+PUBLISHED_PAGE_SIZE = 200
+
+_OLDEST_CURSOR = "1"
+_FUTURE = timedelta(hours=1)
+
+
+class Conformance:
+    """The checks of one API, beginning with the first page of its log. They send about ten requests in all.
+
+    A check raises ``InvalidResponse`` if the API does what this collection cannot live with, and another ``AuditError`` if a
+    page could not be read.
+    """
+
+    def __init__(self, api: Api, first: Page) -> None:
+        self._api = api
+        self._first = first
+        self._pages: Dict[str, Page] = {}
+
+    def checks(self) -> List[Tuple[str, Callable[[], str]]]:
+        """The checks by name, in the order to run them."""
+        return [
+            ("pages", self.page_size),
+            ("urls", self.url_form),
+            ("polling", self.empty_page),
+            ("date", self.date),
+            ("order", self.order),
+            ("range", self.bounds),
+            ("windows", self.positions),
+            ("cursors", self.old_cursor),
+        ]
+
+    def page_size(self) -> str:
+        """How many entries a page has."""
+        count = len(self._first.entries)
+        if self._first.next is None:
+            return f"unknown: the log has one page, of {count} entries"
+        same = "as published" if count == PUBLISHED_PAGE_SIZE else f"published are {PUBLISHED_PAGE_SIZE}"
+        return f"{count} entries a page, {same}"
+
+    def url_form(self) -> str:
+        """What ``next`` and ``poll_more`` of a range carry, and whether cursors are numbers."""
+        page = self._read(start=self._oldest, end=self._api_time + LATENESS)
+        name = "next" if page.next else "poll_more"
+        fields = parse_qs(urlsplit(page.next or page.poll_more).query)
+        cursor = "".join(fields.pop("cursor", [""]))
+        number = (
+            "a number" if _is_number(cursor) else f"not a number ({cursor[:60]!r}), so ranges are read page by page"
+        )
+        if fields:
+            return f"{name} keeps {', '.join(sorted(fields))}, published is the cursor alone; the cursor is {number}"
+        return f"{name} carries the cursor alone, {number}"
+
+    def empty_page(self) -> str:
+        """What ``poll_more`` of a page without entries returns: nothing that was there before."""
+        empty = self._read(start=self._api_time + _FUTURE)
+        if empty.entries or empty.next is not None:
+            raise InvalidResponse(f"A range that begins in the future returned {len(empty.entries)} entries.", 200)
+        polled = self._api.page(empty.poll_more)
+        moments = _moments(polled.entries)
+        if moments and min(moments) < self._api_time - LATENESS:
+            raise InvalidResponse(
+                f"poll_more of an empty page returned an entry of {format_time(min(moments))}, which is not new.", 200
+            )
+        return f"poll_more of an empty page returns what is new ({len(polled.entries)} entries)"
+
+    def date(self) -> str:
+        """Whether the API tells its time, which archives need."""
+        if self._first.server_date is None:
+            raise InvalidResponse("The API's response has no Date, so an archive could not tell what it covers.", 200)
+        return f"the API tells its time: {format_time(self._first.server_date)}"
+
+    def order(self) -> str:
+        """Whether entries are in order of time, and by how much one was late."""
+        moments = _moments(self._two_pages)
+        if len(moments) < 2:
+            return "unknown: the log has fewer than two entries"
+        if moments[0] > moments[-1] and moments == sorted(moments, reverse=True):
+            raise InvalidResponse("The log begins with its newest entry; it must begin with the oldest.", 200)
+        late = _largest_lateness(moments)
+        if late > LATENESS:
+            return (
+                f"an entry is {late.total_seconds():.0f} s late, more than the {LATENESS.total_seconds():.0f} s allowed"
+            )
+        return f"{len(moments)} entries, oldest first; late by {late.total_seconds():.3f} s at most"
+
+    def bounds(self) -> str:
+        """Whether ``start`` is inclusive and ``end`` exclusive."""
+        middle = self._middle
+        if middle is None:
+            return "unknown: the log has no entries"
+        since, before = self._read(start=middle), self._read(start=self._oldest, end=middle)
+        if middle not in _moments(since.entries):
+            raise InvalidResponse(f"start={format_time(middle)} leaves out an entry of that very time.", 200)
+        if min(_moments(since.entries)) < middle:
+            raise InvalidResponse(f"start={format_time(middle)} returns earlier entries.", 200)
+        if any(moment >= middle for moment in _moments(before.entries)):
+            raise InvalidResponse(f"end={format_time(middle)} returns entries of that time or later.", 200)
+        return "start is inclusive, end is exclusive"
+
+    def positions(self) -> str:
+        """Whether a read that begins in the middle meets the entries of a read from the beginning, in their order."""
+        middle = self._middle
+        if middle is None:
+            return "unknown: the log has no entries"
+        opened = self._read(start=middle).entries
+        wanted = [entry for entry in self._two_pages if _is_from(entry, middle)]
+        length = min(len(wanted), len(opened))
+        if opened[:length] != wanted[:length]:
+            return "a read from the middle meets other entries, or in another order: ranges are read page by page"
+        return f"a read from the middle meets the same {length} entries in the same order"
+
+    def old_cursor(self) -> str:
+        """What becomes of a cursor whose entries are gone, and whether a cursor can be used twice."""
+        if self._first.next is not None and self._api.page(self._first.next).entries != self._second:
+            raise InvalidResponse("The same cursor returned other entries the second time.", 200)
+        try:
+            page = self._api.page(f"{self._api.resource_url}?cursor={_OLDEST_CURSOR}")
+        except CursorRejected as refusal:
+            return f"an old cursor is refused (HTTP {refusal.status}), published is that it continues"
+        except AuditError as error:
+            return f"an old cursor fails: {error.message}"
+        if page.entries[:1] == self._first.entries[:1]:
+            return "an old cursor continues at the oldest entry left, as published"
+        return "an old cursor continues elsewhere than at the oldest entry left"
+
+    def _read(self, start: Optional[datetime] = None, end: Optional[datetime] = None) -> Page:
+        url = self._api.first_url(start, end)
+        if url not in self._pages:
+            self._pages[url] = self._api.page(url)
+        return self._pages[url]
+
+    @property
+    def _api_time(self) -> datetime:
+        return self._first.server_date or utc_now()
+
+    @property
+    def _oldest(self) -> Optional[datetime]:
+        return min(_moments(self._first.entries), default=None)
+
+    @property
+    def _middle(self) -> Optional[datetime]:
+        moments = sorted(_moments(self._first.entries))
+        return moments[len(moments) // 2] if moments else None
+
+    @property
+    def _second(self) -> List[Entry]:
+        if self._first.next is None:
+            return []
+        if self._first.next not in self._pages:
+            self._pages[self._first.next] = self._api.page(self._first.next)
+        return self._pages[self._first.next].entries
+
+    @property
+    def _two_pages(self) -> List[Entry]:
+        return [*self._first.entries, *self._second]
+
+
+def _moments(entries: List[Entry]) -> List[datetime]:
+    return [moment for moment in map(timestamp, entries) if moment is not None]
+
+
+def _is_from(entry: Entry, start: datetime) -> bool:
+    moment = timestamp(entry)
+    return moment is not None and moment >= start
+
+
+def _largest_lateness(moments: List[datetime]) -> timedelta:
+    late, newest = timedelta(0), moments[0]
+    for moment in moments:
+        newest = max(newest, moment)
+        late = max(late, newest - moment)
+    return late
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()

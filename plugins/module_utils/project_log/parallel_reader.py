@@ -1,0 +1,358 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads a large range as windows, several at once, and yields what a sequential read yields, in the same order.
+
+The log is a sequence: entries are only added at its end, and a cursor is a position in it. A read with ``start=b``
+opens with the first entries of that sequence stamped at or after ``b``, and its ``next`` points behind the last of
+them. So one request finds a position in the middle of the log. A window *opens* there; its later pages are those that
+a sequential read gets from the same cursor, whatever the API keeps of the range in its URLs.
+
+Positions decide which window hands out an entry, timestamps do not. A window owns the entries behind its opening page,
+up to and including those on the opening page of the next window. The first window owns its own opening page, too.
+Each entry is handed out exactly once:
+
+1. Every position is on or before the first opening page, between the ends of two successive opening pages, or behind
+   the last one, and so belongs to exactly one window.
+2. A window finds its last entry by counting. The opening page of the next window, which begins at ``b``, holds the
+   first n entries of the range stamped at or after ``b``. The window meets the same n entries in the same order:
+   those before its own position are on its own opening page, because they are stamped after its own begin as well;
+   the others are on its later pages. The n-th of them is the last entry that it owns.
+3. An entry that became visible late, however late, is stamped before ``b`` but its position is behind ``b``. Opening
+   pages leave it out. The window that owns its position hands it out, because later pages are not limited by ``b``.
+4. The last window reads until there is no ``next``; its ``poll_more`` is that of a sequential read.
+
+Each hand-over is verified: the n entries must be equal, and the cursors must agree. If they do not, the later windows
+are dropped and the window reads on to the end, as a sequential read would. The same happens if an opening page cannot
+be used. A cursor that is not a plain number might carry the range itself; then the range is read sequentially.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Callable, Deque, Iterator, List, Optional
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from ..errors import Cancelled
+from ..settings import Range
+from ..times import format_time
+from .client import Api, Page, follow_pages
+from .windows import HandOverError, Plan, Window, cursor_number, known_timestamps, until
+
+# In pages: what a window must have left to be divided.
+_MIN_SPLIT = 10
+# In pages: what the window holds that is being yielded; all windows together hold as many for each thread.
+_MAX_HELD = 16
+
+
+def read_windows(
+    api: Api, span: Range, concurrency: int, is_past: Callable[[Page], bool] = lambda _page: False
+) -> Iterator[Page]:
+    """Yield the pages of a range without a cursor; at most ``concurrency`` requests are under way at once.
+
+    The read ends with the first page for which ``is_past`` is true, and that page is yielded.
+
+    :raises AuditError: the read failed; what was yielded before is not complete.
+    """
+    first = api.page(api.first_url(span.start, span.end))
+    plan = Plan.of(first, span, concurrency)
+    if plan is not None:
+        yield from _ParallelReader(api, span, plan, first, concurrency, is_past).pages()
+        return
+    yield first
+    if first.next is not None and not is_past(first):
+        yield from until(is_past, follow_pages(api, first.next))
+
+
+class _Unusable(Exception):
+    """A window cannot begin where it was to open."""
+
+
+class _ParallelReader:
+    """Threads that each read one window after the other, while one thread yields their pages in the log's order."""
+
+    def __init__(
+        self, api: Api, span: Range, plan: Plan, first: Page, concurrency: int, is_past: Callable[[Page], bool]
+    ) -> None:
+        self._api = api
+        self._span = span
+        self._plan = plan
+        self._is_past = is_past
+        self._concurrency = concurrency
+        self._halt = threading.Event()
+        self._changed = threading.Condition()
+        self._running = 0
+        self._held = 0
+        self._opened = 1
+        self._may_append = True
+        self._may_split = True
+        self._error: Optional[BaseException] = None
+        self._windows: Deque[Window] = deque([Window(plan.begin)])
+        self._windows[0].opening = first
+        self._windows[0].see(first)
+        self._unread: List[Window] = [self._windows[0]]
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _number in range(concurrency)]
+
+    def pages(self) -> Iterator[Page]:
+        for thread in self._threads:
+            thread.start()
+        try:
+            first = self._windows[0].opening
+            if first is not None:
+                yield first
+            while self._windows:
+                yield from self._pages_of_first_window()
+        finally:
+            self._stop()
+
+    def _pages_of_first_window(self) -> Iterator[Page]:
+        window = self._windows[0]
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(window.held) or window.is_done or self._error is not None)
+                if self._error is not None:
+                    raise self._error
+                if not window.held:
+                    self._windows.popleft()
+                    self._changed.notify_all()
+                    return
+                page = window.held.popleft()
+                self._held -= 1
+                self._changed.notify_all()
+            yield page
+
+    def _stop(self) -> None:
+        self._halt.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    # In the threads that read
+
+    def _work(self) -> None:
+        try:
+            with self._api.sibling(self._halt) as api:
+                window = self._next_window()
+                while window is not None:
+                    self._read(api, window)
+                    window = self._next_window()
+        except BaseException as error:  # noqa: BLE001 - re-raised in the consuming thread
+            with self._changed:
+                self._error = self._error or error
+                self._changed.notify_all()
+
+    def _next_window(self) -> Optional[Window]:
+        """Wait for something to read; None if the read is over."""
+        with self._changed:
+            while not self._halt.is_set():
+                window = self._unread.pop() if self._unread else self._append() or self._split()
+                if window is not None:
+                    return window
+                self._changed.wait()
+        return None
+
+    def _append(self) -> Optional[Window]:
+        if not self._may_append or not self._windows or len(self._windows) > self._concurrency:
+            return None
+        # Begin with one and double: the first page may be a burst that says nothing about the rest.
+        if sum(window.opening is None for window in self._windows) >= self._opened:
+            return None
+        last = self._windows[-1]
+        begin = self._plan.begin_after(last)
+        return None if begin is None else self._insert(last, begin)
+
+    def _split(self) -> Optional[Window]:
+        """Open a window in the middle of the one that has most left: a burst, or the end of the range."""
+        if not self._may_split or not self._windows or len(self._windows) > 2 * self._concurrency:
+            return None
+        longest = max(self._windows, key=self._pages_left)
+        left = self._pages_left(longest)
+        if left < _MIN_SPLIT or longest.newest is None:
+            return None
+        begin = longest.newest + (self._end_of(longest) - longest.newest) * min(0.5, self._plan.width / left)
+        return self._insert(longest, begin) if longest.newest < begin < self._end_of(longest) else None
+
+    def _pages_left(self, window: Window) -> float:
+        return window.pages_left(self._end_of(window))
+
+    def _end_of(self, window: Window) -> datetime:
+        return window.next_window.begin if window.next_window else self._plan.end
+
+    def _insert(self, before: Window, begin: datetime) -> Window:
+        """Later than all that the window before has seen, so that it meets all that the new opening page will hold."""
+        made = Window(begin)
+        before.matched = 0
+        made.next_window, before.next_window = before.next_window, made
+        self._windows.insert(self._windows.index(before) + 1, made)
+        return made
+
+    def _read(self, api: Api, window: Window) -> None:
+        try:
+            url = self._open(api, window)
+            if url is not None:
+                self._read_on(api, window, url)
+            self._finish(window)
+        except _Unusable:
+            self._close_before(window)
+        except Cancelled:
+            if not window.is_dropped:
+                raise
+
+    def _open(self, api: Api, window: Window) -> Optional[str]:
+        """The URL to read on with; None if the window ends where it opens.
+
+        :raises _Unusable: the opening page is empty, or is the last one.
+        """
+        if window.opening is not None:
+            return window.opening.next
+        with self._turn():
+            opening = api.page(api.first_url(window.begin, self._span.end))
+        if not known_timestamps(opening) or cursor_number(opening.next) is None:
+            raise _Unusable
+        with self._changed:
+            window.opening = opening
+            self._opened += 1
+            window.see(opening)
+            if window.newest is not None:
+                self._plan.learn(window.newest - window.begin, 1)
+            self._changed.notify_all()
+        try:
+            if self._own(window, opening) is None:
+                return self._resumed(opening.next)
+            # The next window opens with the very same entries.
+            if window.next_window is not None and window.next_window.cursor == window.cursor:
+                return None
+        except HandOverError:
+            pass
+        self._give_up_after(window)
+        return self._resumed(opening.next)
+
+    def _resumed(self, url: Optional[str]) -> Optional[str]:
+        """The URL with the range's own start, if the API keeps it: the one that a sequential read would use."""
+        parts = urlsplit(url or "")
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        if not any(name == "start" for name, _value in pairs):
+            return url
+        start = self._span.start
+        kept = [(name, value) for name, value in pairs if name != "start"]
+        kept += [] if start is None else [("start", format_time(start))]
+        return urlunsplit(parts._replace(query=urlencode(kept)))
+
+    def _read_on(self, api: Api, window: Window, url: str) -> None:
+        before = window.cursor
+        pages = follow_pages(api, url)
+        while not window.is_dropped:
+            with self._turn():
+                page = next(pages, None)
+            if page is None:
+                break
+            if page.next is None:
+                self._put(window, page)
+                break
+            try:
+                count = self._own(window, page)
+                if count is not None:
+                    window.check_cursors(before, page)
+                    self._put(window, replace(page, entries=page.entries[:count]))
+                    return
+            except HandOverError:
+                self._give_up_after(window)
+            before = cursor_number(page.next)
+            self._put(window, page)
+            if self._is_past(page):
+                break
+        # Nothing follows in the log: whatever later windows found is in this one, too.
+        with self._changed:
+            if not window.is_dropped:
+                self._may_append = False
+                self._drop_after(window)
+
+    def _own(self, window: Window, page: Page) -> Optional[int]:
+        """How many entries of a page are the window's own; None if all are, and it reads on.
+
+        :raises HandOverError: what it meets is not what the next window opened with.
+        """
+        newest = max(known_timestamps(page), default=None)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over(window) or not window.must_wait(newest))
+            if self._is_over(window):
+                raise Cancelled("The read was stopped.")
+            if page is not window.opening:
+                window.see(page)
+                window.pages += 1
+            return window.match(page, self._span.end)
+
+    def _is_over(self, window: Window) -> bool:
+        return window.is_dropped or self._halt.is_set()
+
+    def _put(self, window: Window, page: Page) -> None:
+        """Hand a page over; wait while too much is held.
+
+        :raises Cancelled: nobody wants it any more.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over(window) or self._has_room(window))
+            if self._is_over(window):
+                raise Cancelled("The read was stopped.")
+            window.held.append(page)
+            self._held += 1
+            self._changed.notify_all()
+
+    def _has_room(self, window: Window) -> bool:
+        if self._windows and window is self._windows[0]:
+            return len(window.held) < _MAX_HELD
+        return self._held < _MAX_HELD * self._concurrency
+
+    def _finish(self, window: Window) -> None:
+        with self._changed:
+            window.is_done = True
+            if window.newest is not None:
+                self._plan.learn(window.newest - window.begin, window.pages)
+            self._changed.notify_all()
+
+    def _close_before(self, window: Window) -> None:
+        """Let the window before this one read the rest: hardly anything is stamped later than this one's begin."""
+        with self._changed:
+            if window.is_dropped:
+                return
+            self._plan.end = min(self._plan.end, window.begin)
+            self._drop_after(self._windows[self._windows.index(window) - 1])
+
+    def _give_up_after(self, window: Window) -> None:
+        """Let this window read on to the end of the log, as a sequential read would."""
+        with self._changed:
+            self._may_append = self._may_split = False
+            self._drop_after(window)
+
+    def _drop_after(self, window: Window) -> None:
+        if window.is_dropped:
+            return
+        window.next_window = None
+        while self._windows[-1] is not window:
+            dropped = self._windows.pop()
+            dropped.is_dropped = True
+            self._held -= len(dropped.held)
+            dropped.held.clear()
+        self._changed.notify_all()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for permission to send a request: the more often the API asked to slow down, the fewer at once."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._halt.is_set() or self._running < self._allowed())
+            if self._halt.is_set():
+                raise Cancelled("The read was stopped.")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def _allowed(self) -> int:
+        return max(1, self._concurrency - self._api.gate.overloads)

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Callable, Dict, List, Optional, Tuple
 from urllib.parse import parse_qs, urlsplit
 
-from ..errors import AuditError, InvalidResponse, CursorRejected
+from ..errors import AuditError, CursorRejected, InvalidResponse
 from ..times import format_time, utc_now
 from .client import Api, Page
 from .entry import Entry, timestamp
@@ -29,8 +29,8 @@ _FUTURE = timedelta(hours=1)
 class Conformance:
     """The checks of one API, beginning with the first page of its log. They send about ten requests in all.
 
-    A check raises ``InvalidResponse`` if the API does what this collection cannot live with, and another ``AuditError`` if a
-    page could not be read.
+    A check raises ``InvalidResponse`` if the API does what this collection cannot live with, and another
+    ``AuditError`` if a page could not be read.
     """
 
     def __init__(self, api: Api, first: Page) -> None:

@@ -137,14 +137,15 @@ def test_another_project_is_kept_out(first: Results, controller: Controller, sim
 
 
 def test_every_commit_is_signed_and_only_allowed_signers_count(
-    first: Results, controller: Controller, simulator: Simulator, path: Path, tmp_path: Path
+    first: Results, controller: Controller, simulator: Simulator, tmp_path: Path
 ) -> None:
-    signer, stranger = Signer(tmp_path, "log1"), Signer(tmp_path, "stranger")
+    signer, stranger, path = Signer(tmp_path, "log1"), Signer(tmp_path, "stranger"), tmp_path / "archive"
     collect = {"path": str(path), "sign_key": signer.key, "pin": str(tmp_path / "pin")}
     ask = {INFO: {"path": str(path), "verify": True, "allowed_signers": signer.allowed}}
     simulator.project("main").log.append(action="server_stop", message="to be signed")
     done = controller.run(
         {
+            "begun": {ARCHIVE: {"path": str(path)}},
             "no key": {ARCHIVE: {**collect, "sign_key": "/nowhere/key"}},
             "not pinned": {ARCHIVE: {**collect, "sign_key": signer.key}},
             "unsigned": ask,

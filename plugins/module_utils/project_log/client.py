@@ -323,7 +323,8 @@ class Api:
 class PageSource(Protocol):
     """What returns pages by their URLs: an API, or something that checks its pages."""
 
-    def page(self, url: str) -> Page: ...
+    def page(self, url: str) -> Page:
+        """The page at a URL."""
 
 
 def follow_pages(api: PageSource, url: str) -> Iterator[Page]:

@@ -205,7 +205,8 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <td data-label="{{ say('covered') }}">
 {%- if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
 <td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
-<li>{{ say('from_to', start=start, end=end or ('...' if why == 'future' else say('now'))) }}: {{ reasons.get(why, why) }}</li>{% endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
+<li>{{ say('from_to', start=start, end=end or ('...' if why == 'future' else say('now'))) }}: {{ reasons.get(why, why) }}</li>
+{%- endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
 {% endfor %}
 </tbody>
 </table>

@@ -14,10 +14,12 @@ class Bounds(Protocol):
     """How many entries a rule needs, and how many it can take (None: any number)."""
 
     @property
-    def least(self) -> int: ...
+    def least(self) -> int:
+        """The number of entries that it needs."""
 
     @property
-    def most(self) -> Optional[int]: ...
+    def most(self) -> Optional[int]:
+        """The number of entries that it can take."""
 
 
 class Matching:

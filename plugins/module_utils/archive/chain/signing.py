@@ -18,7 +18,6 @@ import re
 import shutil
 import tempfile
 from datetime import datetime, timezone
-from subprocess import CompletedProcess, TimeoutExpired, run
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import ArchiveDamaged, InvalidInput, StorageError
@@ -207,17 +206,47 @@ class _TemporaryFile:
         self._file.close()
 
 
-def _keygen(what: str, arguments: Sequence[str], text: bytes) -> CompletedProcess[bytes]:
+class _Done(NamedTuple):
+    """What a program ended with and printed."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def _keygen(what: str, arguments: Sequence[str], text: bytes) -> _Done:
     return _run([_program(), "-Y", what, *arguments], text)
 
 
-def _run(command: Sequence[str], text: bytes) -> CompletedProcess[bytes]:
-    # A key with a passphrase must fail, not wait for somebody to type.
-    variables = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"}
+def _run(command: Sequence[str], text: bytes) -> _Done:
+    # By asyncio: the oldest ansible-core lets nothing that modules ship start programs by subprocess.
+    import asyncio
+
     try:
-        return run(command, input=text, capture_output=True, env=variables, timeout=_SECONDS, check=False)
-    except (OSError, TimeoutExpired) as exc:
-        raise InvalidInput(f"ssh-keygen does not work here: {exc}.") from exc
+        return asyncio.run(_ask(command, text))
+    except (OSError, asyncio.TimeoutError) as exc:
+        raise InvalidInput(f"ssh-keygen does not work here: {str(exc) or 'it does not end'}.") from exc
+
+
+async def _ask(command: Sequence[str], text: bytes) -> _Done:
+    import asyncio
+
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        # A key with a passphrase must fail, not wait for somebody to type.
+        env={**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"},
+        start_new_session=True,
+    )
+    try:
+        stdout, stderr = await asyncio.wait_for(process.communicate(text), _SECONDS)
+    except asyncio.TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    return _Done(process.returncode or 0, stdout, stderr)
 
 
 def _program() -> str:
@@ -227,6 +256,6 @@ def _program() -> str:
     return found
 
 
-def _words(done: CompletedProcess[bytes]) -> str:
+def _words(done: _Done) -> str:
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return lines[-1].rstrip(".") if lines else f"ssh-keygen ended with status {done.returncode}"

@@ -127,7 +127,9 @@ def test_a_run_on_a_full_disk_stops_and_goes_on_when_there_is_room(
         with full(room):
             ending = tally.note(disk.collectors.start(archive.order()).end())
             archive.check_unfinished()
-        assert tally.note(disk.collectors.start(archive.order()).end()) == Ending(0)
+        # The first run after a crash of the first one has no pin yet, so it erases nothing of others.
+        for _run in range(2 if fresh else 1):
+            assert tally.note(disk.collectors.start(archive.order()).end()) == Ending(0)
         archive.check_finished()
         if ending.status == 0:
             break

@@ -34,6 +34,9 @@ class Plant:
                 return
             yield ending
             assert self._run() == Ending(0)
+            if fresh:
+                # The first run after a crash of the first one has no pin yet, so it erases nothing of others.
+                assert self._run() == Ending(0)
             self._archive.check_finished()
             assert sum(self._archive.archived().values()) >= acknowledged
         raise AssertionError(f"more than {MOST} calls of {call}")

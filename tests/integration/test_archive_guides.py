@@ -152,7 +152,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
     for script in (noted, signed, pruned):
         assert host.shell(script)
     copy = blocks(GUIDE, "shell")[2].rstrip()
-    assert "by allowed signers" in host.shell(f"{copy} --allowed-signers allowed-signers")
+    assert "by an allowed signer" in host.shell(f"{copy} --allowed-signers allowed-signers")
     assert re.search(r"^state +current$", host.shell(status), re.MULTILINE)
     assert "the archive has what the provider has" in host.shell(compared)
     assert "november.csv: OK" in host.shell(extract)

@@ -45,7 +45,7 @@ class SignatureCheck:
     """The signatures of one archive, as they were listed before its head was looked for.
 
     ``signers`` are whose signatures count; without them a signature shows only that somebody has the key that the
-    commit names.
+    commit names. ``signed_up_to`` is the newest commit whose signature was checked and is good.
     """
 
     def __init__(self, store: Store, listed: Sequence[str], signers: Optional[AllowedSigners], now: datetime) -> None:
@@ -53,6 +53,7 @@ class SignatureCheck:
         self._listed = listed
         self._signers = signers
         self._now = now
+        self.signed_up_to: Optional[int] = None
 
     def findings(
         self, commits: Sequence[Signed], head: int, signed_from: Optional[int], every: bool
@@ -84,16 +85,17 @@ class SignatureCheck:
         return True
 
     def _bad(self, commits: Sequence[Signed]) -> Iterator[Finding]:
+        present = [one for one in commits if self._is_there(one.name)]  # a missing one is a finding already
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for one, damage in zip(commits, pool.map(self._damage, commits)):
+            for one, damage in zip(present, pool.map(self._damage, present)):
                 if damage:
                     yield Finding("signature_bad", commit_name(one.head.sequence), damage)
+                else:
+                    self.signed_up_to = one.head.sequence
 
     def _damage(self, one: Signed) -> Optional[str]:
         try:
             body = read_signature(self._store, one.name)
-        except ObjectNotFound:
-            return None  # told as missing
         except StorageError as exc:
             return exc.message
         text = signed_text(one.archive_id, one.head)
@@ -131,10 +133,3 @@ class SignatureCheck:
         if self._signers is not None:
             return self._signers.damage(body, text, self._now) is None
         return signer_of(body, text) in signers
-
-
-def signed_up_to(commits: Sequence[Signed], findings: Sequence[Finding]) -> Optional[int]:
-    """The newest commit whose signature is good, by its sequence, if no signature was found bad or missing."""
-    wrong = {finding.path for finding in findings if finding.type.startswith("signature_")}
-    good = [one.head.sequence for one in commits if commit_name(one.head.sequence) not in wrong]
-    return max(good, default=None)

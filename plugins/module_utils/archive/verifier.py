@@ -39,7 +39,7 @@ from .format.commit import (
     sha256,
 )
 from .format.data_file import split_lines, unpack, whole_lines
-from .signature_check import SignatureCheck, Signed, signed_up_to
+from .signature_check import SignatureCheck, Signed
 from .storage.prefetch import chunks_ahead
 from .storage.store import ObjectNotFound, Store, whole
 
@@ -47,7 +47,11 @@ _ORPHAN_LIMIT = 1 << 30
 
 
 class Examination(NamedTuple):
-    """What a verification found: findings, and from which commit on and up to which one the archive is signed."""
+    """What a verification found.
+
+    ``signed_from`` is the first commit that names a signer, ``signed_up_to`` the newest one whose signature was checked
+    and is good: it vouches for all commits before.
+    """
 
     findings: List[Finding]
     signed_from: Optional[int]
@@ -125,7 +129,7 @@ class _Verification:
         return Examination(
             [*self._findings, *found],
             self._signed[0].head.sequence if self._signed else None,
-            signed_up_to(self._signed, found),
+            check.signed_up_to,
         )
 
     def _find(self, type_: str, path: str, detail: str) -> None:

@@ -32,6 +32,9 @@ REACH = 100
 """How many commits back a run looks for what other runs left behind."""
 
 
+_MAX_RECORD = 1 << 20
+
+
 class Link(NamedTuple):
     """A commit as it is stored."""
 
@@ -105,9 +108,13 @@ def walk_back(store: Store, head: Link) -> Iterator[Link]:
         try:
             link = load(store, sequence)
         except ObjectNotFound as exc:
-            raise ArchiveDamaged(f"{commit_name(sequence)} in {store} is missing; verify the archive.") from exc
+            raise _missing(store, sequence) from exc
         if link.head.sha256 != previous:
             raise ArchiveDamaged(f"{commit_name(sequence)} in {store} was changed; verify the archive.")
+
+
+def _missing(store: Store, sequence: int) -> ArchiveDamaged:
+    return ArchiveDamaged(f"{commit_name(sequence)} in {store} is missing; verify the archive.")
 
 
 def replay(store: Store, head: Link) -> Replay:
@@ -131,7 +138,10 @@ def follow(store: Store, state: Replay, after: Optional[Link], head: Link) -> It
     sequences = range(first, head.commit.sequence + 1)
     link = after
     for sequence, ask in zip(sequences, chunks_ahead(store, map(commit_name, sequences))):
-        link = _link(store, sequence, whole(ask(), f"{commit_name(sequence)} in {store}"))
+        try:
+            link = _link(store, sequence, whole(ask(), f"{commit_name(sequence)} in {store}"))
+        except ObjectNotFound as exc:
+            raise _missing(store, sequence) from exc
         if link.commit.previous != digest:
             raise ArchiveDamaged(
                 f"{link.commit.name} in {store} does not name the commit before it; verify the archive."
@@ -207,9 +217,13 @@ def clear_left_overs(store: Store, head: Link, reach: int = REACH) -> None:
 
 
 def left_overs(store: Store) -> Set[str]:
-    """The data files that runs which are at work, or were killed, have said they write."""
-    records = (name for name in store.names("pending") if parse_pending_name(name) is not None)
-    return {name for record in records if _is_record(record) for name in _names_in(store, record)}
+    """The data files that runs which are at work, or were killed, announced. An unreadable record announces none."""
+    found: Set[str] = set()
+    for record in store.names("pending"):
+        if parse_pending_name(record) is not None and _is_record(record):
+            with suppress(StorageError):
+                found.update(_names_in(store, record))
+    return found
 
 
 def _decided(store: Store, head: int, reach: int) -> Iterator[str]:
@@ -229,7 +243,8 @@ def _sequence_of(record: str) -> int:
 
 def _names_in(store: Store, record: str) -> List[str]:
     try:
-        return parse_pending_record(read(store, record), _sequence_of(record))
+        body = whole(store.chunks(record), f"{record} in {store}", _MAX_RECORD)
+        return parse_pending_record(body, _sequence_of(record))
     except ObjectNotFound:  # another run clears it too
         return []
 

@@ -291,7 +291,7 @@ def parse_pending_record(body: bytes, sequence: int) -> List[str]:
     try:
         names = json.loads(body)["files"]
         return [name for name in names if _sequence_of(name) == sequence]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return []
 
 

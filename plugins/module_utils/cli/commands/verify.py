@@ -75,8 +75,11 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     if before:
         _tell_intact(before)
     if found.signed_up_to:
-        whose = "by allowed signers" if signers else "by keys that nobody vouched for: pass --allowed-signers"
-        say(f"Signed from commit {found.signed_from} to {found.signed_up_to}, {whose}.")
+        whose = "by an allowed signer" if signers else "by a key that nobody vouched for; pass --allowed-signers"
+        checked = "all signatures were" if options.every_signature else "its signature alone was"
+        say(
+            f"Signed from commit {found.signed_from} on. Commit {found.signed_up_to} is signed {whose}; {checked} checked."
+        )
     return measurement.status
 
 

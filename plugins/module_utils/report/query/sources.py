@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from ...archive.chain.chain import find_head, gaps, live_files
+from ...archive.chain.chain import gaps, live_files
+from ...archive.chain.signing import readable_head
 from ...archive.format.commit import UNREADABLE_DAY, Commit, DataFile, Gap, Head, token_tag
 from ...archive.reader import bytes_of, cat, lines_of
 from ...archive.storage.open import existing_archive, is_remote
@@ -83,7 +84,7 @@ class Archive:
 
     def refresh(self) -> None:
         """Take the list of files anew from the head."""
-        link = find_head(self.store)
+        link = readable_head(self.store)
         if link is None:
             raise InvalidInput(f"archives: {self.store} has no commit yet; collect first.")
         self.commit: Commit = link.commit

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -424,3 +425,32 @@ def test_an_old_commit_and_its_file_edited_together_are_found_by_readers(archive
     with pytest.raises(ArchiveDamaged, match="does not name the commit before it"):
         list(cat(archive.store))
     assert errors(archive)
+
+
+def test_a_commit_that_is_missing_is_damage_to_readers(archive: World) -> None:
+    (archive.path / "commits/000000000003.json").unlink()
+    with pytest.raises(ArchiveDamaged, match=r"commits/000000000003.json in .* is missing; verify the archive"):
+        list(cat(archive.store))
+
+
+@pytest.mark.parametrize("plant", ["deep", "pipe", "directory", "sequence 0", "large"])
+def test_a_foreign_thing_in_pending_stops_nothing(archive: World, plant: str) -> None:
+    """With a forged file next to it, which must still be found."""
+    path = archive.path / "pending/000000000002-forged.json"
+    if plant == "deep":
+        path.write_bytes(b"[" * 200_000)
+    elif plant == "pipe":
+        os.mkfifo(path)
+    elif plant == "directory":
+        path.mkdir()
+    elif plant == "large":
+        path.write_bytes(bytes(50_000_000))
+    else:
+        path.with_name("000000000000-forged.json").write_bytes(b'{"format": 1, "files": []}')
+    body = gzip.compress(b'{"message":"forged"}\n', mtime=0)
+    day = max((archive.path / "entries").iterdir())
+    (day / f"000000000001-{sha256(body)[:12]}.jsonl.gz").write_bytes(body)
+    assert errors(archive) == ["extra"]
+    archive.append(1, ago=20)
+    assert archive.collect(pin=True).added == 1
+    assert errors(archive) == ["extra"]

@@ -239,7 +239,9 @@ def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
     assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
     signed = host.run("verify", host.archive, "--allowed-signers", "allowed")
     assert (signed.returncode, signed.stdout.startswith("Intact:")) == (0, True)
-    assert signed.stdout.endswith("Signed from commit 1 to 1, by allowed signers.\n")
+    assert signed.stdout.endswith(
+        "Signed from commit 1 on. Commit 1 is signed by an allowed signer; its signature alone was checked.\n"
+    )
     assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
     assert len(list(Path(host.archive, "signatures").iterdir())) == 1
     simulator.project("main").log.append()

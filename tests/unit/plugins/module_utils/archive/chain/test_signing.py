@@ -26,6 +26,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.mainte
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import EVER, Archive
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer, allowing
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import MemoryStore, World
 
@@ -178,6 +179,26 @@ def test_readers_check_the_signature_of_the_head(archive: World) -> None:
         list(cat(archive.store))
     newest.write_bytes(body)
     assert len(list(cat(archive.store))) == 6
+
+
+def test_a_report_checks_the_signature_of_the_head(archive: World, tmp_path: Path) -> None:
+    Archive(str(archive.path), EVER, str(tmp_path))
+    max((archive.path / "signatures").iterdir()).unlink()
+    with pytest.raises(ArchiveDamaged, match="its signature is missing"):
+        Archive(str(archive.path), EVER, str(tmp_path))
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_only_a_signature_that_was_checked_and_is_good_counts(archive: World, signer: Signer, every: bool) -> None:
+    oldest, _middle, newest = sorted((archive.path / "signatures").iterdir())
+    good = newest.read_bytes()
+    options: Any = {"signers": AllowedSigners(signer.allowed), "every_signature": every, "now": archive.clock.now}
+    newest.write_bytes(oldest.read_bytes())
+    assert examine(archive.store, **options).signed_up_to == (2 if every else None)
+    newest.unlink()
+    assert examine(archive.store, **options).signed_up_to == (2 if every else None)
+    newest.write_bytes(good)
+    assert examine(archive.store, **options).signed_up_to == 3
 
 
 def test_signatures_that_no_commit_has(archive: World, signer: Signer, tmp_path: Path) -> None:

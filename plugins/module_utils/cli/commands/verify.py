@@ -77,9 +77,8 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     if found.signed_up_to:
         whose = "by an allowed signer" if signers else "by a key that nobody vouched for; pass --allowed-signers"
         checked = "all signatures were" if options.every_signature else "its signature alone was"
-        say(
-            f"Signed from commit {found.signed_from} on. Commit {found.signed_up_to} is signed {whose}; {checked} checked."
-        )
+        say(f"Signed from commit {found.signed_from} on.")
+        say(f"Commit {found.signed_up_to} is signed {whose}; {checked} checked.")
     return measurement.status
 
 

@@ -51,9 +51,17 @@ def without(paths: list[str]) -> list[str]:
     return [f"--ignore={path}" for path in paths]
 
 
+def edge() -> list[str]:
+    """The unit tests outside of those of the core."""
+    found = (str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/unit/**/test_*.py")))
+    return [path for path in found if not path.startswith(CORE_TESTS)]
+
+
 UNITS = ["pytest", "--quiet", "tests/unit"]
 CORE_TESTS = "tests/unit/plugins/module_utils"
-CORE = ["pytest", "--quiet", CORE_TESTS, "tests/simulator"]
+# What asks an engine needs libraries that the core does not: it runs with the edge to Ansible.
+QUERIES = f"{CORE_TESTS}/report/query"
+CORE = ["pytest", "--quiet", CORE_TESTS, f"--ignore={QUERIES}", "tests/simulator"]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
 BUCKETS = ["pytest", "--quiet", *(f"{CORE_TESTS}/archive/storage/test_{name}.py" for name in ("store", "s3"))]
 VENDOR = files("vendor")
@@ -62,7 +70,7 @@ RELEASES = [name for name in ENVIRONMENTS if name.startswith("ansible-") or name
 # What each release of ansible-core has to pass on each Python that it runs on. The core knows nothing of Ansible:
 # once on each Python is enough. Guides and buckets are about the command on hosts: once on each release is enough.
 EVERYWHERE = {
-    "unit": [*UNITS, f"--ignore={CORE_TESTS}"],
+    "unit": ["pytest", "--quiet", *edge(), QUERIES],
     "integration": ["pytest", "--quiet", "tests/integration", *without(VENDOR + OF_COMMAND)],
     "sanity": ["python", "tests/tools/sanity.py"],
 }

@@ -26,7 +26,6 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.mainte
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import EVER, Archive
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer, allowing
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import MemoryStore, World
 
@@ -179,13 +178,6 @@ def test_readers_check_the_signature_of_the_head(archive: World) -> None:
         list(cat(archive.store))
     newest.write_bytes(body)
     assert len(list(cat(archive.store))) == 6
-
-
-def test_a_report_checks_the_signature_of_the_head(archive: World, tmp_path: Path) -> None:
-    Archive(str(archive.path), EVER, str(tmp_path))
-    max((archive.path / "signatures").iterdir()).unlink()
-    with pytest.raises(ArchiveDamaged, match="its signature is missing"):
-        Archive(str(archive.path), EVER, str(tmp_path))
 
 
 @pytest.mark.parametrize("every", [False, True])

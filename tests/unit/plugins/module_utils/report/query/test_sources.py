@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import SigningKey
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import prune
-from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Archive, Sources
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import EVER, Archive, Sources
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 
@@ -134,3 +136,12 @@ def test_origins_tell_what_the_archive_misses(world: World) -> None:
 def test_a_cursor_is_no_place_in_an_archive(world: World) -> None:
     with pytest.raises(InvalidInput, match="cursor"):
         opened(grown(world), archives=[str(world.path)], cursor=f"{world.simulator.url}/project-logs?cursor=1")
+
+
+def test_the_signature_of_the_head_is_checked(world: World, tmp_path: Path) -> None:
+    world.append(2)
+    world.collect(sign_key=SigningKey(Signer(tmp_path, "log1").key))
+    Archive(str(world.path), EVER, str(tmp_path))
+    max((world.path / "signatures").iterdir()).unlink()
+    with pytest.raises(ArchiveDamaged, match="its signature is missing"):
+        Archive(str(world.path), EVER, str(tmp_path))

@@ -117,7 +117,7 @@ def test_the_modules_take_the_address_of_a_bucket(
             "dry": {**told(ARCHIVE, path=path), "check_mode": True},
             "collected": told(ARCHIVE, path=path),
             "again": told(ARCHIVE, path=path),
-            "verified": told(INFO, path=place, expected_head="{{ case_2.head }}"),
+            "verified": told(INFO, path=place, verify=True, expected_head="{{ case_2.head }}"),
             "wrong bucket": told(ARCHIVE, path="s3://nosuch/x"),
             "wrong option": told(ARCHIVE, path="s3://locked/x?claim=s3://plain/x"),
         }
@@ -208,7 +208,7 @@ def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
         assert verify(hosts.store) == [], number
         assert hosts.archived() == hosts.logged(), number
         if not killed:
-            assert number > 10
+            assert number >= 10  # nine requests of a run that adds an entry, and one round without a kill
             return
     pytest.fail("a run never ends")
 

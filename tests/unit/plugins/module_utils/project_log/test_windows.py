@@ -320,7 +320,8 @@ def test_openings_that_hold_entries_of_later_windows_are_no_reason_to_give_up(si
         project.log.append(action="a", message=str(number), timestamp=moment - late)
     found, _reader = read(simulator, Range(), 4)
     assert found == project.log.entries
-    assert len([request for request in simulator.requests if "cursor" not in request.query]) > 8
+    # A read that gives up at its first hand-over opens at most five windows, one that does not at least eight.
+    assert len([request for request in simulator.requests if "cursor" not in request.query]) > 6
 
 
 def swapped(page: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ _TIME = re.compile(
 _USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _AGE = re.compile(r"(\d{1,5})([dwy])", re.ASCII)
+_DURATION = re.compile(r"(\d{1,6})([smhdwy])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORMS = (
     "Use a date (2026-11-22), a time with offset (2026-11-22T08:00:00Z), now, a distance back (-90d, -24h, -15m), "
@@ -99,6 +100,20 @@ def parse_age(text: Any, now: datetime, option: str = "age") -> datetime:
     if moment > now:
         raise InvalidInput(f"{option}: {text} lies in the future; use an age (3y, 1095d) or a date that has passed.")
     return moment
+
+
+def parse_duration(text: Any, option: str = "duration") -> timedelta:
+    """Read a duration that a user wrote, such as ``15m`` or ``3y``: a number with s, m, h, d, w or y (365 days).
+
+    :raises InvalidInput: the text is something else.
+    """
+    match = _DURATION.fullmatch(str(text).strip())
+    if match is None:
+        raise InvalidInput(
+            f"{option}: {str(text)!r} is not a valid duration; use a form such as 60s, 15m, 1h, 30d or 3y."
+        )
+    count, unit = int(match[1]), match[2]
+    return timedelta(days=365 * count) if unit == "y" else timedelta(**{_UNITS[unit]: count})
 
 
 def utc_now() -> datetime:

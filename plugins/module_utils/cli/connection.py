@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ from typing import Any, Callable, Dict, Optional, TypeVar
 from ..errors import InvalidInput, Unauthorized
 from ..project_log.client import Api, Page
 from ..settings import Connection
+from .output import is_captured
 
 _Result = TypeVar("_Result")
 
@@ -27,7 +29,7 @@ class WatchedApi(Api):
     def page(self, url: str) -> Page:
         page = super().page(url)
         self._entries += len(page.entries)
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not is_captured():
             end = "\r" if page.next else "\n"
             sys.stderr.write(f"{self._entries} entries read{end}")
         return page
@@ -65,7 +67,10 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 
 
 def _token(options: argparse.Namespace) -> Optional[str]:
-    path = options.token_file or _credential()
+    path = options.token_file
+    if path is None and options.token_name:
+        return _token_of_project(options.token_name)
+    path = path or _credential("api_token")
     if path is None:
         return os.environ.get("CLOUDSCALE_API_TOKEN")
     try:
@@ -75,10 +80,27 @@ def _token(options: argparse.Namespace) -> Optional[str]:
         raise InvalidInput(f"The token file {path} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
 
 
-def _credential() -> Optional[str]:
-    """The file that systemd's LoadCredential= made of the token, if this is such a service."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    path = os.path.join(folder, "api_token") if folder else ""
+def _token_of_project(name: str) -> str:
+    """The entry of a project in the credential tokens.json, an object of names and tokens."""
+    path = _credential("tokens.json")
+    if path is None:
+        raise InvalidInput(
+            f"No token for {name}: give the project a token_file, or the service the credential tokens.json."
+        )
+    try:
+        with open(path, encoding="utf-8") as file:
+            token = json.load(file).get(name)
+    except (OSError, ValueError, AttributeError) as exc:
+        raise InvalidInput(f"The credential tokens.json cannot be read: {type(exc).__name__}.") from exc
+    if not isinstance(token, str):
+        raise InvalidInput(f"No token for {name}: the credential tokens.json has no such entry.")
+    return token
+
+
+def _credential(name: str) -> Optional[str]:
+    """The file that systemd's LoadCredential= made of a secret, if this is such a service."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = os.path.join(directory, name) if directory else ""
     return path if os.path.exists(path) else None
 
 

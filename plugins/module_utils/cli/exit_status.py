@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from ..errors import ArchiveDamaged, AuditError, InvalidInput, MissingDependency, StorageError
 
 OK, FINDINGS, USAGE, API, STORAGE, GAP, NOT_CURRENT = range(7)
@@ -30,3 +32,11 @@ def exit_status(error: AuditError) -> int:
     if isinstance(error, (InvalidInput, MissingDependency)):
         return USAGE
     return STORAGE if isinstance(error, StorageError) else API
+
+
+def worst(statuses: Sequence[int]) -> int:
+    """The exit status of several: the first that occurs of 70, 1, 4, 5, 3, 2, 6; 0 without any."""
+    return next((status for status in _WORST_FIRST if status in statuses), OK)
+
+
+_WORST_FIRST = (INTERNAL_ERROR, FINDINGS, STORAGE, GAP, API, USAGE, NOT_CURRENT)

@@ -16,10 +16,15 @@ import sys
 import threading
 import traceback
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Dict, Iterator, List, Optional, Protocol, Sequence, TextIO
 
-from ..errors import AuditError, StorageError
+from ..archive.storage.s3_address import FROM_ENVIRONMENT
+from ..errors import AuditError, InvalidInput, StorageError
+from ..projects import HOST_PROJECTS_FILE, ProjectSettings, archive_at, read_projects
+from ..times import parse_duration
 from ..version import VERSION
+from .archive import state_of_path
 from .commands import cat, collect, compact, doctor, export, journal, prune, reconcile, status, verify
 from .exit_status import INTERNAL_ERROR, MEANINGS, OK, STORAGE, exit_status
 from .output import print_json
@@ -56,6 +61,10 @@ _COMMANDS: Dict[str, Command] = {
 }
 
 
+# Without an archive, these take the projects of an archiver host.
+_READING = ("status", "verify", "reconcile", "cat")
+_OF_SEVERAL_PATHS = ("status", "verify", "export")
+
 _TIMES = ("--start", "--end", "--older-than")
 
 
@@ -66,7 +75,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     stop = threading.Event()
     ask_to_stop(stop)
     try:
-        code: int = options.command(options, stop)
+        code = _run(options, stop)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -86,6 +95,39 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             sys.stderr.write("cloudscale-audit: internal error; please report it with the lines below.\n")
             traceback.print_exc()
         return INTERNAL_ERROR
+
+
+def _run(options: argparse.Namespace, stop: threading.Event) -> int:
+    projects = _projects_of(options)
+    if projects is not None:
+        from .several import run_several  # takes its time, and a command on one archive needs no threads
+
+        return run_several(options.name, options, projects, stop)
+    (options.path,) = options.paths
+    options.state = state_of_path(options.path)
+    command: Command = options.command
+    return command.run(options, stop)
+
+
+def _projects_of(options: argparse.Namespace) -> Optional[List[ProjectSettings]]:
+    """The archives of a command that is not about a single one.
+
+    :raises InvalidInput: the projects file cannot be used.
+    """
+    paths, file = options.paths, options.projects
+    if paths and file:
+        options.parser.error("name archives, or --projects FILE, not both")
+    if not paths and not file and options.name in _READING and os.path.exists(HOST_PROJECTS_FILE):
+        file = HOST_PROJECTS_FILE
+    if file:
+        return read_projects(file)
+    if not paths:
+        options.parser.error("name an archive, or --projects FILE")
+    if len(paths) == 1:
+        return None
+    if options.name not in _OF_SEVERAL_PATHS:
+        options.parser.error(f"{options.name} takes one archive; for several, use --projects FILE")
+    return [archive_at(path) for path in paths]
 
 
 def _tell(error: AuditError, as_json: bool) -> None:
@@ -156,7 +198,44 @@ def _parser() -> argparse.ArgumentParser:
     for name, command in _COMMANDS.items():
         description = f"{command.ABOUT[0].upper()}{command.ABOUT[1:]}."
         added = commands.add_parser(name, help=command.ABOUT, description=description, allow_abbrev=False)
-        added.set_defaults(command=command.run, parser=added)
-        added.add_argument("path", help="the archive's folder, or s3://BUCKET/PREFIX")
+        added.set_defaults(command=command, name=name, parser=added, json=False, dry_run=False, **_OF_ONE_ARCHIVE)
         command.add_arguments(added)
+        _add_archives(added, name)
     return parser
+
+
+# What a command on one archive has; several.py sets them for each of several.
+_OF_ONE_ARCHIVE = {"access": FROM_ENVIRONMENT, "token_name": None}
+
+
+def _add_archives(parser: argparse.ArgumentParser, name: str) -> None:
+    several = name in _OF_SEVERAL_PATHS
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="ARCHIVE",
+        help=f"path of {'one or more archives' if several else 'the archive'}, or s3://BUCKET/PREFIX",
+    )
+    parser.add_argument(
+        "--projects", metavar="FILE", help="instead of ARCHIVE: all projects of a projects file, in one process"
+    )
+    parser.add_argument("--jobs", type=_jobs, default=8, metavar="N", help="how many of them at once (default: 8)")
+    parser.add_argument(
+        "--time-limit", type=_time_limit, default="1h", metavar="DURATION", help="for each of them (default: 1h)"
+    )
+
+
+def _jobs(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= _MAX_JOBS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {_MAX_JOBS}")
+    return int(text)
+
+
+def _time_limit(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except InvalidInput as exc:
+        raise argparse.ArgumentTypeError(exc.message) from exc
+
+
+_MAX_JOBS = 64

@@ -11,8 +11,8 @@ import threading
 from typing import TYPE_CHECKING, Callable
 
 from ..archive.run_context import RunContext
-from ..archive.storage.open import existing_archive
 from ..archive.storage.store import Store
+from .archive import archive_of
 from .output import add_json, pluralize, print_json, say
 from .signing import add_trust, context_of
 
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def rearrange(options: argparse.Namespace, stop: threading.Event, work: Work, verb: str) -> None:
     """Do the work on the archive, sign the newest commit if a key is given, and tell what was done."""
-    store = existing_archive(options.path)
+    store = archive_of(options)
     done = work(store, context_of(options, store, stop))
     if options.json:
         print_json(done.to_json())

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import threading
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Iterable, Optional
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Optional
 
 from ..archive.format.commit import Gap
 from ..project_log.entry import visible
@@ -20,12 +22,54 @@ if TYPE_CHECKING:
     from ..archive.finding import Finding
 
 
+class Captured:
+    """What a command printed about one of several archives: lines for people, or a value for programs."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lines: List[str] = []
+        self.value: Any = None
+
+
+class _Thread(threading.local):
+    captured: Optional[Captured] = None
+
+
+_thread = _Thread()
+
+
+@contextmanager
+def captured(name: str) -> Iterator[Captured]:
+    """Keep what this thread prints in the block, which is about the archive of this name."""
+    _thread.captured = Captured(name)
+    try:
+        yield _thread.captured
+    finally:
+        _thread.captured = None
+
+
 def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    if _thread.captured:
+        _thread.captured.lines.append(line)
+    else:
+        sys.stdout.write(line + "\n")
 
 
 def print_json(value: Any) -> None:
-    say(json.dumps(value, sort_keys=True))
+    if _thread.captured:
+        _thread.captured.value = value
+    else:
+        sys.stdout.write(json.dumps(value, sort_keys=True) + "\n")
+
+
+def warn(sentence: str) -> None:
+    name = f"{_thread.captured.name}: " if _thread.captured else ""
+    sys.stderr.write(f"cloudscale-audit: {name}warning: {sentence}\n")
+
+
+def is_captured() -> bool:
+    """Whether this thread works on one of several archives, so that nobody watches its progress."""
+    return _thread.captured is not None
 
 
 def tell_gaps(gaps: Iterable[Gap]) -> None:

@@ -19,8 +19,9 @@ def ask_to_stop(stop: threading.Event) -> None:
 
 
 def end_at_once() -> None:
-    """Let a signal end the command right where it is, by :class:`Cancelled`."""
-    _handle(_raise_stopped)
+    """Let a signal end the command right where it is, by :class:`Cancelled`; only the main thread can ask for this."""
+    if threading.current_thread() is threading.main_thread():
+        _handle(_raise_stopped)
 
 
 def _handle(handler: Callable[..., Any]) -> None:

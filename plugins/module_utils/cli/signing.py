@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import threading
 from typing import Any, Callable, Dict
 
@@ -16,6 +15,7 @@ from ..archive.chain.pin import DefaultPin, HeadPin
 from ..archive.format.commit import Head
 from ..archive.run_context import RunContext
 from ..archive.storage.store import Store
+from .output import warn
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
@@ -53,10 +53,6 @@ def context_of(
     elif options.sign_key:
         more["pin"] = DefaultPin(str(store), warn)
     return RunContext(expected_head=options.expected_head, sign_from=options.sign_from, **more)
-
-
-def warn(sentence: str) -> None:
-    sys.stderr.write(f"cloudscale-audit: warning: {sentence}\n")
 
 
 def head(text: str) -> Head:

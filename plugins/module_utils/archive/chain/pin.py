@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from typing import Any, Callable, Dict, Optional
 
 from ...errors import InvalidInput, StorageError
 from ...files import replace_file
+from ...projects import user_state_directory
 from ..format.commit import Head
 from .chain import Link
 
@@ -76,9 +76,7 @@ class DefaultPin(HeadPin):
     """
 
     def __init__(self, archive: str, warn: Callable[[str], None]) -> None:
-        home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        name = hashlib.sha256(archive.encode("utf-8", "surrogateescape")).hexdigest()
-        super().__init__(os.path.join(home, "cloudscale-audit", f"{name}.json"))
+        super().__init__(os.path.join(user_state_directory(archive), "pin.json"))
         self._archive = archive
         self._warn = warn
 

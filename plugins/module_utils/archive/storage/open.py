@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from ...errors import InvalidInput, StorageError
+from .s3_address import FROM_ENVIRONMENT, BucketAccess
 from .store import LocalStore, Store, no_archive
 
 
@@ -17,7 +18,7 @@ def is_remote(path: str) -> bool:
     return path.startswith("s3://")
 
 
-def store_at(path: str) -> Store:
+def store_at(path: str, access: BucketAccess = FROM_ENVIRONMENT) -> Store:
     """The storage at a path, a folder or ``s3://BUCKET/PREFIX``, whether or not there is an archive yet.
 
     :raises InvalidInput: it is empty, or no address of a bucket although it looks like one.
@@ -26,7 +27,7 @@ def store_at(path: str) -> Store:
     if is_remote(path):
         from .s3 import S3Store  # few archives need it
 
-        return S3Store(path)
+        return S3Store(path, access)
     if not path.strip() or "://" in path:
         # Most often a variable that is not set: the archive would lie in whatever folder this runs in.
         raise InvalidInput(f"path: {path!r} is no place of an archive; name a folder, or s3://BUCKET/PREFIX.")
@@ -35,12 +36,12 @@ def store_at(path: str) -> Store:
     return LocalStore(path)
 
 
-def existing_archive(path: str) -> Store:
+def existing_archive(path: str, access: BucketAccess = FROM_ENVIRONMENT) -> Store:
     """The archive at a path that must hold one: a wrong path must not pass for a sound archive.
 
     :raises StorageError: nothing was ever collected there.
     """
-    store = store_at(path)
+    store = store_at(path, access)
     if next(store.names("commits"), None) is None and next(store.names("entries"), None) is None:
         raise no_archive(store)
     return store

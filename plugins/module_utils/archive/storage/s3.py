@@ -37,7 +37,7 @@ from ...errors import ArchiveDamaged, MissingDependency, StorageError, StorageUn
 from ...times import format_time, read_http_date
 from ...tls import is_of_certificate
 from ..format.commit import commit_name, parse_commit_name
-from .s3_address import SCHEME, Address, Lock, Place
+from .s3_address import FROM_ENVIRONMENT, SCHEME, Address, BucketAccess, Lock, Place
 from .store import ObjectNotFound
 
 _CHUNK = 1 << 16
@@ -56,18 +56,17 @@ _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefre
 class S3Store:
     """An archive in a bucket, by its address; see :meth:`Address.parse`.
 
-    ``endpoint`` is the server's URL; by default that of the environment variables ``AWS_ENDPOINT_URL_S3`` or
-    ``AWS_ENDPOINT_URL``, or the one that boto3 knows. Credentials come from boto3's usual chain. Nothing is asked
-    before it is needed.
+    What ``access`` leaves open comes from the environment: the endpoint from ``AWS_ENDPOINT_URL_S3`` or
+    ``AWS_ENDPOINT_URL``, credentials from boto3's usual chain. No request is sent before it is needed.
     """
 
     # Less than the ten connections that boto3 keeps.
     reads_at_once = 8
 
-    def __init__(self, address: Union[str, Address], endpoint: Optional[str] = None) -> None:
+    def __init__(self, address: Union[str, Address], access: BucketAccess = FROM_ENVIRONMENT) -> None:
         self._address = Address.parse(address) if isinstance(address, str) else address
-        self._endpoint = endpoint
-        server = _Server(endpoint)
+        self._access = access
+        server = _Server(access)
         place, claims, lock = self._address
         self._main = _Objects(server, place, lock)
         self._claims = _Objects(server, claims) if claims else None
@@ -82,7 +81,7 @@ class S3Store:
 
         Its requests may come from several threads at once.
         """
-        made = S3Store(self._address.below(f"probe-{secrets.token_hex(8)}"), self._endpoint)
+        made = S3Store(self._address.below(f"probe-{secrets.token_hex(8)}"), self._access)
         try:
             yield made
         finally:
@@ -200,8 +199,9 @@ class _Answer(NamedTuple):
 class _Server:
     """The client of a server, made when it is first needed."""
 
-    def __init__(self, endpoint: Optional[str]) -> None:
-        self._endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    def __init__(self, access: BucketAccess) -> None:
+        self._access = access
+        self._endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         self._client: Any = None
         self.last_signature: Optional[datetime] = None
 
@@ -217,12 +217,29 @@ class _Server:
 
     def _make(self) -> Any:
         boto3 = _import_boto3()
-        session = boto3.session.Session()
-        region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
-        client = session.client("s3", endpoint_url=self._endpoint, region_name=region, config=self._config())
+        session = boto3.session.Session(botocore_session=self._session())
+        region = self._access.region or session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+        client = session.client(
+            "s3",
+            endpoint_url=self._endpoint,
+            region_name=region,
+            verify=self._access.ca_path,
+            config=self._config(),
+        )
         client.meta.events.register("before-call.s3.PutObject", _never_overwrite_commits)
         client.meta.events.register("before-send.s3.PutObject", self._refuse_late)
         return client
+
+    def _session(self) -> Any:
+        """A session with its own credentials: environment variables would be those of all archives of a process."""
+        from botocore.session import Session
+
+        session = Session()
+        if self._access.credentials_file:
+            session.set_config_variable("credentials_file", self._access.credentials_file)
+        if self._access.profile:
+            session.set_config_variable("profile", self._access.profile)
+        return session
 
     def _config(self) -> Any:
         from botocore.config import Config

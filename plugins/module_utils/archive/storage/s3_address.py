@@ -23,6 +23,23 @@ _PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?", re
 _LOCK_MODES = ("governance", "compliance")
 
 
+class BucketAccess(NamedTuple):
+    """How to reach the server of a bucket: its URL, and where its credentials are, in the form of boto3.
+
+    ``ca_path`` names the certificate authorities to trust; ``profile`` is a section of ``credentials_file``. What is
+    None comes from the environment.
+    """
+
+    endpoint: Optional[str] = None
+    region: Optional[str] = None
+    ca_path: Optional[str] = None
+    credentials_file: Optional[str] = None
+    profile: Optional[str] = None
+
+
+FROM_ENVIRONMENT = BucketAccess()
+
+
 class Place(NamedTuple):
     """A bucket and what the names of an archive's files are prefixed with in it."""
 

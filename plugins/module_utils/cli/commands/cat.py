@@ -10,8 +10,8 @@ import argparse
 import sys
 import threading
 
-from ...archive.storage.open import existing_archive
 from ...project_log.entry import canonical
+from ..archive import archive_of
 from ..exit_status import OK
 from ..selection import add_selection, selected
 from ..signals import end_at_once
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ...project_log.selection import newest
 
     span, selection = selected(options)
-    matches = filter(selection.matches, cat(existing_archive(options.path), span.start, span.end))
+    matches = filter(selection.matches, cat(archive_of(options), span.start, span.end))
     for entry in newest(matches, selection.limit):
         sys.stdout.buffer.write(canonical(entry) + b"\n")
     sys.stdout.buffer.flush()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, List, Optional
 
 from ...archive.chain.chain import Link
 from ...archive.collector import CollectResult, CollectSettings, collect
-from ...archive.storage.open import store_at
 from ...project_log.client import Api
 from ...settings import Range
 from ...times import utc_now
+from ..archive import store_of
 from ..connection import add_connection, with_token
 from ..exit_status import GAP, OK
 from ..metrics import add_metrics, measured
@@ -59,8 +59,15 @@ class _Newest:
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     newest = _Newest()
-    store = store_at(options.path)
-    with measured("collect", None if options.dry_run else options.metrics, str(store), options.project) as measurement:
+    store = store_of(options)
+    kept = not options.dry_run
+    with measured(
+        "collect",
+        options.metrics if kept else None,
+        str(store),
+        options.project,
+        options.state if kept else None,
+    ) as measurement:
         measurement.samples = newest.samples
 
         def on_head(link: Link) -> None:
@@ -78,6 +85,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
             return collect(store, api, settings, context)
 
         done = newest.result = with_token(options, stop, collect_once)
+        measurement.covered_until = done.covered_until
         status = measurement.end(GAP if done.gaps else OK)
     if options.json:
         print_json(done.to_json())

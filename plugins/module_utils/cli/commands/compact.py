@@ -13,6 +13,7 @@ from datetime import datetime
 from ...times import parse_age, utc_now
 from ..exit_status import OK
 from ..maintenance import add_options, rearrange
+from ..output import say
 
 ABOUT = "merge the files of each closed day into one; the archive stays provable, and readers are not disturbed"
 
@@ -24,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.maintenance import compact
+
+    if options.projects and not options.older_than:
+        say("No compaction policy: nothing is merged.")
+        return OK
 
     def before(now: datetime) -> datetime:
         return parse_age(options.older_than, now, "--older-than")

@@ -16,13 +16,14 @@ from typing import Callable, Iterator, List, NamedTuple
 
 from ...archive.chain.chain import find_head
 from ...archive.format.commit import FIRST_SEQUENCE, commit_name
-from ...archive.storage.open import is_remote, store_at
+from ...archive.storage.open import is_remote
 from ...archive.storage.store import LocalStore, Store, read
 from ...errors import AuditError, StorageError
 from ...project_log.client import Api, Page
 from ...project_log.conformance import Conformance
 from ...project_log.entry import subject, visible
 from ...times import utc_now
+from ..archive import store_of
 from ..connection import add_connection, with_token
 from ..exit_status import API, OK, STORAGE
 from ..output import add_json, print_json, say
@@ -68,15 +69,15 @@ def _worst(checks: List[Check]) -> int:
 
 def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Check]:
     if is_remote(options.path):
-        yield _checked("bucket", lambda: _probe_bucket(options.path))
+        yield _checked("bucket", lambda: _probe_bucket(options))
     else:
         yield _checked("folder", lambda: _probe_folder(options.path))
         yield _checked("space", lambda: _probe_space(options.path))
-    yield _checked("archive", lambda: _probe_archive(options.path))
+    yield _checked("archive", lambda: _probe_archive(options))
     pages: List[Page] = []
     yield _checked("api", lambda: _probe_api(options, stop, pages))
     if pages:
-        yield _checked("project", lambda: _probe_project(options.path, pages[0]))
+        yield _checked("project", lambda: _probe_project(options, pages[0]))
         yield _checked("clock", lambda: _probe_clock(pages[0]))
         yield from _conformance_checks(options, stop, pages[0])
 
@@ -101,11 +102,11 @@ def _probe_folder(path: str) -> str:
     return f"{above} creates files exclusively and makes them durable"
 
 
-def _probe_bucket(path: str) -> str:
+def _probe_bucket(options: argparse.Namespace) -> str:
     """Prove in a throw-away place below the archive's that commits are decided there, and that all can be removed."""
     from ...archive.storage.s3 import S3Store  # few archives need it
 
-    store = S3Store(path)
+    store = S3Store(options.path, options.access)
     with store.throw_away() as place:
         _race(place, str(store))
     return f"{store} lets one of {_WRITERS} writers at once create a commit"
@@ -131,8 +132,8 @@ def _probe_space(path: str) -> str:
     return told
 
 
-def _probe_archive(path: str) -> str:
-    head = find_head(store_at(path))
+def _probe_archive(options: argparse.Namespace) -> str:
+    head = find_head(store_of(options))
     return "none yet" if head is None else f"{head.commit.sequence} commits, {head.commit.total_entries} entries"
 
 
@@ -150,12 +151,12 @@ def _conformance_checks(options: argparse.Namespace, stop: threading.Event, firs
     return with_token(options, stop, ask)
 
 
-def _probe_project(path: str, page: Page) -> str:
+def _probe_project(options: argparse.Namespace, page: Page) -> str:
     labels = {label.uuid: label for label in map(subject, page.entries) if label.kind == "project" and label.uuid}
-    head = find_head(store_at(path))
+    head = find_head(store_of(options))
     archived = head.commit.project.uuid if head else None
     if archived is not None and labels and archived not in labels:
-        raise StorageError(f"The token is of another project than the archive in {path} ({visible(archived)}).")
+        raise StorageError(f"The token is of another project than the archive in {options.path} ({visible(archived)}).")
     return ", ".join(f"{label} ({visible(uuid)})" for uuid, label in labels.items()) or "no entry names it yet"
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import threading
 
-from ...archive.storage.open import existing_archive
 from ...times import utc_now
+from ..archive import archive_of
 from ..exit_status import OK
 from ..output import add_json, pluralize, print_json, say
 from ..selection import add_selection, selected
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ...archive.export import export
 
     span, selection = selected(options)
-    manifest = export(existing_archive(options.path), options.dest, span, selection, utc_now())
+    manifest = export(archive_of(options), options.dest, span, selection, utc_now())
     if options.json:
         print_json(manifest)
     else:

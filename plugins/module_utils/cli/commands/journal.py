@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import threading
 
-from ...archive.storage.open import existing_archive, store_at
+from ..archive import archive_of, store_of
 from ..exit_status import OK
 from ..metrics import add_metrics, measured
 from ..output import add_json, pluralize, print_json, say
@@ -20,7 +20,9 @@ ABOUT = "write the archive's new entries to systemd's journal; needs no token"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     parser.add_argument(
-        "--bookmark", required=True, metavar="FILE", help="remembers up to where they were written; made if need be"
+        "--bookmark",
+        metavar="FILE",
+        help="remembers up to where they were written; created if missing (default: in the state directory)",
     )
     parser.add_argument("--socket", metavar="PATH", help="of another journald, such as that of a namespace")
     add_metrics(parser)
@@ -31,12 +33,10 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.forwarder import forward
     from ...journal import SOCKET, Journal
 
-    with measured("journal", options.metrics, str(store_at(options.path))) as measurement:
+    with measured("journal", options.metrics, str(store_of(options)), state=options.state) as measurement:
         with Journal(options.socket or SOCKET) as journal:
-            bookmark = Bookmark(options.bookmark)
-            done = forward(
-                existing_archive(options.path), bookmark, journal.send_entry, stop, on_head=measurement.note_head
-            )
+            bookmark = Bookmark(_bookmark_path(options))
+            done = forward(archive_of(options), bookmark, journal.send_entry, stop, on_head=measurement.note_head)
         measurement.end(OK)
     if options.json:
         print_json(done._asdict())
@@ -45,3 +45,10 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         if done.pruned:
             say(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
     return measurement.status
+
+
+def _bookmark_path(options: argparse.Namespace) -> str:
+    if options.bookmark:
+        return str(options.bookmark)
+    options.state.create_directory()
+    return str(options.state.path_of("journal.json"))

@@ -10,7 +10,7 @@ import argparse
 import threading
 from typing import TYPE_CHECKING, List, Optional
 
-from ...archive.storage.open import existing_archive, store_at
+from ..archive import archive_of, store_of
 from ..connection import add_connection, with_token
 from ..exit_status import FINDINGS, OK
 from ..metrics import add_metrics, findings_samples, measured
@@ -35,9 +35,9 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
 
     span = span_of(options)
     problems: Optional[List[Finding]] = None
-    with measured("reconcile", options.metrics, str(store_at(options.path))) as measurement:
+    with measured("reconcile", options.metrics, str(store_of(options)), state=options.state) as measurement:
         measurement.samples = lambda: findings_samples("reconcile", problems)
-        store = existing_archive(options.path)
+        store = archive_of(options)
         told = with_token(options, stop, lambda api: reconcile(store, api, span, on_head=measurement.note_head))
         problems = [finding for finding in told.findings if not finding.is_warning]
         measurement.end(FINDINGS if problems else OK, not problems)

@@ -13,9 +13,9 @@ from typing import List, Tuple
 from ...archive.chain.pin import HeadPin
 from ...archive.chain.status import Status
 from ...archive.format.commit import Head
-from ...archive.storage.open import existing_archive
 from ...project_log.entry import visible
 from ...times import utc_now
+from ..archive import archive_of, known_state
 from ..exit_status import GAP, NOT_CURRENT, OK
 from ..output import add_json, ago, ahead, print_json, say, tell_gaps, when
 from ..signals import end_at_once
@@ -33,11 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
     from ...archive.chain.status import status
+    from ...archive.state import with_runs
     from ...archive.storage.store import no_archive
 
     pin = HeadPin(options.pin).read() if options.pin else None
-    store = existing_archive(options.path)
-    found = status(store, utc_now(), pin)
+    store = archive_of(options)
+    now = utc_now()
+    runs = (options.state.runs() or known_state(options.path).runs()) if options.path else {}
+    found = with_runs(status(store, now, pin), runs, now)
     if found.head is None:
         raise no_archive(store)
     if options.json:
@@ -65,6 +68,8 @@ def _verdict(found: Status) -> str:
 
 
 def _tell_status(path: str, found: Status, head: Head) -> None:
+    if found.failure:
+        say(f"The last collection run failed: {visible(str(found.failure.get('msg')))}")
     say(_verdict(found))
     rows: List[Tuple[str, str]] = [
         ("project", visible(found.project.name) or "unnamed"),
@@ -76,6 +81,7 @@ def _tell_status(path: str, found: Status, head: Head) -> None:
         ("entries", str(found.entries)),
         ("commits", str(found.commits)),
         ("head", f"{head.sequence}:{head.sha256}"),
+        ("last verified", when(found.last_verified)),
         ("gaps", str(len(found.gaps)) if found.gaps else "none"),
     ]
     for name, value in rows:

@@ -11,8 +11,8 @@ import threading
 from typing import TYPE_CHECKING, List, Optional
 
 from ...archive.chain.status import Status
-from ...archive.storage.open import existing_archive, store_at
 from ...times import utc_now
+from ..archive import archive_of, store_of
 from ..exit_status import FINDINGS, OK
 from ..metrics import add_metrics, findings_samples, measured
 from ..output import add_json, pluralize, print_json, say, tell_findings, tell_gaps, when
@@ -45,10 +45,10 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ...archive.verifier import examine
 
     problems: Optional[List[Finding]] = None
-    with measured("verify", options.metrics, str(store_at(options.path))) as measurement:
+    with measured("verify", options.metrics, str(store_of(options)), state=options.state) as measurement:
         measurement.samples = lambda: findings_samples("verify", problems)
         signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
-        store = existing_archive(options.path)
+        store = archive_of(options)
         # Before the rest: what a collector at work adds or signs meanwhile is not verified.
         before = readable_status(store, utc_now())
         measurement.project = before.project.name if before else ""

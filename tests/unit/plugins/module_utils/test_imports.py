@@ -13,7 +13,18 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 
 CORE = Path(version.__file__).parent
-GROUND = {"ansible_module", "errors", "files", "journal", "settings", "times", "tls", "version", "working_hours"}
+GROUND = {
+    "ansible_module",
+    "errors",
+    "files",
+    "journal",
+    "projects",
+    "settings",
+    "times",
+    "tls",
+    "version",
+    "working_hours",
+}
 ALLOWED = {
     "project_log": set(),
     "verification": {"project_log"},

@@ -284,7 +284,7 @@ def test_the_default_pin_is_that_of_one_path(
     assert pin.read() == archive.head.head
     (file,) = (tmp_path / "state/cloudscale-audit").iterdir()
     other = DefaultPin("/srv/other", warnings.append)
-    file.rename(Path(other._path))
+    file.rename(Path(other._path).parent)
     assert other.read() is None
     (tmp_path / "state/cloudscale-audit").rename(tmp_path / "gone")
     (tmp_path / "state/cloudscale-audit").write_text("a file")

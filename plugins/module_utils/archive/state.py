@@ -1,0 +1,123 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What runs on an archive leave behind for later ones, outside the archive: when each command ran last, and how.
+
+The file serves people and schedules. Nothing that an archive claims rests on it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+from ..errors import StorageError
+from ..files import replace_file
+from ..times import read_timestamp
+from .chain.status import Status, state_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """The last run of a command: when it began, the last time one succeeded, and how it ended.
+
+    ``failure`` holds ``msg`` and the keys of an error's ``failure``. ``covered_until`` is that of a collection run,
+    ``head`` the sequence and the SHA-256 of the head that it left: a quiet run covers more than that commit says.
+    """
+
+    attempted: str
+    succeeded: Optional[str] = None
+    exit_status: int = 0
+    failure: Optional[Dict[str, Any]] = None
+    covered_until: Optional[str] = None
+    head: Optional[List[Any]] = None
+
+    @property
+    def attempted_at(self) -> Optional[datetime]:
+        return read_timestamp(self.attempted)
+
+    @property
+    def succeeded_at(self) -> Optional[datetime]:
+        return read_timestamp(self.succeeded)
+
+
+class StateFile:
+    """The state file of one archive in a directory; it is used for the archive of that path alone."""
+
+    def __init__(self, directory: str, archive: str) -> None:
+        self._directory = directory
+        self._path = os.path.join(directory, "state.json")
+        self.archive = archive
+
+    def path_of(self, name: str) -> str:
+        """The path of another file in the same directory."""
+        return os.path.join(self._directory, name)
+
+    def create_directory(self) -> None:
+        """Create the directory of the file, for its owner alone.
+
+        :raises StorageError: it cannot be created.
+        """
+        try:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise StorageError(f"Cannot create the state directory {self._directory}: {exc.strerror or exc}.") from exc
+
+    def runs(self) -> Dict[str, Run]:
+        """The last run of each command, by its name; none where nothing readable is stored."""
+        try:
+            with open(self._path, "rb") as file:
+                content = json.loads(file.read())
+            if content["path"] != self.archive:
+                return {}
+            return {str(command): Run(**run) for command, run in content["runs"].items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return {}
+
+    def record(self, command: str, run: Run) -> None:
+        """Store the last run of a command; a failed one keeps the time of the last success.
+
+        :raises StorageError: the file cannot be written.
+        """
+        self.create_directory()
+        with self._locked():
+            runs = self.runs()
+            before = runs.get(command)
+            if run.succeeded is None and before is not None:
+                run = replace(run, succeeded=before.succeeded)
+            if run.covered_until is None and before is not None:
+                run = replace(run, covered_until=before.covered_until, head=before.head)
+            runs[command] = run
+            content = {"path": self.archive, "runs": {name: asdict(one) for name, one in sorted(runs.items())}}
+            replace_file(self._path, [json.dumps(content, indent=1).encode()], "state")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other commands on the same archive from writing at the same time."""
+        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+
+
+def with_runs(status: Status, runs: Mapping[str, Run], now: datetime) -> Status:
+    """The status together with what the runs on this host know: quiet and failed ones, and the last verification."""
+    collected, verified = runs.get("collect"), runs.get("verify")
+    if verified is not None:
+        status = replace(status, last_verified=verified.succeeded_at)
+    head, before = status.head, status.covered_until
+    if collected is None or head is None or before is None:
+        return status
+    status = replace(status, failure=collected.failure)
+    covered = read_timestamp(collected.covered_until)
+    if covered is None or covered <= before or collected.head != list(head):
+        return status
+    return replace(status, covered_until=covered, state=state_of(covered, True, now))

@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The archive that a command works on: its storage, and what earlier runs on this host know of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Optional
+
+from ..archive.state import StateFile
+from ..archive.storage.open import existing_archive, is_remote, store_at
+from ..archive.storage.store import Store
+from ..errors import AuditError
+from ..projects import HOST_PROJECTS_FILE, read_projects, user_state_directory
+
+
+def store_of(options: argparse.Namespace) -> Store:
+    """The storage of the archive, whether or not there is one yet."""
+    return store_at(options.path, options.access)
+
+
+def archive_of(options: argparse.Namespace) -> Store:
+    """The archive, which must exist.
+
+    :raises StorageError: nothing was ever collected there.
+    """
+    return existing_archive(options.path, options.access)
+
+
+def state_of_path(path: str) -> StateFile:
+    """What this user's runs on the archive at a path remember."""
+    archive = str(store_at(path))
+    return StateFile(user_state_directory(archive), archive)
+
+
+def known_state(path: str) -> StateFile:
+    """The same for reading: on an archiver host, that of the service whose archive it is."""
+    own = state_of_path(path)
+    directory = _state_directory_of_host(own.archive)
+    return StateFile(directory, own.archive) if directory else own
+
+
+def is_new(options: argparse.Namespace) -> bool:
+    """Whether the project waits for its first collection run: its directory exists, and no run has succeeded yet.
+
+    A path that was mistyped later, or whose archive was deleted, is not new.
+    """
+    collected = options.state.runs().get("collect")
+    if collected is not None and collected.succeeded is not None:
+        return False
+    if not is_remote(options.path) and not os.path.isdir(options.path):
+        return False
+    store = store_of(options)
+    return next(store.names("commits"), None) is None and next(store.names("entries"), None) is None
+
+
+def _state_directory_of_host(archive: str) -> Optional[str]:
+    if not os.path.exists(HOST_PROJECTS_FILE):
+        return None
+    try:
+        projects = read_projects(HOST_PROJECTS_FILE)
+    except AuditError:
+        return None
+    return next((project.state_directory for project in projects if project.path == archive), None)

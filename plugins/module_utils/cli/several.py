@@ -1,0 +1,213 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a command on several archives in one process, some at once; a bad one does not hold up the others."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Dict, Iterator, List, Sequence
+
+from ..archive.state import StateFile
+from ..archive.storage.open import is_remote
+from ..archive.storage.s3_address import BucketAccess
+from ..archive.storage.store import LocalStore
+from ..errors import AuditError, Cancelled
+from ..projects import ProjectSettings
+from ..times import utc_now
+from .archive import is_new
+from .exit_status import API, INTERNAL_ERROR, NOT_CURRENT, OK, exit_status, worst
+from .output import Captured, captured, print_json, say
+
+_DUE_TOLERANCE = timedelta(seconds=30)
+_WATCH_INTERVAL = 0.5
+# These work also where no collection run has succeeded yet.
+_FOR_NEW = ("collect", "doctor")
+# These keep a pinned head or a bookmark in the state directory.
+_REMEMBERING = ("collect", "prune", "compact", "journal")
+
+
+@dataclass
+class _Task:
+    """A command on one archive."""
+
+    project: ProjectSettings
+    options: argparse.Namespace
+    stop: threading.Event = field(default_factory=threading.Event)
+    began: float = 0.0
+    is_late: bool = False
+
+
+@dataclass
+class _Outcome:
+    """How a task ended, and what it printed."""
+
+    task: _Task
+    status: int
+    printed: Captured
+
+    def value(self) -> Dict[str, Any]:
+        """For programs: what the command returns about the archive, its name, path and exit status."""
+        found = self.printed.value if isinstance(self.printed.value, dict) else {}
+        project = self.task.project
+        return {"name": project.name, "path": project.path, **found, "exit_status": self.status}
+
+
+def run_several(
+    name: str, options: argparse.Namespace, projects: Sequence[ProjectSettings], stop: threading.Event
+) -> int:
+    """Run a command on each archive, print an outcome for each, and return the worst exit status.
+
+    :raises Cancelled: ``stop`` was set; what runs then has ended where that is safe.
+    """
+    tasks = [_Task(project, _options_of(name, options, project)) for project in projects if project.enabled]
+    if name == "collect":
+        tasks = [task for task in tasks if _is_due(task, utc_now())]
+    tasks.sort(key=lambda task: _last_attempt(name, task))
+    outcomes: List[_Outcome] = []
+    for outcome in _run(name, tasks, options, stop):
+        outcomes.append(outcome)
+        if not options.json:
+            for line in outcome.printed.lines:
+                say(f"{outcome.task.project.name}: {line}")
+            sys.stdout.flush()
+    status = worst([outcome.status for outcome in outcomes])
+    if options.json:
+        order = {project.name: number for number, project in enumerate(projects)}
+        outcomes.sort(key=lambda outcome: order[outcome.task.project.name])
+        print_json({"archives": [outcome.value() for outcome in outcomes], "exit_status": status})
+    if stop.is_set():
+        raise Cancelled("The command was stopped before it came to its end.")
+    return status
+
+
+def _run(name: str, tasks: List[_Task], options: argparse.Namespace, stop: threading.Event) -> Iterator[_Outcome]:
+    """Run the tasks in threads; the outcomes as they come."""
+    waiting: queue.SimpleQueue[_Task] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+    running: Dict[int, _Task] = {}
+    for task in tasks:
+        waiting.put(task)
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                task = waiting.get_nowait()
+            except queue.Empty:
+                return
+            task.began = time.monotonic()
+            running[id(task)] = task
+            outcome = _attempt(name, task)
+            del running[id(task)]
+            ended.put(outcome)
+
+    # Daemons: a command that only reads need not end its work when it is stopped.
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(options.jobs, len(tasks)))]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads) or not ended.empty():
+        try:
+            yield ended.get(timeout=_WATCH_INTERVAL)
+        except queue.Empty:
+            _end_late(list(running.values()), options.time_limit, stop)
+
+
+def _end_late(running: List[_Task], limit: timedelta, stop: threading.Event) -> None:
+    """Ask those to stop that take too long, or all if the command was asked to."""
+    now = time.monotonic()
+    for task in running:
+        task.is_late = task.is_late or now - task.began > limit.total_seconds()
+        if task.is_late or stop.is_set():
+            task.stop.set()
+
+
+def _attempt(name: str, task: _Task) -> _Outcome:
+    """Run the command on one archive, whatever happens."""
+    with captured(task.project.name) as printed:
+        try:
+            return _Outcome(task, _run_one(name, task), printed)
+        except Cancelled as error:
+            message = error.message
+            if task.is_late:
+                message = "Not finished within the time limit; the next run continues from here."
+            return _failed(task, printed, API, message, error.failure)
+        except AuditError as error:
+            return _failed(task, printed, exit_status(error), error.message, error.failure)
+        except Exception as error:  # noqa: BLE001 - the others go on
+            traceback.print_exc()
+            return _failed(task, printed, INTERNAL_ERROR, f"Internal error; please report it: {error!r}", None)
+
+
+def _run_one(name: str, task: _Task) -> int:
+    if name not in _FOR_NEW and is_new(task.options):
+        say("new: no collection run has succeeded yet.")
+        print_json({"state": "new", "project": {"name": task.project.name, "uuid": None}, "failure": None})
+        return NOT_CURRENT if name == "status" else OK
+    if name in _REMEMBERING:
+        task.options.state.create_directory()
+    return int(task.options.command.run(task.options, task.stop))
+
+
+def _failed(task: _Task, printed: Captured, status: int, message: str, failure: Any) -> _Outcome:
+    printed.lines.append(message)
+    printed.value = {"msg": message, "failure": failure}
+    return _Outcome(task, status, printed)
+
+
+def _is_due(task: _Task, now: datetime) -> bool:
+    """Whether the project has waited long enough since its last run began; a timer may fire a little early."""
+    every = task.project.every
+    run = task.options.state.runs().get("collect")
+    if every is None or run is None or run.attempted_at is None:
+        return True
+    return not timedelta() <= now - run.attempted_at < every - _DUE_TOLERANCE
+
+
+def _last_attempt(name: str, task: _Task) -> str:
+    """The order that is fair: those that waited longest come first."""
+    run = task.options.state.runs().get(name)
+    return run.attempted if run else ""
+
+
+def _options_of(name: str, options: argparse.Namespace, project: ProjectSettings) -> argparse.Namespace:
+    """The options of the command for one project; a flag that was given counts more than the projects file."""
+    archive = project.path if is_remote(project.path) else str(LocalStore(project.path))
+    state = StateFile(project.state_directory, archive)
+    settings = {
+        "project": project.name,
+        "token_file": project.token_file,
+        "api_url": project.api_url,
+        "ca_path": project.ca_path,
+        "start": {"collect": project.start, "reconcile": project.reconcile_start}.get(name),
+        "pin": project.pin_path,
+        "sign_key": project.sign_key_file,
+        "allowed_signers": project.allowed_signers,
+        "bookmark": os.path.join(project.state_directory, "journal.json"),
+        "older_than": {"prune": project.retention, "compact": project.compact_older_than}.get(name),
+    }
+    values = dict(vars(options), path=project.path, token_name=project.name, state=state, access=_access_of(project))
+    for setting, value in settings.items():
+        if setting in values and not values[setting]:
+            values[setting] = value
+    if values.get("metrics"):
+        values["metrics"] = os.path.join(values["metrics"], f"cloudscale-audit-{name}-{project.name}.prom")
+    return argparse.Namespace(**values)
+
+
+def _access_of(project: ProjectSettings) -> BucketAccess:
+    return BucketAccess(
+        project.s3_endpoint,
+        project.s3_region,
+        project.s3_ca_path,
+        project.s3_credentials_file,
+        project.s3_profile,
+    )

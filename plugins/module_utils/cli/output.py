@@ -95,7 +95,7 @@ def ago(moment: Optional[datetime]) -> str:
     """How long ago a moment was; one yet to come, as by another clock, is now."""
     if moment is None:
         return "never"
-    distance = _distance(utc_now() - moment)
+    distance = duration(utc_now() - moment)
     return f"{distance} ago" if distance else "just now"
 
 
@@ -103,11 +103,11 @@ def ahead(moment: Optional[datetime]) -> str:
     """How long it takes until a moment, or how long ago it was."""
     if moment is None or moment <= utc_now():
         return ago(moment)
-    return f"in {_distance(moment - utc_now()) or 'less than a minute'}"
+    return f"in {duration(moment - utc_now()) or 'less than a minute'}"
 
 
-def _distance(span: timedelta) -> str:
-    """The two largest units, as far as they are not zero; empty for less than a minute."""
+def duration(span: timedelta) -> str:
+    """A duration in its two largest units, as far as they are not zero; empty for less than a minute."""
     hours, minutes = divmod(int(span.total_seconds() // 60), 60)
     if hours < 0:
         return ""

@@ -27,6 +27,7 @@ from ..times import utc_now
 from .archive import is_new
 from .exit_status import API, INTERNAL_ERROR, NOT_CURRENT, OK, exit_status, worst
 from .output import Captured, captured, print_json, say
+from .status_table import status_table
 
 _DUE_TOLERANCE = timedelta(seconds=30)
 _WATCH_INTERVAL = 0.5
@@ -76,18 +77,25 @@ def run_several(
     outcomes: List[_Outcome] = []
     for outcome in _run(name, tasks, options, stop):
         outcomes.append(outcome)
-        if not options.json:
-            for line in outcome.printed.lines:
-                say(f"{outcome.task.project.name}: {line}")
-            sys.stdout.flush()
+        if not options.json and name != "status":
+            _tell(outcome)
     status = worst([outcome.status for outcome in outcomes])
+    order = {project.name: number for number, project in enumerate(projects)}
+    outcomes.sort(key=lambda outcome: order[outcome.task.project.name])
     if options.json:
-        order = {project.name: number for number, project in enumerate(projects)}
-        outcomes.sort(key=lambda outcome: order[outcome.task.project.name])
         print_json({"archives": [outcome.value() for outcome in outcomes], "exit_status": status})
+    elif name == "status":
+        for line in status_table([outcome.value() for outcome in outcomes], utc_now()):
+            say(line)
     if stop.is_set():
         raise Cancelled("The command was stopped before it came to its end.")
     return status
+
+
+def _tell(outcome: _Outcome) -> None:
+    for line in outcome.printed.lines:
+        say(f"{outcome.task.project.name}: {line}")
+    sys.stdout.flush()
 
 
 def _run(name: str, tasks: List[_Task], options: argparse.Namespace, stop: threading.Event) -> Iterator[_Outcome]:
@@ -194,7 +202,11 @@ def _options_of(name: str, options: argparse.Namespace, project: ProjectSettings
         "bookmark": os.path.join(project.state_directory, "journal.json"),
         "older_than": {"prune": project.retention, "compact": project.compact_older_than}.get(name),
     }
-    values = dict(vars(options), path=project.path, token_name=project.name, state=state, access=_access_of(project))
+    # The table of status is made of what programs get.
+    as_json = options.json or name == "status"
+    values = dict(
+        vars(options), json=as_json, path=project.path, token_name=project.name, state=state, access=_access_of(project)
+    )
     for setting, value in settings.items():
         if setting in values and not values[setting]:
             values[setting] = value

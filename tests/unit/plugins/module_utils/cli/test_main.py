@@ -159,7 +159,9 @@ def test_status_of_a_backlog(host: Host, simulator: Simulator) -> None:
     simulator.script(Fault("pass"), Fault("status", status=403, times=9))
     host.run("collect", host.archive, CLOUDSCALE_API_TOKEN=old.token)
     told = host.run("status", host.archive)
-    assert re.match(r"NOT caught up: at \S+Z, 1 h ago, there was more to read\.", told.stdout)
+    failed, verdict, *_rows = told.stdout.splitlines()
+    assert failed.startswith("The last collection run failed: ")
+    assert re.match(r"NOT caught up: at \S+Z, 1 h ago, there was more to read\.", verdict)
 
 
 def test_offline_commands_need_neither_token_nor_network_nor_requests(host: Host) -> None:

@@ -1,0 +1,57 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The states of several archives as one table for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Iterator, List, Mapping, Sequence
+
+from ..project_log.entry import visible
+from ..times import read_timestamp
+from .output import duration
+
+_COLUMNS = ("PROJECT", "STATE", "LAG", "DEADLINE", "GAPS", "VERIFIED", "ENTRIES")
+
+
+def status_table(archives: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
+    """A row for each archive, and below the table why a row has no state, or why its last collection run failed.
+
+    ``archives`` are the values that status returns for programs, with the key ``name``.
+    """
+    rows = [list(_COLUMNS), *(_row(archive, now) for archive in archives)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+    for archive in archives:
+        if "state" not in archive:
+            yield f"{archive['name']}: {archive.get('msg')}"
+        elif archive.get("failure"):
+            yield f"{archive['name']}: The last collection run failed: {visible(str(archive['failure'].get('msg')))}"
+
+
+def _row(archive: Mapping[str, Any], now: datetime) -> List[str]:
+    name = str(archive["name"])
+    if "state" not in archive:
+        return [name, "error", *["-"] * (len(_COLUMNS) - 2)]
+    return [
+        name,
+        str(archive["state"]),
+        _distance(archive.get("covered_until"), now),
+        _distance(archive.get("retention_deadline"), now),
+        str(len(archive.get("gaps") or ())),
+        _distance(archive.get("last_verified"), now),
+        str(archive.get("entries", 0)),
+    ]
+
+
+def _distance(value: Any, now: datetime) -> str:
+    """How far a moment is from now, in the largest units; a dash without one."""
+    moment = read_timestamp(value)
+    if moment is None:
+        return "-"
+    ahead = moment > now
+    text = duration(moment - now if ahead else now - moment) or "0 min"
+    return f"in {text}" if ahead else text

@@ -141,6 +141,21 @@ def test_commands_and_python_run(host: Host) -> None:
     assert len(host.python(blocks(GUIDE, "python")[0]).splitlines()) == len(host.visible)
 
 
+def test_many_projects_run(host: Host) -> None:
+    (settings,), (commands,) = blocks(GUIDE, "json"), blocks(GUIDE, "console")
+    for name in ("shop", "web"):
+        (host.folder / f"{name}.token").write_text(host.environment["CLOUDSCALE_API_TOKEN"])
+    projects = [
+        {**project, "api_url": host.environment["CLOUDSCALE_API_URL"]}
+        for project in json.loads(host.here(settings))["projects"]
+    ]
+    (host.folder / "projects.json").write_text(json.dumps({"version": 1, "projects": projects}))
+    collected, verified, status = [host.shell(line.removeprefix("$ ")) for line in commands.split("\n") if line]
+    assert re.findall(r"^(shop|web): \d+ entries added", collected, re.MULTILINE)
+    assert verified.count("Intact: ") == 2
+    assert re.findall(r"^(\w+) +current ", status, re.MULTILINE) == ["shop", "web"]
+
+
 def test_an_auditors_commands_run(host: Host) -> None:
     """In their order, on an archive with a compacted and a pruned day; what needs no collection sees an edit, too."""
     now = datetime.now(timezone.utc)

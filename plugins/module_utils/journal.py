@@ -18,11 +18,12 @@ import os
 import re
 import socket
 from types import TracebackType
-from typing import Mapping, Optional, Type
+from typing import Any, Mapping, Optional, Type
 
 from .errors import StorageError
 
 SOCKET = "/run/systemd/journal/socket"
+HEAD_IDENTIFIER = "cloudscale-audit-head"
 
 # Of the facility authpriv, which distributions do not let everybody read.
 _SAME_FOR_ALL = {"PRIORITY": "6", "SYSLOG_FACILITY": "10", "SYSLOG_IDENTIFIER": "cloudscale-audit"}
@@ -60,6 +61,11 @@ class Journal:
         """Write an entry, of which this is the JSON, as JSON with its name in it; errors as of :meth:`send`."""
         message = f'{{"id":"{name}","entry":{ascii_json(line)}}}'
         self.send({**_SAME_FOR_ALL, "CLOUDSCALE_AUDIT_ID": name, "MESSAGE": message})
+
+    def send_head(self, record: Mapping[str, Any]) -> None:
+        """Write a head of an archive, under an identifier that no entry has; errors as of :meth:`send`."""
+        message = ascii_json(json.dumps(record, sort_keys=True).encode())
+        self.send({**_SAME_FOR_ALL, "SYSLOG_IDENTIFIER": HEAD_IDENTIFIER, "MESSAGE": message})
 
     def send(self, fields: Mapping[str, str]) -> None:
         """Write one message of these fields; no value may have a line break. It waits while journald is behind.

@@ -65,6 +65,13 @@ options:
         SIGNERS. They must have signed the archive.
       - It lies where the module runs, and must be none of the archive's files. It needs C(ssh-keygen) there.
     type: path
+  heads:
+    description:
+      - Path to a file of heads that were noted elsewhere, one JSON object a line with the keys C(archive_id),
+        C(sequence) and C(sha256). The archive must still have all of them.
+      - Records of other archives are skipped. A file without any head of this archive is a finding.
+      - The file is on the host where the module runs. Requires O(verify=true).
+    type: path
 extends_documentation_fragment:
   - auditops.cloudscale.connection
   - auditops.cloudscale.attributes
@@ -89,6 +96,12 @@ EXAMPLES = r"""
     path: /var/lib/audit/signed
     verify: true
     allowed_signers: /etc/audit/allowed-signers
+
+- name: Verify that the archive still has all heads that the log server noted
+  auditops.cloudscale.project_logs_archive_info:
+    path: /var/lib/audit/shop
+    verify: true
+    heads: /var/lib/audit/heads.jsonl
 
 - name: Prove that the archive has what the provider has of the last week
   auditops.cloudscale.project_logs_archive_info:
@@ -212,6 +225,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import readable_status, status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import check_heads, read_heads
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
@@ -236,17 +250,20 @@ def argument_spec():
         "end": {"type": "str"},
         "expected_head": {"type": "dict", "options": head},
         "allowed_signers": {"type": "path"},
+        "heads": {"type": "path"},
     }
 
 
 def verified(module, store):
     """What the verification found."""
-    noted, signers = module.params["expected_head"], module.params["allowed_signers"]
-    return verify(
+    noted, signers, heads = (module.params[name] for name in ("expected_head", "allowed_signers", "heads"))
+    records = read_heads(heads) if heads else None
+    findings = verify(
         store,
         Head(noted["sequence"], noted["sha256"]) if noted else None,
         AllowedSigners(signers) if signers else None,
     )
+    return findings if records is None else [*findings, *check_heads(store, records).findings]
 
 
 def reconciled(module, store):
@@ -275,8 +292,8 @@ def run(module):
     given = module.params
     if not given["reconcile"] and (given["start"] or given["end"]):
         raise InvalidInput("start and end require reconcile=true; set it or remove them.")
-    if not given["verify"] and (given["expected_head"] or given["allowed_signers"]):
-        raise InvalidInput("expected_head and allowed_signers require verify=true; set it or remove them.")
+    if not given["verify"] and (given["expected_head"] or given["allowed_signers"] or given["heads"]):
+        raise InvalidInput("expected_head, allowed_signers and heads require verify=true; set it or remove them.")
     store = existing_archive(given["path"])
     # Before the rest: what a collector at work adds meanwhile is not verified.
     before = readable_status(store, utc_now()) if given["verify"] else status(store, utc_now())

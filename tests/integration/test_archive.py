@@ -99,7 +99,7 @@ def test_a_sound_archive_is_verified(first: Results) -> None:
     [
         ("none yet", "storage", ["There is no archive in", "check the path"]),
         ("other head", "archive_damaged", ["is not intact", "head"]),
-        ("other head unverified", "invalid_input", ["expected_head and allowed_signers require verify=true"]),
+        ("other head unverified", "invalid_input", ["expected_head, allowed_signers and heads require verify=true"]),
         ("bad start", "invalid_input", ["start", "Use a date"]),
         ("wrong token", "unauthorized", ["check api_token"]),
         ("no path", "invalid_input", ["path"]),

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import argparse
 import threading
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, List
 
+from ..archive.chain.chain import Link
 from ..archive.run_context import RunContext
 from ..archive.storage.store import Store
-from .archive import archive_of
+from .archive import archive_of, store_of
+from .exit_status import OK
+from .heads import note_head
+from .metrics import add_metrics, measured
 from .output import add_json, pluralize, print_json, say
 from .signing import add_trust, context_of
 
@@ -25,17 +29,31 @@ Work = Callable[[Store, RunContext], "MaintenanceResult"]
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_trust(parser)
+    add_metrics(parser)
     parser.add_argument("--dry-run", action="store_true", help="write nothing, tell what would come")
 
 
 def rearrange(options: argparse.Namespace, stop: threading.Event, work: Work, verb: str) -> None:
     """Do the work on the archive, sign the newest commit if a key is given, and tell what was done."""
-    store = archive_of(options)
-    done = work(store, context_of(options, store, stop))
+    heads: List[Link] = []
+    kept = not options.dry_run
+    with measured(
+        options.name, options.metrics if kept else None, str(store_of(options)), state=options.state if kept else None
+    ) as measurement:
+
+        def on_head(link: Link) -> None:
+            heads[:] = [link]
+            measurement.note_head(link)
+
+        store = archive_of(options)
+        done = work(store, context_of(options, store, stop, on_head))
+        measurement.end(OK)
     if options.json:
         print_json(done.to_json())
     else:
         _tell(options, done, verb)
+    if heads and done.commits and kept:
+        note_head(heads[0], options.json)
 
 
 def _tell(options: argparse.Namespace, done: MaintenanceResult, verb: str) -> None:
@@ -43,5 +61,3 @@ def _tell(options: argparse.Namespace, done: MaintenanceResult, verb: str) -> No
         f"{pluralize(done.entries, 'entry', 'entries')} of {pluralize(done.days, 'day', 'days')} "
         f"in {pluralize(done.files, 'file', 'files')} {'would be ' if options.dry_run else ''}{verb}."
     )
-    if done.head and done.commits:
-        say(f"Head: {done.head.sequence}:{done.head.sha256}")

@@ -18,6 +18,7 @@ from ...times import utc_now
 from ..archive import store_of
 from ..connection import add_connection, with_token
 from ..exit_status import GAP, OK
+from ..heads import note_head
 from ..metrics import add_metrics, measured
 from ..output import add_json, pluralize, print_json, say, tell_gaps, when
 from ..signing import add_trust, context_of
@@ -91,6 +92,8 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         print_json(done.to_json())
     else:
         _tell_collected(done, options.dry_run)
+    if kept:
+        note_head(newest.link, options.json)
     return status
 
 

@@ -21,6 +21,7 @@ from ..signing import head
 
 if TYPE_CHECKING:
     from ...archive.finding import Finding
+    from ...archive.heads import HeadsCheck
 
 ABOUT = "verify that the archive is intact; needs no token"
 
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allowed-signers", metavar="FILE", help="these must have signed it; the format is that of ssh-keygen"
     )
+    parser.add_argument(
+        "--heads", metavar="FILE", help="heads noted elsewhere, a JSON object a line, all of which must still be there"
+    )
     parser.add_argument("--signed-from", type=int, metavar="SEQUENCE", help="it must be signed from this commit on")
     parser.add_argument("--every-signature", action="store_true", help="check all signatures, not the newest alone")
     add_metrics(parser)
@@ -42,18 +46,21 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
     from ...archive.chain.signing import AllowedSigners
     from ...archive.chain.status import readable_status
+    from ...archive.heads import check_heads, read_heads
     from ...archive.verifier import examine
 
     problems: Optional[List[Finding]] = None
     with measured("verify", options.metrics, str(store_of(options)), state=options.state) as measurement:
         measurement.samples = lambda: findings_samples("verify", problems)
         signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
+        noted = read_heads(options.heads) if options.heads else None
         store = archive_of(options)
         # Before the rest: what a collector at work adds or signs meanwhile is not verified.
         before = readable_status(store, utc_now())
         measurement.project = before.project.name if before else ""
         found = examine(store, options.expected_head, signers, options.signed_from, options.every_signature)
-        findings = found.findings
+        heads = check_heads(store, noted) if noted is not None and before and before.head else None
+        findings = [*found.findings, *(heads.findings if heads else ())]
         problems = [finding for finding in findings if not finding.is_warning]
         measurement.end(FINDINGS if problems else OK, not problems)
     if options.json:
@@ -63,6 +70,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
                 "findings": [finding.to_json() for finding in findings],
                 "signed_from": found.signed_from,
                 "signed_up_to": found.signed_up_to,
+                "heads": heads.to_json() if heads else None,
                 "status": before.to_json() if before else None,
             }
         )
@@ -79,6 +87,8 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         checked = "all signatures were" if options.every_signature else "its signature alone was"
         say(f"Signed from commit {found.signed_from} on.")
         say(f"Commit {found.signed_up_to} is signed {whose}; {checked} checked.")
+    if heads:
+        _tell_heads(heads)
     return measurement.status
 
 
@@ -92,4 +102,14 @@ def _tell_intact(found: Status) -> None:
         f"{'; older days were pruned' if found.pruned_until else ''}."
     )
     tell_gaps(found.gaps)
-    say(f"Head: {found.head.sequence}:{found.head.sha256}")
+    say(f"Head: {found.head.sequence}:{found.head.sha256}, of archive {found.archive_id}")
+
+
+def _tell_heads(heads: HeadsCheck) -> None:
+    count = pluralize(heads.checked, "noted head", "noted heads")
+    say(f"The archive has all of {count}, the oldest of which is commit {heads.since}.")
+    if heads.pruned or heads.compacted:
+        pruned = pluralize(heads.pruned, "commit", "commits")
+        say(f"Since then {pruned} removed old days, and {heads.compacted} merged files.")
+    if heads.others:
+        say(f"{pluralize(heads.others, 'record', 'records')} of other archives were skipped.")

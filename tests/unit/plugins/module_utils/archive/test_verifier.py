@@ -36,6 +36,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat, lines_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import FROM_ENVIRONMENT
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine, verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.commands import verify as command
@@ -120,11 +121,11 @@ def test_what_is_added_while_it_is_verified_is_not_told_as_verified(
 
     monkeypatch.setattr(verifier, "examine", slowly)
     monkeypatch.setattr(command, "end_at_once", lambda: None)
-    nothing = dict.fromkeys(("metrics", "allowed_signers", "expected_head", "signed_from"))
-    options = Namespace(path=str(archive.path), every_signature=False, json=False, **nothing)
+    nothing = dict.fromkeys(("metrics", "allowed_signers", "expected_head", "signed_from", "heads", "state"))
+    options = Namespace(path=str(archive.path), access=FROM_ENVIRONMENT, every_signature=False, json=False, **nothing)
     assert command.run(options, Event()) == 0
     assert archive.head.head != head
-    assert f"Head: {head.sequence}:{head.sha256}\n" in capsys.readouterr().out
+    assert f"Head: {head.sequence}:{head.sha256}, of archive " in capsys.readouterr().out
 
 
 def test_a_missing_file(archive: World) -> None:

@@ -207,6 +207,21 @@ def test_the_pin_of_each_project_is_kept_and_heeded(fleet: Fleet) -> None:
     assert [archive["exit_status"] for archive in collected["archives"]] == [0, 0, 1]
 
 
+def test_heads_noted_elsewhere_are_checked(fleet: Fleet) -> None:
+    told = fleet.run("collect").stdout
+    heads = [line.partition(": head ")[2].split() for line in told.splitlines() if ": head " in line]
+    assert len(heads) == 3
+    records = [{"archive_id": head[0], "sequence": int(head[1]), "sha256": head[2]} for head in heads]
+    (fleet.folder / "heads.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    fitting = fleet.json("verify", "--heads", str(fleet.folder / "heads.jsonl"))
+    assert fitting["exit_status"] == 0
+    assert [archive["heads"]["checked"] for archive in fitting["archives"]] == [1, 1, 1]
+    (fleet.folder / "heads.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records[:2]))
+    lacking = fleet.run("verify", "--heads", str(fleet.folder / "heads.jsonl"))
+    assert lacking.returncode == 1
+    assert "no noted head is of this archive" in lacking.stdout
+
+
 def test_the_journal_of_each_project_has_a_bookmark_of_its_own(fleet: Fleet) -> None:
     fleet.run("collect")
     with Journald(fleet.folder / "journal") as journald:

@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Heads that were noted outside the archive: what they look like, and whether an archive still has all of them.
+
+Whoever controls the archive's host can rewrite the archive, pin and signatures included. A head noted elsewhere fixes
+every commit up to it, since each commit names the SHA-256 of the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import InvalidInput, StorageError
+from ..times import format_time
+from .chain.chain import Link, load
+from .finding import Finding
+from .format.commit import Head, commit_name, sha256
+from .storage.prefetch import chunks_ahead
+from .storage.store import ObjectNotFound, Store, whole
+
+_MAX_LINE = 1 << 16
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_REARRANGING = ("prune", "compact")
+
+
+class NotedHead(NamedTuple):
+    """A head as one line of a file records it; ``superseded`` is the reason why it no longer counts, if it does not."""
+
+    archive_id: str
+    head: Head
+    line: int
+    superseded: Optional[str] = None
+
+
+class HeadsCheck(NamedTuple):
+    """What a check of noted heads found.
+
+    ``checked`` counts the heads of this archive, ``others`` the records of other archives, ``superseded`` those that
+    do not count. ``since`` is the sequence of the oldest noted head, ``pruned`` and ``compacted`` are the numbers of
+    commits after it that removed or merged files.
+    """
+
+    findings: List[Finding]
+    checked: int
+    others: int
+    superseded: int
+    since: Optional[int]
+    pruned: int
+    compacted: int
+
+    def to_json(self) -> Dict[str, Any]:
+        """Plain values, without the findings."""
+        return {name: value for name, value in self._asdict().items() if name != "findings"}
+
+
+def head_line(link: Link) -> str:
+    """A head in one line for people."""
+    commit, head = link.commit, link.head
+    return f"head {commit.archive_id} {head.sequence} {head.sha256} covered {format_time(commit.covered_until)}"
+
+
+def head_record(link: Link, noted_at: str) -> Dict[str, Any]:
+    """A head for programs: a line of a ledger, and the record that a run writes to the journal."""
+    commit = link.commit
+    return {
+        "archive_id": commit.archive_id,
+        "project": commit.project.name,
+        "sequence": commit.sequence,
+        "sha256": link.head.sha256,
+        "covered_until": format_time(commit.covered_until),
+        "noted_at": noted_at,
+    }
+
+
+def read_heads(path: str) -> List[NotedHead]:
+    """Read a file with one JSON object a line; the keys archive_id, sequence and sha256 are required.
+
+    :raises InvalidInput: the file cannot be read, or a line is something else: free text might be an entry's.
+    """
+    noted = []
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):
+                if line.strip():
+                    noted.append(_noted(line, number, path))
+    except OSError as exc:
+        raise InvalidInput(f"The noted heads in {path} cannot be read: {exc.strerror or exc}.") from exc
+    return noted
+
+
+def check_heads(store: Store, noted: Sequence[NotedHead]) -> HeadsCheck:
+    """Compare noted heads with an archive whose chain of commits is verified by itself.
+
+    :raises StorageError: the archive has no first commit, or cannot be read.
+    :raises ArchiveDamaged: the first commit is not one.
+    """
+    archive_id = load(store, 1).commit.archive_id
+    withdrawn = {(one.archive_id, one.head) for one in noted if one.superseded}
+    of_others = [one for one in noted if one.archive_id != archive_id]
+    superseded = [one for one in noted if one.archive_id == archive_id and (archive_id, one.head) in withdrawn]
+    own = [one for one in noted if one.archive_id == archive_id and (archive_id, one.head) not in withdrawn]
+    if not own:
+        detail = f"no noted head is of this archive, {archive_id}"
+        return HeadsCheck([Finding("head", commit_name(1), detail)], 0, len(of_others), len(superseded), None, 0, 0)
+    findings = list(_differences(store, own))
+    since = min(one.head.sequence for one in own)
+    pruned, compacted = _rearranged(store, since)
+    return HeadsCheck(findings, len(own), len(of_others), len(superseded), since, pruned, compacted)
+
+
+def _noted(line: bytes, number: int, path: str) -> NotedHead:
+    try:
+        value = json.loads(line)
+        archive_id, sequence, digest = value["archive_id"], value["sequence"], value["sha256"]
+        superseded = value.get("superseded")
+        usable = isinstance(archive_id, str) and type(sequence) is int and sequence > 0
+        usable = usable and isinstance(digest, str) and _SHA256.fullmatch(digest) is not None
+        usable = usable and (superseded is None or (isinstance(superseded, str) and superseded.strip() != ""))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        usable = False
+    if not usable:
+        raise InvalidInput(
+            f"Line {number} of {path} is not a noted head; it must be a JSON object with archive_id, sequence and sha256."
+        )
+    return NotedHead(archive_id, Head(sequence, digest), number, superseded)
+
+
+def _differences(store: Store, noted: Sequence[NotedHead]) -> Iterator[Finding]:
+    by_sequence: Dict[int, List[NotedHead]] = {}
+    for one in noted:
+        by_sequence.setdefault(one.head.sequence, []).append(one)
+    sequences = sorted(by_sequence)
+    for ask, sequence in zip(chunks_ahead(store, map(commit_name, sequences)), sequences):
+        name = commit_name(sequence)
+        try:
+            found = sha256(whole(ask(), f"{name} in {store}"))
+        except ObjectNotFound:
+            lines = ", ".join(str(one.line) for one in by_sequence[sequence])
+            yield Finding(
+                "head", name, f"noted in line {lines}, but the archive has no such commit: commits were cut off"
+            )
+            continue
+        except StorageError as exc:
+            yield Finding("unreadable", name, exc.message)
+            continue
+        for one in by_sequence[sequence]:
+            if one.head.sha256 != found:
+                yield Finding("head", name, f"noted in line {one.line} as {one.head.sha256}, but the commit is {found}")
+
+
+def _rearranged(store: Store, since: int) -> Tuple[int, int]:
+    """How many commits after one pruned and compacted."""
+    counts = [0, 0]
+    for ask in chunks_ahead(store, map(commit_name, store.commits(after=since))):
+        kind = _kind_of(ask, f"a commit in {store}")
+        if kind in _REARRANGING:
+            counts[_REARRANGING.index(kind)] += 1
+    return counts[0], counts[1]
+
+
+def _kind_of(ask: Callable[[], Iterator[bytes]], what: str) -> str:
+    """The kind of a commit; empty where it cannot be read, which is for verify to report."""
+    try:
+        return str(json.loads(whole(ask(), what))["kind"])
+    except (StorageError, ValueError, LookupError, TypeError, RecursionError):
+        return ""

@@ -1,0 +1,37 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Notes the head that a run leaves: in a line on the terminal, and as a record in the journal of a service."""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+from ..archive.chain.chain import Link
+from ..errors import StorageError
+from ..journal import SOCKET, Journal
+from ..times import format_time, utc_now
+from .output import say, warn
+
+
+def note_head(link: Optional[Link], as_json: bool, socket: str = SOCKET) -> None:
+    """Print the head unless the command prints JSON, and write it to the journal if this is a service of systemd.
+
+    A host's root can rewrite all archives on it; from the journal, the head reaches a log server.
+    """
+    from ..archive.heads import head_line, head_record
+
+    if link is None:
+        return
+    if not as_json:
+        say(head_line(link))
+    # Systemd sets it for services whose output goes to the journal.
+    if not os.environ.get("JOURNAL_STREAM"):
+        return
+    try:
+        with Journal(socket) as journal:
+            journal.send_head(head_record(link, format_time(utc_now())))
+    except StorageError as exc:
+        warn(f"The head is not in the journal: {exc.message}")

@@ -142,7 +142,7 @@ def test_commands_and_python_run(host: Host) -> None:
 
 
 def test_many_projects_run(host: Host) -> None:
-    (settings,), (commands,) = blocks(GUIDE, "json"), blocks(GUIDE, "console")
+    (settings,), (commands, _heads) = blocks(GUIDE, "json"), blocks(GUIDE, "console")
     for name in ("shop", "web"):
         (host.folder / f"{name}.token").write_text(host.environment["CLOUDSCALE_API_TOKEN"])
     projects = [
@@ -154,6 +154,14 @@ def test_many_projects_run(host: Host) -> None:
     assert re.findall(r"^(shop|web): \d+ entries added", collected, re.MULTILINE)
     assert verified.count("Intact: ") == 2
     assert re.findall(r"^(\w+) +current ", status, re.MULTILINE) == ["shop", "web"]
+
+
+def test_noted_heads_run(host: Host) -> None:
+    host.collect()
+    status = json.loads(host.shell("cloudscale-audit status /var/lib/audit/shop --json"))
+    (host.folder / "heads.jsonl").write_text(json.dumps(status["head"]) + "\n")
+    command = blocks(GUIDE, "console")[1].strip().removeprefix("$ ")
+    assert "The archive has all of 1 noted head" in host.shell(command)
 
 
 def test_an_auditors_commands_run(host: Host) -> None:

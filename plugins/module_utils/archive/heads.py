@@ -124,7 +124,7 @@ def _noted(line: bytes, number: int, path: str) -> NotedHead:
         usable = False
     if not usable:
         raise InvalidInput(
-            f"Line {number} of {path} is not a noted head; it must be a JSON object with archive_id, sequence and sha256."
+            f"Line {number} of {path} is not a noted head: a JSON object with archive_id, sequence and sha256."
         )
     return NotedHead(archive_id, Head(sequence, digest), number, superseded)
 

@@ -45,6 +45,12 @@ PLAYBOOKS = {
     "review_open": {**REVIEW, "review_reviewers": ["kim@example.com"]},
     "review_acknowledge": {**REVIEW, "review_by": "kim@example.com"},
     "review_remind": {**REVIEW, "review_remind_after": "0s"},
+    "check_archivers": {
+        "check_archivers_hosts": "localhost",
+        "check_archivers_become": False,
+        "check_archivers_command": str(HOME / "cloudscale-audit"),
+        "check_archivers_projects": str(HOME / "projects.json"),
+    },
     # Nothing is to be done on this machine: the role has its own tests, on hosts.
     "deploy_archiver": {"archiver_hosts": "localhost", "archiver_state": "absent", "ansible_become": False},
 }
@@ -115,6 +121,7 @@ def check_playbooks(programs: Path) -> None:
         project.log.extend(history(weeks=1))
         connection = {"CLOUDSCALE_API_URL": simulator.url, "CLOUDSCALE_API_TOKEN": project.token}
         path = {"PATH": f"{programs}{os.pathsep}{os.defpath}", "PWD": str(HOME), "HOME": str(HOME), "LC_ALL": "C.UTF-8"}
+        collect(programs, {**path, **connection})
         for name, variables in PLAYBOOKS.items():
             options = ["--inventory", "localhost,", "--connection", "local", "--extra-vars", json.dumps(variables)]
             options += ["--check"] if name == "deploy_archiver" else []
@@ -124,6 +131,18 @@ def check_playbooks(programs: Path) -> None:
     missing = [name for name in MADE if not (HOME / name).stat().st_size]
     if missing:
         sys.exit(f"The playbooks made no {', '.join(missing)}")
+
+
+def collect(programs: Path, environment: dict[str, str]) -> None:
+    """Let the installed command collect a project of a projects file."""
+    launcher, token = HOME / "cloudscale-audit", HOME / "token"
+    (command,) = COLLECTIONS.glob("ansible_collections/*/*/bin/cloudscale-audit")
+    launcher.write_text(f'#!/bin/sh\nexec "{programs}/python" "{command}" "$@"\n')
+    launcher.chmod(0o755)
+    token.write_text(environment["CLOUDSCALE_API_TOKEN"])
+    project = {"name": "main", "path": str(HOME / "archive"), "token_file": str(token)}
+    (HOME / "projects.json").write_text(json.dumps({"version": 1, "projects": [project]}))
+    run(str(launcher), "collect", "--projects", str(HOME / "projects.json"), variables=environment)
 
 
 def check_import(artifact: Path) -> None:

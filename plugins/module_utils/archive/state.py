@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Dict, Iterator, List, Mapping, Optional
 
-from ..errors import StorageError
+from ..errors import ArchiveDamaged, StorageError
 from ..files import replace_file
 from ..times import read_timestamp
 from .chain.status import Status, state_of
@@ -108,15 +108,29 @@ class StateFile:
             os.close(directory)
 
 
+def _failure(command: str, run: Optional[Run]) -> Optional[Dict[str, Any]]:
+    """Why the last run of a command failed, with the command's name; None if it did not fail."""
+    if run is None:
+        return None
+    if run.failure is not None:
+        return {"command": command, **run.failure}
+    if command == "verify" and run.exit_status:
+        error = ArchiveDamaged("The archive is not intact; run verify to see its findings.")
+        return {"command": command, "msg": error.message, **error.failure}
+    return None
+
+
 def with_runs(status: Status, runs: Mapping[str, Run], now: datetime) -> Status:
     """The status together with what the runs on this host know: quiet and failed ones, and the last verification."""
     collected, verified = runs.get("collect"), runs.get("verify")
-    if verified is not None:
-        status = replace(status, last_verified=verified.succeeded_at)
+    status = replace(
+        status,
+        last_verified=verified.succeeded_at if verified else None,
+        failure=_failure("collect", collected) or _failure("verify", verified),
+    )
     head, before = status.head, status.covered_until
     if collected is None or head is None or before is None:
         return status
-    status = replace(status, failure=collected.failure)
     covered = read_timestamp(collected.covered_until)
     if covered is None or covered <= before or collected.head != list(head):
         return status

@@ -12,7 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping, Optional
 
 from ..archive.format.commit import Gap
 from ..project_log.entry import visible
@@ -81,6 +81,11 @@ def tell_findings(findings: Iterable[Finding]) -> None:
     for finding in findings:
         mark = "warning" if finding.is_warning else "FINDING"
         say(f"{mark} {finding.type}: {visible(finding.path)}: {visible(finding.detail)}")
+
+
+def describe_failure(failure: Mapping[str, Any]) -> str:
+    """Why the last run of a command failed, as the status of an archive has it."""
+    return f"The last run of {failure.get('command')} failed: {visible(str(failure.get('msg')))}"
 
 
 def pluralize(count: int, one: str, many: str) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Iterator, List, Mapping, Sequence
 
-from ..project_log.entry import visible
 from ..times import read_timestamp
-from .output import duration
+from .output import describe_failure, duration
 
 _COLUMNS = ("PROJECT", "STATE", "LAG", "DEADLINE", "GAPS", "VERIFIED", "ENTRIES")
 
@@ -29,7 +28,7 @@ def status_table(archives: Sequence[Mapping[str, Any]], now: datetime) -> Iterat
         if "state" not in archive:
             yield f"{archive['name']}: {archive.get('msg')}"
         elif archive.get("failure"):
-            yield f"{archive['name']}: The last collection run failed: {visible(str(archive['failure'].get('msg')))}"
+            yield f"{archive['name']}: {describe_failure(archive['failure'])}"
 
 
 def _row(archive: Mapping[str, Any], now: datetime) -> List[str]:

@@ -17,7 +17,7 @@ from ...project_log.entry import visible
 from ...times import utc_now
 from ..archive import archive_of, known_state
 from ..exit_status import GAP, NOT_CURRENT, OK
-from ..output import add_json, ago, ahead, print_json, say, tell_gaps, when
+from ..output import add_json, ago, ahead, describe_failure, print_json, say, tell_gaps, when
 from ..signals import end_at_once
 
 ABOUT = "tell where the archive stands; needs no token"
@@ -69,7 +69,7 @@ def _verdict(found: Status) -> str:
 
 def _tell_status(path: str, found: Status, head: Head) -> None:
     if found.failure:
-        say(f"The last collection run failed: {visible(str(found.failure.get('msg')))}")
+        say(describe_failure(found.failure))
     say(_verdict(found))
     rows: List[Tuple[str, str]] = [
         ("project", visible(found.project.name) or "unnamed"),

@@ -160,7 +160,7 @@ def test_status_of_a_backlog(host: Host, simulator: Simulator) -> None:
     host.run("collect", host.archive, CLOUDSCALE_API_TOKEN=old.token)
     told = host.run("status", host.archive)
     failed, verdict, *_rows = told.stdout.splitlines()
-    assert failed.startswith("The last collection run failed: ")
+    assert failed.startswith("The last run of collect failed: ")
     assert re.match(r"NOT caught up: at \S+Z, 1 h ago, there was more to read\.", verdict)
 
 

@@ -176,7 +176,21 @@ def test_a_quiet_run_counts_for_the_status_and_a_failed_one_is_told_first(fleet:
     failed = fleet.json("status")["archives"][0]
     assert failed["failure"]["code"] == "unauthorized"
     assert failed["last_verified"] is not None
-    assert "\nblue: The last collection run failed" in fleet.run("status").stdout
+    assert "\nblue: The last run of collect failed" in fleet.run("status").stdout
+
+
+def test_a_verification_with_findings_is_told_by_the_status(fleet: Fleet) -> None:
+    fleet.run("collect")
+    fleet.run("verify")
+    (data,) = (fleet.path("red") / "entries").glob("*/*")
+    body = data.read_bytes()
+    data.write_bytes(body[:-1] + bytes([body[-1] ^ 1]))
+    assert fleet.run("verify").returncode == 1
+    failure = fleet.json("status")["archives"][2]["failure"]
+    assert (failure["command"], failure["code"]) == ("verify", "archive_damaged")
+    data.write_bytes(body)
+    fleet.run("verify")
+    assert fleet.json("status")["archives"][2]["failure"] is None
 
 
 def test_a_project_with_a_longer_interval_waits_for_its_turn(fleet: Fleet) -> None:

@@ -1,0 +1,127 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbook check_archivers on two archivers, which are directories of this machine: only status runs there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+
+if TYPE_CHECKING:
+    from .conftest import Controller
+
+COMMAND = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
+
+
+class Fleet:
+    """Archivers by name, each with a projects file of its own."""
+
+    def __init__(self, controller: Controller, simulator: Simulator, folder: Path) -> None:
+        self.controller, self.simulator, self.folder = controller, simulator, folder
+        self.hosts: dict[str, Any] = {}
+        self.launcher = folder / "cloudscale-audit"
+        self.launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{COMMAND}" "$@"\n')
+        self.launcher.chmod(0o755)
+
+    def add(self, host: str, *names: str) -> None:
+        (self.folder / f"{host}.token").write_text(self.simulator.project("main").token)
+        for name in names:
+            (self.folder / host / name).mkdir(parents=True)
+        settings = {"api_url": self.simulator.url, "token_file": str(self.folder / f"{host}.token")}
+        projects = [{"name": name, "path": str(self.folder / host / name), **settings} for name in names]
+        (self.folder / f"{host}.json").write_text(json.dumps({"version": 1, "projects": projects}))
+        self.hosts[host] = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "check_archivers_projects": str(self.folder / f"{host}.json"),
+        }
+
+    def command(self, *arguments: str) -> None:
+        environment = {"PATH": os.defpath, "HOME": str(self.folder)}
+        subprocess.run([self.launcher, *arguments], env=environment, check=False, capture_output=True, timeout=60)
+
+    def collect(self, host: str) -> None:
+        self.command("collect", "--projects", str(self.folder / f"{host}.json"))
+
+    def check(self, **variables: Any) -> subprocess.CompletedProcess[str]:
+        (self.folder / "inventory.json").write_text(json.dumps({"archivers": {"hosts": self.hosts}}))
+        given = {
+            "check_archivers_command": str(self.launcher),
+            "check_archivers_become": False,
+            "check_archivers_dest": str(self.folder / "table.md"),
+            **variables,
+        }
+        return self.controller.playbook(
+            "auditops.cloudscale.check_archivers",
+            *("-i", str(self.folder / "inventory.json"), "-e", json.dumps(given)),
+            HOME=str(self.folder),
+        )
+
+
+@pytest.fixture
+def fleet(controller: Controller, simulator: Simulator, tmp_path: Path) -> Fleet:
+    made = Fleet(controller, simulator, tmp_path)
+    simulator.project("main").log.append(action="server_create", message="m")
+    made.add("one", "blue", "green")
+    made.add("two", "red")
+    for host in ("one", "two"):
+        made.collect(host)
+    return made
+
+
+def cells(fleet: Fleet) -> list[list[str]]:
+    lines = (fleet.folder / "table.md").read_text().splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_all_archives_of_all_archivers_are_in_one_table(fleet: Fleet) -> None:
+    done = fleet.check()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row[:3] for row in cells(fleet)] == [
+        ["one", "blue", "current"],
+        ["one", "green", "current"],
+        ["two", "red", "current"],
+    ]
+    assert "All 3 archives are current and intact." in done.stdout
+
+
+def test_what_needs_attention_fails_with_its_reason(fleet: Fleet) -> None:
+    (data,) = (fleet.folder / "one/blue/entries").glob("date=*/*")
+    data.write_bytes(data.read_bytes()[:-1])
+    fleet.command("verify", "--projects", str(fleet.folder / "one.json"))
+    shutil.rmtree(fleet.folder / "two/red")
+    fleet.hosts["three"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    done = fleet.check()
+    assert done.returncode == 2
+    told = " ".join(done.stdout.split())
+    assert "3 of 4 archives need attention: " in told
+    assert "one blue is current (The archive is not intact; run verify to see its findings.)" in told
+    assert [row[2] for row in cells(fleet)] == ["current", "current", "error", "error"]
+    assert "Connection refused" in cells(fleet)[3][-1]
+
+
+def test_what_a_host_says_is_never_a_template(fleet: Fleet) -> None:
+    hostile = {"name": "red", "state": "stale", "msg": "{{ 7*7 }} | <b>", "path": "x"}
+    fleet.launcher.write_text("#!/bin/sh\ncat <<'END'\n" + json.dumps({"archives": [hostile]}) + "\nEND\n")
+    done = fleet.check()
+    assert done.returncode == 2
+    assert "{{ 7*7 }} / <b>" in (fleet.folder / "table.md").read_text()
+    assert "49" not in (fleet.folder / "table.md").read_text()
+
+
+def test_an_inventory_without_archivers_is_refused(fleet: Fleet) -> None:
+    fleet.hosts.clear()
+    done = fleet.check()
+    assert done.returncode == 2
+    assert "has no host in archivers" in " ".join(done.stdout.split())

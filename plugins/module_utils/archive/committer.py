@@ -23,7 +23,7 @@ from .chain.signing import signature_name, signed_text
 from .format.commit import Commit, Head, pending_name, pending_record
 from .run_context import RunContext
 from .storage.store import ObjectNotFound, Store
-from .trust import check_head
+from .trust import check_claim, check_head
 
 
 def check_clock(now: datetime, head: Commit) -> None:
@@ -54,6 +54,7 @@ class Tip:
         self._context = context
         self._pin: Optional[Head] = None
         self._lost: Dict[str, List[str]] = {}
+        self._is_proved = False
         self.link: Optional[Link] = None
         self.is_trusted = False
 
@@ -113,11 +114,13 @@ class Tip:
         :raises Lost: another run has decided a commit of this sequence; nothing of this one counts.
         :raises InvalidInput: the key cannot sign, or may not at this time.
         :raises StorageError: the archive cannot be written; unless the removal failed, nothing was advanced.
+        :raises ArchiveDamaged: the next commit was claimed by one that no collector could have made.
         """
         commit = self.sign(commit)
         link = Link(commit, commit.to_bytes())
         record = pending_name(commit.sequence, commit.run)
         signature = self._signature(link)
+        self._prove(record)
         try:
             if files or commit.removed:
                 self._store.put({record: pending_record(files), **files, **signature})
@@ -131,11 +134,25 @@ class Tip:
             won = False
         if not won:
             self._lost[record] = list(files)
+            self._publish_claim(commit.name)
             raise Lost
         self.link, self.is_trusted = link, self.is_trusted or commit.previous is None
         self._remember()
         self._store.erase(commit.removed)
         self._store.remove([record])
+
+    def _prove(self, record: str) -> None:
+        """Once in a run; one that commits nothing needs no proof."""
+        if not self._is_proved:
+            self._store.prove_exclusive((self.link.commit.name, self.link.body) if self.link else None, record)
+            self._is_proved = True
+
+    def _publish_claim(self, name: str) -> None:
+        """Finish what another run was killed at, if it can be believed."""
+        claim = self._store.claim(name)
+        if claim is not None:
+            check_claim(self._store, self.link, claim, self._context)
+            self._store.publish(name, claim.body)
 
     def _signature(self, link: Link) -> Dict[str, bytes]:
         key, commit = self._context.sign_key, link.commit

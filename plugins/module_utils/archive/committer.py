@@ -73,8 +73,10 @@ class Tip:
         :raises ClockSkew: it is of a later time than this host's clock says.
         :raises StorageError: the archive cannot be read or written.
         """
-        self._pin = self._context.pin.read() if self._context.pin else None
-        self.link = self._newest()
+        known = self.head if self.is_trusted else None
+        self._pin = known or (self._context.pin.read() if self._context.pin else None)
+        # What the user expects is the head before this run: after a lost race it is another one.
+        self.link = find_head(self._store, self._pin) if known or not self._context.expected_head else self._expected()
         if self.link:
             check_clock(self._context.now(), self.link.commit)
             self.is_trusted = check_head(self._store, self.link, self._pin, self._context)
@@ -83,15 +85,16 @@ class Tip:
             self._remember()
             self.clear()
 
-    def _newest(self) -> Optional[Link]:
-        expected = self._context.expected_head
-        if expected is None:
-            return find_head(self._store, self._pin)
-        # This alone overrides a pin: the user verified the head that is there.
-        link = find_head(self._store)
-        if link is None or link.head != expected:
-            raise ArchiveDamaged(
-                f"The newest commit of {self._store} is not {expected.sequence}:{expected.sha256}; verify the archive."
+    def _expected(self) -> Optional[Link]:
+        """The head, which the user has verified. This alone overrides a pin."""
+        expected, link = self._context.expected_head, find_head(self._store)
+        if expected is None or link is None or link.head != expected:
+            named = f"{expected.sequence}:{expected.sha256}" if expected else "expected"
+            raise ArchiveDamaged(f"The newest commit of {self._store} is not {named}; verify the archive.")
+        if self._pin not in (None, expected):
+            self._context.warn(
+                f"The head that was remembered of {self._store} (commit {self._pin.sequence}) is replaced by the one "
+                f"that was named as expected (commit {expected.sequence})."
             )
         self._pin = None
         return link

@@ -20,9 +20,10 @@ from typing import IO, Any, Dict, List, Optional, Type
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import Examination, examine
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse
 from ansible_collections.auditops.cloudscale.tests.e2e.fork_server import Ending
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
@@ -113,7 +114,7 @@ class Tally:
 class Archive:
     """An archive of a simulated project's log, and what must be true of it.
 
-    ``root`` is where the paths begin for the collectors.
+    ``root`` is where the paths begin for the collectors. With ``signers``, the path of a file, it must be signed.
     """
 
     def __init__(self, simulator: Simulator, path: Path, pin: Path, root: Path = Path("/")) -> None:
@@ -122,6 +123,7 @@ class Archive:
         self.log = self.project.log
         self.path = path
         self.pin = pin
+        self.signers: Optional[str] = None
         self._root = root
         self.store = LocalStore(str(path))
 
@@ -160,10 +162,14 @@ class Archive:
     def files(self) -> List[str]:
         return [name for folder in ("commits", "entries", "pending") for name in self.store.names(folder)]
 
+    def _verify(self, **options: Any) -> Examination:
+        signers = AllowedSigners(self.signers) if self.signers else None
+        return examine(self.store, signers=signers, now=self._now, **options)
+
     def check_unfinished(self) -> int:
         """Nothing is claimed that is not so; returns how many entries are archived."""
         if self.store.commits():
-            problems = [finding for finding in verify(self.store, now=self._now) if not finding.is_warning]
+            problems = [finding for finding in self._verify().findings if not finding.is_warning]
             assert not problems, problems
         archived = self.archived()
         foreign = archived - self.logged()
@@ -172,8 +178,9 @@ class Archive:
 
     def check_finished(self) -> None:
         """All is there, once, and nothing else is."""
-        findings = verify(self.store, expected_head=HeadPin(str(self.pin)).read(), now=self._now)
-        assert not findings, findings
+        found = self._verify(expected_head=HeadPin(str(self.pin)).read(), every_signature=True)
+        assert not found.findings, found.findings
+        assert found.signed_from == (1 if self.signers else None)
         archived, logged = self.archived(), self.logged()
         assert archived == logged, (archived - logged, logged - archived)
         left = list(self.store.names("pending"))

@@ -22,6 +22,10 @@ from importlib import import_module
 from typing import Any, NamedTuple, Optional
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
+    AllowedSigners,
+    SigningKey,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
@@ -41,7 +45,7 @@ class Order(NamedTuple):
     """One run. ``kill_after`` seconds it is killed; ``held``, it stops itself before it begins, until SIGCONT.
 
     ``most_bytes`` is the size that no file may exceed (``ulimit -f``). ``work`` is ``collect``, ``compact`` or
-    ``prune``, of what is older than a day.
+    ``prune``, of what is older than a day. ``sign_key`` signs each commit; ``signers`` are whose commits count then.
     """
 
     url: str
@@ -53,6 +57,8 @@ class Order(NamedTuple):
     held: bool = False
     most_bytes: Optional[int] = None
     work: str = "collect"
+    sign_key: Optional[str] = None
+    signers: Optional[str] = None
 
 
 class Ending(NamedTuple):
@@ -114,8 +120,12 @@ def _be_collector(order: Order, teller: int) -> None:
 
 
 def _work(order: Order, teller: int) -> int:
-    context = RunContext(pin=HeadPin(order.pin))
     try:
+        context = RunContext(
+            pin=HeadPin(order.pin),
+            sign_key=SigningKey(order.sign_key) if order.sign_key else None,
+            allowed_signers=AllowedSigners(order.signers) if order.signers else None,
+        )
         if order.work == "collect":
             _collect(order, context)
         elif order.work == "compact":

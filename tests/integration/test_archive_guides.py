@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from textwrap import dedent
@@ -79,10 +80,16 @@ class Host:
     def python(self, script: str, *arguments: str) -> str:
         return self.call(sys.executable, "-c", self.here(script), *arguments)
 
-    def call(self, *command: str) -> str:
-        done = subprocess.run(
+    def try_shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        return self.run("sh", "-euc", self.here(script))
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
         )
+
+    def call(self, *command: str) -> str:
+        done = self.run(*command)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
@@ -170,7 +177,9 @@ def test_an_auditors_commands_run(host: Host) -> None:
     for days in (1500, 40, 40):
         host.log.append(timestamp=now - timedelta(days=days), message="old")
         host.collect()
-    noted, status, compared, extract, signed, alone, signature, pruned = blocks(AUDIT, "shell")
+    noted, status, compared, extract, signed, alone, signature, _moved, _continued, _restored, pruned = blocks(
+        AUDIT, "shell"
+    )
     host.log.append(message="to be signed")
     for script in (noted, signed, pruned):
         assert host.shell(script)
@@ -195,6 +204,63 @@ def test_an_auditors_commands_run(host: Host) -> None:
             host.call(*checks[check])
         path.write_bytes(whole)
         assert host.call(*checks[check])
+
+
+def forge(archive: Path, add: int) -> None:
+    """Append a commit that is well hashed and says that ``add`` more entries were archived."""
+    newest = max(archive.glob("commits/*"))
+    body = newest.read_bytes()
+    head = verifier.Commit.parse(body)
+    forged = replace(
+        head,
+        sequence=head.sequence + 1,
+        previous=verifier.sha256(body),
+        run="forger",
+        cursor_before=head.cursor_after,
+        total_entries=head.total_entries + add,
+    )
+    (archive / forged.name).write_bytes(forged.to_bytes())
+
+
+def test_the_way_out_after_a_refusal(host: Host) -> None:
+    """A bad end is moved aside with its signatures, and an older copy is restored."""
+    *_others, signed, _alone, _signature, moved, continued, restored, _pruned = blocks(AUDIT, "shell")
+    host.collect()
+    host.log.append(message="signed")
+    host.shell(signed)
+    host.log.append(message="signed, too")
+    host.shell(continued)
+    good = sorted(path.relative_to(host.archive) for path in host.archive.rglob("*") if path.is_file())
+    forge(host.archive, add=1)
+    (host.archive / f"signatures/000000000004-{'0' * 64}-01234567.sig").write_text("forged")
+    day = max(host.archive.glob("entries/*"))
+    (day / "000000000004-0123456789ab.jsonl.gz").write_text("forged")
+    host.log.append(message="after the forgery")
+    refused = host.try_shell(continued)
+    assert (refused.returncode, "breaks the rules" in refused.stderr) == (1, True)
+    assert "Intact:" in host.shell(moved)
+    found = sorted(path.relative_to(host.archive) for path in host.archive.rglob("*") if path.is_file())
+    assert found == good
+    tail = [path.name[:12] for path in (host.folder / "shop-tail").rglob("*") if path.is_file()]
+    assert tail == ["000000000004"] * 3
+    assert len(list((host.folder / "shop-refused").rglob("*.json"))) == 4
+    assert "1 entry added" in host.shell(continued)
+    assert host.kept().total() == len(host.visible)
+
+    host.archive.rename(host.folder / "lost")
+    older = ("000000000001", "000000000002", "000000000003")
+    for path in (host.folder / "lost").rglob("*"):
+        if path.is_file() and path.name.startswith(older):
+            copy = host.archive / path.relative_to(host.folder / "lost")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    refused = host.try_shell(continued)
+    assert (refused.returncode, "cut or replaced" in refused.stderr) == (1, True)
+    accepted = host.try_shell(restored)
+    assert (accepted.returncode, "(commit 4) is replaced by" in accepted.stderr) == (0, True)
+    assert host.kept().total() == len(host.visible)
+    host.log.append(message="the pin is right again")
+    assert "1 entry added" in host.shell(continued)
 
 
 def test_duckdb_reads_what_cat_reads(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

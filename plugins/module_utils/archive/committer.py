@@ -23,7 +23,7 @@ from .chain.signing import signature_name, signed_text
 from .format.commit import Commit, Head, pending_name, pending_record
 from .run_context import RunContext
 from .storage.store import ObjectNotFound, Store
-from .trust import check_head
+from .trust import check_claim, check_head
 
 
 def check_clock(now: datetime, head: Commit) -> None:
@@ -54,6 +54,7 @@ class Tip:
         self._context = context
         self._pin: Optional[Head] = None
         self._lost: Dict[str, List[str]] = {}
+        self._is_proved = False
         self.link: Optional[Link] = None
         self.is_trusted = False
 
@@ -72,8 +73,10 @@ class Tip:
         :raises ClockSkew: it is of a later time than this host's clock says.
         :raises StorageError: the archive cannot be read or written.
         """
-        self._pin = self._context.pin.read() if self._context.pin else None
-        self.link = self._newest()
+        known = self.head if self.is_trusted else None
+        self._pin = known or (self._context.pin.read() if self._context.pin else None)
+        # What the user expects is the head before this run: after a lost race it is another one.
+        self.link = find_head(self._store, self._pin) if known or not self._context.expected_head else self._expected()
         if self.link:
             check_clock(self._context.now(), self.link.commit)
             self.is_trusted = check_head(self._store, self.link, self._pin, self._context)
@@ -82,15 +85,16 @@ class Tip:
             self._remember()
             self.clear()
 
-    def _newest(self) -> Optional[Link]:
-        expected = self._context.expected_head
-        if expected is None:
-            return find_head(self._store, self._pin)
-        # This alone overrides a pin: the user verified the head that is there.
-        link = find_head(self._store)
-        if link is None or link.head != expected:
-            raise ArchiveDamaged(
-                f"The newest commit of {self._store} is not {expected.sequence}:{expected.sha256}; verify the archive."
+    def _expected(self) -> Optional[Link]:
+        """The head, which the user has verified. This alone overrides a pin."""
+        expected, link = self._context.expected_head, find_head(self._store)
+        if expected is None or link is None or link.head != expected:
+            named = f"{expected.sequence}:{expected.sha256}" if expected else "expected"
+            raise ArchiveDamaged(f"The newest commit of {self._store} is not {named}; verify the archive.")
+        if self._pin not in (None, expected):
+            self._context.warn(
+                f"The head that was remembered of {self._store} (commit {self._pin.sequence}) is replaced by the one "
+                f"that was named as expected (commit {expected.sequence})."
             )
         self._pin = None
         return link
@@ -113,11 +117,13 @@ class Tip:
         :raises Lost: another run has decided a commit of this sequence; nothing of this one counts.
         :raises InvalidInput: the key cannot sign, or may not at this time.
         :raises StorageError: the archive cannot be written; unless the removal failed, nothing was advanced.
+        :raises ArchiveDamaged: the next commit was claimed by one that no collector could have made.
         """
         commit = self.sign(commit)
         link = Link(commit, commit.to_bytes())
         record = pending_name(commit.sequence, commit.run)
         signature = self._signature(link)
+        self._prove(record)
         try:
             if files or commit.removed:
                 self._store.put({record: pending_record(files), **files, **signature})
@@ -131,11 +137,25 @@ class Tip:
             won = False
         if not won:
             self._lost[record] = list(files)
+            self._publish_claim(commit.name)
             raise Lost
         self.link, self.is_trusted = link, self.is_trusted or commit.previous is None
         self._remember()
         self._store.erase(commit.removed)
         self._store.remove([record])
+
+    def _prove(self, record: str) -> None:
+        """Once in a run; one that commits nothing needs no proof."""
+        if not self._is_proved:
+            self._store.prove_exclusive((self.link.commit.name, self.link.body) if self.link else None, record)
+            self._is_proved = True
+
+    def _publish_claim(self, name: str) -> None:
+        """Finish what another run was killed at, if it can be believed."""
+        claim = self._store.claim(name)
+        if claim is not None:
+            check_claim(self._store, self.link, claim, self._context)
+            self._store.publish(name, claim.body)
 
     def _signature(self, link: Link) -> Dict[str, bytes]:
         key, commit = self._context.sign_key, link.commit

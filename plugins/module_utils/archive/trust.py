@@ -11,16 +11,17 @@ signatures before anything is built on them, signed, or erased because they say 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Iterator, Optional
 
-from ..errors import ArchiveDamaged, InvalidInput
-from .chain.chain import Link, follow, load, replay, walk_back
+from ..errors import ArchiveDamaged, AuditError, InvalidInput
+from .chain.chain import Link, follow, load, parse_link, replay, walk_back
 from .chain.coverage import MAX_AHEAD
 from .chain.rules import OF_IDENTITY, Replay
 from .chain.signing import SigningKey, signature_damage
-from .format.commit import READING_KINDS, Head
+from .format.commit import FIRST_SEQUENCE, READING_KINDS, Head
 from .run_context import RunContext
-from .storage.store import Store
+from .storage.store import Claim, DryRun, ObjectNotFound, Store
 
 
 def check_head(store: Store, head: Link, pin: Optional[Head], context: RunContext) -> bool:
@@ -48,6 +49,44 @@ def check_head(store: Store, head: Link, pin: Optional[Head], context: RunContex
     return anchor is not None
 
 
+def check_claim(store: Store, head: Optional[Link], claim: Claim, context: RunContext) -> None:
+    """Refuse a claim that is not what a collector would commit next: nothing else is copied to the archive.
+
+    It must follow ``head`` (None: the archive has no commit) by the rules, be signed as a commit has to be, and name
+    data files that are there.
+
+    :raises ArchiveDamaged: it is none of these.
+    """
+    sequence = head.commit.sequence + 1 if head else FIRST_SEQUENCE
+    try:
+        link = parse_link(store, sequence, claim.body)
+        pretended = DryRun(store)
+        pretended.decide(link.commit.name, link.body)
+        if head is None and context.sign_key is not None and link.commit.signer is None:
+            raise ArchiveDamaged("it is not signed, and this run has a key.")
+        _check_since(pretended, head, link, context)
+        _check_files(store, link)
+    except AuditError as exc:
+        if exc.retryable:
+            raise
+        raise ArchiveDamaged(
+            f"{claim.address} is not copied to {store}; find out who wrote it, then remove it: {exc.message}"
+        ) from exc
+
+
+def _check_files(store: Store, link: Link) -> None:
+    from .format.canonical_lines import CanonicalLines  # takes its time, and few runs find a claim
+    from .verifier import examine_file
+
+    for file in link.commit.files:
+        try:
+            found = examine_file(file, partial(store.chunks, file.path), CanonicalLines())
+        except ObjectNotFound as exc:
+            raise ArchiveDamaged(f"{file.path}, which it names, is missing.") from exc
+        if found is not None:
+            raise ArchiveDamaged(f"{file.path}, which it names, is not what it says: {found.detail}.")
+
+
 def _anchor(store: Store, head: Link, pin: Optional[Head], context: RunContext) -> Optional[Link]:
     if context.expected_head == head.head:
         return head
@@ -63,7 +102,7 @@ def _anchor(store: Store, head: Link, pin: Optional[Head], context: RunContext) 
     return anchor
 
 
-def _check_since(store: Store, anchor: Link, head: Link, context: RunContext) -> None:
+def _check_since(store: Store, anchor: Optional[Link], head: Link, context: RunContext) -> None:
     key, signers, latest = context.sign_key, context.allowed_signers, context.now() + MAX_AHEAD
     for link in _followed(store, anchor, head):
         if link.commit.committed_at > latest:
@@ -81,8 +120,11 @@ def _check_since(store: Store, anchor: Link, head: Link, context: RunContext) ->
             raise ArchiveDamaged(f"{link.commit.name} in {store} cannot be trusted: {damage}; verify the archive.")
 
 
-def _followed(store: Store, anchor: Link, head: Link) -> Iterator[Link]:
+def _followed(store: Store, anchor: Optional[Link], head: Link) -> Iterator[Link]:
     """The commits after the anchor, checked by the rules; by all commits before where a rule needs those."""
+    if anchor is None:
+        yield from follow(store, Replay(), None, head)
+        return
     before, replayed = anchor.commit, False
     for link in follow(store, Replay.after(anchor.commit), anchor, head):
         changed = (link.commit.api, link.commit.token_tag) != (before.api, before.token_tag)

@@ -214,21 +214,11 @@ class _Verification:
 
     def _verify_file(self, file: DataFile, ask: Callable[[], Iterator[bytes]]) -> bool:
         """Compare one file with its commit; False when it is absent."""
-        content = _Content(file, self._lines)
-        stored = _Stored(file)
         try:
-            damage = content.read(stored.pass_on(ask()))
+            found = examine_file(file, ask, self._lines)
         except ObjectNotFound:
             return False
-        except StorageError as exc:
-            self._find("unreadable", file.path, exc.message)
-            return True
-        if stored.is_appended:
-            self._find("appended", file.path, f"{stored.bytes - file.bytes} bytes follow those that were committed")
-        elif not stored.is_same:
-            self._find("altered", file.path, "its bytes are not those that were committed")
-        elif damage:
-            self._find("content", file.path, damage)
+        self._findings.extend([found] if found else [])
         return True
 
     def _without_removed_since(self, lost: List[str], head: int) -> List[str]:
@@ -317,6 +307,27 @@ class _Verification:
                 wanted[digest] -= 1
                 if not wanted[digest]:
                     del wanted[digest]
+
+
+def examine_file(file: DataFile, ask: Callable[[], Iterator[bytes]], lines: CanonicalLines) -> Optional[Finding]:
+    """What is wrong with a data file, of which ``ask`` gives the stored bytes; None when nothing is.
+
+    :raises ObjectNotFound: it is absent.
+    """
+    content = _Content(file, lines)
+    stored = _Stored(file)
+    try:
+        damage = content.read(stored.pass_on(ask()))
+    except ObjectNotFound:
+        raise
+    except StorageError as exc:
+        return Finding("unreadable", file.path, exc.message)
+    if stored.is_appended:
+        more = stored.bytes - file.bytes
+        return Finding("appended", file.path, f"{more} bytes follow those that were committed")
+    if not stored.is_same:
+        return Finding("altered", file.path, "its bytes are not those that were committed")
+    return Finding("content", file.path, damage) if damage else None
 
 
 class _Stored:

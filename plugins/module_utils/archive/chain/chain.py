@@ -52,10 +52,14 @@ def load(store: Store, sequence: int) -> Link:
     :raises ObjectNotFound: there is none.
     :raises ArchiveDamaged: the file of that name is no such commit.
     """
-    return _link(store, sequence, read(store, commit_name(sequence)))
+    return parse_link(store, sequence, read(store, commit_name(sequence)))
 
 
-def _link(store: Store, sequence: int, body: bytes) -> Link:
+def parse_link(store: Store, sequence: int, body: bytes) -> Link:
+    """The commit with this sequence from its bytes.
+
+    :raises ArchiveDamaged: they are no such commit.
+    """
     name = commit_name(sequence)
     try:
         commit = Commit.parse(body)
@@ -139,7 +143,7 @@ def follow(store: Store, state: Replay, after: Optional[Link], head: Link) -> It
     link = after
     for sequence, ask in zip(sequences, chunks_ahead(store, map(commit_name, sequences))):
         try:
-            link = _link(store, sequence, whole(ask(), f"{commit_name(sequence)} in {store}"))
+            link = parse_link(store, sequence, whole(ask(), f"{commit_name(sequence)} in {store}"))
         except ObjectNotFound as exc:
             raise _missing(store, sequence) from exc
         if link.commit.previous != digest:

@@ -15,10 +15,15 @@ import binascii
 import hashlib
 import os
 import re
+import select
 import shutil
+import signal
 import tempfile
+import time
+from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from io import FileIO
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import ArchiveDamaged, InvalidInput, StorageError
 from ..format.commit import Head
@@ -219,34 +224,72 @@ def _keygen(what: str, arguments: Sequence[str], text: bytes) -> _Done:
 
 
 def _run(command: Sequence[str], text: bytes) -> _Done:
-    # By asyncio: the oldest ansible-core lets nothing that modules ship start programs by subprocess.
-    import asyncio
+    """Run a program that is given less than a pipe holds.
 
+    :raises InvalidInput: it cannot be started, is killed, or does not end in time.
+    """
+    # Not by subprocess: the oldest ansible-core's sanity tests refuse that in what modules ship.
+    with ExitStack() as stack:
+        (stdin, given), (told, stdout), (complaints, stderr) = (_pipe(stack) for _stream in range(3))
+        process = _spawn(command, (stdin, stdout, stderr))
+        try:
+            with suppress(BrokenPipeError):
+                given.write(text)
+            given.close()
+            printed = _read_to_end((told, complaints))
+        except BaseException:
+            os.kill(process, signal.SIGKILL)
+            raise
+        finally:
+            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if code < 0:
+        # This says nothing about a signature.
+        raise _unusable(f"signal {-code} ended it")
+    return _Done(code, *printed)
+
+
+def _pipe(stack: ExitStack) -> Tuple[FileIO, FileIO]:
+    """The end to read from and the end to write to, both closed with ``stack``."""
+    out, into = os.pipe()
+    return stack.enter_context(FileIO(out, "rb")), stack.enter_context(FileIO(into, "wb"))
+
+
+def _spawn(command: Sequence[str], streams: Sequence[FileIO]) -> int:
+    """Start a program with these streams, which are closed here."""
+    # A key with a passphrase must fail, not wait for somebody to type.
+    variables = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"}
+    moved = [(os.POSIX_SPAWN_DUP2, stream.fileno(), number) for number, stream in enumerate(streams)]
     try:
-        return asyncio.run(_ask(command, text))
-    except (OSError, asyncio.TimeoutError) as exc:
-        raise InvalidInput(f"ssh-keygen does not work here: {str(exc) or 'it does not end'}.") from exc
+        return os.posix_spawn(command[0], list(command), variables, file_actions=moved, setsid=True)
+    except OSError as exc:
+        raise _unusable(exc.strerror or str(exc)) from exc
+    finally:
+        for stream in streams:
+            stream.close()
 
 
-async def _ask(command: Sequence[str], text: bytes) -> _Done:
-    import asyncio
+def _read_to_end(streams: Sequence[FileIO]) -> List[bytes]:
+    found: Dict[int, List[bytes]] = {stream.fileno(): [] for stream in streams}
+    waiting = select.poll()
+    for handle in found:
+        waiting.register(handle, select.POLLIN)
+    deadline = time.monotonic() + _SECONDS
+    left = len(found)
+    while left:
+        ready = waiting.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not ready:
+            raise _unusable("it does not end")
+        for handle, _event in ready:
+            chunk = os.read(handle, _MAX_SIGNATURE)
+            found[handle].append(chunk)
+            if not chunk:
+                waiting.unregister(handle)
+                left -= 1
+    return [b"".join(chunks) for chunks in found.values()]
 
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        # A key with a passphrase must fail, not wait for somebody to type.
-        env={**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"},
-        start_new_session=True,
-    )
-    try:
-        stdout, stderr = await asyncio.wait_for(process.communicate(text), _SECONDS)
-    except asyncio.TimeoutError:
-        process.kill()
-        await process.wait()
-        raise
-    return _Done(process.returncode or 0, stdout, stderr)
+
+def _unusable(why: str) -> InvalidInput:
+    return InvalidInput(f"ssh-keygen does not work here: {why}.")
 
 
 def _program() -> str:

@@ -5,8 +5,9 @@
 """An archive in an S3 bucket, of any provider.
 
 **Who decides.** A commit is created by a PUT that the server refuses when there is one of this name
-(``If-None-Match: *``). Not every server honours that everywhere, so each run proves it before it builds on the head.
-Where it is ignored, commits are decided in another place, ``claims``, and then copied to the archive.
+(``If-None-Match: *``). Not every server honours that everywhere, so each run proves it before its first commit. Where
+it is ignored, commits are decided in another place, ``claims``, and then copied to the archive. Anyone who may write
+there can have made a claim: one that this run did not make itself is copied only after its caller has checked it.
 
 **What a lost run leaves behind.** A request may still take effect after the run that sent it was killed, or gave up
 waiting for an answer. So a record in ``pending/`` outlives what it names until nothing of it can appear any more:
@@ -38,7 +39,7 @@ from ...times import format_time, read_http_date
 from ...tls import is_of_certificate
 from ..format.commit import commit_name, parse_commit_name
 from .s3_address import FROM_ENVIRONMENT, SCHEME, Address, BucketAccess, Lock, Place
-from .store import ObjectNotFound
+from .store import Claim, ObjectNotFound
 
 _CHUNK = 1 << 16
 _ATTEMPTS = 5
@@ -113,17 +114,19 @@ class S3Store:
                 f"Commit {deleted} in {self} was deleted, the bucket has a delete marker for it; verify the archive "
                 "and restore it."
             )
-        if head is None:
-            self._prove_on_probe()
-        elif self._claims is None:
-            if self._main.put_new(*head):
+
+    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+        deciding = self._claims or self._main
+        name, body = head or (record, b"")
+        try:
+            # The first one may be new: before the first commit, and in a new place of claims.
+            if deciding.put_new(name, body) and deciding.put_new(name, body):
                 raise self._undecidable()
-        elif self._claims.put_new(*head):
-            # The place is new. Now that the head is there, it must be refused.
-            if self._claims.put_new(*head):
-                raise self._undecidable()
-        elif self._claims.find(head[0]) != head[1]:
-            raise self._differing(head[0])
+        finally:
+            if head is None:
+                deciding.delete(name)
+        if head is not None and self._claims is not None and self._claims.find(name) != body:
+            raise self._differing(name)
 
     def put(self, files: Mapping[str, bytes]) -> None:
         records = sorted(name for name in files if name.startswith("pending/"))
@@ -141,9 +144,28 @@ class S3Store:
         if self._claims is None:
             return self._main.create(name, body)
         won = self._claims.create(name, body)
-        # Whoever wins may be killed before this; who comes after does it for him.
-        self._publish(name, body if won else b"".join(self._claims.chunks(name)))
+        if won:
+            # Whoever wins may be killed before this: the next run then finds the claim.
+            self.publish(name, body)
         return won
+
+    def claim(self, name: str) -> Optional[Claim]:
+        claimed = self._claims.find(name) if self._claims else None
+        if self._claims is None or claimed is None:
+            return None
+        present = self._main.find(name)
+        if present is None:
+            return Claim(claimed, f"{self._claims}/{name}")
+        if present != claimed:
+            raise self._differing(name)
+        return None
+
+    def publish(self, name: str, body: bytes) -> None:
+        present = self._main.find(name)
+        if present is None and self._main.create(name, body):
+            return
+        if present != body:
+            raise self._differing(name)
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
@@ -158,25 +180,6 @@ class S3Store:
     def erase(self, names: Iterable[str]) -> None:
         for name in names:
             self._main.erase(name)
-
-    def _publish(self, name: str, body: bytes) -> None:
-        """Copy a decided commit to the archive, unless it is there."""
-        try:
-            same = b"".join(self._main.chunks(name)) == body
-        except ObjectNotFound:
-            same = self._main.create(name, body)
-        if not same:
-            raise self._differing(name)
-
-    def _prove_on_probe(self) -> None:
-        """Prove in a folder of its own that the server refuses the second of two commits of one name."""
-        objects = (self._claims or self._main).below(f"probe-{secrets.token_hex(8)}")
-        probe = commit_name(1)
-        try:
-            if not objects.put_new(probe, b"probe") or objects.put_new(probe, b"probe"):
-                raise self._undecidable()
-        finally:
-            objects.delete(probe)
 
     def _differing(self, name: str) -> ArchiveDamaged:
         return ArchiveDamaged(f"{name} in {self} is not the one decided in {self._claims}; verify the archive.")
@@ -204,6 +207,7 @@ class _Server:
         self._endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         self._client: Any = None
         self.last_signature: Optional[datetime] = None
+        self.exclusive: Optional[str] = None
 
     def __str__(self) -> str:
         parts = urlsplit(self._endpoint or "")
@@ -226,7 +230,7 @@ class _Server:
             verify=self._access.ca_path,
             config=self._config(),
         )
-        client.meta.events.register("before-call.s3.PutObject", _never_overwrite_commits)
+        client.meta.events.register("before-call.s3.PutObject", self._never_overwrite)
         client.meta.events.register("before-send.s3.PutObject", self._refuse_late)
         return client
 
@@ -262,6 +266,12 @@ class _Server:
         except TypeError:
             return Config(**options)
 
+    def _never_overwrite(self, params: Dict[str, Any], **_context: Any) -> None:
+        """The condition as a header: the botocore of distributions knows no parameter for it."""
+        path = params["url_path"]
+        if _COMMIT_KEY.search(path) or (self.exclusive and path.endswith(self.exclusive)):
+            params["headers"]["If-None-Match"] = "*"
+
     def _refuse_late(self, request: Any, **_context: Any) -> None:
         """Called when a PUT is signed and about to be sent."""
         if self.last_signature is None:
@@ -278,12 +288,6 @@ def _import_boto3() -> Any:
     except ImportError as exc:
         raise MissingDependency("boto3") from exc
     return boto3
-
-
-def _never_overwrite_commits(params: Dict[str, Any], **_context: Any) -> None:
-    """The condition as a header: the botocore of distributions knows no parameter for it."""
-    if _COMMIT_KEY.search(params["url_path"]):
-        params["headers"]["If-None-Match"] = "*"
 
 
 class _Objects:
@@ -412,11 +416,14 @@ class _Objects:
         return client.put_object(**key, Body=body, ContentMD5=digest, **lock)
 
     def put_new(self, name: str, body: bytes) -> bool:
-        """Create a commit; False when the server says that there is one, or that one is just being made."""
+        """Create an object; False when the server says that there is one, or that one is just being made."""
+        self._server.exclusive = None if parse_commit_name(name) else f"/{name}"
         try:
             self.put(name, body)
         except _Condition:
             return False
+        finally:
+            self._server.exclusive = None
         return True
 
     def create(self, name: str, body: bytes) -> bool:

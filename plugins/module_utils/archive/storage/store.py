@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 from ...errors import StorageError
 from ..format.commit import parse_commit_name, parse_data_name
@@ -33,6 +33,13 @@ _NO_RENAMEAT2 = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 class ObjectNotFound(StorageError):
     """There is no file of this name."""
+
+
+class Claim(NamedTuple):
+    """A commit that was decided outside the archive and is not in it yet: its bytes, and where they are stored."""
+
+    body: bytes
+    address: str
 
 
 class Store(Protocol):
@@ -62,9 +69,18 @@ class Store(Protocol):
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         """Make ready for writing, before anything builds on the head's commit (its name and bytes; None: no commit).
 
-        What the head rests on is made durable; storage that cannot decide commits is refused here.
+        What the head rests on is made durable.
 
         :raises ArchiveDamaged: the storage remembers that a commit after the head was deleted.
+        """
+
+    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+        """Prove that this storage creates a commit only once. Each run that is about to commit asks for it first.
+
+        The head's own bytes serve for that, or, before the first commit, the name of the run's record in pending/.
+
+        :raises StorageError: it would overwrite another run's commit.
+        :raises ArchiveDamaged: the head is not the commit that was decided.
         """
 
     def put(self, files: Mapping[str, bytes]) -> None:
@@ -82,6 +98,15 @@ class Store(Protocol):
 
         False when another one has the name. A repeated call with the same bytes answers True.
         """
+
+    def claim(self, name: str) -> Optional[Claim]:
+        """The commit of this name that was decided outside the archive and is not in it yet; None if there is none.
+
+        :raises ArchiveDamaged: the archive has another commit of this name.
+        """
+
+    def publish(self, name: str, body: bytes) -> None:
+        """Copy a claim to the archive. Its caller has checked that it can be believed."""
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files; one that is absent already is no error. The storage may keep older versions of them."""
@@ -180,6 +205,9 @@ class LocalStore:
                 self._sync_file(head[0])
                 self._sync_folder("commits")
 
+    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+        """A file system that cannot do it fails when a commit is created."""
+
     def put(self, files: Mapping[str, bytes]) -> None:
         records = {name for name in files if name.startswith("pending/")}
         with self._drafts(files) as (folder, drafts):
@@ -207,6 +235,12 @@ class LocalStore:
                     raise
             os.fsync(commits)
         return won
+
+    def claim(self, name: str) -> Optional[Claim]:  # noqa: ARG002 - commits are decided in the archive itself
+        return None
+
+    def publish(self, name: str, body: bytes) -> None:
+        """There are no claims."""
 
     def remove(self, names: Iterable[str]) -> None:
         for name in names:
@@ -411,6 +445,9 @@ class DryRun:
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         """Nothing is written, so nothing has to be ready."""
 
+    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+        """Nothing is written, so nobody can be overwritten."""
+
     def put(self, files: Mapping[str, bytes]) -> None:
         self._written.update(files)
 
@@ -420,6 +457,12 @@ class DryRun:
     def decide(self, name: str, body: bytes) -> bool:
         self._written[name] = body
         return True
+
+    def claim(self, name: str) -> Optional[Claim]:
+        return self._store.claim(name)
+
+    def publish(self, name: str, body: bytes) -> None:
+        """Nothing is written."""
 
     def remove(self, names: Iterable[str]) -> None:
         """Nothing is removed."""

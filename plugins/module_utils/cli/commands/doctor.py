@@ -20,7 +20,6 @@ from ...archive.storage.open import is_remote
 from ...archive.storage.store import LocalStore, Store, read
 from ...errors import AuditError, StorageError
 from ...project_log.client import Api, Page
-from ...project_log.conformance import Conformance
 from ...project_log.entry import subject, visible
 from ...times import utc_now
 from ..archive import store_of
@@ -144,6 +143,7 @@ def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[P
 
 def _conformance_checks(options: argparse.Namespace, stop: threading.Event, first: Page) -> List[Check]:
     """What the API does, compared with what this collection relies on."""
+    from ...project_log.conformance import Conformance  # takes its time, and is loaded with all commands
 
     def ask(api: Api) -> List[Check]:
         return [_checked(name, check) for name, check in Conformance(api, first).checks()]

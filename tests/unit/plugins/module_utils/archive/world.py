@@ -143,6 +143,15 @@ class MemoryStore:
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         pass
 
+    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+        pass
+
+    def claim(self, name: str) -> None:
+        return None
+
+    def publish(self, name: str, body: bytes) -> None:
+        pass
+
     def deleted_commits(self, after: int = 0) -> List[int]:
         return []
 

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import signing
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import DefaultPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
@@ -271,6 +273,39 @@ def test_what_cannot_sign_says_so_before_anything_is_read(
     with pytest.raises(InvalidInput):
         world.collect(sign_key=SigningKey(f"{locked.key}.pub"))
     assert not world.path.exists() or not world.store.commits()
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("kill -9 $$", "signal 9 ended it"),
+        ("exec sleep 60", "it does not end"),
+        (None, "Exec format error"),
+    ],
+)
+def test_an_ssh_keygen_that_gives_no_answer_is_no_bad_signature(
+    archive: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, why: str
+) -> None:
+    program = tmp_path / "bin/ssh-keygen"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n" if script else "\x00")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(signing, "_SECONDS", 0.2)
+    with pytest.raises(InvalidInput, match=f"ssh-keygen does not work here: {why}"):
+        list(cat(archive.store))
+
+
+def test_what_ssh_keygen_prints_beyond_a_pipe_is_read(
+    archive: World, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin/ssh-keygen"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nhead -c 300000 /dev/zero >&2\nhead -c 300000 /dev/zero\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(ArchiveDamaged, match="its signature is not by its signer"):
+        list(cat(archive.store))
 
 
 def test_the_default_pin_is_that_of_one_path(

@@ -113,6 +113,24 @@ def test_lines_that_were_tampered_with_are_found_as_if_all_were_parsed(data: Any
 
 
 @pytest.mark.parametrize(
+    "forged",
+    [
+        USUAL.replace(b'"a"', b'"a\nb"'),
+        USUAL.replace(b'"a"', b'"a\n' + USUAL.partition(b'"a"')[0] + b'"a"'),
+        USUAL.replace(b'"a"', b'"a\n"') + USUAL[:-1],
+        b"\n" + USUAL.replace(b'"a"', b'"a\n"'),
+        USUAL.replace(b'"a"', b'"a\tb"'),
+        USUAL.replace(b'"a"', b'"a\\u0062"'),
+    ],
+)
+def test_a_string_holds_no_end_of_a_line(forged: bytes) -> None:
+    lines = knowing(USUAL)
+    for block in (forged, USUAL + forged, forged + USUAL):
+        assert found(lines, block) == in_full(block)
+        assert isinstance(in_full(block), str)
+
+
+@pytest.mark.parametrize(
     ("honest", "forged"),
     [
         (b'"a"', b'"\x01"'),

@@ -30,8 +30,8 @@ options:
     default: false
   reconcile:
     description:
-      - Whether to read the log again, by time instead of by cursor, and to compare the archive with it. This needs a
-        token and one request for each day at the least.
+      - Whether to read the log again, from O(start) instead of a saved cursor, and to compare the archive with it. This
+        needs a token and one request for each page of the log, from O(start) to its newest entry.
       - Compared is what the archive covers and the provider must still have; RV(reconciled) tells the range.
     type: bool
     default: false

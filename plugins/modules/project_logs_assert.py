@@ -215,7 +215,10 @@ waited:
   returned: when the log was read
   type: float
 poll_more:
-  description: A URL for O(cursor), which later returns what became visible since.
+  description:
+    - A URL to pass as O(cursor). It later returns the entries that became visible since the last read.
+    - After a read with an O(end) in the past, it returns all entries stamped at or after that end, and so none that
+      this module read. Entries stamped before O(end) that become visible after the last read are then in neither.
   returned: when the log was read
   type: str
   sample: https://api.cloudscale.ch/v1/project-logs?cursor=10025

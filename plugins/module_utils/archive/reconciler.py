@@ -4,26 +4,31 @@
 
 """Compares an archive with what the provider still has, on another path than the one it was collected on.
 
-The collector follows one chain of cursors; here each day is read anew by ``start`` and ``end``. So a fault of either
-path shows, be it the provider's or ours. One day is held in memory at a time, as digests.
+The collector continues from cursors that it saved. Here the range is read again from its ``start`` to the end of the
+log, once, so that each request is sent once and an entry that became visible late is compared, however late. A fault of
+either path shows, be it the provider's or ours.
 
-What a commit named before a day was read at the provider must be found there. What is found there and not in that
-commit may have been collected meanwhile: it is looked for in the newest commit before it counts as missing.
+The archive is read day by day, when the first entry of a day arrives. What is held in memory: the digests of the days
+that the read is in, 16 bytes for each archived entry, and what differs.
+
+What a commit named before the last request must be found at the provider. What is found there and not in that commit
+may have been collected meanwhile: it is looked for in the newest commit before it counts as missing.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta, timezone
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple, TypeVar
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
 from typing import Counter as CounterOf
 
 from ..errors import ArchiveDamaged, InvalidResponse, ProjectMismatch
 from ..project_log.client import Api, Page
 from ..project_log.entry import Entry, parse, subject, visible
 from ..project_log.reader import Reader
+from ..project_log.windows import LATENESS
 from ..settings import Range
 from ..times import RETENTION, format_optional
 from .chain.chain import Link, find_head, live_files
@@ -35,6 +40,7 @@ from .reader import lines_of
 from .storage.store import ObjectNotFound, Store, no_archive
 
 _MOST_TOLD = 20
+_DIGEST_SIZE = 16
 _Found = TypeVar("_Found")
 
 
@@ -83,11 +89,63 @@ def reconcile(
     return _Comparison(store, api, pin, on_head).run(span or Range())
 
 
-class _Difference(NamedTuple):
-    """Entries of one day that only one side has."""
+class _Day:
+    """The comparison of one day so far.
 
-    ours: List[Fetched]
-    theirs: List[Fetched]
+    ``lost`` are the archived entries not found yet, by digest, and ``strange`` the entries that only the provider has.
+    """
+
+    def __init__(self, span: Range, archived: List[bytes]) -> None:
+        self.span = span
+        self.lost: CounterOf[bytes] = Counter(archived)
+        self.strange: List[Fetched] = []
+        self.found = 0
+        self.renamed = 0
+        self._archived = b"".join(archived)
+
+    @property
+    def archived(self) -> CounterOf[bytes]:
+        """What the archive had when the read reached this day."""
+        size = _DIGEST_SIZE
+        return Counter(self._archived[at : at + size] for at in range(0, len(self._archived), size))
+
+    def meet(self, fetched: Fetched) -> None:
+        digest = _digest(fetched.line)
+        if self.lost[digest] > 0:
+            self.find(digest)
+        else:
+            self.strange.append(fetched)
+
+    def find(self, digest: bytes) -> None:
+        self.found += 1
+        self.lost[digest] -= 1
+        if not self.lost[digest]:
+            del self.lost[digest]
+
+    def pair(self, ours: List[Fetched]) -> None:
+        """Take away the pairs that are one entry whose names are rendered anew."""
+        alike: Dict[bytes, List[bytes]] = {}
+        for one in ours:
+            alike.setdefault(likeness(one), []).append(_digest(one.line))
+        theirs, self.strange = self.strange, []
+        for one in theirs:
+            digests = alike.get(likeness(one))
+            if digests:
+                self.find(digests.pop())
+                self.renamed += 1
+            else:
+                self.strange.append(one)
+
+    def find_collected(self, more: CounterOf[bytes]) -> None:
+        """Take away what collectors brought in meanwhile."""
+        theirs, self.strange = self.strange, []
+        for one in theirs:
+            digest = _digest(one.line)
+            if more[digest] > 0:
+                more[digest] -= 1
+                self.found += 1
+            else:
+                self.strange.append(one)
 
 
 class _Comparison:
@@ -100,6 +158,8 @@ class _Comparison:
         self._pin = pin
         self._oldest = datetime.min.replace(tzinfo=timezone.utc)
         self._head, self._live = self._look()
+        self._days: Dict[date, _Day] = {}
+        self._unpaired: List[_Day] = []
         self._told = Reconciliation()
 
     def run(self, span: Range) -> Reconciliation:
@@ -111,8 +171,7 @@ class _Comparison:
         if start >= end:
             self._find("not_compared", "commits", "nothing of this range is both in the archive and at the provider")
             return self._told
-        for day in _days(start, end):
-            self._compare(day)
+        self._compare(Range(start=start, end=end))
         self._told.start, self._told.end = max(start, self._oldest), end
         return self._told
 
@@ -127,84 +186,78 @@ class _Comparison:
     def _find(self, type_: str, path: str, detail: str) -> None:
         self._told.findings.append(Finding(type_, path, detail))
 
-    # One day
+    # Day by day
 
-    def _compare(self, day: Range) -> None:
-        archived = self._reading(day, _digests)
-        seen: CounterOf[bytes] = Counter()
-        strange: List[Fetched] = []
-        for fetched in self._fetched(day):
-            digest = _digest(fetched.line)
-            seen[digest] += 1
-            if seen[digest] > archived[digest]:
-                strange.append(fetched)
-        lost = +(archived - seen)
+    def _compare(self, span: Range) -> None:
+        poll_more = self._meet(span)
+        days = [self._day_of(day) for day in _days(span)]
+        if any(day.lost for day in days):
+            # Of a day that was loaded last, the archive may have what became visible after the last page.
+            self._meet(replace(span, cursor=poll_more))
+        if any(day.strange for day in days):
+            self._head, self._live = self._look()
+        for day in days:
+            self._conclude(day)
+
+    def _meet(self, span: Range) -> Optional[str]:
+        """Read a range, and look for each of its entries in its day; returns the URL that continues from here."""
+        days = {day.start.date(): day for day in _days(span) if day.start}
+        poll_more = None
+        for page in Reader(self._api).pages(span):
+            poll_more = page.poll_more
+            self._note_date(page)
+            self._check_project(page.entries)
+            moments = [moment for moment in page.timestamps if moment is not None]
+            for entry, moment in zip(page.entries, page.timestamps):
+                if moment is not None:
+                    self._day_of(days[moment.date()]).meet(Fetched.of(entry))
+            if moments:
+                self._pair_before(min(moments) - LATENESS)
+        return poll_more
+
+    def _day_of(self, span: Range) -> _Day:
+        """The comparison of a day; its archived entries are read when it is needed first."""
+        key = (span.start or datetime.min).date()
+        if key not in self._days:
+            self._days[key] = _Day(span, self._reading(span, _digests))
+            self._unpaired.append(self._days[key])
+        return self._days[key]
+
+    def _pair_before(self, moment: datetime) -> None:
+        """Pair the renamed entries of days that ended before: after a rename, these are all entries of a day."""
+        for day in [day for day in self._unpaired if day.span.end and day.span.end <= moment]:
+            self._pair(day)
+            self._unpaired.remove(day)
+
+    def _pair(self, day: _Day) -> None:
+        if day.lost and day.strange:
+            day.pair(self._reading(day.span, _picker(day.lost)))
+
+    def _conclude(self, day: _Day) -> None:
+        self._pair(day)
+        if day.strange:
+            day.find_collected(self._reading(day.span, _counts_of_digests) - day.archived)
         # The provider deletes while we read: what it must still have is known only at the end.
-        ours = [one for one in self._reading(day, _picker(lost)) if self._counts(one, day)] if lost else []
-        theirs = [one for one in strange if self._counts(one, day)]
-        self._told.entries += sum((archived & seen).values())
-        self._tell(day, self._without_late(day, archived, self._without_renamed(day, _Difference(ours, theirs))))
+        ours = self._reading(day.span, _picker(day.lost)) if day.lost else []
+        if day.renamed:
+            detail = f"{day.renamed} entries look different at the provider: a name was changed"
+            self._find("renamed", _folder(day.span), detail)
+        self._told.entries += day.found
+        self._told.renamed += day.renamed
+        self._tell(day.span, "missing_in_archive", day.strange)
+        self._tell(day.span, "missing_at_provider", ours)
 
     def _counts(self, one: Fetched, day: Range) -> bool:
         return one.moment is not None and one.moment >= self._oldest and day.holds(one.moment)
 
-    def _without_renamed(self, day: Range, found: _Difference) -> _Difference:
-        """Take away the pairs that are one entry whose names are rendered anew."""
-        alike = Counter(map(likeness, found.ours))
-        theirs: List[Fetched] = []
-        paired: CounterOf[bytes] = Counter()
-        for one in found.theirs:
-            like = likeness(one)
-            if paired[like] < alike[like]:
-                paired[like] += 1
-            else:
-                theirs.append(one)
-        count = sum(paired.values())
-        if not count:
-            return found
-        self._told.entries += count
-        self._told.renamed += count
-        self._find("renamed", _folder(day), f"{count} entries look different at the provider: a name was changed")
-        ours: List[Fetched] = []
-        for one in found.ours:
-            if paired[likeness(one)] > 0:
-                paired[likeness(one)] -= 1
-            else:
-                ours.append(one)
-        return _Difference(ours, theirs)
-
-    def _without_late(self, day: Range, archived: CounterOf[bytes], found: _Difference) -> _Difference:
-        """Take away what collectors brought in meanwhile."""
-        if not found.theirs:
-            return found
-        self._head, self._live = self._look()
-        more = self._reading(day, _digests) - archived
-        theirs: List[Fetched] = []
-        for one in found.theirs:
-            digest = _digest(one.line)
-            if more[digest] > 0:
-                more[digest] -= 1
-                self._told.entries += 1
-            else:
-                theirs.append(one)
-        return _Difference(found.ours, [one for one in theirs if self._counts(one, day)])
-
-    def _tell(self, day: Range, found: _Difference) -> None:
-        for type_, entries in (("missing_in_archive", found.theirs), ("missing_at_provider", found.ours)):
-            for one in entries[:_MOST_TOLD]:
-                self._find(type_, _folder(day), _described(one))
-            if len(entries) > _MOST_TOLD:
-                self._find(type_, _folder(day), f"and {len(entries) - _MOST_TOLD} more")
+    def _tell(self, day: Range, type_: str, entries: List[Fetched]) -> None:
+        counted = [one for one in entries if self._counts(one, day)]
+        for one in counted[:_MOST_TOLD]:
+            self._find(type_, _folder(day), _described(one))
+        if len(counted) > _MOST_TOLD:
+            self._find(type_, _folder(day), f"and {len(counted) - _MOST_TOLD} more")
 
     # The provider's side
-
-    def _fetched(self, day: Range) -> Iterator[Fetched]:
-        for page in Reader(self._api).pages(day):
-            self._note_date(page)
-            self._check_project(page.entries)
-            for fetched in map(Fetched.of, page.entries):
-                if fetched.moment is not None:
-                    yield fetched
 
     def _note_date(self, page: Page) -> None:
         if page.server_date is None:
@@ -247,10 +300,12 @@ class _Comparison:
                 yield from lines_of(self._store, self._live[path])
 
 
-def _days(start: datetime, end: datetime) -> Iterator[Range]:
-    while start < end:
+def _days(span: Range) -> Iterator[Range]:
+    """The days of UTC of a range that has a start and an end; the first and the last one may be parts."""
+    start = span.start
+    while start is not None and span.end is not None and start < span.end:
         midnight = datetime.combine(start.date() + timedelta(days=1), time(), timezone.utc)
-        yield Range(start=start, end=min(midnight, end))
+        yield Range(start=start, end=min(midnight, span.end))
         start = midnight
 
 
@@ -258,7 +313,11 @@ def _folder(day: Range) -> str:
     return f"entries/date={day.start.date().isoformat()}" if day.start else "entries"
 
 
-def _digests(lines: Iterator[bytes]) -> CounterOf[bytes]:
+def _digests(lines: Iterator[bytes]) -> List[bytes]:
+    return list(map(_digest, lines))
+
+
+def _counts_of_digests(lines: Iterator[bytes]) -> CounterOf[bytes]:
     return Counter(map(_digest, lines))
 
 
@@ -285,4 +344,4 @@ def _described(one: Fetched) -> str:
 
 
 def _digest(line: bytes) -> bytes:
-    return hashlib.sha256(line).digest()[:16]
+    return hashlib.sha256(line).digest()[:_DIGEST_SIZE]

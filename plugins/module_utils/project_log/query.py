@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from ..settings import Connection, Range, concurrency
 from ..times import utc_now
@@ -43,8 +43,8 @@ class Question:
         """
         with Api(self._connection) as api:
             self._reader = Reader(api, self._concurrency, LATENESS)
-            for entry in newest(self._selected(self._reader), self._selection.limit):
-                self._counts.add(entry)
+            for entry, moment in newest(self._selected(self._reader), self._selection.limit):
+                self._counts.count(entry, moment)
                 yield entry
 
     @property
@@ -65,8 +65,9 @@ class Question:
         counts["truncated"] = self._matched > self._counts.entries
         return counts
 
-    def _selected(self, reader: Reader) -> Iterator[Entry]:
+    def _selected(self, reader: Reader) -> Iterator[Tuple[Entry, Optional[datetime]]]:
         for page in reader.pages(self._range):
-            for entry in filter(self._selection.matches, page.entries):
-                self._matched += 1
-                yield entry
+            for entry, moment in zip(page.entries, page.timestamps):
+                if self._selection.matches(entry):
+                    self._matched += 1
+                    yield entry, moment

@@ -17,7 +17,7 @@ from .windows import LATENESS, until, within
 
 
 class Reader:
-    """One read. ``poll_more`` continues it; ``warnings`` are for people.
+    """One read, or a read and the polls that continue it. ``poll_more`` continues it; ``warnings`` are for people.
 
     ``concurrency`` is the maximum number of requests at once. With a ``lateness`` a read ends with the first page that
     lies wholly later than the range's ``end`` and this tolerance; None reads on to the newest entry, for callers that

@@ -11,11 +11,12 @@ import re
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Iterable, Iterator, Mapping, Optional, Pattern, Tuple, Union
+from typing import Any, Iterable, Iterator, Mapping, Optional, Pattern, Tuple, TypeVar, Union
 
 from ..errors import InvalidInput
 from .entry import Entry, actor
 
+Match = TypeVar("Match")
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 NAMELESS_KINDS = ("system", "admin")
@@ -58,7 +59,7 @@ class Selection:
         )
 
 
-def newest(matches: Iterator[Entry], limit: Optional[int]) -> Iterator[Entry]:
+def newest(matches: Iterator[Match], limit: Optional[int]) -> Iterator[Match]:
     """The last ``limit`` of a stream, or all of it; no more than these are held."""
     return matches if limit is None else iter(deque(matches, maxlen=limit))
 

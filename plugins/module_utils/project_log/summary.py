@@ -27,11 +27,14 @@ class Summary:
         self._addresses: CounterOf[str] = Counter()
 
     def add(self, entry: Entry) -> None:
+        self.count(entry, timestamp(entry))
+
+    def count(self, entry: Entry, moment: Optional[datetime]) -> None:
+        """Add an entry whose timestamp was already read: that takes longer than the rest."""
         self.entries += 1
         self._actions[_text(entry.get("action"))] += 1
         self._actors[actor(entry)] += 1
         self._addresses[_text(entry.get("ip_address"))] += 1
-        moment = timestamp(entry)
         if moment is not None:
             if self._first is None or moment < self._first:
                 self._first = moment

@@ -105,19 +105,25 @@ class Verification:
 
 
 class _Reading:
-    """One range that is read once, and then read on from where the last read ended."""
+    """One range that is read once, and then polled: ``poll_more`` continues the range, ``_cursor`` its polls."""
 
     def __init__(self, api: Api, span: Range, evidence: Evidence) -> None:
-        self._api = api
+        self._reader = Reader(api)
         self._span = span
+        self._cursor = ""
         self.evidence = evidence
         self.warnings: List[str] = []
-        self.poll_more = ""
+
+    @property
+    def poll_more(self) -> str:
+        """The URL to continue from, as of a read of the same range."""
+        return self._reader.poll_more or ""
 
     def wait_for_verdict(self, patience: Patience, clock: Callable[[], float], wait: Wait) -> float:
         """Returns how many seconds it took."""
         began = asked = clock()
-        self.warnings = self._read(self._span)
+        self._read(self._span)
+        self.warnings = list(self._reader.warnings)
         met: Optional[float] = None
         while not self.evidence.unexpected:
             now = clock()
@@ -132,18 +138,16 @@ class _Reading:
             if wait(max(0.0, min(patience.interval, due - now))):
                 raise Cancelled("The verification was stopped before it came to an end.")
             asked = clock()
-            self._read(replace(self._span, cursor=self.poll_more))
+            self._read(replace(self._span, cursor=self._cursor))
         return clock() - began
 
-    def _read(self, span: Range) -> List[str]:
-        reader = Reader(self._api)
-        for page in reader.pages(span):
-            if not self.poll_more:
+    def _read(self, span: Range) -> None:
+        for page in self._reader.pages(span):
+            if not self._cursor:
                 _require_possible_entries(span, page.server_date or utc_now())
             for entry in page.entries:
                 self.evidence.add(entry)
-            self.poll_more = page.poll_more
-        return reader.warnings
+            self._cursor = page.poll_more
 
 
 def _require_rules(wanted: Expectations) -> None:

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, Optional
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import Reconciliation, reconcile
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
     ProjectMismatch,
@@ -113,6 +114,63 @@ def test_a_renamed_project_is_no_difference(archive: World) -> None:
     assert (told.renamed, told.entries) == (10, 10)
 
 
+def test_a_renamed_entry_that_is_late_is_no_difference(world: World) -> None:
+    late(world)
+    world.collect()
+    renamed = world.simulator.add_project(f"{world.project.name}-renamed")
+    renamed.log.subject = {"project": {"uuid": world.project.uuid, "name": "New name"}}
+    renamed.log.extend({**entry, "subject": renamed.log.subject} for entry in world.log.entries)
+    world.project = renamed
+    told = compared(world)
+    assert set(found(told)) == {"renamed"}
+    assert (told.renamed, told.entries) == (49, 49)
+
+
+@pytest.mark.parametrize("mode", ["dropped", "end", "kept", "cursor"])
+@pytest.mark.parametrize("days", [3, 30])
+def test_each_page_is_read_once(world: World, mode: Any, days: int) -> None:
+    world.simulator.set(range_in_urls=mode)
+    world.append(days * 2, ago=days * DAY, step=DAY / 2)
+    world.collect()
+    world.simulator.clear_requests()
+    told = compared(world)
+    assert (told.findings, told.entries) == ([], days * 2)
+    assert len(world.simulator.requests) == 1 + days * 2 / 3
+
+
+def late(world: World) -> None:
+    """Four days of entries, one every two hours, and one that became visible half a day late."""
+    world.append(24, ago=4 * DAY, step=DAY / 12)
+    world.append(1, ago=2 * DAY + 15 * 3600)
+    world.append(24, ago=2 * DAY, step=DAY / 12)
+
+
+@pytest.mark.parametrize("mode", ["dropped", "end", "kept"])
+def test_an_entry_that_is_hours_late_is_compared(world: World, mode: Any) -> None:
+    world.simulator.set(range_in_urls=mode)
+    late(world)
+    world.collect()
+    told = compared(world)
+    assert (told.findings, told.entries) == ([], 49)
+
+
+@pytest.mark.parametrize("mode", ["dropped", "end", "kept"])
+@pytest.mark.parametrize("end", [None, NOON - timedelta(days=2, hours=12)])
+def test_an_entry_that_is_hours_late_is_missed(world: World, mode: Any, end: Any) -> None:
+    world.simulator.set(range_in_urls=mode)
+    whole = world.project
+    world.append(48, ago=4 * DAY, step=DAY / 12)
+    world.collect()
+    world.project = world.simulator.add_project(f"{whole.name}-more")
+    world.project.log.subject = whole.log.subject
+    world.project.log.extend(whole.log.entries[:32])
+    world.project.log.append(timestamp=world.clock.ago(hours=63), message="late")
+    world.project.log.extend(whole.log.entries[32:])
+    told = compared(world, Range(end=end))
+    assert found(told) == {"missing_in_archive": 1}
+    assert told.findings[0].path == "entries/date=2026-11-19"
+
+
 def test_only_the_range_asked_for(archive: World) -> None:
     span = Range(start=archive.clock.ago(days=2), end=archive.clock.ago(days=1))
     told = compared(archive, span)
@@ -163,6 +221,31 @@ def test_others_are_at_work(archive: World, meanwhile: str, page: int) -> None:
 
     told = compared(archive, Range(start=archive.clock.ago(days=3)), act)
     assert told.findings == []
+
+
+class Meddled(LocalStore):
+    """Lets something happen before the first data file is read."""
+
+    def __init__(self, path: str, act: Callable[[], Any]) -> None:
+        super().__init__(path)
+        self._act: Optional[Callable[[], Any]] = act
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        if name.startswith("entries/") and self._act:
+            act, self._act = self._act, None
+            act()
+        return super().chunks(name)
+
+
+def test_an_entry_that_is_collected_after_the_last_page_is_no_difference(world: World) -> None:
+    world.simulator.set(page_size=20)
+    for ago in (60, 50):
+        world.append(2, ago=DAY + ago)
+        world.collect()
+    store = Meddled(str(world.path), lambda: MEANWHILE["late compact"](world))
+    with Api(world.connection) as api:
+        told = reconcile(store, api)
+    assert (told.findings, told.entries) == ([], 6)
 
 
 def test_another_projects_log_is_refused(archive: World) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -173,3 +174,19 @@ def test_a_cursor_that_returns_something_else_the_second_time(full: Simulator) -
     second = json.loads(json.dumps(first))
     full.script(Fault("pass"), Fault("pass", cursor=True), Fault("raw", body=second, cursor=True))
     assert "The same cursor returned other entries" in look(full, ["cursors"])["cursors"]
+
+
+def test_an_old_cursor_that_continues_elsewhere_or_fails(full: Simulator) -> None:
+    passed = (Fault("pass"), Fault("pass", times=2, cursor=True))
+    second = answer(full, cursor=answer(full)["next"].rpartition("=")[2])
+    full.script(*passed, Fault("raw", body=second, cursor=True))
+    assert look(full, ["cursors"])["cursors"] == "an old cursor continues elsewhere than at the oldest entry left"
+    full.script(*passed, Fault("status", status=500, cursor=True))
+    assert "an old cursor fails: " in look(full, ["cursors"])["cursors"]
+
+
+def test_an_api_that_does_not_tell_its_time(full: Simulator) -> None:
+    with Api(connect(full)) as api:
+        page = replace(api.page(api.first_url()), server_date=None)
+        date = dict(Conformance(api, page).checks())["date"]
+    assert told(date).startswith("FAILED The API's response has no Date")

@@ -108,6 +108,30 @@ def test_poll_more_goes_on_where_it_ended(simulator: Simulator, timeline: Timeli
     assert check(simulator, timeline, cursor=verdict.poll_more, expect=CREATED).evidence.matched == [later]
 
 
+@pytest.mark.parametrize("mode", ["dropped", "end", "kept"])
+@pytest.mark.parametrize("ago", [timedelta(hours=1), timedelta(minutes=1)])
+def test_poll_more_of_a_past_range_goes_on_at_its_end(
+    simulator: Simulator, timeline: Timeline, mode: Any, ago: timedelta
+) -> None:
+    simulator.set(range_in_urls=mode)
+    log = simulator.project("main").log
+    end = datetime.now(timezone.utc) - ago
+    inside = [log.append(action="server_create", timestamp=end - timedelta(seconds=9 - number)) for number in range(9)]
+    after = [log.append(action="server_create", timestamp=end + timedelta(seconds=number)) for number in range(9)]
+    # The last poll of a range that ended just now meets no entry, and the first one did.
+    verdict = check(simulator, timeline, start="-2d", end=end.isoformat(), expect=CREATED)
+    assert verdict.evidence.matched == inside
+    assert timeline.seconds == [5]
+    after.append(log.append(action="server_create", message="then"))
+    assert check(simulator, timeline, cursor=verdict.poll_more, expect=CREATED).evidence.matched == after
+
+
+def test_a_warning_is_given_once(simulator: Simulator, timeline: Timeline) -> None:
+    simulator.project("main").log.append(action="server_create")
+    assert len(check(simulator, timeline, start="-100d", expect=CREATED).warnings) == 1
+    assert timeline.seconds == [5]
+
+
 def test_what_is_missing_is_missing_at_the_timeout(simulator: Simulator, timeline: Timeline) -> None:
     timeline.plan[60.5] = appended(simulator, action="server_create")
     verdict = check(simulator, timeline, timeout=12, expect=CREATED)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import hashlib
 import json
 import math
@@ -25,6 +26,7 @@ import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -724,13 +726,14 @@ class Signature(NamedTuple):
     path: str
     sequence: int
     digest: str
+    body: bytes
     fingerprint: Optional[str]
 
 
 class Keys:
-    """Checks signatures by ``ssh-keygen``."""
+    """Checks signatures; ``allowed`` is the text of a file of allowed signers."""
 
-    def __init__(self, archive: Archive, allowed: Optional[Path]) -> None:
+    def __init__(self, archive: Archive, allowed: Optional[bytes]) -> None:
         self._archive = archive
         self.allowed = allowed
 
@@ -738,40 +741,54 @@ class Keys:
         found = SIGNATURE_PATTERN.fullmatch(path.partition("/")[2])
         if found is None or not self._archive.is_file(path):
             return None
-        return Signature(path, int(found[1]), found[2], self._fingerprint(path))
-
-    def _fingerprint(self, path: str) -> Optional[str]:
         try:
-            key = public_key(self._archive.read(path, MAX_SIGNATURE))
-        except (OSError, ValueError, struct.error):
+            body = self._archive.read(path, MAX_SIGNATURE)
+        except OSError:
             return None
-        return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
+        return Signature(path, int(found[1]), found[2], body, fingerprint_of(body))
 
     def is_genuine(self, signature: Signature, archive_id: str) -> bool:
-        return self._run(signature, archive_id, "check-novalidate")
+        """Whether the key in it signed the line that its name stands for."""
+        return ask("check-novalidate", signature.body, line_of(signature, archive_id), b"", ()) is not None
 
     def is_allowed(self, signature: Signature, archive_id: str, moment: datetime) -> bool:
-        """Whether an allowed key made it, at the time of the commit."""
+        """Whether the key in it was allowed at this time; without a file of allowed signers every key is."""
         if self.allowed is None:
             return True
         when = f"-Overify-time={moment:%Y%m%d%H%M%S}"
-        find = ["ssh-keygen", "-Y", "find-principals", "-s", self._file(signature), "-f", str(self.allowed), when]
-        found = subprocess.run(find, capture_output=True, timeout=60, env={**os.environ, "TZ": "UTC"})
-        principals = found.stdout.decode().splitlines()
+        principals = ask("find-principals", signature.body, b"", self.allowed, (when,)) or ""
+        line = line_of(signature, archive_id)
         return any(
-            self._run(signature, archive_id, "verify", "-I", one, "-f", str(self.allowed), when) for one in principals
+            ask("verify", signature.body, line, self.allowed, ("-I", principal, when)) is not None
+            for principal in principals.splitlines()
         )
 
-    def _file(self, signature: Signature) -> str:
-        return str(self._archive.path / signature.path)
 
-    def _run(self, signature: Signature, archive_id: str, action: str, *options: str) -> bool:
-        if signature.fingerprint is None:
-            return False
-        line = f"head {archive_id} {signature.sequence} {signature.digest}\n".encode()
-        command = ["ssh-keygen", "-Y", action, "-n", NAMESPACE, "-s", self._file(signature), *options]
-        env = {**os.environ, "TZ": "UTC"}
-        return subprocess.run(command, input=line, capture_output=True, timeout=60, env=env).returncode == 0
+def line_of(signature: Signature, archive_id: str) -> bytes:
+    return f"head {archive_id} {signature.sequence} {signature.digest}\n".encode()
+
+
+@functools.lru_cache(maxsize=4096)
+def ask(action: str, signature: bytes, line: bytes, allowed: bytes, options: tuple[str, ...]) -> Optional[str]:
+    """What ``ssh-keygen -Y`` prints of a signature; None if it refuses it."""
+    with tempfile.TemporaryDirectory() as folder:
+        signed, signers = Path(folder, "signature"), Path(folder, "allowed")
+        signed.write_bytes(signature)
+        signers.write_bytes(allowed)
+        command = ["ssh-keygen", "-Y", action, "-s", str(signed), *options]
+        command += [] if action == "find-principals" else ["-n", NAMESPACE]
+        command += ["-f", str(signers)] if allowed else []
+        done = subprocess.run(command, input=line, capture_output=True, timeout=60, env={**os.environ, "TZ": "UTC"})
+    return done.stdout.decode() if done.returncode == 0 else None
+
+
+def fingerprint_of(body: bytes) -> Optional[str]:
+    """The fingerprint of the key in a signature."""
+    try:
+        key = public_key(body)
+    except (ValueError, struct.error):
+        return None
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
 
 
 def public_key(armoured: bytes) -> bytes:
@@ -794,7 +811,7 @@ class Verifier:
 
     def __init__(self, path: Path, allowed: Optional[Path], head: Optional[str], now: datetime) -> None:
         self._archive = Archive(path)
-        self._keys = Keys(self._archive, allowed)
+        self._keys = Keys(self._archive, allowed.read_bytes() if allowed else None)
         self._expected = head
         self._now = now
         self._chain = Chain()
@@ -920,15 +937,16 @@ class Verifier:
                 self._check_orphan(signature)
         for sequence, commit in self._signed.items():
             self._check_signed(sequence, commit, of_commits.get(sequence, []))
-        if self._keys.allowed and not self._chain.signers and self._chain.last:
+        if self._keys.allowed is not None and not self._chain.signers and self._chain.last:
             self._find("signature_absent", "signatures", "nothing is signed")
 
     def _check_orphan(self, signature: Signature) -> None:
         last = self._chain.last
-        if signature.sequence <= len(self._digests) + 1 or last is None:
+        head = max(self._digests, default=0)
+        if signature.sequence <= head + 1 or last is None:
             return
-        known = signature.fingerprint in self._chain.signers
-        if known and self._keys.is_genuine(signature, last["archive_id"]):
+        known = self._keys.allowed is not None or signature.fingerprint in self._chain.signers
+        if known and self._is_good(signature, last["archive_id"], self._now):
             self._find("signature_ahead", signature.path, "it is of a commit that does not exist")
         else:
             self._find("signature_extra", signature.path, "it is not of this archive")
@@ -943,10 +961,11 @@ class Verifier:
         if not own:
             self._find("signature_absent", name, f"a signature of {signer} is missing")
             return
-        if not all(one.fingerprint == signer and self._keys.is_genuine(one, archive_id) for one in own):
-            self._find("signature_bad", name, "the signature is not of this commit by its signer")
-        elif not all(self._keys.is_allowed(signature, archive_id, commit["server_date"]) for signature in own):
-            self._find("signature_bad", name, f"{signer} is not allowed at {text_of(commit['server_date'])}")
+        if not all(one.fingerprint == signer and self._is_good(one, archive_id, commit["server_date"]) for one in own):
+            self._find("signature_bad", name, f"the signature is not of {signer}, or that key was not allowed")
+
+    def _is_good(self, signature: Signature, archive_id: str, moment: datetime) -> bool:
+        return self._keys.is_genuine(signature, archive_id) and self._keys.is_allowed(signature, archive_id, moment)
 
 
 def verify(

@@ -20,11 +20,12 @@ YEARS = (2, 9998)
 
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s?(Z|[+-]\d\d:?\d\d|[+-]\d\d)?",
+    # Without 24:00, which some releases of Python read and others refuse.
+    r"(\d{4}-\d\d-\d\d)[T ]([01]\d|2[0-3]):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s?(Z|[+-]\d\d(?::?[0-5]\d)?)?",
     re.ASCII | re.IGNORECASE,
 )
 # As the API writes nearly all of them.
-_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _AGE = re.compile(r"(\d{1,5})([dwy])", re.ASCII)
 _DURATION = re.compile(r"(\d{1,6})([smhdwy])", re.ASCII)

@@ -87,7 +87,9 @@ REPORTS = [
 
 def stages() -> dict[str, list[Check]]:
     """All checks by stage, in the order they run."""
-    packages = [f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator")]
+    packages = [
+        f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator", "tests.second_verifier")
+    ]
     return {
         "lint": [
             Check("format", ["ruff", "format", "--check", "."]),

@@ -177,6 +177,11 @@ def test_a_timestamp_needs_no_more_than_the_api_writes() -> None:
     assert read_timestamp("2025-02-30T12:23:17Z") is None
 
 
+@pytest.mark.parametrize("text", ["24:00:00Z", "24:00:00.000000Z", "12:00:00+01:75", "23:59:60Z"])
+def test_a_timestamp_that_not_every_python_reads_alike_is_unreadable(text: str) -> None:
+    assert read_timestamp(f"2025-12-11T{text}") is None
+
+
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9998-12-31T23:59:59-01:00"])
 def test_a_timestamp_at_an_end_of_the_calendar_is_unreadable(text: str) -> None:
     assert read_timestamp(text) is None

@@ -40,8 +40,7 @@ HOUR = timedelta(hours=1)
 FORGED = gzip.compress(b'{"message":"forged"}\n')
 
 
-@pytest.fixture
-def archive(world: World, tmp_path: Path) -> World:
+def fill(world: World) -> None:
     """Five commits of three days, of which the oldest is pruned and one compacted, and one commit more."""
     world.clock.now -= timedelta(days=2)
     for wait in (23, 1, 23, 1, 1):
@@ -54,6 +53,11 @@ def archive(world: World, tmp_path: Path) -> World:
     world.append(2)
     world.collect()
     world.collect()
+
+
+@pytest.fixture
+def archive(world: World) -> World:
+    fill(world)
     return world
 
 

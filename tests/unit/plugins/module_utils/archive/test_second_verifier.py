@@ -1,0 +1,232 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The verifier that was written from the format guide alone agrees with the collection's."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import parse, timestamp
+from ansible_collections.auditops.cloudscale.tests.second_verifier import verifier as second
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive import test_attacks, test_corpus
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.both import verdicts
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_corpus import (
+    CASES,
+    LEGITIMATE,
+    LIES,
+    Forged,
+    append,
+)
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
+
+SOURCE = Path(second.__file__)
+
+
+@contextmanager
+def copied(world: World, target: Path) -> Iterator[World]:
+    """The same world with a copy of its archive, for as long as the block runs."""
+    path, store = world.path, world.store
+    shutil.copytree(path, target, symlinks=True)
+    world.path, world.store = target, LocalStore(str(target))
+    try:
+        yield world
+    finally:
+        world.path, world.store = path, store
+        shutil.rmtree(target)
+
+
+def test_it_shares_nothing_with_the_collection() -> None:
+    nodes = list(ast.walk(ast.parse(SOURCE.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {"." * node.level + str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert not [name for name in names if name.startswith((".", "ansible"))]
+    # With the library of Python alone.
+    command = [sys.executable, "-I", "-S", str(SOURCE), "--help"]
+    assert b"--allowed-signers" in subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+
+def test_every_lie_of_the_corpus_is_judged_alike(world: World, tmp_path: Path) -> None:
+    test_corpus.fill(world)
+    differences = []
+    for kind, name in [*((kind, None) for kind in LEGITIMATE), *CASES]:
+        with copied(world, tmp_path / "copy"):
+            forged = LEGITIMATE[kind](world)
+            if name:
+                changes = LIES[kind][name](forged.commit, world)
+                forged = forged._replace(commit=replace(forged.commit, **changes))
+            append(world, forged)
+            found = verdicts(world.path, world.clock.now)
+            if not found.agree or bool(found.ours) != bool(name):
+                differences.append((kind, name, found))
+    assert differences == []
+
+
+# Forms of values in the newest commit: what is replaced, by what, and whether the result is one that a commit can have.
+LONGEST = "é" * 255
+ESCAPED = LONGEST.replace("é", r"\\u00e9")
+FORMS = [
+    (r'"name":""', f'"name":"{ESCAPED}"', True),
+    (r'"name":""', f'"name":"{ESCAPED}x"', False),
+    (r'"name":""', '"name":"é"', False),
+    (r'"name":""', r'"name":"\\u00E9"', False),
+    (r'"name":""', r'"name":"\\ud83d\\ude00\\u007f\\n/"', True),
+    (r'"name":""', r'"name":"\\/"', False),
+    (r'"name":""', r'"name":"\\u000a"', False),
+    (r'"name":""', '"name":null', False),
+    (r'"name":""', '"name":"","name":""', False),
+    (r'"uuid":"[^"]*"', '"uuid":null', True),
+    (r'"run":"[^"]*"', '"run":""', False),
+    (r'"run":"[^"]*"', '"run":"Nonce"', False),
+    (r'"run":"[^"]*"', f'"run":"{"x" * 65}"', False),
+    (r'"run":"[^"]*"', f'"run":"{"x" * 64}"', True),
+    (r'"cursor_after":"[^"]*"', '"cursor_after":""', True),
+    (r'"cursor_after":"[^"]*"', '"cursor_after":"a b"', False),
+    (r'"cursor_after":"[^"]*"', f'"cursor_after":"{"x" * 8192}"', True),
+    (r'"cursor_after":"[^"]*"', f'"cursor_after":"{"x" * 8193}"', False),
+    (r'"clock_skew_seconds":0.0', '"clock_skew_seconds":0', False),
+    (r'"clock_skew_seconds":0.0', '"clock_skew_seconds":-1800.0', True),
+    (r'"clock_skew_seconds":0.0', '"clock_skew_seconds":0.10', False),
+    (r'"clock_skew_seconds":0.0', '"clock_skew_seconds":1e400', False),
+    (r'"clock_skew_seconds":0.0', '"clock_skew_seconds":NaN', False),
+    (r'"clock_skew_seconds":0.0', '"clock_skew_seconds":"0.0"', False),
+    (r'"pages":1', '"pages":9007199254740991', True),
+    (r'"pages":1', '"pages":9007199254740992', False),
+    (r'"pages":1', '"pages":1.0', False),
+    (r'"pages":1', '"pages":true', False),
+    (r'"pages":1', '"pages":-1', False),
+    (r'"format":1', '"format":2', False),
+    (r'"format":1', '"format":true', False),
+    (r'"kind":"entries"', '"kind":"snapshot"', False),
+    (r'"committed_at":"([^"]*)Z"', r'"committed_at":"\1.500000Z"', True),
+    (r'"committed_at":"([^"]*)Z"', r'"committed_at":"\1.5Z"', False),
+    (r'"committed_at":"([^"]*)Z"', r'"committed_at":"\1.000000Z"', False),
+    (r'"committed_at":"([^"]*)Z"', r'"committed_at":"\1+00:00"', False),
+    (r'"committed_at":"([^"]*)Z"', r'"committed_at":"\1z"', False),
+    (r'"committed_at":"[^"]*"', '"committed_at":null', False),
+    (r'"collector":', '"more":1,"collector":', False),
+    (r'"newest":"[^"]*"', '"newest":"0001-01-01T00:00:00Z"', False),
+    (r"\}\n", "} \n", False),
+    (r"\}\n", "}", False),
+    (r"\}\n", "}\n\n", False),
+    (r'"removed":\[\]', '"removed":{}', False),
+    (r'"files":\[', '"files":[null,', False),
+    (r"date=2026-11-22", "date=2026-13-22", False),
+    (r"date=2026-11-22", "date=2026-02-31", False),
+    (r'"signer":null', '"signer":"SHA256:x"', False),
+    (r'"signer":null', '"signer":""', False),
+    (r'"api":"http', '"api":"ftp', False),
+]
+
+
+def test_every_form_of_a_value_is_judged_alike(world: World, tmp_path: Path) -> None:
+    world.append(2)
+    world.collect(project="")
+    text = world.head.body.decode()
+    differences = []
+    for number, (old, new, valid) in enumerate(FORMS):
+        changed = re.sub(old, new, text, count=1)
+        assert changed != text, old
+        with copied(world, tmp_path / str(number)):
+            (world.path / world.head.commit.name).write_bytes(changed.encode())
+            found = verdicts(world.path, world.clock.now)
+            if not found.agree or bool(found.ours) == valid:
+                differences.append((old, new[:40], valid, found))
+    assert differences == []
+
+
+LINES = [
+    *(
+        (f'{{"timestamp":"2026-11-22{rest}"}}', valid)
+        for rest, valid in [
+            ("T12:00:00Z", True),
+            ("T12:00:00.1234567899Z", True),
+            (" 12:00Z", True),
+            ("t12:00:00,5 z", True),
+            ("T12:00:00+01", True),
+            ("T12:00:00+0130", True),
+            ("T12:00:00+01:30", True),
+            ("T12:00:00+01:75", False),
+            ("T00:00:00+00:01", False),
+            ("T24:00:00Z", False),
+            ("T23:59:60Z", False),
+            ("T12:00:00", False),
+            ("T12:00:00.Z", False),
+            ("", False),
+        ]
+    ),
+    ('{"timestamp":"2026-11-21T23:59:59.999999-00:01"}', True),
+    ('{"timestamp":"2026-11-23T00:00:59+00:01"}', True),
+    ('{"timestamp":20261122}', False),
+    ('{"a":1.10,"timestamp":"2026-11-22T12:00:00Z"}', True),
+    ('{"a":1e400,"timestamp":"2026-11-22T12:00:00Z"}', True),
+    ('{"a":-0,"timestamp":"2026-11-22T12:00:00Z"}', True),
+    ('{"a":01,"timestamp":"2026-11-22T12:00:00Z"}', False),
+    ('{"a":NaN,"timestamp":"2026-11-22T12:00:00Z"}', False),
+    ('{"a": 1,"timestamp":"2026-11-22T12:00:00Z"}', False),
+    ('{"timestamp":"2026-11-22T12:00:00Z","a":1}', False),
+    ('{"a":{"c":1,"b":1},"timestamp":"2026-11-22T12:00:00Z"}', False),
+    ('{"a":[{"b":1,"b":1}],"timestamp":"2026-11-22T12:00:00Z"}', False),
+    (r'{"a":"\ud800é\u001f\n/","timestamp":"2026-11-22T12:00:00Z"}', True),
+    (r'{"a":"\uD800","timestamp":"2026-11-22T12:00:00Z"}', False),
+    (r'{"a":"\u00e9","timestamp":"2026-11-22T12:00:00Z"}', False),
+    (r'{"a":"\ud83d\ude00","timestamp":"2026-11-22T12:00:00Z"}', False),
+    (r'{"a":"\/","timestamp":"2026-11-22T12:00:00Z"}', False),
+    ('{"a":"\x7f\x85\u2028\r","timestamp":"2026-11-22T12:00:00Z"}', False),
+    ('{"a":"\x7f\x85\u2028","timestamp":"2026-11-22T12:00:00Z"}', True),
+    ('["2026-11-22T12:00:00Z"]', False),
+    ("", False),
+]
+
+
+def test_every_form_of_a_line_is_judged_alike(world: World, tmp_path: Path) -> None:
+    """As an entry of its day, which the file's commit says too."""
+    world.append(2)
+    world.collect()
+    world.wait(minutes=1)
+    other = {"timestamp": "2026-11-22T12:00:00Z"}
+    differences = []
+    for number, (line, valid) in enumerate(LINES):
+        file = DayFile("2026-11-22")
+        try:
+            moment = timestamp(parse(line.encode()))
+        except (ValueError, AttributeError):
+            moment = None
+        file.add(line.encode() + b"\n", moment or timestamp(other))
+        described, body = file.finish(2)
+        head = world.head.commit
+        added = {"files": (described,), "entries": 1, "total_entries": head.total_entries + 1}
+        commit = test_corpus.after(world, "entries", **added)
+        commit = replace(commit, newest=newest_of(head, commit.files, commit.covered_until))
+        with copied(world, tmp_path / str(number)):
+            append(world, Forged(commit, {described.path: body}))
+            found = verdicts(world.path, world.clock.now)
+            if not found.agree or bool(found.ours) == valid:
+                differences.append((line, valid, found))
+    assert differences == []
+
+
+def test_every_attack_is_judged_alike(world: World, tmp_path: Path) -> None:
+    test_attacks.fill(world)
+    noted = world.head.head
+    differences = []
+    for name, attack in test_attacks.ATTACKS.items():
+        with copied(world, tmp_path / "copy"):
+            attack.do(world)
+            for head in (None, noted):
+                found = verdicts(world.path, world.clock.now, head)
+                if not found.agree:
+                    differences.append((name, head, found))
+    assert differences == []

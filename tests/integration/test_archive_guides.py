@@ -25,6 +25,7 @@ import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import RETENTION
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(verifier.__file__).parents[3]
 GUIDE, FORMAT, AUDIT = (ROOT / "docs/docsite/rst" / f"archive{name}_guide.rst" for name in ("", "_format", "_auditors"))
+DETECTIONS = ROOT / "docs/docsite/rst/detections_guide.rst"
 KNOWN = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 
 # A collection that dies between writing its data files and creating its commit.
@@ -169,6 +171,26 @@ def test_noted_heads_run(host: Host) -> None:
     (host.folder / "heads.jsonl").write_text(json.dumps(status["head"]) + "\n")
     command = blocks(GUIDE, "console")[1].strip().removeprefix("$ ")
     assert "The archive has all of 1 noted head" in host.shell(command)
+
+
+def test_detections_run(host: Host) -> None:
+    first, second = blocks(DETECTIONS, "console")
+    (config,) = blocks(DETECTIONS, "json")
+    (host.folder / "detections.json").write_text(config)
+    host.log.append(action="server_update", message="Server 'db-1' has been changed", ip_address="203.0.113.9")
+    host.collect()
+    assert " alerts of " in host.shell(first.strip().removeprefix("$ "))
+    found = host.shell(second.strip().removeprefix("$ "))
+    assert re.search(r" high +unknown_network ", found)
+
+
+def test_the_guide_lists_the_built_in_detections() -> None:
+    row = r"^    \* - ``(\w+)``\n      - (\w+)\n      - (.*)\.\n      - (.*)$"
+    listed = re.findall(row, DETECTIONS.read_text(), re.MULTILINE)
+    experimental = {True: " (experimental)", False: ""}
+    assert listed == [
+        (one.name, one.severity, one.title + experimental[one.experimental], one.check) for one in built_in()
+    ]
 
 
 def test_an_auditors_commands_run(host: Host) -> None:

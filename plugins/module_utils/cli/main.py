@@ -25,7 +25,7 @@ from ..projects import HOST_PROJECTS_FILE, ProjectSettings, archive_at, read_pro
 from ..times import parse_duration
 from ..version import VERSION
 from .archive import state_of_path
-from .commands import cat, collect, compact, doctor, export, journal, prune, reconcile, status, verify
+from .commands import cat, collect, compact, detect, doctor, export, journal, prune, reconcile, status, verify
 from .exit_status import INTERNAL_ERROR, MEANINGS, OK, STORAGE, exit_status
 from .output import print_json
 from .signals import ask_to_stop
@@ -53,6 +53,7 @@ _COMMANDS: Dict[str, Command] = {
     "verify": verify,
     "reconcile": reconcile,
     "cat": cat,
+    "detect": detect,
     "export": export,
     "prune": prune,
     "compact": compact,
@@ -62,8 +63,8 @@ _COMMANDS: Dict[str, Command] = {
 
 
 # Without an archive, these take the projects of an archiver host.
-_READING = ("status", "verify", "reconcile", "cat")
-_OF_SEVERAL_PATHS = ("status", "verify", "export")
+_READING = ("status", "verify", "reconcile", "cat", "detect")
+_OF_SEVERAL_PATHS = ("status", "verify", "detect", "export")
 
 _TIMES = ("--start", "--end", "--older-than")
 

@@ -29,6 +29,7 @@ ALLOWED = {
     "project_log": set(),
     "verification": {"project_log"},
     "events": {"project_log"},
+    "detections": {"project_log"},
     "archive.format": {"project_log"},
     "archive.storage": {"archive.format"},
     "archive.chain": {"archive.format", "archive.storage"},
@@ -36,7 +37,10 @@ ALLOWED = {
     "report.query": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain"},
     "report": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain", "report.query"},
     "cli": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain", "cli.commands"},
-    "cli.commands": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain", "cli"},
+    "cli.commands": {
+        *("project_log", "archive", "archive.format", "archive.storage", "archive.chain"),
+        *("cli", "detections"),
+    },
 }
 
 

@@ -1,0 +1,116 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Looks for entries that deserve a second pair of eyes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
+
+from ...errors import InvalidInput
+from ...project_log.entry import actor, visible
+from ..archive import archive_of
+from ..exit_status import FINDINGS, OK
+from ..output import add_json, pluralize, print_json, say, when
+from ..selection import add_span, span_of
+from ..signals import end_at_once
+
+if TYPE_CHECKING:
+    from ...detections.detection import Detection, SiteFacts
+    from ...detections.detector import Alert
+
+ABOUT = "find entries of the archive that deserve a second pair of eyes; needs no token"
+
+_CONFIG = ("version", "detections", "enable", "disable", "own_actors", "working_hours", "known_networks")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    add_span(parser)
+    parser.add_argument("--config", metavar="FILE", help="JSON file with detections and facts of the site")
+    parser.add_argument(
+        "--fail-on",
+        metavar="SEVERITY",
+        help="exit with 1 for alerts of this severity or a higher one: info, low, medium, high or critical",
+    )
+
+
+def run(options: argparse.Namespace, _stop: threading.Event) -> int:
+    end_at_once()
+    from ...detections.detection import is_at_least, severity
+
+    fail_on = severity(options.fail_on, "--fail-on") if options.fail_on else None
+    detections, facts = _configured(options)
+    alerts = list(_alerts(options, detections, facts))
+    off = {found.name: fact for found in detections for fact in [found.lacks(facts)] if fact}
+    if options.json:
+        print_json({"alerts": [alert.to_json() for alert in alerts], "off": off})
+    else:
+        _tell(alerts, off, len(detections) - len(off))
+    failed = fail_on is not None and any(is_at_least(alert.severity, fail_on) for alert in alerts)
+    return FINDINGS if failed else OK
+
+
+def _alerts(options: argparse.Namespace, detections: List[Detection], facts: SiteFacts) -> List[Alert]:
+    """The alerts of the range. All entries before its start only teach what is normal."""
+    from ...archive.chain.chain import find_head
+    from ...archive.reader import cat
+    from ...detections.detector import Detector
+    from ...project_log.entry import timestamp
+
+    span, store = span_of(options), archive_of(options)
+    head = find_head(store)
+    detector = Detector(detections, facts, head.commit.project.name if head else "")
+    found: List[Alert] = []
+    for entry in cat(store, None, span.end):
+        moment = timestamp(entry)
+        if span.start is not None and moment is not None and moment < span.start:
+            detector.learn(entry)
+        else:
+            found += detector.alerts(entry)
+    return found
+
+
+def _configured(options: argparse.Namespace) -> Tuple[List[Detection], SiteFacts]:
+    from ...detections.catalogue import chosen
+    from ...detections.detection import SiteFacts
+
+    config = _read(options.config) if options.config else {}
+    detections = chosen(config.get("detections", ()), config.get("enable"), config.get("disable"))
+    return detections, SiteFacts.from_mapping(config)
+
+
+def _read(path: str) -> Mapping[str, Any]:
+    from ...settings import describe_unknown
+
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            config = json.load(file)
+    except (OSError, ValueError, RecursionError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise InvalidInput(f"--config: {path} cannot be read: {reason}.") from exc
+    if not isinstance(config, dict) or config.get("version") != 1:
+        raise InvalidInput(f'--config: {path} is not a valid file of detections; it begins with {{"version": 1, …}}.')
+    unknown = describe_unknown(config, _CONFIG)
+    if unknown:
+        raise InvalidInput(f"--config: {path} has unknown keys: {', '.join(unknown)}.")
+    return config
+
+
+def _tell(alerts: List[Alert], off: Dict[str, str], applied: int) -> None:
+    rows = [("TIME", "SEVERITY", "DETECTION", "ACTOR", "MESSAGE")]
+    for alert in alerts:
+        message = visible(alert.entry.get("message"))
+        rows.append((when(alert.time), alert.severity, alert.detection, str(actor(alert.entry)), message))
+    if alerts:
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        for *cells, message in rows:
+            say("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths)), message]).rstrip())
+    say(f"{pluralize(len(alerts), 'alert', 'alerts')} of {pluralize(applied, 'detection', 'detections')}.")
+    for name, fact in sorted(off.items()):
+        say(f"{name} is off: it needs {fact} in --config.")

@@ -1,0 +1,206 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A detection is data: which entries deserve a second pair of eyes, and why.
+
+The keys are the same in the catalogue, in a JSON file on a host, and in a playbook.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
+
+from ..errors import InvalidInput
+from ..project_log.selection import Network, Selection, networks, texts
+from ..settings import describe_unknown
+from ..times import parse_duration
+from ..working_hours import WorkingHours
+
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+"""From the least to the most severe."""
+
+FIRST_SEEN = ("actor", "token", "network")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_SELECTION = ("actions", "actors", "ip_networks", "message_pattern")
+_KEYS = (
+    *("name", "title", "severity", "why", "check", "select", "except"),
+    *("count", "within", "outside", "unknown", "first_seen", "experimental"),
+)
+_MAX_COUNT = 1000
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """What only the site knows. A detection that needs a fact which is missing is off.
+
+    ``own_actors`` are the site's automation, which no detection reports.
+    """
+
+    own_actors: Tuple[str, ...] = ()
+    working_hours: Optional[WorkingHours] = None
+    known_networks: Tuple[Network, ...] = ()
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any]) -> SiteFacts:
+        """Build it from the options ``own_actors``, ``working_hours`` (a text) and ``known_networks``.
+
+        :raises InvalidInput: a value is not valid.
+        """
+        hours = options.get("working_hours")
+        return cls(
+            texts(options.get("own_actors"), "own_actors"),
+            WorkingHours.parse(str(hours)) if hours else None,
+            networks(options.get("known_networks"), "known_networks"),
+        )
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One detection; see the guide for its keys.
+
+    An entry fires it if it matches any of ``select`` (none: every entry), none of ``exceptions``, and all conditions
+    that are set. ``count`` entries must do so ``within`` a time. ``first_seen`` with ``within`` means: not seen for
+    that long. ``outside`` and ``unknown`` are True for the site's working hours and known networks.
+    """
+
+    name: str
+    title: str
+    severity: str
+    why: str = ""
+    check: str = ""
+    select: Tuple[Selection, ...] = ()
+    exceptions: Tuple[Selection, ...] = ()
+    count: int = 1
+    within: Optional[timedelta] = None
+    outside: Union[bool, WorkingHours] = False
+    unknown: Union[bool, Tuple[Network, ...]] = False
+    first_seen: Optional[str] = None
+    experimental: bool = False
+
+    @classmethod
+    def from_mapping(cls, value: Any) -> Detection:
+        """Build it from its keys.
+
+        :raises InvalidInput: a key is missing, unknown or not valid; the sentence names the detection and the key.
+        """
+        name = _name(value)
+        unknown = describe_unknown(value, _KEYS)
+        if unknown:
+            raise InvalidInput(f"detection {name} has unknown keys: {', '.join(unknown)}.")
+        detection = cls(
+            name=name,
+            title=_text(value, "title", name),
+            severity=severity(value.get("severity"), f"severity of detection {name}"),
+            why=_text(value, "why", name, required=False),
+            check=_text(value, "check", name, required=False),
+            select=_selections(value.get("select"), f"select of detection {name}"),
+            exceptions=_selections(value.get("except"), f"except of detection {name}"),
+            count=_count(value.get("count", 1), name),
+            within=_within(value.get("within"), name),
+            outside=_outside(value.get("outside", False)),
+            unknown=_unknown(value.get("unknown", False), name),
+            first_seen=_first_seen(value.get("first_seen"), name),
+            experimental=value.get("experimental") is True,
+        )
+        detection._check()
+        return detection
+
+    def _check(self) -> None:
+        if self.count > 1 and self.within is None:
+            raise InvalidInput(f"detection {self.name}: count needs within, such as 10m.")
+        if self.within is not None and self.count == 1 and self.first_seen is None:
+            raise InvalidInput(f"detection {self.name}: within needs count or first_seen.")
+        if self.count > 1 and self.first_seen is not None:
+            raise InvalidInput(f"detection {self.name}: count and first_seen exclude each other.")
+        if not (self.select or self.outside or self.unknown or self.first_seen):
+            raise InvalidInput(
+                f"detection {self.name} would report every entry: give it a select or another condition."
+            )
+
+    def lacks(self, facts: SiteFacts) -> Optional[str]:
+        """The fact of the site without which it is off, if one is missing."""
+        if self.outside is True and facts.working_hours is None:
+            return "working_hours"
+        if self.unknown is True and not facts.known_networks:
+            return "known_networks"
+        return None
+
+
+def severity(value: Any, option: str) -> str:
+    """A severity that a user wrote.
+
+    :raises InvalidInput: it is not one of SEVERITIES; the sentence names the option.
+    """
+    if value not in SEVERITIES:
+        raise InvalidInput(f"{option} must be one of {', '.join(SEVERITIES)}, not {value!r}.")
+    return str(value)
+
+
+def is_at_least(one: str, other: str) -> bool:
+    """Whether a severity is another one or more severe."""
+    return SEVERITIES.index(one) >= SEVERITIES.index(other)
+
+
+def _name(value: Any) -> str:
+    name = value.get("name") if isinstance(value, Mapping) else None
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidInput(f"A detection needs a name of lower-case letters, digits and _, not {name!r}.")
+    return name
+
+
+def _text(value: Mapping[str, Any], key: str, name: str, required: bool = True) -> str:
+    text = value.get(key) or ""
+    if not isinstance(text, str) or (required and not text.strip()):
+        raise InvalidInput(f"{key} of detection {name} must be a text.")
+    return text
+
+
+def _selections(value: Any, option: str) -> Tuple[Selection, ...]:
+    """Conditions as one mapping or a list of them, of which any suffices."""
+    given: Sequence[Any] = [] if value is None else [value] if isinstance(value, Mapping) else value
+    if not isinstance(given, (list, tuple)):
+        raise InvalidInput(f"{option} must be conditions such as actions, or a list of them.")
+    found: List[Selection] = []
+    for conditions in given:
+        if not isinstance(conditions, Mapping) or not conditions:
+            raise InvalidInput(f"{option}: {conditions!r} is not a valid condition; use {', '.join(_SELECTION)}.")
+        unknown = describe_unknown(conditions, _SELECTION)
+        if unknown:
+            raise InvalidInput(f"{option} has unknown conditions: {', '.join(unknown)}.")
+        selection = Selection.from_mapping(conditions)
+        if selection == Selection():
+            raise InvalidInput(f"{option}: {dict(conditions)!r} is empty and would match every entry.")
+        found.append(selection)
+    return tuple(found)
+
+
+def _count(value: Any, name: str) -> int:
+    if type(value) is not int or not 1 <= value <= _MAX_COUNT:
+        raise InvalidInput(f"count of detection {name} must be a whole number from 1 to {_MAX_COUNT}.")
+    return value
+
+
+def _within(value: Any, name: str) -> Optional[timedelta]:
+    return None if value in (None, "") else parse_duration(value, f"within of detection {name}")
+
+
+def _outside(value: Any) -> Union[bool, WorkingHours]:
+    return value if isinstance(value, bool) else WorkingHours.parse(str(value))
+
+
+def _unknown(value: Any, name: str) -> Union[bool, Tuple[Network, ...]]:
+    if isinstance(value, bool):
+        return value
+    return networks(value, f"unknown of detection {name}")
+
+
+def _first_seen(value: Any, name: str) -> Optional[str]:
+    if value in (None, ""):
+        return None
+    if value not in FIRST_SEEN:
+        raise InvalidInput(f"first_seen of detection {name} must be one of {', '.join(FIRST_SEEN)}, not {value!r}.")
+    return str(value)

@@ -1,0 +1,224 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Applies detections to the entries of one project, in their order; what it remembers is explicit and can be stored."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import InvalidInput
+from ..project_log.entry import Entry, actor, digest, plain, timestamp
+from ..project_log.selection import action_matches, actor_matches, address_matches
+from ..times import format_time, read_timestamp
+from ..working_hours import WorkingHours
+from .detection import FIRST_SEEN, Detection, SiteFacts
+
+BASELINE = timedelta(days=7)
+"""For so long after the oldest entry known, actors, tokens and networks are only learnt: everything is new then."""
+
+_ID_LENGTH = 32
+_NETWORK_SIZES = {4: 24, 6: 48}
+
+
+class Alert(NamedTuple):
+    """A detection that fired on an entry. The id depends on these two alone: the same alert always has the same id."""
+
+    id: str
+    detection: str
+    severity: str
+    title: str
+    time: Optional[datetime]
+    project: str
+    entry: Entry
+
+    def to_json(self) -> Dict[str, Any]:
+        """Plain values for programs."""
+        return {
+            **self._asdict(),
+            "time": format_time(self.time) if self.time else None,
+            "entry": plain(self.entry),
+            "reviewer": None,
+        }
+
+
+class Memory:
+    """What a detector remembers of earlier entries.
+
+    That is when each actor, token and network was last seen, and recent matches of detections that count.
+    """
+
+    def __init__(self) -> None:
+        self.oldest: Optional[datetime] = None
+        self.seen: Dict[str, Dict[str, datetime]] = {kind: {} for kind in FIRST_SEEN}
+        self.recent: Dict[str, List[datetime]] = {}
+
+    def to_json(self) -> Dict[str, Any]:
+        """Plain values, from which :meth:`from_json` makes an equal memory."""
+        return {
+            "oldest": format_time(self.oldest) if self.oldest else None,
+            "seen": {
+                kind: {key: format_time(moment) for key, moment in sorted(keys.items())}
+                for kind, keys in self.seen.items()
+            },
+            "recent": {name: [format_time(moment) for moment in moments] for name, moments in self.recent.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Memory:
+        """:raises InvalidInput: it is something else."""
+        memory = cls()
+        try:
+            memory.oldest = read_timestamp(value["oldest"])
+            for kind in FIRST_SEEN:
+                memory.seen[kind] = {str(key): _moment(text) for key, text in value["seen"][kind].items()}
+            memory.recent = {str(name): [_moment(text) for text in texts] for name, texts in value["recent"].items()}
+        except (LookupError, TypeError, ValueError, AttributeError) as exc:
+            raise InvalidInput(f"What the detections remembered cannot be read: {exc}.") from exc
+        return memory
+
+
+class Detector:
+    """Detections of one project. Feed it the entries in the order of the log."""
+
+    def __init__(
+        self,
+        detections: Sequence[Detection],
+        facts: SiteFacts,
+        project: str = "",
+        memory: Optional[Memory] = None,
+    ) -> None:
+        self._detections = [detection for detection in detections if detection.lacks(facts) is None]
+        self._facts = facts
+        self._project = project
+        self.memory = memory or Memory()
+        self._by_action: Dict[Any, Tuple[Detection, ...]] = {}
+
+    def learn(self, entry: Entry) -> None:
+        """Take notice of an entry without any alert, as of the time before the range of interest."""
+        self._note(entry, timestamp(entry))
+
+    def alerts(self, entry: Entry) -> List[Alert]:
+        """The alerts of the next entry, most of the time none."""
+        moment = timestamp(entry)
+        if self._facts.own_actors and actor_matches(entry, self._facts.own_actors):
+            self._note(entry, moment)
+            return []
+        fired = [found for found in self._candidates(entry) if self._fires(found, entry, moment)]
+        self._note(entry, moment)
+        return [self._alert(detection, entry, moment) for detection in fired]
+
+    def _candidates(self, entry: Entry) -> Tuple[Detection, ...]:
+        """The detections that the entry's action does not rule out; few actions make most entries."""
+        action = entry.get("action")
+        key = action if isinstance(action, str) else None
+        found = self._by_action.get(key)
+        if found is None:
+            found = tuple(detection for detection in self._detections if _allows_action(detection, entry))
+            if len(self._by_action) < _MAX_ACTIONS:
+                self._by_action[key] = found
+        return found
+
+    def _fires(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> bool:
+        if detection.select and not any(selection.matches(entry) for selection in detection.select):
+            return False
+        if any(selection.matches(entry) for selection in detection.exceptions):
+            return False
+        if detection.outside and not self._is_outside(detection.outside, moment):
+            return False
+        if detection.unknown and not self._is_unknown(detection, entry):
+            return False
+        if detection.first_seen and not self._is_first(detection, entry, moment):
+            return False
+        return detection.count == 1 or self._reaches_count(detection, moment)
+
+    def _is_outside(self, hours: Any, moment: Optional[datetime]) -> bool:
+        """Whether nobody works at this time; a time that is unreadable is not outside."""
+        given = hours if isinstance(hours, WorkingHours) else self._facts.working_hours
+        return moment is not None and given is not None and not given.hold(moment)
+
+    def _is_unknown(self, detection: Detection, entry: Entry) -> bool:
+        """Whether the entry comes from none of the networks; one without an address comes from no network."""
+        known = self._facts.known_networks if isinstance(detection.unknown, bool) else detection.unknown
+        return bool(entry.get("ip_address")) and not address_matches(entry, known)
+
+    def _is_first(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> bool:
+        kind = detection.first_seen or ""
+        key, oldest = seen_as(entry)[kind], self.memory.oldest
+        if key is None or moment is None or oldest is None or moment < oldest + BASELINE:
+            return False
+        last = self.memory.seen[kind].get(key)
+        if detection.within is None:
+            return last is None
+        return last is not None and moment - last > detection.within
+
+    def _reaches_count(self, detection: Detection, moment: Optional[datetime]) -> bool:
+        """Whether this is the last of ``count`` matches within the time; the next alert then needs as many again."""
+        if moment is None or detection.within is None:
+            return False
+        recent = self.memory.recent.setdefault(detection.name, [])
+        recent.append(moment)
+        newest = max(recent)
+        recent[:] = [one for one in recent if newest - one <= detection.within]
+        if len(recent) < detection.count:
+            return False
+        recent.clear()
+        return True
+
+    def _note(self, entry: Entry, moment: Optional[datetime]) -> None:
+        if moment is None:
+            return
+        if self.memory.oldest is None or moment < self.memory.oldest:
+            self.memory.oldest = moment
+        for kind, key in seen_as(entry).items():
+            if key is not None:
+                last = self.memory.seen[kind].get(key)
+                self.memory.seen[kind][key] = moment if last is None else max(last, moment)
+
+    def _alert(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> Alert:
+        text = f"{detection.name}\n{digest(entry)}".encode()
+        identifier = hashlib.sha256(text).hexdigest()[:_ID_LENGTH]
+        return Alert(identifier, detection.name, detection.severity, detection.title, moment, self._project, entry)
+
+
+_MAX_ACTIONS = 10_000
+
+
+def seen_as(entry: Entry) -> Dict[str, Optional[str]]:
+    """Under which names an entry counts as seen: its actor, its token's uuid, and its network; None without one."""
+    label = actor(entry)
+    token = label.uuid or label.name if label.kind == "api_token" else None
+    name = label.name.casefold() if label.kind == "user" else label.uuid or label.name
+    return {"actor": f"{label.kind} {name}".strip(), "token": token or None, "network": _network(entry)}
+
+
+def _network(entry: Entry) -> Optional[str]:
+    text = entry.get("ip_address")
+    return _network_of(text) if isinstance(text, str) else None
+
+
+@lru_cache(maxsize=10_000)
+def _network_of(text: str) -> Optional[str]:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return str(ipaddress.ip_network((address, _NETWORK_SIZES[address.version]), strict=False))
+
+
+def _allows_action(detection: Detection, entry: Entry) -> bool:
+    return not detection.select or any(
+        not selection.actions or action_matches(entry, selection.actions) for selection in detection.select
+    )
+
+
+def _moment(text: Any) -> datetime:
+    moment = read_timestamp(text)
+    if moment is None:
+        raise ValueError(f"{text!r} is not a time")
+    return moment.astimezone(timezone.utc)

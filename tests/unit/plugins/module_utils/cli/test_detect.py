@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The subcommand detect on a real archive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.test_main import Host
+
+NOW = datetime.now(timezone.utc)
+EVE = {"user": {"email": "eve@example.com"}}
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator() as running:
+        log = running.project("main").log
+        for days in (40, 30, 20):
+            log.append("server_create", "Server 'db' has been created", NOW - timedelta(days=days))
+        log.append("server_delete", "Server '\x1b[31mdb' has been deleted", NOW - timedelta(days=2), EVE)
+        yield running
+
+
+@pytest.fixture
+def host(simulator: Simulator, tmp_path: Path) -> Host:
+    made = Host(tmp_path, simulator)
+    assert made.run("collect", made.archive).returncode == 0
+    return made
+
+
+def config(host: Host, **keys: Any) -> str:
+    (host.folder / "detections.json").write_text(json.dumps({"version": 1, **keys}))
+    return str(host.folder / "detections.json")
+
+
+def test_alerts_are_a_table_and_what_is_off_is_named(host: Host) -> None:
+    found = host.run("detect", host.archive)
+    assert (found.returncode, found.stderr) == (0, "")
+    header, *rows = found.stdout.splitlines()
+    assert header.split() == ["TIME", "SEVERITY", "DETECTION", "ACTOR", "MESSAGE"]
+    assert [row.split()[1:4] for row in rows[:2]] == [
+        ["medium", "deletion", "eve@example.com"],
+        ["low", "first_seen_actor", "eve@example.com"],
+    ]
+    assert "\x1b" not in found.stdout
+    assert "unknown_network is off: it needs known_networks in --config." in rows
+
+
+def test_the_exit_status_follows_the_severity(host: Host) -> None:
+    assert host.run("detect", host.archive, "--fail-on", "medium").returncode == 1
+    assert host.run("detect", host.archive, "--fail-on", "high").returncode == 0
+    assert host.run("detect", host.archive, "--fail-on", "awful").returncode == 2
+
+
+def test_what_came_before_the_range_is_the_baseline(host: Host) -> None:
+    found = host.json("detect", host.archive, "--start", "-7d")
+    assert {alert["detection"] for alert in found["alerts"]} == {"deletion", "first_seen_actor"}
+    assert host.json("detect", host.archive, "--start", "-1d")["alerts"] == []
+    assert found["off"] == {"outside_working_hours": "working_hours", "unknown_network": "known_networks"}
+
+
+def test_the_site_configures_its_own(host: Host) -> None:
+    own = {"name": "eve", "title": "Eve", "severity": "critical", "select": {"actors": "eve@*"}}
+    file = config(host, detections=[own], disable="deletion", known_networks=["203.0.113.0/24"])
+    found = host.json("detect", host.archive, "--start", "-7d", "--config", file)
+    assert {alert["detection"] for alert in found["alerts"]} == {"eve", "first_seen_actor", "unknown_network"}
+    assert host.json("detect", host.archive, "--config", config(host, own_actors=["eve@example.com"]))["alerts"] == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"version": 2}', '{"version": 1, "rules": []}', "[" * 100_000])
+def test_a_config_with_a_mistake_is_refused(host: Host, content: str) -> None:
+    (host.folder / "bad.json").write_text(content)
+    refused = host.run("detect", host.archive, "--config", str(host.folder / "bad.json"))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("cloudscale-audit: --config: ")

@@ -1,0 +1,216 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Detections: each built-in one fires on what it is for and on nothing else, and mistakes in own ones are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in, chosen
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import (
+    SEVERITIES,
+    Detection,
+    SiteFacts,
+    is_at_least,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import Detector, Memory
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
+from hypothesis import given, settings, strategies
+
+MONDAY = datetime(2026, 11, 23, 10, 0, tzinfo=timezone.utc)
+ANNA = {"user": {"email": "anna@example.com"}}
+TOKEN = {"api_token": {"uuid": "0a1b2c3d", "description": "ci"}}
+FACTS = SiteFacts.from_mapping(
+    {"working_hours": "Mon-Fri 07:00-19:00 Europe/Zurich", "known_networks": ["192.0.2.0/24"]}
+)
+
+
+def entry(action: str = "server_create", days: float = 0, **facts: Any) -> dict[str, Any]:
+    moment = (MONDAY + timedelta(days=days)).isoformat().replace("+00:00", "Z")
+    return {
+        "timestamp": moment,
+        "action": action,
+        "message": f"{action} of 'web1'",
+        "ip_address": "192.0.2.7",
+        "actor": ANNA,
+        "subject": {"project": {"uuid": "p", "name": "shop"}},
+        **facts,
+    }
+
+
+KNOWN = [entry(days=-60), entry(days=-59, actor=TOKEN)]
+"""What was seen before, so that the baseline is complete."""
+
+CASES: dict[str, tuple[list[Any], list[Any]]] = {
+    "deletion": ([entry("server_delete")], [entry("server_create"), entry("delete_server"), entry(None)]),  # type: ignore[arg-type]
+    "burst_of_deletions": (
+        [entry("volume_delete", days=minute / 1440) for minute in range(5)],
+        [entry("volume_delete", days=minute / 1440) for minute in range(0, 55, 11)],
+    ),
+    "provider_staff": (
+        [entry(actor={"admin": {}}, ip_address=None)],
+        [entry(actor={"api_token": {"uuid": "0a1b2c3d", "description": "admin"}}), entry(actor={"system": {}})],
+    ),
+    "unknown_network": ([entry(ip_address="198.51.100.1")], [entry(), entry(ip_address=None)]),
+    "outside_working_hours": (
+        [entry(days=-1)],
+        [entry(), {**entry(), "timestamp": "yesterday"}],
+    ),
+    "first_seen_actor": ([entry(actor={"user": {"email": "eve@example.com"}})], [entry()]),
+    "first_seen_token": ([entry(actor={"api_token": {"uuid": "ffff", "description": "ci"}})], [entry(), KNOWN[1]]),
+    "first_seen_network": (
+        [entry(ip_address="198.51.100.1")],
+        [entry(ip_address="192.0.2.200"), entry(ip_address=None)],
+    ),
+    "dormant_token": (
+        [entry(actor=TOKEN)],
+        [entry(actor={"api_token": {"uuid": "ffff", "description": "ci"}}), entry(days=-31, actor=TOKEN)],
+    ),
+    "access_changed": ([entry("api_token_create")], [entry("server_create")]),
+    "floating_ip_moved": ([entry("floating_ip_update")], [entry("floating_ip_create")]),
+    "console_or_reboot": ([entry("server_reboot")], [entry("server_start")]),
+}
+
+
+def alerts(name: str, entries: list[Any], facts: SiteFacts = FACTS) -> list[str]:
+    detection = next(found for found in built_in() if found.name == name)
+    detector = Detector([detection], facts)
+    for known in KNOWN:
+        detector.learn(known)
+    return [alert.detection for one in entries for alert in detector.alerts(one)]
+
+
+def test_each_built_in_detection_has_cases() -> None:
+    assert set(CASES) == {detection.name for detection in built_in()}
+    for detection in built_in():
+        assert "" not in (detection.title, detection.why, detection.check)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_fires_once_on_what_it_is_for(name: str) -> None:
+    assert alerts(name, CASES[name][0]) == [name]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_does_not_fire_on_what_is_near(name: str) -> None:
+    for quiet in CASES[name][1] if name != "burst_of_deletions" else [CASES[name][1]]:
+        assert alerts(name, quiet if isinstance(quiet, list) else [quiet]) == []
+
+
+def test_own_automation_is_left_out_but_remembered() -> None:
+    facts = SiteFacts.from_mapping({"own_actors": ["ci"]})
+    assert alerts("deletion", [entry("server_delete", actor=TOKEN)], facts) == []
+    assert alerts("deletion", [entry("server_delete")], facts) == ["deletion"]
+
+
+def test_a_detection_without_its_fact_is_off() -> None:
+    nothing = SiteFacts()
+    assert alerts("unknown_network", CASES["unknown_network"][0], nothing) == []
+    assert {found.name: found.lacks(nothing) for found in built_in() if found.lacks(nothing)} == {
+        "unknown_network": "known_networks",
+        "outside_working_hours": "working_hours",
+    }
+
+
+def test_in_the_first_days_of_a_log_nobody_is_new() -> None:
+    detector = Detector([found for found in built_in() if found.first_seen and not found.within], SiteFacts())
+    first = [entry(days=day, actor={"user": {"email": f"{day}@example.com"}}) for day in range(7)]
+    assert [alert for one in first for alert in detector.alerts(one)] == []
+    assert detector.alerts(entry(days=8, actor={"user": {"email": "late@example.com"}}))
+
+
+def test_an_alert_has_the_same_id_whenever_it_is_found() -> None:
+    first, again = (Detector(built_in(), FACTS).alerts(entry("server_delete")) for _ in range(2))
+    assert [alert.id for alert in first] == [alert.id for alert in again]
+    assert len({alert.id for alert in first}) == len(first)
+    other = Detector(built_in(), FACTS).alerts(entry("server_delete", ip_address="192.0.2.8"))
+    assert {alert.id for alert in first}.isdisjoint(alert.id for alert in other)
+
+
+def test_experimental_detections_are_off_until_they_are_enabled() -> None:
+    names = {found.name for found in chosen()}
+    assert names == {found.name for found in built_in() if not found.experimental}
+    assert "access_changed" in {found.name for found in chosen(enable=["access_changed"])}
+    assert "deletion" not in {found.name for found in chosen(disable=["deletion"])}
+    own = {"name": "deletion", "title": "Mine", "severity": "info", "select": {"actions": "server_delete"}}
+    assert next(found for found in chosen([own]) if found.name == "deletion").title == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"name": "No"}, "needs a name"),
+        ({"title": ""}, "title of detection own"),
+        ({"severity": "bad"}, "severity of detection own must be one of"),
+        ({"selct": {}}, "selct (did you mean select?)"),
+        ({"select": {"action": "x"}}, "action (did you mean actions?)"),
+        ({"select": {"actions": [""]}}, "would match every entry"),
+        ({"select": {}}, "not a valid condition"),
+        ({"select": "server_*"}, "must be conditions"),
+        ({"select": None}, "would report every entry"),
+        ({"count": 0}, "count of detection own"),
+        ({"count": True}, "count of detection own"),
+        ({"count": 3}, "count needs within"),
+        ({"within": "10m"}, "within needs count"),
+        ({"count": 3, "within": "soon"}, "not a valid duration"),
+        ({"first_seen": "server"}, "first_seen of detection own"),
+        ({"first_seen": "actor", "count": 3, "within": "1h"}, "exclude each other"),
+        ({"outside": "nights"}, "working_hours"),
+        ({"unknown": ["x"]}, "unknown of detection own"),
+    ],
+)
+def test_a_mistake_in_a_detection_is_refused(change: dict[str, Any], told: str) -> None:
+    value = {"name": "own", "title": "Own", "severity": "low", "select": {"actions": "server_*"}, **change}
+    with pytest.raises(InvalidInput) as refused:
+        Detection.from_mapping(value)
+    assert told in refused.value.message
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="deletoin .did you mean deletion"):
+        chosen(disable=["deletoin"])
+
+
+def test_severities_are_ordered() -> None:
+    assert [one for one in SEVERITIES if is_at_least(one, "high")] == ["high", "critical"]
+
+
+def _entries() -> Iterator[Any]:
+    actors = [ANNA, TOKEN, {"system": {}}, {"admin": {}}, {}, None, {"user": "x"}]
+    addresses = ["192.0.2.1", "198.51.100.3", "2001:db8::1", None, "nonsense", 7]
+    yield strategies.lists(
+        strategies.builds(
+            entry,
+            strategies.sampled_from(["server_delete", "server_create", "x", None]),
+            days=strategies.floats(0, 40),
+            actor=strategies.sampled_from(actors),
+            ip_address=strategies.sampled_from(addresses),
+        ),
+        max_size=30,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(*_entries(), strategies.integers(0, 30))
+def test_a_stored_memory_continues_where_it_ended(entries: list[Any], cut: int) -> None:
+    """Fed at once or in two runs with the memory stored between them: the same alerts."""
+    whole = Detector(built_in(), FACTS)
+    expected = [alert.id for one in entries for alert in whole.alerts(one)]
+    first = Detector(built_in(), FACTS)
+    found = [alert.id for one in entries[:cut] for alert in first.alerts(one)]
+    stored = json.loads(json.dumps(first.memory.to_json()))
+    second = Detector(built_in(), FACTS, memory=Memory.from_json(stored))
+    found += [alert.id for one in entries[cut:] for alert in second.alerts(one)]
+    assert found == expected
+
+
+@pytest.mark.parametrize("value", [{}, [], {"oldest": None, "seen": {}, "recent": {}}, {"oldest": None, "seen": 3}])
+def test_a_memory_that_is_something_else_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidInput):
+        Memory.from_json(value)

@@ -895,8 +895,10 @@ class Verifier:
                 self._find("extra", path, "it is not a data file")
             elif path in self._chain.removed:
                 self._find("deletion_pending", path, "a commit removed it")
+            elif int(groups(path)[1]) > head + 1:
+                self._find("extra", path, "it is of a commit that cannot be the next one")
             elif int(groups(path)[1]) > head:
-                continue
+                self._find("orphan", path, "its commit was not made yet")
             elif path in announced or self._is_known(path):
                 self._find("orphan", path, "a run left it behind")
             else:

@@ -122,8 +122,19 @@ def _selected(
     for line in _fresh_lines(store, file, given):
         found = _entry(store, file, line)
         moment = timestamp(found)
+        if not _is_within(file, moment):
+            raise ArchiveDamaged(
+                f"{file.path} in {store} has an entry of another time than its commit says; verify the archive."
+            )
         if moment is None or ((start is None or start <= moment) and (end is None or moment < end)):
             yield found
+
+
+def _is_within(file: DataFile, moment: Optional[datetime]) -> bool:
+    """Whether an entry's timestamp is one that the file's commit allows; by these times files are left out."""
+    if moment is None or file.first is None or file.last is None:
+        return moment is None and file.first is None
+    return file.first <= moment <= file.last
 
 
 def _fresh_lines(store: Store, file: DataFile, given: _Given) -> Iterator[bytes]:

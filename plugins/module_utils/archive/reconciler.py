@@ -31,8 +31,9 @@ from ..project_log.reader import Reader
 from ..project_log.windows import LATENESS
 from ..settings import Range
 from ..times import RETENTION, format_optional
-from .chain.chain import Link, find_head, live_files
+from .chain.chain import Link, live_files
 from .chain.coverage import MARGIN, SLACK
+from .chain.signing import readable_head
 from .finding import Finding
 from .format.commit import Commit, DataFile, Head
 from .overlap import Fetched, likeness
@@ -176,7 +177,7 @@ class _Comparison:
         return self._told
 
     def _look(self) -> Tuple[Commit, Dict[str, DataFile]]:
-        link = find_head(self._store, self._pin)
+        link = readable_head(self._store, self._pin)
         if link is None:
             raise no_archive(self._store)
         self._on_head(link)

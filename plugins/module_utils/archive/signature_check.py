@@ -110,6 +110,8 @@ class SignatureCheck:
         signers = {one.signer for one in commits}
         archive_id = commits[-1].archive_id if commits else None
         ahead = 0
+        # Those that would show a cut first: nobody can hide them behind many others.
+        strays.sort(key=lambda name: not _is_ahead(name, head))
         for name in strays[:_MAX_STRAYS]:
             found = parse_signature_name(name)
             if found is None:
@@ -121,8 +123,13 @@ class SignatureCheck:
             elif found.head.sequence > head + 1 and not ahead:
                 ahead = found.head.sequence
                 yield Finding("signature_ahead", name, f"it is genuine, so commits after {head} were cut off")
-        if len(strays) > _MAX_STRAYS:
-            yield Finding("signature_extra", "signatures", f"and {len(strays) - _MAX_STRAYS} more that no commit has")
+        more = strays[_MAX_STRAYS:]
+        if more and not ahead and _is_ahead(more[0], head):
+            yield Finding(
+                "signature_ahead", more[0], f"too many are of commits after {head} to check whether it was cut"
+            )
+        if more:
+            yield Finding("signature_extra", "signatures", f"and {len(more)} more that no commit has")
 
     def _is_genuine(self, found: Signature, archive_id: str, signers: Set[str]) -> bool:
         try:
@@ -133,3 +140,9 @@ class SignatureCheck:
         if self._signers is not None:
             return self._signers.damage(body, text, self._now) is None
         return signer_of(body, text) in signers
+
+
+def _is_ahead(name: str, head: int) -> bool:
+    """Whether it would be, if it is genuine, of a commit that was cut off."""
+    found = parse_signature_name(name)
+    return found is not None and found.head.sequence > head + 1

@@ -244,8 +244,12 @@ class _Verification:
                 moved.add(found)
                 self._find("moved", path, f"the file now lies at {found}")
         announced = left_overs(self._store) if strangers else set()
+        removed = [name for name in strangers if name in self._state.removed and name not in moved]
+        if removed:
+            count = f"; {len(removed)} such files in all" if len(removed) > 1 else ""
+            self._find("deletion_pending", removed[0], f"a commit removed it, but it was not deleted yet{count}")
         for name in strangers:
-            if name not in moved:
+            if name not in moved and name not in self._state.removed:
                 self._verify_stranger(name, head, name in announced)
         for name in self._store.names("commits"):
             if not parse_commit_name(name):
@@ -270,14 +274,16 @@ class _Verification:
         return content.hexdigest()
 
     def _verify_stranger(self, name: str, head: int, announced: bool) -> None:
-        """A file that is not live: pending, about to be deleted, left behind by a lost run, or put there."""
+        """A file that is not live and that no commit removed: pending, left behind by a lost run, or put there."""
         parts = parse_data_name(name)
         if parts is None:
             self._find("extra", name, "it has not the name of a data file")
-        elif parts.sequence > head or parts.sequence not in self._known:
-            return  # of a commit to come, or of one that was reported already
-        elif name in self._state.removed:
-            self._find("deletion_pending", name, "a commit removed it, but it was not deleted yet")
+        elif parts.sequence > head + 1:
+            self._find("extra", name, f"the archive ends at commit {head}: commits were cut off, or it was put there")
+        elif parts.sequence > head:
+            self._find("orphan", name, "its commit was not made yet; a run is at work, or was killed")
+        elif parts.sequence not in self._known:
+            return  # its commit was reported already
         elif announced:
             self._find("orphan", name, "a run that lost a race or was killed left it behind; the next run removes it")
         elif self._is_orphan(name, parts.day):

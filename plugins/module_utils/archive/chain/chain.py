@@ -231,10 +231,13 @@ def left_overs(store: Store) -> Set[str]:
 
 
 def _decided(store: Store, head: int, reach: int) -> Iterator[str]:
-    for name in store.names("pending"):
+    first = max(0, head - reach) + 1
+    for name in store.names("pending", after=f"pending/{first:012d}"):
         sequence = parse_pending_name(name)
-        if sequence is not None and max(0, head - reach) < sequence <= head:
+        if sequence is not None and first <= sequence <= head:
             yield name
+        elif name > f"pending/{head + 1:012d}":
+            return
 
 
 def _is_record(name: str) -> bool:

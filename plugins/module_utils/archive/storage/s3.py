@@ -96,8 +96,8 @@ class S3Store:
     def chunks(self, name: str) -> Iterator[bytes]:
         return self._main.chunks(name)
 
-    def names(self, folder: str) -> Iterator[str]:
-        return self._main.names(f"{folder}/")
+    def names(self, folder: str, after: str = "") -> Iterator[str]:
+        return self._main.names(f"{folder}/", after)
 
     def commits(self, after: int = 0) -> List[int]:
         names = self._main.names("commits/", commit_name(after) if after else "")

@@ -57,8 +57,11 @@ class Store(Protocol):
     def chunks(self, name: str) -> Iterator[bytes]:
         """The bytes of a file, piece by piece."""
 
-    def names(self, folder: str) -> Iterator[str]:
-        """The names of all that lies in one of the archive's folders and below it; in order; none when absent."""
+    def names(self, folder: str, after: str = "") -> Iterator[str]:
+        """The names of all that lies in one of the archive's folders and below it; in order; none when absent.
+
+        Only those that sort after the name ``after``, if there is one.
+        """
 
     def commits(self, after: int = 0) -> List[int]:
         """The sequences greater than ``after`` of the commits that exist, ascending."""
@@ -184,10 +187,10 @@ class LocalStore:
                         return
                     yield chunk
 
-    def names(self, folder: str) -> Iterator[str]:
+    def names(self, folder: str, after: str = "") -> Iterator[str]:
         with self._told("list", folder):
             found = self._walk(folder)
-        return iter(sorted(found))
+        return iter(sorted(name for name in found if name > after))
 
     def commits(self, after: int = 0) -> List[int]:
         sequences = (parse_commit_name(name) for name in self.names("commits"))
@@ -433,8 +436,8 @@ class DryRun:
     def chunks(self, name: str) -> Iterator[bytes]:
         return iter([self._written[name]]) if name in self._written else self._store.chunks(name)
 
-    def names(self, folder: str) -> Iterator[str]:
-        return self._store.names(folder)
+    def names(self, folder: str, after: str = "") -> Iterator[str]:
+        return self._store.names(folder, after)
 
     def commits(self, after: int = 0) -> List[int]:
         return self._store.commits(after)

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import live_files, load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_of
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
     Commit,
@@ -195,6 +196,16 @@ def test_a_bomb_beside_the_archive_is_extra_and_bounded(archive: World, monkeypa
     assert types(archive) == {"extra"}
 
 
+@pytest.mark.parametrize(("ahead", "told"), [(1, ("orphan", True)), (2, ("extra", False))])
+def test_data_files_past_the_head_show_a_cut_unless_they_are_of_the_next_commit(
+    archive: World, ahead: int, told: tuple[str, bool]
+) -> None:
+    sequence = archive.head.commit.sequence + ahead
+    path = archive.path / f"entries/date=2026-11-22/{sequence:012d}-0123456789ab.jsonl.gz"
+    path.write_bytes(b"whatever")
+    assert [(finding.type, finding.is_warning) for finding in archive.verify()] == [told]
+
+
 def test_an_orphan_is_a_warning(archive: World) -> None:
     stored = gzip.compress(gzip.decompress(data_path(archive, 2).read_bytes()), mtime=1)
     (data_path(archive, 2).parent / f"000000000003-{sha256(stored)[:12]}.jsonl.gz").write_bytes(stored)
@@ -215,11 +226,6 @@ def test_an_orphan_that_has_a_line_once_too_often_is_extra(archive: World) -> No
     stored = gzip.compress(gzip.decompress(data_path(archive, 2).read_bytes()) * 2)
     (data_path(archive, 2).parent / f"000000000003-{sha256(stored)[:12]}.jsonl.gz").write_bytes(stored)
     assert types(archive) == {"extra"}
-
-
-def test_files_of_a_sequence_to_come_are_pending(archive: World) -> None:
-    (data_path(archive, 2).parent / "000000000006-0123456789ab.jsonl.gz").write_bytes(b"half")
-    assert archive.verify() == []
 
 
 def test_a_bomb_in_the_place_of_a_file_is_bounded(archive: World) -> None:
@@ -407,6 +413,9 @@ def test_a_tail_that_was_cut_off(archive: World) -> None:
     head = archive.head.head
     commit_path(archive, 5).unlink()
     commit_path(archive, 4).unlink()
+    assert types(archive) == {"orphan"}
+    for path in archive.path.glob("entries/*/00000000000[45]-*"):
+        path.unlink()
     assert types(archive) == set()
     assert types(archive, expected_head=head) == {"head"}
 
@@ -476,7 +485,10 @@ def test_a_prune_is_accepted_and_its_file_awaits_deletion(archive: World) -> Non
     edge = NOON + timedelta(hours=12)
     gone = sum(file.entries for file in files.values())
     write(archive, rearranged(archive, "prune", removed=tuple(sorted(files)), gone=gone, pruned_until=edge))
-    assert {(finding.type, finding.is_warning) for finding in archive.verify()} == {("deletion_pending", True)}
+    (finding,) = archive.verify()
+    assert (finding.type, finding.path, finding.is_warning) == ("deletion_pending", min(files), True)
+    assert f"{len(files)} such files in all" in finding.detail
+    assert len(files) > 1
     archive.store.remove(list(files))
     assert archive.verify() == []
     archive.append(2)
@@ -554,6 +566,26 @@ def test_verify_does_not_miss_what_was_compacted_meanwhile(archive: World) -> No
 def test_cat_tells_a_missing_file(archive: World) -> None:
     data_path(archive, 3).unlink()
     with pytest.raises(ArchiveDamaged, match="missing"):
+        list(cat(archive.store))
+
+
+@pytest.mark.parametrize("name", ["first", "last"])
+def test_cat_refuses_a_file_whose_times_are_others_than_its_commit_says(archive: World, name: str) -> None:
+    """Else an entry could be hidden from everybody who reads a range."""
+    commit = load(archive.store, 3).commit
+    (file,) = commit.files
+    assert file.first is not None
+    assert file.last is not None
+    assert file.first < file.last
+    other = file.last if name == "first" else file.first
+    for path in (archive.path / "commits").iterdir():
+        if int(path.stem) > 3:
+            path.unlink()
+    forged = replace(commit, files=(replace(file, **{name: other}),))
+    before = load(archive.store, 2).commit
+    forged = replace(forged, newest=newest_of(before, forged.files, forged.covered_until))
+    commit_path(archive, 3).write_bytes(forged.to_bytes())
+    with pytest.raises(ArchiveDamaged, match="has an entry of another time than its commit says"):
         list(cat(archive.store))
 
 

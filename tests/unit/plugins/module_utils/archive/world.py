@@ -133,8 +133,8 @@ class MemoryStore:
             raise ObjectNotFound(f"There is no {name}.")
         return iter([self.files[name]])
 
-    def names(self, folder: str) -> Iterator[str]:
-        return iter(sorted(name for name in self.files if name.startswith(f"{folder}/")))
+    def names(self, folder: str, after: str = "") -> Iterator[str]:
+        return iter(sorted(name for name in self.files if name.startswith(f"{folder}/") and name > after))
 
     def commits(self, after: int = 0) -> List[int]:
         found = (int(name[8:20]) for name in self.names("commits"))

@@ -222,6 +222,17 @@ def test_signatures_that_no_commit_has(archive: World, signer: Signer, tmp_path:
     assert set(told(archive, signer.allowed)) == {("signature_extra", True)}
 
 
+@pytest.mark.parametrize("sequence", [2, 3, 9])
+def test_a_cut_is_not_hidden_behind_many_other_signatures(archive: World, signer: Signer, sequence: int) -> None:
+    head, fingerprint = archive.head.head, SigningKey(signer.key).fingerprint
+    for number in range(150):
+        junk = signature_name(head._replace(sequence=sequence, sha256=f"{number:064x}"), fingerprint)
+        (archive.path / junk).write_text("junk")
+    for path in [*archive.path.glob("commits/*00[23].json"), *archive.path.glob("entries/*/0000000000*[23]-*")]:
+        path.unlink()
+    assert ("signature_ahead", False) in told(archive, signer.allowed)
+
+
 def test_a_cut_tail_with_its_signatures_left(archive: World, signer: Signer) -> None:
     for number in (2, 3):
         (archive.path / f"commits/{number:012d}.json").unlink()

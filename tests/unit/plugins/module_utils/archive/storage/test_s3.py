@@ -607,6 +607,21 @@ def test_a_poll_that_finds_nothing_asks_little(buckets: Buckets, proxy: FaultyPr
     assert len(proxy.requests) <= 5, proxy.requests
 
 
+def test_planted_records_make_no_poll_slower(buckets: Buckets, proxy: FaultyProxy, world: World) -> None:
+    """Only the last hundred sequences are asked for, and what is listed after the head is left alone."""
+    world.store = S3Store(buckets.new_place())
+    world.append(3)
+    world.collect(pin=True)
+    records = {f"pending/{sequence:012d}-planted.json": b"{" for sequence in range(900, 905)}
+    world.store.put(records)
+    del proxy.requests[:]
+    world.collect(pin=True)
+    (listed,) = [request for request in proxy.requests if "prefix=" in request and "pending" in request]
+    assert "start-after=" in listed
+    assert len(proxy.requests) <= 5, proxy.requests
+    assert set(records) <= set(world.store.names("pending"))
+
+
 def test_the_whole_command_reads_the_head_once(
     buckets: Buckets, proxy: FaultyProxy, world: World, tmp_path: Path
 ) -> None:

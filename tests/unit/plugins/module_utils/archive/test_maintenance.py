@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections import Counter
@@ -239,6 +240,31 @@ def test_a_re_read_brings_nothing_back_that_was_pruned(world: World, why: str) -
     else:
         world.project.rotate_token()
     world.collect()
+    assert world.head.commit.kind == "resync"
+    assert world.archived() == kept
+    assert world.verify() == []
+
+
+def test_a_re_read_of_many_pages_brings_nothing_back_when_all_was_pruned(world: World) -> None:
+    world.append(9, ago=13 * 3600)
+    world.collect(most_entries=99)
+    assert work(prune, world, midnight(22)).entries == 9
+    world.append(2)
+    world.simulator.script(Fault("status", status=410, cursor=True))
+    assert world.collect(most_entries=99).added == 2
+    assert world.archived() == since(world, midnight(22))
+    assert world.verify() == []
+
+
+def test_a_restart_of_the_api_with_pruned_entries_doubles_nothing(world: World) -> None:
+    world.append(20, ago=20 * 86400, step=86400)
+    world.collect(most_entries=99)
+    assert work(prune, world, world.clock.ago(days=16)).entries == 4
+    kept = world.archived()
+    url = f"{world.simulator.url}/project-logs?cursor=1"
+    begin = {"next": None, "poll_more": url, "results": world.log.entries[:9]}
+    world.simulator.script(Fault("raw", body=json.dumps(begin).encode(), cursor=True))
+    world.collect(most_entries=99)
     assert world.head.commit.kind == "resync"
     assert world.archived() == kept
     assert world.verify() == []

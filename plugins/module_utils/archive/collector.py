@@ -281,7 +281,9 @@ class _Collector:
         if not kept:
             return True
         first, oldest = kept[0], kept[0].moment
-        if oldest is None or oldest >= head.commit.covered_until - BACK:
+        if oldest is None:
+            return False
+        if first is fetched[0] and oldest >= head.commit.covered_until - BACK:
             return False
         live = live_files(self._store, head)
         day = f"entries/date={day_of(oldest)}/"

@@ -61,6 +61,7 @@ UNITS = ["pytest", "--quiet", "tests/unit"]
 CORE_TESTS = "tests/unit/plugins/module_utils"
 # What asks an engine needs libraries that the core does not: it runs with the edge to Ansible.
 QUERIES = f"{CORE_TESTS}/report/query"
+RANDOM = [f"{CORE_TESTS}/archive/test_{name}.py" for name in ("edits", "life")]
 CORE = ["pytest", "--quiet", CORE_TESTS, f"--ignore={QUERIES}", "tests/simulator"]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
 BUCKETS = ["pytest", "--quiet", *(f"{CORE_TESTS}/archive/storage/test_{name}.py" for name in ("store", "s3"))]
@@ -173,8 +174,14 @@ def long_stages() -> dict[str, list[Check]]:
             ),
         ],
         "fuzz": [
-            Check(name, ["python", "tests/fuzz/hostile.py", name, "-max_total_time=300"], "fuzz", figures=r"Done .+")
-            for name in ("archives", "pages", "commits", "streams")
+            # Lives of honest archives and edits of signed ones, as random as in no other run.
+            Check("lives and edits", ["env", "ARCHIVE_EXAMPLES=500", "pytest", "--quiet", *RANDOM]),
+            *(
+                Check(
+                    name, ["python", "tests/fuzz/hostile.py", name, "-max_total_time=300"], "fuzz", figures=r"Done .+"
+                )
+                for name in ("archives", "pages", "commits", "streams")
+            ),
         ],
         "object-storage": [
             Check(

@@ -275,15 +275,20 @@ class _Collector:
             yield page
 
     def _is_restart(self, fetched: List[Fetched], head: Link) -> bool:
-        edge, oldest = head.commit.pruned_until, fetched[0].moment
-        if edge is not None and all(one.moment is not None and one.moment < edge for one in fetched):
+        edge = head.commit.pruned_until
+        # Of pruned entries nothing is left to compare.
+        kept = [one for one in fetched if edge is None or one.moment is None or one.moment >= edge]
+        if not kept:
             return True
-        if oldest is None or oldest >= head.commit.covered_until - BACK:
+        first, oldest = kept[0], kept[0].moment
+        if oldest is None:
+            return False
+        if first is fetched[0] and oldest >= head.commit.covered_until - BACK:
             return False
         live = live_files(self._store, head)
         day = f"entries/date={day_of(oldest)}/"
         return any(
-            line == fetched[0].line
+            line == first.line
             for path in sorted(live)
             if path.startswith(day)
             for line in lines_of(self._store, live[path])

@@ -56,7 +56,8 @@ class Overlap:
         self._alike: CounterOf[bytes] = Counter()
         self._held: List[Fetched] = []
         self._missing = 0
-        self._oldest = max(self.start, head.commit.pruned_until or self.start)
+        self._edge = head.commit.pruned_until
+        self._oldest = max(self.start, self._edge or self.start)
         for path in sorted(live):
             if _reaches(live[path], self.start):
                 self._expect(store, live[path])
@@ -79,13 +80,20 @@ class Overlap:
 
     def is_behind(self, entries: List[Fetched]) -> bool:
         """Whether these entries, a page, lie wholly past what the archive has."""
+        moments = [fetched.moment for fetched in entries]
         if not self._missing:
-            return True
+            return self._is_past_edge(moments)
         newest = self._newest
         if newest is None:
             return False
-        moments = [fetched.moment for fetched in entries]
         return bool(moments) and all(moment is not None and moment > newest + AHEAD for moment in moments)
+
+    def _is_past_edge(self, moments: List[Optional[datetime]]) -> bool:
+        """Whether a page follows all pruned entries, which are read again too."""
+        edge = self._edge
+        if edge is None:
+            return True
+        return bool(moments) and all(moment is None or moment >= edge for moment in moments)
 
     def settle(self) -> List[Fetched]:
         """The held entries that are new after all: those for which no archived entry is left to account."""

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import errno
-import os
+import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -32,7 +32,6 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
     ArchiveDamaged,
     AuditError,
     Cancelled,
-    CursorRejected,
     StorageError,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse, timestamp
@@ -46,8 +45,6 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
     Platter,
     World,
 )
-from hypothesis import HealthCheck, Phase, settings, strategies
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 Work = Callable[..., MaintenanceResult]
 DAY = 86400
@@ -239,6 +236,34 @@ def test_a_re_read_brings_nothing_back_that_was_pruned(world: World, why: str) -
     else:
         world.project.rotate_token()
     world.collect()
+    assert world.head.commit.kind == "resync"
+    assert world.archived() == kept
+    assert world.verify() == []
+
+
+def test_a_re_read_of_many_pages_brings_nothing_back_when_all_was_pruned(world: World) -> None:
+    world.append(9, ago=13 * 3600)
+    world.collect(most_entries=99)
+    assert work(prune, world, midnight(22)).entries == 9
+    world.append(2)
+    world.simulator.script(Fault("status", status=410, cursor=True))
+    assert world.collect(most_entries=99).added == 2
+    assert world.archived() == since(world, midnight(22))
+    assert world.verify() == []
+
+
+@pytest.mark.parametrize("days", [0.01, 10])
+def test_a_restart_of_the_api_with_pruned_entries_doubles_nothing(world: World, days: float) -> None:
+    """Whether the entries that were kept are young or old."""
+    world.append(4, ago=20 * DAY, step=DAY)
+    world.append(5, ago=days * DAY, step=60)
+    world.collect(most_entries=99)
+    assert work(prune, world, world.clock.ago(days=16)).entries == 4
+    kept = world.archived()
+    url = f"{world.simulator.url}/project-logs?cursor=1"
+    begin = {"next": None, "poll_more": url, "results": world.log.entries[:9]}
+    world.simulator.script(Fault("raw", body=json.dumps(begin).encode(), cursor=True))
+    world.collect(most_entries=99)
     assert world.head.commit.kind == "resync"
     assert world.archived() == kept
     assert world.verify() == []
@@ -493,120 +518,3 @@ def test_what_was_told_as_done_survives_a_power_failure(world: World, tmp_path: 
         with Disk(after_each=fail_and_look).in_place():
             work(job, world, midnight(20))
     assert next(numbers) > 30
-
-
-class Life(RuleBasedStateMachine):
-    """Entries come, collectors, compactions and prunes run, die and race, cursors and tokens end, time passes."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__()
-        self.world = world
-        self.pruned: Counter[bytes] = Counter()
-        self.archived: Counter[bytes] = Counter()
-        self.log(3, 0)
-        world.collect()
-
-    @rule(count=strategies.integers(1, 5), ago=strategies.sampled_from([0, 1800]))
-    def log(self, count: int, ago: int) -> None:
-        self.world.append(count, ago=20 + ago)
-
-    @rule(hours=strategies.sampled_from([1, 9, 30]))
-    def wait(self, hours: int) -> None:
-        self.world.wait(hours=hours)
-
-    @rule(most=strategies.integers(1, 5))
-    def collect(self, most: int) -> None:
-        self.world.collect(most_entries=most, pin=True, accept_identity=True)
-        assert self.world.verify() == []
-        assert self.world.archived() == self.kept
-
-    @rule()
-    def merge(self) -> None:
-        work(compact, self.world, pin=HeadPin(str(self.world.pin_path)))
-        assert self.world.verify() == []
-
-    @rule(ago=strategies.integers(0, 3))
-    def let_go(self, ago: int) -> None:
-        self.pruned += self.older(ago)
-        work(prune, self.world, self.world.clock.ago(days=ago))
-        assert self.world.verify() == []
-        assert not self.world.archived() & self.pruned
-
-    @rule(number=strategies.integers(1, 40), failure=strategies.sampled_from(FAILURES), ago=strategies.integers(-1, 3))
-    def die(self, number: int, failure: Optional[int], ago: int) -> None:
-        """A compaction, or a prune, dies at any call."""
-        older = self.older(ago)
-        with Disk(fail_at=number, failure=failure).in_place(), suppress(Killed, StorageError):
-            if ago < 0:
-                work(compact, self.world)
-            else:
-                work(prune, self.world, self.world.clock.ago(days=ago))
-        if self.world.archived() != self.archived:
-            self.pruned += older
-            assert ago >= 0
-
-    @rule(job=strategies.sampled_from([compact, prune]), rival=strategies.sampled_from(["collect", "compact"]))
-    def race(self, job: Work, rival: str) -> None:
-        self.world.append(2)
-        if job is prune:
-            self.pruned += self.older(2)
-        rivals = {
-            "collect": lambda: self.world.collect(accept_identity=True),
-            "compact": lambda: work(compact, self.world),
-        }
-        work(job, self.world, self.world.clock.ago(days=2), store=Racing(self.world, rivals[rival]))
-
-    @rule()
-    def lose_the_cursor(self) -> None:
-        self.world.simulator.script(Fault("status", status=410, cursor=True))
-        with suppress(CursorRejected):  # for the second time in one run, when a token was rotated, too
-            self.world.collect(accept_identity=True)
-        self.world.simulator.clear_script()
-        self.collect(5)
-
-    @rule()
-    def rotate_token(self) -> None:
-        self.world.project.rotate_token()
-
-    def older(self, ago: int) -> Counter[bytes]:
-        """What a prune of now lets go: all that is archived of closed days."""
-        self.archived = self.world.archived()
-        covered = self.world.head.commit.covered_until - timedelta(hours=1)
-        edge = min(self.world.clock.ago(days=ago), covered).replace(hour=0, minute=0, second=0, microsecond=0)
-        return Counter({line: count for line, count in self.archived.items() if _moment(line) < edge})
-
-    @property
-    def kept(self) -> Counter[bytes]:
-        return self.world.logged() - self.pruned
-
-    @invariant()
-    def nothing_else_is_lost_and_nothing_comes_back(self) -> None:
-        assert all(finding.is_warning for finding in self.world.verify())
-        assert not self.world.archived() - self.kept
-
-
-@pytest.fixture
-def worlds(server: Simulator, clock: Clock, tmp_path: Path) -> Iterator[Any]:
-    numbers = iter(range(1_000_000))
-
-    def make() -> Life:
-        folder = tmp_path / str(next(numbers))
-        os.mkdir(folder)
-        return Life(World(server, clock, folder))
-
-    return make
-
-
-def test_an_archive_lives_through_anything(worlds: Any) -> None:
-    run_state_machine_as_test(
-        worlds,
-        settings=settings(
-            max_examples=25,
-            stateful_step_count=20,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[Phase.generate],  # to shrink a failure by hand: add Phase.shrink
-            suppress_health_check=list(HealthCheck),
-        ),
-    )

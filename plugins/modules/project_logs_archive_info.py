@@ -18,6 +18,12 @@ description:
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
+  api_token:
+    description:
+      - The API token of the project. Required with O(reconcile=true), here or through the environment; nothing else
+        reads the API.
+      - Ansible masks its text wherever it appears in a result.
+    type: str
   path:
     description:
       - The folder of the archive, or its place in a bucket as O(auditops.cloudscale.project_logs_archive#module:path).

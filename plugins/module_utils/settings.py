@@ -15,7 +15,7 @@ from typing import Any, Callable, Collection, Iterable, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from .errors import InvalidInput
-from .times import RETENTION, format_time, parse_time
+from .times import RETENTION, format_optional, format_time, parse_time
 
 DEFAULT_URL = "https://api.cloudscale.ch/v1"
 DEFAULT_CONCURRENCY = 4
@@ -113,11 +113,20 @@ class Range:
                 f"start ({format_time(self.start)}) lies before the provider's retention of {RETENTION.days} days: "
                 "older entries are deleted there, ask an archive for them."
             )
-        if self.start and self.now and self.start > self.now + CLOCK_TOLERANCE:
-            found.append(f"start ({format_time(self.start)}) is in the future: the range has no entries yet.")
-        if self.start and self.start == self.end:
+        if self._is_future:
+            found.append(f"start ({format_optional(self.start)}) is in the future: the range has no entries yet.")
+        if self.is_empty:
             found.append("The range is empty: start equals end, and end is exclusive.")
         return found
+
+    @property
+    def can_hold_entries(self) -> bool:
+        """Whether the log can have entries of the range: it is not empty, and does not begin in the future."""
+        return not self.is_empty and not self._is_future
+
+    @property
+    def _is_future(self) -> bool:
+        return self.start is not None and self.now is not None and self.start > self.now + CLOCK_TOLERANCE
 
     def holds(self, moment: Optional[datetime]) -> bool:
         """Whether the range holds a moment; one that is unknown (None) is never left out."""

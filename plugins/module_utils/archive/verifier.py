@@ -324,8 +324,8 @@ def examine_file(file: DataFile, ask: Callable[[], Iterator[bytes]], lines: Cano
     except StorageError as exc:
         return Finding("unreadable", file.path, exc.message)
     if stored.is_appended:
-        more = stored.bytes - file.bytes
-        return Finding("appended", file.path, f"{pluralize(more, 'byte follows', 'bytes follow')} those that were committed")
+        more = pluralize(stored.bytes - file.bytes, "byte follows", "bytes follow")
+        return Finding("appended", file.path, f"{more} those that were committed")
     if not stored.is_same:
         return Finding("altered", file.path, "its bytes are not those that were committed")
     return Finding("content", file.path, damage) if damage else None

@@ -11,7 +11,7 @@ options:
   api_token:
     description:
       - The API token of a project; one with read access suffices. A token belongs to one project, and so does its log.
-      - Required, here or through the environment.
+      - Required where the API is read, here or through the environment.
       - Ansible masks its text wherever it appears in a result, in entries too.
     type: str
   api_url:
@@ -50,7 +50,7 @@ notes:
     are read where the module runs; for lookups on the controller.
 """
 
-    # The same options, where a plugin on the controller finds them beside its keyword arguments.
+    # The same options, where a plugin on the controller finds them.
     PLUGINS = r"""
 options:
   api_token:
@@ -59,46 +59,58 @@ options:
     ini:
       - section: auditops.cloudscale
         key: api_token
-    vars:
-      - name: cloudscale_api_token
   api_url:
     env:
       - name: CLOUDSCALE_API_URL
     ini:
       - section: auditops.cloudscale
         key: api_url
-    vars:
-      - name: cloudscale_api_url
   api_timeout:
     env:
       - name: CLOUDSCALE_API_TIMEOUT
     ini:
       - section: auditops.cloudscale
         key: api_timeout
-    vars:
-      - name: cloudscale_api_timeout
   api_retries:
     ini:
       - section: auditops.cloudscale
         key: api_retries
-    vars:
-      - name: cloudscale_api_retries
   api_retry_budget:
     ini:
       - section: auditops.cloudscale
         key: api_retry_budget
-    vars:
-      - name: cloudscale_api_retry_budget
   validate_certs:
     ini:
       - section: auditops.cloudscale
         key: validate_certs
-    vars:
-      - name: cloudscale_validate_certs
   ca_path:
     ini:
       - section: auditops.cloudscale
         key: ca_path
+"""
+
+    # The variables of a play, which a callback does not see.
+    VARIABLES = r"""
+options:
+  api_token:
+    vars:
+      - name: cloudscale_api_token
+  api_url:
+    vars:
+      - name: cloudscale_api_url
+  api_timeout:
+    vars:
+      - name: cloudscale_api_timeout
+  api_retries:
+    vars:
+      - name: cloudscale_api_retries
+  api_retry_budget:
+    vars:
+      - name: cloudscale_api_retry_budget
+  validate_certs:
+    vars:
+      - name: cloudscale_validate_certs
+  ca_path:
     vars:
       - name: cloudscale_ca_path
 """

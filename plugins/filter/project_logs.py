@@ -48,6 +48,16 @@ def to_ecs(entries):
     return [mapping.to_ecs(entry) for entry in checked(entries, "to_ecs")]
 
 
+def comma_list(value):
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [part for part in map(str.strip, value.split(",")) if part]
+    if not _is_list_of_texts(value):
+        raise AnsibleFilterError("comma_list takes a text with commas, or a list of texts.")
+    return list(value)
+
+
 def unknown_variables(names, known):
     if not _is_list_of_texts(names) or not _is_list_of_texts(known):
         raise AnsibleFilterError("unknown_variables takes two lists of names.")
@@ -67,6 +77,7 @@ def checked(entries, name):
 class FilterModule:
     def filters(self):
         return {
+            "comma_list": comma_list,
             "project_logs_by": project_logs_by,
             "project_logs_rows": project_logs_rows,
             "project_logs_summary": project_logs_summary,

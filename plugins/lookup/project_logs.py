@@ -17,14 +17,15 @@ author:
 extends_documentation_fragment:
   - auditops.cloudscale.connection
   - auditops.cloudscale.connection.plugins
+  - auditops.cloudscale.connection.variables
   - auditops.cloudscale.range
   - auditops.cloudscale.selection
   - auditops.cloudscale.concurrency
 requirements:
   - requests
 notes:
-  - Use C(query()) and not C(lookup()), which would return a single entry as a dictionary and several as a text with
-    commas.
+  - Use C(query()), which always returns a list. C(lookup()) returns a dictionary if there is exactly one entry, and a
+    list if there are none or several.
   - A lookup reads the log each time its expression is evaluated; keep its value with M(ansible.builtin.set_fact) to
     use it twice.
 seealso:

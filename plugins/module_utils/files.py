@@ -62,6 +62,13 @@ def check_destination(path: str, option: str = "dest") -> None:
         raise InvalidInput(f"{option}: there is no folder {folder}; make it first.")
 
 
+def check_new(path: str, option: str) -> None:
+    """:raises InvalidInput: there is something with this path already, or no file can have it."""
+    check_destination(path, option)
+    if os.path.lexists(path):
+        raise InvalidInput(f"{option}: {path} already exists; name another file, or pass --force to replace it.")
+
+
 def write_lines(lines: Iterable[bytes], path: str) -> str:
     """Write each line with a newline behind it, safely on disk on return; the SHA-256 of the whole, in hexadecimal.
 

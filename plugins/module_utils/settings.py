@@ -9,13 +9,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Any, Collection, Iterable, List, Mapping, Optional
+from typing import Any, Callable, Collection, Iterable, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 from .errors import InvalidInput
-from .times import RETENTION, format_time, parse_time
+from .times import RETENTION, format_optional, format_time, parse_time
 
 DEFAULT_URL = "https://api.cloudscale.ch/v1"
 DEFAULT_CONCURRENCY = 4
@@ -26,13 +26,19 @@ MOST = 1_000_000.0
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """How far a start may be ahead of a clock before it counts as in the future: clocks differ."""
 
+Namer = Callable[[str], str]
+"""What a user knows an option as, by its name in modules: the command has flags."""
+
 _TOKEN = re.compile(r"[a-zA-Z0-9._-]+")
 _SLACK = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach the API. Times are in seconds; ``api_token`` never shows in a representation."""
+    """How to reach the API. Times are in seconds; ``api_token`` never shows in a representation.
+
+    ``called`` names the options in errors.
+    """
 
     api_token: str
     api_url: str = DEFAULT_URL
@@ -41,24 +47,26 @@ class Connection:
     retry_budget: float = 600
     validate_certs: bool = True
     ca_path: Optional[str] = None
+    called: Namer = field(default=str, compare=False)
 
     def __repr__(self) -> str:
         return f"Connection(api_url={self.api_url!r})"
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any]) -> Connection:
+    def from_mapping(cls, options: Mapping[str, Any], called: Namer = str) -> Connection:
         """Build it from the options ``api_token``, ``api_url``, ``api_timeout`` and so on; None means the default.
 
         :raises InvalidInput: a value is missing or cannot be used; the sentence names the option, never the token.
         """
         return cls(
-            api_token=_token(options.get("api_token")),
-            api_url=_api_url(options.get("api_url") or DEFAULT_URL),
-            timeout=parse_number(options, "api_timeout", cls.timeout, least=1),
-            retries=int(parse_number(options, "api_retries", cls.retries)),
-            retry_budget=parse_number(options, "api_retry_budget", cls.retry_budget),
+            api_token=_token(options.get("api_token"), called("api_token")),
+            api_url=_api_url(options.get("api_url") or DEFAULT_URL, called("api_url")),
+            timeout=parse_number(options, "api_timeout", cls.timeout, least=1, called=called),
+            retries=int(parse_number(options, "api_retries", cls.retries, called=called)),
+            retry_budget=parse_number(options, "api_retry_budget", cls.retry_budget, called=called),
             validate_certs=options.get("validate_certs") is not False,
-            ca_path=_ca_path(options.get("ca_path")),
+            ca_path=_ca_path(options.get("ca_path"), called("ca_path")),
+            called=called,
         )
 
 
@@ -75,21 +83,25 @@ class Range:
     now: Optional[datetime] = None
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any], now: datetime, zone: tzinfo = timezone.utc) -> Range:
+    def from_mapping(
+        cls, options: Mapping[str, Any], now: datetime, zone: tzinfo = timezone.utc, called: Namer = str
+    ) -> Range:
         """Build it from the options ``start``, ``end`` and ``cursor``; relative times count from ``now``.
 
-        Dates and named times (``today``) begin in ``zone``.
+        Dates and named times (``today``) begin in ``zone``. ``called`` names the options in errors.
 
         :raises InvalidInput: a time is unreadable, the end lies before the start, or a cursor stands beside a time.
         """
         cursor = options.get("cursor") or None
-        start, end = (_time(options.get(name), now, name, zone) for name in ("start", "end"))
+        start, end = (_time(options.get(name), now, called(name), zone) for name in ("start", "end"))
         if cursor is not None:
             if start or end:
                 raise InvalidInput("cursor excludes start and end: it already says where the read goes on.")
             return cls(cursor=_cursor(str(cursor)), now=now)
         if start and end and end < start:
-            raise InvalidInput(f"end ({format_time(end)}) lies before start ({format_time(start)}); swap them.")
+            raise InvalidInput(
+                f"{called('end')} ({format_time(end)}) lies before {called('start')} ({format_time(start)}); swap them."
+            )
         return cls(start=start, end=end, now=now)
 
     @property
@@ -101,11 +113,20 @@ class Range:
                 f"start ({format_time(self.start)}) lies before the provider's retention of {RETENTION.days} days: "
                 "older entries are deleted there, ask an archive for them."
             )
-        if self.start and self.now and self.start > self.now + CLOCK_TOLERANCE:
-            found.append(f"start ({format_time(self.start)}) is in the future: the range has no entries yet.")
-        if self.start and self.start == self.end:
+        if self._is_future:
+            found.append(f"start ({format_optional(self.start)}) is in the future: the range has no entries yet.")
+        if self.is_empty:
             found.append("The range is empty: start equals end, and end is exclusive.")
         return found
+
+    @property
+    def can_hold_entries(self) -> bool:
+        """Whether the log can have entries of the range: it is not empty, and does not begin in the future."""
+        return not self.is_empty and not self._is_future
+
+    @property
+    def _is_future(self) -> bool:
+        return self.start is not None and self.now is not None and self.start > self.now + CLOCK_TOLERANCE
 
     def holds(self, moment: Optional[datetime]) -> bool:
         """Whether the range holds a moment; one that is unknown (None) is never left out."""
@@ -148,7 +169,9 @@ def concurrency(options: Mapping[str, Any]) -> int:
     return int(most)
 
 
-def parse_number(options: Mapping[str, Any], name: str, default: float, least: float = 0, most: float = MOST) -> float:
+def parse_number(
+    options: Mapping[str, Any], name: str, default: float, least: float = 0, most: float = MOST, called: Namer = str
+) -> float:
     """The number in the option of this name; None means the default.
 
     :raises InvalidInput: it is no number, or not from ``least`` to ``most``; the sentence names the option.
@@ -159,9 +182,9 @@ def parse_number(options: Mapping[str, Any], name: str, default: float, least: f
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidInput(f"{name}: {value!r} is no number.") from None
+        raise InvalidInput(f"{called(name)}: {value!r} is no number.") from None
     if not least <= found <= most:
-        raise InvalidInput(f"{name} must be at least {least:g} and at most {most:.0f}, not {value}.")
+        raise InvalidInput(f"{called(name)} must be at least {least:g} and at most {most:.0f}, not {value}.")
     return found
 
 
@@ -186,16 +209,16 @@ def is_loopback(host: Optional[str]) -> bool:
         return False
 
 
-def _token(value: Any) -> str:
+def _token(value: Any, option: str) -> str:
     token = str(value or "").strip()
     if not token:
-        raise InvalidInput("api_token is missing: set the option or the environment variable CLOUDSCALE_API_TOKEN.")
+        raise InvalidInput(f"{option} is missing: set the option or the environment variable CLOUDSCALE_API_TOKEN.")
     if not _TOKEN.fullmatch(token):
-        raise InvalidInput("api_token is malformed: a token has only letters, digits, dots, underscores and hyphens.")
+        raise InvalidInput(f"{option} is malformed: a token has only letters, digits, dots, underscores and hyphens.")
     return token
 
 
-def _api_url(value: Any) -> str:
+def _api_url(value: Any, option: str) -> str:
     url = str(value).strip().rstrip("/")
     try:
         parts = urlsplit(url)
@@ -203,20 +226,20 @@ def _api_url(value: Any) -> str:
     except ValueError:
         usable = False
     if not usable or parts.scheme not in ("http", "https"):
-        raise InvalidInput(f"api_url {url!r} is no URL of an API; it looks like {DEFAULT_URL}.")
+        raise InvalidInput(f"{option} {url!r} is no URL of an API; it looks like {DEFAULT_URL}.")
     if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
-        raise InvalidInput(f"api_url on {parts.hostname} may hold no user, password, query or fragment.")
+        raise InvalidInput(f"{option} on {parts.hostname} may hold no user, password, query or fragment.")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise InvalidInput(f"api_url {url!r} would send the token unencrypted; use https://.")
+        raise InvalidInput(f"{option} {url!r} would send the token unencrypted; use https://.")
     return url
 
 
-def _ca_path(value: Any) -> Optional[str]:
+def _ca_path(value: Any, option: str) -> Optional[str]:
     if not value:
         return None
     path = os.path.expanduser(str(value))
     if not os.path.exists(path):
-        raise InvalidInput(f"ca_path: there is no file or folder {path}.")
+        raise InvalidInput(f"{option}: there is no file or folder {path}.")
     return path
 
 

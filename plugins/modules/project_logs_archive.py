@@ -76,12 +76,24 @@ EXAMPLES = r"""
     project: shop
   register: archive
 
-- name: Note the head where nobody who can change the archive can change it
+- name: Create a directory for heads where nobody who can change the archive can change them
+  ansible.builtin.file:
+    path: heads
+    state: directory
+    mode: "0750"
+  delegate_to: localhost
+
+- name: Note the head there
   ansible.builtin.copy:
     content: "{{ archive.head | to_json }}"
     dest: heads/shop.json
     mode: "0640"
   delegate_to: localhost
+
+- name: Create a key for signatures
+  ansible.builtin.command:
+    cmd: ssh-keygen -q -t ed25519 -N '' -f /etc/audit/signing-key
+    creates: /etc/audit/signing-key
 
 - name: Keep an archive that is signed
   auditops.cloudscale.project_logs_archive:

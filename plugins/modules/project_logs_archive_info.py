@@ -13,10 +13,17 @@ description:
   - Returns what an archive covers. With O(verify=true) it also verifies offline that the archive is intact. Neither
     needs a token, nor a network unless the archive is in a bucket.
   - With O(reconcile=true) it compares the archive with the entries that the provider still has.
-  - With O(verify=true) or O(reconcile=true) it fails when there are findings of severity V(error).
+  - With O(verify=true) or O(reconcile=true) it fails when there are findings of severity V(error), and with
+    O(reconcile=true) also when there is nothing to compare.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
+  api_token:
+    description:
+      - The API token of the project. Required with O(reconcile=true), here or through the environment; nothing else
+        reads the API.
+      - Ansible masks its text wherever it appears in a result.
+    type: str
   path:
     description:
       - The folder of the archive, or its place in a bucket as O(auditops.cloudscale.project_logs_archive#module:path).
@@ -229,6 +236,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.counts import pluralize
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
@@ -282,10 +290,19 @@ def refuse_problems(module, store, findings, result, told):
             module.warn(f"{finding.type} in {finding.path}: {finding.detail}")
         return
     first = problems[0]
-    found = "1 finding" if len(problems) == 1 else f"{len(problems)} findings, the first"
+    found = pluralize(len(problems), "finding", "findings, the first")
     what = f"{found} is {first.type} in {first.path} ({first.detail})"
     message = f"The archive in {store} {told.format(what)}"
     module.fail_json(message, failure=ArchiveDamaged(message).failure, **result)
+
+
+def refuse_nothing(module, store, result):
+    """Fail, because a comparison of nothing says nothing."""
+    message = (
+        f"Nothing was compared: no part of the range is both in the archive in {store} and at the provider; choose "
+        "another range, or collect first."
+    )
+    module.fail_json(message, failure=InvalidInput(message).failure, **result)
 
 
 def run(module):
@@ -309,6 +326,8 @@ def run(module):
         result["findings"] += [finding.to_json() for finding in compared.findings]
         result["reconciled"] = compared.to_json()
         refuse_problems(module, store, compared.findings, result, DIFFERENT)
+        if compared.start is None:
+            refuse_nothing(module, store, result)
     return result
 
 

@@ -96,6 +96,12 @@ poll_more:
   returned: success
   type: str
   sample: https://api.cloudscale.ch/v1/project-logs?cursor=10025
+range_empty:
+  description:
+    - Whether the log can have no entries of the range, because the range begins in the future or O(start) equals
+      O(end). A result without entries then says nothing about the project.
+  returned: success
+  type: bool
 summary:
   description: Counts of the entries returned or written.
   returned: success
@@ -208,7 +214,7 @@ def run(module):
         result = {"changed": module.set_fs_attributes_if_different(arguments, changed), "dest": dest}
     for warning in question.warnings:
         module.warn(warning)
-    return {**result, "poll_more": question.poll_more, "summary": question.summary}
+    return {**result, "poll_more": question.poll_more, "range_empty": question.range_empty, "summary": question.summary}
 
 
 def main():

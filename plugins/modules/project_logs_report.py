@@ -39,6 +39,12 @@ options:
     elements: str
     choices: [html, md, csv, jsonl, parquet]
     default: []
+  api_token:
+    description:
+      - The API token of a project; one with read access suffices. Required here or through the environment, unless
+        O(archives) or O(projects) is set.
+      - Ansible masks its text wherever it appears in a result.
+    type: str
   archives:
     description:
       - Archives as M(auditops.cloudscale.project_logs_archive) keeps them, each of one project, in a folder or at

@@ -209,7 +209,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
     assert "by an allowed signer" in host.shell(f"{copy} --allowed-signers allowed-signers")
     assert re.search(r"^state +current$", host.shell(status), re.MULTILINE)
     assert "the archive has what the provider has" in host.shell(compared)
-    assert "november.csv: OK" in host.shell(extract)
+    assert "last-month.csv: OK" in host.shell(extract)
     kinds = [json.loads(path.read_bytes())["kind"] for path in sorted(host.archive.glob("commits/*"))]
     assert kinds[-2:] != kinds[:2]
     # As a script that somebody saved: it must end at what is wrong by itself.

@@ -242,3 +242,34 @@ def test_without_an_archiver_in_the_inventory_the_deployment_fails(controller: C
     done = controller.playbook("auditops.cloudscale.deploy_archiver", "--check")
     assert done.returncode == 2
     assert "The inventory has no host in archivers. Pass an inventory that has this group" in output(done)
+
+
+def test_a_range_that_can_have_no_entries_is_marked_in_the_result(controller: Controller, project: Any) -> None:
+    empty = {"start": "2026-11-22", "end": "2026-11-22"}
+    tasks = [
+        {"auditops.cloudscale.project_logs_info": given, "register": f"found_{number}"}
+        for number, given in enumerate(({"start": "-1h"}, {"start": "2099-01-01"}, empty))
+    ]
+    shown = {"msg": "{{ [found_0.range_empty, found_1.range_empty, found_2.range_empty] }}"}
+    python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    head = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": python}
+    book = controller.folder / "ranges.yml"
+    book.write_text(json.dumps([{**head, "tasks": [*tasks, {"ansible.builtin.debug": shown}]}]))
+    done = controller.playbook(str(book), CLOUDSCALE_API_TOKEN=project.token)
+    assert '"msg": [ false, true, true ]' in output(done)
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ("' ci deploy,, backup , '", ["ci deploy", "backup"]),
+        ("''", []),
+        ("none", []),
+        ("['a, b', '']", ["a, b", ""]),
+    ],
+)
+def test_a_text_with_commas_is_a_list(controller: Controller, given: str, made: list[str]) -> None:
+    check = {"that": f"{given} | auditops.cloudscale.comma_list == {made!r}"}
+    book = controller.folder / "commas.yml"
+    book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [{"assert": check}]}]))
+    assert controller.playbook(str(book)).returncode == 0

@@ -87,7 +87,7 @@ def failed(done: subprocess.CompletedProcess[str]) -> str:
 def test_no_example_is_left_out() -> None:
     text = Path(__file__).read_text()
     assert [name for name in EXAMPLES if f'"{name}"' not in text] == []
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9
 
 
 def test_around_the_provider_s_modules(stage: Stage) -> None:
@@ -164,6 +164,14 @@ def test_a_module_runs_once_for_all_hosts(stage: Stage) -> None:
     told = succeeded(stage.run("Compare the log with each host", "-i", "web-1,web-2,web-3,"))
     assert stage.reads == 1
     assert told.count("Server 'web-2' has been shut down") == 1
+
+
+def test_a_change_to_several_hosts_is_verified_once(stage: Stage) -> None:
+    hosts = ("-i", "web-1,web-2,web-3,")
+    succeeded(stage.run("Verify a change to several hosts", *hosts))
+    assert [entry["action"] for entry in stage.log.entries] == ["server_create"] * 3
+    again = failed(stage.run("Verify a change to several hosts", *hosts))
+    assert "1 of 1 expectation is not met" in again
 
 
 def test_one_token_for_lookup_and_modules(stage: Stage) -> None:

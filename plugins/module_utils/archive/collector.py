@@ -195,6 +195,7 @@ class _Collector:
         self._settings = settings
         self._stop = context.stop
         self._now = context.now
+        self._called = context.called
         self._run = context.nonce()
         self._new_archive_id = context.nonce()
         self._tip = Tip(store, context)
@@ -252,7 +253,8 @@ class _Collector:
             start = self._settings.start
             if start is not None and start > self._now():
                 raise InvalidInput(
-                    f"start: {format_time(start)} is in the future; an archive begins with what happened."
+                    f"{self._called('start')}: {format_time(start)} is in the future; an archive begins with what "
+                    "happened."
                 )
             return self._follow(self._api.first_url(start=start), Tracker(None, start))
         change = self._identity_change(self._head)
@@ -402,7 +404,7 @@ class _Collector:
                 + (
                     "check the token and the archive's path."
                     if comparable
-                    else "set accept_identity if it is the same."
+                    else f"set {self._called('accept_identity')} if it is the same."
                 )
             )
         return True

@@ -11,7 +11,7 @@ import io
 import json
 import os
 from datetime import datetime
-from typing import Any, Callable, Dict, Iterable, Iterator, List
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence
 
 from ..errors import InvalidInput
 from ..files import check_destination, draft_of, put_in_place, write_lines
@@ -22,17 +22,27 @@ from ..settings import Range
 from ..times import format_optional, format_time
 from ..version import VERSION
 from .chain.chain import Link, gaps
+from .chain.status import Status, describe
+from .completeness import Missing, missing_parts
+from .format.commit import Gap
 from .reader import cat
 from .storage.store import Store
 
 COLUMNS = ("timestamp", "actor", "actor_kind", "action", "message", "ip_address", "subject", "sha256")
 
 
-def export(store: Store, dest: str, span: Range, selection: Selection, now: datetime) -> Dict[str, Any]:
-    """Write the entries of a range that are selected to ``dest``, and return the manifest written beside it.
+class Export(NamedTuple):
+    """What was exported: the manifest that was written, and the parts of the range that the archive does not hold."""
+
+    manifest: Dict[str, Any]
+    missing: Sequence[Missing]
+
+
+def export(store: Store, dest: str, span: Range, selection: Selection, now: datetime) -> Export:
+    """Write the entries of a range that are selected to ``dest``, and a manifest beside it.
 
     Both appear whole or not at all, first the file, then its manifest: one that does not fit is of an earlier export.
-    ``now`` is when the export is made, for the manifest.
+    ``now`` is when the export is made, for the manifest, which also lists the parts of the range that are missing.
 
     :raises InvalidInput: ``dest`` ends in neither ``.jsonl`` nor ``.csv``, or cannot be a file.
     :raises StorageError: the archive cannot be read or has no commit, or the files cannot be written.
@@ -40,27 +50,32 @@ def export(store: Store, dest: str, span: Range, selection: Selection, now: date
     """
     form = _form(dest)
     beside = f"{dest}.manifest.json"
-    check_destination(dest)
+    check_destination(dest, "--dest")
     read_from: List[Link] = []
     told = _Told()
     entries = filter(selection.matches, cat(store, span.start, span.end, on_head=read_from.append))
     with draft_of(dest) as draft, draft_of(beside) as manifest_draft:
         sha256 = write_lines(form(told.counted(newest(entries, selection.limit))), draft)
+        head = read_from[-1]
+        known = gaps(store, head.commit)
+        missing = missing_parts(head.commit, known, span, now)
         manifest = {
             "file": os.path.basename(dest),
             "sha256": sha256,
             "bytes": os.path.getsize(draft),
             "entries": told.entries,
             "range": {"start": format_optional(span.start), "end": format_optional(span.end)},
+            "complete": not missing,
+            "missing": [part.to_json() for part in missing],
             "selection": _conditions(selection),
-            "archive": _source(store, read_from[-1]),
+            "archive": _source(store, head, known),
             "exported_at": format_time(now),
             "exported_by": f"cloudscale-audit {VERSION}",
         }
         write_lines([json.dumps(manifest, indent=2).encode()], manifest_draft)
         put_in_place(draft, dest)
         put_in_place(manifest_draft, beside)
-    return manifest
+    return Export(manifest, missing)
 
 
 class _Told:
@@ -79,7 +94,7 @@ def _form(dest: str) -> Callable[[Iterable[Entry]], Iterator[bytes]]:
         return _json_lines
     if dest.endswith(".csv"):
         return _csv_lines
-    raise InvalidInput(f"dest: {dest} is neither a .jsonl nor a .csv file; name it so that its form is clear.")
+    raise InvalidInput(f"--dest: {dest} is neither a .jsonl nor a .csv file; name it so that its form is clear.")
 
 
 def _json_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
@@ -96,18 +111,14 @@ def _csv_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
         yield text.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _source(store: Store, head: Link) -> Dict[str, Any]:
-    """The archive as of the commit that the entries are those of."""
-    commit = head.commit
+def _source(store: Store, head: Link, known: Sequence[Gap]) -> Dict[str, Any]:
+    """The archive as of the commit that the entries are those of; what it covers is what its status says."""
+    status = Status(str(store), gaps=known, **describe(head)).to_json()
+    named = ("path", "project", "covered_from", "covered_until", "pruned_until", "gaps")
     return {
-        "path": str(store),
-        "archive_id": commit.archive_id,
-        "project": commit.project._asdict(),
+        **{name: status[name] for name in named},
+        "archive_id": head.commit.archive_id,
         "head": head.head._asdict(),
-        "covered_from": format_time(commit.covered_from),
-        "covered_until": format_time(commit.covered_until),
-        "pruned_until": format_optional(commit.pruned_until),
-        "gaps": [gap.to_json() for gap in gaps(store, commit)],
     }
 
 

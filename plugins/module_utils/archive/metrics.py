@@ -78,7 +78,7 @@ def write_metrics(path: str, run: Run, samples: List[Sample]) -> None:
     ]
     whose = {"archive": run.archive, "project": run.project}
     lines = [*_lines(told, {**whose, "command": run.command}), *_lines(samples, whose)]
-    replace_file(path, [line.encode("utf-8", "replace") for line in lines], "metrics", mode=0o644)
+    replace_file(path, [line.encode("utf-8", "replace") for line in lines], "--metrics", mode=0o644)
 
 
 def archive_samples(commit: Commit, now: datetime, covered_until: Optional[datetime] = None) -> List[Sample]:

@@ -24,6 +24,7 @@ from datetime import date, datetime, time, timedelta, timezone
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, TypeVar
 from typing import Counter as CounterOf
 
+from ..counts import pluralize
 from ..errors import ArchiveDamaged, InvalidResponse, ProjectMismatch
 from ..project_log.client import Api, Page
 from ..project_log.entry import Entry, parse, subject, visible
@@ -241,8 +242,8 @@ class _Comparison:
         # The provider deletes while we read: what it must still have is known only at the end.
         ours = self._reading(day.span, _picker(day.lost)) if day.lost else []
         if day.renamed:
-            detail = f"{day.renamed} entries look different at the provider: a name was changed"
-            self._find("renamed", _folder(day.span), detail)
+            look = pluralize(day.renamed, "entry looks", "entries look")
+            self._find("renamed", _folder(day.span), f"{look} different at the provider: a name was changed")
         self._told.entries += day.found
         self._told.renamed += day.renamed
         self._tell(day.span, "missing_in_archive", day.strange)

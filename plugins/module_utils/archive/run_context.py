@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Callable, Optional
 
+from ..settings import Namer
 from ..times import utc_now
 from .chain.chain import Link
 from .chain.pin import HeadPin
@@ -38,12 +39,12 @@ def _ignore(_link: Link) -> None:
 class RunContext:
     """The surroundings of one run.
 
-    ``pin`` remembers the head outside the archive. ``sign_key`` signs every commit; ``allowed_signers`` are those whose
-    commits the run builds on. ``expected_head`` names the head that the user verified, ``sign_from`` the head of an
-    unsigned archive after which it is signed. ``stop`` ends the run where it is safe, with :class:`Cancelled`. With
-    ``dry_run`` nothing is written; the result tells what would be. ``warn`` is called with what the user should know,
-    ``on_head`` with each head that the run finds or creates. ``now`` (an aware time) and ``nonce`` (a new word of
-    digits and lower-case letters) are seams for tests.
+    ``pin`` remembers the head outside the archive. ``sign_key`` signs every commit; ``allowed_signers`` are those
+    whose commits the run builds on. ``expected_head`` names the head that the user verified, ``sign_from`` the head
+    of an unsigned archive after which it is signed. ``stop`` ends the run where it is safe, with :class:`Cancelled`.
+    With ``dry_run`` nothing is written; the result tells what would be. ``warn`` is called with what the user should
+    know, ``on_head`` with each head that the run finds or creates; ``called`` names options in errors. ``now`` (an
+    aware time) and ``nonce`` (a new word of digits and lower-case letters) are seams for tests.
     """
 
     pin: Optional[HeadPin] = None
@@ -55,5 +56,6 @@ class RunContext:
     dry_run: bool = False
     warn: Callable[[str], None] = _silent
     on_head: Callable[[Link], None] = _ignore
+    called: Namer = str
     now: Callable[[], datetime] = utc_now
     nonce: Callable[[], str] = new_nonce

@@ -34,13 +34,13 @@ def check_head(store: Store, head: Link, pin: Optional[Head], context: RunContex
     """
     key = context.sign_key
     if key is None and head.commit.signer is not None:
-        raise InvalidInput(f"{store} is signed, and this run has no key; give it one (sign_key, --sign-key).")
+        raise InvalidInput(f"{store} is signed, and this run has no key; give it one ({context.called('sign_key')}).")
     anchor = _anchor(store, head, pin, context)
     if anchor is None and head.commit.signer is not None:
         raise InvalidInput(
             f"Nothing shows that the newest commits of {store} are genuine: neither this run's key nor an allowed "
-            "signer signed them. Name the signers (allowed_signers, --allowed-signers), or the head that you verified "
-            f"(--expected-head {head.commit.sequence}:{head.head.sha256})."
+            f"signer signed them. Name the signers ({context.called('allowed_signers')}), or the head that you "
+            f"verified (--expected-head {head.commit.sequence}:{head.head.sha256})."
         )
     if anchor is not None:
         _check_since(store, anchor, head, context)
@@ -113,7 +113,7 @@ def _check_since(store: Store, anchor: Optional[Link], head: Link, context: RunC
         if not own and signers is None:
             raise ArchiveDamaged(
                 f"{link.commit.name} in {store} is signed by {link.commit.signer}, a key that is not known here; name "
-                "the signers (allowed_signers, --allowed-signers), or verify the archive."
+                f"the signers ({context.called('allowed_signers')}), or verify the archive."
             )
         damage = signature_damage(store, link, None if own else signers)
         if damage:
@@ -158,5 +158,5 @@ def _check_may_sign(store: Store, head: Link, key: SigningKey, anchor: Optional[
     if signers is None and all(link.commit.signer != key.fingerprint for link in walk_back(store, head)):
         raise InvalidInput(
             f"The key {key.fingerprint} signed no commit of {store} yet; name it and the other signers "
-            "(allowed_signers, --allowed-signers)."
+            f"({context.called('allowed_signers')})."
         )

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
+from ..counts import pluralize
 from ..errors import StorageError
 from ..times import format_time, utc_now
 from .chain.chain import left_overs
@@ -329,8 +330,8 @@ def examine_file(file: DataFile, ask: Callable[[], Iterator[bytes]], lines: Cano
     except StorageError as exc:
         return Finding("unreadable", file.path, exc.message)
     if stored.is_appended:
-        more = stored.bytes - file.bytes
-        return Finding("appended", file.path, f"{more} bytes follow those that were committed")
+        more = pluralize(stored.bytes - file.bytes, "byte follows", "bytes follow")
+        return Finding("appended", file.path, f"{more} those that were committed")
     if not stored.is_same:
         return Finding("altered", file.path, "its bytes are not those that were committed")
     return Finding("content", file.path, damage) if damage else None

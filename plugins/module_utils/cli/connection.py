@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import threading
 from typing import Any, Callable, Dict, Optional, TypeVar
 
 from ..errors import InvalidInput, Unauthorized
 from ..project_log.client import Api, Page
 from ..settings import Connection
-from .output import is_captured
+from .flags import flag
+from .progress import Progress
 
 _Result = TypeVar("_Result")
 
@@ -24,15 +24,18 @@ _Result = TypeVar("_Result")
 class WatchedApi(Api):
     """An API whose pages are counted on the terminal, if there is one to watch."""
 
-    _entries = 0
+    def __init__(self, connection: Connection, stop: threading.Event) -> None:
+        super().__init__(connection, stop=stop)
+        self._progress = Progress()
 
     def page(self, url: str) -> Page:
         page = super().page(url)
-        self._entries += len(page.entries)
-        if sys.stderr.isatty() and not is_captured():
-            end = "\r" if page.next else "\n"
-            sys.stderr.write(f"{self._entries} entries read{end}")
+        self._progress.add(page.entries)
         return page
+
+    def close(self) -> None:
+        super().close()
+        self._progress.end()
 
 
 def with_token(options: argparse.Namespace, stop: threading.Event, ask: Callable[[Api], _Result]) -> _Result:
@@ -105,6 +108,8 @@ def _credential(name: str) -> Optional[str]:
 
 
 def _connection(options: argparse.Namespace, token: Optional[str]) -> Connection:
+    if not (token or "").strip():
+        raise InvalidInput("No API token. Pass --token-file FILE or set CLOUDSCALE_API_TOKEN.")
     given: Dict[str, Any] = {
         "api_token": token,
         "api_url": options.api_url or os.environ.get("CLOUDSCALE_API_URL"),
@@ -112,4 +117,16 @@ def _connection(options: argparse.Namespace, token: Optional[str]) -> Connection
         "api_retry_budget": options.api_retry_budget,
         "ca_path": options.ca_path,
     }
-    return Connection.from_mapping(given)
+    return Connection.from_mapping(given, lambda option: _source(options, option))
+
+
+def _source(options: argparse.Namespace, option: str) -> str:
+    """Where the user gave this option: a flag, a key of the projects file, or what stands in for them."""
+    if options.token_name:
+        token = "token_file" if options.token_file else f"the entry {options.token_name} of tokens.json"
+        return token if option == "api_token" else option
+    if option == "api_token" and not options.token_file and _credential("api_token"):
+        return "the credential api_token"
+    variable = f"CLOUDSCALE_{option.upper()}"
+    given = options.token_file if option == "api_token" else getattr(options, option, None)
+    return variable if not given and os.environ.get(variable) else flag(option)

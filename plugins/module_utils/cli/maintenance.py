@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Callable, List
 from ..archive.chain.chain import Link
 from ..archive.run_context import RunContext
 from ..archive.storage.store import Store
+from ..counts import pluralize
 from .archive import archive_of, store_of
 from .exit_status import OK
 from .heads import note_head
 from .metrics import add_metrics, measured
-from .output import add_json, pluralize, print_json, say
+from .output import add_json, print_json, say
 from .signing import add_trust, context_of
 
 if TYPE_CHECKING:

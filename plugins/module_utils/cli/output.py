@@ -11,10 +11,11 @@ import json
 import sys
 import threading
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping, Optional
 
 from ..archive.format.commit import Gap
+from ..counts import pluralize
 from ..project_log.entry import visible
 from ..times import format_time, utc_now
 
@@ -72,9 +73,10 @@ def is_captured() -> bool:
     return _thread.captured is not None
 
 
-def tell_gaps(gaps: Iterable[Gap]) -> None:
+def tell_gaps(gaps: Iterable[Gap], zone: tzinfo = timezone.utc) -> None:
     for gap in gaps:
-        say(f"GAP from {when(gap.start)} to {when(gap.end)} ({visible(gap.why)}): entries of this time may be missing.")
+        span = f"from {when(gap.start, zone)} to {when(gap.end, zone)}"
+        say(f"GAP {span} ({visible(gap.why)}): entries of this time may be missing.")
 
 
 def tell_findings(findings: Iterable[Finding]) -> None:
@@ -88,12 +90,12 @@ def describe_failure(failure: Mapping[str, Any]) -> str:
     return f"The last run of {failure.get('command')} failed: {visible(str(failure.get('msg')))}"
 
 
-def pluralize(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
-
-
-def when(moment: Optional[datetime]) -> str:
-    return "never" if moment is None else format_time(moment.replace(microsecond=0))
+def when(moment: Optional[datetime], zone: tzinfo = timezone.utc) -> str:
+    """A moment to the second, with its offset from UTC, in a form that ``--start`` accepts."""
+    if moment is None:
+        return "never"
+    moment = moment.replace(microsecond=0)
+    return format_time(moment) if zone is timezone.utc else moment.astimezone(zone).isoformat()
 
 
 def ago(moment: Optional[datetime]) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Tuple
 
 from ..settings import Range
 from ..times import utc_now
+from .flags import flag
+from .time_zone import zone_of
 
 if TYPE_CHECKING:
     from ..project_log.selection import Selection
@@ -31,10 +33,10 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 
 def span_of(options: argparse.Namespace) -> Range:
-    return Range.from_mapping({"start": options.start, "end": options.end}, utc_now())
+    return Range.from_mapping({"start": options.start, "end": options.end}, utc_now(), zone_of(options), flag)
 
 
 def selected(options: argparse.Namespace) -> Tuple[Range, Selection]:
     from ..project_log.selection import Selection
 
-    return span_of(options), Selection.from_mapping(vars(options))
+    return span_of(options), Selection.from_mapping(vars(options), flag)

@@ -21,7 +21,7 @@ from ..archive.state import StateFile
 from ..archive.storage.open import is_remote
 from ..archive.storage.s3_address import BucketAccess
 from ..archive.storage.store import LocalStore
-from ..errors import AuditError, Cancelled
+from ..errors import AuditError, Cancelled, InvalidInput
 from ..projects import ProjectSettings
 from ..times import utc_now
 from .archive import is_new
@@ -33,6 +33,8 @@ _DUE_TOLERANCE = timedelta(seconds=30)
 _WATCH_INTERVAL = 0.5
 # These work also where no collection run has succeeded yet.
 _FOR_NEW = ("collect", "doctor")
+# These refuse to judge nothing.
+_JUDGING = ("status", "verify", "reconcile")
 # These keep a pinned head or a bookmark in the state directory.
 _REMEMBERING = ("collect", "prune", "compact", "journal")
 
@@ -71,6 +73,8 @@ def run_several(
     :raises Cancelled: ``stop`` was set; what runs then has ended where that is safe.
     """
     tasks = [_Task(project, _options_of(name, options, project)) for project in projects if project.enabled]
+    if name in _JUDGING and not tasks:
+        raise InvalidInput(f"No project is enabled, so {name} has nothing to judge.")
     if name == "collect":
         tasks = [task for task in tasks if _is_due(task, utc_now())]
     tasks.sort(key=lambda task: _last_attempt(name, task))

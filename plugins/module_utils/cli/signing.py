@@ -15,6 +15,7 @@ from ..archive.chain.pin import DefaultPin, HeadPin
 from ..archive.format.commit import Head
 from ..archive.run_context import RunContext
 from ..archive.storage.store import Store
+from .flags import flag
 from .output import warn
 
 
@@ -42,7 +43,7 @@ def context_of(
 
     :raises InvalidInput: the key or the file of signers cannot be used.
     """
-    more: Dict[str, Any] = {"on_head": on_head, "stop": stop, "dry_run": options.dry_run, "warn": warn}
+    more: Dict[str, Any] = {"on_head": on_head, "stop": stop, "dry_run": options.dry_run, "warn": warn, "called": flag}
     if options.sign_key or options.allowed_signers:
         from ..archive.chain.signing import AllowedSigners, SigningKey  # takes its time, and few runs need it
 

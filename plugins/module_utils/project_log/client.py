@@ -199,11 +199,16 @@ class Api:
             self._guard(asked, "redirect")
         else:
             raise InvalidResponse(
-                f"{self._base.netloc} redirected more than {_MOST_REDIRECTS} times; check api_url.", status
+                f"{self._base.netloc} redirected more than {_MOST_REDIRECTS} times; check {self._option('api_url')}.",
+                status,
             )
         if status != 200:
             self._refuse(status, headers, body, url)
         return self._read(body, headers, url)
+
+    def _option(self, name: str) -> str:
+        """What the user knows an option as."""
+        return self.connection.called(name)
 
     def _exchange(self, url: str) -> Any:
         requests = _requests()
@@ -220,16 +225,17 @@ class Api:
             if not is_of_certificate(exc):
                 raise self._unreachable(exc) from exc
             raise CertificateRejected(
-                f"The TLS certificate of {self._base.netloc} cannot be verified; check api_url, ca_path or the clock."
+                f"The TLS certificate of {self._base.netloc} cannot be verified; check {self._option('api_url')}, "
+                f"{self._option('ca_path')} or the clock."
             ) from exc
         except requests.exceptions.InvalidURL as exc:
-            raise InvalidInput(f"api_url {self.connection.api_url!r} cannot be used: {exc}.") from exc
+            raise InvalidInput(f"{self._option('api_url')} {self.connection.api_url!r} cannot be used: {exc}.") from exc
         except ValueError as exc:  # requests looks at a redirect before we do
             raise UntrustedURL(f"{self._base.netloc} redirects to a malformed URL; nothing was sent there.") from exc
         except requests.exceptions.RequestException as exc:
             raise self._unreachable(exc) from exc
         except OSError as exc:  # requests tells a missing ca_path this way
-            raise InvalidInput(f"ca_path or a certificate setting cannot be used: {exc}.") from exc
+            raise InvalidInput(f"{self._option('ca_path')} or a certificate setting cannot be used: {exc}.") from exc
 
     def _chunks(self, answer: Any) -> Iterator[bytes]:
         """The body in pieces, unpacked; the time-out bounds the whole answer, so that one that drips in ends too.
@@ -241,7 +247,9 @@ class Api:
         for chunk in answer.iter_content(_CHUNK):
             size += len(chunk)
             if size > _LARGEST_ANSWER:
-                raise InvalidResponse(f"The answer of {self._base.netloc} is larger than 64 MiB; check api_url.", 200)
+                raise InvalidResponse(
+                    f"The answer of {self._base.netloc} is larger than 64 MiB; check {self._option('api_url')}.", 200
+                )
             if self._stop.is_set():
                 raise Cancelled("The read was stopped.")
             if self._clock() > deadline:
@@ -252,11 +260,12 @@ class Api:
         exceptions = _requests().exceptions
         host = self._base.netloc
         if isinstance(exc, exceptions.ConnectTimeout):
-            text = f"{host} could not be reached in time; check api_url and the network."
+            text = f"{host} could not be reached in time; check {self._option('api_url')} and the network."
         elif isinstance(exc, exceptions.Timeout) or any(isinstance(cause, socket.timeout) for cause in causes(exc)):
-            text = f"{host} did not answer within {self.connection.timeout:g} s; try later or raise api_timeout."
+            option = self._option("api_timeout")
+            text = f"{host} did not answer within {self.connection.timeout:g} s; try later or raise {option}."
         elif isinstance(exc, exceptions.ConnectionError):
-            text = f"No connection to {host}: {_root_cause(exc)}; check api_url and the network."
+            text = f"No connection to {host}: {_root_cause(exc)}; check {self._option('api_url')} and the network."
         else:
             text = f"The connection to {host} broke in the middle of an answer: {_root_cause(exc)}; try again."
         timed_out = isinstance(exc, exceptions.ConnectTimeout)
@@ -270,14 +279,16 @@ class Api:
             error: AuditError = ServiceUnavailable(f"{host} {reason} (HTTP {status}){detail}; try again later.", status)
             raise _Retry(error, _retry_after(headers))
         if status == 401:
-            raise Unauthorized(f"{host} does not accept the token (HTTP 401); check api_token and its project.", status)
+            token = self._option("api_token")
+            raise Unauthorized(f"{host} does not accept the token (HTTP 401); check {token} and its project.", status)
         if status == 403:
             raise Forbidden(f"{host} forbids this token to read the project log (HTTP 403){detail}.", status)
         if status in _CURSOR_REFUSALS and "cursor" in parse_qs(urlsplit(url).query):
             raise CursorRejected(
                 f"{host} refuses the cursor (HTTP {status}){detail}; it may have expired: read on with start.", status
             )
-        raise RequestRejected(f"{host} refused to read {RESOURCE} (HTTP {status}){detail}; check api_url.", status)
+        url_option = self._option("api_url")
+        raise RequestRejected(f"{host} refused to read {RESOURCE} (HTTP {status}){detail}; check {url_option}.", status)
 
     def _read(self, body: bytes, headers: Mapping[str, str], url: str) -> Page:
         try:
@@ -299,7 +310,8 @@ class Api:
         return Page(found, following, poll_more, _server_date(headers), url)
 
     def _invalid_response(self, what: str) -> _Retry:
-        return _Retry(InvalidResponse(f"The answer of {self._base.netloc} {what}; try again, or check api_url.", 200))
+        option = self._option("api_url")
+        return _Retry(InvalidResponse(f"The answer of {self._base.netloc} {what}; try again, or check {option}.", 200))
 
     def _guard(self, url: str, what: str) -> None:
         """Let no URL pass that would carry the token to another scheme, host or port, or out of the API's path.

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Callable, Dict, List, Optional, Tuple
 from urllib.parse import parse_qs, urlsplit
 
+from ..counts import pluralize
 from ..errors import AuditError, CursorRejected, InvalidResponse
 from ..times import format_time, utc_now
 from .client import Api, Page
@@ -55,9 +56,9 @@ class Conformance:
         """How many entries a page has."""
         count = len(self._first.entries)
         if self._first.next is None:
-            return f"unknown: the log has one page, of {count} entries"
+            return f"unknown: the log has one page, of {pluralize(count, 'entry', 'entries')}"
         same = "as published" if count == PUBLISHED_PAGE_SIZE else f"published are {PUBLISHED_PAGE_SIZE}"
-        return f"{count} entries a page, {same}"
+        return f"{pluralize(count, 'entry', 'entries')} a page, {same}"
 
     def url_form(self) -> str:
         """What ``next`` and ``poll_more`` of a range carry, and whether cursors are numbers."""
@@ -76,14 +77,15 @@ class Conformance:
         """What ``poll_more`` of a page without entries returns: nothing that was there before."""
         empty = self._read(start=self._api_time + _FUTURE)
         if empty.entries or empty.next is not None:
-            raise InvalidResponse(f"A range that begins in the future returned {len(empty.entries)} entries.", 200)
+            found = pluralize(len(empty.entries), "entry", "entries")
+            raise InvalidResponse(f"A range that begins in the future returned {found}.", 200)
         polled = self._api.page(empty.poll_more)
         moments = _moments(polled.entries)
         if moments and min(moments) < self._api_time - LATENESS:
             raise InvalidResponse(
                 f"poll_more of an empty page returned an entry of {format_time(min(moments))}, which is not new.", 200
             )
-        return f"poll_more of an empty page returns what is new ({len(polled.entries)} entries)"
+        return f"poll_more of an empty page returns what is new ({pluralize(len(polled.entries), 'entry', 'entries')})"
 
     def date(self) -> str:
         """Whether the API tells its time, which archives need."""
@@ -103,7 +105,9 @@ class Conformance:
             return (
                 f"an entry is {late.total_seconds():.0f} s late, more than the {LATENESS.total_seconds():.0f} s allowed"
             )
-        return f"{len(moments)} entries, oldest first; late by {late.total_seconds():.3f} s at most"
+        return (
+            f"{pluralize(len(moments), 'entry', 'entries')}, oldest first; late by {late.total_seconds():.3f} s at most"
+        )
 
     def bounds(self) -> str:
         """Whether ``start`` is inclusive and ``end`` exclusive."""
@@ -129,7 +133,7 @@ class Conformance:
         length = min(len(wanted), len(opened))
         if opened[:length] != wanted[:length]:
             return "a read from the middle meets other entries, or in another order: ranges are read page by page"
-        return f"a read from the middle meets the same {length} entries in the same order"
+        return f"a read from the middle meets the same {pluralize(length, 'entry', 'entries')} in the same order"
 
     def old_cursor(self) -> str:
         """What becomes of a cursor whose entries are gone, and whether a cursor can be used twice."""

@@ -52,6 +52,11 @@ class Question:
         return self._reader.poll_more if self._reader else None
 
     @property
+    def range_empty(self) -> bool:
+        """Whether the log can have no entries of the range, so that a result without entries says nothing."""
+        return not self._range.can_hold_entries
+
+    @property
     def warnings(self) -> List[str]:
         return self._reader.warnings if self._reader else []
 

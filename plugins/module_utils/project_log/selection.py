@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Iterable, Iterator, Mapping, Optional, Pattern, Tuple, TypeVar, Union
 
 from ..errors import InvalidInput
+from ..settings import Namer
 from .entry import Entry, actor
 
 Match = TypeVar("Match")
@@ -37,17 +38,19 @@ class Selection:
     limit: Optional[int] = None
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any]) -> Selection:
+    def from_mapping(cls, options: Mapping[str, Any], called: Namer = str) -> Selection:
         """Build it from the options ``actions``, ``actors``, ``ip_networks``, ``message_pattern`` and ``limit``.
+
+        ``called`` names the options in errors.
 
         :raises InvalidInput: a list is not a list or has an empty item, or another value is malformed.
         """
         return cls(
-            actions=texts(options.get("actions"), "actions"),
-            actors=texts(options.get("actors"), "actors"),
-            ip_networks=networks(options.get("ip_networks"), "ip_networks"),
-            message_pattern=_message_pattern(options.get("message_pattern")),
-            limit=_limit(options.get("limit")),
+            actions=texts(options.get("actions"), called("actions")),
+            actors=texts(options.get("actors"), called("actors")),
+            ip_networks=networks(options.get("ip_networks"), called("ip_networks")),
+            message_pattern=_message_pattern(options.get("message_pattern"), called("message_pattern")),
+            limit=_limit(options.get("limit"), called("limit")),
         )
 
     def matches(self, entry: Entry) -> bool:
@@ -175,11 +178,11 @@ def _items(value: Any, option: str) -> Tuple[str, ...]:
     raise InvalidInput(f"{option}: give a list of texts, not {value!r}.")
 
 
-def _message_pattern(text: Any) -> Optional[Pattern[str]]:
-    return None if text is None or text == "" else pattern(str(text), "message_pattern")
+def _message_pattern(text: Any, option: str) -> Optional[Pattern[str]]:
+    return None if text is None or text == "" else pattern(str(text), option)
 
 
-def _limit(value: Any) -> Optional[int]:
+def _limit(value: Any, option: str) -> Optional[int]:
     if value in (None, ""):
         return None
     try:
@@ -187,5 +190,5 @@ def _limit(value: Any) -> Optional[int]:
     except (TypeError, ValueError, OverflowError):
         limit = 0
     if limit < 1:
-        raise InvalidInput(f"limit must be a whole number of at least 1, not {value}.")
+        raise InvalidInput(f"{option} must be a whole number of at least 1, not {value}.")
     return limit

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import List, Sequence
 
+from ..counts import pluralize
 from ..project_log.entry import Entry, actor, visible
 from ..project_log.rows import cut, row
 from .expectations import CONDITIONS, Missing, Nearest, Unexpected
@@ -31,9 +32,10 @@ def explain(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expect
 def _counts(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expectations: int) -> str:
     found = []
     if unexpected:
-        found.append(f"{len(unexpected)} {'change is' if len(unexpected) == 1 else 'changes are'} unexpected")
+        found.append(f"{pluralize(len(unexpected), 'change is', 'changes are')} unexpected")
     if missing:
-        found.append(f"{len(missing)} of {expectations} expectations {'is' if len(missing) == 1 else 'are'} not met")
+        wanted = pluralize(expectations, "expectation", "expectations")
+        found.append(f"{len(missing)} of {wanted} {'is' if len(missing) == 1 else 'are'} not met")
     return ", ".join(found)
 
 

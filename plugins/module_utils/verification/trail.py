@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
+from ..counts import pluralize
 from ..project_log.client import Api
 from ..project_log.entry import Entry, actor, plain
 from ..project_log.reader import Reader
@@ -64,7 +65,7 @@ class Changes:
         groups = [(others, self.others), ("by own actors", self.own), ("by the system", self.system)]
         rows = iter(table([*self.others, *self.own, *self.system], time_zone(zone, "time_zone"), name_utc=False))
         counts = ", ".join(f"{len(entries)} {who}" for who, entries in groups if entries)
-        lines = [f"{len(self)} {'change' if len(self) == 1 else 'changes'}: {counts}. Times are in {zone}."]
+        lines = [f"{pluralize(len(self), 'change', 'changes')}: {counts}. Times are in {zone}."]
         for who, entries in groups:
             if entries:
                 lines += ["", f"{who[:1].upper()}{who[1:]}:", *(f"  {line}" for line in islice(rows, len(entries)))]

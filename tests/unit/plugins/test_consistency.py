@@ -97,3 +97,18 @@ def test_the_documented_codes_of_failures_exist(name: str) -> None:
     assert codes
     roots = (errors.AuditError, errors.NotAsExpected)
     assert codes <= {kind.code for root in roots for kind in root.__subclasses__()}
+
+
+def test_the_callback_lists_no_variable_because_it_reads_none() -> None:
+    options = documented("callback", "project_logs_trail")["options"]
+    assert [name for name, option in options.items() if "vars" in option] == []
+    assert all(
+        "vars" in option for name, option in documented("lookup", "project_logs")["options"].items() if "env" in option
+    )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_token_is_documented_as_required_only_where_it_is(name: str) -> None:
+    told = str(documented("modules", name)["options"]["api_token"]["description"])
+    conditions = {"project_logs_archive_info": "O(reconcile=true)", "project_logs_report": "unless"}
+    assert conditions.get(name, "Required where the API is read") in told

@@ -14,6 +14,7 @@ from collections import deque
 from datetime import datetime, time, timedelta, timezone
 from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
+from ...counts import pluralize
 from ...times import RETENTION
 from ..format.commit import (
     FIRST_SEQUENCE,
@@ -367,7 +368,7 @@ def _compact(commit: Commit, gone: List[DataFile]) -> Iterator[Violation]:
         yield Violation("removal", f"{file.path} does not hold exactly the files that it replaces")
     sums = (sum(one.entries for one in gone), sum(one.content_bytes for one in gone))
     if (file.entries, file.content_bytes) != sums:
-        yield Violation("totals", f"{sums[0]} entries were merged into {file.entries}")
+        yield Violation("totals", f"{pluralize(sums[0], 'entry was', 'entries were')} merged into {file.entries}")
     first = min((one.first for one in gone if one.first), default=None)
     last = max((one.last for one in gone if one.last), default=None)
     if (file.first, file.last) != (first, last):

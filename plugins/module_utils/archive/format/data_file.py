@@ -11,6 +11,7 @@ import zlib
 from datetime import datetime
 from typing import Any, Iterable, Iterator, List, Optional, Tuple
 
+from ...counts import pluralize
 from .commit import DataFile, Malformed, data_name, sha256
 
 _GZIP = 31  # zlib's window bits for a gzip stream: its header then has no name and no time
@@ -92,7 +93,7 @@ def unpack(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
             piece = _decompress(stream, chunk)
             total += len(piece)
             if total > limit:
-                raise Malformed(f"it holds more than the {limit} bytes it should")
+                raise Malformed(f"it holds more than it should ({pluralize(limit, 'byte', 'bytes')})")
             yield piece
             chunk = stream.unused_data or stream.unconsumed_tail
     if not stream.eof:

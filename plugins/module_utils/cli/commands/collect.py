@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import argparse
 import threading
+from datetime import tzinfo
 from typing import TYPE_CHECKING, List, Optional
 
 from ...archive.chain.chain import Link
 from ...archive.collector import CollectResult, CollectSettings, collect
+from ...counts import pluralize
 from ...project_log.client import Api
 from ...settings import Range
 from ...times import utc_now
 from ..archive import store_of
 from ..connection import add_connection, with_token
 from ..exit_status import GAP, OK
+from ..flags import flag
 from ..heads import note_head
 from ..metrics import add_metrics, measured
-from ..output import add_json, pluralize, print_json, say, tell_gaps, when
+from ..output import add_json, is_captured, print_json, say, tell_gaps, warn, when
 from ..signing import add_trust, context_of
+from ..time_zone import add_time_zone, zone_of
 
 if TYPE_CHECKING:
     from ...archive.metrics import Sample
@@ -32,6 +36,7 @@ ABOUT = "read new entries of a project's log into the archive"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_connection(parser)
+    add_time_zone(parser)
     parser.add_argument("--project", default="", metavar="NAME", help="a label for the archive")
     parser.add_argument("--start", metavar="TIME", help="start of a new archive (default: the oldest entry available)")
     parser.add_argument(
@@ -60,6 +65,7 @@ class _Newest:
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     newest = _Newest()
+    zone = zone_of(options)
     store = store_of(options)
     kept = not options.dry_run
     with measured(
@@ -77,7 +83,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
 
         settings = CollectSettings(
             project=options.project,
-            start=Range.from_mapping({"start": options.start}, utc_now()).start,
+            start=Range.from_mapping({"start": options.start}, utc_now(), zone, flag).start,
             accept_identity=options.accept_identity,
         )
         context = context_of(options, store, stop, on_head)
@@ -88,20 +94,26 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         done = newest.result = with_token(options, stop, collect_once)
         measurement.covered_until = done.covered_until
         status = measurement.end(GAP if done.gaps else OK)
+    existed = done.commits > done.commits_added
+    # The projects file names the start of an archive in every run.
+    if settings.start and existed and done.covered_from != settings.start and not is_captured():
+        covered = when(done.covered_from, zone)
+        warn(f"--start is ignored, because the archive exists already and covers the log from {covered}.")
     if options.json:
         print_json(done.to_json())
     else:
-        _tell_collected(done, options.dry_run)
+        _tell_collected(done, options.dry_run, zone)
     if kept:
         note_head(newest.link, options.json)
     return status
 
 
-def _tell_collected(done: CollectResult, dry_run: bool) -> None:
+def _tell_collected(done: CollectResult, dry_run: bool, zone: tzinfo) -> None:
     verb = "would be added" if dry_run else "added"
     commits = pluralize(done.commits_added, "commit", "commits")
     say(f"{pluralize(done.added, 'entry', 'entries')} {verb} in {commits}.")
     if done.renamed:
-        say(f"{done.renamed} were archived already and look different now: a name was changed.")
-    say(f"State: {done.state}. Covered until {when(done.covered_until)}.")
-    tell_gaps(done.gaps)
+        known = pluralize(done.renamed, "archived entry looks", "archived entries look")
+        say(f"{known} different now: a name was changed.")
+    say(f"State: {done.state}. Covered until {when(done.covered_until, zone)}.")
+    tell_gaps(done.gaps, zone)

@@ -18,6 +18,7 @@ from ...archive.chain.chain import find_head
 from ...archive.format.commit import FIRST_SEQUENCE, commit_name
 from ...archive.storage.open import is_remote
 from ...archive.storage.store import LocalStore, Store, read
+from ...counts import pluralize
 from ...errors import AuditError, StorageError
 from ...project_log.client import Api, Page
 from ...project_log.entry import subject, visible
@@ -133,7 +134,10 @@ def _probe_space(path: str) -> str:
 
 def _probe_archive(options: argparse.Namespace) -> str:
     head = find_head(store_of(options))
-    return "none yet" if head is None else f"{head.commit.sequence} commits, {head.commit.total_entries} entries"
+    if head is None:
+        return "none yet"
+    commits = pluralize(head.commit.sequence, "commit", "commits")
+    return f"{commits}, {pluralize(head.commit.total_entries, 'entry', 'entries')}"
 
 
 def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[Page]) -> str:

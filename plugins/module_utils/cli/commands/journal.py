@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import threading
 
+from ...counts import pluralize
 from ..archive import archive_of, store_of
 from ..exit_status import OK
 from ..metrics import add_metrics, measured
-from ..output import add_json, pluralize, print_json, say
+from ..output import add_json, print_json, say
 
 ABOUT = "write the archive's new entries to systemd's journal; needs no token"
 

@@ -10,12 +10,14 @@ import argparse
 import threading
 from typing import TYPE_CHECKING, List, Optional
 
+from ...counts import pluralize
 from ..archive import archive_of, store_of
 from ..connection import add_connection, with_token
-from ..exit_status import FINDINGS, OK
+from ..exit_status import FINDINGS, GAP, OK
 from ..metrics import add_metrics, findings_samples, measured
-from ..output import add_json, pluralize, print_json, say, tell_findings, when
+from ..output import add_json, print_json, say, tell_findings, when
 from ..selection import add_span, span_of
+from ..time_zone import add_time_zone, zone_of
 
 if TYPE_CHECKING:
     from ...archive.finding import Finding
@@ -27,27 +29,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_connection(parser)
     add_span(parser)
+    add_time_zone(parser)
     add_metrics(parser)
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.reconciler import reconcile
 
-    span = span_of(options)
+    span, zone = span_of(options), zone_of(options)
     problems: Optional[List[Finding]] = None
     with measured("reconcile", options.metrics, str(store_of(options)), state=options.state) as measurement:
         measurement.samples = lambda: findings_samples("reconcile", problems)
         store = archive_of(options)
         told = with_token(options, stop, lambda api: reconcile(store, api, span, on_head=measurement.note_head))
         problems = [finding for finding in told.findings if not finding.is_warning]
-        measurement.end(FINDINGS if problems else OK, not problems)
+        # A comparison of nothing says nothing.
+        compared = told.start is not None
+        measurement.end(FINDINGS if problems else OK if compared else GAP, compared and not problems)
     if options.json:
         findings = [finding.to_json() for finding in told.findings]
-        print_json({"same": not problems, "compared": told.to_json(), "findings": findings})
+        same = not problems if problems or compared else None
+        print_json({"same": same, "compared": told.to_json(), "findings": findings})
     else:
         tell_findings(told.findings)
         if told.start:
             count = pluralize(told.entries, "entry", "entries")
             result = "they differ" if problems else "the archive has what the provider has"
-            say(f"Compared {count} from {when(told.start)} to {when(told.end)}: {result}.")
+            say(f"Compared {count} from {when(told.start, zone)} to {when(told.end, zone)}: {result}.")
     return measurement.status

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import threading
+from datetime import tzinfo
 from typing import List, Tuple
 
 from ...archive.chain.pin import HeadPin
@@ -16,15 +17,17 @@ from ...archive.format.commit import Head
 from ...project_log.entry import visible
 from ...times import utc_now
 from ..archive import archive_of, known_state
-from ..exit_status import GAP, NOT_CURRENT, OK
+from ..exit_status import NOT_CURRENT, OK
 from ..output import add_json, ago, ahead, describe_failure, print_json, say, tell_gaps, when
 from ..signals import end_at_once
+from ..time_zone import add_time_zone, zone_of
 
 ABOUT = "tell where the archive stands; needs no token"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
+    add_time_zone(parser)
     parser.add_argument(
         "--pin", metavar="FILE", help="that of collect: with it, only commits since its last run are sought"
     )
@@ -37,6 +40,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ...archive.storage.store import no_archive
 
     pin = HeadPin(options.pin).read() if options.pin else None
+    zone = zone_of(options)
     store = archive_of(options)
     now = utc_now()
     runs = (options.state.runs() or known_state(options.path).runs()) if options.path else {}
@@ -46,11 +50,10 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     if options.json:
         print_json(found.to_json())
     else:
-        _tell_status(options.path, found, found.head)
-    return _EXIT_STATUS.get(found.state, NOT_CURRENT)
+        _tell_status(options.path, found, found.head, zone)
+    return OK if found.state == "current" else NOT_CURRENT
 
 
-_EXIT_STATUS = {"current": OK, "expired": GAP}
 _VERDICTS = {
     "current": "Caught up: the archive has all entries until {until}, {ago}.",
     "backlog": "NOT caught up: at {until}, {ago}, there was more to read. The next run of collect goes on.",
@@ -60,30 +63,32 @@ _VERDICTS = {
 }
 
 
-def _verdict(found: Status) -> str:
+def _verdict(found: Status, zone: tzinfo) -> str:
     """The one thing to know, in one line."""
     return _VERDICTS[found.state].format(
-        until=when(found.covered_until), ago=ago(found.covered_until), deadline=when(found.retention_deadline)
+        until=when(found.covered_until, zone),
+        ago=ago(found.covered_until),
+        deadline=when(found.retention_deadline, zone),
     )
 
 
-def _tell_status(path: str, found: Status, head: Head) -> None:
+def _tell_status(path: str, found: Status, head: Head, zone: tzinfo) -> None:
     if found.failure:
         say(describe_failure(found.failure))
-    say(_verdict(found))
+    say(_verdict(found, zone))
     rows: List[Tuple[str, str]] = [
         ("project", visible(found.project.name) or "unnamed"),
         ("archive", path),
         ("state", found.state),
-        ("covered from", f"{when(found.covered_from)}{', older days were pruned' if found.pruned_until else ''}"),
-        ("covered until", f"{when(found.covered_until)} ({ago(found.covered_until)})"),
-        ("deadline", f"{when(found.retention_deadline)} ({ahead(found.retention_deadline)})"),
+        ("covered from", f"{when(found.covered_from, zone)}{', older days were pruned' if found.pruned_until else ''}"),
+        ("covered until", f"{when(found.covered_until, zone)} ({ago(found.covered_until)})"),
+        ("deadline", f"{when(found.retention_deadline, zone)} ({ahead(found.retention_deadline)})"),
         ("entries", str(found.entries)),
         ("commits", str(found.commits)),
         ("head", f"{head.sequence}:{head.sha256}"),
-        ("last verified", when(found.last_verified)),
+        ("last verified", when(found.last_verified, zone)),
         ("gaps", str(len(found.gaps)) if found.gaps else "none"),
     ]
     for name, value in rows:
         say(f"{name:<14} {value}")
-    tell_gaps(found.gaps)
+    tell_gaps(found.gaps, zone)

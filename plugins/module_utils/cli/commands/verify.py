@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import threading
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, List, Optional
 
 from ...archive.chain.status import Status
-from ...times import utc_now
+from ...counts import pluralize
+from ...times import parse_duration, utc_now
 from ..archive import archive_of, store_of
-from ..exit_status import FINDINGS, OK
+from ..exit_status import FINDINGS, NOT_CURRENT, OK
 from ..metrics import add_metrics, findings_samples, measured
-from ..output import add_json, pluralize, print_json, say, tell_findings, tell_gaps, when
+from ..output import add_json, ago, print_json, say, tell_findings, tell_gaps, when
 from ..signals import end_at_once
 from ..signing import head
+from ..time_zone import add_time_zone, zone_of
 
 if TYPE_CHECKING:
     from ...archive.finding import Finding
@@ -28,6 +31,7 @@ ABOUT = "verify that the archive is intact; needs no token"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
+    add_time_zone(parser)
     parser.add_argument(
         "--expected-head", type=head, metavar="SEQUENCE:SHA256", help="a head noted earlier, which must still be there"
     )
@@ -39,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--signed-from", type=int, metavar="SEQUENCE", help="it must be signed from this commit on")
     parser.add_argument("--every-signature", action="store_true", help="check all signatures, not the newest alone")
+    parser.add_argument(
+        "--max-lag",
+        metavar="DURATION",
+        help="end with status 6 if it covers the log until a time longer ago, such as 15m, 1h or 2d; else its age does "
+        "not count",
+    )
     add_metrics(parser)
 
 
@@ -49,6 +59,8 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ...archive.heads import check_heads, read_heads
     from ...archive.verifier import examine
 
+    zone = zone_of(options)
+    max_lag = parse_duration(options.max_lag, "--max-lag") if options.max_lag is not None else None
     problems: Optional[List[Finding]] = None
     with measured("verify", options.metrics, str(store_of(options)), state=options.state) as measurement:
         measurement.samples = lambda: findings_samples("verify", problems)
@@ -62,7 +74,9 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         heads = check_heads(store, noted) if noted is not None and before and before.head else None
         findings = [*found.findings, *(heads.findings if heads else ())]
         problems = [finding for finding in findings if not finding.is_warning]
-        measurement.end(FINDINGS if problems else OK, not problems)
+        current = None if max_lag is None else is_within(before, max_lag)
+        verdict = FINDINGS if problems else NOT_CURRENT if current is False else OK
+        measurement.end(verdict, not problems)
     if options.json:
         print_json(
             {
@@ -71,6 +85,9 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
                 "signed_from": found.signed_from,
                 "signed_up_to": found.signed_up_to,
                 "heads": heads.to_json() if heads else None,
+                "signer_allowed": bool(signers) if found.signed_up_to else None,
+                "every_signature": options.every_signature if found.signed_up_to else None,
+                "current": current,
                 "status": before.to_json() if before else None,
             }
         )
@@ -81,7 +98,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         say(f"Not intact: {count}. Keep {options.path} as it is, and compare it with a copy.")
         return measurement.status
     if before:
-        _tell_intact(before)
+        _tell_intact(before, zone)
     if found.signed_up_to:
         whose = "by an allowed signer" if signers else "by a key that nobody vouched for; pass --allowed-signers"
         checked = "all signatures were" if options.every_signature else "its signature alone was"
@@ -89,19 +106,27 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         say(f"Commit {found.signed_up_to} is signed {whose}; {checked} checked.")
     if heads:
         _tell_heads(heads)
+    if before and current is False:
+        reached = f"{when(before.covered_until, zone)}, {ago(before.covered_until)}"
+        say(f"Not current: the archive covers the log until {reached}; --max-lag allows {options.max_lag}.")
     return measurement.status
 
 
-def _tell_intact(found: Status) -> None:
+def is_within(status: Optional[Status], max_lag: timedelta) -> bool:
+    """Whether an archive covers the log until no longer ago than this."""
+    return status is not None and status.covered_until is not None and utc_now() - status.covered_until <= max_lag
+
+
+def _tell_intact(found: Status, zone: tzinfo) -> None:
     if found.head is None:
         return
     gaps = f"with {pluralize(len(found.gaps), 'gap', 'gaps')} on record" if found.gaps else "without a gap"
     say(
         f"Intact: {pluralize(found.entries, 'entry', 'entries')} in {pluralize(found.commits, 'commit', 'commits')}, "
-        f"covering {when(found.covered_from)} to {when(found.covered_until)} {gaps}"
+        f"covering {when(found.covered_from, zone)} to {when(found.covered_until, zone)} {gaps}"
         f"{'; older days were pruned' if found.pruned_until else ''}."
     )
-    tell_gaps(found.gaps)
+    tell_gaps(found.gaps, zone)
     say(f"Head: {found.head.sequence}:{found.head.sha256}, of archive {found.archive_id}")
 
 
@@ -112,4 +137,5 @@ def _tell_heads(heads: HeadsCheck) -> None:
         pruned = pluralize(heads.pruned, "commit", "commits")
         say(f"Since then {pruned} removed old days, and {heads.compacted} merged files.")
     if heads.others:
-        say(f"{pluralize(heads.others, 'record', 'records')} of other archives were skipped.")
+        skipped = pluralize(heads.others, "record of another archive was", "records of other archives were")
+        say(f"{skipped} skipped.")

@@ -15,6 +15,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 CORE = Path(version.__file__).parent
 GROUND = {
     "ansible_module",
+    "counts",
     "errors",
     "files",
     "journal",

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import files
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.export import COLUMNS, export
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
@@ -41,7 +43,7 @@ HOSTILE = (
 
 def exported(world: World, dest: Path, **options: Any) -> dict[str, Any]:
     span = Range(start=options.pop("start", None), end=options.pop("end", None))
-    return export(world.store, str(dest), span, Selection.from_mapping(options), NOON)
+    return export(world.store, str(dest), span, Selection.from_mapping(options), NOON).manifest
 
 
 @pytest.fixture
@@ -67,7 +69,21 @@ def test_lines_and_their_manifest(archive: World, tmp_path: Path) -> None:
     assert manifest["archive"]["head"] == {"sequence": 2, "sha256": head.head.sha256}
     assert manifest["archive"]["archive_id"] == head.commit.archive_id
     assert manifest["archive"]["gaps"] == []
+    assert (manifest["complete"], manifest["missing"]) == (True, [])
     assert manifest["exported_at"] == "2026-11-22T12:00:00Z"
+
+
+def test_a_manifest_has_the_coverage_of_status_and_what_is_missing(archive: World, tmp_path: Path) -> None:
+    archive.append(1, ago=5 * 86400)
+    archive.collect()
+    prune(archive.store, lambda _now: archive.clock.ago(days=2), archive.context())
+    manifest = exported(archive, tmp_path / "extract.csv", start=archive.clock.ago(days=3))
+    told = status(archive.store, NOON).to_json()
+    for name in ("project", "covered_from", "covered_until", "pruned_until", "gaps"):
+        assert manifest["archive"][name] == told[name]
+    assert told["covered_from"] == told["pruned_until"] == "2026-11-20T00:00:00Z"
+    assert manifest["complete"] is False
+    assert manifest["missing"] == [{"from": "2026-11-19T12:00:00Z", "to": "2026-11-20T00:00:00Z", "why": "pruned"}]
 
 
 def test_an_extract_of_nothing(world: World, archive: World, tmp_path: Path) -> None:

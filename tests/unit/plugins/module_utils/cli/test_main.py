@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -120,7 +121,7 @@ def test_status_says_first_whether_it_is_caught_up(host: Host, simulator: Simula
 
 
 def test_the_exit_status_of_status_is_that_of_the_state(host: Host, simulator: Simulator) -> None:
-    for days, status in ((0, 0), (-2, 6), (-91, 5)):
+    for days, status in ((0, 0), (-2, 6), (-91, 6)):
         archive = str(host.folder / f"of {days}")
         host.collect_at(simulator, archive, days)
         assert host.run("status", archive).returncode == status
@@ -210,6 +211,61 @@ def test_an_extract_is_selected_as_cat_does(host: Host) -> None:
     assert host.run("export", host.archive, "--dest", "extract.txt").returncode == 2
 
 
+def test_what_the_archive_lacks_of_a_range_is_told(host: Host, simulator: Simulator) -> None:
+    host.collect_at(simulator, host.archive, -5)
+    reached = host.json("status", host.archive)["covered_until"][:19]
+    lacks = rf"cloudscale-audit: warning: The archive holds no entries from {reached}\S*Z to \S+Z: "
+    for command in (["cat"], ["export", "--dest", "x.csv", "--force"]):
+        name, *more = command
+        told = host.run(name, host.archive, *more, "--start", "-8d", "--end", "-1d")
+        assert told.returncode == 5
+        assert re.fullmatch(lacks + r"they are not collected yet\.\n", told.stderr)
+        whole = host.run(name, host.archive, *more, "--start", "-8d", "--end", "-6d")
+        assert (whole.returncode, whole.stderr) == (0, "")
+        late = host.run(name, host.archive, *more)
+        assert (late.returncode, late.stderr.count("not collected yet")) == (0, 1)
+    manifest = host.json("export", host.archive, "--dest", "y.csv", "--start", "-8d", "--end", "-1d")
+    assert [part["why"] for part in manifest["missing"]] == ["not collected"]
+    assert manifest["complete"] is False
+
+
+def test_a_gap_and_pruned_days_are_told_by_cat(host: Host, simulator: Simulator) -> None:
+    host.collect_at(simulator, host.archive, -120)
+    simulator.project("main").log.append(timestamp=datetime.now(timezone.utc) - timedelta(days=20))
+    host.run("collect", host.archive)
+    gap = host.run("cat", host.archive, "--start", "-100d")
+    assert gap.returncode == 5
+    assert re.search(r"Entries from \S+Z to \S+Z may be missing: the archive has a gap \(retention\)\.", gap.stderr)
+    early = host.run("cat", host.archive, "--start", "-400d", "--end", "-300d")
+    assert (early.returncode, "the archive begins later" in early.stderr) == (5, True)
+    host.run("prune", host.archive, "--older-than", "10d")
+    pruned = host.run("cat", host.archive, "--start", "-50d", "--end", "now")
+    assert (pruned.returncode, "they were pruned" in pruned.stderr) == (5, True)
+    later = host.run("cat", host.archive, "--start", "-1d", "--end", "now")
+    assert (later.returncode, later.stderr) == (0, "")
+
+
+def test_a_range_that_is_in_the_future_is_not_fine(host: Host) -> None:
+    host.run("collect", host.archive)
+    tomorrow = f"{datetime.now(timezone.utc) + timedelta(days=1):%Y-%m-%d}"
+    told = host.run("cat", host.archive, "--start", tomorrow)
+    assert (told.returncode, "holds no entries from" in told.stderr) == (5, True)
+    part = host.run("cat", host.archive, "--start", "-1d", "--end", tomorrow)
+    assert (part.returncode, "this is in the future" in part.stderr) == (0, True)
+
+
+def test_export_replaces_files_only_by_force(host: Host) -> None:
+    host.run("collect", host.archive)
+    for name in ("extract.csv", "extract.csv.manifest.json"):
+        (host.folder / name).write_text("mine")
+        told = host.run("export", host.archive, "--dest", "extract.csv")
+        assert (told.returncode, f"--dest: {name} already exists" in told.stderr) == (2, True)
+        assert (host.folder / name).read_text() == "mine"
+        assert host.run("export", host.archive, "--dest", "extract.csv", "--force").returncode == 0
+        assert (host.folder / name).read_text() != "mine"
+        (host.folder / "extract.csv").unlink()
+
+
 def test_reconcile_compares_with_the_provider(host: Host, simulator: Simulator) -> None:
     log, now = simulator.project("main").log, datetime.now(timezone.utc)
     log.append(timestamp=now - timedelta(days=2), message="old")
@@ -223,8 +279,32 @@ def test_reconcile_compares_with_the_provider(host: Host, simulator: Simulator) 
     assert found.stdout.startswith("FINDING missing_in_archive: entries/date=")
     told = host.json("reconcile", host.archive)
     assert (told["same"], told["compared"]["entries"], len(told["findings"])) == (False, 1, 1)
-    nothing = host.run("reconcile", host.archive, "--start", "-300d", "--end", "-200d")
-    assert (nothing.returncode, "warning not_compared" in nothing.stdout) == (0, True)
+
+
+def test_a_comparison_of_nothing_is_not_fine(host: Host) -> None:
+    host.run("collect", host.archive)
+    outside = ("--start", "-300d", "--end", "-200d")
+    nothing = host.run("reconcile", host.archive, *outside, "--metrics", "r.prom")
+    assert (nothing.returncode, "warning not_compared" in nothing.stdout) == (5, True)
+    assert metrics(host.folder / "r.prom")["last_success_timestamp_seconds"] == 0
+    told = host.json("reconcile", host.archive, *outside)
+    assert (told["same"], told["compared"]["start"]) == (None, None)
+
+
+def test_verify_judges_the_archive_and_its_age_on_request(host: Host, simulator: Simulator) -> None:
+    host.collect_at(simulator, host.archive, -100)
+    assert host.run("verify", host.archive).returncode == 0
+    old = host.run("verify", host.archive, "--max-lag", "1d")
+    assert old.returncode == 6
+    verdict = r"^Not current: the archive covers the log until \S+Z, 100 days ago; --max-lag allows 1d\.$"
+    assert re.search(verdict, old.stdout, re.MULTILINE)
+    told = host.json("verify", host.archive, "--max-lag", "1d")
+    assert (told["intact"], told["current"]) == (True, False)
+    assert host.run("verify", host.archive, "--max-lag", "101d").returncode == 0
+    next(Path(host.archive).rglob("*.gz")).unlink()
+    assert host.run("verify", host.archive, "--max-lag", "1d").returncode == 1
+    wrong = host.run("verify", host.archive, "--max-lag", "soon")
+    assert (wrong.returncode, "--max-lag: 'soon' is not a valid duration" in wrong.stderr) == (2, True)
 
 
 @pytest.fixture
@@ -252,6 +332,9 @@ def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
     host.run("collect", host.archive, "--sign-key", "key")
     told = host.json("verify", host.archive, "--allowed-signers", "allowed", "--every-signature")
     assert (told["signed_from"], told["signed_up_to"]) == (1, 2)
+    assert (told["signer_allowed"], told["every_signature"]) == (True, True)
+    told = host.json("verify", host.archive)
+    assert (told["signer_allowed"], told["every_signature"]) == (False, False)
     assert host.run("verify", host.archive, "--signed-from", "1").returncode == 0
     state = host.folder / ".local/state/cloudscale-audit"
     assert len(list(state.iterdir())) == 1
@@ -292,8 +375,8 @@ def test_json_for_programs(host: Host) -> None:
     assert host.json("status", host.archive)["head"] == done["head"]
     status = host.json("status", host.archive)
     verified = host.json("verify", host.archive)
-    signed = {"signed_from": None, "signed_up_to": None}
-    assert verified == {"intact": True, "findings": [], "status": status, **signed}
+    signed = {"signed_from": None, "signed_up_to": None, "signer_allowed": None, "every_signature": None}
+    assert verified == {"intact": True, "findings": [], "status": status, "current": None, **signed}
     failed = json.loads(host.run("status", "nowhere", "--json").stdout)
     assert failed["failure"] == {"code": "storage", "http_status": None, "retryable": False}
 
@@ -326,7 +409,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simula
     [
         ([], 2, "usage:"),
         (["verify", "archive", "--expected-head", "42"], 2, "is not a valid head"),
-        (["collect", "archive", "--start", "soon"], 2, "start: 'soon' is no time"),
+        (["collect", "archive", "--start", "soon"], 2, "--start: 'soon' is no time"),
         (["collect", "archive", "--token-file", "nowhere"], 2, "token file nowhere cannot be read"),
         (["collect", "archive", "--api-url", "http://api.cloudscale.ch/v1"], 2, "unencrypted"),
         (["status", "nowhere"], 4, "There is no archive in"),
@@ -351,6 +434,127 @@ def test_exit_codes_of_failures(host: Host, arguments: list[str], code: int, tol
     assert done.returncode == code
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["cat", "--start", "soon"], {}, "--start: 'soon' is no time"),
+        (["cat", "--start", "2026-11-22", "--end", "2026-11-21"], {}, "lies before --start (2026-11-22T00:00:00Z)"),
+        (["cat", "--limit", "0"], {}, "--limit must be a whole number"),
+        (["cat", "--actor", "x", "--actor", ""], {}, "--actor: item 2 of 2 is empty"),
+        (["cat", "--action", "x", "--action", ""], {}, "--action: item 2 of 2 is empty"),
+        (["cat", "--ip-network", "x"], {}, "--ip-network: 'x' is no network"),
+        (["cat", "--message-pattern", "["], {}, "--message-pattern: '[' is no regular expression"),
+        (["export", "--dest", "x.txt"], {}, "--dest: x.txt is neither a .jsonl nor a .csv file"),
+        (["export", "--dest", "nowhere/x.csv"], {}, "--dest: there is no folder"),
+        (["prune", "--older-than", "30"], {}, "--older-than: '30' is no time"),
+        (
+            ["collect"],
+            {"CLOUDSCALE_API_TOKEN": ""},
+            "No API token. Pass --token-file FILE or set CLOUDSCALE_API_TOKEN.",
+        ),
+        (["collect"], {"CLOUDSCALE_API_TOKEN": "a b"}, "CLOUDSCALE_API_TOKEN is malformed"),
+        (["collect", "--token-file", "bad"], {}, "--token-file is malformed"),
+        (["collect", "--token-file", "unknown"], {}, "check --token-file and its project"),
+        (["collect"], {"CLOUDSCALE_API_TOKEN": "x" * 40}, "check CLOUDSCALE_API_TOKEN and its project"),
+        (["collect"], {"CLOUDSCALE_API_URL": "here"}, "CLOUDSCALE_API_URL 'here' is no URL"),
+        (["collect", "--api-url", "here"], {}, "--api-url 'here' is no URL"),
+        (["collect", "--api-url", "http://127.0.0.1:9"], {}, "check --api-url and the network"),
+        (["collect", "--api-timeout", "x"], {}, "--api-timeout: 'x' is no number"),
+        (["collect", "--api-retry-budget", "-1"], {}, "--api-retry-budget must be at least 0"),
+        (["collect", "--ca-path", "nowhere"], {}, "--ca-path: there is no file or folder"),
+        (["collect", "--time-zone", "Zurich"], {}, "--time-zone: 'Zurich' is no time zone"),
+        (["collect", "--start", "2999-01-01"], {}, "--start: 2999-01-01T00:00:00Z is in the future"),
+        (["collect", "--metrics", "nowhere/m.prom"], {}, "--metrics: there is no folder"),
+        (["reconcile", "--start", "soon"], {}, "--start: 'soon' is no time"),
+        (["verify", "--max-lag", "soon"], {}, "--max-lag: 'soon' is not a valid duration"),
+    ],
+)
+def test_errors_name_flags_as_they_are_typed(
+    host: Host, arguments: list[str], environment: dict[str, str], told: str
+) -> None:
+    (host.folder / "bad").write_text("a b")
+    (host.folder / "unknown").write_text("x" * 40)
+    command, *more = arguments
+    if command != "collect":
+        host.run("collect", host.archive)
+    done = host.run(command, host.archive, *more, **environment)
+    assert done.returncode in (2, 3)
+    assert told in done.stderr
+    options = r"\b(api_token|api_url|api_timeout|api_retry_budget|ca_path|ip_networks|message_pattern)\b"
+    assert not re.search(options, done.stderr)
+
+
+@pytest.mark.usefixtures("key")
+def test_refusals_of_a_signed_archive_name_flags(host: Host) -> None:
+    host.run("collect", host.archive, "--sign-key", "key")
+    unsigned = host.run("compact", host.archive)
+    assert "this run has no key; give it one (--sign-key)." in unsigned.stderr
+
+
+def test_a_start_of_an_existing_archive_is_told_as_ignored(host: Host) -> None:
+    assert host.run("collect", host.archive, "--start", "2026-11-22").stderr == ""
+    again = host.run("collect", host.archive, "--start", "2026-11-22")
+    assert (again.returncode, again.stderr) == (0, "")
+    other = host.run("collect", host.archive, "--start", "-1d")
+    assert (other.returncode, other.stderr) == (
+        0,
+        "cloudscale-audit: warning: --start is ignored, because the archive exists already and covers the log from "
+        "2026-11-22T00:00:00Z.\n",
+    )
+
+
+def test_texts_show_times_in_a_time_zone(host: Host, simulator: Simulator) -> None:
+    zone = ("--time-zone", "Asia/Kolkata")
+    collected = host.run("collect", host.archive, *zone)
+    assert re.search(r"Covered until \S+\+05:30\.$", collected.stdout, re.MULTILINE)
+    for command in ("status", "verify", "reconcile"):
+        told = host.run(command, host.archive, *zone)
+        assert told.returncode == 0
+        times = re.findall(r"\d{4}-\d\d-\d\dT[\d:]+(\S*?)[,.:]?(?=\s)", told.stdout)
+        assert times
+        assert set(times) == {"+05:30"}
+    log, now = simulator.project("main").log, datetime.now(timezone.utc)
+    midnight = (now - timedelta(days=2)).replace(hour=18, minute=30, second=0, microsecond=0)
+    log.append(timestamp=midnight - timedelta(seconds=1))
+    log.append(timestamp=midnight)
+    host.run("collect", host.archive)
+    day = f"{midnight + timedelta(hours=6):%Y-%m-%d}"
+    compared = host.run("reconcile", host.archive, "--start", day, *zone).stdout
+    assert f"from {day}T00:00:00+05:30 to " in compared
+
+
+class Terminal:
+    """A terminal on which a command writes its errors."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def run(self, *arguments: str) -> str:
+        ours, theirs = pty.openpty()
+        with os.fdopen(ours, "rb", buffering=0) as shown:
+            subprocess.run(
+                [sys.executable, str(COMMAND), *arguments],
+                env=self._host.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=theirs,
+                timeout=60,
+                check=True,
+            )
+            os.close(theirs)
+            return shown.read(1 << 16).decode()
+
+
+def test_progress_is_one_line_that_shows_how_far_a_read_is(host: Host, simulator: Simulator) -> None:
+    log, now = simulator.project("main").log, datetime.now(timezone.utc)
+    for days in (5, 4, 3):
+        log.append(timestamp=now - timedelta(days=days))
+    for command in ("collect", "reconcile"):
+        shown = Terminal(host).run(command, host.archive)
+        assert shown.count("\n") == 1
+        *_before, last = shown.strip().split("\r")
+        assert re.match(r"\d+ entries read, up to \d{4}-\d\d-\d\dT[\d:]+Z *$", last)
 
 
 def test_findings_have_an_exit_code_of_their_own(host: Host) -> None:
@@ -595,7 +799,7 @@ def test_metrics_that_cannot_be_written_are_told_after_the_collection(host: Host
     done = host.run("collect", host.archive, "--metrics", "nowhere/m.prom")
     assert (done.returncode, done.stderr) == (
         2,
-        f"cloudscale-audit: metrics: there is no folder {host.folder}/nowhere; make it first.\n",
+        f"cloudscale-audit: --metrics: there is no folder {host.folder}/nowhere; make it first.\n",
     )
     assert host.json("status", host.archive)["entries"] == 7
     twice = host.run("verify", "nothing", "--metrics", "nowhere/m.prom")

@@ -205,6 +205,23 @@ def test_a_project_that_is_not_enabled_is_left_alone(fleet: Fleet) -> None:
     assert [archive["name"] for archive in fleet.json("collect")["archives"]] == ["green", "red"]
 
 
+def test_no_project_is_judged_as_fine_where_none_is_enabled(fleet: Fleet) -> None:
+    for project in fleet.projects:
+        project["enabled"] = False
+    for command in ("status", "verify", "reconcile"):
+        told = fleet.run(command)
+        assert (told.returncode, f"{command} has nothing to judge" in told.stderr) == (2, True)
+    assert fleet.run("collect").returncode == 0
+
+
+def test_errors_name_the_keys_of_the_projects_file(fleet: Fleet) -> None:
+    fleet.tokens["blue"] = "wrong"
+    fleet.project("green")["api_url"] = "here"
+    told = fleet.run("collect").stdout
+    assert "check the entry blue of tokens.json and its project." in told
+    assert "green: api_url 'here' is no URL" in told
+
+
 def test_the_metrics_of_each_project_are_a_file(fleet: Fleet) -> None:
     (fleet.folder / "metrics").mkdir()
     fleet.run("collect", "--metrics", str(fleet.folder / "metrics"))

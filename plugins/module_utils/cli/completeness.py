@@ -1,0 +1,40 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a command that reads entries says of the parts of a time range that the archive does not hold."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Sequence
+
+from ..archive.completeness import FUTURE, NOT_COLLECTED, NOT_COVERED, PRUNED, Missing, holds_whole
+from ..project_log.entry import visible
+from ..settings import Range
+from .exit_status import GAP, OK
+from .output import warn, when
+
+_REASONS = {
+    NOT_COVERED: "the archive begins later",
+    PRUNED: "they were pruned",
+    NOT_COLLECTED: "they are not collected yet",
+    FUTURE: "this is in the future",
+}
+
+
+def warn_of_missing(asked: Range, missing: Sequence[Missing], zone: tzinfo) -> int:
+    """Print the parts that are missing on stderr, and return the exit status of the command."""
+    if asked.is_empty:
+        warn("--start equals --end, so the range is empty.")
+    for part in missing:
+        warn(_sentence(part, zone))
+    return OK if holds_whole(asked, missing) else GAP
+
+
+def _sentence(part: Missing, zone: tzinfo) -> str:
+    bounds = [("from", part.start), ("to", part.end)]
+    span = " ".join(f"{word} {when(moment, zone)}" for word, moment in bounds if moment)
+    if part.why in _REASONS:
+        return f"The archive holds no entries {span}: {_REASONS[part.why]}."
+    return f"Entries {span} may be missing: the archive has a gap ({visible(part.why)})."

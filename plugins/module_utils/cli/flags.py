@@ -1,0 +1,20 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the command's users know options as: flags."""
+
+from __future__ import annotations
+
+_NOT_ALIKE = {
+    "api_token": "--token-file",
+    "actions": "--action",
+    "actors": "--actor",
+    "ip_networks": "--ip-network",
+    "resources": "--resource",
+}
+
+
+def flag(option: str) -> str:
+    """The flag of an option of modules."""
+    return _NOT_ALIKE.get(option) or f"--{option.replace('_', '-')}"

@@ -1,0 +1,45 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One line on the terminal that shows how far a read is, if there is a terminal."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from typing import Iterable, Optional
+
+from ..counts import pluralize
+from ..project_log.entry import Entry, timestamp
+from .output import is_captured, when
+
+
+class Progress:
+    """Counts entries and rewrites one line on stderr, with the time of the newest entry read."""
+
+    def __init__(self) -> None:
+        self._entries = 0
+        self._reached: Optional[datetime] = None
+        self._width = 0
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._entries += 1
+            self._reached = max(filter(None, (self._reached, timestamp(entry))), default=None)
+        if sys.stderr.isatty() and not is_captured():
+            self._write(f"{pluralize(self._entries, 'entry', 'entries')} read{self._how_far()}")
+
+    def end(self) -> None:
+        """Leave the line as it is and begin a new one."""
+        if self._width:
+            sys.stderr.write("\n")
+            self._width = 0
+
+    def _how_far(self) -> str:
+        return f", up to {when(self._reached)}" if self._reached else ""
+
+    def _write(self, line: str) -> None:
+        sys.stderr.write(f"\r{line:<{self._width}}")
+        sys.stderr.flush()
+        self._width = len(line)

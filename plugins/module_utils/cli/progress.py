@@ -24,11 +24,12 @@ class Progress:
         self._width = 0
 
     def add(self, entries: Iterable[Entry]) -> None:
+        if not sys.stderr.isatty() or is_captured():
+            return
         for entry in entries:
             self._entries += 1
             self._reached = max(filter(None, (self._reached, timestamp(entry))), default=None)
-        if sys.stderr.isatty() and not is_captured():
-            self._write(f"{pluralize(self._entries, 'entry', 'entries')} read{self._how_far()}")
+        self._write(f"{pluralize(self._entries, 'entry', 'entries')} read{self._how_far()}")
 
     def end(self) -> None:
         """Leave the line as it is and begin a new one."""

@@ -10,15 +10,18 @@ import argparse
 import json
 import os
 import threading
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
+from ...counts import pluralize
 from ...errors import InvalidInput
 from ...project_log.entry import actor, visible
 from ..archive import archive_of
 from ..exit_status import FINDINGS, OK
-from ..output import add_json, pluralize, print_json, say, when
+from ..output import add_json, print_json, say, when
 from ..selection import add_span, span_of
 from ..signals import end_at_once
+from ..time_zone import zone_of
 
 if TYPE_CHECKING:
     from ...detections.detection import Detection, SiteFacts
@@ -51,7 +54,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     if options.json:
         print_json({"alerts": [alert.to_json() for alert in alerts], "off": off})
     else:
-        _tell(alerts, off, len(detections) - len(off))
+        _tell(alerts, off, len(detections) - len(off), zone_of(options))
     failed = fail_on is not None and any(is_at_least(alert.severity, fail_on) for alert in alerts)
     return FINDINGS if failed else OK
 
@@ -102,11 +105,11 @@ def _read(path: str) -> Mapping[str, Any]:
     return config
 
 
-def _tell(alerts: List[Alert], off: Dict[str, str], applied: int) -> None:
+def _tell(alerts: List[Alert], off: Dict[str, str], applied: int, zone: tzinfo) -> None:
     rows = [("TIME", "SEVERITY", "DETECTION", "ACTOR", "MESSAGE")]
     for alert in alerts:
         message = visible(alert.entry.get("message"))
-        rows.append((when(alert.time), alert.severity, alert.detection, str(actor(alert.entry)), message))
+        rows.append((when(alert.time, zone), alert.severity, alert.detection, str(actor(alert.entry)), message))
     if alerts:
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         for *cells, message in rows:

@@ -154,10 +154,17 @@ class ArchiveDamaged(AuditError):
 
 
 class ClockSkew(AuditError):
-    """The clocks of the server and the host differ too much to record what was read."""
+    """The clocks of the server and the host differ too much to record what was read.
+
+    ``seconds`` tells by how much the host's clock is ahead; negative: behind.
+    """
 
     code = "clock"
     retryable = True
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class ProjectMismatch(AuditError):

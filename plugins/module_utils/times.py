@@ -29,6 +29,7 @@ _USUAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z", re.A
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _AGE = re.compile(r"(\d{1,5})([dwy])", re.ASCII)
 _DURATION = re.compile(r"(\d{1,6})([smhdwy])", re.ASCII)
+_AGES = "3y, 1095d, or a date that has passed, such as 2023-11-22"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORMS = (
     "Use a date (2026-11-22), a time with offset (2026-11-22T08:00:00Z), now, a distance back (-90d, -24h, -15m), "
@@ -96,10 +97,12 @@ def parse_age(text: Any, now: datetime, option: str = "age") -> datetime:
     age = _AGE.fullmatch(str(text).strip())
     try:
         moment = _back(now, int(age[1]), age[2]) if age else parse_time(text, now, option)
+    except InvalidInput as exc:
+        raise InvalidInput(f"{option}: {str(text)!r} is not a valid age; use {_AGES}.") from exc
     except (ValueError, OverflowError) as exc:
         raise InvalidInput(f"{option}: {text} reaches back behind the calendar.") from exc
     if moment > now:
-        raise InvalidInput(f"{option}: {text} lies in the future; use an age (3y, 1095d) or a date that has passed.")
+        raise InvalidInput(f"{option}: {text} is in the future; use {_AGES}.")
     return moment
 
 

@@ -18,9 +18,11 @@ from typing import Any, Dict, List, NamedTuple
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
 from ansible_collections.auditops.cloudscale.tests.e2e.collectors import Archive
-from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
-AUDIT = Path(__file__).resolve().parents[2] / "bin" / "cloudscale-audit"
+ROOT = Path(__file__).resolve().parents[2]
+AUDIT = ROOT / "bin" / "cloudscale-audit"
+GUIDE = ROOT / "docs/docsite/rst/archiver_watching_guide.rst"
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 OFF = timedelta(minutes=20)
@@ -91,6 +93,11 @@ class Host:
         self._shift += max(timedelta(0), wanted - self.server_clock())
         if self.server_clock() >= self._moment:
             self.skew = self._case.then
+        self._write()
+
+    def pass_by(self, distance: timedelta) -> None:
+        """Let time pass, by both clocks."""
+        self._shift += distance
         self._write()
 
     def run(self, *arguments: str, status: int = 0, **variables: str) -> Any:
@@ -215,3 +222,142 @@ def test_doctor_tells_a_wrong_clock(project: Project) -> None:
 def test_doctor_is_content_with_a_right_clock_in_any_time_zone(project: Project) -> None:
     project.append(1)
     assert not project.doctor()["clock"]["failed"]
+
+
+# The same claims on the real command, for what would make an archive lie, lose or double.
+
+
+def metric(path: Path, name: str) -> float:
+    (value,) = re.findall(rf"^cloudscale_audit_{name}{{[^}}]*}} (\S+)$", path.read_text(), re.MULTILINE)
+    return float(value)
+
+
+@pytest.fixture
+def right(folder: Path) -> Iterator[Project]:
+    """A host whose clock is right, and which goes where the test says."""
+    host = Host(CASES["midnight"], folder)
+    with Simulator(page_size=20, clock=host.server_clock) as simulator:
+        yield Project(Archive(simulator, folder / "archive", folder / "head"), host)
+
+
+def counts(project: Project) -> List[int]:
+    """How many entries are archived, and how often the one is that is there most often."""
+    archived = project.archive.archived()
+    return [sum(archived.values()), max(archived.values())]
+
+
+def commands(project: Project, *arguments: str, status: int = 0) -> Any:
+    command, *options = arguments
+    return project._run(command, str(project.archive.path), *options, status=status)
+
+
+@pytest.mark.parametrize("days", [60, 100, -10])
+def test_one_wrong_date_claims_nothing_and_shows_in_a_metric(right: Project, folder: Path, days: int) -> None:
+    right.append(3)
+    commands(right, "collect")
+    right.host.pass_by(2 * HOUR)
+    before = commands(right, "status")
+    right.append(1)
+    right.archive.simulator.set(clock_offset=days * DAY)
+    told = commands(right, "collect", "--metrics", str(folder / "collect.prom"), status=3)
+    assert (told["failure"]["code"], told["msg"].count("Z, but this host's clock says")) == ("clock", 1)
+    assert abs(metric(folder / "collect.prom", "clock_skew_seconds") + days * 86_400) < NEAR
+    assert metric(folder / "collect.prom", "last_run_exit_status") == 3
+    assert commands(right, "status") == before
+    right.archive.simulator.set(clock_offset=timedelta(0))
+    healed = commands(right, "collect", "--metrics", str(folder / "collect.prom"))
+    assert (healed["added"], healed["gaps"]) == (1, [])
+    assert abs(metric(folder / "collect.prom", "clock_skew_seconds")) < NEAR
+    assert right.archive.archived() == right.archive.logged()
+
+
+def test_an_outage_longer_than_retention_is_a_gap_whatever_the_date_says_first(right: Project) -> None:
+    right.append(3)
+    commands(right, "collect")
+    right.host.pass_by(95 * DAY)
+    right.append(1)
+    right.archive.simulator.set(clock_offset=-10 * DAY)
+    commands(right, "collect", status=3)
+    right.archive.simulator.set(clock_offset=timedelta(0))
+    assert [gap["why"] for gap in commands(right, "collect", status=5)["gaps"]] == ["retention"]
+
+
+def test_an_entry_three_hours_late_that_meets_a_refused_cursor_is_archived_once(right: Project) -> None:
+    right.append(5, ago=5 * 3600)
+    right.append(5, ago=60)
+    commands(right, "collect")
+    right.host.pass_by(10 * MINUTE)
+    right.append(1, ago=3 * 3600)
+    right.archive.simulator.script(Fault("status", status=410, cursor=True))
+    assert commands(right, "collect")["added"] == 1
+    assert counts(right) == [11, 1]
+
+
+def test_a_log_that_begins_again_silently_doubles_nothing(right: Project) -> None:
+    right.append(50, ago=3 * 86_400)
+    right.append(10, ago=60)
+    commands(right, "collect")
+    right.host.pass_by(10 * MINUTE)
+    again = right.archive.simulator.add_project("again").log
+    again.subject = right.archive.log.subject
+    again.extend(right.archive.log.entries)
+    right.archive.project.log = right.archive.log = again
+    right.append(2, ago=5)
+    assert commands(right, "collect")["added"] == 2
+    assert counts(right) == [62, 1]
+    assert commands(right, "verify")["findings"] == []
+
+
+def test_a_backlog_with_one_timestamp_out_of_order_loses_nothing_in_silence(right: Project) -> None:
+    for number in range(120):
+        if number == 45:
+            right.append(1, ago=60)
+        right.append(1, ago=9 * 86_400 - number * 60)
+    right.archive.simulator.script(*[Fault("pass")] * 5, Fault("status", status=403))
+    commands(right, "collect", status=3)
+    assert counts(right) == [100, 1]
+    until = read_timestamp(commands(right, "status", status=6)["covered_until"])
+    assert until is not None
+    assert right.host.server_clock() - until > 8 * DAY
+    right.archive.simulator.script(Fault("status", status=410, cursor=True))
+    commands(right, "collect")
+    assert counts(right) == [121, 1]
+
+
+def test_a_start_in_the_future_is_refused_and_makes_no_archive(right: Project) -> None:
+    right.append(3)
+    told = commands(right, "collect", "--start", "2099-01-01", status=2)
+    assert "2099-01-01T00:00:00Z is in the future" in told["msg"]
+    assert not list(right.archive.store.names("commits"))
+
+
+def test_an_entry_dated_2099_does_not_keep_an_identity_from_being_accepted(right: Project) -> None:
+    right.append(3)
+    right.archive.log.append(timestamp="2099-01-01T00:00:00Z")
+    commands(right, "collect")
+    right.host.pass_by(100 * DAY)
+    left = right.archive.simulator.add_project("left").log  # retention by the time of writing took that entry, too
+    left.subject = right.archive.log.subject
+    right.archive.project.log = right.archive.log = left
+    right.archive.project.rotate_token()
+    right.append(2)
+    assert "set accept_identity" in commands(right, "collect", status=3)["msg"]
+    assert commands(right, "collect", "--accept-identity", status=5)["added"] == 2
+    assert commands(right, "verify")["intact"]
+
+
+def test_a_cursor_that_is_stuck_is_found_by_a_comparison_of_two_days(right: Project) -> None:
+    right.append(3, ago=4000)
+    commands(right, "collect")
+    right.host.pass_by(2 * HOUR)
+    right.append(3, ago=1000)
+    stuck = right.archive.simulator.url + "/project-logs?" + right.commits()[-1]["cursor_after"]
+    nothing = {"results": [], "next": None, "poll_more": stuck}
+    right.archive.simulator.script(Fault("raw", body=nothing, cursor=True))
+    assert commands(right, "collect")["state"] == "current"
+    daily, weekly = re.findall(r"^    cloudscale-audit reconcile \S+(.*)$", GUIDE.read_text(), re.MULTILINE)
+    for options in (daily, weekly):
+        right.archive.simulator.clear_requests()
+        found = commands(right, "reconcile", *options.split(), status=1)
+        assert [one["type"] for one in found["findings"]] == ["missing_in_archive"] * 3
+        assert len(right.archive.simulator.requests) <= 4

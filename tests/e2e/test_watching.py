@@ -49,7 +49,10 @@ def test_metrics_of_good_and_failed_runs_are_accepted(tmp_path: Path, command: s
         }
         for token in ("x" * 40, project.token):
             run(command, "archive", *options[command], "--metrics", "m.prom", token=token)
-            promtool("check", "metrics", text=(tmp_path / "m.prom").read_text())
+            metrics = (tmp_path / "m.prom").read_text()
+            promtool("check", "metrics", text=metrics)
+            read = token == project.token and command == "collect"
+            assert ("\ncloudscale_audit_clock_skew_seconds{" in metrics) is read
             assert run("collect", "archive", "--project", name, token=project.token) == 0
 
 
@@ -62,7 +65,7 @@ def test_every_alert_is_tested_and_explained() -> None:
     names = [line.split()[-1] for line in RULES.read_text().splitlines() if "- alert:" in line]
     tested = (ROOT / "tests/e2e/watching/alerts.yml").read_text()
     guide = (ROOT / "docs/docsite/rst/archiver_watching_guide.rst").read_text()
-    assert len(names) == 8
+    assert len(names) == 12
     for name in names:
         assert f"alertname: {name}" in tested
         assert f"``{name}``" in guide

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ import atheris
 with atheris.instrument_imports(include=["ansible_collections.auditops.cloudscale.plugins.module_utils"]):
     from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import collect
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import data_file
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
         Commit,
@@ -43,6 +45,7 @@ with atheris.instrument_imports(include=["ansible_collections.auditops.cloudscal
 
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive import foreign
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 URL = "https://127.0.0.1/v1"
@@ -130,12 +133,23 @@ def streams(data: bytes) -> None:
             show(found)
 
 
+class Quiet(Api):
+    """An API that has nothing new, at this time."""
+
+    now = "Sun, 22 Nov 2026 12:00:00 GMT"
+
+    def _exchange(self, url: str) -> Any:
+        page = {"results": [], "next": None, "poll_more": f"{self.connection.api_url}/project-logs?cursor=9"}
+        return 200, {"Date": self.now}, json.dumps(page).encode()
+
+
 class Archive:
     """A small sound archive, of which one file is changed, looked at and put back."""
 
     def __init__(self, folder: Path) -> None:
-        with Simulator(page_size=3) as simulator:
-            world = World(simulator, Clock(), folder)
+        clock = Clock()
+        with Simulator(page_size=3, clock=clock) as simulator:
+            world = World(simulator, clock, folder)
             world.clock.now -= timedelta(days=2)
             for wait in (23, 1, 23, 1):
                 world.append(3, ago=30)
@@ -145,6 +159,9 @@ class Archive:
             compact(world.store, context=world.context())
             world.append(2)
             world.collect()
+        self.path = world.path
+        self.context = world.context()
+        self.connection = world.connection
         self.now = world.clock.now
         self.store = LocalStore(str(world.path))
         self.files = {path: path.read_bytes() for path in sorted(world.path.rglob("*.*")) if path.is_file()}
@@ -170,6 +187,54 @@ class Archive:
         finally:
             for path in changed:
                 path.write_bytes(self.files[path])
+
+    def litter(self, data: bytes) -> None:
+        """Put things where no run puts them; all else must still be found, and nobody stopped who needs it not."""
+        given = atheris.FuzzedDataProvider(data)
+        forged = self.path / "entries/date=2026-11-20/000000000001-ffffffffffff.jsonl.gz"
+        names = [self._drop(given) for _thing in range(given.ConsumeIntInRange(1, 4))]
+        forged.parent.mkdir(exist_ok=True)
+        forged.write_bytes(b"forged")
+        try:
+            told = [finding.path for finding in verify(self.store, now=self.now)]
+            raise_if(str(forged.relative_to(self.path)) not in told, "a finding is lost")
+            blocked = [name for name in names if name.startswith("commits/0")]
+            self._run(lambda: status(self.store, self.now), bool(blocked))
+            self._run(lambda: list(cat(self.store)), bool(blocked))
+            with Quiet(self.connection) as api:
+                self._run(lambda: collect(self.store, api, context=self.context), bool(blocked))
+        finally:
+            for name in [*names, str(forged.relative_to(self.path))]:
+                foreign.remove(self.path, name)
+            for path, body in self.files.items():
+                if not path.is_file() or path.read_bytes() != body:
+                    path.parent.mkdir(exist_ok=True)
+                    path.write_bytes(body)
+            for path in self.path.glob("*/*.json"):
+                if path not in self.files:
+                    path.unlink()
+
+    def _drop(self, given: Any) -> str:
+        """A thing under a name that is free; returns the name of its place."""
+        place = given.PickValueInList(["", "pending/", "signatures/", "commits/", "entries/", f"{foreign.OLD_DAY}/"])
+        if given.ConsumeBool():
+            base = f"{given.ConsumeIntInRange(0, 20):012d}{given.PickValueInList(['-x.json', '-x.tmp', '.json'])}"
+        else:
+            text = given.ConsumeUnicode(40).encode("utf-8", "replace").replace(b"/", b"-").replace(b"\0", b"-")
+            base = f"x{text.decode()}"
+        path = self.path / f"{place}{base}"
+        path.parent.mkdir(exist_ok=True)
+        if os.path.lexists(path):
+            return "pending/nothing"
+        if given.ConsumeBool():
+            given.PickValueInList(list(foreign.THINGS.values()))(path)
+        else:
+            path.write_bytes(given.ConsumeBytes(4096))
+        return f"{place}{base}"
+
+    def _run(self, job: Callable[[], Any], may_fail: bool) -> None:
+        with contextlib.suppress(*([errors.AuditError] if may_fail else [])):
+            job()
 
     def _replace(self, given: Any) -> dict[Path, bytes]:
         """Other bytes in one place of one file, or in place of all of it."""
@@ -226,6 +291,7 @@ SEEDS = {
     "commits": [],
     "streams": [ENTRY, gzip.compress(ENTRY), gzip.compress(b" " * (1 << 20))],
     "archives": [bytes(range(64)), b"\1" * 64],
+    "foreign": [bytes(range(64)), b"\1" * 64, bytes(range(255, 127, -1))],
 }
 
 
@@ -234,8 +300,8 @@ def target(name: str, folder: Path) -> Callable[[bytes], None]:
     if name in ("pages", "streams"):
         return {"pages": pages, "streams": streams}[name]
     archive = Archive(folder)
-    if name == "archives":
-        return archive.attack
+    if name in ("archives", "foreign"):
+        return {"archives": archive.attack, "foreign": archive.litter}[name]
     SEEDS["commits"] = [archive.files[path] for path in archive.commits]
     return commits
 

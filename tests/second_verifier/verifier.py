@@ -46,7 +46,7 @@ TIMESTAMP_PATTERN = re.compile(
 )
 UNDATED = "0000-00-00"
 NAMESPACE = "cloudscale-audit-head"
-WARNINGS = {"signature_extra", "orphan", "deletion_pending"}
+WARNINGS = {"signature_extra", "orphan", "deletion_pending", "unfinished"}
 
 SLACK = timedelta(seconds=10)
 MARGIN = timedelta(minutes=10)
@@ -58,7 +58,7 @@ YEARS = range(2, 9999)
 RECENT = 100
 MAX_COUNT = (1 << 53) - 1
 MAX_RECORD = 1 << 20
-MAX_COMMIT = 1 << 28
+MAX_COMMIT = 1 << 25
 MAX_SIGNATURE = 1 << 16
 MAX_FILE = 1 << 30
 
@@ -285,7 +285,7 @@ class Chain:
         self.last: Optional[Commit] = None
         self.live: dict[str, Live] = {}
         self.named: set[str] = set()
-        self.removed: set[str] = set()
+        self.removed: dict[str, dict[str, Any]] = {}
         self.identities: list[tuple[str, str]] = []
         self.signers: set[str] = set()
 
@@ -511,8 +511,8 @@ class Chain:
 
     def _take(self, commit: Commit) -> None:
         for path in commit["removed"]:
-            self.live.pop(path, None)
-        self.removed.update(commit["removed"])
+            if path in self.live:
+                self.removed[path] = self.live.pop(path).file
         for file in commit["files"]:
             self.live[file["path"]] = Live(file, commit["covered_until"])
             self.named.add(file["path"])
@@ -823,7 +823,7 @@ class Verifier:
     def verify(self) -> list[Finding]:
         # What is listed before the head is looked for cannot be ahead of it.
         entries, signatures = self._archive.list("entries"), self._archive.list("signatures")
-        self._check_commits(self._archive.list("commits"))
+        self._check_commits(self._archive.list("commits"), [*entries, *signatures])
         self._check_head()
         for path, live in sorted(self._chain.live.items()):
             self._check_live(path, live)
@@ -834,7 +834,7 @@ class Verifier:
     def _find(self, type_: str, path: str, detail: str) -> None:
         self.findings.append(Finding(type_, path, detail))
 
-    def _check_commits(self, names: list[str]) -> None:
+    def _check_commits(self, names: list[str], others: list[str]) -> None:
         sequences = set()
         for name in names:
             found = COMMIT_PATTERN.fullmatch(name.partition("/")[2])
@@ -843,7 +843,8 @@ class Verifier:
             else:
                 self._find("extra", name, "it is not named as a commit")
         if not sequences:
-            self._find("commit_missing", "commits", "there is no commit")
+            first = others and all(path.rpartition("/")[2].startswith("000000000001-") for path in others)
+            self._find("unfinished" if first else "commit_missing", "commits", "there is no commit")
         digest: Optional[str] = None
         for sequence in range(1, max(sequences, default=0) + 1):
             name = f"commits/{sequence:012d}.json"
@@ -893,12 +894,16 @@ class Verifier:
         for path in paths:
             if not FILE_PATTERN.fullmatch(path) or not self._archive.is_file(path):
                 self._find("extra", path, "it is not a data file")
-            elif path in self._chain.removed:
-                self._find("deletion_pending", path, "a commit removed it")
             elif int(groups(path)[1]) > head + 1:
-                self._find("extra", path, "it is of a commit that cannot be the next one")
-            elif int(groups(path)[1]) > head:
-                self._find("orphan", path, "its commit was not made yet")
+                self._find("extra", path, "it is of a commit after the next one")
+            elif int(groups(path)[1]) == head + 1:
+                self._find("orphan", path, "it is of the next commit")
+            elif path in self._chain.removed:
+                gone = self._chain.removed[path]
+                if sha256(self._archive.read(path, gone["bytes"])) == gone["sha256"]:
+                    self._find("deletion_pending", path, "a commit removed it")
+                else:
+                    self._find("extra", path, "it has other bytes than the file that a commit removed")
             elif path in announced or self._is_known(path):
                 self._find("orphan", path, "a run left it behind")
             else:

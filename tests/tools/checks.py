@@ -180,7 +180,7 @@ def long_stages() -> dict[str, list[Check]]:
                 Check(
                     name, ["python", "tests/fuzz/hostile.py", name, "-max_total_time=300"], "fuzz", figures=r"Done .+"
                 )
-                for name in ("archives", "pages", "commits", "streams")
+                for name in ("archives", "foreign", "pages", "commits", "streams")
             ),
         ],
         "object-storage": [

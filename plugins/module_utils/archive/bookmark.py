@@ -45,6 +45,9 @@ class Bookmark:
         self._marks: List[Mark] = []
         self._is_new = True
 
+    def __str__(self) -> str:
+        return self._path
+
     def read(self) -> List[Head]:
         """The commits that still count as handed on, the newest first; none when nothing was remembered yet.
 
@@ -57,7 +60,7 @@ class Bookmark:
             booted = float(value["boot"])
         except FileNotFoundError:
             marks, booted = [], self._boot
-        except (OSError, ValueError, LookupError, TypeError) as exc:
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as exc:
             raise StorageError(
                 f"Cannot read the bookmark {self._path}: {exc}; remove it, and all entries are handed on again."
             ) from exc

@@ -84,8 +84,10 @@ class CollectResult(Status):
     """Where the archive stands after a run, and what the run did; ``gaps`` are those that it recorded.
 
     ``renamed`` counts entries that were found again but look different now: a project or token was renamed.
+    ``clock_skew_seconds`` is by how much the host's clock was ahead of the server's when the last page arrived.
     """
 
+    clock_skew_seconds: float = 0.0
     added: int = 0
     commits_added: int = 0
     renamed: int = 0
@@ -172,8 +174,14 @@ class _Clocked:
                 return page
         raise ClockSkew(
             f"The API's date is {format_time(date)}, but this host's clock says {format_time(clock)}; they may differ "
-            "by 30 minutes. Correct the wrong clock; nothing is lost."
+            "by 30 minutes. Correct the wrong clock; nothing is lost.",
+            _skew(clock, date),
         )
+
+
+def _skew(clock: datetime, date: datetime) -> float:
+    """By how many seconds the host's clock is ahead of the server's date."""
+    return round((clock - date).total_seconds(), 1)
 
 
 def server_date_of(page: Page) -> datetime:
@@ -344,7 +352,7 @@ class _Collector:
 
     def _arrive(self, page: Page, batch: _Batch, tracker: Tracker) -> None:
         clock, date = self._now(), server_date_of(page)
-        self._skew = round((clock - date).total_seconds(), 1)
+        self._skew = _skew(clock, date)
         gap = tracker.arrive(date, clock)
         self._asked = tracker.asked
         if gap is not None:
@@ -470,6 +478,7 @@ class _Collector:
             str(self._store),
             state_of(tracker.covered_until, True, tracker.server_date),
             gaps=self._gaps,
+            clock_skew_seconds=self._skew,
             added=self._added,
             commits_added=self._commits,
             renamed=self._renamed,

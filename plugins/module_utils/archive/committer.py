@@ -13,17 +13,19 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional
 
-from ..errors import ArchiveDamaged, ClockSkew, InvalidInput
+from ..errors import ArchiveDamaged, Cancelled, ClockSkew, InvalidInput, StorageError
 from ..times import format_time
 from .chain.chain import Link, clear_left_overs, find_head, load
 from .chain.coverage import MAX_SKEW
 from .chain.signing import signature_name, signed_text
 from .format.commit import Commit, Head, pending_name, pending_record
 from .run_context import RunContext
-from .storage.store import ObjectNotFound, Store
+from .storage.store import LARGEST_COMMIT, ObjectNotFound, Store
 from .trust import check_claim, check_head
+
+_AGAIN = "run it again to remove the other files"
 
 
 def check_clock(now: datetime, head: Commit) -> None:
@@ -34,7 +36,8 @@ def check_clock(now: datetime, head: Commit) -> None:
     if now < head.server_date - MAX_SKEW:
         raise ClockSkew(
             f"This host's clock says {format_time(now)}, but the newest commit is of {format_time(head.server_date)}; "
-            "correct the clock. Nothing is lost."
+            "correct the clock. Nothing is lost.",
+            (now - head.server_date).total_seconds(),
         )
 
 
@@ -114,6 +117,7 @@ class Tip:
     def add(self, commit: Commit, files: Mapping[str, bytes]) -> None:
         """Write data files and the signature, decide the commit, and remove what it removes.
 
+        :raises Cancelled: the run was stopped while it removed files; any later run removes the rest.
         :raises Lost: another run has decided a commit of this sequence; nothing of this one counts.
         :raises InvalidInput: the key cannot sign, or may not at this time.
         :raises StorageError: the archive cannot be written; unless the removal failed, nothing was advanced.
@@ -121,6 +125,7 @@ class Tip:
         """
         commit = self.sign(commit)
         link = Link(commit, commit.to_bytes())
+        self._check_free(link)
         record = pending_name(commit.sequence, commit.run)
         signature = self._signature(link)
         self._prove(record)
@@ -141,7 +146,8 @@ class Tip:
             raise Lost
         self.link, self.is_trusted = link, self.is_trusted or commit.previous is None
         self._remember()
-        self._store.erase(commit.removed)
+        # A prune may remove thousands of files, a compaction those of one day.
+        self._store.erase(self.until_stopped(commit.removed) if commit.kind == "prune" else commit.removed)
         self._store.remove([record])
 
     def _prove(self, record: str) -> None:
@@ -156,6 +162,31 @@ class Tip:
         if claim is not None:
             check_claim(self._store, self.link, claim, self._context)
             self._store.publish(name, claim.body)
+
+    def until_stopped(self, names: Iterable[str], then: str = _AGAIN) -> Iterator[str]:
+        """The names of files, one by one; ``then`` says what becomes of the rest.
+
+        :raises Cancelled: the run was stopped before the next one.
+        """
+        for name in names:
+            self.check_stopped(then)
+            yield name
+
+    def check_stopped(self, then: str) -> None:
+        """:raises Cancelled: the run was stopped."""
+        if self._context.stop.is_set():
+            raise Cancelled(f"It was stopped; {then}.")
+
+    def _check_free(self, link: Link) -> None:
+        """Refuse before anything is written for a commit that can never be made.
+
+        :raises ForeignThing: something else has the name of the commit.
+        """
+        name = link.commit.name
+        if len(link.body) > LARGEST_COMMIT:
+            raise StorageError(f"{name} would be larger than any reader takes; compact first, or prune fewer days.")
+        with suppress(ObjectNotFound):
+            next(self._store.chunks(name), None)
 
     def _signature(self, link: Link) -> Dict[str, bytes]:
         key, commit = self._context.sign_key, link.commit

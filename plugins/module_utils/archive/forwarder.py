@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from itertools import chain, islice
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
@@ -45,7 +46,8 @@ def forward(
     counted from 1. The bookmark moves only over entries that were sent; an entry may be sent twice, by the same name.
 
     :raises StorageError: the archive or the bookmark cannot be read or written.
-    :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
+    :raises ArchiveDamaged: a file is absent or holds something else than its commit says, or the bookmark's commit is
+        gone.
     :raises Cancelled: ``stop`` was set; the next run goes on.
     """
     return _Forwarder(store, bookmark, send, stop or threading.Event()).run(on_head)
@@ -65,7 +67,8 @@ class _Forwarder:
         self._live: Optional[Dict[str, DataFile]] = None
 
     def run(self, on_head: Callable[[Link], None]) -> ForwardResult:
-        done = next(filter(self._has, self._bookmark.read()), None)
+        done = next(iter(self._bookmark.read()), None)
+        self._check_kept(done)
         head = readable_head(self._store, done)
         if head:
             on_head(head)
@@ -91,12 +94,19 @@ class _Forwarder:
         after = load(self._store, done.sequence) if done else None
         return follow(self._store, Replay.after(after.commit) if after else Replay(), after, head)
 
-    def _has(self, mark: Head) -> bool:
-        """Whether the archive still has this commit; one that was restored from an older copy may not."""
-        try:
-            return load(self._store, mark.sequence).head == mark
-        except ObjectNotFound:
-            return False
+    def _check_kept(self, done: Optional[Head]) -> None:
+        """Refuse to guess where to go on.
+
+        :raises ArchiveDamaged: the archive no longer has the commit that was forwarded last.
+        """
+        with suppress(ObjectNotFound):
+            if done is None or load(self._store, done.sequence).head == done:
+                return
+        raise ArchiveDamaged(
+            f"Entries were forwarded up to commit {done.sequence if done else 0}, but {self._store} no longer has that "
+            "commit: it was cut, replaced, or restored from an older copy. Verify it, then remove the bookmark "
+            f"{self._bookmark}: all entries are forwarded again, under the same ids."
+        )
 
     def _forward(self, commit: Commit) -> None:
         # The other kinds only rearrange what these added.

@@ -31,6 +31,7 @@ from .storage.store import DryRun, ObjectNotFound, Store, no_archive
 CLOSED_AFTER = timedelta(hours=1)
 """How long after its end a day must be covered before its files are merged or removed."""
 
+_UNCHANGED = "nothing was changed"
 _EARLIEST = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -93,7 +94,8 @@ def prune(
 ) -> MaintenanceResult:
     """Remove the files of all closed UTC days that end by ``before``, in one commit.
 
-    What no timestamp tells the day of is kept. Errors and options are as of :func:`compact`.
+    Undated entries go with the day on which they were collected. Errors and options are as of :func:`compact`; what a
+    run that was stopped did not remove, a later one removes.
     """
     return _Run(store, context or RunContext()).prune(before)
 
@@ -132,6 +134,7 @@ class _Run:
                 file for path, file in sorted(state.live.items()) if is_before(file, edge, state.undated.get(path))
             ]
             self._check_erasable(files)
+            self._tip.check_stopped(_UNCHANGED)
             try:
                 if files:
                     self._commit("prune", files, pruned_until=edge)
@@ -147,12 +150,12 @@ class _Run:
             raise no_archive(self._store)
         state = replay(self._store, head)
         clear_left_overs(self._store, head, reach=head.commit.sequence)
-        self._store.erase(_awaiting_removal(self._store, head.commit, state))
+        self._store.erase(self._tip.until_stopped(_awaiting_removal(self._store, head.commit, state)))
         return head, state
 
     def _check_erasable(self, files: Iterable[DataFile]) -> None:
         """All of them before the first commit: what is half done under a lock could only be finished after it."""
-        self._store.check_erasable(file.path for file in files)
+        self._store.check_erasable(self._tip.until_stopped((file.path for file in files), _UNCHANGED))
 
     def _merge(self, day: str, files: Sequence[DataFile]) -> None:
         if self._stop.is_set():

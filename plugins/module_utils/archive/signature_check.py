@@ -22,7 +22,7 @@ from .chain.signing import (
 )
 from .finding import Finding
 from .format.commit import FIRST_SEQUENCE, Head, commit_name
-from .storage.store import ObjectNotFound, Store
+from .storage.store import ForeignThing, ObjectNotFound, Store
 
 _AT_ONCE = 4
 _MAX_STRAYS = 100
@@ -78,7 +78,7 @@ class SignatureCheck:
     def _is_there(self, name: str) -> bool:
         try:
             next(self._store.chunks(name), None)
-        except ObjectNotFound:
+        except (ObjectNotFound, ForeignThing):
             return False
         except StorageError:
             pass  # told where it is read

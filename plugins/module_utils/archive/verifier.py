@@ -4,26 +4,27 @@
 
 """Verifies offline that an archive is intact, or finds what was done to it. Needs no token and no network.
 
-Three passes: the chain of commits, each data file that is live, and every other file that lies there. All three work
-on streams. The head is read first; what is added while the verifier runs is left to its next run.
+Three passes: the chain of commits, each data file that is live, and everything else that is stored there. All three
+work on streams, and read no more of anything than a collector would have written. What is added while the verifier runs
+is left to its next run.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
-from ..counts import pluralize
 from ..errors import StorageError
 from ..times import format_time, utc_now
-from .chain.chain import left_overs
+from .chain.chain import announced
 from .chain.coverage import MAX_AHEAD
 from .chain.rules import Replay
-from .chain.signing import AllowedSigners
+from .chain.signing import AllowedSigners, parse_signature_name
 from .finding import Finding
 from .format.canonical_lines import CanonicalLines
 from .format.commit import (
@@ -37,14 +38,18 @@ from .format.commit import (
     day_of,
     parse_commit_name,
     parse_data_name,
+    parse_pending_name,
     sha256,
 )
 from .format.data_file import split_lines, unpack, whole_lines
 from .signature_check import SignatureCheck, Signed
 from .storage.prefetch import chunks_ahead
-from .storage.store import ObjectNotFound, Store, whole
+from .storage.store import ForeignThing, ObjectNotFound, Store, whole
 
-_ORPHAN_LIMIT = 1 << 30
+MAX_TOLD = 1000
+"""How many findings of one type are listed; the others are counted."""
+
+_FOREIGN = {"entries": "extra", "commits": "extra", "signatures": "signature_extra"}
 
 
 class Examination(NamedTuple):
@@ -83,7 +88,8 @@ def examine(
     ``commit_duplicated``, ``commit_malformed``, ``chain``, ``totals``, ``cursor``, ``coverage``, ``identity``,
     ``removal``, ``head``.
     About files: ``missing``, ``altered``, ``appended``, ``moved``, ``content`` (not what its commit says it holds),
-    ``unreadable``, ``extra``, and the warnings ``orphan`` and ``deletion_pending``.
+    ``unreadable``, ``extra``, and the warnings ``orphan``, ``deletion_pending``, ``unfinished`` (no run made a commit
+    yet) and ``foreign`` (something that is none of the archive's).
 
     About signatures: ``signature_bad``, ``signature_absent``, ``signature_ahead``, and the warning ``signature_extra``.
 
@@ -111,30 +117,55 @@ class _Verification:
         self._digests: Dict[str, int] = {}
         self._known: Set[int] = set()
         self._lines = CanonicalLines()
+        self._announced: Dict[str, Optional[List[str]]] = {}
 
     def run(self, signers: Optional[AllowedSigners], signed_from: Optional[int], every_signature: bool) -> Examination:
         # Listed before the head is looked for: what a collector adds meanwhile is left to the next verification.
-        listed = list(self._store.names("signatures"))
-        others = list(self._store.names("entries"))
-        sequences = self._store.commits()
+        listed = self._names("signatures")
+        pending = self._names("pending")
+        others = self._names("entries")
+        sequences = self._commits()
         head = sequences[-1] if sequences else 0
         if not sequences:
-            self._find("commit_missing", commit_name(FIRST_SEQUENCE), "the archive has no commit")
+            self._tell_no_commit(others, listed)
         self._verify_chain(sequences)
         paths = sorted(self._state.live)
         asked = zip(chunks_ahead(self._store, paths), paths)
         lost = [path for ask, path in asked if not self._verify_file(self._state.live[path], ask)]
         self._verify_others(others, head, self._without_removed_since(lost, head))
+        self._verify_pending(pending, head)
+        self._verify_foreign()
         check = SignatureCheck(self._store, listed, signers, self._now)
         found = list(check.findings(self._signed, head, signed_from, every_signature))
         return Examination(
-            [*self._findings, *found],
+            list(_capped([*self._findings, *found])),
             self._signed[0].head.sequence if self._signed else None,
             check.signed_up_to,
         )
 
     def _find(self, type_: str, path: str, detail: str) -> None:
         self._findings.append(Finding(type_, path, detail))
+
+    def _names(self, folder: str) -> List[str]:
+        try:
+            return list(self._store.names(folder))
+        except ForeignThing:
+            return []  # told as what it is, by the store
+
+    def _commits(self) -> List[int]:
+        try:
+            return self._store.commits()
+        except ForeignThing:
+            return []
+
+    def _tell_no_commit(self, files: List[str], signatures: List[str]) -> None:
+        names = [(name and name.sequence) for name in map(parse_data_name, files)]
+        signed = [found.head.sequence for found in map(parse_signature_name, signatures) if found]
+        first = commit_name(FIRST_SEQUENCE)
+        if names and all(sequence == FIRST_SEQUENCE for sequence in (*names, *signed)):
+            self._find("unfinished", first, "the first run was killed before its commit; collect again")
+        else:
+            self._find("commit_missing", first, "the archive has no commit")
 
     # The chain of commits
 
@@ -235,7 +266,7 @@ class _Verification:
 
     def _verify_others(self, stored: List[str], head: int, lost: List[str]) -> None:
         strangers = [name for name in stored if name not in self._state.live]
-        places = self._places(strangers) if lost else {}
+        places = self._places(strangers, lost) if lost else {}
         moved: Set[str] = set()
         for path in lost:
             found = places.get(self._state.live[path].sha256)
@@ -244,38 +275,41 @@ class _Verification:
             else:
                 moved.add(found)
                 self._find("moved", path, f"the file now lies at {found}")
-        announced = left_overs(self._store) if strangers else set()
-        removed = [name for name in strangers if name in self._state.removed and name not in moved]
-        if removed:
-            count = f"; {len(removed)} such files in all" if len(removed) > 1 else ""
-            self._find("deletion_pending", removed[0], f"a commit removed it, but it was not deleted yet{count}")
-        for name in strangers:
-            if name not in moved and name not in self._state.removed:
-                self._verify_stranger(name, head, name in announced)
-        for name in self._store.names("commits"):
+        self._announced = announced(self._store)
+        named = {name for names in self._announced.values() for name in names or ()}
+        undeleted = [name for name in strangers if name not in moved and self._verify_stranger(name, head, named)]
+        if undeleted:
+            count = f"; {len(undeleted)} such files in all" if len(undeleted) > 1 else ""
+            self._find("deletion_pending", undeleted[0], f"a commit removed it, but it was not deleted yet{count}")
+        for name in self._names("commits"):
             if not parse_commit_name(name):
                 self._find("extra", name, "it has not the name of a commit")
 
-    def _places(self, names: List[str]) -> Dict[str, str]:
+    def _places(self, names: List[str], lost: List[str]) -> Dict[str, str]:
         """Where the bytes with a digest lie."""
+        limit = max(self._state.live[path].bytes for path in lost)
         places = {}
         for name in names:
-            digest = self._digest_of(name)
+            digest = self._digest_of(name, limit)
             if digest:
                 places[digest] = name
         return places
 
-    def _digest_of(self, name: str) -> Optional[str]:
-        content = hashlib.sha256()
+    def _digest_of(self, name: str, limit: int) -> Optional[str]:
+        """The digest of a file; None if it cannot be read, or is larger than a limit."""
+        content, size = hashlib.sha256(), 0
         try:
             for chunk in self._store.chunks(name):
                 content.update(chunk)
+                size += len(chunk)
+                if size > limit:
+                    return None
         except StorageError:
             return None
         return content.hexdigest()
 
-    def _verify_stranger(self, name: str, head: int, announced: bool) -> None:
-        """A file that is not live and that no commit removed: pending, left behind by a lost run, or put there."""
+    def _verify_stranger(self, name: str, head: int, named: Set[str]) -> bool:
+        """A file that is not live: to be deleted (True), left behind by a lost run, or put there."""
         parts = parse_data_name(name)
         if parts is None:
             self._find("extra", name, "it has not the name of a data file")
@@ -283,29 +317,64 @@ class _Verification:
             self._find("extra", name, f"the archive ends at commit {head}: commits were cut off, or it was put there")
         elif parts.sequence > head:
             self._find("orphan", name, "its commit was not made yet; a run is at work, or was killed")
-        elif parts.sequence not in self._known:
-            return  # its commit was reported already
-        elif announced:
-            self._find("orphan", name, "a run that lost a race or was killed left it behind; the next run removes it")
-        elif self._is_orphan(name, parts.day):
-            self._find("orphan", name, "no commit names it; all its entries are in the archive")
-        else:
-            self._find("extra", name, "no commit names it, and it has entries that the archive has not")
+        elif name in self._state.removed:
+            gone = self._state.removed[name]
+            if self._digest_of(name, gone.bytes) == gone.sha256:
+                return True
+            self._find("extra", name, "a commit removed the file of this name, and this one has other bytes")
+        elif parts.sequence in self._known:  # else that commit was reported already
+            self._verify_unnamed(name, parts.day, name in named)
+        return False
 
-    def _is_orphan(self, name: str, day: str) -> bool:
-        """Whether its lines are, as a multiset, part of the archive's lines of that day."""
+    def _verify_unnamed(self, name: str, day: str, is_announced: bool) -> None:
+        """A file of a sequence whose commit does not name it."""
+        missing = self._count_missing(name, day)
+        if missing == 0:
+            why = "a run that lost a race or was killed left it behind" if is_announced else "no commit names it"
+            self._find("orphan", name, f"{why}; all its entries are in the archive")
+            return
+        what = "cannot be read" if missing is None else f"holds entries that the archive has not ({missing})"
+        if is_announced:
+            self._find(
+                "orphan",
+                name,
+                f"a run announced it and made no commit of it; it {what}: look at it now, the next run removes it",
+            )
+        else:
+            self._find("extra", name, f"no commit names it, and it {what}")
+
+    def _count_missing(self, name: str, day: str) -> Optional[int]:
+        """How many of its lines, as a multiset, are not among the archive's lines of that day; None: unreadable."""
+        live = [file for path, file in self._state.live.items() if path.startswith(f"entries/date={day}/")]
         wanted: CounterOf[bytes] = Counter()
         try:
-            for line in split_lines(unpack(self._store.chunks(name), _ORPHAN_LIMIT)):
+            # What is larger than the whole day cannot be a part of it, and is not unpacked any further.
+            for line in split_lines(unpack(self._store.chunks(name), sum(file.content_bytes for file in live))):
                 wanted[_short_digest(line)] += 1
-            for path, file in self._state.live.items():
-                if wanted and path.startswith(f"entries/date={day}/"):
-                    self._cross_off(wanted, file)
         except ObjectNotFound:
-            return True  # cleared away meanwhile, as left-overs are
+            return 0  # cleared away meanwhile, as left-overs are
         except (Malformed, StorageError):
-            return False
-        return not wanted
+            return None
+        for file in live if wanted else ():
+            with suppress(Malformed, StorageError):  # a damaged one is a finding of its own
+                self._cross_off(wanted, file)
+        return sum(wanted.values())
+
+    def _verify_pending(self, names: List[str], head: int) -> None:
+        for name in names:
+            sequence = parse_pending_name(name)
+            if sequence is None:
+                self._find("foreign", name, "it has not the name of what runs store there")
+            elif not FIRST_SEQUENCE <= sequence <= head + 1:
+                self._find("foreign", name, f"it is of commit {sequence}, but the archive ends at {head}")
+            elif self._announced.get(name, ()) is None:
+                self._find("foreign", name, "it is no record of a run")
+
+    def _verify_foreign(self) -> None:
+        for thing in self._store.foreign():
+            if thing.name not in self._state.live:  # that one is told where it is read
+                type_ = _FOREIGN.get(thing.name.partition("/")[0], "foreign")
+                self._find(type_, thing.name, f"it is {thing.what}, which no run makes there")
 
     def _cross_off(self, wanted: CounterOf[bytes], file: DataFile) -> None:
         for line in split_lines(unpack(self._store.chunks(file.path), file.content_bytes)):
@@ -330,11 +399,22 @@ def examine_file(file: DataFile, ask: Callable[[], Iterator[bytes]], lines: Cano
     except StorageError as exc:
         return Finding("unreadable", file.path, exc.message)
     if stored.is_appended:
-        more = pluralize(stored.bytes - file.bytes, "byte follows", "bytes follow")
-        return Finding("appended", file.path, f"{more} those that were committed")
+        return Finding("appended", file.path, "bytes follow those that were committed")
     if not stored.is_same:
         return Finding("altered", file.path, "its bytes are not those that were committed")
     return Finding("content", file.path, damage) if damage else None
+
+
+def _capped(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The same findings; of each type the first ones, and then how many more."""
+    counts: CounterOf[str] = Counter()
+    for finding in findings:
+        counts[finding.type] += 1
+        if counts[finding.type] <= MAX_TOLD:
+            yield finding
+    for type_, count in counts.items():
+        if count > MAX_TOLD:
+            yield Finding(type_, "", f"and {count - MAX_TOLD} more")
 
 
 class _Stored:
@@ -356,6 +436,8 @@ class _Stored:
             self._digest.update(chunk)
             self.bytes += len(chunk)
             yield chunk
+            if self.bytes > self._file.bytes:
+                return  # known to be another file, however much follows
 
     @property
     def is_same(self) -> bool:

@@ -99,11 +99,14 @@ def when(moment: Optional[datetime], zone: tzinfo = timezone.utc) -> str:
 
 
 def ago(moment: Optional[datetime]) -> str:
-    """How long ago a moment was; one yet to come, as by another clock, is now."""
+    """How long ago a moment was, or how long it takes until one that is yet to come, as by another clock."""
     if moment is None:
         return "never"
-    distance = duration(utc_now() - moment)
-    return f"{distance} ago" if distance else "just now"
+    passed = utc_now() - moment
+    distance = duration(abs(passed))
+    if not distance:
+        return "just now"
+    return f"{distance} ago" if passed > timedelta(0) else f"in {distance}"
 
 
 def ahead(moment: Optional[datetime]) -> str:
@@ -116,8 +119,6 @@ def ahead(moment: Optional[datetime]) -> str:
 def duration(span: timedelta) -> str:
     """A duration in its two largest units, as far as they are not zero; empty for less than a minute."""
     hours, minutes = divmod(int(span.total_seconds() // 60), 60)
-    if hours < 0:
-        return ""
     days, hours = divmod(hours, 24)
     parts = [(days, pluralize(days, "day", "days")), (hours, f"{hours} h"), (minutes, f"{minutes} min")]
     return " ".join(text for count, text in (parts[:2] if days else parts) if count)

@@ -423,7 +423,8 @@ class _Attempts:
     def _limits(self, fault: _Retry, answered: bool) -> Tuple[int, float]:
         """The maximum number of retries, and the seconds that they may take in all."""
         most, budget = self._connection.retries, self._connection.retry_budget
-        if answered or not fault.never_connected:
+        # What returns a web page as its first response is no API: asking for minutes would not make it one.
+        if answered or not (fault.never_connected or isinstance(fault.error, InvalidResponse)):
             return most, budget
         if fault.timed_out:
             return min(most, _FIRST_CONNECT_RETRIES), budget

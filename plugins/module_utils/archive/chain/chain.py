@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import islice
-from typing import Dict, Iterator, List, NamedTuple, Optional, Set
+from typing import Dict, Iterator, List, NamedTuple, Optional
 
 from ...errors import ArchiveDamaged, StorageError
 from ..format.commit import (
@@ -25,7 +25,7 @@ from ..format.commit import (
     sha256,
 )
 from ..storage.prefetch import chunks_ahead
-from ..storage.store import ObjectNotFound, Store, read, whole
+from ..storage.store import ForeignThing, ObjectNotFound, Store, read, whole
 from .rules import Replay
 
 REACH = 100
@@ -89,12 +89,15 @@ def find_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
 
 
 def _newer(store: Store, link: Optional[Link]) -> Optional[Link]:
-    """This commit, or a newer one: a list may be older than what it lists."""
+    """This commit, or a newer one: a list may be older than what it lists.
+
+    Something else under the next commit's name is no commit; it only stops whoever wants to make one.
+    """
     while True:
         sequence = link.commit.sequence if link else 0
         try:
             link = load(store, sequence + 1)
-        except ObjectNotFound:
+        except (ObjectNotFound, ForeignThing):
             return link
 
 
@@ -220,24 +223,31 @@ def clear_left_overs(store: Store, head: Link, reach: int = REACH) -> None:
             store.remove([record] if settled else [])
 
 
-def left_overs(store: Store) -> Set[str]:
-    """The data files that runs which are at work, or were killed, announced. An unreadable record announces none."""
-    found: Set[str] = set()
-    for record in store.names("pending"):
+def announced(store: Store) -> Dict[str, Optional[List[str]]]:
+    """The data files that runs which are at work, or were killed, announced, by record; None: it is no record."""
+    found: Dict[str, Optional[List[str]]] = {}
+    for record in _pending(store):
         if parse_pending_name(record) is not None and _is_record(record):
-            with suppress(StorageError):
-                found.update(_names_in(store, record))
+            with suppress(ObjectNotFound):  # another run clears it
+                found[record] = _read_record(store, record)
     return found
 
 
 def _decided(store: Store, head: int, reach: int) -> Iterator[str]:
     first = max(0, head - reach) + 1
-    for name in store.names("pending", after=f"pending/{first:012d}"):
+    for name in _pending(store, after=f"pending/{first:012d}"):
         sequence = parse_pending_name(name)
         if sequence is not None and first <= sequence <= head:
             yield name
         elif name > f"pending/{head + 1:012d}":
             return
+
+
+def _pending(store: Store, after: str = "") -> Iterator[str]:
+    try:
+        return store.names("pending", after)
+    except ForeignThing:  # who writes will fail there; who only reads needs nothing of it
+        return iter(())
 
 
 def _is_record(name: str) -> bool:
@@ -250,10 +260,17 @@ def _sequence_of(record: str) -> int:
 
 def _names_in(store: Store, record: str) -> List[str]:
     try:
-        body = whole(store.chunks(record), f"{record} in {store}", _MAX_RECORD)
-        return parse_pending_record(body, _sequence_of(record))
+        return _read_record(store, record) or []
     except ObjectNotFound:  # another run clears it too
         return []
+
+
+def _read_record(store: Store, record: str) -> Optional[List[str]]:
+    try:
+        body = whole(store.chunks(record), f"{record} in {store}", _MAX_RECORD)
+    except ForeignThing:
+        return None
+    return parse_pending_record(body, _sequence_of(record))
 
 
 def _pinned(store: Store, pin: Head) -> Link:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import datetime, time, timedelta, timezone
-from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
+from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ...counts import pluralize
 from ...times import RETENTION
@@ -54,13 +54,14 @@ class Replay:
     """What the commits so far add up to. Each next commit is checked against it and then applied.
 
     It begins before the first commit. ``is_complete`` is False once a commit was skipped; what then depends on all
-    commits before is not checked any more. ``live`` are the data files that the commits added and did not remove.
+    commits before is not checked any more. ``live`` are the data files that the commits added and did not remove,
+    ``removed`` those that they did.
     """
 
     def __init__(self) -> None:
         self.commit: Optional[Commit] = None
         self.live: Dict[str, DataFile] = {}
-        self.removed: Set[str] = set()
+        self.removed: Dict[str, DataFile] = {}
         self.merged: Dict[str, DataFile] = {}
         self.is_complete = True
         self._undated: Dict[str, datetime] = {}
@@ -99,8 +100,9 @@ class Replay:
     def apply(self, commit: Commit) -> None:
         """Carry the state over a commit."""
         for path in commit.removed:
-            if self.live.pop(path, None) is not None:
-                self.removed.add(path)
+            gone = self.live.pop(path, None)
+            if gone is not None:
+                self.removed[path] = gone
             self._undated.pop(path, None)
         for file in commit.files:
             self.live[file.path] = file

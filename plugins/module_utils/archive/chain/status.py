@@ -15,11 +15,11 @@ from ...times import format_optional
 from ..format.commit import Gap, Head, Project
 from ..storage.store import Store
 from .chain import Link, find_head, gaps
-from .coverage import is_at_end, retention_deadline
+from .coverage import MAX_SKEW, is_at_end, retention_deadline
 
 STATES = ("new", "current", "backlog", "stale", "expired")
 """``new``: no commit yet; ``current``: read to the end of the log; ``backlog``: there was more to read; ``stale``: not
-read for a day; ``expired``: the provider may have deleted entries that were not read."""
+read for a day, or by a clock far ahead; ``expired``: the provider may have deleted entries that were not read."""
 
 UNNAMED = Project("", None)
 
@@ -33,7 +33,8 @@ def state_of(covered: datetime, at_end: bool, now: datetime) -> str:
         return "expired"
     if not at_end:
         return "backlog"
-    return "stale" if now - covered > SILENCE else "current"
+    # One that ends in the future was read by another clock: nothing shows that it was read of late.
+    return "current" if -MAX_SKEW <= now - covered <= SILENCE else "stale"
 
 
 @dataclass(frozen=True)

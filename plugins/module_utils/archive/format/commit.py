@@ -27,6 +27,7 @@ UNREADABLE_DAY = "0000-00-00"
 
 _DAY = r"0000-00-00|\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
 _DATA_NAME = re.compile(rf"entries/date=({_DAY})/(\d{{12}})-([0-9a-f]{{12}})\.jsonl\.gz", re.ASCII)
+_DAY_DIRECTORY = re.compile(rf"entries/date=(?:{_DAY})", re.ASCII)
 _COMMIT_NAME = re.compile(r"commits/(\d{12})\.json", re.ASCII)
 _PENDING_NAME = re.compile(r"pending/(\d{12})-([0-9a-z]{1,32})\.(json|tmp)", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -275,6 +276,11 @@ def parse_data_name(name: str) -> Optional[DataName]:
     return DataName(match[1], int(match[2]), match[3]) if match else None
 
 
+def is_day_directory(name: str) -> bool:
+    """Whether the data files of a day are stored in a directory of this name."""
+    return _DAY_DIRECTORY.fullmatch(name) is not None
+
+
 def parse_pending_name(name: str) -> Optional[int]:
     """The sequence in the name of a pending record or a temporary file; None for any other name."""
     match = _PENDING_NAME.fullmatch(name)
@@ -286,13 +292,13 @@ def pending_record(names: Iterable[str]) -> bytes:
     return json.dumps({"format": FORMAT, "files": sorted(names)}).encode("ascii") + b"\n"
 
 
-def parse_pending_record(body: bytes, sequence: int) -> List[str]:
-    """The data files of this sequence that a pending record names; none when the record is unreadable."""
+def parse_pending_record(body: bytes, sequence: int) -> Optional[List[str]]:
+    """The data files of this sequence that a pending record names; None for bytes that are no such record."""
     try:
         names = json.loads(body)["files"]
         return [name for name in names if _sequence_of(name) == sequence]
     except (ValueError, LookupError, TypeError, RecursionError):
-        return []
+        return None
 
 
 def _dump(value: Any) -> bytes:

@@ -39,7 +39,7 @@ from ...times import format_time, read_http_date
 from ...tls import is_of_certificate
 from ..format.commit import commit_name, parse_commit_name
 from .s3_address import FROM_ENVIRONMENT, SCHEME, Address, BucketAccess, Lock, Place
-from .store import Claim, ObjectNotFound
+from .store import ROOT_NAMES, Claim, Foreign, ObjectNotFound
 
 _CHUNK = 1 << 16
 _ATTEMPTS = 5
@@ -98,6 +98,14 @@ class S3Store:
 
     def names(self, folder: str, after: str = "") -> Iterator[str]:
         return self._main.names(f"{folder}/", after)
+
+    def foreign(self) -> Iterator[Foreign]:
+        """Only at the top: below it, a bucket has nothing but objects, which :meth:`names` returns."""
+        place, claims, _lock = self._address
+        inside = claims.prefix if claims and claims.bucket == place.bucket else ""
+        for name in self._main.top():
+            if name.rstrip("/") not in {*ROOT_NAMES, ""} and not inside.startswith(place.prefix + name):
+                yield Foreign(name.rstrip("/"), "objects of this prefix" if name.endswith("/") else "an object")
 
     def commits(self, after: int = 0) -> List[int]:
         names = self._main.names("commits/", commit_name(after) if after else "")
@@ -353,6 +361,18 @@ class _Objects:
         start = {"StartAfter": self._place.prefix + after} if after else {}
         while True:
             page = self._list("list_objects_v2", folder, start)
+            yield from self._names_of(page.get("Contents", ()))
+            if not page.get("IsTruncated"):
+                return
+            start = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def top(self) -> Iterator[str]:
+        """The first part of the name of each object, with a slash where more follows."""
+        start: Dict[str, str] = {}
+        while True:
+            page = self._list("list_objects_v2", "", {"Delimiter": "/", **start})
+            for prefix in page.get("CommonPrefixes", ()):
+                yield str(prefix["Prefix"])[len(self._place.prefix) :]
             yield from self._names_of(page.get("Contents", ()))
             if not page.get("IsTruncated"):
                 return

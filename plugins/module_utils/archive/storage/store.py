@@ -14,19 +14,33 @@ import os
 import secrets
 import stat
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple, Type
 
 from ...errors import StorageError
-from ..format.commit import parse_commit_name, parse_data_name
+from ..format.commit import is_day_directory, parse_commit_name, parse_data_name
 
 FOLDERS = ("entries", "commits", "pending", "signatures")
+ROOT_NAMES = frozenset(FOLDERS) | {"timestamps"}
+"""What may be stored at the top of an archive."""
+
+LARGEST_COMMIT = 32 << 20
+"""Bytes. Commits are of some kilobytes; one that removes 400,000 files is as large as this."""
 
 _CHUNK = 1 << 16
 _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
 _RENAME_NOREPLACE = 1
-# Commits are of some kilobytes, of years that were compacted at once some megabytes.
-_LARGEST_SMALL_FILE = 256 << 20
+_ATTEMPTS = 3
+_A_DIRECTORY = "a folder"
+_KINDS = {
+    stat.S_IFDIR: _A_DIRECTORY,
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+}
+_DENIED = (errno.EACCES, errno.EPERM)
+# How opening fails what is no regular file, or no directory on the way to one.
+_NOT_OF_THIS_KIND = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _NO_RENAMEAT2 = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)
 
@@ -42,10 +56,22 @@ class Claim(NamedTuple):
     address: str
 
 
+class ForeignThing(StorageError):
+    """What has this name cannot be a collector's: a directory, a link, a pipe, or a file that is far too large."""
+
+
+class Foreign(NamedTuple):
+    """Something that no writer of an archive makes: its name inside the archive, and what it is, as a phrase."""
+
+    name: str
+    what: str
+
+
 class Store(Protocol):
     """One archive's files by their names inside the archive, such as ``commits/000000000042.json``.
 
-    Every method raises StorageError when the storage fails, and ObjectNotFound when a named file is absent.
+    Every method raises StorageError when the storage fails, ObjectNotFound when a named file is absent, and
+    ForeignThing when there is something else of this name.
     """
 
     reads_at_once: int
@@ -58,10 +84,14 @@ class Store(Protocol):
         """The bytes of a file, piece by piece."""
 
     def names(self, folder: str, after: str = "") -> Iterator[str]:
-        """The names of all that lies in one of the archive's folders and below it; in order; none when absent.
+        """The names of the files in one of the archive's folders, those of ``entries`` in the folders in it, in order.
 
-        Only those that sort after the name ``after``, if there is one.
+        None when the folder is absent; only those that sort after the name ``after``, if there is one. Anything else
+        is left to :meth:`foreign`.
         """
+
+    def foreign(self) -> Iterator[Foreign]:
+        """All that :meth:`names` leaves out, and what does not belong at the top of the archive; never entered."""
 
     def commits(self, after: int = 0) -> List[int]:
         """The sequences greater than ``after`` of the commits that exist, ascending."""
@@ -136,15 +166,16 @@ def read(store: Store, name: str) -> bytes:
     """The whole of a small file.
 
     :raises ObjectNotFound: there is none.
-    :raises StorageError: it cannot be read, or it is none of a collector's: far too large.
+    :raises ForeignThing: it is no file, or larger than any that a collector writes.
+    :raises StorageError: it cannot be read.
     """
     return whole(store.chunks(name), f"{name} in {store}")
 
 
-def whole(chunks: Iterable[bytes], what: str, limit: int = _LARGEST_SMALL_FILE) -> bytes:
+def whole(chunks: Iterable[bytes], what: str, limit: int = LARGEST_COMMIT) -> bytes:
     """A small file from its chunks.
 
-    :raises StorageError: it is larger than ``limit`` bytes, unlike any that a collector writes.
+    :raises ForeignThing: it is larger than ``limit`` bytes, unlike any that a collector writes.
     """
     taken: List[bytes] = []
     size = 0
@@ -152,7 +183,7 @@ def whole(chunks: Iterable[bytes], what: str, limit: int = _LARGEST_SMALL_FILE) 
         taken.append(chunk)
         size += len(chunk)
         if size > limit:
-            raise StorageError(
+            raise ForeignThing(
                 f"Cannot read {what}: it is larger than {limit >> 10} KiB, unlike all that belongs there."
             )
     return b"".join(taken)
@@ -180,7 +211,7 @@ class LocalStore:
                 handle = os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             with os.fdopen(handle, "rb", buffering=0) as file:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    raise OSError(errno.EINVAL, "it is no regular file")
+                    raise OSError(errno.ENXIO, "Not a regular file")
                 while True:
                     chunk = file.read(_CHUNK)
                     if not chunk:
@@ -189,8 +220,16 @@ class LocalStore:
 
     def names(self, folder: str, after: str = "") -> Iterator[str]:
         with self._told("list", folder):
-            found = self._walk(folder)
+            found = [name for name, what in self._listed(folder) if not what]
         return iter(sorted(name for name in found if name > after))
+
+    def foreign(self) -> Iterator[Foreign]:
+        with self._told("list", ""):
+            found = [one for one in self._root() if one.name not in ROOT_NAMES or one.what != _A_DIRECTORY]
+            blocked = {one.name for one in found}
+            for folder in FOLDERS:
+                found.extend(one for one in (() if folder in blocked else self._listed(folder)) if one.what)
+        return iter(sorted(found))
 
     def commits(self, after: int = 0) -> List[int]:
         sequences = (parse_commit_name(name) for name in self.names("commits"))
@@ -254,7 +293,21 @@ class LocalStore:
         """A folder locks nothing for a time."""
 
     def erase(self, names: Iterable[str]) -> None:
-        self.remove(names)
+        newest = ""
+        for name in names:
+            self.remove([name])
+            newest = max(newest, os.path.dirname(name))
+        self._remove_empty_days(newest)
+
+    def _remove_empty_days(self, newest: str) -> None:
+        """Remove the empty directories of days up to this one; it does no harm if one stays."""
+        with suppress(OSError), self._folder("entries/") as (entries, _unused):
+            with os.scandir(entries) as items:
+                days = [item.name for item in items if is_day_directory(f"entries/{item.name}")]
+            for day in days:
+                if f"entries/{day}" <= newest:
+                    with suppress(OSError):
+                        os.rmdir(day, dir_fd=entries)
 
     def _holds(self, name: str, body: bytes) -> bool:
         try:
@@ -280,10 +333,8 @@ class LocalStore:
 
     def _move_in(self, names: Sequence[str], folder: int, drafts: Mapping[str, str]) -> None:
         for name in names:
-            above, base = os.path.split(name)
-            is_day = above.startswith("entries/")
-            with self._told("write", name), self._folder(f"{above}/", make=is_day) as (target, _unused):
-                os.rename(drafts[name], base, src_dir_fd=folder, dst_dir_fd=target)
+            with self._told("write", name):
+                self._move(drafts[name], folder, name)
         for above in sorted({os.path.dirname(name) for name in names}):
             with self._told("make durable", above):
                 self._sync_folder(above)
@@ -292,6 +343,20 @@ class LocalStore:
             with self._told("make durable", "entries"):
                 self._sync_folder("entries")
 
+    def _move(self, draft: str, folder: int, name: str) -> None:
+        """Give a draft its name, in a directory that is made if it is one of a day."""
+        above, base = os.path.split(name)
+        is_day = above.startswith("entries/")
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._folder(f"{above}/", make=is_day) as (target, _unused):
+                    os.rename(draft, base, src_dir_fd=folder, dst_dir_fd=target)
+                return
+            except FileNotFoundError:
+                # Another run may have removed the directory, empty as it was, right after it was made here.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+
     def _make_folders(self) -> None:
         _make_path(self._path)
         with self._folder("") as (root, _unused):
@@ -299,19 +364,37 @@ class LocalStore:
                 _make_folder(name, root)
             os.fsync(root)
 
-    def _walk(self, folder: str) -> List[str]:
+    def _root(self) -> List[Foreign]:
         try:
-            with self._folder(f"{folder}/") as (handle, _unused):
-                return self._names_in(folder, handle)
+            with os.scandir(self._path) as items:
+                return [Foreign(item.name, _what(item) or "a file") for item in items]
         except FileNotFoundError:
             return []
 
-    def _names_in(self, folder: str, handle: int) -> List[str]:
-        found: List[str] = []
-        with os.scandir(handle) as items:
-            for item in items:
-                name = f"{folder}/{item.name}"
-                found.extend(self._walk(name) if item.is_dir(follow_symlinks=False) else [name])
+    def _listed(self, folder: str) -> List[Foreign]:
+        """All that is in a folder, and for entries in the folders in it; what a regular file is stays empty.
+
+        No other folder is entered, however many there are in one another.
+        """
+        found: List[Foreign] = []
+        waiting = [folder]
+        for above in waiting:  # grows on the way
+            try:
+                with self._folder(f"{above}/") as (handle, _unused), os.scandir(handle) as items:
+                    for item in items:
+                        name, what = f"{above}/{item.name}", _what(item)
+                        if above == "entries" and what == _A_DIRECTORY:
+                            waiting.append(name)
+                        else:
+                            found.append(Foreign(name, what))
+            except FileNotFoundError:
+                continue
+            except OSError as exc:
+                if above == folder:
+                    raise
+                found.append(Foreign(above, f"a folder that cannot be listed ({exc.strerror})"))
+            if above != folder and not is_day_directory(above):
+                found.append(Foreign(above, "a folder that is not one of a day"))
         return found
 
     def _sync_file(self, name: str) -> None:
@@ -348,9 +431,28 @@ class LocalStore:
             yield
         except OSError as exc:
             path = os.path.join(self._path, name).rstrip("/")
-            kind = ObjectNotFound if isinstance(exc, FileNotFoundError) else StorageError
-            advice = "; run this as the user that the archive belongs to" if isinstance(exc, PermissionError) else ""
+            kind, advice = _meaning(exc)
             raise kind(f"Cannot {what} {path}: {exc.strerror or exc}{advice}.") from exc
+
+
+def _meaning(exc: OSError) -> Tuple[Type[StorageError], str]:
+    """The error that a failure of the operating system is, and what to do about it, after a semicolon."""
+    if isinstance(exc, FileNotFoundError):
+        return ObjectNotFound, ""
+    if exc.errno in _NOT_OF_THIS_KIND:
+        return ForeignThing, "; no collector makes such a thing: move it away"
+    return StorageError, "; run this as the user that the archive belongs to" if exc.errno in _DENIED else ""
+
+
+def _what(item: os.DirEntry[str]) -> str:
+    """What a thing in a folder is; empty for a regular file, and for one that is gone by now."""
+    if item.is_file(follow_symlinks=False):
+        return ""
+    try:
+        mode = item.stat(follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return ""
+    return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
 def _open_folder(name: str, above: int) -> int:
@@ -438,6 +540,9 @@ class DryRun:
 
     def names(self, folder: str, after: str = "") -> Iterator[str]:
         return self._store.names(folder, after)
+
+    def foreign(self) -> Iterator[Foreign]:
+        return self._store.foreign()
 
     def commits(self, after: int = 0) -> List[int]:
         return self._store.commits(after)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, List, Optional
 from ...archive.chain.chain import Link
 from ...archive.collector import CollectResult, CollectSettings, collect
 from ...counts import pluralize
+from ...errors import ClockSkew
 from ...project_log.client import Api
 from ...settings import Range
 from ...times import utc_now
@@ -50,17 +51,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 class _Newest:
-    """The newest commit that the run saw, for metrics."""
+    """What the run found out, for metrics: the newest commit that it saw, and how far the clocks were apart."""
 
     link: Optional[Link] = None
     result: Optional[CollectResult] = None
+    skew: Optional[float] = None
 
     def samples(self) -> List[Sample]:
-        from ...archive.metrics import archive_samples
+        from ...archive.metrics import Sample, archive_samples
 
+        skew = self.result.clock_skew_seconds if self.result else self.skew
+        found = [] if skew is None else [Sample("clock_skew_seconds", skew)]
         if self.link is None:
-            return []
-        return archive_samples(self.link.commit, utc_now(), self.result.covered_until if self.result else None)
+            return found
+        covered = self.result.covered_until if self.result else None
+        return [*found, *archive_samples(self.link.commit, utc_now(), covered)]
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
@@ -89,7 +94,11 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         context = context_of(options, store, stop, on_head)
 
         def collect_once(api: Api) -> CollectResult:
-            return collect(store, api, settings, context)
+            try:
+                return collect(store, api, settings, context)
+            except ClockSkew as error:
+                newest.skew = error.seconds
+                raise
 
         done = newest.result = with_token(options, stop, collect_once)
         measurement.covered_until = done.covered_until

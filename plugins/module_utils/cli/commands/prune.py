@@ -7,14 +7,24 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import threading
+from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from ...errors import InvalidInput
-from ...times import parse_age, utc_now
+from ...archive.run_context import RunContext
+from ...archive.storage.store import Store
+from ...counts import pluralize
+from ...errors import Cancelled, InvalidInput
+from ...times import RETENTION, parse_age, utc_now
 from ..exit_status import OK
 from ..maintenance import add_options, rearrange
 from ..output import say
+from ..signals import ask_to_stop, end_at_once
+
+if TYPE_CHECKING:
+    from ...archive.maintenance import MaintenanceResult
 
 ABOUT = "remove the oldest days for good; the rest stays provable"
 
@@ -23,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
     parser.add_argument(
         "--older-than", metavar="AGE", help="what goes: 3y, 1095d, or all before a date; whole days only"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask, even on a terminal")
+    parser.add_argument(
+        "--allow-recent", action="store_true", help=f"allow less than the provider's {RETENTION.days} days"
     )
 
 
@@ -34,9 +48,20 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     parse_age(options.older_than, utc_now(), "--older-than")  # refused before the archive is opened
 
     def before(now: datetime) -> datetime:
-        return parse_age(options.older_than, now, "--older-than")
+        edge = parse_age(options.older_than, now, "--older-than")
+        if edge > now - RETENTION and not options.allow_recent:
+            raise InvalidInput(
+                f"--older-than: {options.older_than} removes entries that the provider still has; use 3y, 1095d, or "
+                f"anything of at least {RETENTION.days} days, or pass --allow-recent."
+            )
+        return edge
 
-    rearrange(options, stop, lambda store, context: prune(store, before, context), "removed")
+    def work(store: Store, context: RunContext) -> MaintenanceResult:
+        if _is_asked(options):
+            _ask(store, prune(store, before, replace(context, dry_run=True)), stop)
+        return prune(store, before, context)
+
+    rearrange(options, stop, work, "removed")
     return OK
 
 
@@ -49,3 +74,25 @@ def _nothing_to_prune(options: argparse.Namespace) -> int:
         raise InvalidInput("--older-than is missing; pass an age such as 3y or 1095d, or a date.")
     say("No retention policy: nothing is removed.")
     return OK
+
+
+def _is_asked(options: argparse.Namespace) -> bool:
+    """Whether somebody is at a terminal, and has not said yes: by a flag, or by the policies of a projects file."""
+    return not (options.yes or options.dry_run or options.projects) and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _ask(store: Store, would: MaintenanceResult, stop: threading.Event) -> None:
+    """Let the user decide, who sees what would be removed.
+
+    :raises Cancelled: they did not say yes.
+    """
+    if not would.files:
+        return
+    count, days = pluralize(would.entries, "entry", "entries"), pluralize(would.days, "day", "days")
+    sys.stderr.write(f"This permanently removes {count} of {days} from {store}. Continue? [y/N] ")
+    sys.stderr.flush()
+    end_at_once()
+    said = sys.stdin.readline()
+    ask_to_stop(stop)
+    if said.strip().lower() not in ("y", "yes"):
+        raise Cancelled("Nothing was removed.")

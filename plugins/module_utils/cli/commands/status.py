@@ -11,6 +11,7 @@ import threading
 from datetime import tzinfo
 from typing import List, Tuple
 
+from ...archive.chain.coverage import MAX_SKEW
 from ...archive.chain.pin import HeadPin
 from ...archive.chain.status import Status
 from ...archive.format.commit import Head
@@ -65,6 +66,9 @@ _VERDICTS = {
 
 def _verdict(found: Status, zone: tzinfo) -> str:
     """The one thing to know, in one line."""
+    if found.covered_until is not None and found.covered_until > utc_now() + MAX_SKEW:
+        until = f"{when(found.covered_until)}, {ago(found.covered_until)} by this host's clock"
+        return f"NOT known to be caught up: the archive ends at {until}. Correct the clock, or verify the archive."
     return _VERDICTS[found.state].format(
         until=when(found.covered_until, zone),
         ago=ago(found.covered_until),

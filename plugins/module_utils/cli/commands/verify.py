@@ -12,6 +12,7 @@ from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, List, Optional
 
 from ...archive.chain.status import Status
+from ...archive.format.commit import Head
 from ...counts import pluralize
 from ...times import parse_duration, utc_now
 from ..archive import archive_of, store_of
@@ -97,8 +98,10 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         count = pluralize(len(problems), "finding", "findings")
         say(f"Not intact: {count}. Keep {options.path} as it is, and compare it with a copy.")
         return measurement.status
-    if before:
-        _tell_intact(before, zone)
+    if before is None or before.head is None:
+        say("There is no commit yet: collect again.")
+    else:
+        _tell_intact(before, before.head, zone)
     if found.signed_up_to:
         whose = "by an allowed signer" if signers else "by a key that nobody vouched for; pass --allowed-signers"
         checked = "all signatures were" if options.every_signature else "its signature alone was"
@@ -117,9 +120,7 @@ def is_within(status: Optional[Status], max_lag: timedelta) -> bool:
     return status is not None and status.covered_until is not None and utc_now() - status.covered_until <= max_lag
 
 
-def _tell_intact(found: Status, zone: tzinfo) -> None:
-    if found.head is None:
-        return
+def _tell_intact(found: Status, newest: Head, zone: tzinfo) -> None:
     gaps = f"with {pluralize(len(found.gaps), 'gap', 'gaps')} on record" if found.gaps else "without a gap"
     say(
         f"Intact: {pluralize(found.entries, 'entry', 'entries')} in {pluralize(found.commits, 'commit', 'commits')}, "
@@ -127,7 +128,7 @@ def _tell_intact(found: Status, zone: tzinfo) -> None:
         f"{'; older days were pruned' if found.pruned_until else ''}."
     )
     tell_gaps(found.gaps, zone)
-    say(f"Head: {found.head.sequence}:{found.head.sha256}, of archive {found.archive_id}")
+    say(f"Head: {newest.sequence}:{newest.sha256}, of archive {found.archive_id}")
 
 
 def _tell_heads(heads: HeadsCheck) -> None:

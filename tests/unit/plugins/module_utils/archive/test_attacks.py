@@ -172,11 +172,12 @@ ATTACKS: dict[str, Attack] = {
         lambda world: (data_path(world, 8).unlink(), os.mkfifo(world.path / load(world.store, 8).commit.files[0].path)),
         {"unreadable"},
     ),
+    "a file at the top": Attack(lambda world: write(world.path / "note.txt", FORGED), {"foreign"}),
     "a file slipped in": Attack(lambda world: put_beside(world, FORGED), {"extra"}),
     "a file copied": Attack(
         lambda world: put_beside(world, gzip.compress(gzip.decompress(data_path(world, 8).read_bytes()), 1)), {"orphan"}
     ),
-    "a pruned file put back": Attack(restore_pruned, {"deletion_pending"}),
+    "a pruned file put back": Attack(restore_pruned, {"extra"}),
     "a commit removed": Attack(lambda world: commit_path(world, 4).unlink(), {"commit_missing"}),
     "a commit edited": Attack(lambda world: edit(world, 4, run="forged"), {BREAKS}),
     "two commits exchanged": Attack(
@@ -241,5 +242,5 @@ def test_every_finding_has_its_attack() -> None:
     told = set(re.findall(r"``(\w+)``", verifier.examine.__doc__ or "")) - {"expected_head", "signers", "now"}
     told -= {name for name in told if name.startswith(("sign", "every_"))}
     named = set().union(*(attack.alone | attack.head for attack in ATTACKS.values()))
-    assert told - named == {"commit_deleted"}  # of buckets with versions
+    assert told - named == {"commit_deleted", "deletion_pending", "unfinished"}  # of versions, and of unfinished work
     assert len(ATTACKS) > 20

@@ -341,6 +341,44 @@ def test_a_compaction_ends_between_two_days(archive: World) -> None:
     assert archive.verify() == []
 
 
+def test_a_prune_stops_before_its_commit_and_between_two_files(archive: World) -> None:
+    stop = Event()
+    stop.set()
+    before = archive.files()
+    with pytest.raises(Cancelled, match="nothing was changed"):
+        work(prune, archive, midnight(21), stop=stop)
+    assert archive.files() == before
+    stop.clear()
+
+    class Stopping(LocalStore):
+        def remove(self, names: Any) -> None:
+            stop.set()
+            super().remove(names)
+
+    with pytest.raises(Cancelled, match="run it again to remove the other files"):
+        work(prune, archive, midnight(21), store=Stopping(str(archive.path)), stop=stop)
+    assert archive.head.commit.kind == "prune"
+    left = set(archive.head.commit.removed) & set(archive.files())
+    assert len(left) == len(archive.head.commit.removed) - 1
+    (pending,) = archive.verify()
+    assert (pending.type, pending.detail.endswith(f": {len(left)}")) == ("deletion_pending", True)
+    work(prune, archive, midnight(21))
+    assert archive.verify() == []
+
+
+def test_a_prune_removes_the_directories_that_it_emptied(archive: World) -> None:
+    kept = archive.path / "entries/date=2026-11-21"
+    left = archive.path / "entries/date=2020-01-01"  # by one that was killed
+    left.mkdir()
+    work(prune, archive, midnight(21))
+    days_left = sorted(path.name for path in (archive.path / "entries").iterdir())
+    assert days_left
+    assert min(days_left) >= kept.name
+    archive.append(1, ago=5)
+    archive.collect()
+    assert archive.verify() == []
+
+
 # Others at work
 
 

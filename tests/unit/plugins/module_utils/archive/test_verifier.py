@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import time
 import tracemalloc
 import zlib
 from argparse import Namespace
@@ -36,10 +37,11 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
     sha256,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat, lines_of
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import FROM_ENVIRONMENT
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine, verify
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine
 from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.commands import verify as command
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import timestamp
@@ -188,12 +190,14 @@ def test_an_extra_file_that_is_no_data_file(archive: World) -> None:
     assert [finding.type for finding in archive.verify()] == ["extra", "extra"]
 
 
-def test_a_bomb_beside_the_archive_is_extra_and_bounded(archive: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules[verify.__module__]
-    monkeypatch.setattr(module, "_ORPHAN_LIMIT", 1000)
-    stored = gzip.compress(b"\n" * 1_000_000)
+def test_a_bomb_beside_the_archive_is_unpacked_no_further_than_the_entries_of_its_day(archive: World) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    head, block = (packer.compress(b"\n" * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _time in range(2))
+    stored = head + block * (1 << 14)
     (data_path(archive, 2).parent / f"000000000002-{sha256(stored)[:12]}.jsonl.gz").write_bytes(stored)
+    began = time.monotonic()
     assert types(archive) == {"extra"}
+    assert time.monotonic() - began < 60  # to the end, it would be an hour
 
 
 @pytest.mark.parametrize(("ahead", "told"), [(1, ("orphan", True)), (2, ("extra", False))])
@@ -219,7 +223,9 @@ def test_what_a_killed_loser_announced_is_an_orphan_even_if_it_read_more(archive
     path.write_bytes(stored)
     record = {"format": 1, "files": [str(path.relative_to(archive.path))]}
     (archive.path / "pending/000000000003-0123456789abcdef.json").write_text(json.dumps(record))
-    assert [(finding.type, finding.is_warning) for finding in archive.verify()] == [("orphan", True)]
+    (finding,) = archive.verify()
+    assert (finding.type, finding.is_warning) == ("orphan", True)
+    assert "holds entries that the archive has not (1)" in finding.detail
 
 
 def test_an_orphan_that_has_a_line_once_too_often_is_extra(archive: World) -> None:
@@ -255,7 +261,12 @@ def test_a_bomb_that_its_forged_commit_vouches_for_is_bounded(archive: World) ->
 
 def test_a_commit_without_an_end_is_bounded(archive: World) -> None:
     os.truncate(commit_path(archive, 2), 1 << 40)
-    assert "unreadable" in found_in_memory(archive, 600 << 20)
+    assert "unreadable" in found_in_memory(archive, 100 << 20)
+
+
+def test_a_file_without_an_end_in_place_of_a_live_one_is_not_read_to_its_end(archive: World) -> None:
+    os.truncate(data_path(archive, 2), 1 << 40)
+    assert found_in_memory(archive, 10 << 20) == {"appended"}
 
 
 @pytest.mark.parametrize(
@@ -322,6 +333,36 @@ def test_no_commit_at_all(world: World) -> None:
     assert types(world) == {"commit_missing"}
 
 
+def test_a_first_run_that_was_killed_is_a_warning(world: World) -> None:
+    world.append(4, ago=86_400)
+    world.collect()
+    commit_path(world, 1).unlink()
+    assert {(finding.type, finding.is_warning) for finding in world.verify()} == {
+        ("unfinished", True),
+        ("orphan", True),
+    }
+    world.collect()
+    assert world.verify() == []
+    world.append(4)
+    world.collect()
+    for sequence in (1, 2):
+        commit_path(world, sequence).unlink()
+    assert "commit_missing" in {finding.type for finding in world.verify() if not finding.is_warning}
+
+
+def test_other_bytes_in_place_of_a_removed_file_are_extra(archive: World) -> None:
+    archive.wait(days=2)
+    archive.collect()
+    removed = prune(archive.store, archive.clock.now, archive.context()).files
+    assert removed
+    assert archive.verify() == []
+    name = archive.head.commit.removed[0]
+    path = archive.path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress(b'{"message":"forged"}\n'))
+    assert [(finding.type, finding.path) for finding in archive.verify()] == [("extra", name)]
+
+
 def test_an_edited_commit(archive: World) -> None:
     path = commit_path(archive, 2)
     path.write_bytes(path.read_bytes().replace(b'"host":"', b'"host":"x'))
@@ -352,7 +393,7 @@ def test_a_linked_commit(archive: World, tmp_path: Path) -> None:
     path = commit_path(archive, 2)
     path.rename(tmp_path / "commit")
     path.symlink_to(tmp_path / "commit")
-    assert types(archive) == {"unreadable"}
+    assert types(archive) == {"commit_missing", "extra"}
 
 
 HOUR = timedelta(hours=1)

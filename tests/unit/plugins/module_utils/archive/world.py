@@ -28,6 +28,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import store as store_module
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import (
+    Foreign,
     LocalStore,
     ObjectNotFound,
     Store,
@@ -135,6 +136,9 @@ class MemoryStore:
 
     def names(self, folder: str, after: str = "") -> Iterator[str]:
         return iter(sorted(name for name in self.files if name.startswith(f"{folder}/") and name > after))
+
+    def foreign(self) -> Iterator[Foreign]:
+        return iter(())
 
     def commits(self, after: int = 0) -> List[int]:
         found = (int(name[8:20]) for name in self.names("commits"))

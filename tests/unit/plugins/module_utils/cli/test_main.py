@@ -183,8 +183,9 @@ def test_old_days_are_merged_and_removed(host: Host, simulator: Simulator) -> No
     done = host.json("compact", host.archive, "--pin", "pin")
     assert (done["days"], done["files"], done["entries"], done["head"]["sequence"]) == (1, 2, 2, 3)
     assert json.loads((host.folder / "pin").read_bytes()) == done["head"]
-    assert host.run("prune", host.archive, "--older-than", "5d").stdout.startswith("0 entries of 0 days")
-    gone = host.run("prune", host.archive, "--older-than", "-1d", "--pin", "pin")
+    prune = ["prune", host.archive, "--allow-recent", "--older-than"]
+    assert host.run(*prune, "5d").stdout.startswith("0 entries of 0 days")
+    gone = host.run(*prune, "-1d", "--pin", "pin")
     assert gone.stdout.startswith("2 entries of 1 day in 1 file removed.\nhead ")
     assert "old" not in host.run("cat", host.archive).stdout
     midnight = f"{now - timedelta(days=1):%Y-%m-%d}T00:00:00Z"
@@ -196,6 +197,92 @@ def test_old_days_are_merged_and_removed(host: Host, simulator: Simulator) -> No
     (told,) = re.findall(r"^\w+covered_from_timestamp_seconds\S* (\S+)$", (host.folder / "run.prom").read_text(), re.M)
     assert float(told) == since
     assert host.run("collect", host.archive, "--pin", "pin").returncode == 0
+
+
+class Person:
+    """Somebody at a terminal, who is asked and answers; the output goes into a pipe."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def run(self, *arguments: str, answer: str = "") -> tuple[int, str, str]:
+        """The exit status, the output, and what is read on the terminal. Without an answer, Ctrl-C is."""
+        above, below = pty.openpty()
+        command = [sys.executable, str(COMMAND), *arguments]
+        with subprocess.Popen(
+            command, stdin=below, stdout=subprocess.PIPE, stderr=below, env=self._host.environment, text=True
+        ) as process:
+            os.close(below)
+            told = b""
+            asked = False
+            while True:
+                try:
+                    told += os.read(above, 1024)
+                except OSError:  # the other end is closed
+                    break
+                if told.endswith(b"[y/N] ") and not asked:
+                    asked = True
+                    os.write(above, answer.encode()) if answer else process.send_signal(signal.SIGINT)
+            output = process.stdout.read() if process.stdout else ""
+        os.close(above)
+        return process.returncode, output, told.decode()
+
+
+def test_prune_asks_people_and_no_scripts(host: Host, simulator: Simulator) -> None:
+    log, now = simulator.project("main").log, datetime.now(timezone.utc)
+    log.append(timestamp=now - timedelta(days=3), message="old")
+    host.run("collect", host.archive)
+    command, person = ["prune", host.archive, "--older-than", "1d", "--allow-recent"], Person(host)
+    for answer in ("n\n", "\n", "Yes!\n", "\x04"):
+        status, output, told = person.run(*command, answer=answer)
+        assert (status, output) == (3, "")
+        assert f"This permanently removes 1 entry of 1 day from {host.archive}. Continue? [y/N] " in told
+        assert "Nothing was removed." in told
+    assert "was stopped" in person.run(*command)[2]
+    assert host.json("status", host.archive)["commits"] == 1
+    assert "Continue" not in person.run(*command, "--dry-run")[2]
+    status, output, _told = person.run(*command, answer="y\n")
+    assert (status, output.splitlines()[0]) == (0, "1 entry of 1 day in 1 file removed.")
+    assert "Continue" not in person.run(*command)[2]  # nothing is left to ask about
+    log.append(timestamp=now - timedelta(days=3), message="old")
+    host.run("collect", host.archive)
+    assert person.run(*command, "--yes")[2] == ""
+    log.append(timestamp=now - timedelta(days=3), message="old")
+    host.run("collect", host.archive)
+    assert host.run(*command).stdout.startswith("1 entry of 1 day")
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+def test_prune_of_what_the_provider_still_has_takes_a_word(host: Host, dry: list[str]) -> None:
+    host.run("collect", host.archive)
+    for age in ("89d", "-1d", f"{datetime.now(timezone.utc) - timedelta(days=88):%Y-%m-%d}"):
+        refused = host.run("prune", host.archive, "--older-than", age, *dry)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert f"--older-than: {age} removes entries that the provider still has; use 3y, 1095d" in refused.stderr
+        assert host.run("prune", host.archive, "--older-than", age, "--allow-recent", *dry).returncode == 0
+    assert host.run("prune", host.archive, "--older-than", "90d", *dry).returncode == 0
+
+
+@pytest.mark.parametrize("hours", [1, 60 * 24])
+def test_an_archive_that_ends_in_the_future_is_not_told_as_caught_up(
+    host: Host, simulator: Simulator, hours: int
+) -> None:
+    host.collect_at(simulator, host.archive, hours / 24)
+    told = host.run("status", host.archive)
+    assert told.returncode == 6
+    distance = "59 min" if hours == 1 else "59 days 23 h"
+    assert re.match(rf"NOT known to be caught up: the archive ends at \S+Z, in {distance} by this host's", told.stdout)
+    assert host.json("status", host.archive)["state"] == "stale"
+    assert "just now" not in told.stdout
+
+
+def test_a_first_run_that_was_killed_is_no_finding_that_counts(host: Host) -> None:
+    host.run("collect", host.archive)
+    next(Path(host.archive, "commits").iterdir()).unlink()
+    told = host.run("verify", host.archive)
+    assert (told.returncode, "warning unfinished: commits/000000000001.json" in told.stdout) == (0, True)
+    assert "Intact" not in told.stdout
+    assert told.stdout.splitlines()[-1] == "There is no commit yet: collect again."
 
 
 def test_an_extract_is_selected_as_cat_does(host: Host) -> None:
@@ -354,16 +441,16 @@ def test_what_merges_and_removes_is_signed_at_once(host: Host, simulator: Simula
     for days in (4, 4, 3, 3):
         log.append(timestamp=now - timedelta(days=days), message="old")
         host.run("collect", host.archive, "--sign-key", "key")
-    dry = host.run("prune", host.archive, "--older-than", "-1d", "--sign-key", "key", "--dry-run")
+    dry = host.run("prune", host.archive, "--older-than", "-1d", "--sign-key", "key", "--dry-run", "--allow-recent")
     assert (dry.returncode, verified().startswith("Intact:")) == (0, True)
-    for command in (["compact"], ["prune", "--older-than", "-3d"]):
+    for command in (["compact"], ["prune", "--older-than", "-3d", "--allow-recent"]):
         done = host.run(command[0], host.archive, *command[1:], "--sign-key", "key")
         assert (done.returncode, "not signed" in done.stdout) == (0, False)
         assert verified().startswith("Intact:")
-    unsigned = host.run("prune", host.archive, "--older-than", "-2d")
+    unsigned = host.run("prune", host.archive, "--older-than", "-2d", "--allow-recent")
     assert (unsigned.returncode, "this run has no key" in unsigned.stderr) == (2, True)
     before = host.json("status", host.archive)["head"]
-    refused = host.run("prune", host.archive, "--older-than", "-1d", "--sign-key", "nowhere")
+    refused = host.run("prune", host.archive, "--older-than", "-1d", "--sign-key", "nowhere", "--allow-recent")
     assert (refused.returncode, host.json("status", host.archive)["head"]) == (2, before)
 
 
@@ -419,8 +506,12 @@ def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simula
         (["compact", "nowhere"], 4, "There is no archive in"),
         (["prune", "nowhere", "--older-than", "3y"], 4, "There is no archive in"),
         (["prune", "nowhere"], 2, "--older-than"),
-        (["prune", "nowhere", "--older-than", "3 years"], 2, "--older-than: '3 years' is no time"),
-        (["prune", "nowhere", "--older-than", "2999-01-01"], 2, "lies in the future"),
+        (
+            ["prune", "nowhere", "--older-than", "3 years"],
+            2,
+            "--older-than: '3 years' is not a valid age; use 3y, 1095d",
+        ),
+        (["prune", "nowhere", "--older-than", "2999-01-01"], 2, "is in the future; use 3y, 1095d"),
         (["collect", ""], 2, "path: '' is no place of an archive"),
         (["verify", " "], 2, "path: ' ' is no place of an archive"),
         (["collect", "S3://audit/shop"], 2, "path: 'S3://audit/shop' is no place of an archive"),

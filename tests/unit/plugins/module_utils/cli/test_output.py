@@ -30,7 +30,7 @@ def test_a_distance_in_time_is_told(monkeypatch: pytest.MonkeyPatch, distance: t
     assert words.ago(NOON - distance) == ago
     assert words.ahead(NOON + distance) == ahead
     assert words.ahead(NOON - distance) == ago
-    assert words.ago(NOON + distance) == "just now"
+    assert words.ago(NOON + distance) == ("just now" if ago == "just now" else ahead)
 
 
 def test_what_never_was_is_told() -> None:

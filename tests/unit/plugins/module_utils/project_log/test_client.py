@@ -106,12 +106,30 @@ def test_a_passing_fault_is_retried_and_costs_no_entry(
     assert len(simulator.requests) == 3
 
 
+@pytest.mark.parametrize("fault", [Fault("html", status=200, times=99), Fault("raw", body=b"[]", times=99)])
+def test_what_is_no_api_at_first_contact_is_told_within_seconds(
+    simulator: Simulator, api: Api, fault: Fault, waits: Waits
+) -> None:
+    simulator.script(fault)
+    with pytest.raises(errors.InvalidResponse, match="check api_url"):
+        api.page(api.first_url())
+    assert len(waits.seconds) == 2
+    assert sum(waits.seconds) <= 5
+    simulator.clear_script()
+    api.page(api.first_url())
+    simulator.script(fault)
+    waits.seconds.clear()
+    with pytest.raises(errors.InvalidResponse):
+        api.page(api.first_url())
+    assert len(waits.seconds) == 8  # it is an API, which is out of order for a while
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "code", "status"),
     [
         (Fault("status", status=503, times=99), errors.ServiceUnavailable, "service_unavailable", 503),
         (Fault("status", status=429, times=99), errors.ServiceUnavailable, "service_unavailable", 429),
-        (Fault("html", status=200, times=99), errors.InvalidResponse, "invalid_response", 200),
+        (Fault("html", times=99), errors.ServiceUnavailable, "service_unavailable", 502),
         (Fault("truncated", times=99), errors.AuditError, None, None),
         (Fault("reset", times=99), errors.Unreachable, "unreachable", None),
     ],

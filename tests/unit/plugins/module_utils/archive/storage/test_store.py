@@ -57,6 +57,32 @@ def ready(new: Store) -> Store:
     return new
 
 
+def test_a_directory_that_another_run_removed_as_empty_is_made_again(store: LocalStore, folder: Path) -> None:
+    rivals = iter([True, True])
+
+    def remove(name: str, _result: object) -> None:
+        if name == "mkdir" and next(rivals, False):
+            (folder / DATA).parent.rmdir()
+
+    with Disk(after_each=remove).in_place():
+        store.put({RECORD: b"{}", DATA: b"data"})
+    assert read(store, DATA) == b"data"
+
+
+def test_what_removes_the_last_file_of_a_day_removes_its_directory_and_older_ones(
+    store: LocalStore, folder: Path
+) -> None:
+    other = DATA.replace("11-22", "11-23")
+    store.put({RECORD: b"{}", DATA: b"data", other: b"data"})
+    for day in ("2026-11-01", "2026-11-24", "soon"):
+        (folder / f"entries/date={day}").mkdir()
+    store.erase([DATA])
+    left = sorted(path.name for path in (folder / "entries").iterdir())
+    assert left == ["date=2026-11-23", "date=2026-11-24", "date=soon"]
+    store.remove([other])
+    assert (folder / other).parent.is_dir()
+
+
 # Any storage
 
 

@@ -1,0 +1,185 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whatever lies in an archive's folders stops nobody who does not need it, and verify tells it with all else."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.bookmark import Bookmark
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import SigningKey
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.export import export
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.finding import Finding
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.forwarder import forward
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import ForeignThing
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
+from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.foreign import (
+    ERRORS,
+    FILES,
+    OTHERS,
+    PLACES,
+    THINGS,
+    put,
+    remove,
+)
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
+
+FORGED = "entries/date=2026-11-20/000000000001-ffffffffffff.jsonl.gz"
+CASES = [
+    (place, name, thing)
+    for place, names in PLACES.items()
+    for name in names
+    for thing in THINGS
+    # A file of a commit's name is what a cut leaves, and a directory of a day may be empty.
+    if not (name.startswith("commits/0") and thing not in OTHERS) and (name[-1] != "1" or thing != "a directory")
+]
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path) -> Iterator[None]:
+    """Trees that are too deep for Python, and for pytest, are removed."""
+    yield
+    remove(tmp_path, "archive")
+
+
+@pytest.fixture
+def archive(world: World) -> World:
+    """Three days, two files each; the newest commit is the sixth."""
+    world.clock.now -= timedelta(days=3)
+    for _day in range(3):
+        for _part in range(2):
+            world.append(2, ago=30)
+            world.collect()
+            world.wait(minutes=30)
+        world.wait(hours=23)
+    assert world.verify() == []
+    return world
+
+
+def use(world: World, folder: Path) -> None:
+    """All that is done with an archive, and that it does what it should."""
+    world.append(2, ago=30)
+    assert world.collect().added == 2
+    assert world.collect().added == 0
+    assert world.archived() == world.logged()
+    assert status(world.store, world.clock.now).state == "current"
+    sent: list[bytes] = []
+    forward(world.store, Bookmark(str(folder / "bookmark")), lambda _name, line: sent.append(line))
+    assert len(sent) == len(world.log)
+    compact(world.store, context=world.context())
+    prune(world.store, world.clock.ago(days=2), context=world.context())
+    kept = sum(world.archived().values())
+    assert 0 < kept < len(world.log)
+    manifest = export(world.store, str(folder / "all.jsonl"), Range(), Selection(), world.clock.now)
+    assert manifest["entries"] == kept
+
+
+def about(findings: list[Finding], name: str) -> list[Finding]:
+    return [one for one in findings if one.path == name or one.path.startswith(f"{name}/")]
+
+
+@pytest.mark.parametrize(("place", "name", "thing"), CASES)
+def test_a_foreign_thing_stops_nobody_and_is_told(
+    archive: World, tmp_path: Path, place: str, name: str, thing: str
+) -> None:
+    put(archive.path, name, THINGS[thing])
+    put(archive.path, FORGED, lambda path: path.write_bytes(gzip.compress(b'{"message":"forged"}\n')) and None)
+    found = archive.verify()
+    assert [one.type for one in about(found, FORGED)] == ["extra"]
+    assert {one.is_warning for one in about(found, name)} == {place not in ERRORS}
+    assert len(found) <= 4
+    remove(archive.path, FORGED)
+    use(archive, tmp_path)
+    remove(archive.path, name)
+    assert archive.verify() == []
+
+
+@pytest.mark.parametrize("thing", OTHERS)
+def test_what_has_the_next_commits_name_stops_only_who_makes_a_commit(archive: World, thing: str) -> None:
+    archive.collect()
+    name = f"commits/{archive.head.commit.sequence + 1:012d}.json"
+    put(archive.path, name, THINGS[thing])
+    assert archive.collect().commits_added == 0
+    assert {(one.type, one.path) for one in archive.verify()} == {("extra", name)}
+    archive.append(2, ago=30)
+    before = [list(archive.store.names(folder)) for folder in ("entries", "pending")]
+    for _run in range(2):
+        with pytest.raises(ForeignThing, match="no collector makes such a thing: move it away"):
+            archive.collect()
+    assert [list(archive.store.names(folder)) for folder in ("entries", "pending")] == before
+    remove(archive.path, name)
+    assert archive.collect().added == 2
+    assert archive.verify() == []
+    assert archive.archived() == archive.logged()
+
+
+@pytest.mark.parametrize("folder", ["pending", "signatures"])
+@pytest.mark.parametrize("thing", ["a pipe", "a link to a directory", "brackets"])
+def test_another_thing_in_place_of_a_folder_stops_only_who_needs_it(
+    archive: World, tmp_path: Path, folder: str, thing: str
+) -> None:
+    archive.collect()
+    remove(archive.path, folder)
+    put(archive.path, folder, THINGS[thing])
+    assert [(one.type, one.path, one.is_warning) for one in archive.verify()] == [
+        ("signature_extra" if folder == "signatures" else "foreign", folder, True)
+    ]
+    assert archive.collect().commits_added == 0
+    if folder == "signatures":
+        use(archive, tmp_path)
+        return
+    archive.append(1, ago=30)
+    with pytest.raises(ForeignThing):
+        archive.collect()
+
+
+@pytest.mark.parametrize("folder", ["commits", "entries"])
+def test_another_thing_in_place_of_the_content_is_an_error(archive: World, folder: str) -> None:
+    os.rename(archive.path / folder, archive.path / "elsewhere")
+    put(archive.path, folder, THINGS["a link to a directory"])
+    found = archive.verify()
+    assert {"extra"} == {one.type for one in about(found, folder) if one.path == folder}
+    assert about(found, "elsewhere")[0].type == "foreign"
+
+
+@pytest.fixture
+def signed(world: World, tmp_path: Path) -> World:
+    key = SigningKey(Signer(tmp_path, "key").key)
+    for _run in range(2):
+        world.append(2, ago=30)
+        world.collect(pin=True, sign_key=key)
+        world.wait(minutes=5)
+    assert world.verify() == []
+    return world
+
+
+@pytest.mark.parametrize("thing", THINGS)
+def test_another_thing_in_place_of_a_signature_is_told(signed: World, thing: str) -> None:
+    for name in list(signed.store.names("signatures")):
+        remove(signed.path, name)
+        put(signed.path, name, THINGS[thing])
+    types = [one.type for one in signed.verify(now=signed.clock.now) if not one.is_warning]
+    # All are looked for, but only the newest is read.
+    assert types == ["signature_bad"] if thing in FILES else ["signature_absent"] * 2
+
+
+def test_many_findings_of_one_type_hide_no_other(archive: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifier, "MAX_TOLD", 3)
+    for number in range(9):
+        put(archive.path, f"odd{number}", THINGS["nothing"])
+    put(archive.path, FORGED, THINGS["nothing"])
+    found = [(one.type, one.detail) for one in archive.verify()]
+    assert [type_ for type_, _detail in found] == ["extra", "foreign", "foreign", "foreign", "foreign"]
+    assert found[-1] == ("foreign", "and 6 more")

@@ -11,18 +11,24 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
+    SigningKey,
+    signature_name,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import parse, timestamp
 from ansible_collections.auditops.cloudscale.tests.second_verifier import verifier as second
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive import test_attacks, test_corpus
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.both import verdicts
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_corpus import (
     CASES,
     LEGITIMATE,
@@ -56,6 +62,15 @@ def test_it_shares_nothing_with_the_collection() -> None:
     # With the library of Python alone.
     command = [sys.executable, "-I", "-S", str(SOURCE), "--help"]
     assert b"--allowed-signers" in subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+
+
+def test_it_is_a_command(world: World) -> None:
+    world.append(2)
+    world.collect()
+    for digest, said in ((world.head.head.sha256, ""), ("0" * 64, "error head commits/000000000001.json: ")):
+        command = [sys.executable, "-I", "-S", str(SOURCE), str(world.path), "--head", f"1:{digest}"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout[: len(said) or None], done.stderr) == (int(bool(said)), said, "")
 
 
 def test_every_lie_of_the_corpus_is_judged_alike(world: World, tmp_path: Path) -> None:
@@ -229,4 +244,67 @@ def test_every_attack_is_judged_alike(world: World, tmp_path: Path) -> None:
                 found = verdicts(world.path, world.clock.now, head)
                 if not found.agree:
                     differences.append((name, head, found))
+    assert differences == []
+
+
+def test_signatures_are_judged_alike(world: World, tmp_path: Path) -> None:
+    own, other, stranger = (Signer(tmp_path, name) for name in ("log1", "log2", "stranger"))
+    key, strange = SigningKey(own.key), SigningKey(stranger.key)
+    for _run in range(3):
+        world.append(2, ago=30)
+        world.wait(minutes=1)
+        world.collect(sign_key=key)
+    archive_id = world.head.commit.archive_id
+
+    def place(by: SigningKey, sequence: int, of: str = archive_id) -> Callable[[], Any]:
+        def put() -> None:
+            head = world.head.head._replace(sequence=sequence, sha256="0" * 64)
+            (world.path / signature_name(head, by.fingerprint)).write_bytes(by.sign(of, head))
+
+        return put
+
+    def newest(body: Callable[[bytes], bytes]) -> Callable[[], Any]:
+        def put() -> None:
+            path = max((world.path / "signatures").iterdir())
+            path.write_bytes(body(path.read_bytes()))
+
+        return put
+
+    def cut() -> None:
+        for sequence in (2, 3):
+            (world.path / f"commits/{sequence:012d}.json").unlink()
+            next((world.path / "entries").rglob(f"{sequence:012d}-*")).unlink()
+
+    # What is done, and whether it is an error for those who know the signers.
+    cases: dict[str, tuple[Callable[[], Any], bool]] = {
+        "nothing": (lambda: None, False),
+        "of a lost race": (place(key, 4), False),
+        "of a killed first run": (place(key, 1, "another"), False),
+        "of a commit that was cut off": (place(key, 5), True),
+        "of a stranger, ahead": (place(strange, 5), False),
+        "of another archive, ahead": (place(key, 5, "another"), False),
+        "a note": (lambda: (world.path / "signatures/note.txt").write_text("x"), False),
+        "a large file": (lambda: (world.path / "signatures/large").write_bytes(bytes(1 << 20)), False),
+        "none of the newest commit": (lambda: max((world.path / "signatures").iterdir()).unlink(), True),
+        "none of the oldest commit": (lambda: min((world.path / "signatures").iterdir()).unlink(), True),
+        "another's in its place": (
+            newest(lambda _body: min((world.path / "signatures").iterdir()).read_bytes()),
+            True,
+        ),
+        "a large one in its place": (newest(lambda body: body + bytes(1 << 20)), True),
+        "commits cut off": (cut, True),
+    }
+    closed = tmp_path / "closed"
+    closed.write_text(own.line('valid-before="20260101"'))
+    several = tmp_path / "several"
+    several.write_text(own.line('valid-before="20260101"') + other.line() + own.line())
+    differences = []
+    for name, (do, is_error) in cases.items():
+        with copied(world, tmp_path / "copy"):
+            do()
+            for allowed in (None, own.allowed, str(several), other.allowed, str(closed)):
+                found = verdicts(world.path, world.clock.now, None, allowed)
+                wanted = is_error or allowed in (other.allowed, str(closed))
+                if not found.agree or (allowed and bool(found.ours) != wanted):
+                    differences.append((name, allowed, found))
     assert differences == []

@@ -93,7 +93,15 @@ def test_all_archives_of_all_archivers_are_in_one_table(fleet: Fleet) -> None:
         ["one", "green", "current"],
         ["two", "red", "current"],
     ]
-    assert "All 3 archives are current and intact." in done.stdout
+    assert "All 3 archives are current. Never verified: blue, green, red." in done.stdout
+    for host in ("one", "two"):
+        fleet.command("verify", "--projects", str(fleet.folder / f"{host}.json"))
+    assert "All 3 archives are current and intact." in fleet.check().stdout
+
+
+def test_one_archive_is_not_told_as_several(fleet: Fleet) -> None:
+    del fleet.hosts["one"]
+    assert "The archive is current. Never verified: red." in fleet.check().stdout
 
 
 def test_what_needs_attention_fails_with_its_reason(fleet: Fleet) -> None:

@@ -26,6 +26,9 @@ Each entry is handed out exactly once:
 Each hand-over is verified: the n entries must be equal, and the cursors must agree. If they do not, the later windows
 are dropped and the window reads on to the end, as a sequential read would. The same happens if an opening page cannot
 be used. A cursor that is not a plain number might carry the range itself; then the range is read sequentially.
+
+A range is read sequentially up to the first page after which many more seem to follow. That page is the opening page of
+the first window. Later windows begin after every entry that was read before it, so the proof holds for them, too.
 """
 
 from __future__ import annotations
@@ -59,14 +62,16 @@ def read_windows(
 
     :raises AuditError: the read failed; what was yielded before is not complete.
     """
-    first = api.page(api.first_url(span.start, span.end))
-    plan = Plan.of(first, span, concurrency)
-    if plan is not None:
-        yield from _ParallelReader(api, span, plan, first, concurrency, is_past).pages()
-        return
-    yield first
-    if first.next is not None and not is_past(first):
-        yield from until(is_past, follow_pages(api, first.next))
+    newest: Optional[datetime] = None
+    for page in until(is_past, follow_pages(api, api.first_url(span.start, span.end))):
+        # The first pages may cover weeks, and a later one an hour: whatever is left is estimated again.
+        plan = Plan.of(page, span, concurrency)
+        if plan is not None:
+            window = Window(plan.begin, page, newest)
+            yield from _ParallelReader(api, span, plan, window, concurrency, is_past).pages()
+            return
+        yield page
+        newest = max([*known_timestamps(page), *([newest] if newest else [])], default=None)
 
 
 class _Unusable(Exception):
@@ -77,7 +82,7 @@ class _ParallelReader:
     """Threads that each read one window after the other, while one thread yields their pages in the log's order."""
 
     def __init__(
-        self, api: Api, span: Range, plan: Plan, first: Page, concurrency: int, is_past: Callable[[Page], bool]
+        self, api: Api, span: Range, plan: Plan, first: Window, concurrency: int, is_past: Callable[[Page], bool]
     ) -> None:
         self._api = api
         self._span = span
@@ -92,10 +97,8 @@ class _ParallelReader:
         self._may_append = True
         self._may_split = True
         self._error: Optional[BaseException] = None
-        self._windows: Deque[Window] = deque([Window(plan.begin)])
-        self._windows[0].opening = first
-        self._windows[0].see(first)
-        self._unread: List[Window] = [self._windows[0]]
+        self._windows: Deque[Window] = deque([first])
+        self._unread: List[Window] = [first]
         self._threads = [threading.Thread(target=self._work, daemon=True) for _number in range(concurrency)]
 
     def pages(self) -> Iterator[Page]:

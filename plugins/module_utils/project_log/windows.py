@@ -88,10 +88,10 @@ class Plan:
 class Window:
     """A part of the log from an opening page on, and its pages on their way to the thread that yields them."""
 
-    def __init__(self, begin: datetime) -> None:
+    def __init__(self, begin: datetime, opening: Optional[Page] = None, newest: Optional[datetime] = None) -> None:
         self.begin = begin
-        self.opening: Optional[Page] = None
-        self.newest: Optional[datetime] = None
+        self.opening = opening
+        self.newest = newest
         self.pace: Optional[float] = None
         self.pages = 1
         self.matched = 0
@@ -99,6 +99,8 @@ class Window:
         self.held: Deque[Page] = deque()
         self.is_done = False
         self.is_dropped = False
+        if opening is not None:
+            self.see(opening)
 
     @property
     def cursor(self) -> Optional[int]:

@@ -408,6 +408,24 @@ def test_a_past_range_is_not_read_up_to_now(simulator: Simulator, mode: str, con
     assert len(simulator.requests) <= 1.15 * 500 / 5 + 8
 
 
+@pytest.mark.parametrize("mode", ["dropped", "end", "kept"])
+def test_a_log_that_grows_is_divided_where_it_is_large(simulator: Simulator, mode: str) -> None:
+    """The first page covers much time and tells nothing of the rest; one of the entries is ahead of the others."""
+    project = simulator.project("main")
+    sparse = [NOW - timedelta(days=80 - 6 * number) for number in range(7)]
+    ahead = [NOW - timedelta(days=39)]
+    dense = [NOW - timedelta(days=40) + timedelta(minutes=20 * number) for number in range(1000)]
+    for number, moment in enumerate(sparse + ahead + dense):
+        project.log.append(action="a", message=str(number), timestamp=moment)
+    simulator.set(range_in_urls=mode, latency=0.002)
+    found, reader = read(simulator, Range.from_mapping({"start": "-85d"}, NOW), 4)
+    assert found == project.log.entries
+    assert overlapping(simulator) == 4
+    assert len(simulator.requests) <= 1.15 * reader.pages_read
+    # A hand-over that cannot be verified would have ended in one chain.
+    assert len([request for request in simulator.requests if "cursor" not in request.query]) > 10
+
+
 def test_a_burst_on_the_first_page_does_not_open_many_windows(simulator: Simulator) -> None:
     burst = [NOW - timedelta(days=40) + timedelta(seconds=number) for number in range(5)]
     rest = [NOW - timedelta(days=10 - number) for number in range(4)]

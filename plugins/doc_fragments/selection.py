@@ -33,6 +33,16 @@ options:
     description:
       - Only entries whose message matches this regular expression; it is searched for anywhere in the message.
     type: str
+  resources:
+    description:
+      - Only entries whose message names one of these resources, such as V(web1) for C(Server 'web1' has been created).
+        Both names of a rename match, and so do both resources of C(Volume 'data' has been attached to server 'web1').
+      - V(*) and V(?) are special, as in O(actions). Names are compared with case.
+      - The name is read from the message. The wording of messages is not a stable part of the API, so this is best
+        effort. If in doubt, use O(message_pattern).
+    type: list
+    elements: str
+    version_added: 1.0.0
   limit:
     description:
       - Only the newest matches, so many of them. It bounds the result, never what is read.

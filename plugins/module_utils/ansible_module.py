@@ -46,6 +46,7 @@ def selection_spec() -> Dict[str, Any]:
         "actors": {"type": "list", "elements": "str"},
         "ip_networks": {"type": "list", "elements": "str"},
         "message_pattern": {"type": "str"},
+        "resources": {"type": "list", "elements": "str"},
         "limit": {"type": "int"},
     }
 

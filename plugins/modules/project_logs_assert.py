@@ -36,6 +36,12 @@ options:
           The action, such as V(server_create) or V(server_*). V(*) stands for any characters and V(?) for one; all
           other characters mean themselves.
         type: str
+      resource: &resource
+        description:
+          - The name of a resource that the message names, such as V(web1) for C(Server 'web1' has been created). Both
+            names of a rename match. V(*) and V(?) are special, as in O(expect[].action).
+          - The name is read from the message, whose wording is not a stable part of the API, so this is best effort.
+        type: str
       message_pattern: &message
         description:
           - A regular expression to be found in the message. Names belong through the filter C(regex_escape).
@@ -64,6 +70,7 @@ options:
     elements: dict
     suboptions:
       action: *action
+      resource: *resource
       message_pattern: *message
       actor: *actor
       ip_network: *ip_network
@@ -73,6 +80,7 @@ options:
     elements: dict
     suboptions:
       action: *action
+      resource: *resource
       message_pattern: *message
       actor: *actor
       ip_network: *ip_network

@@ -61,6 +61,8 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
         "range": {INFO: second},
         "selected": {INFO: {"start": "-2h", **selection}},
         "message": {INFO: {"message_pattern": "[13]"}},
+        "resource": {INFO: {"resources": ["1", "[3]", "5*"]}},
+        "lookup resource": lookup(", resources=['1', '[3]', '5*']"),
         "message pattern": {INFO: {"message_pattern": "[13]"}},
         "newest": {INFO: {"limit": 2}},
         "old": {INFO: {"start": "-100d", "limit": 1}},
@@ -124,6 +126,10 @@ def test_all_conditions_must_hold(results: Results, log: list[Any]) -> None:
 def test_a_message_is_searched_under_both_names(results: Results, log: list[Any]) -> None:
     found = [log[1], log[3]]
     assert results["message"]["project_logs"] == results["message pattern"]["project_logs"] == found
+
+
+def test_resources_are_names_that_messages_quote(results: Results, log: list[Any]) -> None:
+    assert results["resource"]["project_logs"] == results["lookup resource"]["msg"] == [log[1], log[5]]
 
 
 def test_a_limit_keeps_the_newest_and_says_that_it_left_some_out(results: Results, log: list[Any]) -> None:

@@ -171,7 +171,15 @@ def test_a_relative_range_is_told_as_dates_with_the_time_of_making(reports: Path
 
 def test_unknown_variables_empty_fields_and_texts_with_commas(controller: Controller, tmp_path: Path) -> None:
     names = ["start", "end", "archives", "projects", "ask_api", "title", "engine", "language", "time_zone", "limit"]
-    names += ["working_hours", "sensitive_actions", "baseline", "actions", "ip_networks", "message_pattern"]
+    names += [
+        "working_hours",
+        "sensitive_actions",
+        "baseline",
+        "actions",
+        "ip_networks",
+        "message_pattern",
+        "resources",
+    ]
     variables = {
         **{f"audit_report_{name}": "" for name in names},
         "audit_report_dest": str(tmp_path / "reports"),
@@ -245,5 +253,5 @@ def test_nothing_happened_is_said_so(controller: Controller, tmp_path: Path) -> 
     assert "Nothing was changed" in (tmp_path / "audit-report.md").read_text()
     assert (tmp_path / "audit-report.jsonl").read_text() == ""
     assert (tmp_path / "audit-report.csv").read_text().splitlines() == [
-        "time,actor,actor_kind,action,message,ip_address,subject"
+        "time,actor,actor_kind,action,message,ip_address,resource_kind,resource,subject"
     ]

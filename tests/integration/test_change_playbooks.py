@@ -171,7 +171,7 @@ def test_check_mode_names_what_is_missing(controller: Controller, simulator: Sim
 def test_empty_fields_of_a_survey_are_not_set(controller: Controller, simulator: Simulator, project: Any) -> None:
     project.log.append("server_stop", "Server 'db' has been shut down", NOW - timedelta(minutes=9), MALLORY)
     names = ["start", "end", "cursor", "own_actors", "system", "time_zone", "actions", "actors", "ip_networks"]
-    names += ["message_pattern", "limit"]
+    names += ["message_pattern", "resources", "limit"]
     empty = {f"who_changed_{name}": "" for name in names}
     done = play(controller, project, "who_changed", cloudscale_api_token="", cloudscale_api_url="", **empty)
     assert "1 of 1 changes were made by others: mallory@example.com." in output(done)

@@ -28,7 +28,18 @@ from .format.commit import Gap
 from .reader import cat
 from .storage.store import Store
 
-COLUMNS = ("timestamp", "actor", "actor_kind", "action", "message", "ip_address", "subject", "sha256")
+COLUMNS = (
+    "timestamp",
+    "actor",
+    "actor_kind",
+    "action",
+    "message",
+    "ip_address",
+    "resource_kind",
+    "resource",
+    "subject",
+    "sha256",
+)
 
 
 class Export(NamedTuple):
@@ -53,7 +64,8 @@ def export(store: Store, dest: str, span: Range, selection: Selection, now: date
     check_destination(dest, "--dest")
     read_from: List[Link] = []
     told = _Told()
-    entries = filter(selection.matches, cat(store, span.start, span.end, on_head=read_from.append))
+    read = cat(store, span.start, span.end, on_head=read_from.append, needles=selection.needles)
+    entries = filter(selection.matches, read)
     with draft_of(dest) as draft, draft_of(beside) as manifest_draft:
         sha256 = write_lines(form(told.counted(newest(entries, selection.limit))), draft)
         head = read_from[-1]
@@ -128,5 +140,6 @@ def _conditions(selection: Selection) -> Dict[str, Any]:
         "actors": list(selection.actors),
         "ip_networks": list(map(str, selection.ip_networks)),
         "message_pattern": selection.message_pattern.pattern if selection.message_pattern else None,
+        "resources": list(selection.resources),
         "limit": selection.limit,
     }

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from itertools import islice
-from typing import Callable, Dict, Iterator, Optional, Set, Tuple
+from typing import Callable, Dict, Iterator, Optional, Sequence, Set, Tuple
 
 from ..errors import ArchiveDamaged
 from ..project_log.entry import Entry, parse, timestamp
 from .chain.chain import Link, replay
 from .chain.signing import readable_head
 from .format.commit import DataFile, Head, Malformed, parse_data_name
-from .format.data_file import split_lines, unpack
+from .format.data_file import lines_with, split_lines, unpack
 from .storage.store import ObjectNotFound, Store, no_archive
 
 
@@ -34,14 +34,17 @@ def bytes_of(store: Store, file: DataFile) -> Iterator[bytes]:
         raise ArchiveDamaged(f"{file.path} in {store} is not as it was committed; verify the archive.")
 
 
-def lines_of(store: Store, file: DataFile) -> Iterator[bytes]:
+def lines_of(store: Store, file: DataFile, needles: Sequence[bytes] = ()) -> Iterator[bytes]:
     """The canonical lines of a data file, each with its newline; never more than its commit says it holds.
+
+    With ``needles``, only the lines that have one of these bytes.
 
     :raises ObjectNotFound: the file is gone.
     :raises ArchiveDamaged: it does not hold what its commit says; what differs may be told at the end of its lines.
     """
     try:
-        yield from split_lines(unpack(bytes_of(store, file), file.content_bytes))
+        content = unpack(bytes_of(store, file), file.content_bytes)
+        yield from lines_with(content, needles) if needles else split_lines(content)
     except Malformed as exc:
         raise ArchiveDamaged(f"{file.path} in {store} is damaged: {exc}; verify the archive.") from exc
 
@@ -58,12 +61,14 @@ def cat(
     end: Optional[datetime] = None,
     pin: Optional[Head] = None,
     on_head: Callable[[Link], None] = lambda _link: None,
+    needles: Sequence[bytes] = (),
 ) -> Iterator[Entry]:
     """Every entry of the archive from ``start`` (inclusive) to ``end`` (exclusive), day by day, each exactly once.
 
     An entry whose timestamp is unreadable is never left out. When a file vanishes underneath, because it was compacted
     or pruned meanwhile, the list of files is taken anew from the head, and what was already given is not given again.
-    ``on_head`` is told each head that the list was taken from.
+    ``on_head`` is told each head that the list was taken from. With ``needles``, lines without any of these bytes are
+    left out; that costs far less than to parse them.
 
     :raises StorageError: the archive has no commit: it is none, or has lost them.
     :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
@@ -85,7 +90,7 @@ def cat(
         try:
             for path in sorted(live):
                 if path not in done:
-                    yield from _selected(store, live[path], _Given(done, merged), start, end)
+                    yield from _selected(store, live[path], _Given(done, merged), start, end, needles)
                     done.add(path)
             return
         except ObjectNotFound:
@@ -115,11 +120,16 @@ def _sequence(path: str) -> int:
 
 
 def _selected(
-    store: Store, file: DataFile, given: _Given, start: Optional[datetime], end: Optional[datetime]
+    store: Store,
+    file: DataFile,
+    given: _Given,
+    start: Optional[datetime],
+    end: Optional[datetime],
+    needles: Sequence[bytes],
 ) -> Iterator[Entry]:
     if not _may_hold(file, start, end):
         return
-    for line in _fresh_lines(store, file, given):
+    for line in _fresh_lines(store, file, given, needles):
         found = _entry(store, file, line)
         moment = timestamp(found)
         if not _is_within(file, moment):
@@ -137,17 +147,25 @@ def _is_within(file: DataFile, moment: Optional[datetime]) -> bool:
     return file.first <= moment <= file.last
 
 
-def _fresh_lines(store: Store, file: DataFile, given: _Given) -> Iterator[bytes]:
-    """The lines of a file without those slices of it that were given as files of their own."""
+def _fresh_lines(store: Store, file: DataFile, given: _Given, needles: Sequence[bytes]) -> Iterator[bytes]:
+    """The lines of a file, with needles those that have one, without slices that were given as files of their own."""
+    slices = list(given.slices(file))
+    if not any(is_given for _entries, is_given in slices):
+        yield from lines_of(store, file, needles)
+        return
     lines = lines_of(store, file)
-    for entries, is_given in given.slices(file):
+    for entries, is_given in slices:
         slice_of_part = islice(lines, entries)
         if is_given:
             for _given in slice_of_part:
                 pass
         else:
-            yield from slice_of_part
-    yield from lines
+            yield from _with_any(slice_of_part, needles)
+    yield from _with_any(lines, needles)
+
+
+def _with_any(lines: Iterator[bytes], needles: Sequence[bytes]) -> Iterator[bytes]:
+    return (line for line in lines if not needles or any(needle in line for needle in needles))
 
 
 def _may_hold(file: DataFile, start: Optional[datetime], end: Optional[datetime]) -> bool:

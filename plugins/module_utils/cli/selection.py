@@ -23,12 +23,20 @@ def add_span(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end", metavar="TIME", help="only entries before this moment")
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
+def add_selection(parser: argparse.ArgumentParser, with_resource: bool = True) -> None:
     add_span(parser)
     parser.add_argument("--action", dest="actions", action="append", metavar="GLOB", help="only these actions")
     parser.add_argument("--actor", dest="actors", action="append", metavar="NAME", help="only changes by these")
     parser.add_argument("--ip-network", dest="ip_networks", action="append", metavar="NETWORK", help="only from these")
     parser.add_argument("--message-pattern", metavar="REGEX", help="only entries whose message matches this")
+    if with_resource:
+        parser.add_argument(
+            "--resource",
+            dest="resources",
+            action="append",
+            metavar="GLOB",
+            help="only entries whose message names one of these resources; best effort",
+        )
     parser.add_argument("--limit", metavar="N", help="only the newest N matches")
 
 

@@ -32,7 +32,7 @@ DEFAULT_INTERVAL = 120.0
 
 _OPTIONS = (
     *("api_token", "api_url", "api_timeout", "api_retries", "api_retry_budget", "validate_certs", "ca_path"),
-    *("actions", "actors", "ip_networks", "message_pattern"),
+    *("actions", "actors", "ip_networks", "message_pattern", "resources"),
     *("interval", "start", "checkpoint", "replay", "feedback"),
     *("working_hours", "known_networks"),
 )

@@ -110,9 +110,20 @@ def plain(entry: Entry) -> Entry:
     Numbers become Python's, and what has no such form (1e400, half a surrogate pair) becomes the text received.
     """
     if isinstance(entry, _Exact):
-        simple: Entry = _simplify(entry)
+        simple: Entry = to_builtin(entry)
         return simple
     return entry
+
+
+def to_builtin(value: Any) -> Any:
+    """The same for any value, such as one that was made from an entry."""
+    if isinstance(value, dict):
+        return {_valid(key): to_builtin(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [to_builtin(item) for item in value]
+    if isinstance(value, _Number):
+        return _ordinary(value)
+    return _valid(value) if isinstance(value, str) else value
 
 
 def timestamp(entry: Entry) -> Optional[datetime]:
@@ -201,16 +212,6 @@ def _mark_exact(value: Any) -> Any:
     if isinstance(value, list):
         return [_mark_exact(item) for item in value]
     return value
-
-
-def _simplify(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_valid(key): _simplify(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_simplify(item) for item in value]
-    if isinstance(value, _Number):
-        return _ordinary(value)
-    return _valid(value) if isinstance(value, str) else value
 
 
 def _valid(text: str) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timezone, tzinfo
 from typing import Dict
 
 from .entry import Entry, actor, subject, timestamp, visible
+from .resource import resource
 
 _SECOND = "%Y-%m-%d %H:%M:%S"
 # A spreadsheet takes a cell that begins so for a formula, in the wide forms of East Asian writing, too.
@@ -21,11 +22,12 @@ _FORMULA = re.compile(r"(^|;)(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 def row(entry: Entry, zone: tzinfo = timezone.utc) -> Dict[str, str]:
     """One entry as texts on one line each: when, who (and what kind of actor), what, from where, on what.
 
-    Times are in ``zone``, to the second; one that is unreadable is shown as received. What is absent is empty.
+    ``resource`` names the resource that the message is about, as far as its wording is known. Times are in ``zone``, to
+    the second; one that is unreadable is shown as received. What is absent is empty.
     """
     received = timestamp(entry)
     moment = None if received is None else received.astimezone(zone)
-    who, what = actor(entry), subject(entry)
+    who, what, about = actor(entry), subject(entry), resource(entry)
     return {
         "day": "" if moment is None else moment.strftime("%Y-%m-%d"),
         "time": visible(entry.get("timestamp")) if moment is None else moment.strftime(_SECOND),
@@ -34,6 +36,8 @@ def row(entry: Entry, zone: tzinfo = timezone.utc) -> Dict[str, str]:
         "action": visible(entry.get("action")),
         "message": visible(entry.get("message")),
         "ip_address": visible(entry.get("ip_address")),
+        "resource_kind": about.kind if about else "",
+        "resource": visible(about.name) if about else "",
         "subject": visible(what),
     }
 

@@ -15,6 +15,7 @@ from typing import Any, Dict, Mapping, Optional
 
 from ..times import format_time
 from .entry import Entry, Label, actor, canonical, subject, timestamp
+from .resource import resource
 
 OCSF_VERSION = "1.8.0"
 ECS_VERSION = "9.4.0"
@@ -45,7 +46,7 @@ def to_ocsf(entry: Entry) -> Dict[str, Any]:
     An action whose verb is unknown is activity 99 and keeps its name; an unreadable time is the epoch's beginning.
     """
     activity, action = _activity(entry), _text(entry.get("action"))
-    what = subject(entry)
+    what, about = subject(entry), resource(entry)
     event = _filled(
         {
             "activity_id": activity,
@@ -74,7 +75,10 @@ def to_ocsf(entry: Entry) -> Dict[str, Any]:
                 "project_uid": what.uuid if what.kind == "project" else None,
                 "org": {"name": what.name, "uid": what.uuid} if what.kind == "organization" else None,
             },
-            "resources": [_filled({"type": what.kind, "name": what.name, "uid": what.uuid})],
+            "resources": [
+                *([_filled({"type": about.kind, "name": about.name})] if about else []),
+                _filled({"type": what.kind, "name": what.name, "uid": what.uuid}),
+            ],
             "raw_data": _raw(entry),
         }
     )
@@ -89,6 +93,7 @@ def to_ecs(entry: Entry) -> Dict[str, Any]:
     """
     who, what, address = actor(entry), subject(entry), _text(entry.get("ip_address"))
     name = who.name or who.uuid or who.kind
+    about = resource(entry)
     return _filled(
         {
             "@timestamp": format_time(_moment(entry)),
@@ -97,13 +102,14 @@ def to_ecs(entry: Entry) -> Dict[str, Any]:
             "event": {
                 "kind": "event",
                 "category": ["configuration"],
-                "type": [_ECS_TYPES[_activity(entry)]],
+                "type": [change_type(entry)],
                 "action": _text(entry.get("action")),
                 "module": "cloudscale",
                 "dataset": "cloudscale.project_logs",
                 "provider": PROVIDER,
                 "original": _raw(entry),
             },
+            "entity": {"target": {"name": about.name, "sub_type": about.kind} if about else None},
             "source": {"address": address, "ip": _address(address)},
             "user": {
                 "id": who.uuid,
@@ -120,6 +126,11 @@ def to_ecs(entry: Entry) -> Dict[str, Any]:
             "related": {"user": [name], "ip": [address] if _address(address) else None},
         }
     )
+
+
+def change_type(entry: Entry) -> str:
+    """What an entry is by the verb of its action: ``creation``, ``access``, ``change``, ``deletion``, or ``info``."""
+    return _ECS_TYPES[_activity(entry)]
 
 
 def _activity(entry: Entry) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Iterable, Iterator, Mapping, Optional, Pattern, Tuple, T
 from ..errors import InvalidInput
 from ..settings import Namer
 from .entry import Entry, actor
+from .resource import needles, resources
 
 Match = TypeVar("Match")
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -35,11 +36,13 @@ class Selection:
     actors: Tuple[str, ...] = ()
     ip_networks: Tuple[Network, ...] = ()
     message_pattern: Optional[Pattern[str]] = None
+    resources: Tuple[str, ...] = ()
     limit: Optional[int] = None
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any], called: Namer = str) -> Selection:
-        """Build it from the options ``actions``, ``actors``, ``ip_networks``, ``message_pattern`` and ``limit``.
+        """Build it from the options ``actions``, ``actors``, ``ip_networks``, ``message_pattern``, ``resources`` and
+        ``limit``.
 
         ``called`` names the options in errors.
 
@@ -50,6 +53,7 @@ class Selection:
             actors=texts(options.get("actors"), called("actors")),
             ip_networks=networks(options.get("ip_networks"), called("ip_networks")),
             message_pattern=_message_pattern(options.get("message_pattern"), called("message_pattern")),
+            resources=texts(options.get("resources"), called("resources")),
             limit=_limit(options.get("limit"), called("limit")),
         )
 
@@ -59,7 +63,13 @@ class Selection:
             and (not self.actors or actor_matches(entry, self.actors))
             and (not self.ip_networks or address_matches(entry, self.ip_networks))
             and (self.message_pattern is None or message_matches(entry, self.message_pattern))
+            and (not self.resources or resource_matches(entry, self.resources))
         )
+
+    @property
+    def needles(self) -> Tuple[bytes, ...]:
+        """Pieces of text. If there are any, a canonical line without any of them is not selected."""
+        return needles(self.resources)
 
 
 def newest(matches: Iterator[Match], limit: Optional[int]) -> Iterator[Match]:
@@ -125,6 +135,15 @@ def address_matches(entry: Entry, networks: Iterable[Network]) -> bool:
 def message_matches(entry: Entry, pattern: Pattern[str]) -> bool:
     message = entry.get("message")
     return isinstance(message, str) and pattern.search(message) is not None
+
+
+def resource_matches(entry: Entry, globs: Iterable[str]) -> bool:
+    """Whether the message names a resource that one of these globs matches: exactly, or by ``*`` and ``?``.
+
+    Both names of a rename count. The wording of messages is no stable part of the API: best effort.
+    """
+    names = [found.name for found in resources(entry)]
+    return any(glob_matches(name, glob) for glob in globs for name in names)
 
 
 def network(text: str, option: str) -> Network:

@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import timezone, tzinfo
-from typing import Dict, Iterable, List, Sequence
+from itertools import islice
+from typing import Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
 
-from .entry import Entry, timestamp
+from .entry import Entry, timestamp, visible
 from .rows import cut, offset, row
+from .schemas import change_type
 
 _COLUMNS = ("time", "actor", "ip_address", "action", "message")
 _WIDEST = (26, 40, 39, 40, 160)
 _GAP = "  "
+_BLOCK = 500
+
+HEADINGS = {
+    "time": "When",
+    "project": "Project",
+    "actor": "Who",
+    "ip_address": "From",
+    "action": "Action",
+    "message": "What",
+}
+_WIDEST_OF = {**dict(zip(_COLUMNS, _WIDEST)), "project": 40}
+
+Paint = Callable[[str, str], str]
+"""Returns a text in the style of this name: ``heading``, or the type of a change; see :func:`change_type`."""
 
 
 def table(entries: Iterable[Entry], zone: tzinfo = timezone.utc, name_utc: bool = True) -> List[str]:
@@ -29,6 +45,36 @@ def table(entries: Iterable[Entry], zone: tzinfo = timezone.utc, name_utc: bool 
     ]
     widths = [max(map(_width, column)) for column in zip(*rows)]
     return [_line(cells, widths) for cells in rows]
+
+
+def streamed(
+    entries: Iterable[Tuple[str, Entry]],
+    zone: tzinfo,
+    with_project: bool,
+    paint: Paint = lambda text, _style: text,
+) -> Iterator[str]:
+    """The same with a line of headings, for any number of entries, each with its project.
+
+    The columns get wider, where they must, every few hundred lines.
+    """
+    columns = [name for name in HEADINGS if with_project or name != "project"]
+    widths = [len(HEADINGS[name]) for name in columns]
+    pending = iter(entries)
+    is_first = True
+    while True:
+        block = list(islice(pending, _BLOCK))
+        if not block:
+            return
+        rows = []
+        for project, entry in block:
+            told = {**_row(entry, zone, True), "project": visible(project)}
+            rows.append([cut(told[name], _WIDEST_OF[name]) for name in columns])
+        widths = [max(width, *map(_width, column)) for width, column in zip(widths, zip(*rows))]
+        if is_first:
+            yield paint(_line([HEADINGS[name] for name in columns], widths), "heading")
+            is_first = False
+        for (_project, entry), cells in zip(block, rows):
+            yield paint(_line(cells, widths), change_type(entry))
 
 
 def _row(entry: Entry, zone: tzinfo, name_utc: bool) -> Dict[str, str]:

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Match, Sequence
+from typing import Dict, Iterator, List, Sequence
 
+from ..project_log.markup import code, text
 from ..project_log.rows import cut
 from .facts import Count, Facts
 from .translations import GAP_REASONS, Words, format_count
@@ -18,39 +19,12 @@ MOST_ROWS = 100
 
 _TOP = 10
 _LONGEST = 300
-_BACKTICKS = re.compile("`+")
-_BACKSLASHES_AND_PIPE = re.compile(r"(\\*)\|")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
-_MARKUP = re.compile(r"([\\`*_\[\]|~])")
 
 
 def markdown(facts: Facts, newest: Sequence[Dict[str, str]]) -> str:
     """The text. ``newest`` are rows of the newest entries."""
     return "\n".join(_lines(facts, newest, Words(facts.heading.language)))
-
-
-def text(value: str) -> str:
-    """A backslash before each character that Markdown reads as markup; HTML is written as entities."""
-    plain = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKUP.sub(r"\\\1", plain)
-
-
-def code(value: str) -> str:
-    """A code span, in which no address, mention or number of an issue becomes a link; it may be in a table's cell.
-
-    A table's cell ends at each pipe that has no backslash before it, even in a code span. A backslash before a pipe is
-    shown twice, because it would otherwise take the pipe's own.
-    """
-    if not value:
-        return ""
-    fence = "`" * (max(map(len, _BACKTICKS.findall(value)), default=0) + 1)
-    # One space on either side is not shown, and lets the text begin or end with a backtick or a space.
-    space = " " if value[0] in " `" or value[-1] in " `" else ""
-    return f"{fence}{space}{_BACKSLASHES_AND_PIPE.sub(_escaped_pipe, value)}{space}{fence}"
-
-
-def _escaped_pipe(found: Match[str]) -> str:
-    return f"{found[1] * 2}\\|"
 
 
 def _lines(facts: Facts, newest: Sequence[Dict[str, str]], say: Words) -> Iterator[str]:

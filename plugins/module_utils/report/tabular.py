@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import csv
 from itertools import islice
-from typing import Any, Dict, Iterable, Iterator, List
+from typing import Any, Dict, Iterable, Iterator, List, Optional
 
+from ..project_log.entry import visible
+from ..project_log.resource import resource
 from ..project_log.rows import harmless
 from .facts import Rows
 from .query.dataset import Record
 
-COLUMNS = ("time", "actor", "actor_kind", "action", "message", "ip_address", "subject")
+COLUMNS = ("time", "actor", "actor_kind", "action", "message", "ip_address", "resource_kind", "resource", "subject")
 
 _GROUP = 100_000
 
@@ -25,8 +27,8 @@ def write_csv(path: str, records: Iterable[Record], rows: Rows) -> None:
         file.write(",".join(COLUMNS) + "\r\n")
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         for record in records:
-            row = rows.row(record)
-            writer.writerow([harmless(row[name]) for name in COLUMNS])
+            row = {**rows.row(record), **_resource(record)}
+            writer.writerow([harmless(row[name] or "") for name in COLUMNS])
 
 
 def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
@@ -34,7 +36,17 @@ def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    texts = ("actor", "actor_kind", "action", "message", "ip_address", "subject", "project")
+    texts = (
+        "actor",
+        "actor_kind",
+        "action",
+        "message",
+        "ip_address",
+        "resource_kind",
+        "resource",
+        "subject",
+        "project",
+    )
     received = ("timestamp_text", "actor_json", "subject_json")
     fields = [("time", pyarrow.timestamp("us", tz="UTC")), *((name, pyarrow.string()) for name in texts + received)]
     schema = pyarrow.schema(fields)
@@ -48,11 +60,18 @@ def _cells(record: Record, rows: Rows) -> Dict[str, Any]:
     return {
         "time": record["moment"],
         **{name: row[name] for name in ("actor", "actor_kind", "subject", "project")},
+        **_resource(record),
         **{name: record[name] for name in ("action", "message", "ip_address")},
         "timestamp_text": record["timestamp"],
         "actor_json": record["actor"],
         "subject_json": record["subject"],
     }
+
+
+def _resource(record: Record) -> Dict[str, Optional[str]]:
+    """The resource that the message is about, as far as its wording is known."""
+    about = resource(record)
+    return {"resource_kind": about and (about.kind or None), "resource": about and visible(about.name)}
 
 
 def _groups(rows: Iterator[Dict[str, Any]]) -> Iterator[List[Dict[str, Any]]]:

@@ -17,6 +17,7 @@ from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, Option
 
 from ..errors import InvalidInput
 from ..project_log.entry import Entry, actor
+from ..project_log.resource import resource
 from ..project_log.selection import (
     Selection,
     action_matches,
@@ -25,12 +26,13 @@ from ..project_log.selection import (
     message_matches,
     network,
     pattern,
+    resource_matches,
     texts,
 )
 from .matching import Matching, bits
 
 RULES = ("expect", "forbid", "ignore")
-CONDITIONS = ("action", "message_pattern", "actor", "ip_network")
+CONDITIONS = ("action", "resource", "message_pattern", "actor", "ip_network")
 COUNTS = ("count", "min", "max")
 
 _REMEMBERED = 1000
@@ -65,13 +67,16 @@ class Rule:
     def conditions(self) -> int:
         """How many conditions it has."""
         chosen = self.selection
-        return sum(map(bool, (chosen.actions, chosen.message_pattern, chosen.actors, chosen.ip_networks)))
+        return sum(
+            map(bool, (chosen.actions, chosen.resources, chosen.message_pattern, chosen.actors, chosen.ip_networks))
+        )
 
     def differs(self, entry: Entry) -> List[str]:
         """The conditions that an entry does not meet, by name."""
         chosen = self.selection
         met = {
             "action": not chosen.actions or action_matches(entry, chosen.actions),
+            "resource": not chosen.resources or resource_matches(entry, chosen.resources),
             "message_pattern": chosen.message_pattern is None or message_matches(entry, chosen.message_pattern),
             "actor": not chosen.actors or actor_matches(entry, chosen.actors),
             "ip_network": not chosen.ip_networks or address_matches(entry, chosen.ip_networks),
@@ -224,7 +229,7 @@ class _Lookup:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._chosen = [rule.selection for rule in rules]
         self._with_message = sum(
-            1 << index for index, rule in enumerate(self._chosen) if rule.message_pattern is not None
+            1 << index for index, rule in enumerate(self._chosen) if rule.message_pattern is not None or rule.resources
         )
         self._actions: Dict[Any, int] = {}
         self._actors: Dict[Any, int] = {}
@@ -245,8 +250,7 @@ class _Lookup:
             )
         )
         for index in bits(found & self._with_message):
-            wanted = self._chosen[index].message_pattern
-            if wanted is not None and not message_matches(entry, wanted):
+            if not _message_meant(entry, self._chosen[index]):
                 found ^= 1 << index
         return found
 
@@ -255,6 +259,12 @@ class _Lookup:
         if found is None:
             found = known[key] = sum(1 << index for index, chosen in enumerate(self._chosen) if matches(chosen))
         return found
+
+
+def _message_meant(entry: Entry, chosen: Selection) -> bool:
+    if chosen.message_pattern is not None and not message_matches(entry, chosen.message_pattern):
+        return False
+    return not chosen.resources or resource_matches(entry, chosen.resources)
 
 
 def _text(entry: Entry, key: str) -> Optional[str]:
@@ -267,7 +277,7 @@ class _Likeness:
 
     def __init__(self, rule: Rule) -> None:
         self._compare: Dict[str, SequenceMatcher[str]] = {}
-        for key, condition in (("action", "action"), ("message", "message_pattern")):
+        for key, condition in (("action", "action"), ("resource", "resource"), ("message", "message_pattern")):
             if condition in rule.given:
                 # The matcher prepares its second text for many comparisons.
                 self._compare[key] = SequenceMatcher(
@@ -277,7 +287,8 @@ class _Likeness:
     def of(self, entry: Entry) -> float:
         degrees = []
         for key, matcher in self._compare.items():
-            matcher.set_seq1(str(entry.get(key))[:_LONGEST_COMPARED])
+            text = resource(entry) if key == "resource" else entry.get(key)
+            matcher.set_seq1(str(text)[:_LONGEST_COMPARED])
             degrees.append(matcher.ratio())
         return sum(degrees) / len(degrees) if degrees else 0.0
 
@@ -309,6 +320,7 @@ def _selection(name: str, texts: Mapping[str, str]) -> Selection:
     return Selection(
         actions=(texts["action"],) if "action" in texts else (),
         actors=(texts["actor"],) if "actor" in texts else (),
+        resources=(texts["resource"],) if "resource" in texts else (),
         ip_networks=(network(texts["ip_network"], f"{name}.ip_network"),) if "ip_network" in texts else (),
         message_pattern=(
             pattern(texts["message_pattern"], f"{name}.message_pattern") if "message_pattern" in texts else None

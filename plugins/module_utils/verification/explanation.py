@@ -15,7 +15,13 @@ from .expectations import CONDITIONS, Missing, Nearest, Unexpected
 
 _MOST = 10
 _LONGEST = 200
-_FIELDS = {"action": "action", "message_pattern": "message", "actor": "actor", "ip_network": "address"}
+_FIELDS = {
+    "action": "action",
+    "message_pattern": "message",
+    "resource": "resource",
+    "actor": "actor",
+    "ip_network": "address",
+}
 
 
 def explain(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expectations: int, waited: float) -> str:

@@ -69,6 +69,13 @@ options:
   message_pattern:
     description: Only entries whose message matches this regular expression.
     type: str
+  resources:
+    description:
+      - Patterns such as V(web*); only entries whose message names such a resource become events. Both names of a rename
+        match.
+      - The name is read from the message, whose wording is not a stable part of the API, so this is best effort.
+    type: list
+    elements: str
   interval:
     description: Seconds between two polls.
     type: float

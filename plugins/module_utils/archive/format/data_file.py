@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from datetime import datetime
-from typing import Any, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from ...counts import pluralize
 from .commit import DataFile, Malformed, data_name, sha256
@@ -130,6 +130,22 @@ def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield line + b"\n"
         if rest:
             yield rest
+
+
+def lines_with(pieces: Iterable[bytes], needles: Sequence[bytes]) -> Iterator[bytes]:
+    """The lines of a text in pieces that have any of some bytes (of which none is a newline), each with its newline."""
+    for block in whole_lines(pieces):
+        # Where each needle is next. Looking for bytes in a block is far quicker than splitting it.
+        ahead = {needle: block.find(needle) for needle in needles}
+        while True:
+            position = min((found for found in ahead.values() if found >= 0), default=-1)
+            if position < 0:
+                break
+            end = block.find(b"\n", position) + 1 or len(block)
+            yield block[block.rfind(b"\n", 0, position) + 1 : end]
+            for needle, found in ahead.items():
+                if 0 <= found < end:
+                    ahead[needle] = block.find(needle, end)
 
 
 def _decompress(stream: Any, chunk: bytes) -> bytes:

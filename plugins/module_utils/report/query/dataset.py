@@ -17,7 +17,13 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 from ...archive.storage.store import ObjectNotFound
 from ...errors import StorageError
 from ...project_log.entry import ACTOR_KINDS, Label, actor
-from ...project_log.selection import Selection, action_matches, actor_matches, address_matches
+from ...project_log.selection import (
+    Selection,
+    action_matches,
+    actor_matches,
+    address_matches,
+    resource_matches,
+)
 from ...settings import Range
 from ...times import YEARS
 from ...working_hours import Shift, WorkingHours
@@ -188,15 +194,21 @@ class Log:
         if selection.message_pattern is not None:
             # Python's own expressions, as in every other place of this collection.
             pattern = selection.message_pattern
-            signature = ((self._ibis.dtype("string"),), self._ibis.dtype("boolean"))
-
-            @self._ibis.udf.scalar.python(signature=signature)  # type: ignore[untyped-decorator]
-            def message_matches(message: Optional[str]) -> bool:
-                return message is not None and pattern.search(message) is not None
-
-            # Python is slow: it looks at each entry once, not once for each question.
-            table = self._engine.keep(table.filter(message_matches(table.message)))
+            table = self._with_message(table, lambda message: pattern.search(message) is not None)
+        if selection.resources:
+            globs = selection.resources
+            table = self._with_message(table, lambda message: resource_matches({"message": message}, globs))
         return table
+
+    def _with_message(self, table: Any, is_meant: Callable[[str], bool]) -> Any:
+        signature = ((self._ibis.dtype("string"),), self._ibis.dtype("boolean"))
+
+        @self._ibis.udf.scalar.python(signature=signature)  # type: ignore[untyped-decorator]
+        def message_matches(message: Optional[str]) -> bool:
+            return message is not None and is_meant(message)
+
+        # Python is slow: it looks at each entry once, not once for each question.
+        return self._engine.keep(table.filter(message_matches(table.message)))
 
     def _values(self, table: Any, column: str, is_meant: Callable[[Optional[str]], bool]) -> List[Optional[str]]:
         found = [row[column] for row in _rows(table.select(column).distinct())]

@@ -28,6 +28,8 @@ def test_a_row_tells_an_entry_in_words() -> None:
         "action": "server_create",
         "message": "Server 'hello' has been created",
         "ip_address": "172.30.244.1",
+        "resource_kind": "server",
+        "resource": "hello",
         "subject": "Shop",
     }
 

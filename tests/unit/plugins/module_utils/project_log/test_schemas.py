@@ -130,7 +130,7 @@ def test_an_ocsf_event_whole() -> None:
         },
         "src_endpoint": {"ip": "2001:db8::1"},
         "cloud": {"provider": "cloudscale.ch", "project_uid": "6ee2f8b0"},
-        "resources": [{"type": "project", "name": "Shop", "uid": "6ee2f8b0"}],
+        "resources": [{"type": "server", "name": "hello"}, {"type": "project", "name": "Shop", "uid": "6ee2f8b0"}],
         "raw_data": canonical({**ENTRY, "region": {"slug": "rma"}}).decode(),
         "unmapped": {"region": {"slug": "rma"}},
     }
@@ -151,6 +151,7 @@ def test_an_ecs_event_whole() -> None:
             "provider": "cloudscale.ch",
             "original": canonical(ENTRY).decode(),
         },
+        "entity": {"target": {"name": "hello", "sub_type": "server"}},
         "source": {"address": "2001:db8::1", "ip": "2001:db8::1"},
         "user": {"name": "johanna@example.com", "email": "johanna@example.com", "roles": ["user"]},
         "cloud": {"provider": "cloudscale.ch", "project": {"id": "6ee2f8b0", "name": "Shop"}},

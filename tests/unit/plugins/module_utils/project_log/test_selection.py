@@ -39,6 +39,9 @@ def selects(options: Any, **changes: Any) -> bool:
         {"ip_networks": ["192.0.2.9/24", "2001:db8::/32"]},
         {"message_pattern": "web[0-9]"},
         {"message_pattern": "created$"},
+        {"resources": ["web1"]},
+        {"resources": "db1, web?"},
+        {"resources": [""]},
         {
             "actions": ["server_*"],
             "actors": ["johanna@example.com"],
@@ -60,6 +63,8 @@ def test_selected(options: Any) -> None:
         {"actors": ["system"]},
         {"ip_networks": ["198.51.100.0/24", "::/0"]},
         {"message_pattern": "^web1"},
+        {"resources": ["web", "Server"]},
+        {"resources": ["web1"], "actions": ["volume_*"]},
         {"actions": ["server_*"], "message_pattern": "deleted"},
     ],
 )

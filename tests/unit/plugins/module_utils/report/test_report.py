@@ -13,7 +13,7 @@ from typing import Any, Dict
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput, MissingDependency
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.markdown import code, text
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.markup import code, text
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Sources
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, destinations
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.translations import (

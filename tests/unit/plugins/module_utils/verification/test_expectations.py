@@ -109,6 +109,7 @@ def test_counts_say_how_many(counts: Any, number: int, met: bool, unexpected: in
     [
         {"action": "server_*"},
         {"message_pattern": "'web-[0-9]' has been"},
+        {"resource": "web-?"},
         {"actor": "ci deploy"},
         {"actor": "0a1b"},
         {"ip_network": "192.0.2.0/24"},
@@ -189,6 +190,17 @@ def test_the_nearest_miss_meets_most_conditions() -> None:
     near = entry("server_create", "Server 'web-2' has been created")
     rule = {"action": "server_create", "message_pattern": "web-1"}
     assert nearest([near, other], rule) == (near, ["message_pattern"], None)
+
+
+def test_a_resource_is_a_condition_of_its_own() -> None:
+    near = entry("server_create", "Server 'web-11' has been created")
+    far = entry("server_create", "Server 'db' has been created")
+    rule = {"action": "server_create", "resource": "web-1"}
+    assert nearest([near, far], rule) == (near, ["resource"], None)
+    renamed = entry("server_update", "Server 'old' has been renamed to 'new'")
+    assert all(compare([renamed], expect=[{"resource": name}]).met for name in ("old", "new", "n?w"))
+    both = {"resource": "web-11", "message_pattern": "deleted$"}
+    assert not compare([near], expect=[both]).met
 
 
 def test_of_equally_near_ones_the_most_similar_is_told() -> None:

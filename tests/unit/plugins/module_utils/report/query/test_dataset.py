@@ -109,14 +109,17 @@ def test_working_hours_are_local_over_changes_of_the_clock(lived: World, zone: s
         {"actions": ["server_*"]},
         {"actors": ["system", "johanna@example.com"]},
         {"ip_networks": ["192.0.2.0/24", "2001:db8::/32"]},
-        {"message": r"(?i)^server '(?!web)"},
-        {"message": "Server", "actions": ["*_delete"], "actors": ["backup", "deployment"]},
+        {"message_pattern": r"(?i)^server '(?!web)"},
+        {"resources": ["web-*", "*-data"]},
+        {"resources": ["web-*"], "message_pattern": "rebooted"},
+        {"message_pattern": "Server", "actions": ["*_delete"], "actors": ["backup", "deployment"]},
         {"actions": ["no_such"]},
     ],
 )
 def test_what_is_selected_is_what_a_selection_matches(lived: World, chosen: dict[str, Any]) -> None:
     selection = Selection.from_mapping(chosen)
     wanted = [found for found in entries_of(lived) if selection.matches(found)]
+    assert bool(wanted) == (chosen != {"actions": ["no_such"]})
     with asked(lived, **chosen) as log:
         rows = list(log.ordered())
     assert Counter(row["timestamp"] for row in rows) == Counter(found["timestamp"] for found in wanted)

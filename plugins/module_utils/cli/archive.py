@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Optional
+import sys
+from typing import List, Optional, Tuple
 
 from ..archive.state import StateFile
-from ..archive.storage.open import existing_archive, is_remote, store_at
+from ..archive.storage.open import existing_archive, is_empty, is_remote, store_at
+from ..archive.storage.s3_address import BucketAccess
 from ..archive.storage.store import Store
 from ..errors import AuditError
-from ..projects import HOST_PROJECTS_FILE, read_projects, user_state_directory
+from ..projects import HOST_PROJECTS_FILE, ProjectSettings, read_projects, user_state_directory
 
 
 def store_of(options: argparse.Namespace) -> Store:
@@ -28,6 +30,39 @@ def archive_of(options: argparse.Namespace) -> Store:
     :raises StorageError: nothing was ever collected there.
     """
     return existing_archive(options.path, options.access)
+
+
+def archives_of(options: argparse.Namespace) -> List[Tuple[Optional[str], Store]]:
+    """The archives of a command that reads several as one log: the project's name, if it was given, and the storage.
+
+    A project of a projects file that waits for its first collection run is left out, and it is said.
+
+    :raises StorageError: nothing was ever collected at one of the paths.
+    """
+    found: List[Tuple[Optional[str], Store]] = []
+    for project in options.archives:
+        if not project.enabled:
+            continue
+        if options.paths:
+            found.append((None, existing_archive(project.path)))
+            continue
+        store = store_at(project.path, access_of(project))
+        if is_empty(store):
+            sys.stderr.write(f"{project.name}: no collection run has succeeded yet.\n")
+        else:
+            found.append((project.name, store))
+    return found
+
+
+def access_of(project: ProjectSettings) -> BucketAccess:
+    """How to reach the bucket of a project."""
+    return BucketAccess(
+        project.s3_endpoint,
+        project.s3_region,
+        project.s3_ca_path,
+        project.s3_credentials_file,
+        project.s3_profile,
+    )
 
 
 def state_of_path(path: str) -> StateFile:
@@ -53,8 +88,7 @@ def is_new(options: argparse.Namespace) -> bool:
         return False
     if not is_remote(options.path) and not os.path.isdir(options.path):
         return False
-    store = store_of(options)
-    return next(store.names("commits"), None) is None and next(store.names("entries"), None) is None
+    return is_empty(store_of(options))
 
 
 def _state_directory_of_host(archive: str) -> Optional[str]:

@@ -7,13 +7,25 @@
 from __future__ import annotations
 
 from datetime import tzinfo
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
-from ..archive.completeness import FUTURE, NOT_COLLECTED, NOT_COVERED, PRUNED, Missing, holds_whole
+from ..archive.completeness import (
+    FUTURE,
+    NOT_COLLECTED,
+    NOT_COVERED,
+    PRUNED,
+    Missing,
+    holds_whole,
+    missing_parts,
+)
 from ..project_log.entry import visible
 from ..settings import Range
+from ..times import utc_now
 from .exit_status import GAP, OK
 from .output import warn, when
+
+if TYPE_CHECKING:
+    from ..archive.history import Log
 
 _REASONS = {
     NOT_COVERED: "the archive begins later",
@@ -23,13 +35,25 @@ _REASONS = {
 }
 
 
-def warn_of_missing(asked: Range, missing: Sequence[Missing], zone: tzinfo) -> int:
-    """Print the parts that are missing on stderr, and return the exit status of the command."""
+def warn_of_missing(asked: Range, missing: Sequence[Missing], zone: tzinfo, project: str = "") -> int:
+    """Print the parts that are missing on stderr, each after ``project``, and return the exit status of the command."""
     if asked.is_empty:
         warn("--start equals --end, so the range is empty.")
     for part in missing:
-        warn(_sentence(part, zone))
+        warn(project + _sentence(part, zone))
     return OK if holds_whole(asked, missing) else GAP
+
+
+def warn_of_log(log: Log, asked: Range, zone: tzinfo, with_project: bool) -> int:
+    """The same of one of the logs of a command, as of the commit that it was opened with."""
+    from ..archive.chain.chain import gaps
+
+    if log.store is None or log.commit is None:
+        return OK
+    # What follows the archive is the API's.
+    held = asked if log.border is None else asked.within(end=log.border)
+    missing = missing_parts(log.commit, gaps(log.store, log.commit), held, utc_now())
+    return warn_of_missing(asked, missing, zone, f"{visible(log.project)}: " if with_project else "")
 
 
 def _sentence(part: Missing, zone: tzinfo) -> str:

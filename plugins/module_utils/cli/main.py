@@ -25,7 +25,7 @@ from ..projects import HOST_PROJECTS_FILE, ProjectSettings, archive_at, read_pro
 from ..times import parse_duration
 from ..version import VERSION
 from .archive import state_of_path
-from .commands import cat, collect, compact, detect, doctor, export, journal, prune, reconcile, status, verify
+from .commands import cat, collect, compact, detect, doctor, export, history, journal, prune, reconcile, status, verify
 from .exit_status import INTERNAL_ERROR, MEANINGS, OK, STORAGE, exit_status
 from .output import print_json
 from .signals import ask_to_stop
@@ -53,6 +53,7 @@ _COMMANDS: Dict[str, Command] = {
     "verify": verify,
     "reconcile": reconcile,
     "cat": cat,
+    "history": history,
     "detect": detect,
     "export": export,
     "prune": prune,
@@ -63,8 +64,10 @@ _COMMANDS: Dict[str, Command] = {
 
 
 # Without an archive, these take the projects of an archiver host.
-_READING = ("status", "verify", "reconcile", "cat", "detect")
+_READING = ("status", "verify", "reconcile", "cat", "history", "detect")
 _OF_SEVERAL_PATHS = ("status", "verify", "detect", "export")
+# These read several archives as one log.
+_MERGING = ("cat", "history")
 
 _TIMES = ("--start", "--end", "--older-than")
 
@@ -100,6 +103,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> int:
     projects = _projects_of(options)
+    if options.name in _MERGING:
+        options.archives = projects or []
+        return int(options.command.run(options, stop))
     if projects is not None:
         from .several import run_several  # takes its time, and a command on one archive needs no threads
 
@@ -122,8 +128,10 @@ def _projects_of(options: argparse.Namespace) -> Optional[List[ProjectSettings]]
         file = HOST_PROJECTS_FILE
     if file:
         return read_projects(file)
-    if not paths:
+    if not paths and options.name != "history":
         options.parser.error("name an archive, or --projects FILE")
+    if options.name in _MERGING:
+        return [archive_at(path) for path in paths]
     if len(paths) == 1:
         return None
     if options.name not in _OF_SEVERAL_PATHS:
@@ -210,7 +218,7 @@ _OF_ONE_ARCHIVE = {"access": FROM_ENVIRONMENT, "token_name": None}
 
 
 def _add_archives(parser: argparse.ArgumentParser, name: str) -> None:
-    several = name in _OF_SEVERAL_PATHS
+    several = name in (*_OF_SEVERAL_PATHS, *_MERGING)
     parser.add_argument(
         "paths",
         nargs="*",
@@ -220,6 +228,8 @@ def _add_archives(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--projects", metavar="FILE", help="instead of ARCHIVE: all projects of a projects file, in one process"
     )
+    if name in _MERGING:
+        return
     parser.add_argument("--jobs", type=_jobs, default=8, metavar="N", help="how many of them at once (default: 8)")
     parser.add_argument(
         "--time-limit", type=_time_limit, default="1h", metavar="DURATION", help="for each of them (default: 1h)"

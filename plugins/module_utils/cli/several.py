@@ -19,12 +19,11 @@ from typing import Any, Dict, Iterator, List, Sequence
 
 from ..archive.state import StateFile
 from ..archive.storage.open import is_remote
-from ..archive.storage.s3_address import BucketAccess
 from ..archive.storage.store import LocalStore
 from ..errors import AuditError, Cancelled, InvalidInput
 from ..projects import ProjectSettings
 from ..times import utc_now
-from .archive import is_new
+from .archive import access_of, is_new
 from .exit_status import API, INTERNAL_ERROR, NOT_CURRENT, OK, exit_status, worst
 from .output import Captured, captured, print_json, say
 from .status_table import status_table
@@ -209,7 +208,7 @@ def _options_of(name: str, options: argparse.Namespace, project: ProjectSettings
     # The table of status is made of what programs get.
     as_json = options.json or name == "status"
     values = dict(
-        vars(options), json=as_json, path=project.path, token_name=project.name, state=state, access=_access_of(project)
+        vars(options), json=as_json, path=project.path, token_name=project.name, state=state, access=access_of(project)
     )
     for setting, value in settings.items():
         if setting in values and not values[setting]:
@@ -217,13 +216,3 @@ def _options_of(name: str, options: argparse.Namespace, project: ProjectSettings
     if values.get("metrics"):
         values["metrics"] = os.path.join(values["metrics"], f"cloudscale-audit-{name}-{project.name}.prom")
     return argparse.Namespace(**values)
-
-
-def _access_of(project: ProjectSettings) -> BucketAccess:
-    return BucketAccess(
-        project.s3_endpoint,
-        project.s3_region,
-        project.s3_ca_path,
-        project.s3_credentials_file,
-        project.s3_profile,
-    )

@@ -42,6 +42,11 @@ def existing_archive(path: str, access: BucketAccess = FROM_ENVIRONMENT) -> Stor
     :raises StorageError: nothing was ever collected there.
     """
     store = store_at(path, access)
-    if next(store.names("commits"), None) is None and next(store.names("entries"), None) is None:
+    if is_empty(store):
         raise no_archive(store)
     return store
+
+
+def is_empty(store: Store) -> bool:
+    """Whether nothing was ever collected there."""
+    return next(store.names("commits"), None) is None and next(store.names("entries"), None) is None

@@ -1,0 +1,294 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The history of a resource in one log: the entries that name it, under all names that it had."""
+
+from __future__ import annotations
+
+import tempfile
+from bisect import bisect_left, bisect_right
+from datetime import datetime
+from typing import IO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from ..errors import StorageError
+from ..project_log.client import Api, Page
+from ..project_log.entry import Entry, Label, canonical, parse, subject, timestamp
+from ..project_log.reader import Reader
+from ..project_log.resource import RENAME_NEEDLE, needles, rename, resources
+from ..project_log.selection import glob_matches, resource_matches
+from ..project_log.windows import LATENESS
+from ..settings import DEFAULT_CONCURRENCY, Connection, Range
+from .chain.signing import readable_head
+from .format.commit import Commit, token_tag
+from .format.data_file import lines_with, split_lines
+from .reader import cat
+from .storage.store import Store, no_archive
+
+MAX_NAMES = 100
+"""At most this many other names are followed; more would be a sign of names made to mislead."""
+
+# A name can be had several times, as of machines that swap their names at each rollout.
+_MAX_SPELLS = 1_000
+_CHUNK = 1 << 16
+_IN_MEMORY = 1 << 20
+
+Spool = IO[bytes]
+
+
+class Name(NamedTuple):
+    """A name that the resource had from ``start`` to ``end``, both inclusive; None is open."""
+
+    kind: str
+    name: str
+    start: Optional[datetime] = None
+    end: Optional[datetime] = None
+
+    def is_of(self, kind: str, moment: Optional[datetime]) -> bool:
+        """Whether a resource of this name is the one meant, by its kind and the time; unknown ones exclude nothing."""
+        if kind and self.kind and kind != self.kind:
+            return False
+        if moment is None:
+            return True
+        return (self.start is None or self.start <= moment) and (self.end is None or moment <= self.end)
+
+
+class Renamed(NamedTuple):
+    """A rename and its moment."""
+
+    moment: datetime
+    kind: str
+    old: str
+    new: str
+
+
+class Log:
+    """The log of one project: an archive, then what the API has after it. Either can be absent.
+
+    ``project`` is what to call it, ``commit`` the newest one of the archive. ``tail`` holds canonical lines of the API.
+    """
+
+    def __init__(
+        self, project: str, store: Optional[Store] = None, commit: Optional[Commit] = None, tail: Optional[Spool] = None
+    ) -> None:
+        self.project = project
+        self.store = store
+        self.commit = commit
+        self.tail = tail
+
+    @property
+    def border(self) -> Optional[datetime]:
+        """With both an archive and a tail: entries before it are the archive's, and from it on they are the API's."""
+        return self.commit.covered_until if self.commit and self.tail else None
+
+    def has_token(self, connection: Connection) -> bool:
+        """Whether the archive was last collected with that token."""
+        if self.commit is None or self.commit.api != connection.api_url:
+            return False
+        return self.commit.token_tag == token_tag(self.commit.archive_id, connection.api_token)
+
+    def close(self) -> None:
+        """Remove the temporary file of the tail."""
+        if self.tail is not None:
+            self.tail.close()
+
+    def entries(self, wanted: Sequence[bytes]) -> Iterator[Entry]:
+        """The entries whose canonical line has any of these bytes, in the log's order.
+
+        :raises StorageError: the archive cannot be read.
+        :raises ArchiveDamaged: a file is missing or differs from what its commit states.
+        """
+        if self.store is not None:
+            yield from cat(self.store, end=self.border, needles=wanted)
+        for entry in map(parse, lines_with(chunks(self.tail), wanted) if self.tail else ()):
+            moment = timestamp(entry)
+            # Of entries without a readable time, an archive has those that the API has, too.
+            if self.border is None or (moment is not None and moment >= self.border):
+                yield entry
+
+
+def archived_logs(archives: Sequence[Tuple[Optional[str], Store]]) -> List[Log]:
+    """The logs in archives, each given with what to call its project, or with None: then the archive tells.
+
+    :raises StorageError: an archive has no commit, or cannot be read.
+    """
+    logs = []
+    for name, store in archives:
+        head = readable_head(store)
+        if head is None:
+            raise no_archive(store)
+        logs.append(Log(name or head.commit.project.name or str(store), store, head.commit))
+    names = [log.project for log in logs]
+    for log in logs:
+        if names.count(log.project) > 1:
+            log.project = str(log.store)
+    return logs
+
+
+def add_tail(logs: List[Log], api: Api) -> None:
+    """Read what the API has after the archive of its project, or all it has if none of the logs is of that project.
+
+    :raises AuditError: the API cannot be read.
+    """
+    log = next((log for log in logs if log.has_token(api.connection)), None)
+    start = log.commit.covered_until if log and log.commit else None
+    tail = spooled()
+    try:
+        project = _keep_all(tail, Reader(api, DEFAULT_CONCURRENCY, LATENESS).pages(Range(start=start)))
+    except BaseException:
+        tail.close()
+        raise
+    if log is None and project is not None and project.uuid:
+        # The token is another one than that of the last collection run.
+        log = next((log for log in logs if log.commit and log.commit.project.uuid == project.uuid), None)
+    if log is None:
+        logs.append(Log(str(project) if project else "API", tail=tail))
+    else:
+        log.tail = tail
+
+
+def _keep_all(tail: Spool, pages: Iterable[Page]) -> Optional[Label]:
+    """Write all entries of some pages; the project that they are of, as far as one of them tells."""
+    project: Optional[Label] = None
+    for page in pages:
+        for entry in page.entries:
+            owner = subject(entry)
+            if project is None and owner.kind == "project":
+                project = owner
+            keep(tail, entry)
+    return project
+
+
+class History:
+    """The entries about a resource in one log.
+
+    ``glob`` is its name, exact or with ``*`` and ``?``. ``is_meant`` narrows the entries down further. Renames are
+    followed in both directions, within the time in which the resource had the other name. ``names`` are those other
+    names; they are complete once the first entry was yielded. ``is_cut`` tells that there are more than are followed.
+    """
+
+    def __init__(self, log: Log, glob: str, is_meant: Callable[[Entry], bool]) -> None:
+        self.log = log
+        self._glob = glob
+        self._is_meant = is_meant
+        self.names: Dict[str, List[Name]] = {}
+        self.is_cut = False
+
+    def entries(self) -> Iterator[Entry]:
+        """The entries in the log's order. Memory does not grow with their number.
+
+        :raises StorageError: the archive, or the directory for temporary files, cannot be read or written.
+        :raises ArchiveDamaged: a file is missing or differs from what its commit states.
+        """
+        own = needles((self._glob,))
+        with spooled() as spool:
+            renames: List[Renamed] = []
+            for entry in self.log.entries((*own, RENAME_NEEDLE)):
+                renames.extend(_renamed(entry))
+                if resource_matches(entry, (self._glob,)) and self._is_meant(entry):
+                    keep(spool, entry)
+            self._take_names(renames)
+            if not self.names:
+                yield from map(parse, split_lines(chunks(spool)))
+                return
+        # Only now is it known what else to look for.
+        for entry in self.log.entries((*own, *needles(tuple(self.names)))):
+            if self._is_about(entry) and self._is_meant(entry):
+                yield entry
+
+    def _take_names(self, renames: Sequence[Renamed]) -> None:
+        for count, found in enumerate(_Renames(renames).other_names(self._glob)):
+            if count >= _MAX_SPELLS or (found.name not in self.names and len(self.names) >= MAX_NAMES):
+                self.is_cut = True
+                return
+            self.names.setdefault(found.name, []).append(found)
+
+    def _is_about(self, entry: Entry) -> bool:
+        if resource_matches(entry, (self._glob,)):
+            return True
+        moment = timestamp(entry)
+        return any(
+            other.is_of(found.kind, moment) for found in resources(entry) for other in self.names.get(found.name, ())
+        )
+
+
+def _renamed(entry: Entry) -> Iterator[Renamed]:
+    told, moment = rename(entry), timestamp(entry)
+    if told is not None and moment is not None and told.old != told.new:
+        yield Renamed(moment, *told)
+
+
+class _Renames:
+    """Renames by their old and their new names, each list ordered by time."""
+
+    def __init__(self, renames: Sequence[Renamed]) -> None:
+        self._from: Dict[str, List[Renamed]] = {}
+        self._to: Dict[str, List[Renamed]] = {}
+        for told in sorted(renames):
+            self._from.setdefault(told.old, []).append(told)
+            self._to.setdefault(told.new, []).append(told)
+        # For bisect, which takes no key before Python 3.10.
+        self._moments_from = {name: [told.moment for told in found] for name, found in self._from.items()}
+        self._moments_to = {name: [told.moment for told in found] for name, found in self._to.items()}
+
+    def other_names(self, glob: str) -> Iterator[Name]:
+        """The other names of the resources that a glob matches, and the names before and after those."""
+        waiting = [Name("", name) for name in {**self._from, **self._to} if glob_matches(name, glob)]
+        seen = set(waiting)
+        while waiting:
+            known = waiting.pop()
+            for other in (*self._later(known), *self._earlier(known)):
+                if other not in seen and not glob_matches(other.name, glob):
+                    seen.add(other)
+                    waiting.append(other)
+                    yield other
+
+    def _later(self, known: Name) -> Iterator[Name]:
+        for told in _while_had(known, self._from, self._moments_from):
+            if known.is_of(told.kind, told.moment):
+                away = self._moments_from.get(told.new, [])
+                following = bisect_right(away, told.moment)
+                yield Name(told.kind, told.new, told.moment, away[following] if following < len(away) else None)
+
+    def _earlier(self, known: Name) -> Iterator[Name]:
+        for told in _while_had(known, self._to, self._moments_to):
+            if known.is_of(told.kind, told.moment):
+                # Before the last rename to or from the old name, that name was another resource's.
+                moments = (self._moments_from.get(told.old, []), self._moments_to.get(told.old, []))
+                ends = [_last_before(found, told.moment) for found in moments]
+                yield Name(told.kind, told.old, max((end for end in ends if end), default=None), told.moment)
+
+
+def _while_had(known: Name, renames: Dict[str, List[Renamed]], moments: Dict[str, List[datetime]]) -> Sequence[Renamed]:
+    """The renames of a name from its start to its end."""
+    times = moments.get(known.name, [])
+    first = 0 if known.start is None else bisect_left(times, known.start)
+    last = len(times) if known.end is None else bisect_right(times, known.end)
+    return renames.get(known.name, [])[first:last]
+
+
+def _last_before(moments: List[datetime], moment: datetime) -> Optional[datetime]:
+    place = bisect_left(moments, moment)
+    return moments[place - 1] if place else None
+
+
+def spooled() -> Spool:
+    """A temporary file; a small one stays in memory."""
+    return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)
+
+
+def keep(spool: Spool, entry: Entry) -> None:
+    """Append the canonical line of an entry.
+
+    :raises StorageError: it cannot be written.
+    """
+    try:
+        spool.write(canonical(entry) + b"\n")
+    except OSError as exc:
+        raise StorageError(f"The directory for temporary files is not writable: {exc.strerror or exc}.") from exc
+
+
+def chunks(file: Spool) -> Iterator[bytes]:
+    """The content of a file from its beginning, piece by piece."""
+    file.seek(0)
+    return iter(lambda: file.read(_CHUNK), b"")

@@ -1,0 +1,123 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Entries on standard output, in the format that the user chose. Only JSON lines show them as they were received."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from datetime import tzinfo
+from typing import Callable, Dict, Iterable, Iterator, List
+
+from ..archive.merge import Found
+from ..project_log.entry import canonical, to_builtin, visible
+from ..project_log.markup import code
+from ..project_log.rows import harmless, row
+from ..project_log.schemas import to_ecs, to_ocsf
+from ..project_log.table import HEADINGS, Paint, streamed
+
+_CSV_COLUMNS = (
+    *("time", "project", "actor", "actor_kind", "action", "message", "ip_address"),
+    *("resource_kind", "resource", "subject"),
+)
+_STYLES = {"heading": "1", "creation": "32", "deletion": "31"}
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="how to print entries (default: table on a terminal, else jsonl: each entry as it was received)",
+    )
+
+
+def format_of(options: argparse.Namespace) -> str:
+    return options.format or ("table" if sys.stdout.isatty() else "jsonl")
+
+
+def print_entries(entries: Iterable[Found], chosen: str, zone: tzinfo, with_project: bool) -> None:
+    """Print entries as they come, in one of FORMATS; times are in ``zone``.
+
+    ``with_project`` adds a column to tables with the name of the project whose log an entry is from.
+    """
+    write = sys.stdout.buffer.write
+    for line in FORMATS[chosen](entries, zone, with_project):
+        write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def paint() -> Paint:
+    """Colours for a terminal that wants them; see https://no-color.org."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return lambda text, _style: text
+    return lambda text, style: f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style in _STYLES else text
+
+
+def encoded(line: str) -> bytes:
+    """A line in the encoding of standard output, with escapes for what it lacks."""
+    return line.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
+
+
+def _table(entries: Iterable[Found], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
+    return map(encoded, streamed(entries, zone, with_project, paint()))
+
+
+def _json_lines(entries: Iterable[Found], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
+    return (canonical(found.entry) for found in entries)
+
+
+def _csv(entries: Iterable[Found], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
+    columns = [name for name in _CSV_COLUMNS if with_project or name != "project"]
+    yield ",".join(columns).encode()
+    for found in entries:
+        cells = _cells(found, zone)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow([harmless(cells[name]) for name in columns])
+        yield encoded(text.getvalue())
+
+
+def _markdown(entries: Iterable[Found], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
+    columns = [name for name in HEADINGS if with_project or name != "project"]
+    yield _markdown_row([HEADINGS[name] for name in columns])
+    yield _markdown_row(["---"] * len(columns))
+    for found in entries:
+        cells = _cells(found, zone)
+        yield _markdown_row([code(cells[name]) for name in columns])
+
+
+def _markdown_row(cells: List[str]) -> bytes:
+    return encoded(f"| {' | '.join(cells)} |")
+
+
+def _cells(found: Found, zone: tzinfo) -> Dict[str, str]:
+    return {**row(found.entry, zone), "project": visible(found.project)}
+
+
+def _ecs(entries: Iterable[Found], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
+    return (_event(to_ecs(found.entry)) for found in entries)
+
+
+def _ocsf(entries: Iterable[Found], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
+    return (_event(to_ocsf(found.entry)) for found in entries)
+
+
+def _event(value: object) -> bytes:
+    # In ASCII: characters that turn the direction of the text, or control a terminal, are escaped too.
+    return json.dumps(to_builtin(value)).replace("\x7f", "\\u007f").encode()
+
+
+_Format = Callable[[Iterable[Found], tzinfo, bool], Iterator[bytes]]
+FORMATS: Dict[str, _Format] = {
+    "table": _table,
+    "jsonl": _json_lines,
+    "csv": _csv,
+    "markdown": _markdown,
+    "ecs": _ecs,
+    "ocsf": _ocsf,
+}

@@ -53,6 +53,13 @@ def blocks(guide: Path, language: str) -> list[str]:
     return [dedent(block) for block in found]
 
 
+HISTORY = [
+    "Server 'test' has been created",
+    "Server 'test' has been renamed to 'web'",
+    "Server 'web' has been deleted",
+]
+
+
 class Host:
     """A host whose archives lie in a folder of the test's own."""
 
@@ -141,11 +148,17 @@ def test_tasks_run(host: Host) -> None:
 
 
 def test_commands_and_python_run(host: Host) -> None:
+    for message in HISTORY:
+        host.log.append(action="server_update", message=message)
     outputs = [host.shell(script) for script in blocks(GUIDE, "shell")]
     count = sum(1 for entry in host.visible if entry["action"] == "server_create")
     assert "Intact:" in outputs[0]
     assert all("Intact:" in output for output in outputs[:3])
-    assert outputs[3].strip() == str(count)
+    assert f"{len(HISTORY)} entries about test." in outputs[3]
+    assert [line.split("  ")[-1] for line in outputs[3].splitlines()[1:-4]] == HISTORY
+    assert outputs[4].startswith("When ")
+    assert len((host.folder / "last-week.csv").read_text().splitlines()) >= len(HISTORY)
+    assert outputs[5].strip() == str(count)
     assert len(blocks(GUIDE, "python")) == 1
     assert len(host.python(blocks(GUIDE, "python")[0]).splitlines()) == len(host.visible)
 

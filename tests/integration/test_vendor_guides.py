@@ -153,6 +153,14 @@ def test_for_a_window(stage: Stage) -> None:
     assert "Server 'web' has been shut down" in failed(stage.run("Verify the maintenance window", *window))
 
 
+def test_who_set_up_a_server(stage: Stage) -> None:
+    stage.log.append("server_create", "Server 'test' has been created", actor=MALLORY)
+    stage.log.append("server_create", "Server 'test2' has been created", actor=CI)
+    told = succeeded(stage.run("Find out who set up test"))
+    assert "mallory@example.com" in told
+    assert "test2" not in told
+
+
 def test_a_lookup_is_lazy(stage: Stage) -> None:
     stage.log.append("server_delete", "m", actor=MALLORY)
     succeeded(stage.run("Use the result of a lookup"))

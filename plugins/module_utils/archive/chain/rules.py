@@ -117,14 +117,20 @@ class Replay:
         if before.project.uuid not in (None, commit.project.uuid):
             yield Violation("identity", "it is of another project")
         why = commit.resync.why if commit.resync else ""
-        known_api = commit.api in {api for api, _tag in self._identities}
-        known_tag = commit.token_tag in {tag for _api, tag in self._identities}
         if self.is_complete or len(self._identities) == REMEMBERED_IDENTITIES:
+            known_api, known_tag = self._is_known(commit.api, commit.token_tag)
             if why in OF_IDENTITY:
                 if known_api and known_tag:
                     yield Violation("identity", "it joins the log again for another token or API, which are known")
             elif not (known_api and known_tag):
                 yield Violation("identity", "API or token changed without the log being joined again")
+
+    def _is_known(self, api: str, tag: str) -> Tuple[bool, bool]:
+        """Whether one of the last commits had this API, and whether one had this token."""
+        if self._identities and self._identities[-1] == (api, tag):
+            return True, True
+        apis, tags = zip(*self._identities) if self._identities else ((), ())
+        return api in apis, tag in tags
 
     def _removal(self, commit: Commit, gone: List[DataFile]) -> Iterator[Violation]:
         for path in commit.removed:

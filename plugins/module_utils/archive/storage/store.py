@@ -205,18 +205,21 @@ class LocalStore:
         return self._path
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        with self._told("read", name):
-            with self._folder(name) as (folder, base):
-                # O_NONBLOCK: opening a named pipe put in a file's place must not hang.
-                handle = os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-            with os.fdopen(handle, "rb", buffering=0) as file:
+        # Without the context managers of the other methods: archives are read by the thousand files.
+        try:
+            handle = self._open_file(name)
+            try:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
                     raise OSError(errno.ENXIO, "Not a regular file")
                 while True:
-                    chunk = file.read(_CHUNK)
+                    chunk = os.read(handle, _CHUNK)
                     if not chunk:
                         return
                     yield chunk
+            finally:
+                os.close(handle)
+        except OSError as exc:
+            raise self._failed("read", name, exc) from exc
 
     def names(self, folder: str, after: str = "") -> Iterator[str]:
         with self._told("list", folder):
@@ -409,6 +412,18 @@ class LocalStore:
         with self._folder(folder + "/") as (handle, _unused):
             os.fsync(handle)
 
+    def _open_file(self, name: str) -> int:
+        *steps, base = name.split("/")
+        folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for step in steps:
+                above, folder = folder, _open_folder(step, folder)
+                os.close(above)
+            # O_NONBLOCK: opening a named pipe put in a file's place must not hang.
+            return os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        finally:
+            os.close(folder)
+
     @contextmanager
     def _folder(self, name: str, make: bool = False) -> Iterator[Tuple[int, str]]:
         """The open folder that holds a name, and the name inside it; no step on the way is a symbolic link."""
@@ -430,9 +445,12 @@ class LocalStore:
         try:
             yield
         except OSError as exc:
-            path = os.path.join(self._path, name).rstrip("/")
-            kind, advice = _meaning(exc)
-            raise kind(f"Cannot {what} {path}: {exc.strerror or exc}{advice}.") from exc
+            raise self._failed(what, name, exc) from exc
+
+    def _failed(self, what: str, name: str, exc: OSError) -> StorageError:
+        path = os.path.join(self._path, name).rstrip("/")
+        kind, advice = _meaning(exc)
+        return kind(f"Cannot {what} {path}: {exc.strerror or exc}{advice}.")
 
 
 def _meaning(exc: OSError) -> Tuple[Type[StorageError], str]:

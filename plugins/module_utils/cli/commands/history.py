@@ -13,14 +13,15 @@ from contextlib import ExitStack
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Iterable, Iterator, List, Optional
 
+from ...counts import pluralize
 from ...errors import InvalidInput
 from ...project_log.entry import canonical, timestamp, visible
 from ..archive import archives_of
-from ..connection import add_connection, with_token
 from ..completeness import warn_of_log
+from ..connection import add_connection, with_token
 from ..exit_status import worst
 from ..formats import print_entries
-from ..output import add_json, pluralize, say
+from ..output import add_json, say
 from ..selection import add_selection, selected
 from ..signals import end_at_once
 from ..time_zone import add_time_zone, zone_of

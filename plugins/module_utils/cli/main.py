@@ -17,7 +17,8 @@ import threading
 import traceback
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Dict, Iterator, List, Optional, Protocol, Sequence, TextIO
+from importlib import import_module
+from typing import Any, Iterator, List, Optional, Protocol, Sequence, TextIO
 
 from ..archive.storage.s3_address import FROM_ENVIRONMENT
 from ..errors import AuditError, InvalidInput, StorageError
@@ -25,7 +26,6 @@ from ..projects import HOST_PROJECTS_FILE, ProjectSettings, archive_at, read_pro
 from ..times import parse_duration
 from ..version import VERSION
 from .archive import state_of_path
-from .commands import cat, collect, compact, detect, doctor, export, history, journal, prune, reconcile, status, verify
 from .exit_status import INTERNAL_ERROR, MEANINGS, OK, STORAGE, exit_status
 from .output import print_json
 from .signals import ask_to_stop
@@ -47,20 +47,10 @@ class Command(Protocol):
         """
 
 
-_COMMANDS: Dict[str, Command] = {
-    "collect": collect,
-    "status": status,
-    "verify": verify,
-    "reconcile": reconcile,
-    "cat": cat,
-    "history": history,
-    "detect": detect,
-    "export": export,
-    "prune": prune,
-    "compact": compact,
-    "journal": journal,
-    "doctor": doctor,
-}
+_COMMANDS = (
+    *("collect", "status", "verify", "reconcile", "cat", "history"),
+    *("detect", "export", "prune", "compact", "journal", "doctor"),
+)
 
 
 # Without an archive, these take the projects of an archiver host.
@@ -189,13 +179,15 @@ def _with_times_joined(arguments: Sequence[str]) -> List[str]:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the arguments; what the subcommand does not know is refused with the usage of that subcommand."""
-    options, unknown = _parser().parse_known_args(arguments)
+    options, unknown = _parser(arguments).parse_known_args(arguments)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of the command that is called, or of all: most runs need one, and each takes its time to import."""
+    called = arguments[:1] if arguments[:1] and arguments[0] in _COMMANDS else _COMMANDS
     parser = argparse.ArgumentParser(
         prog="cloudscale-audit",
         description="Keep the audit log of a cloudscale.ch project.",
@@ -204,13 +196,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in _COMMANDS.items():
+    for name in called:
+        command = _load(name)
         description = f"{command.ABOUT[0].upper()}{command.ABOUT[1:]}."
         added = commands.add_parser(name, help=command.ABOUT, description=description, allow_abbrev=False)
         added.set_defaults(command=command, name=name, parser=added, json=False, dry_run=False, **_OF_ONE_ARCHIVE)
         command.add_arguments(added)
         _add_archives(added, name)
     return parser
+
+
+def _load(name: str) -> Command:
+    command: Any = import_module(f"{__package__}.commands.{name}")
+    loaded: Command = command
+    return loaded
 
 
 # What a command on one archive has; several.py sets them for each of several.

@@ -147,10 +147,15 @@ def test_an_internal_error_has_an_exit_status_of_its_own(
         def run(self, options: argparse.Namespace, stop: threading.Event) -> int:
             return 1 // 0
 
-    monkeypatch.setitem(main._COMMANDS, "status", Broken())
+    monkeypatch.setattr(main, "_load", lambda _name: Broken())
     assert main.main(["status", "nowhere"]) == 70
     told = capsys.readouterr()
     assert (told.out, "please report it" in told.err, "ZeroDivisionError" in told.err) == ("", True, True)
+
+
+def test_a_command_imports_no_other_command(host: Host) -> None:
+    imported = host._call([sys.executable, "-X", "importtime", str(COMMAND), "collect", host.archive], {}).stderr
+    assert set(re.findall(r"\.cli\.commands\.(\w+)", imported)) == {"collect"}
 
 
 def test_status_of_a_backlog(host: Host, simulator: Simulator) -> None:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Iterator, List, NamedTuple
 
 from ...archive.chain.chain import find_head
-from ...archive.format.commit import FIRST_SEQUENCE, commit_name
+from ...archive.format.commit import FIRST_SEQUENCE, commit_name, pending_name
 from ...archive.storage.open import is_remote
 from ...archive.storage.store import LocalStore, Store, read
 from ...counts import pluralize
@@ -115,6 +115,7 @@ def _probe_bucket(options: argparse.Namespace) -> str:
 def _race(store: Store, where: str) -> None:
     """Let writers that know nothing of each other create the same commit, again and again."""
     store.prepare(None)
+    store.prove_exclusive(None, pending_name(FIRST_SEQUENCE, "doctor"))
     writers = range(_WRITERS)
     with ThreadPoolExecutor(_WRITERS) as pool:
         for sequence in range(FIRST_SEQUENCE, FIRST_SEQUENCE + _RACES):

@@ -325,7 +325,7 @@ def test_a_gap_and_pruned_days_are_told_by_cat(host: Host, simulator: Simulator)
     assert re.search(r"Entries from \S+Z to \S+Z may be missing: the archive has a gap \(retention\)\.", gap.stderr)
     early = host.run("cat", host.archive, "--start", "-400d", "--end", "-300d")
     assert (early.returncode, "the archive begins later" in early.stderr) == (5, True)
-    host.run("prune", host.archive, "--older-than", "10d")
+    host.run("prune", host.archive, "--older-than", "10d", "--allow-recent")
     pruned = host.run("cat", host.archive, "--start", "-50d", "--end", "now")
     assert (pruned.returncode, "they were pruned" in pruned.stderr) == (5, True)
     later = host.run("cat", host.archive, "--start", "-1d", "--end", "now")
@@ -539,7 +539,7 @@ def test_exit_codes_of_failures(host: Host, arguments: list[str], code: int, tol
         (["cat", "--message-pattern", "["], {}, "--message-pattern: '[' is no regular expression"),
         (["export", "--dest", "x.txt"], {}, "--dest: x.txt is neither a .jsonl nor a .csv file"),
         (["export", "--dest", "nowhere/x.csv"], {}, "--dest: there is no folder"),
-        (["prune", "--older-than", "30"], {}, "--older-than: '30' is no time"),
+        (["prune", "--older-than", "30"], {}, "--older-than: '30' is not a valid age"),
         (
             ["collect"],
             {"CLOUDSCALE_API_TOKEN": ""},

@@ -82,7 +82,7 @@ def use(world: World, folder: Path) -> None:
     prune(world.store, world.clock.ago(days=2), context=world.context())
     kept = sum(world.archived().values())
     assert 0 < kept < len(world.log)
-    manifest = export(world.store, str(folder / "all.jsonl"), Range(), Selection(), world.clock.now)
+    manifest, _missing = export(world.store, str(folder / "all.jsonl"), Range(), Selection(), world.clock.now)
     assert manifest["entries"] == kept
 
 

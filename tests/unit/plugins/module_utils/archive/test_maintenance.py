@@ -361,7 +361,7 @@ def test_a_prune_stops_before_its_commit_and_between_two_files(archive: World) -
     left = set(archive.head.commit.removed) & set(archive.files())
     assert len(left) == len(archive.head.commit.removed) - 1
     (pending,) = archive.verify()
-    assert (pending.type, pending.detail.endswith(f": {len(left)}")) == ("deletion_pending", True)
+    assert (pending.type, pending.detail.endswith(f"; {len(left)} such files in all")) == ("deletion_pending", True)
     work(prune, archive, midnight(21))
     assert archive.verify() == []
 

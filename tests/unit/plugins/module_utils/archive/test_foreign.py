@@ -24,6 +24,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.mainte
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import ForeignThing
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.examples import MANY
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.foreign import (
     ERRORS,
     FILES,
@@ -37,13 +38,19 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 FORGED = "entries/date=2026-11-20/000000000001-ffffffffffff.jsonl.gz"
-CASES = [
+ALL_CASES = [
     (place, name, thing)
     for place, names in PLACES.items()
     for name in names
     for thing in THINGS
     # A file of a commit's name is what a cut leaves, and a directory of a day may be empty.
     if not (name.startswith("commits/0") and thing not in OTHERS) and (name[-1] != "1" or thing != "a directory")
+]
+# Each thing in each place, and each name with some thing; with ARCHIVE_EXAMPLES each thing under each name.
+CASES = [
+    (place, name, thing)
+    for place, name, thing in ALL_CASES
+    if MANY or list(THINGS).index(thing) % len(PLACES[place]) == PLACES[place].index(name)
 ]
 
 

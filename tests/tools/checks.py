@@ -110,7 +110,7 @@ def stages() -> dict[str, list[Check]]:
             Check("core, oldest Python", [*CORE, f"--ignore={BUCKETS[-1]}"], "core", PYTHONS[0]),
             Check("newest ansible-core, the edge", EVERYWHERE["unit"], "recent"),
             Check("oldest ansible-core, the edge", EVERYWHERE["unit"], "oldest"),
-            Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-debian-11"),
+            Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-oldest"),
             Check("oldest libraries of reports", REPORTS, "report-oldest"),
         ],
         "integration": [

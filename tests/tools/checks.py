@@ -191,8 +191,16 @@ def long_stages() -> dict[str, list[Check]]:
             ),
         ],
         "managed-hosts": [
-            Check(f"archiver on Debian {number}", [*HOSTS, "-k", suite], needs=CONTAINERS)
-            for number, suite in ((12, "bookworm"), (13, "trixie"), (11, "bullseye"))
+            *(
+                Check(f"archiver on Debian {number}", [*HOSTS, "-m", "not long", "-k", suite], needs=CONTAINERS)
+                for number, suite in ((12, "bookworm"), (13, "trixie"))
+            ),
+            Check(
+                "200 projects on one host",
+                [*HOSTS, "-s", "-m", "long", "-k", "bookworm"],
+                needs=CONTAINERS,
+                figures=r"(?m)^[a-z0-9 ]+: \d.*$",
+            ),
         ],
         "benchmarks": [
             Check(

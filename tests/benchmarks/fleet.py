@@ -2,23 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A day of many archivers, simulated: what it costs hosts, API and object store, and where it bends.
+"""A day of many archivers, simulated: what it costs hosts and API, and where it bends.
 
 python3 tests/benchmarks/fleet.py --projects 10000 --hosts 1 2 5 10 50 --interval 60
 
-Every project is polled once an interval, at a moment of its own, as RandomizedDelaySec= spreads timers. A run is a
-process that waits for the API, and computes on one of its host's cores; runs that find no core wait for one. How busy
-projects are is drawn from a log-normal distribution: half of them have fewer entries a day than the median, a few have
-very many. What a run costs was measured with tests/benchmarks/archive.py and s3.py; give your own figures as options.
+Each host polls all its projects in one process, some at once: while some wait for the API, others compute, one at a
+time. How busy projects are is drawn from a log-normal distribution: half of them have fewer entries a day than the
+median, a few have very many. What a round costs was measured with tests/benchmarks/projects.py; give your own figures
+as options.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
 import math
 import random
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -26,38 +24,25 @@ DAY = 86_400.0
 
 
 class Costs(NamedTuple):
-    """Of one run: seconds of CPU for itself, for each entry and each commit; MiB; seconds that one answer takes."""
+    """Seconds of CPU of a round, a poll, an entry and a commit; MiB of a process; seconds that a response takes."""
 
-    run: float = 0.2
+    round: float = 0.5
+    poll: float = 0.015
     entry: float = 40e-6
-    commit: float = 0.008
-    memory: float = 33.0
+    commit: float = 0.025
+    memory: float = 42.0
     answer: float = 0.1
     page: int = 100
+    jobs: int = 8
 
 
-class Run(NamedTuple):
-    """One poll of one project: when, and what it finds."""
+class Round(NamedTuple):
+    """One run of one host's service: seconds of CPU and in all, and how many requests it made."""
 
-    at: float
-    entries: int
-
-    def requests(self, costs: Costs) -> int:
-        return self.entries // costs.page + 1
-
-    def cpu(self, costs: Costs) -> float:
-        return costs.run + self.entries * costs.entry + (costs.commit if self.entries else 0.0)
-
-    def waiting(self, costs: Costs) -> float:
-        return self.requests(costs) * costs.answer
-
-
-class Load(NamedTuple):
-    """What a day does to one host: share of its cores in use, the longest wait for one, processes at once."""
-
-    used: float
-    longest_wait: float
-    most_at_once: int
+    cpu: float
+    seconds: float
+    requests: int
+    commits: int
 
 
 def busyness(projects: int, median: float, spread: float, seed: int) -> list[float]:
@@ -66,17 +51,7 @@ def busyness(projects: int, median: float, spread: float, seed: int) -> list[flo
     return [chance.lognormvariate(math.log(median), spread) for _project in range(projects)]
 
 
-def day_of(rates: list[float], interval: float, seed: int) -> Iterator[Run]:
-    """All runs of a day."""
-    chance = random.Random(seed)
-    for rate in rates:
-        phase = chance.uniform(0, interval)
-        expected = rate * interval / DAY
-        for number in range(int(DAY / interval)):
-            yield Run(phase + number * interval, _drawn(chance, expected))
-
-
-def _drawn(chance: random.Random, expected: float) -> int:
+def drawn(chance: random.Random, expected: float) -> int:
     """A count with this mean: Poisson's where it is small, else its normal approximation."""
     if expected > 50:
         return max(0, round(chance.gauss(expected, math.sqrt(expected))))
@@ -87,69 +62,54 @@ def _drawn(chance: random.Random, expected: float) -> int:
     return count
 
 
-def host_load(runs: list[Run], cores: int, costs: Costs) -> Load:
-    """Let the runs of one host compute on its cores, in the order in which the API has answered them."""
-    ready = sorted((run.at + run.waiting(costs), run) for run in runs)
-    free = [0.0] * cores
-    busy = longest = 0.0
-    changes: list[tuple[float, int]] = []
-    for moment, run in ready:
-        begins = max(moment, heapq.heappop(free))
-        ends = begins + run.cpu(costs)
-        heapq.heappush(free, ends)
-        busy += run.cpu(costs)
-        longest = max(longest, begins - moment)
-        changes += [(run.at, 1), (ends, -1)]
-    at_once = most = 0
-    for _moment, change in sorted(changes):
-        at_once += change
-        most = max(most, at_once)
-    return Load(busy / (cores * DAY), longest, most)
+def round_of(entries: list[int], costs: Costs) -> Round:
+    """A round over projects that have so many new entries each."""
+    requests = [count // costs.page + 1 for count in entries]
+    commits = sum(1 for count in entries if count)
+    cpu = costs.round + costs.poll * len(entries) + costs.entry * sum(entries) + costs.commit * commits
+    waiting = costs.answer * sum(requests) / costs.jobs
+    # The busiest project is read page after page.
+    return Round(cpu, max(cpu, waiting, costs.answer * max(requests)), sum(requests), commits)
+
+
+def day_of(rates: list[float], interval: float, costs: Costs, seed: int) -> list[Round]:
+    """All rounds of a host's day."""
+    chance = random.Random(seed)
+    expected = [rate * interval / DAY for rate in rates]
+    return [round_of([drawn(chance, mean) for mean in expected], costs) for _round in range(int(DAY / interval))]
 
 
 def table(options: argparse.Namespace, costs: Costs) -> Iterator[str]:
     rates = busyness(options.projects, options.median, options.spread, options.seed)
     interval = options.interval * 60
-    runs = list(day_of(rates, interval, options.seed))
-    requests = sum(run.requests(costs) for run in runs)
-    seconds = Counter(int(run.at) for run in runs)
-    finding = sum(1 for run in runs if run.entries)
     yield f"{options.projects} projects, {sum(rates):.0f} entries a day, each polled every {options.interval} minutes"
-    yield f"API: {requests / DAY:.1f} requests a second on average, {max(seconds.values())} in the busiest second"
-    yield f"archive: {finding} commits a day with new entries, {2 * finding} new objects"
-    yield from _hosts(options, costs, runs)
+    whole = day_of(rates, interval, costs, options.seed)
+    commits = sum(one.commits for one in whole)
+    yield f"API: {sum(one.requests for one in whole) / DAY:.1f} requests a second on average"
+    yield f"archive: {commits} commits a day with new entries, {3 * commits} new objects"
+    yield ""
+    yield "hosts  projects each  CPU of a core  longest round   memory  requests a second in a round"
+    for hosts in options.hosts:
+        fullest = rates[::hosts]
+        rounds = whole if hosts == 1 else day_of(fullest, interval, costs, options.seed)
+        longest = max(one.seconds for one in rounds)
+        if longest > interval:
+            yield f"{hosts:>5}  {len(fullest):>13}  does not keep up"
+            continue
+        used = sum(one.cpu for one in rounds) / DAY
+        rate = max(one.requests / one.seconds for one in rounds)
+        of_host = f"{used:>13.1%}  {longest:>11.0f} s  {costs.memory:>3.0f} MiB  {rate:>29.0f}"
+        yield f"{hosts:>5}  {len(fullest):>13}  {of_host}"
     yield from _recovery(options, costs, rates)
 
 
-def _hosts(options: argparse.Namespace, costs: Costs, runs: list[Run]) -> Iterator[str]:
-    yield ""
-    yield f"{'hosts':>5}  {'projects each':>13}  {'CPU used':>8}  {'longest wait':>12}  {'at once':>7}  {'memory':>8}"
-    each = int(DAY // (options.interval * 60))
-    by_project = [runs[first : first + each] for first in range(0, len(runs), each)]
-    for hosts in options.hosts:
-        fullest = [run for project in by_project[::hosts] for run in project]
-        if sum(run.cpu(costs) for run in fullest) > options.cores * DAY:
-            yield f"{hosts:>5}  {len(fullest) // each:>13}  does not keep up"
-            continue
-        load = host_load(fullest, options.cores, costs)
-        memory = load.most_at_once * costs.memory
-        yield (
-            f"{hosts:>5}  {len(fullest) // each:>13}  {load.used:>8.1%}  {load.longest_wait:>10.1f} s  "
-            f"{load.most_at_once:>7}  {memory:>4.0f} MiB"
-        )
-
-
 def _recovery(options: argparse.Namespace, costs: Costs, rates: list[float]) -> Iterator[str]:
-    """After a day without the API every project has a day's entries: all at once, as fast as cores and API let."""
+    """After a day without the API, the next round of every host has a day's entries."""
     yield ""
-    yield f"{'hosts':>5}  {'after a day without the API, caught up in':<42}  {'requests a second':>17}"
+    yield "hosts  after a day without the API, caught up in   requests a second of all hosts"
     for hosts in options.hosts:
-        late = [Run(0.0, round(rate)) for rate in rates[::hosts]]
-        computing = sum(run.cpu(costs) for run in late) / options.cores
-        waiting = max(run.waiting(costs) + run.cpu(costs) for run in late)
-        took = max(computing, waiting)
-        asked = sum(Run(0.0, round(rate)).requests(costs) for rate in rates)
-        yield f"{hosts:>5}  {took / 60:>36.1f} minutes  {asked / took:>17.0f}"
+        late = round_of([round(rate) for rate in rates[::hosts]], costs)
+        yield f"{hosts:>5}  {late.seconds / 60:>32.1f} minutes  {hosts * late.requests / late.seconds:>31.0f}"
 
 
 def main() -> None:
@@ -157,15 +117,14 @@ def main() -> None:
     parser.add_argument("--projects", type=int, default=10_000)
     parser.add_argument("--hosts", type=int, nargs="+", default=[1, 2, 5, 10, 50])
     parser.add_argument("--interval", type=int, default=60, metavar="MINUTES")
-    parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--median", type=float, default=20.0, help="entries a day of a project in the middle")
     parser.add_argument("--spread", type=float, default=2.0, help="sigma of the logarithm (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
+    names = {"page": "page-size", "jobs": "jobs"}
     for name, value in Costs()._asdict().items():
-        parser.add_argument(f"--{name}-cost" if name != "page" else "--page-size", type=type(value), default=value)
+        parser.add_argument(f"--{names.get(name, f'{name}-cost')}", dest=name, type=type(value), default=value)
     options = parser.parse_args()
-    given = [getattr(options, f"{name}_cost" if name != "page" else "page_size") for name in Costs._fields]
-    for line in table(options, Costs(*given)):
+    for line in table(options, Costs(*(getattr(options, name) for name in Costs._fields))):
         print(line)
 
 

@@ -115,7 +115,7 @@ def stages() -> dict[str, list[Check]]:
             Check("core, oldest Python", [*CORE, *without([BUCKETS[-1], *THOROUGH])], "core", PYTHONS[0]),
             Check("newest ansible-core, the edge", EVERYWHERE["unit"], "recent"),
             Check("oldest ansible-core, the edge", EVERYWHERE["unit"], "oldest"),
-            Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-debian-11"),
+            Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-oldest"),
             Check("oldest libraries of reports", REPORTS, "report-oldest"),
         ],
         "integration": [
@@ -196,8 +196,16 @@ def long_stages() -> dict[str, list[Check]]:
             ),
         ],
         "managed-hosts": [
-            Check(f"archiver on Debian {number}", [*HOSTS, "-k", suite], needs=CONTAINERS)
-            for number, suite in ((12, "bookworm"), (13, "trixie"), (11, "bullseye"))
+            *(
+                Check(f"archiver on Debian {number}", [*HOSTS, "-m", "not long", "-k", suite], needs=CONTAINERS)
+                for number, suite in ((12, "bookworm"), (13, "trixie"))
+            ),
+            Check(
+                "200 projects on one host",
+                [*HOSTS, "-s", "-m", "long", "-k", "bookworm"],
+                needs=CONTAINERS,
+                figures=r"(?m)^[a-z0-9 ]+: \d.*$",
+            ),
         ],
         "benchmarks": [
             Check(

@@ -37,8 +37,8 @@ ENVIRONMENTS = {
     "recent": ("3.13", "3.12", "3.11"),
     "core": PYTHONS,
     "eda": ("3.12", "3.11"),
-    # The HTTP and S3 libraries of Debian 11, 12 and 13, on the Python that is there, or near to it.
-    "boto-debian-11": ("3.9", "3.10", "3.11"),
+    # The oldest HTTP and S3 libraries, and those of Debian 12 and 13, on the Python that is there, or near to it.
+    "boto-oldest": ("3.9", "3.10", "3.11"),
     "boto-debian-12": ("3.11", "3.10", "3.9"),
     "boto-debian-13": ("3.13", "3.12", "3.11"),
     # The libraries of reports, in the oldest versions that are supported.

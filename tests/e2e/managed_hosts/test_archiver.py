@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The life of an archiver on one host, from the first check mode to its removal: each test goes on where one ended."""
+"""The life of an archiver of three projects, from the first check mode to its removal: each test continues the last."""
 
 from __future__ import annotations
 
@@ -15,59 +15,95 @@ from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest im
 from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import GATEWAY, Machine, wait_for
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
-ARCHIVE = "/srv/audit/main"
-SERVICE = "cloudscale-audit@main.service"
-TIMER = "cloudscale-audit@main.timer"
-PROGRAM = "cd /usr/local/lib/cloudscale-audit"
+NAMES = ("main", "other", "third")
+PATHS = {
+    "main": "/srv/audit/main",
+    "other": "/var/lib/cloudscale-audit/other/archive",
+    "third": "/var/lib/cloudscale-audit/third/archive",
+}
+SERVICE = "cloudscale-audit-collect.service"
+TIMER = "cloudscale-audit-collect.timer"
+SECRETS = "/etc/cloudscale-audit"
 # All that can change on the host, with its times.
 FILES = "find /etc /usr/local /srv /var/lib -xdev -newermt 1970-01-01 -printf '%p %m %u %T@\\n' | sort"
 
 
-def project(simulator: Simulator, **options: Any) -> dict[str, Any]:
-    token = simulator.project("main").token
-    return {"name": "main", "token": token, "path": ARCHIVE, "api_url": simulator.url, "ca_path": CA, **options}
+def project(simulator: Simulator, name: str = "main", **options: Any) -> dict[str, Any]:
+    token = simulator.project(name).token
+    wanted = {"name": name, "token": token, "api_url": simulator.url, "ca_path": CA, **options}
+    return {**wanted, "path": PATHS["main"]} if name == "main" and "path" not in options else wanted
 
 
-def status(machine: Machine) -> Any:
-    return json.loads(machine.tell(f"cloudscale-audit status --json {ARCHIVE}"))
+def projects(simulator: Simulator, **changed: dict[str, Any]) -> list[dict[str, Any]]:
+    return [project(simulator, name, **changed.get(name, {})) for name in NAMES]
 
 
-def kept(machine: Machine) -> list[Any]:
-    return [json.loads(line) for line in machine.tell(f"cloudscale-audit cat {ARCHIVE}").splitlines()]
+def kept(machine: Machine, name: str = "main") -> list[Any]:
+    return [json.loads(line) for line in machine.tell(f"cloudscale-audit cat {PATHS[name]}").splitlines()]
+
+
+def collect(machine: Machine) -> int:
+    return machine.try_(f"systemctl start {SERVICE}").returncode
+
+
+def journal(machine: Machine) -> str:
+    return machine.tell("journalctl --no-pager --output=cat -t cloudscale-audit")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def at_the_start(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
-    for number in range(7):
-        simulator.project("main").log.append(action="server_create", message=f"m{number}")
-    deployment.variables["archiver_projects"] = [project(simulator)]
+    for name in NAMES[1:]:
+        simulator.add_project(name)
+    for name in NAMES:
+        for number in range(7):
+            simulator.project(name).log.append(action="server_create", message=f"{name} {number}")
+    deployment.variables["archiver_projects"] = projects(simulator)
 
 
-def test_a_host_with_an_old_python_is_told_so_before_anything_changes(machine: Machine, deployment: Deployment) -> None:
-    machine.tell("printf '#!/bin/sh\\necho 3.08\\n' > /root/old-python && chmod +x /root/old-python")
+def test_a_host_with_an_old_python_is_refused_before_anything_changes(machine: Machine, deployment: Deployment) -> None:
+    found = {"python": [3, 8], "systemd": 252, "booted": True}
+    machine.tell(
+        f"cat > /root/old <<'END'\n#!/bin/sh\ncat > /dev/null; echo '{json.dumps(found)}'\nEND\nchmod +x /root/old"
+    )
     before = machine.tell(FILES)
-    refused = deployment.attempt(archiver_python="/root/old-python")
-    assert refused.returncode != 0
-    assert "needs a host that runs systemd 247 or later and has Python 3.9" in deployment.output
-    assert "Python 3.08" in deployment.output
+    assert deployment.attempt(archiver_python="/root/old").returncode != 0
+    assert "needs a host that runs systemd 249 or later and has Python 3.9" in deployment.output
+    assert "Python 3.8" in deployment.output
+    assert deployment.attempt(archiver_python="/usr/bin/none").returncode != 0
+    assert "needs a host that runs systemd 249 or later and has Python 3.9" in deployment.output
     assert machine.tell(FILES) == before
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"name": "Main"}, {"token_file": "/etc/hostname"}, {"path": "srv"}, {"schedule": 'daily"\nExecStart=/bin/true'}],
-)
-def test_a_wrong_project_is_told_before_anything_changes(
-    machine: Machine, simulator: Simulator, deployment: Deployment, wrong: dict[str, str]
+def test_wrong_variables_are_refused_before_anything_changes(
+    machine: Machine, simulator: Simulator, deployment: Deployment
 ) -> None:
     before = machine.tell(FILES)
-    refused = deployment.attempt(archiver_projects=[project(simulator, **wrong)])
-    assert refused.returncode != 0
-    assert "each project needs a name of its own" in deployment.output
+    wrong = [
+        {**project(simulator), "name": "Main"},
+        project(simulator, token_file="/etc/hostname"),
+        project(simulator, "other", path="srv", every="sometimes"),
+        project(simulator, "third", path="/home/third"),
+    ]
+    assert deployment.attempt(archiver_projects=wrong, archiver_timeout='1h"\nExecStart=/bin/true').returncode != 0
+    for sentence in (
+        "Main: the name must be lower-case letters, digits, - and _",
+        "main: give exactly one of token and token_file",
+        "other: the path must be absolute",
+        "'sometimes' is not a valid duration",
+        "third: path is below /home",
+        "archiver_timeout must not hold quotes",
+    ):
+        assert sentence in deployment.output
+    assert deployment.attempt(archiver_projects=[]).returncode != 0
+    assert "archiver_projects is empty; list the projects, or set archiver_state to absent" in deployment.output
+    assert deployment.attempt(archiver_schedule="every now and then").returncode != 0
+    assert "Not a time that systemd understands as OnCalendar=: every now and then" in deployment.output
+    assert deployment.attempt(archiver_projects=[project(simulator, token="", token_file="/root/none")]).returncode != 0
+    assert "Files with secrets that are not on the host: /root/none" in deployment.output
     assert machine.tell(FILES) == before
 
 
-def test_check_mode_on_a_fresh_host_tells_what_would_come_and_changes_nothing(
+def test_check_mode_on_a_fresh_host_shows_what_would_change_and_changes_nothing(
     machine: Machine, simulator: Simulator, deployment: Deployment
 ) -> None:
     before = machine.tell(FILES)
@@ -78,44 +114,58 @@ def test_check_mode_on_a_fresh_host_tells_what_would_come_and_changes_nothing(
     assert machine.tell(FILES) == before
 
 
-def test_converge_and_nothing_to_do_the_second_time(
-    machine: Machine, simulator: Simulator, deployment: Deployment
-) -> None:
+def test_the_second_run_changes_nothing(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
     assert deployment.play("--diff", "-vvv")["changed"] > 10
-    assert simulator.project("main").token not in deployment.output
+    assert not [name for name in NAMES if simulator.project(name).token in deployment.output]
     assert machine.tell(f"systemctl is-active {TIMER}") == "active\n"
     assert deployment.play("--diff")["changed"] == 0, deployment.output
     assert deployment.play("--check", "--diff")["changed"] == 0, deployment.output
-    timers = f"/etc/systemd/system/{TIMER} /etc/systemd/system/cloudscale-audit-verify@main.timer"
-    verified = machine.tell(f"systemd-analyze verify {timers} 2>&1")
+    verified = machine.tell("systemd-analyze verify /etc/systemd/system/cloudscale-audit-*.timer 2>&1")
     assert "cloudscale" not in verified, verified
 
 
-def test_a_run_keeps_the_log(machine: Machine, simulator: Simulator) -> None:
-    machine.tell(f"systemctl start {SERVICE}")
-    assert kept(machine) == simulator.project("main").log.entries
-    machine.tell(f"cloudscale-audit verify {ARCHIVE}")
-    assert machine.tell(f"stat -c '%a %U' {ARCHIVE}") == "750 cloudscale-audit\n"
-    assert machine.tell("stat -c '%a %U' /etc/cloudscale-audit/main.token") == "600 root\n"
-    assert "sha256" in machine.tell("cat /var/lib/cloudscale-audit/main/pin")
-    print(machine.try_(f"journalctl --no-pager --output cat --unit {SERVICE} --grep Consumed").stdout)
+def test_one_run_archives_all_projects(machine: Machine, simulator: Simulator) -> None:
+    assert collect(machine) == 0, journal(machine)
+    for name, path in PATHS.items():
+        assert kept(machine, name) == simulator.project(name).log.entries
+        assert machine.tell(f"stat -c '%a %U' {path}") == "750 cloudscale-audit\n"
+        assert "sha256" in machine.tell(f"cat /var/lib/cloudscale-audit/{name}/pin.json")
+        assert f"{name}: State: current." in journal(machine)
+    assert machine.tell(f"stat -c '%n %a %U' {SECRETS}/*").splitlines() == [
+        f"{SECRETS}/allowed_signers 644 root",
+        f"{SECRETS}/projects.json 644 root",
+        f"{SECRETS}/sign_key 600 root",
+        f"{SECRETS}/tokens.json 600 root",
+    ]
+    rows = [row.split()[:2] for row in machine.tell("cloudscale-audit status").splitlines()]
+    assert rows == [["PROJECT", "STATE"], *([name, "current"] for name in NAMES)]
 
 
-def test_it_is_confined(machine: Machine) -> None:
-    assert machine.exposure(SERVICE) <= 1.5
+def test_its_commits_are_signed(machine: Machine) -> None:
+    for path in PATHS.values():
+        told = machine.tell(f"cloudscale-audit verify {path} --allowed-signers {SECRETS}/allowed_signers")
+        assert told.startswith("Intact: ")
+        assert "signed" in told.lower()
+
+
+@pytest.mark.parametrize("kind", ["collect", "verify", "reconcile", "reconcile-full"])
+def test_each_service_runs_and_is_confined(machine: Machine, kind: str) -> None:
+    machine.tell(f"systemctl start cloudscale-audit-{kind}.service")
+    assert machine.exposure(f"cloudscale-audit-{kind}.service") <= 1.5
 
 
 def test_the_timer_fires_and_entries_arrive(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
     simulator.project("main").log.append(action="server_stop", message="by the timer")
-    assert deployment.play(archiver_schedule="*:*:0/2")["changed"] == 2, deployment.output
+    assert deployment.play(archiver_schedule="*:*:0/2")["changed"] == 1, deployment.output
     wait_for(lambda: kept(machine)[-1]["message"] == "by the timer", "the timer has fired")
     assert deployment.play(archiver_enabled=False)["changed"] > 0
     assert machine.try_(f"systemctl is-active {TIMER}").stdout == "inactive\n"
     deployment.play()
+    assert machine.tell(f"systemctl is-active {TIMER}") == "active\n"
 
 
-def test_the_token_is_nowhere_but_in_its_file(machine: Machine, simulator: Simulator) -> None:
-    machine.tell(f"systemctl start {SERVICE}")
+def test_a_token_is_only_in_the_file_of_tokens(machine: Machine, simulator: Simulator) -> None:
+    assert collect(machine) == 0
     token = simulator.project("main").token
     script = f"""
     grep -rlF {token} /etc /usr/local /srv /var/lib /var/log /tmp /var/tmp 2>/dev/null
@@ -125,12 +175,7 @@ def test_the_token_is_nowhere_but_in_its_file(machine: Machine, simulator: Simul
     """
     # The shell of this very command has the token in its arguments, so ps is looked at from a file.
     machine.tell(f"umask 077; cat > /root/look <<'END'\n{script}\nEND")
-    assert machine.try_("sh /root/look; rm /root/look").stdout.split() == [
-        "/etc/cloudscale-audit/main.token",
-        "0",
-        "0",
-        "0",
-    ]
+    assert machine.try_("sh /root/look; rm /root/look").stdout.split() == [f"{SECRETS}/tokens.json", "0", "0", "0"]
 
 
 def test_the_token_is_not_seen_in_a_running_process(machine: Machine, simulator: Simulator) -> None:
@@ -138,7 +183,7 @@ def test_the_token_is_not_seen_in_a_running_process(machine: Machine, simulator:
     simulator.set(latency=3.0)
     try:
         machine.tell(f"systemctl start --no-block {SERVICE}")
-        wait_for(lambda: "collect" in machine.tell("ps -eo args ww"), "the run is to be seen")
+        wait_for(lambda: "cloudscale-audit collect" in machine.tell("ps -eo args ww"), "the run is to be seen")
         assert token not in machine.tell("ps -eo args ww; ps eww -e")
     finally:
         simulator.set(latency=0.0)
@@ -147,86 +192,173 @@ def test_the_token_is_not_seen_in_a_running_process(machine: Machine, simulator:
 
 def test_a_new_token_is_used_by_the_next_run(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
     simulator.project("main").rotate_token()
-    assert machine.try_(f"systemctl start {SERVICE}").returncode != 0
     simulator.project("main").log.append(action="server_stop", message="with a new token")
-    assert deployment.play("--diff", archiver_projects=[project(simulator)])["changed"] == 1, deployment.output
+    simulator.project("other").log.append(action="server_stop", message="beside a bad token")
+    assert collect(machine) != 0
+    assert kept(machine, "other") == simulator.project("other").log.entries
+    deployment.variables["archiver_projects"] = projects(simulator)
+    assert deployment.play("--diff")["changed"] == 1, deployment.output
     assert simulator.project("main").token not in deployment.output
-    deployment.variables["archiver_projects"] = [project(simulator)]
-    machine.tell(f"systemctl start {SERVICE}")
+    assert collect(machine) == 0
     assert kept(machine) == simulator.project("main").log.entries
 
 
-def test_the_doctor_stops_the_deployment(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
-    wrong = project(simulator, token="a-token-that-was-revoked-0123456789")
-    assert deployment.attempt(archiver_projects=[wrong]).returncode != 0
+def test_a_bad_project_is_named_at_the_end_and_does_not_hold_up_the_others(
+    machine: Machine, simulator: Simulator, deployment: Deployment
+) -> None:
+    machine.tell(f"systemctl disable --now {TIMER}")
+    wrong = projects(simulator, third={"token": "a-token-that-was-revoked-0123456789"})
+    assert deployment.attempt(archiver_projects=wrong).returncode != 0
     told = re.search(r'"msg": "(.*)"', deployment.output)
     assert told
     api = f"{GATEWAY}:{simulator.port} does not accept the token (HTTP 401); check api_token and its project."
-    assert told[1] == f"main cannot be collected: api: {api}"
+    assert told[1] == f"third cannot be collected: api: {api}"
     assert "a-token-that-was-revoked" not in deployment.output
-    deployment.play()
-
-
-def test_an_outage_is_told_and_made_good(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
-    deployment.play(archiver_failure_command="/bin/echo the hook was told of %i")
-    simulator.stop()
-    simulator.project("main").log.append(action="server_stop", message="during the outage")
-    assert machine.try_(f"systemctl start {SERVICE}").returncode != 0
-    wait_for(
-        lambda: "the hook was told of main" in machine.tell("journalctl --no-pager -t cloudscale-audit"),
-        "the hook has run",
-    )
-    simulator.start()
-    machine.tell(f"systemctl start {SERVICE}")
+    assert machine.tell(f"systemctl is-active {TIMER}") == "active\n"
+    simulator.project("main").log.append(action="server_stop", message="while another token is bad")
+    assert collect(machine) != 0
     assert kept(machine) == simulator.project("main").log.entries
     deployment.play()
 
 
-def test_projects_are_independent(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
-    other = simulator.add_project("other")
-    other.log.append(action="server_create", message="of the other project")
-    machine.tell(f"umask 077; printf %s {other.token} > /root/other-token")
-    second = {"name": "other", "token_file": "/root/other-token", "api_url": simulator.url, "ca_path": CA}
-    both = [*deployment.variables["archiver_projects"], second]
-    deployment.play(archiver_projects=both)
-    simulator.project("main").rotate_token()
-    assert machine.try_(f"systemctl start {SERVICE}").returncode != 0
-    machine.tell("systemctl start cloudscale-audit@other.service")
-    assert "of the other project" in machine.tell("cloudscale-audit cat /var/lib/cloudscale-audit/other/archive")
-    deployment.variables["archiver_projects"] = [project(simulator)]
+def test_a_hook_is_called_on_a_change_and_on_recovery(
+    machine: Machine, simulator: Simulator, deployment: Deployment
+) -> None:
+    machine.tell(
+        "cat > /usr/local/bin/hook <<'END'\n#!/bin/sh\n"
+        'told="$CLOUDSCALE_AUDIT_UNIT|$CLOUDSCALE_AUDIT_PROJECT|$CLOUDSCALE_AUDIT_STATE|$CLOUDSCALE_AUDIT_MESSAGE"\n'
+        'echo "hook: $told"\n'
+        "END\nchmod +x /usr/local/bin/hook"
+    )
+    deployment.play(archiver_failure_command="/usr/local/bin/hook")
+
+    def heard() -> list[str]:
+        return [line for line in journal(machine).splitlines() if line.startswith("hook: ")]
+
+    def settle() -> None:
+        unit = "cloudscale-audit-failed@collect.service"
+        wait_for(lambda: machine.try_(f"systemctl is-active {unit}").stdout == "inactive\n", "the hook has ended")
+
+    simulator.project("other").rotate_token()
+    for _again in range(2):
+        assert collect(machine) != 0
+        settle()
+    assert len(heard()) == 1, heard()
+    assert heard()[0].startswith(f"hook: {SERVICE}|other|failed|{GATEWAY}:{simulator.port} does not accept the token")
+    deployment.variables["archiver_projects"] = projects(simulator)
+    deployment.play(archiver_failure_command="/usr/local/bin/hook")
+    for _again in range(2):
+        assert collect(machine) == 0
+        settle()
+    assert [line.split("|")[1:3] for line in heard()] == [["other", "failed"], ["other", "recovered"]]
+    machine.tell("mv /etc/cloudscale-audit/tokens.json /root/")
+    assert collect(machine) != 0
+    settle()
+    assert [line.split("|")[1:3] for line in heard()][2:] == [["", "failed"]]
+    machine.tell("mv /root/tokens.json /etc/cloudscale-audit/")
+    assert collect(machine) == 0
     deployment.play()
-    assert "other" not in machine.tell("ls /etc/systemd/system /etc/cloudscale-audit")
-    assert machine.tell("ls /var/lib/cloudscale-audit/other/archive/commits")
-    assert machine.tell("ls /root/other-token")
+    assert machine.try_("ls /etc/systemd/system/cloudscale-audit-failed@.service").returncode != 0
+
+
+def test_a_project_is_added_changed_and_removed(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
+    fourth = simulator.add_project("fourth")
+    fourth.log.append(action="server_create", message="of the fourth project")
+    machine.tell(f"umask 077; printf %s {fourth.token} > /root/fourth-token")
+    added = {"name": "fourth", "token_file": "/root/fourth-token", "api_url": simulator.url, "ca_path": CA}
+    assert deployment.play(archiver_projects=[*projects(simulator), added])["changed"] == 2, deployment.output
+    assert collect(machine) == 0
+    archive = "/var/lib/cloudscale-audit/fourth/archive"
+    assert "of the fourth project" in machine.tell(f"cloudscale-audit cat {archive}")
+    fourth.log.append(action="server_create", message="not due yet")
+    rare = {**added, "every": "1d"}
+    assert deployment.play(archiver_projects=[*projects(simulator), rare])["changed"] == 1, deployment.output
+    assert collect(machine) == 0
+    assert "not due yet" not in machine.tell(f"cloudscale-audit cat {archive}")
+    machine.tell("mv /root/fourth-token /root/gone; rm /var/lib/cloudscale-audit/fourth/state.json")
+    simulator.project("main").log.append(action="server_stop", message="while a file with a token is missing")
+    assert collect(machine) != 0
+    assert kept(machine) == simulator.project("main").log.entries
+    deployment.play()
+    assert "fourth" not in machine.tell("cat /etc/systemd/system/cloudscale* /etc/cloudscale-audit/*.json")
+    assert machine.tell(f"ls {archive}/commits")
+    assert deployment.play()["changed"] == 0, deployment.output
+    assert collect(machine) == 0
+
+
+def test_a_removed_token_goes_whatever_fails_later(
+    machine: Machine, simulator: Simulator, deployment: Deployment
+) -> None:
+    removed = simulator.project("third").token
+    only = [project(simulator), project(simulator, "other")]
+    assert deployment.attempt(archiver_projects=only, archiver_packages=["no-such-package"]).returncode != 0
+    assert removed not in machine.tell(f"cat {SECRETS}/tokens.json")
+    deployment.play()
+
+
+def test_proxies_reach_the_services_and_the_doctor(
+    machine: Machine, simulator: Simulator, deployment: Deployment
+) -> None:
+    proxy = {"HTTPS_PROXY": f"http://{GATEWAY}:9"}
+    assert deployment.attempt(archiver_environment=proxy).returncode != 0
+    assert "main cannot be collected: api: " in deployment.output
+    assert f"HTTPS_PROXY=http://{GATEWAY}:9" in machine.tell(f"systemctl show --property=Environment {SERVICE}")
+    deployment.play()
+
+
+def test_a_shared_directory_of_metrics_stays_whose_it_is(machine: Machine, deployment: Deployment) -> None:
+    machine.tell("mkdir -p /srv/metrics && chown daemon:daemon /srv/metrics && chmod 0755 /srv/metrics")
+    deployment.play(archiver_metrics_dir="/srv/metrics")
+    assert collect(machine) == 0
+    assert machine.tell("ls /srv/metrics").split() == [f"cloudscale-audit-collect-{name}.prom" for name in NAMES]
+    assert machine.tell("stat -c '%U %G' /srv/metrics") == "daemon daemon\n"
+    machine.tell("touch /srv/metrics/of-others.prom")
+    deployment.play()
+    assert machine.tell("ls /srv/metrics").split() == ["of-others.prom"]
+    machine.tell("mkdir -p /srv/shared && chown root:daemon /srv/shared && chmod 2775 /srv/shared")
+    deployment.play(archiver_metrics_dir="/srv/shared", archiver_metrics_group="daemon")
+    assert collect(machine) == 0
+    assert machine.tell("stat -c '%a %U %G' /srv/shared") == "2775 root daemon\n"
+    assert len(machine.tell("ls /srv/shared").split()) == len(NAMES)
+    deployment.play()
+
+
+def test_maintenance_runs_by_policy(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
+    unit = "cloudscale-audit-maintenance"
+    assert machine.try_(f"systemctl cat {unit}.timer").returncode != 0
+    policy = {"archiver_retention": "3y", "archiver_compact_older_than": "1d"}
+    deployment.play(**policy)
+    assert machine.tell(f"systemctl is-active {unit}.timer") == "active\n"
+    machine.tell(f"systemctl start {unit}.service")
+    assert machine.exposure(f"{unit}.service") <= 1.5
+    assert "main: 0 entries" in journal(machine)
+    deployment.play()
+    assert machine.try_(f"systemctl cat {unit}.timer").returncode != 0
+
+
+def test_a_program_that_somebody_changed_is_replaced(machine: Machine, deployment: Deployment) -> None:
+    program = machine.tell("readlink -f /usr/local/bin/cloudscale-audit").strip()
+    machine.tell(f"echo >> {program}")
+    assert deployment.play("--check")["changed"] == 1
+    assert deployment.play("--diff")["changed"] == 1, deployment.output
+    assert collect(machine) == 0
     assert deployment.play()["changed"] == 0, deployment.output
 
 
-def test_a_program_that_somebody_changed_is_brought_anew(machine: Machine, deployment: Deployment) -> None:
-    machine.tell(f"{PROGRAM}/current; touch foreign.py; echo '# mine' > reader.py; rm entry.py")
-    assert deployment.play("--check")["changed"] > 0
-    # It is removed, its folder made, unpacked and compiled.
-    assert deployment.play("--diff")["changed"] == 4, deployment.output
-    sources, compiled = (machine.tell(f"{PROGRAM}/current/; find -name '*.{kind}' | wc -l") for kind in ("py", "pyc"))
-    assert sources == compiled
-    assert "foreign" not in machine.tell(f"{PROGRAM}/current/; find")
-    machine.tell(f"systemctl start {SERVICE}")
-    assert deployment.play()["changed"] == 0, deployment.output
-
-
-def test_removal_keeps_the_archive(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
-    before = machine.tell(f"cd {ARCHIVE} && find . -type f | sort | xargs sha256sum")
+def test_removal_keeps_the_archives(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:
+    archives = " ".join(PATHS.values())
+    before = machine.tell(f"find {archives} -type f | sort | xargs sha256sum")
     assert deployment.play("--check", archiver_state="absent")["changed"] > 0
     assert machine.tell(f"systemctl is-active {TIMER}") == "active\n"
     deployment.play(archiver_state="absent")
-    assert machine.tell(f"cd {ARCHIVE} && find . -type f | sort | xargs sha256sum") == before
-    left = machine.tell(
-        "ls -d /etc/cloudscale-audit* /etc/systemd/system/*cloudscale* /usr/local/*/cloudscale* 2>&1; true"
-    )
-    assert all("No such file" in line for line in left.splitlines()), left
+    assert machine.tell(f"find {archives} -type f | sort | xargs sha256sum") == before
+    places = "/etc/systemd/system/*cloudscale* /usr/local/*/cloudscale* /var/lib/systemd/timers/*cloudscale*"
+    assert all("No such file" in line for line in machine.tell(f"ls -d {places} 2>&1; true").splitlines())
+    assert machine.tell(f"ls {SECRETS}") == "allowed_signers\n"
     assert "cloudscale" not in machine.tell("systemctl list-units --all --no-legend 'cloudscale-audit*'")
     assert deployment.play(archiver_state="absent")["changed"] == 0, deployment.output
     simulator.project("main").log.append(action="server_stop", message="after a new installation")
     deployment.play()
-    machine.tell(f"systemctl start {SERVICE}")
+    assert collect(machine) == 0, journal(machine)
     assert kept(machine) == simulator.project("main").log.entries
-    machine.tell(f"cloudscale-audit verify {ARCHIVE}")
+    machine.tell(f"cloudscale-audit verify {PATHS['main']} --allowed-signers {SECRETS}/allowed_signers")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An archiver whose archive lies in a bucket, is signed, and is compared with the provider."""
+"""Two archivers that keep one archive in a bucket, signed by the keys of both, and compared with the provider."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest import CA, Deployment
-from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import GATEWAY, Machine, run, wait_for
+from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import GATEWAY, Machine, wait_for
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.state import Project
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets
@@ -24,22 +23,16 @@ from ansible_collections.auditops.cloudscale.tests.storage.seaweed import Seawee
 PLACE = "s3://plain/shop"
 METRICS = "/srv/seen/metrics"
 SECRETS = "/etc/cloudscale-audit"
-SERVICE = "cloudscale-audit@shop.service"
-VERIFY = "cloudscale-audit-verify@shop.service"
-RECONCILE = "cloudscale-audit-reconcile@shop.service"
+SIGNERS = f"{SECRETS}/allowed_signers"
+SERVICE = "cloudscale-audit-collect.service"
+VERIFY = "cloudscale-audit-verify.service"
+RECONCILE = "cloudscale-audit-reconcile.service"
 
 
 @pytest.fixture(scope="module")
 def buckets(network: None) -> Iterator[Buckets]:
     with SeaweedFS(GATEWAY) as running:
         yield running.buckets
-
-
-@pytest.fixture(scope="module")
-def sign_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sign") / "key"
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "log1@example.com", "-f", path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +45,7 @@ def log(simulator: Simulator) -> Project:
 
 
 @pytest.fixture(scope="module")
-def wanted(simulator: Simulator, log: Project, buckets: Buckets, sign_key: Path) -> dict[str, Any]:
+def wanted(simulator: Simulator, log: Project, buckets: Buckets) -> dict[str, Any]:
     return {
         "name": "shop",
         "token": log.token,
@@ -62,22 +55,32 @@ def wanted(simulator: Simulator, log: Project, buckets: Buckets, sign_key: Path)
         "s3_endpoint": buckets.url,
         "s3_access_key": buckets.keys.access,
         "s3_secret_key": buckets.keys.secret,
-        "sign_key": sign_key.read_text(),
     }
 
 
-def on_place(machine: Machine, buckets: Buckets, command: str, options: str = "") -> str:
-    """Run a command on the archive as people do."""
-    found = f"AWS_SHARED_CREDENTIALS_FILE={SECRETS}/shop.s3 AWS_ENDPOINT_URL={buckets.url}"
-    return machine.tell(f"{found} cloudscale-audit {command} {PLACE} {options}")
+def on_place(machine: Machine, command: str, options: str = "") -> str:
+    """Run a command on the archive as root does."""
+    return machine.tell(
+        f"CREDENTIALS_DIRECTORY={SECRETS} cloudscale-audit {command} --projects {SECRETS}/projects.json {options}"
+    )
 
 
-def kept(machine: Machine, buckets: Buckets) -> list[Any]:
-    return [json.loads(line) for line in on_place(machine, buckets, "cat").splitlines()]
+def kept(machine: Machine) -> list[Any]:
+    return [json.loads(line.removeprefix("shop: ")) for line in on_place(machine, "cat").splitlines()]
 
 
 def journal(machine: Machine, unit: str) -> str:
     return machine.tell(f"journalctl --no-pager --unit {unit}")
+
+
+@pytest.fixture(scope="module")
+def pair(
+    machine: Machine, other_machine: Machine, deployment: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> Deployment:
+    """Both hosts, with the variables of the first one."""
+    made = Deployment(tmp_path_factory.mktemp("pair"), one=machine, two=other_machine)
+    made.variables = deployment.variables
+    return made
 
 
 def test_keys_that_the_bucket_does_not_take_stop_the_deployment(deployment: Deployment, wanted: dict[str, Any]) -> None:
@@ -90,40 +93,38 @@ def test_a_project_in_a_bucket_without_keys_is_told_before_anything_changes(
 ) -> None:
     without = {name: value for name, value in wanted.items() if name != "s3_secret_key"}
     assert deployment.attempt(archiver_projects=[without]).returncode != 0
-    assert "its project needs either s3_access_key and s3_secret_key or s3_credentials_file" in deployment.output
+    assert (
+        "shop: s3_access_key and s3_secret_key, or s3_credentials_file, belong to a project with its path in a bucket"
+        in deployment.output
+    )
     assert deployment.recaps["host"]["changed"] == 0
 
 
 def test_a_run_keeps_the_log_in_the_bucket(
-    machine: Machine, deployment: Deployment, log: Project, buckets: Buckets, wanted: dict[str, Any], sign_key: Path
+    machine: Machine, deployment: Deployment, log: Project, buckets: Buckets, wanted: dict[str, Any]
 ) -> None:
     more = {"archiver_projects": [wanted], "archiver_metrics_dir": METRICS, "archiver_journal": True}
     deployment.variables = {**deployment.variables, **more}
     assert deployment.play("--diff", "-vvv")["changed"] > 0
-    assert machine.tell(f"stat -c %U {METRICS} {METRICS}/..").split() == ["cloudscale-audit", "root"]
+    assert machine.tell(f"stat -c %U {METRICS} {METRICS}/..").split() == ["root", "root"]
     assert not [secret for secret in (log.token, buckets.keys.secret) if secret in deployment.output]
-    assert sign_key.read_text().splitlines()[1] not in deployment.output
+    assert machine.tell(f"sed -n 2p {SECRETS}/sign_key").strip() not in deployment.output
     assert deployment.play("--diff")["changed"] == 0, deployment.output
     machine.tell(f"systemctl start {SERVICE}")
-    assert kept(machine, buckets) == log.log.entries
+    assert kept(machine) == log.log.entries
     told = machine.tell("journalctl --no-pager --output=cat SYSLOG_IDENTIFIER=cloudscale-audit SYSLOG_FACILITY=10")
     for entry in log.log.entries:
         assert entry["message"] in told
     assert machine.tell(f"stat -c '%n %a %U' {SECRETS}/*").splitlines() == [
-        f"{SECRETS}/shop.s3 600 root",
-        f"{SECRETS}/shop.sign 600 root",
-        f"{SECRETS}/shop.token 600 root",
+        f"{SIGNERS} 644 root",
+        f"{SECRETS}/projects.json 644 root",
+        f"{SECRETS}/s3 600 root",
+        f"{SECRETS}/sign_key 600 root",
+        f"{SECRETS}/tokens.json 600 root",
     ]
     shown = machine.tell(f"journalctl --no-pager; systemctl show {SERVICE} {VERIFY} {RECONCILE}")
     assert buckets.keys.secret not in shown
-    assert machine.tell("ls /var/lib/cloudscale-audit/shop").split() == ["journal", "pin"]
-
-
-def test_its_commits_are_signed(machine: Machine, buckets: Buckets, sign_key: Path) -> None:
-    public = Path(f"{sign_key}.pub").read_text().strip()
-    machine.tell(f"echo 'log1@example.com namespaces=\"cloudscale-audit-head\" {public}' > /srv/allowed-signers")
-    told = on_place(machine, buckets, "verify", "--allowed-signers /srv/allowed-signers")
-    assert told.startswith("Intact: ")
+    assert machine.tell("ls /var/lib/cloudscale-audit/shop").split() == ["journal.json", "pin.json", "state.json"]
 
 
 def test_it_is_verified_and_compared_with_the_provider(machine: Machine) -> None:
@@ -147,4 +148,22 @@ def test_what_the_archive_lacks_is_found_by_a_timer(machine: Machine, deployment
     assert machine.try_(f"systemctl is-failed {RECONCILE}").stdout.strip() in ("failed", "activating")
     assert machine.tell(f"ls {METRICS}").split() == ["of-others.prom"]
     assert deployment.play(archiver_reconcile_schedule="")["changed"] > 0
-    assert "reconcile@shop" not in machine.tell("ls /etc/systemd/system; systemctl list-units --all")
+    assert "audit-reconcile.timer" not in machine.tell("ls /etc/systemd/system; systemctl list-units --all")
+
+
+def test_a_key_that_the_other_host_would_not_know_is_refused(other_machine: Machine, pair: Deployment) -> None:
+    assert pair.attempt("--limit", "two").returncode != 0
+    assert "two has a new key and keeps an archive together with one, not part of this run" in pair.output
+    assert other_machine.try_(f"ls {SIGNERS}").returncode != 0
+
+
+def test_two_hosts_accept_each_others_commits(
+    machine: Machine, other_machine: Machine, pair: Deployment, log: Project
+) -> None:
+    pair.play()
+    for number, host in enumerate((other_machine, machine, other_machine, machine)):
+        log.log.append(message=f"by turns {number}")
+        host.tell(f"systemctl start {SERVICE}")
+        assert kept(host) == log.log.entries
+    told = on_place(machine, "verify", f"--allowed-signers {SIGNERS} --every-signature")
+    assert "shop: Intact: " in told

@@ -25,8 +25,8 @@ from ansible_collections.auditops.cloudscale.tests.simulator.state import Projec
 
 GUIDE = Path(version.__file__).parents[2] / "docs/docsite/rst/archiver_watching_guide.rst"
 ARCHIVE = "/var/lib/cloudscale-audit/logged/archive"
-BOOKMARK = "/var/lib/cloudscale-audit/logged/journal"
-SERVICE = "cloudscale-audit@logged.service"
+BOOKMARK = "/var/lib/cloudscale-audit/logged/journal.json"
+SERVICE = "cloudscale-audit-collect.service"
 METRICS = "/var/lib/prometheus/node-exporter"
 RECEIVED = "/var/log/cloudscale-audit.jsonl"
 # More than journald takes of a service at its default rate, whatever the size of the disk.
@@ -192,7 +192,7 @@ def test_without_its_bookmark_a_log_server_that_lost_all_is_filled_again(pair: P
 def test_node_exporter_serves_the_metrics(pair: Pair, simulator: Simulator) -> None:
     labels = f'archive="{ARCHIVE}"%s,project="logged"'
     of = {command: "{%s}" % (labels % f',command="{command}"') for command in ("collect", "journal", "verify")}
-    pair.archiver.tell("systemctl start cloudscale-audit-verify@logged.service")
+    pair.archiver.tell("systemctl start cloudscale-audit-verify.service")
     assert pair.metric("node_textfile_scrape_error") == 0
     assert pair.metric("cloudscale_audit_entries{%s}" % (labels % "")) == pair.archived().total()
     for labelled in of.values():

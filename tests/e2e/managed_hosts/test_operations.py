@@ -28,9 +28,13 @@ from ansible_collections.auditops.cloudscale.tests.simulator.state import Projec
 ROOT = Path(version.__file__).parents[2]
 GUIDE = ROOT / "docs/docsite/rst/archiver_operations_guide.rst"
 ARCHIVE = "/var/lib/cloudscale-audit/production/archive"
-SERVICE = "cloudscale-audit@production.service"
-VERIFY = "cloudscale-audit-verify@production.service"
-TIMER = "cloudscale-audit@production.timer"
+SERVICE = "cloudscale-audit-collect.service"
+VERIFY = "cloudscale-audit-verify.service"
+TIMER = "cloudscale-audit-collect.timer"
+SIGNERS = "/etc/cloudscale-audit/allowed_signers"
+HOOK = """#!/bin/sh
+echo "the hook was told that $CLOUDSCALE_AUDIT_PROJECT $CLOUDSCALE_AUDIT_STATE: $CLOUDSCALE_AUDIT_MESSAGE"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -154,16 +158,12 @@ def test_a_good_run_is_told_to_the_ping_url(
 
 
 def test_secrets_may_lie_encrypted(
-    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, listener: Listener, suite: str
+    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, listener: Listener
 ) -> None:
     hidden = {
         "archiver_encrypted_credentials": True,
         "archiver_projects": [wanted(simulator, ping_url=listener.url)],
     }
-    if suite == "bullseye":
-        assert deployment.attempt(**hidden).returncode != 0
-        assert "archiver_encrypted_credentials needs systemd 250 or later; this host has 247" in deployment.output
-        return
     before = machine.tell("ls -lR /etc/cloudscale-audit /var/lib/systemd")
     assert deployment.play("--check", "--diff", **hidden)["changed"] > 0
     assert machine.tell("ls -lR /etc/cloudscale-audit /var/lib/systemd") == before
@@ -171,8 +171,11 @@ def test_secrets_may_lie_encrypted(
     assert log.token not in deployment.output
     assert listener.path not in deployment.output
     assert machine.tell("stat -c '%n %a %U' /etc/cloudscale-audit/*").splitlines() == [
-        "/etc/cloudscale-audit/production.ping.encrypted 600 root",
-        "/etc/cloudscale-audit/production.token.encrypted 600 root",
+        "/etc/cloudscale-audit/allowed_signers 644 root",
+        "/etc/cloudscale-audit/pings.json.encrypted 600 root",
+        "/etc/cloudscale-audit/projects.json 644 root",
+        "/etc/cloudscale-audit/sign_key 600 root",
+        "/etc/cloudscale-audit/tokens.json.encrypted 600 root",
     ]
     assert machine.try_(f"grep -rF -e {log.token} -e {listener.path} /etc").stdout == ""
     assert deployment.play("--diff", **hidden)["changed"] == 0, deployment.output
@@ -190,36 +193,29 @@ def test_secrets_may_lie_encrypted(
 def test_secrets_lie_plain_again(machine: Machine, deployment: Deployment, simulator: Simulator, log: Project) -> None:
     deployment.variables["archiver_projects"] = [wanted(simulator)]
     deployment.play()
-    assert machine.tell("ls /etc/cloudscale-audit").split() == ["production.token"]
+    names = ["allowed_signers", "projects.json", "sign_key", "tokens.json"]
+    assert machine.tell("ls /etc/cloudscale-audit").split() == names
     machine.tell(f"systemctl start {SERVICE}")
     assert kept(machine) == log.log.entries
-
-
-def test_the_verification_is_confined(machine: Machine) -> None:
-    assert machine.exposure(VERIFY) <= 1.5
 
 
 def test_the_archive_is_verified_by_a_timer(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project
 ) -> None:
-    hook = "/bin/echo the hook was told of %i"
-    # Not oftener: systemd refuses, and tells the hook of, the sixth start within ten seconds.
-    assert deployment.play(archiver_verify_schedule="*:*:0/4", archiver_failure_command=hook)["changed"] > 0
+    machine.tell(f"cat > /usr/local/bin/hook <<'END'\n{HOOK}END\nchmod +x /usr/local/bin/hook")
+    # Not oftener: systemd refuses the sixth start within ten seconds.
+    scheduled = {"archiver_verify_schedule": "*:*:0/4", "archiver_failure_command": "/usr/local/bin/hook"}
+    assert deployment.play(**scheduled)["changed"] > 0
     wait_for(lambda: f"Intact: {len(log.log.entries)} entries" in journal(machine), "the archive was verified")
     file = machine.tell(f"ls {ARCHIVE}/entries/*/* | head -1").strip()
     machine.tell(f"cp -p {file} /root/saved && sed -i '$ s/.$//' {file}")
-    wait_for(lambda: bool(re.search(r"FINDING \w+: entries/", journal(machine))), "what was found is told")
-    wait_for(lambda: "the hook was told of production" in journal(machine), "the hook has run")
-    machine.tell(f"cp -p /root/saved {file}; systemctl stop cloudscale-audit-verify@production.timer")
-    machine.tell(f"systemctl reset-failed; systemctl start {VERIFY}")
+    wait_for(lambda: bool(re.search(r"production: FINDING \w+: entries/", journal(machine))), "what was found is told")
+    wait_for(lambda: "the hook was told that production failed" in journal(machine), "the hook has run")
+    machine.tell(f"cp -p /root/saved {file}")
+    wait_for(lambda: "the hook was told that production recovered" in journal(machine), "the hook has run again")
+    assert len(re.findall("the hook was told", journal(machine))) == 2
     assert deployment.play(archiver_verify_schedule="")["changed"] > 0
-    assert "verify@production" not in machine.tell("ls /etc/systemd/system; systemctl list-units --all")
-
-
-def test_a_schedule_that_means_nothing_is_told_before_anything_changes(deployment: Deployment) -> None:
-    assert deployment.attempt(archiver_schedule="every now and then").returncode != 0
-    assert "No time that systemd understands as OnCalendar=: every now and then" in deployment.output
-    assert deployment.recaps["host"]["changed"] == 0
+    assert "audit-verify" not in machine.tell("ls /etc/systemd/system; systemctl list-units --all")
 
 
 @pytest.mark.parametrize("pages", [2, 15, 30])
@@ -248,7 +244,7 @@ def test_what_was_due_while_the_host_was_off_is_made_good(machine: Machine, log:
     wait_for(lambda: kept(machine) == log.log.entries, "the timer has fired after the boot")
 
 
-def test_a_full_disk_is_told_and_made_good(
+def test_a_full_disk_fails_one_project_and_is_made_good(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project
 ) -> None:
     machine.tell("mkdir -p /srv/small && mount -t tmpfs -o size=256k tmpfs /srv/small")
@@ -256,52 +252,70 @@ def test_a_full_disk_is_told_and_made_good(
     small = [wanted(simulator), wanted(simulator, path=archive, name="small")]
     assert deployment.attempt(archiver_projects=small).returncode != 0
     assert f"small cannot be collected: space: Only 0.0 GiB free for {archive}; make room." in deployment.output
-    assert machine.try_("systemctl is-enabled cloudscale-audit@small.timer").stdout.strip() != "enabled"
-    deployment.play(archiver_projects=small, archiver_doctor=False)
-    machine.tell("systemctl start cloudscale-audit@small")
+    assert "production cannot be collected" not in deployment.output
+    machine.tell(f"systemctl start {SERVICE}")
     add(log, 5)
     before = kept(machine, archive)
     machine.try_("cat /dev/zero > /srv/small/fill")
-    assert machine.try_("systemctl start cloudscale-audit@small").returncode != 0
-    assert re.search(rf"cloudscale-audit: Cannot write {archive}/\S+: No space left on device", journal(machine))
+    assert machine.try_(f"systemctl start {SERVICE}").returncode != 0
+    assert re.search(rf"small: Cannot write {archive}/\S+: No space left on device", journal(machine))
     machine.tell(f"cloudscale-audit verify {archive}")
     assert kept(machine, archive) == before
-    machine.tell(f"systemctl start {SERVICE}")
     assert kept(machine) == log.log.entries
-    machine.tell("rm /srv/small/fill; systemctl start cloudscale-audit@small")
+    machine.tell(f"rm /srv/small/fill; systemctl start {SERVICE}")
     assert kept(machine, archive) == log.log.entries
     machine.tell(f"cloudscale-audit verify {archive}")
+    deployment.play()
 
 
 @pytest.fixture(scope="session")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The collection as it was when it first had the role."""
+    """The collection as it was when its role last had units for each project."""
     folder = tmp_path_factory.mktemp("older")
     place = folder / "ansible_collections/auditops/cloudscale"
     place.mkdir(parents=True)
     history = ("git", "-c", "safe.directory=*", "-C", str(ROOT))
-    added = run(*history, "log", "--diff-filter=A", "--format=%H", "--", "roles/archiver/tasks/main.yml").split()
-    assert added, "the history does not reach back to the role's first version: fetch all of it"
-    run(*history, "archive", "--output", str(folder / "older.tar"), added[-1])
+    unit = "roles/archiver/templates/etc/systemd/system/cloudscale-audit@.service.j2"
+    removed = run(*history, "log", "--diff-filter=D", "--format=%H", "--", unit).split()
+    assert removed, "the history does not reach back to the units for each project: fetch all of it"
+    run(*history, "archive", "--output", str(folder / "older.tar"), f"{removed[0]}^")
     run("tar", "--extract", "--file", folder / "older.tar", "--directory", place)
     return folder
 
 
-def test_upgrade_and_downgrade_keep_the_archive(
-    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, older: Path
+def test_an_upgrade_removes_the_units_for_each_project_and_keeps_the_archive(
+    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, older: Path, listener: Listener
 ) -> None:
     deployment.play(archiver_state="absent")
-    for collections in (older, None, older, None):
-        deployment.collections = collections
-        deployment.play()
-        source = collections / "ansible_collections/auditops/cloudscale" if collections else ROOT
-        collector = source / "plugins/module_utils/archive/collector.py"
-        program = "/usr/local/lib/cloudscale-audit/" + ("core" if collections else "current")
-        assert machine.tell(f"cat {program}/archive/collector.py") == collector.read_text()
-        add(log, 2)
-        machine.tell(f"systemctl start {SERVICE}")
-        assert kept(machine) == log.log.entries
-        machine.tell(f"cloudscale-audit verify {ARCHIVE}")
+    # Not signed at first, with a pin where it was kept then.
+    machine.tell("rm -r /var/lib/cloudscale-audit/production /etc/cloudscale-audit")
+    deployment.collections = older
+    of_both = {"archiver_projects": [wanted(simulator, ping_url=listener.url)], "archiver_journal": True}
+    deployment.play(**of_both, archiver_metrics_dir="/srv/old-metrics")
+    machine.tell("systemctl start cloudscale-audit@production")
+    wait_for(
+        lambda: machine.try_("ls /var/lib/cloudscale-audit/production/journal").returncode == 0, "the bookmark is there"
+    )
+    machine.tell("touch /var/lib/systemd/timers/stamp-cloudscale-audit@production.timer")
+    deployment.collections = None
+    assert deployment.play("--check", **of_both)["changed"] > 0
+    assert machine.tell("systemctl is-active cloudscale-audit@production.timer") == "active\n"
+    deployment.play(**of_both)
+    places = (
+        "/etc/systemd/system/cloudscale-audit*@* /var/lib/systemd/timers/*@* /usr/local/lib/cloudscale-audit/core* "
+        "/etc/cloudscale-audit/production.* /srv/old-metrics/*.prom"
+    )
+    assert all("No such file" in line for line in machine.tell(f"ls -d {places} 2>&1; true").splitlines())
+    assert "audit@" not in machine.tell("systemctl list-units --all --no-legend 'cloudscale-audit*'")
+    add(log, 2)
+    written = journal(machine).count('"entry":')
+    machine.tell(f"systemctl start {SERVICE}")
+    assert kept(machine) == log.log.entries
+    assert "2 entries written to the journal" in journal(machine)
+    assert '"sequence": 1' not in machine.tell("cat /var/lib/cloudscale-audit/production/pin.json"), written
+    assert "signed from" in machine.tell(f"cloudscale-audit verify {ARCHIVE} --allowed-signers {SIGNERS}").lower()
+    assert deployment.play(**of_both)["changed"] == 0, deployment.output
+    deployment.play()
 
 
 @pytest.fixture
@@ -317,8 +331,8 @@ def newer(tmp_path: Path) -> Path:
 def test_a_run_goes_on_with_the_version_it_began_with(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, newer: Path
 ) -> None:
-    versions = "ls -d /usr/local/lib/cloudscale-audit/core*"
-    before = machine.tell("readlink -f /usr/local/lib/cloudscale-audit/current").strip()
+    versions = "ls /usr/local/lib/cloudscale-audit/*.pyz"
+    before = machine.tell("readlink -f /usr/local/bin/cloudscale-audit").strip()
     add(log, 99)
     simulator.clear_requests()
     simulator.set(latency=10.0)
@@ -341,21 +355,23 @@ def test_a_run_goes_on_with_the_version_it_began_with(
 
 
 def test_what_is_wrong_on_the_first_host_never_comes_to_the_second(
-    grown: Fleet, simulator: Simulator, other_machine: Machine, log: Project
+    machine: Machine, grown: Fleet, simulator: Simulator, other_machine: Machine, log: Project
 ) -> None:
     simulator.stop()
     assert grown.attempt().returncode != 0
     simulator.start()
     assert "production cannot be collected: api: No connection to" in grown.output
-    assert list(grown.recaps) == ["archive1.example.org"]
-    assert other_machine.try_("ls /etc/cloudscale-audit").returncode != 0
+    assert grown.recaps["archive2.example.org"]["failed"] == 0
+    # The keys alone come to all hosts first.
+    assert other_machine.tell("ls /etc/cloudscale-audit").split() == ["allowed_signers", "sign_key"]
+    assert machine.tell(f"cat {SIGNERS}") == other_machine.tell(f"cat {SIGNERS}")
 
 
 def test_commands_for_watching_run(machine: Machine, grown: Fleet, log: Project) -> None:
     watch, copy = blocks("Watching")
     shown = machine.tell(f"set -eu\n{watch}")
     assert TIMER in shown
-    assert "covered until" in shown
+    assert re.search(r"^production +current", shown, re.MULTILINE)
     machine.tell(f"set -eu\n{copy}")
 
 
@@ -375,6 +391,7 @@ def test_a_lost_host_is_restored_without_loss(
     assert kept(other_machine) == log.log.entries
     noted = json.loads((tmp_path / "production.json").read_text())["head"]
     status = json.loads(other_machine.tell(f"cloudscale-audit status --json {ARCHIVE}"))
+    assert "archive1.example.org" in other_machine.tell(f"cat {SIGNERS}")
     assert status["head"]["sequence"] > noted["sequence"]
     assert status["gaps"] == []
     grown.follow(start)
@@ -397,8 +414,33 @@ def test_a_fleet_takes_a_version_host_after_host(grown: Fleet, simulator: Simula
         assert kept(host) == log.log.entries
 
 
+def test_keys_are_rotated_by_the_guide(
+    machine: Machine, other_machine: Machine, grown: Fleet, simulator: Simulator, log: Project
+) -> None:
+    (rotate,) = blocks("Signing")
+    before = {host: host.tell("ssh-keygen -y -f /etc/cloudscale-audit/sign_key") for host in (machine, other_machine)}
+    grown.follow(rotate)
+    signers = machine.tell(f"cat {SIGNERS}")
+    assert signers == other_machine.tell(f"cat {SIGNERS}")
+    for host, old in before.items():
+        new = host.tell("ssh-keygen -y -f /etc/cloudscale-audit/sign_key")
+        assert new != old
+        lines = {" ".join(public.split()[:2]): "" for public in (old, new)}
+        lines = {key: next(line for line in signers.splitlines() if key in line) for key in lines}
+        assert ["valid-before=" in line for line in lines.values()] == [True, False]
+        add(log, 1)
+        host.tell(f"systemctl start {SERVICE}")
+        assert kept(host) == log.log.entries
+        host.tell(f"cloudscale-audit verify {ARCHIVE} --allowed-signers {SIGNERS} --every-signature")
+    assert [recap["changed"] for name, recap in grown.follow(rotate.split(" -e ")[0]).items() if "archive" in name] == [
+        0,
+        0,
+    ]
+
+
 def test_removal_by_the_guide(machine: Machine, grown: Fleet) -> None:
     (remove,) = blocks("Removing")
     assert list(grown.follow(remove)) == ["archive1.example.org"]
     assert machine.try_("cloudscale-audit --version").returncode == 127
+    assert machine.tell("ls /etc/cloudscale-audit") == "allowed_signers\n"
     assert machine.tell(f"ls {ARCHIVE}").split() == ["commits", "entries", "pending", "signatures"]

@@ -40,7 +40,7 @@ def test_the_oldest_libraries_that_are_allowed_are_those_that_are_tested() -> No
 
     tested = {
         pin.name: str(pin.specifier).removeprefix("==")
-        for name in ("boto-debian-11", "report-oldest")
+        for name in ("boto-oldest", "report-oldest")
         for pin in lines(f"tests/requirements/{name}.in")
     }
     for allowed in lines("meta/ee-requirements.txt"):

@@ -1,0 +1,357 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the role archiver derives from its variables: the content of a host's files, and the keys that it accepts."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import parse_age, parse_duration, utc_now
+
+CONFIG = "/etc/cloudscale-audit"
+STATE = "/var/lib/cloudscale-audit"
+CREDENTIALS = "$CREDENTIALS_DIRECTORY"
+NAMESPACE = "cloudscale-audit-head"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_LOCAL_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
+_BUCKET_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._/-]*)?([?][A-Za-z0-9._/:=&-]+)?")
+# The services do not see these directories of the host.
+_HIDDEN = re.compile(r"/+(home|root|run/user|tmp|var/tmp)(/|$)")
+_WORD = re.compile(r"[!-~]+")
+# What goes into unit files must mean itself there.
+_UNSAFE = re.compile(r"""["'\\$%\n\r]""")
+_IN_UNITS = ("random_delay", "timeout", "user", "python", "memory_max", "cpu_quota", "metrics_group", "jobs")
+_COPIED = ("api_url", "ca_path", "start", "every", "s3_endpoint", "s3_region", "s3_ca_path")
+_POLICIES = ("retention", "compact_older_than", "reconcile_start")
+# A run that began with the key that was replaced has ended by then.
+_GRACE = timedelta(days=2)
+
+
+def archiver_plan(projects, settings):
+    """What a host gets for these projects, and what is wrong with them. ``settings`` are the role's variables."""
+    if not isinstance(projects, (list, tuple)) or not all(isinstance(project, dict) for project in projects):
+        raise AnsibleFilterError("archiver_plan takes archiver_projects, a list of dictionaries.")
+    return _Plan(settings, projects if settings["state"] == "present" else []).result()
+
+
+class _Plan:
+    """The plan of one host while its projects are added."""
+
+    def __init__(self, settings, projects):
+        self.settings = settings
+        self.is_present = settings["state"] == "present"
+        self.problems = []
+        self.entries = []
+        self.tokens = {}
+        self.pings = {}
+        self.s3_profiles = []
+        self.files_of_others = {}
+        self.directories = []
+        self.has_policy = False
+        for project in projects:
+            _Project(project, self).add()
+        if self.is_present:
+            self._check(projects)
+
+    def result(self):
+        kinds = self._kinds()
+        signs = any("sign_key_file" in entry for entry in self.entries)
+        secrets = self._secrets()
+        return {
+            "problems": self.problems,
+            "projects_file": json.dumps({"version": 1, "projects": self.entries}, indent=1) + "\n",
+            "secrets": secrets,
+            "credentials": self._credentials(secrets, signs),
+            "files_of_others": sorted(set(self.files_of_others.values())),
+            "directories": sorted(set(self.directories)),
+            "buckets": [entry["path"] for entry in self.entries if entry["path"].startswith("s3://")],
+            "signs": signs,
+            "schedules": kinds,
+            "timers": [f"cloudscale-audit-{kind}.timer" for kind in kinds],
+            "services": [f"cloudscale-audit-{kind}.service" for kind in kinds],
+            "environment": [f"{name}={value}" for name, value in self.settings["environment"].items()],
+            "metrics": self._metrics(kinds),
+        }
+
+    def _check(self, projects):
+        if not projects:
+            self.problems.append("archiver_projects is empty; list the projects, or set archiver_state to absent")
+        for key in ("name", "path"):
+            values = [entry[key] for entry in self.entries]
+            if len(set(values)) < len(values):
+                doubled = sorted({value for value in values if values.count(value) > 1})
+                self.problems += [f"two projects have the {key} {value}; each needs its own" for value in doubled]
+        metrics = str(self.settings["metrics_dir"])
+        if metrics and (not _LOCAL_PATH.fullmatch(metrics) or _HIDDEN.match(metrics)):
+            self.problems.append(
+                f"archiver_metrics_dir is {metrics}; it must be absolute, of letters, digits, dots, - and _, and not "
+                "below /home, /root, /run/user, /tmp or /var/tmp, which no service sees"
+            )
+        for name in _IN_UNITS:
+            self._check_word(f"archiver_{name}", self.settings[name])
+        for name, value in self.settings["environment"].items():
+            self._check_word(f"archiver_environment: {name}", f"{name}={value}")
+        for kind, schedule in self._kinds().items():
+            self._check_word(f"the schedule of {kind}", schedule)
+
+    def _check_word(self, name, value):
+        if _UNSAFE.search(str(value)):
+            self.problems.append(f"{name} must not hold quotes, backslashes, $, % or line breaks")
+
+    def _kinds(self):
+        """The kinds of units that are wanted, with the schedule of each."""
+        if not self.is_present:
+            return {}
+        schedules = {
+            "collect": self.settings["schedule"],
+            "verify": self.settings["verify_schedule"],
+            "reconcile": self.settings["reconcile_schedule"],
+            "reconcile-full": self.settings["reconcile_full_schedule"],
+            "maintenance": self.settings["maintenance_schedule"] if self.has_policy else "",
+        }
+        return {kind: str(schedule) for kind, schedule in schedules.items() if schedule}
+
+    def _secrets(self):
+        """The content of each file with secrets, by its name, which is that of the credential as well."""
+        found = {
+            "tokens.json": json.dumps(self.tokens, indent=1, sort_keys=True) + "\n" if self.tokens else "",
+            "s3": "".join(self.s3_profiles),
+            "pings.json": json.dumps(self.pings, indent=1, sort_keys=True) + "\n" if self.pings else "",
+        }
+        return {name: content for name, content in found.items() if content}
+
+    def _credentials(self, secrets, signs):
+        """Lines of the services that give them their secrets, by what the secrets are for."""
+        is_encrypted = _is_true(self.settings["encrypted_credentials"])
+        option, suffix = ("LoadCredentialEncrypted", ".encrypted") if is_encrypted else ("LoadCredential", "")
+        lines = {name: [f"{option}={name}:{CONFIG}/{name}{suffix}"] for name in secrets}
+        for name, path in sorted(self.files_of_others.items()):
+            # Without the first line, the service would not start at all while the file is missing.
+            kind = "tokens.json" if name.startswith("token-") else "s3"
+            lines.setdefault(kind, []).extend([f"SetCredential={name}:\\n", f"LoadCredential={name}:{path}"])
+        return {
+            "api": lines.get("tokens.json", []),
+            "buckets": lines.get("s3", []),
+            "pings": lines.get("pings.json", []),
+            "signing": [f"LoadCredential=sign_key:{CONFIG}/sign_key"] if signs else [],
+        }
+
+    def _metrics(self, kinds):
+        """The files with metrics that runs write."""
+        directory = self.settings["metrics_dir"]
+        commands = {
+            "collect": "collect" in kinds,
+            "journal": _is_true(self.settings["journal"]),
+            "verify": "verify" in kinds,
+            "reconcile": "reconcile" in kinds or "reconcile-full" in kinds,
+        }
+        if not directory:
+            return []
+        return [
+            f"{directory}/cloudscale-audit-{command}-{entry['name']}.prom"
+            for command, is_wanted in commands.items()
+            if is_wanted
+            for entry in self.entries
+        ]
+
+
+class _Project:
+    """One of archiver_projects on its way into the plan."""
+
+    def __init__(self, project, plan):
+        # A value out of a vault is a text only when it is asked for one.
+        self._values = {key: value for key, value in project.items() if value is not None and str(value) != ""}
+        self._plan = plan
+        self._label = str(project.get("name", "a project without name"))
+
+    def add(self):
+        name = self._values.get("name")
+        if isinstance(name, (int, float)) or not _NAME.fullmatch(str(name or "")):
+            self._refuse("the name must be lower-case letters, digits, - and _; quote one of digits alone")
+            return
+        entry = {"name": str(name), "path": self._path()}
+        entry.update({key: str(self._values[key]) for key in _COPIED if key in self._values})
+        entry.update(self._policies())
+        entry.update({key: False for key in ("pin", "enabled") if not _is_true(self._values.get(key, True))})
+        self._add_token(entry)
+        self._add_bucket_keys(entry)
+        if _is_true(self._values.get("sign", self._plan.settings["sign"])):
+            entry["sign_key_file"] = f"{CREDENTIALS}/sign_key"
+            entry["allowed_signers"] = f"{CONFIG}/allowed_signers"
+        self._check_times(entry)
+        self._check_paths(entry)
+        self._plan.entries.append(entry)
+
+    def _refuse(self, sentence):
+        self._plan.problems.append(f"{self._label}: {sentence}")
+
+    def _path(self):
+        path = str(self._values.get("path", f"{STATE}/{self._label}/archive"))
+        if path.startswith("s3://"):
+            if not _BUCKET_PATH.fullmatch(path):
+                self._refuse("a path in a bucket looks like s3://BUCKET/PREFIX")
+        elif not _LOCAL_PATH.fullmatch(path):
+            self._refuse("the path must be absolute, of letters, digits, dots, - and _")
+        elif not path.startswith(f"{STATE}/"):
+            self._plan.directories.append(path)
+        return path
+
+    def _policies(self):
+        found = {key: str(self._values.get(key) or self._plan.settings[key]) for key in _POLICIES}
+        policies = {key: value for key, value in found.items() if value}
+        if "retention" in policies or "compact_older_than" in policies:
+            self._plan.has_policy = True
+        return policies
+
+    def _add_token(self, entry):
+        name = entry["name"]
+        if ("token" in self._values) == ("token_file" in self._values):
+            self._refuse("give exactly one of token and token_file")
+        elif "token" in self._values:
+            self._plan.tokens[name] = str(self._values["token"]).strip()
+        else:
+            entry["token_file"] = self._file_of_others("token_file", f"token-{name}")
+        if "ping_url" in self._values:
+            self._plan.pings[name] = str(self._values["ping_url"]).strip()
+
+    def _add_bucket_keys(self, entry):
+        keys = [key for key in ("s3_access_key", "s3_secret_key", "s3_credentials_file") if key in self._values]
+        is_bucket = entry["path"].startswith("s3://")
+        if is_bucket and keys == ["s3_access_key", "s3_secret_key"]:
+            access, secret = (str(self._values[key]).strip() for key in keys)
+            if not _WORD.fullmatch(access) or not _WORD.fullmatch(secret):
+                self._refuse("s3_access_key and s3_secret_key must be words without spaces")
+            profile = f"[{entry['name']}]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
+            self._plan.s3_profiles.append(profile)
+            entry.update(s3_credentials_file=f"{CREDENTIALS}/s3", s3_profile=entry["name"])
+        elif is_bucket and keys == ["s3_credentials_file"]:
+            file = self._file_of_others("s3_credentials_file", f"s3-{entry['name']}")
+            entry.update(s3_credentials_file=file, s3_profile=str(self._values.get("s3_profile", "default")))
+        elif is_bucket or keys:
+            self._refuse(
+                "s3_access_key and s3_secret_key, or s3_credentials_file, belong to a project with its path in a "
+                "bucket, and to no other"
+            )
+
+    def _file_of_others(self, key, credential):
+        path = str(self._values[key])
+        if not _LOCAL_PATH.fullmatch(path):
+            self._refuse(f"{key} must be an absolute path of letters, digits, dots, - and _")
+        self._plan.files_of_others[credential] = path
+        return f"{CREDENTIALS}/{credential}"
+
+    def _check_times(self, entry):
+        try:
+            if "every" in entry:
+                parse_duration(entry["every"], "every")
+            for key in ("retention", "compact_older_than"):
+                if key in entry:
+                    parse_age(entry[key], utc_now(), key)
+        except InvalidInput as error:
+            self._refuse(error.message.rstrip("."))
+
+    def _check_paths(self, entry):
+        for key in ("path", "ca_path", "s3_ca_path"):
+            if _HIDDEN.match(entry.get(key, "")):
+                self._refuse(f"{key} is below /home, /root, /run/user, /tmp or /var/tmp, which no service sees")
+
+
+def _is_true(value):
+    return str(value).lower() in ("true", "yes", "on", "1")
+
+
+def archiver_signers(printed, hosts, hostvars, given=(), now=None):
+    """The lines of a host's allowed_signers: those that it has, the keys of the hosts, and lines that are given.
+
+    ``printed`` are the lines that files/keys.sh printed on this host; those of the others are in ``hostvars``. A key is
+    never removed: when its host signs with another one, it is closed. Of two lines for one key, the given one wins.
+    """
+    kept = [line.removeprefix("signer ") for line in printed if line.startswith("signer ") and _key(line)]
+    found = {_key(line): line.strip() for line in kept}
+    signing, replaced = {}, set()
+    for host in sorted(hosts):
+        keys = _keys_of(_printed_on(host, hostvars))
+        for key in keys.values():
+            found.setdefault(key, f'{host} namespaces="{NAMESPACE}" {key}')
+        if keys:
+            signing[host] = keys.get("next", keys.get("public"))
+        if "next" in keys:
+            replaced.add(keys["public"])
+    closing = (_read_time(now) + _GRACE).strftime("%Y%m%d")
+    for key, line in found.items():
+        host = line.split(" ", 1)[0]
+        is_old = key in replaced or signing.get(host, key) != key
+        if is_old and "valid-before=" not in line:
+            found[key] = line.replace(" namespaces=", f' valid-before="{closing}",namespaces=', 1)
+    found.update({_key(line): line.strip() for line in given if _key(line)})
+    return [line for key, line in sorted(found.items(), key=lambda item: (item[1].split(" ", 1)[0], item[0]))]
+
+
+def archiver_strangers(printed, buckets, hosts, hostvars):
+    """Those of the hosts that keep one of these archives, too, while this host has a key that is not accepted yet."""
+    known = {_key(line) for line in printed if line.startswith("signer ")}
+    if set(_keys_of(printed).values()) <= known:
+        return []
+    return [
+        host for host in hosts if {str(project.get("path")) for project in _projects_of(host, hostvars)} & set(buckets)
+    ]
+
+
+def archiver_failures(diagnosis):
+    """One sentence for each project that the doctor found something wrong with; the result of the task that ran it."""
+    if not diagnosis.get("rc"):
+        return []
+    try:
+        archives = json.loads(diagnosis["stdout"])["archives"]
+    except (ValueError, LookupError, TypeError):
+        said = str(diagnosis.get("stderr") or "").strip()
+        return [
+            said or f"The doctor ended with status {diagnosis['rc']} and printed nothing; see the journal of the host."
+        ]
+    sentences = []
+    for archive in archives:
+        failed = [f"{check['name']}: {check['detail']}" for check in archive.get("checks", []) if check["failed"]]
+        if archive.get("exit_status"):
+            sentences.append(f"{archive['name']} cannot be collected: {'; '.join(failed) or archive.get('msg')}")
+    return sentences
+
+
+def _keys_of(printed):
+    """The keys with which a host signs: public, the present one, and next, the one that replaces it now."""
+    return {line.split(" ", 1)[0]: _key(line) for line in printed if line.startswith(("public ", "next "))}
+
+
+def _printed_on(host, hostvars):
+    result = hostvars[host].get("archiver_keys") if host in hostvars else None
+    return (result or {}).get("stdout_lines") or []
+
+
+def _projects_of(host, hostvars):
+    return (hostvars[host].get("archiver_projects") if host in hostvars else None) or []
+
+
+def _read_time(text):
+    return datetime.fromisoformat(text) if text else datetime.now(timezone.utc)
+
+
+def _key(line):
+    """The type and the blob of the public key in a line; empty if there is none."""
+    found = re.search(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+)\s+([A-Za-z0-9+/=]{20,})", str(line))
+    return " ".join(found.groups()) if found and not str(line).lstrip().startswith("#") else ""
+
+
+class FilterModule:
+    def filters(self):
+        return {
+            "archiver_failures": archiver_failures,
+            "archiver_plan": archiver_plan,
+            "archiver_signers": archiver_signers,
+            "archiver_strangers": archiver_strangers,
+        }

@@ -1,0 +1,103 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: archiver_program
+short_description: Pack the command cloudscale-audit into one file
+version_added: 1.0.0
+description:
+  - Makes one executable file of the command C(cloudscale-audit), for hosts that have Python 3.9 or later and nothing of
+    Ansible. The role P(auditops.cloudscale.archiver#role) copies it to hosts.
+  - The file is removed when the playbook ends. Its name ends with a hash of its content, and the same version of the
+    collection makes the same bytes everywhere.
+author:
+  - auditops.cloudscale contributors (@auditops)
+options:
+  python:
+    description: Path of the Python that runs the command on the host.
+    type: str
+    default: /usr/bin/python3
+"""
+
+EXAMPLES = r"""
+- name: Copy the command to a host
+  ansible.builtin.copy:
+    src: "{{ lookup('auditops.cloudscale.archiver_program') }}"
+    dest: /usr/local/bin/cloudscale-audit
+    mode: "0755"
+"""
+
+RETURN = r"""
+_raw:
+  description: Path of the file, a single one.
+  type: list
+  elements: path
+"""
+
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+from ansible import constants
+from ansible.plugins.lookup import LookupBase
+
+CORE = Path(__file__).resolve().parents[1] / "module_utils"
+# What the command imports: neither Ansible nor what only modules need.
+PATTERNS = ("*.py", "project_log/*.py", "detections/**/*.py", "archive/**/*.py", "cli/**/*.py")
+EXCLUDED = ("ansible_module.py",)
+PACKAGE = "auditops_cloudscale_core"
+MAIN = f"""\
+import os
+import sys
+
+# The link to this file may point to the next version while this one runs.
+sys.path[0] = os.path.realpath(sys.path[0])
+
+from {PACKAGE}.cli.main import main
+
+sys.exit(main())
+"""
+
+
+def core_files():
+    """The files of the core that the command consists of, in a fixed order."""
+    found = {file for pattern in PATTERNS for file in CORE.glob(pattern)}
+    return sorted(file for file in found if file.name not in EXCLUDED)
+
+
+def program(python):
+    """The command as one file, which Python runs: a shebang and a zip archive, not compressed, with fixed times."""
+    packed = io.BytesIO()
+    packed.write(f"#!{python} -IB\n".encode())
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr(_member("__main__.py"), MAIN)
+        for file in core_files():
+            archive.writestr(_member(f"{PACKAGE}/{file.relative_to(CORE).as_posix()}"), file.read_bytes())
+    return packed.getvalue()
+
+
+def _member(name):
+    member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    member.create_system = 3
+    member.external_attr = 0o644 << 16
+    return member
+
+
+class LookupModule(LookupBase):
+    def run(self, terms, variables=None, **kwargs):  # noqa: ARG002 - Ansible's signature
+        self.set_options(var_options=variables, direct=kwargs)
+        content = program(self.get_option("python"))
+        name = f"cloudscale-audit-{hashlib.sha256(content).hexdigest()[:12]}.pyz"
+        path = os.path.join(constants.DEFAULT_LOCAL_TMP, name)
+        if not os.path.exists(path):
+            handle, draft = tempfile.mkstemp(dir=constants.DEFAULT_LOCAL_TMP)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.replace(draft, path)
+        return [path]

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# keys.sh look|make|prepare|switch NAME: the key with which this host signs.
+# make: make it unless there is one. prepare: make the next one, too. switch: let the next one take its place.
+# Prints lines: "changed", "public KEY", "next KEY", "signer LINE" for each line of allowed_signers.
+set -eu
+[ "$1" = look ] || [ -d /etc/cloudscale-audit ] || mkdir -m 0755 /etc/cloudscale-audit
+cd /etc/cloudscale-audit 2>/dev/null || exit 0
+umask 077
+
+make_key() {
+  [ ! -e "$1" ] || return 0
+  rm -f draft draft.pub
+  ssh-keygen -q -t ed25519 -N '' -C "$2" -f draft
+  rm -f draft.pub
+  sync draft
+  mv draft "$1"
+  sync .
+  echo changed
+}
+
+case $1 in
+  make) make_key sign_key "$2" ;;
+  prepare)
+    make_key sign_key "$2"
+    make_key sign_key.next "$2"
+    ;;
+  switch)
+    if [ -e sign_key.next ]; then
+      mv sign_key.next sign_key
+      sync .
+      echo changed
+    fi
+    ;;
+esac
+[ ! -e sign_key ] || echo "public $(ssh-keygen -y -f sign_key)"
+[ ! -e sign_key.next ] || echo "next $(ssh-keygen -y -f sign_key.next)"
+[ ! -e allowed_signers ] || sed 's/^/signer /' allowed_signers

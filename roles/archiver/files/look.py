@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Prints, as JSON, what the role needs to know about a host. It changes nothing and runs on any Python 3.
+
+The only argument is a JSON object: schedules, files, metrics_dir.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+UNITS = "/etc/systemd/system"
+CONFIG = "/etc/cloudscale-audit"
+PROGRAMS = "/usr/local/lib/cloudscale-audit"
+COMMAND = "/usr/local/bin/cloudscale-audit"
+# Units, secrets and programs as earlier versions of the role left them, with units for each project.
+EARLIER_UNITS = ("cloudscale-audit@*", "cloudscale-audit-verify@*", "cloudscale-audit-reconcile@*")
+EARLIER_SECRETS = tuple(
+    f"*.{kind}{suffix}" for kind in ("token", "s3", "sign", "ping") for suffix in ("", ".encrypted")
+)
+SECRETS = ("tokens.json", "s3", "pings.json")
+EARLIER_PROGRAMS = ("core*", "current", "cloudscale-audit", "ping")
+
+
+def names(directory, *patterns):
+    return sorted(path for pattern in patterns for path in glob.glob(os.path.join(glob.escape(directory), pattern)))
+
+
+def output(*command):
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    except OSError:
+        return ""
+    return done.stdout
+
+
+def succeeds(*command):
+    return subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
+
+
+def unit_states(verb, units):
+    """The units of which systemctl says that they are so."""
+    states = output("systemctl", verb, *units).split() if units else []
+    wanted = {"is-active": "active", "is-enabled": "enabled"}[verb]
+    return [unit for unit, state in zip(units, states) if state == wanted]
+
+
+def is_earlier(unit):
+    return "@" in unit and not os.path.basename(unit).startswith("cloudscale-audit-failed@.")
+
+
+def metrics_directories(units):
+    found = set()
+    for unit in units:
+        if unit.endswith(".service") and os.path.isfile(unit):
+            with open(unit, encoding="utf-8") as file:
+                found.update(re.findall(r"--metrics[= ](/[A-Za-z0-9._/-]+)", file.read()))
+    for path in names(UNITS, *(f"{pattern}.service.d/project.conf" for pattern in EARLIER_UNITS)):
+        with open(path, encoding="utf-8") as file:
+            found.update(os.path.dirname(path) for path in re.findall(r"--metrics=(/[A-Za-z0-9._/-]+)", file.read()))
+    return found
+
+
+def look(wanted):
+    units = [path for path in names(UNITS, "cloudscale-audit-*") if os.path.isfile(path) and not is_earlier(path)]
+    timers = [os.path.basename(path) for path in units if path.endswith(".timer")]
+    version = re.search(r"[0-9]+", output("systemctl", "--version"))
+    earlier = names(UNITS, *EARLIER_UNITS) + names(CONFIG, *EARLIER_SECRETS) + names(PROGRAMS, *EARLIER_PROGRAMS)
+    directories = metrics_directories(units) | set(filter(None, [wanted["metrics_dir"]]))
+    return {
+        "python": list(sys.version_info[:2]),
+        "systemd": int(version.group()) if version else 0,
+        "booted": os.path.exists("/run/systemd/system"),
+        "has_ssh_keygen": shutil.which("ssh-keygen") is not None,
+        "wrong_schedules": [text for text in wanted["schedules"] if not succeeds("systemd-analyze", "calendar", text)],
+        "missing_files": [path for path in wanted["files"] if not os.path.isfile(path)],
+        "secrets": [os.path.basename(path) for name in SECRETS for path in names(CONFIG, name, name + ".encrypted")],
+        "timers": timers,
+        "active_timers": unit_states("is-active", timers),
+        "enabled_timers": unit_states("is-enabled", timers),
+        "units": [os.path.basename(path) for path in units],
+        "metrics": [path for directory in directories for path in names(directory, "cloudscale-audit-*.prom")],
+        "program": os.path.realpath(COMMAND) if os.path.islink(COMMAND) else "",
+        "programs": names(PROGRAMS, "cloudscale-audit-*.pyz"),
+        "earlier": sorted(set(earlier) - set(wanted["files"])),
+    }
+
+
+sys.stdout.write(json.dumps(look(json.loads(sys.argv[1]))))

@@ -211,8 +211,8 @@ def test_a_bad_project_is_named_at_the_end_and_does_not_hold_up_the_others(
     assert deployment.attempt(archiver_projects=wrong).returncode != 0
     told = re.search(r'"msg": "(.*)"', deployment.output)
     assert told
-    api = f"{GATEWAY}:{simulator.port} does not accept the token (HTTP 401); check api_token and its project."
-    assert told[1] == f"third cannot be collected: api: {api}"
+    api = f"api: {GATEWAY}:{simulator.port} does not accept the token (HTTP 401)"
+    assert told[1] == f"third cannot be collected: {api}; check the entry third of tokens.json and its project."
     assert "a-token-that-was-revoked" not in deployment.output
     assert machine.tell(f"systemctl is-active {TIMER}") == "active\n"
     simulator.project("main").log.append(action="server_stop", message="while another token is bad")

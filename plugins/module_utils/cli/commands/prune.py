@@ -89,9 +89,10 @@ def _ask(store: Store, would: MaintenanceResult, stop: threading.Event) -> None:
     if not would.files:
         return
     count, days = pluralize(would.entries, "entry", "entries"), pluralize(would.days, "day", "days")
+    # Before the question: a signal that only asked to stop would not end the wait for the answer.
+    end_at_once()
     sys.stderr.write(f"This permanently removes {count} of {days} from {store}. Continue? [y/N] ")
     sys.stderr.flush()
-    end_at_once()
     said = sys.stdin.readline()
     ask_to_stop(stop)
     if said.strip().lower() not in ("y", "yes"):

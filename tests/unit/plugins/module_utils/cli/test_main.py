@@ -251,12 +251,11 @@ def test_prune_asks_people_and_no_scripts(host: Host, simulator: Simulator) -> N
     status, output, _told = person.run(*command, answer="y\n")
     assert (status, output.splitlines()[0]) == (0, "1 entry of 1 day in 1 file removed.")
     assert "Continue" not in person.run(*command)[2]  # nothing is left to ask about
-    log.append(timestamp=now - timedelta(days=3), message="old")
-    host.run("collect", host.archive)
-    assert person.run(*command, "--yes")[2] == ""
-    log.append(timestamp=now - timedelta(days=3), message="old")
-    host.run("collect", host.archive)
-    assert host.run(*command).stdout.startswith("1 entry of 1 day")
+    for name in ("yes", "script"):
+        command[1] = str(host.folder / name)
+        host.run("collect", command[1])
+        status, output, told = person.run(*command, "--yes") if name == "yes" else (0, host.run(*command).stdout, "")
+        assert (status, output.splitlines()[0], told) == (0, "1 entry of 1 day in 1 file removed.", "")
 
 
 @pytest.mark.parametrize("dry", [["--dry-run"], []])

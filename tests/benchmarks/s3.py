@@ -45,6 +45,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import BucketAccess
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
@@ -234,16 +235,18 @@ def main() -> None:
                 os.environ.update(environment(server.buckets))
                 print(f"bucket, {given.commits} commits", flush=True)
                 tell_collecting("bucket", S3Store(server.buckets.new_place()), folder)
-                tell_collecting("proxied", S3Store(server.buckets.new_place(), proxy.url), folder, proxy.requests)
+                tell_collecting(
+                    "proxied", S3Store(server.buckets.new_place(), BucketAccess(proxy.url)), folder, proxy.requests
+                )
                 place = server.buckets.new_place()
                 fill_bucket(server.buckets, place, given.commits)
                 tell(S3Store(place), given.commits)
                 print("the same, through a proxy that counts", flush=True)
-                tell(S3Store(place, proxy.url), given.commits, proxy.requests)
+                tell(S3Store(place, BucketAccess(proxy.url)), given.commits, proxy.requests)
                 print(f"the same, {given.latency:g} ms away", flush=True)
                 proxy.before = lambda _request: time.sleep(given.latency / 1000)
-                tell(S3Store(place, proxy.url), given.commits, proxy.requests)
-                tell_keeping(S3Store(place, proxy.url), proxy.requests)
+                tell(S3Store(place, BucketAccess(proxy.url)), given.commits, proxy.requests)
+                tell_keeping(S3Store(place, BucketAccess(proxy.url)), proxy.requests)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

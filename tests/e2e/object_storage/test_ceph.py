@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import BucketAccess
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import read
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, StorageError
 from ansible_collections.auditops.cloudscale.tests.e2e.object_storage.ceph import COLLECTOR, Ceph
@@ -121,7 +122,7 @@ def test_runs_that_lose_their_connection(
                 world.append(1, ago=9)
                 proxy.script(Fault(how, path=path))
                 try:
-                    world.collect(S3Store(address, proxy.url))
+                    world.collect(S3Store(address, BucketAccess(proxy.url)))
                 except StorageError as error:
                     assert error.retryable  # noqa: PT017 - it need not fail
                 assert not world.archived() - world.logged()

@@ -547,7 +547,7 @@ def test_what_was_told_as_done_survives_a_power_failure(world: World, tmp_path: 
         target = tmp_path / f"restored-{next(numbers)}"
         platter.restore(target)
         survivor = LocalStore(str(target / "archive"))
-        assert all(finding.is_warning for finding in world.verify(survivor))
+        assert [finding for finding in world.verify(survivor) if not finding.is_warning] == []
         assert world.archived(survivor) in (world.logged(), since(world, midnight(20)))
 
     with Disk(after_each=note).in_place():

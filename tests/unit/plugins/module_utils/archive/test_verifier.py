@@ -124,7 +124,7 @@ def test_what_is_added_while_it_is_verified_is_not_told_as_verified(
 
     monkeypatch.setattr(verifier, "examine", slowly)
     monkeypatch.setattr(command, "end_at_once", lambda: None)
-    nothing = dict.fromkeys(("metrics", "allowed_signers", "expected_head", "signed_from", "heads", "state"))
+    nothing = dict.fromkeys(("metrics", "allowed_signers", "expected_head", "signed_from", "heads", "state", "max_lag"))
     options = Namespace(path=str(archive.path), access=FROM_ENVIRONMENT, every_signature=False, json=False, **nothing)
     assert command.run(options, Event()) == 0
     assert archive.head.head != head

@@ -210,6 +210,8 @@ class Disk:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(os, name)
+        if name == "rmdir":
+            return self._note_rmdir
         if name not in self.CHANGES:
             return real
 
@@ -228,6 +230,12 @@ class Disk:
 
         return call
 
+    def _note_rmdir(self, path: str, dir_fd: Optional[int] = None) -> None:
+        """Not a change that can fail; but the number of the folder may soon be that of another one."""
+        number = os.stat(path, dir_fd=dir_fd).st_ino
+        os.rmdir(path, dir_fd=dir_fd)
+        self._after_each("rmdir", number)
+
     @contextmanager
     def in_place(self) -> Iterator[Disk]:
         genuine = store_module.os
@@ -244,14 +252,20 @@ class Platter:
     def __init__(self, above: Path) -> None:
         self._above = above
         self._files: Dict[int, bytes] = {}
-        self._folders: Dict[int, Dict[str, int]] = {}
+        self._folders: Dict[int, Dict[str, Tuple[int, int]]] = {}
+        # Which file of a number it is: that of a file long gone is used again.
+        self._lives: Counter[int] = Counter()
 
     def note(self, name: str, subject: Any) -> None:
         """The ``after_each`` of a disk."""
         if name == "open":
-            self._files.pop(os.fstat(subject).st_ino, None)  # the number may be that of a file long gone
+            number = os.fstat(subject).st_ino
+            self._files.pop(number, None)
+            self._lives[number] += 1
         elif name == "fsync":
             self._sync(subject)
+        elif name == "rmdir":
+            self._folders.pop(subject, None)
 
     def restore(self, target: Path) -> None:
         """Write what survived."""
@@ -262,13 +276,15 @@ class Platter:
         path = os.readlink(f"/proc/self/fd/{handle}")
         if stat.S_ISDIR(facts.st_mode):
             with os.scandir(path) as items:
-                self._folders[facts.st_ino] = {item.name: item.inode() for item in items}
+                self._folders[facts.st_ino] = {item.name: (item.inode(), self._lives[item.inode()]) for item in items}
         else:
             self._files[facts.st_ino] = Path(path).read_bytes()
 
     def _restore(self, number: int, target: Path) -> None:
         target.mkdir()
-        for name, inner in self._folders.get(number, {}).items():
+        for name, (inner, life) in self._folders.get(number, {}).items():
+            if life != self._lives[inner]:
+                continue
             if "." in name:
                 (target / name).write_bytes(self._files.get(inner, b""))
             else:

@@ -24,7 +24,12 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.mainte
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import s3
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive, store_at
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import Address, Lock, Place
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import (
+    Address,
+    BucketAccess,
+    Lock,
+    Place,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import ObjectNotFound, read
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
@@ -627,7 +632,7 @@ def test_the_whole_command_reads_the_head_once(
 ) -> None:
     world.clock.now = datetime.now(timezone.utc)
     place = buckets.new_place()
-    world.store = S3Store(place, proxy.url)
+    world.store = S3Store(place, BucketAccess(proxy.url))
     world.append(3)
     world.collect(pin=True)
     del proxy.requests[:]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,8 +17,10 @@ import yaml
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import get_docstring
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import SigningKey
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import collect
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import head_record
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
@@ -88,6 +91,11 @@ def test_examples_run_as_they_stand(controller: Controller, simulator: Simulator
     text = yaml.safe_dump([play], sort_keys=False)
     if f"{SIGNERS}/allowed-signers" in text:
         sign_archive(controller.folder, simulator.url, simulator.project("main").token)
+    if f"{ARCHIVES}/heads.jsonl" in text:
+        head = find_head(LocalStore(str(controller.folder / "shop")))
+        assert head is not None, "an example before this one collects the archive"
+        record = json.dumps(head_record(head, "2026-11-22T13:00:00Z"))
+        (controller.folder / "heads.jsonl").write_text(record + "\n")
     # Only the places of archives and of who signs them differ: a test must not write there.
     book.write_text(text.replace(ARCHIVES, str(controller.folder)).replace(SIGNERS, str(controller.folder)))
     done = controller.playbook(str(book))

@@ -272,6 +272,8 @@ class _ParallelReader:
         with self._changed:
             if not window.is_dropped:
                 self._may_append = False
+                # Now, not in _finish: in between, other threads could divide it by what it seemed to have left.
+                window.is_done = True
                 self._drop_after(window)
 
     def _own(self, window: Window, page: Page) -> Optional[int]:

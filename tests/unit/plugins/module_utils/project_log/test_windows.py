@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import parallel_reader
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, Page
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import digest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.parallel_reader import read_windows
@@ -438,6 +439,27 @@ def test_a_burst_on_the_first_page_does_not_open_many_windows(simulator: Simulat
     for thread in set(threading.enumerate()) - before:
         thread.join(timeout=10)
     assert len(simulator.requests) <= 6
+
+
+def test_a_window_that_read_to_the_end_is_not_divided(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other threads look for work before it is finished; nobody would read a window that begins where it ends."""
+    divided: list[Window] = []
+    finish = parallel_reader._ParallelReader._finish
+
+    def finish_late(reader: Any, window: Window) -> None:
+        with reader._changed:
+            made = None if window.next_window or window.is_dropped else reader._split()
+            if made is not None:
+                divided.append(made)
+                reader._drop_after(window)
+        finish(reader, window)
+
+    monkeypatch.setattr(parallel_reader._ParallelReader, "_finish", finish_late)
+    for number in range(8):
+        moment = NOW - timedelta(hours=48, microseconds=-number)
+        simulator.project("main").log.append(action="a", message=str(number), timestamp=moment)
+    assert len(read(simulator, Range(), 4)[0]) == 8
+    assert divided == []
 
 
 def test_windows_are_not_slower_than_one_chain(simulator: Simulator) -> None:

@@ -7,19 +7,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from datetime import datetime, timedelta, timezone
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.projects import (
+    HOST_PROJECTS_FILE,
+    HOST_STATE_DIRECTORY,
+    NAME,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import parse_age, parse_duration, utc_now
 
-CONFIG = "/etc/cloudscale-audit"
-STATE = "/var/lib/cloudscale-audit"
+CONFIG = os.path.dirname(HOST_PROJECTS_FILE)
+STATE = HOST_STATE_DIRECTORY
 CREDENTIALS = "$CREDENTIALS_DIRECTORY"
 NAMESPACE = "cloudscale-audit-head"
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _LOCAL_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 _BUCKET_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._/-]*)?([?][A-Za-z0-9._/:=&-]+)?")
 # The services do not see these directories of the host.
@@ -173,7 +178,7 @@ class _Project:
 
     def add(self):
         name = self._values.get("name")
-        if isinstance(name, (int, float)) or not _NAME.fullmatch(str(name or "")):
+        if isinstance(name, (int, float)) or not NAME.fullmatch(str(name or "")):
             self._refuse("the name must be lower-case letters, digits, - and _; quote one of digits alone")
             return
         entry = {"name": str(name), "path": self._path()}

@@ -26,7 +26,9 @@ HOST_PROJECTS_FILE = "/etc/cloudscale-audit/projects.json"
 
 HOST_STATE_DIRECTORY = "/var/lib/cloudscale-audit"
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+"""What the name of a project looks like."""
+
 _TEXTS = ("path", "token_file", "api_url", "ca_path", "start", "sign_key_file", "allowed_signers", "reconcile_start")
 _BUCKET_TEXTS = ("s3_endpoint", "s3_region", "s3_ca_path", "s3_credentials_file", "s3_profile")
 _AGES = ("retention", "compact_older_than")
@@ -111,7 +113,7 @@ def _read_project(value: Any, file: str, absolute: str) -> ProjectSettings:
     if not isinstance(value, dict):
         raise InvalidInput(f"{file}: a project is {value!r}; it must be an object with name and path.")
     name = value.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InvalidInput(
             f"{file}: {name!r} is not a valid name of a project; use lower-case letters, digits, - and _ (at most 64)."
         )

@@ -192,7 +192,7 @@ def test_detections_run(host: Host) -> None:
     (host.folder / "detections.json").write_text(config)
     host.log.append(action="server_update", message="Server 'db-1' has been changed", ip_address="203.0.113.9")
     host.collect()
-    assert " alerts of " in host.shell(first.strip().removeprefix("$ "))
+    assert " by 7 detections." in host.shell(first.strip().removeprefix("$ "))
     found = host.shell(second.strip().removeprefix("$ "))
     assert re.search(r" high +unknown_network ", found)
 

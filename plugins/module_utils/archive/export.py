@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Se
 from ..errors import InvalidInput
 from ..files import check_destination, draft_of, put_in_place, write_lines
 from ..project_log.entry import Entry, canonical, digest, visible
-from ..project_log.rows import harmless, row
+from ..project_log.rows import TEXTS, harmless, row
 from ..project_log.selection import Selection, newest
 from ..settings import Range
 from ..times import format_optional, format_time
@@ -28,18 +28,7 @@ from .format.commit import Gap
 from .reader import cat
 from .storage.store import Store
 
-COLUMNS = (
-    "timestamp",
-    "actor",
-    "actor_kind",
-    "action",
-    "message",
-    "ip_address",
-    "resource_kind",
-    "resource",
-    "subject",
-    "sha256",
-)
+COLUMNS = ("timestamp", *TEXTS, "sha256")
 
 
 class Export(NamedTuple):

@@ -18,14 +18,11 @@ from typing import Callable, Dict, Iterable, Iterator, List
 from ..archive.merge import Found
 from ..project_log.entry import canonical, to_builtin, visible
 from ..project_log.markup import code
-from ..project_log.rows import harmless, row
+from ..project_log.rows import TEXTS, harmless, row
 from ..project_log.schemas import to_ecs, to_ocsf
 from ..project_log.table import HEADINGS, Paint, streamed
 
-_CSV_COLUMNS = (
-    *("time", "project", "actor", "actor_kind", "action", "message", "ip_address"),
-    *("resource_kind", "resource", "subject"),
-)
+_CSV_COLUMNS = ("time", "project", *TEXTS)
 _STYLES = {"heading": "1", "creation": "32", "deletion": "31"}
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ..errors import InvalidInput
-from ..project_log.selection import Network, Selection, networks, texts
+from ..project_log.entry import Entry, timestamp
+from ..project_log.selection import Network, Selection, address_matches, networks, texts
 from ..settings import describe_unknown
 from ..times import parse_duration
 from ..working_hours import WorkingHours
@@ -35,7 +36,7 @@ _MAX_COUNT = 1000
 
 @dataclass(frozen=True)
 class SiteFacts:
-    """What only the site knows. A detection that needs a fact which is missing is off.
+    """What only the site knows. What needs a fact that is missing is not looked at.
 
     ``own_actors`` are the site's automation, which no detection reports.
     """
@@ -56,6 +57,22 @@ class SiteFacts:
             WorkingHours.parse(str(hours)) if hours else None,
             networks(options.get("known_networks"), "known_networks"),
         )
+
+    def anomalies(self, entry: Entry) -> List[str]:
+        """How an entry deviates from them: ``outside_working_hours``, ``unknown_network``, both, or neither."""
+        outside = self.working_hours is not None and is_outside(self.working_hours, timestamp(entry))
+        unknown = bool(self.known_networks) and is_unknown(entry, self.known_networks)
+        return [name for name, holds in (("outside_working_hours", outside), ("unknown_network", unknown)) if holds]
+
+
+def is_outside(hours: WorkingHours, moment: Optional[datetime]) -> bool:
+    """Whether nobody works at this time; a time that is unreadable is not outside."""
+    return moment is not None and not hours.hold(moment)
+
+
+def is_unknown(entry: Entry, known: Sequence[Network]) -> bool:
+    """Whether an entry comes from none of these networks; one without an address comes from no network."""
+    return bool(entry.get("ip_address")) and not address_matches(entry, known)
 
 
 @dataclass(frozen=True)

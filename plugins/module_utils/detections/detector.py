@@ -14,10 +14,10 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from ..errors import InvalidInput
 from ..project_log.entry import Entry, actor, digest, plain, timestamp
-from ..project_log.selection import action_matches, actor_matches, address_matches
+from ..project_log.selection import action_matches, actor_matches
 from ..times import format_time, read_timestamp
 from ..working_hours import WorkingHours
-from .detection import FIRST_SEEN, Detection, SiteFacts
+from .detection import FIRST_SEEN, Detection, SiteFacts, is_outside, is_unknown
 
 BASELINE = timedelta(days=7)
 """For so long after the oldest entry known, actors, tokens and networks are only learnt: everything is new then."""
@@ -138,14 +138,12 @@ class Detector:
         return detection.count == 1 or self._reaches_count(detection, moment)
 
     def _is_outside(self, hours: Any, moment: Optional[datetime]) -> bool:
-        """Whether nobody works at this time; a time that is unreadable is not outside."""
         given = hours if isinstance(hours, WorkingHours) else self._facts.working_hours
-        return moment is not None and given is not None and not given.hold(moment)
+        return given is not None and is_outside(given, moment)
 
     def _is_unknown(self, detection: Detection, entry: Entry) -> bool:
-        """Whether the entry comes from none of the networks; one without an address comes from no network."""
         known = self._facts.known_networks if isinstance(detection.unknown, bool) else detection.unknown
-        return bool(entry.get("ip_address")) and not address_matches(entry, known)
+        return is_unknown(entry, known)
 
     def _is_first(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> bool:
         kind = detection.first_seen or ""

@@ -19,13 +19,13 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
+from ..detections.detection import SiteFacts
 from ..errors import AuditError, Cancelled, CursorRejected, InvalidInput, MissingDependency, StorageError
 from ..project_log.client import Api, Page, follow_pages
 from ..project_log.entry import Entry, actor, plain, subject, timestamp
 from ..project_log.selection import Selection
 from ..settings import Connection, Range, parse_number
 from ..times import RETENTION, format_time, utc_now
-from .anomalies import Usual
 from .checkpoint import Checkpoint, Position, Recent, Visit
 
 DEFAULT_INTERVAL = 120.0
@@ -89,7 +89,7 @@ class Watcher:
         connection = Connection.from_mapping({**_from_environment(), **_given(known)})
         self._interval = parse_number(known, "interval", DEFAULT_INTERVAL, least=1, most=_DAY)
         self._replay = timedelta(seconds=parse_number(known, "replay", 0, most=_DAY))
-        self._usual = Usual.from_mapping(known)
+        self._facts = SiteFacts.from_mapping(known)
         self._start = str(known.get("start") or "now")
         Range.from_mapping({"start": self._start}, now())
         self._selection = Selection.from_mapping(known)
@@ -234,7 +234,7 @@ class Watcher:
 
     def _event(self, page: Page, index: int) -> Dict[str, Any]:
         entry = page.entries[index]
-        return {**_event(entry, page.url, index), "unusual": self._usual.departures(entry)}
+        return {**_event(entry, page.url, index), "unusual": self._facts.anomalies(entry)}
 
     def _lost_place(self, error: CursorRejected) -> List[Delivery]:
         """The API no longer knows the cursor: say so, and read on from the time until which nothing was missing."""

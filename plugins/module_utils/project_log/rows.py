@@ -13,6 +13,9 @@ from typing import Dict
 from .entry import Entry, actor, subject, timestamp, visible
 from .resource import resource
 
+TEXTS = ("actor", "actor_kind", "action", "message", "ip_address", "resource_kind", "resource", "subject")
+"""The columns that all tables for programs have beside a time, in their order."""
+
 _SECOND = "%Y-%m-%d %H:%M:%S"
 # A spreadsheet takes a cell that begins so for a formula, in the wide forms of East Asian writing, too.
 # Where a semicolon is what separates cells, as in Excel in Switzerland, it begins a cell whatever the quotes say.

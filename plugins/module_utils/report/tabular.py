@@ -12,11 +12,11 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 from ..project_log.entry import visible
 from ..project_log.resource import resource
-from ..project_log.rows import harmless
+from ..project_log.rows import TEXTS, harmless
 from .facts import Rows
 from .query.dataset import Record
 
-COLUMNS = ("time", "actor", "actor_kind", "action", "message", "ip_address", "resource_kind", "resource", "subject")
+COLUMNS = ("time", *TEXTS)
 
 _GROUP = 100_000
 
@@ -36,19 +36,8 @@ def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    texts = (
-        "actor",
-        "actor_kind",
-        "action",
-        "message",
-        "ip_address",
-        "resource_kind",
-        "resource",
-        "subject",
-        "project",
-    )
-    received = ("timestamp_text", "actor_json", "subject_json")
-    fields = [("time", pyarrow.timestamp("us", tz="UTC")), *((name, pyarrow.string()) for name in texts + received)]
+    texts = (*TEXTS, "project", "timestamp_text", "actor_json", "subject_json")
+    fields = [("time", pyarrow.timestamp("us", tz="UTC")), *((name, pyarrow.string()) for name in texts)]
     schema = pyarrow.schema(fields)
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for group in _groups(_cells(record, rows) for record in records):

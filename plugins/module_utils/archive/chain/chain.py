@@ -24,7 +24,6 @@ from ..format.commit import (
     parse_pending_record,
     sha256,
 )
-from ..format.usual_commit import read_usual
 from ..storage.prefetch import chunks_ahead
 from ..storage.store import ForeignThing, ObjectNotFound, Store, read, whole
 from .rules import Replay
@@ -63,7 +62,7 @@ def parse_link(store: Store, sequence: int, body: bytes) -> Link:
     """
     name = commit_name(sequence)
     try:
-        commit = read_usual(body) or Commit.parse(body)
+        commit = Commit.parse(body)
     except Malformed as exc:
         raise ArchiveDamaged(f"{name} in {store} is no commit: {exc}; verify the archive.") from exc
     if commit.sequence != sequence:

@@ -11,21 +11,28 @@ import json
 import os
 import threading
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Tuple
 
+from ...archive.chain.chain import gaps
+from ...archive.completeness import missing_parts
 from ...counts import pluralize
 from ...errors import InvalidInput
 from ...project_log.entry import actor, visible
+from ...times import utc_now
 from ..archive import archive_of
-from ..exit_status import FINDINGS, OK
+from ..completeness import warn_of_missing
+from ..exit_status import FINDINGS, OK, worst
 from ..output import add_json, print_json, say, when
 from ..selection import add_span, span_of
 from ..signals import end_at_once
-from ..time_zone import zone_of
+from ..time_zone import add_time_zone, zone_of
 
 if TYPE_CHECKING:
+    from ...archive.format.commit import Commit
+    from ...archive.storage.store import Store
     from ...detections.detection import Detection, SiteFacts
     from ...detections.detector import Alert
+    from ...settings import Range
 
 ABOUT = "find entries of the archive that deserve a second pair of eyes; needs no token"
 
@@ -35,6 +42,7 @@ _CONFIG = ("version", "detections", "enable", "disable", "own_actors", "working_
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_span(parser)
+    add_time_zone(parser)
     parser.add_argument("--config", metavar="FILE", help="JSON file with detections and facts of the site")
     parser.add_argument(
         "--fail-on",
@@ -49,34 +57,49 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
 
     fail_on = severity(options.fail_on, "--fail-on") if options.fail_on else None
     detections, facts = _configured(options)
-    alerts = list(_alerts(options, detections, facts))
+    span, store = span_of(options), archive_of(options)
+    found = _look(store, span, detections, facts)
+    alerts = found.alerts
     off = {found.name: fact for found in detections for fact in [found.lacks(facts)] if fact}
     if options.json:
-        print_json({"alerts": [alert.to_json() for alert in alerts], "off": off})
+        print_json({"alerts": [alert.to_json() for alert in alerts], "entries": found.entries, "off": off})
     else:
-        _tell(alerts, off, len(detections) - len(off), zone_of(options))
+        _tell(found, off, len(detections) - len(off), zone_of(options))
     failed = fail_on is not None and any(is_at_least(alert.severity, fail_on) for alert in alerts)
-    return FINDINGS if failed else OK
+    missing = missing_parts(found.commit, gaps(store, found.commit), span, utc_now())
+    return worst([FINDINGS if failed else OK, warn_of_missing(span, missing, zone_of(options))])
 
 
-def _alerts(options: argparse.Namespace, detections: List[Detection], facts: SiteFacts) -> List[Alert]:
-    """The alerts of the range. All entries before its start only teach what is normal."""
-    from ...archive.chain.chain import find_head
+class _Found(NamedTuple):
+    """What was found: the alerts, in how many entries of the range, and the commit as of which the archive was read."""
+
+    alerts: List[Alert]
+    entries: int
+    commit: Commit
+
+
+def _look(store: Store, span: Range, detections: List[Detection], facts: SiteFacts) -> _Found:
+    """Look for alerts in a range. All entries before its start only teach what is normal."""
+    from ...archive.chain.signing import readable_head
     from ...archive.reader import cat
+    from ...archive.storage.store import no_archive
     from ...detections.detector import Detector
     from ...project_log.entry import timestamp
 
-    span, store = span_of(options), archive_of(options)
-    head = find_head(store)
-    detector = Detector(detections, facts, head.commit.project.name if head else "")
-    found: List[Alert] = []
+    head = readable_head(store)
+    if head is None:
+        raise no_archive(store)
+    detector = Detector(detections, facts, head.commit.project.name)
+    alerts: List[Alert] = []
+    entries = 0
     for entry in cat(store, None, span.end):
         moment = timestamp(entry)
         if span.start is not None and moment is not None and moment < span.start:
             detector.learn(entry)
         else:
-            found += detector.alerts(entry)
-    return found
+            alerts += detector.alerts(entry)
+            entries += 1
+    return _Found(alerts, entries, head.commit)
 
 
 def _configured(options: argparse.Namespace) -> Tuple[List[Detection], SiteFacts]:
@@ -105,7 +128,8 @@ def _read(path: str) -> Mapping[str, Any]:
     return config
 
 
-def _tell(alerts: List[Alert], off: Dict[str, str], applied: int, zone: tzinfo) -> None:
+def _tell(found: _Found, off: Dict[str, str], applied: int, zone: tzinfo) -> None:
+    alerts = found.alerts
     rows = [("TIME", "SEVERITY", "DETECTION", "ACTOR", "MESSAGE")]
     for alert in alerts:
         message = visible(alert.entry.get("message"))
@@ -114,6 +138,7 @@ def _tell(alerts: List[Alert], off: Dict[str, str], applied: int, zone: tzinfo) 
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         for *cells, message in rows:
             say("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths)), message]).rstrip())
-    say(f"{pluralize(len(alerts), 'alert', 'alerts')} of {pluralize(applied, 'detection', 'detections')}.")
+    count, entries = pluralize(len(alerts), "alert", "alerts"), pluralize(found.entries, "entry", "entries")
+    say(f"{count} in {entries}, by {pluralize(applied, 'detection', 'detections')}.")
     for name, fact in sorted(off.items()):
         say(f"{name} is off: it needs {fact} in --config.")

@@ -29,7 +29,7 @@ GROUND = {
 ALLOWED = {
     "project_log": set(),
     "verification": {"project_log"},
-    "events": {"project_log"},
+    "events": {"project_log", "detections"},
     "detections": {"project_log"},
     "archive.format": {"project_log"},
     "archive.storage": {"archive.format"},

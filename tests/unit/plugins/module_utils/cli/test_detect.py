@@ -61,6 +61,14 @@ def test_the_exit_status_follows_the_severity(host: Host) -> None:
     assert host.run("detect", host.archive, "--fail-on", "awful").returncode == 2
 
 
+def test_it_says_what_it_looked_at_and_what_the_archive_lacks(host: Host) -> None:
+    whole = host.run("detect", host.archive)
+    assert "2 alerts in 4 entries, by 7 detections." in whole.stdout
+    early = host.run("detect", host.archive, "--start", "-400d", "--end", "-300d")
+    assert (early.returncode, "the archive begins later" in early.stderr) == (5, True)
+    assert "0 alerts in 0 entries" in early.stdout
+
+
 def test_what_came_before_the_range_is_the_baseline(host: Host) -> None:
     found = host.json("detect", host.archive, "--start", "-7d")
     assert {alert["detection"] for alert in found["alerts"]} == {"deletion", "first_seen_actor"}

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any, Dict
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import SiteFacts
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.events.anomalies import Usual
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours import WorkingHours
 
@@ -71,7 +71,7 @@ def test_malformed_working_hours_are_told(text: str) -> None:
         ({"timestamp": "yesterday"}, []),
     ],
 )
-def test_departures(entry: Dict[str, Any], expected: Any) -> None:
-    usual = Usual.from_mapping({"working_hours": "Mon-Fri 07:00-19:00", "known_networks": "192.0.2.0/24"})
-    assert usual.departures(entry) == expected
-    assert Usual.from_mapping({"working_hours": "", "known_networks": []}).departures(entry) == []
+def test_anomalies(entry: Dict[str, Any], expected: Any) -> None:
+    facts = SiteFacts.from_mapping({"working_hours": "Mon-Fri 07:00-19:00", "known_networks": "192.0.2.0/24"})
+    assert facts.anomalies(entry) == expected
+    assert SiteFacts.from_mapping({"working_hours": "", "known_networks": []}).anomalies(entry) == []

@@ -113,7 +113,7 @@ def test_a_change_that_fails_is_verified_too(controller: Controller, simulator: 
     )
     assert done.returncode == 2
     assert "broken" in output(done)
-    assert "1 of 1 expectations is not met" in output(done)
+    assert "1 of 1 expectation is not met" in output(done)
 
 
 def test_a_window_is_verified(controller: Controller, project: Any) -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ROOT = Path(version.__file__).parents[2]
 ARCHIVES = "/var/lib/audit"
 SIGNERS = "/etc/audit"
+BUCKET_KEYS = {"s3_access_key": "name-of-key", "s3_secret_key": "secret-of-key"}
 # In this order: what the archive's examples collect and note, those of its verification read.
 DOCUMENTED = [
     "modules/project_logs_info.py",
@@ -43,6 +44,15 @@ DOCUMENTED = [
     "lookup/project_logs.py",
     *(f"filter/{path.name}" for path in sorted((ROOT / "plugins/filter").glob("*.yml"))),
 ]
+
+# What the role gives to its filters.
+DEFAULTS = yaml.safe_load((ROOT / "roles/archiver/defaults/main.yml").read_text())
+OF_THE_ROLE = {
+    "archiver_projects": [{"name": "production", "token": "secret", "path": "s3://audit/production", **BUCKET_KEYS}],
+    "archiver_settings": {name.removeprefix("archiver_"): value for name, value in DEFAULTS.items()},
+    "archiver_keys": {"stdout_lines": ["public ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst"]},
+    "archiver_diagnosis": {"rc": 3, "stdout": "", "stderr": "No route to host"},
+}
 
 
 def tasks_of(path: str) -> list[dict[str, Any]]:
@@ -84,7 +94,7 @@ def test_examples_run_as_they_stand(controller: Controller, simulator: Simulator
         "hosts": "localhost",
         "connection": "local",
         "gather_facts": False,
-        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}", **OF_THE_ROLE},
         "tasks": tasks_of(path),
     }
     book = controller.folder / "examples.yml"

@@ -87,7 +87,7 @@ def failed(done: subprocess.CompletedProcess[str]) -> str:
 def test_no_example_is_left_out() -> None:
     text = Path(__file__).read_text()
     assert [name for name in EXAMPLES if f'"{name}"' not in text] == []
-    assert len(EXAMPLES) == 9
+    assert len(EXAMPLES) == 10
 
 
 def test_around_the_provider_s_modules(stage: Stage) -> None:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,10 @@ def test_an_archive_that_was_deleted_is_not_new(fleet: Fleet) -> None:
 
 
 def test_a_quiet_run_counts_for_the_status_and_a_failed_one_is_told_first(fleet: Fleet) -> None:
+    fleet.simulator.set(clock_offset=timedelta(minutes=-5))
     fleet.run("collect")
     before = fleet.json("status")["archives"][0]
+    fleet.simulator.set(clock_offset=timedelta(0))
     fleet.run("collect")
     after = fleet.json("status")["archives"][0]
     assert after["head"] == before["head"]
@@ -363,7 +366,9 @@ def test_runs_on_one_archive_are_remembered_by_its_path(fleet: Fleet) -> None:
         command = [sys.executable, str(COMMAND), *arguments]
         return subprocess.run(command, env=environment, cwd=fleet.folder, capture_output=True, text=True, check=False)
 
+    fleet.simulator.set(clock_offset=timedelta(minutes=-5))
     call("collect", archive)
+    fleet.simulator.set(clock_offset=timedelta(0))
     call("collect", "alone")
     call("verify", "alone")
     found = json.loads(call("status", archive, "--json").stdout)

@@ -61,7 +61,7 @@ sys.path[0] = os.path.realpath(sys.path[0])
 
 from {PACKAGE}.cli.main import main
 
-sys.exit(main())
+raise SystemExit(main())
 """
 
 

@@ -105,7 +105,7 @@ def measure(directory: Path, options: argparse.Namespace, url: str, ca_path: str
         print(f"{options.projects:>8}  {name:<16}  {cost.seconds:>8.2f}  {cost.cpu:>6.2f}  {cost.peak:>5.0f}")
 
     show("first round", cost_of([*command, "collect", *several], environment))
-    for _ in range(options.rounds):
+    for _round in range(options.rounds):
         show("quiet round", cost_of([*command, "collect", *several], environment))
     show("status", cost_of([*command, "status", *several], environment))
     show("verify", cost_of([*command, "verify", *several], environment))

@@ -41,6 +41,7 @@ class Controller:
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
             "ANSIBLE_NOCOLOR": "true",
+            "ANSIBLE_PIPELINING": "true",
             "CLOUDSCALE_API_URL": simulator.url,
             "CLOUDSCALE_API_TOKEN": simulator.project("main").token,
         }

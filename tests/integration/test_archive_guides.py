@@ -99,7 +99,7 @@ class Host:
 
     def call(self, *command: str) -> str:
         done = self.run(*command)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
         return done.stdout
 
     def collect(self) -> None:
@@ -209,8 +209,8 @@ def test_the_guide_lists_the_built_in_detections() -> None:
 def test_an_auditors_commands_run(host: Host) -> None:
     """In their order, on an archive with a compacted and a pruned day; what needs no collection sees an edit, too."""
     now = datetime.now(timezone.utc)
-    for days in (1500, 40, 40):
-        host.log.append(timestamp=now - timedelta(days=days), message="old")
+    for days, message in ((1500, "pruned"), (40, "old"), (40, "late")):
+        host.log.append(timestamp=now - timedelta(days=days), message=message)
         host.collect()
     noted, status, compared, extract, signed, alone, signature, _moved, _continued, _restored, pruned = blocks(
         AUDIT, "shell"

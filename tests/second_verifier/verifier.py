@@ -116,7 +116,7 @@ def optional_time(value: Any) -> Optional[datetime]:
 
 
 def count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
         malformed(f"{value!r} is not a count")
     return value
 
@@ -128,13 +128,13 @@ def positive(value: Any) -> int:
 
 
 def seconds(value: Any) -> float:
-    if type(value) is not float or not math.isfinite(value):
+    if not isinstance(value, float) or not math.isfinite(value):
         malformed(f"{value!r} is not a number with a fraction")
     return value
 
 
 def flag(value: Any) -> bool:
-    if type(value) is not bool:
+    if not isinstance(value, bool):
         malformed(f"{value!r} is neither true nor false")
     return value
 
@@ -616,7 +616,7 @@ def entry_of(line: bytes) -> dict[str, Any]:
 def timestamp_of(entry: dict[str, Any]) -> Optional[datetime]:
     """When it happened, cut to microseconds; None if that cannot be read."""
     text = entry.get("timestamp")
-    found = TIMESTAMP_PATTERN.fullmatch(text) if type(text) is str else None
+    found = TIMESTAMP_PATTERN.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         return None
     day, hour, minute, second, fraction, sign, hours, minutes = found.groups()
@@ -778,7 +778,9 @@ def ask(action: str, signature: bytes, line: bytes, allowed: bytes, options: tup
         command = ["ssh-keygen", "-Y", action, "-s", str(signed), *options]
         command += [] if action == "find-principals" else ["-n", NAMESPACE]
         command += ["-f", str(signers)] if allowed else []
-        done = subprocess.run(command, input=line, capture_output=True, timeout=60, env={**os.environ, "TZ": "UTC"})
+        done = subprocess.run(
+            command, input=line, capture_output=True, timeout=60, env={**os.environ, "TZ": "UTC"}, check=False
+        )
     return done.stdout.decode() if done.returncode == 0 else None
 
 

@@ -57,19 +57,24 @@ def edge() -> list[str]:
     return [path for path in found if not path.startswith(CORE_TESTS)]
 
 
-UNITS = ["pytest", "--quiet", "tests/unit"]
+UNITS = ["pytest", "--quiet", "tests/unit", "tests/simulator"]
 CORE_TESTS = "tests/unit/plugins/module_utils"
 # What asks an engine needs libraries that the core does not: it runs with the edge to Ansible.
 QUERIES = f"{CORE_TESTS}/report/query"
+CORE = ["pytest", "--quiet", CORE_TESTS, f"--ignore={QUERIES}", "tests/simulator"]
+EXCHANGES = [
+    f"{CORE_TESTS}/{name}.py"
+    for name in ("archive/storage/test_store", "archive/storage/test_s3", "project_log/test_client")
+]
+LIBRARIES = ["pytest", "--quiet", *EXCHANGES]
 RANDOM = [f"{CORE_TESTS}/archive/test_{name}.py" for name in ("edits", "life", "foreign")]
-# What takes minutes and no other path than the rest runs on the oldest Python in the matrix alone.
+# What takes minutes, on paths through the core that the rest takes, too: on the oldest Python in the matrix alone.
 THOROUGH = [
     *RANDOM,
     *(f"{CORE_TESTS}/archive/test_{name}.py" for name in ("claims", "corpus", "guarantees", "second_verifier")),
+    *(f"{CORE_TESTS}/{name}.py" for name in ("cli/test_several", "events/test_watcher", "project_log/test_windows")),
 ]
-CORE = ["pytest", "--quiet", CORE_TESTS, f"--ignore={QUERIES}", "tests/simulator"]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
-BUCKETS = ["pytest", "--quiet", *(f"{CORE_TESTS}/archive/storage/test_{name}.py" for name in ("store", "s3"))]
 VENDOR = files("vendor")
 OF_COMMAND = sorted({*files("guide"), *files("bucket")} - {*VENDOR})
 RELEASES = [name for name in ENVIRONMENTS if name.startswith("ansible-") or name in ("oldest", "recent")]
@@ -81,7 +86,6 @@ EVERYWHERE = {
     "sanity": ["python", "tests/tools/sanity.py"],
 }
 GUIDES = ["pytest", "--quiet", *OF_COMMAND]
-LIBRARIES = [*BUCKETS, f"{CORE_TESTS}/project_log/test_client.py"]
 REPORTS = [
     "pytest",
     "--quiet",
@@ -112,7 +116,9 @@ def stages() -> dict[str, list[Check]]:
         ],
         "unit": [
             Check("recent ansible-core, this Python", UNITS),
-            Check("core, oldest Python", [*CORE, *without([BUCKETS[-1], *THOROUGH])], "core", PYTHONS[0]),
+            Check(
+                "core, oldest Python", [*CORE, *without([*THOROUGH, *EXCHANGES, "tests/simulator"])], "core", PYTHONS[0]
+            ),
             Check("newest ansible-core, the edge", EVERYWHERE["unit"], "recent"),
             Check("oldest ansible-core, the edge", EVERYWHERE["unit"], "oldest"),
             Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-oldest"),

@@ -117,7 +117,12 @@ def _noted(line: bytes, number: int, path: str) -> NotedHead:
         value = json.loads(line)
         archive_id, sequence, digest = value["archive_id"], value["sequence"], value["sha256"]
         superseded = value.get("superseded")
-        usable = isinstance(archive_id, str) and type(sequence) is int and sequence > 0
+        usable = (
+            isinstance(archive_id, str)
+            and isinstance(sequence, int)
+            and not isinstance(sequence, bool)
+            and sequence > 0
+        )
         usable = usable and isinstance(digest, str) and _SHA256.fullmatch(digest) is not None
         usable = usable and (superseded is None or (isinstance(superseded, str) and superseded.strip() != ""))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):

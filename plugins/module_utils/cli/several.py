@@ -122,7 +122,7 @@ def _run(name: str, tasks: List[_Task], options: argparse.Namespace, stop: threa
             ended.put(outcome)
 
     # Daemons: a command that only reads need not end its work when it is stopped.
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(options.jobs, len(tasks)))]
+    threads = [threading.Thread(target=work, daemon=True) for _number in range(min(options.jobs, len(tasks)))]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads) or not ended.empty():

@@ -196,7 +196,7 @@ def _selections(value: Any, option: str) -> Tuple[Selection, ...]:
 
 
 def _count(value: Any, name: str) -> int:
-    if type(value) is not int or not 1 <= value <= _MAX_COUNT:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_COUNT:
         raise InvalidInput(f"count of detection {name} must be a whole number from 1 to {_MAX_COUNT}.")
     return value
 

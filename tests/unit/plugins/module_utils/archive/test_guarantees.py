@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -208,7 +209,7 @@ def observed(scene: Scene, attack: Callable[[Scene], Any], columns: list[str]) -
         "verify, allowed signers": lambda: is_found(scene, signers=scene.signers),
         "verify, noted head": lambda: is_found(scene, expected_head=noted),
         "cat, export": lambda: is_refused(lambda: list(cat(world.store))),
-        "reconcile": lambda: compared(world),
+        "reconcile": partial(compared, world),
         "next run, pin": lambda: is_refused(lambda: world.collect(pin=True, **scene.sign)),
         "next run": lambda: is_refused(lambda: world.collect(**scene.sign)),
     }

@@ -295,10 +295,10 @@ def test_a_signal_ends_it_between_pages(fleet: Fleet) -> None:
         fleet.command("collect"), env=fleet.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout
-    lines = [process.stdout.readline() for _ in range(4)]
+    lines = [process.stdout.readline() for _line in range(4)]
     assert all(line.startswith(("blue: ", "green: ")) for line in lines)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
+    _printed, errors = process.communicate(timeout=20)
     assert process.returncode == 3
     assert "stopped" in errors
 

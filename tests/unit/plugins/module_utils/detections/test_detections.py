@@ -126,7 +126,7 @@ def test_in_the_first_days_of_a_log_nobody_is_new() -> None:
 
 
 def test_an_alert_has_the_same_id_whenever_it_is_found() -> None:
-    first, again = (Detector(built_in(), FACTS).alerts(entry("server_delete")) for _ in range(2))
+    first, again = (Detector(built_in(), FACTS).alerts(entry("server_delete")) for _time in range(2))
     assert [alert.id for alert in first] == [alert.id for alert in again]
     assert len({alert.id for alert in first}) == len(first)
     other = Detector(built_in(), FACTS).alerts(entry("server_delete", ip_address="192.0.2.8"))

@@ -401,8 +401,8 @@ class LocalStore:
 
     def _things(self, folder: str) -> List[Foreign]:
         """What is in this folder alone."""
-        with self._folder(f"{folder}/") as (handle, _unused), os.scandir(handle) as items:
-            return [Foreign(f"{folder}/{item.name}", _what(item)) for item in items]
+        with self._folder(f"{folder}/") as (handle, _unused):
+            return [Foreign(f"{folder}/{item.name}", _what(item)) for item in os.scandir(handle)]
 
     def _sync_file(self, name: str) -> None:
         with self._folder(name) as (folder, base):

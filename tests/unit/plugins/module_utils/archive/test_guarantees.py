@@ -209,9 +209,9 @@ def observed(scene: Scene, attack: Callable[[Scene], Any], columns: list[str]) -
         "verify, allowed signers": lambda: is_found(scene, signers=scene.signers),
         "verify, noted head": lambda: is_found(scene, expected_head=noted),
         "cat, export": lambda: is_refused(lambda: list(cat(world.store))),
-        "reconcile": partial(compared, world),
-        "next run, pin": lambda: is_refused(lambda: world.collect(pin=True, **scene.sign)),
-        "next run": lambda: is_refused(lambda: world.collect(**scene.sign)),
+        "reconcile": lambda: compared(world),
+        "next run, pin": lambda: is_refused(partial(world.collect, pin=True, **scene.sign)),
+        "next run": lambda: is_refused(partial(world.collect, **scene.sign)),
     }
     return {name: ways[name]() for name in ways if name in columns}
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: project_logs_trail
 type: notification
-short_description: Tell what changed in a cloudscale.ch project while a play ran
+short_description: Tell what changed in cloudscale.ch projects while a play ran
 version_added: 1.0.0
 description:
-  - Takes a cursor of the project's audit log when a play starts, and tells at its end what changed in the cloud
+  - Takes a cursor of a project's audit log when a play starts, and tells at its end what changed in the cloud
     meanwhile, whoever did it. First comes what others did, then what your own actors did, then automated tasks.
   - Is silent when nothing happened.
+  - Follows the project of O(api_token), or all those of O(token_files).
   - Never fails a run. Whatever goes wrong is a single warning.
 author:
   - auditops.cloudscale contributors (@auditops)
@@ -29,6 +30,17 @@ options:
     ini:
       - section: auditops.cloudscale
         key: trail_own_actors
+  token_files:
+    description:
+      - Several projects to follow, in place of the one of O(api_token), each as C(NAME=FILE). The file holds the token
+        of the project, and the name is what it is called.
+    type: list
+    elements: str
+    env:
+      - name: CLOUDSCALE_TRAIL_TOKEN_FILES
+    ini:
+      - section: auditops.cloudscale
+        key: trail_token_files
   dest:
     description:
       - A file to write the changes to, as JSON. It is written at the end of the playbook, with empty lists when nothing
@@ -98,7 +110,7 @@ import os
 from ansible import constants as C  # noqa: N812
 from ansible.plugins.callback import CallbackBase
 from ansible_collections.auditops.cloudscale.plugins.module_utils.files import replace_file
-from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.trail import Trail
+from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.trail import trails
 
 
 class CallbackModule(CallbackBase):
@@ -109,43 +121,51 @@ class CallbackModule(CallbackBase):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._trail = None
+        self._trails = []
         self._play = None
         self._plays = []
         self._failure = None
+        self._warned = set()
 
     def v2_playbook_on_play_start(self, play):
         self._tell_changes()
         self._play = play.get_name().strip()
-        self._harmless(self._begin)
+        if not self._trails:
+            self._trails = self._harmless(lambda: trails(self._plugin_options)) or []
+        for trail in self._trails:
+            if trail.cursor is None:
+                self._harmless(trail.begin, trail)
 
     def v2_playbook_on_stats(self, stats):  # noqa: ARG002
         self._tell_changes()
         if self._option("dest"):
             self._harmless(self._write)
 
-    def _begin(self):
-        if self._trail is None:
-            self._trail = Trail(self._plugin_options)
-        if self._trail.cursor is None:
-            self._trail.begin()
-
     def _tell_changes(self):
         if self._play is None:
             return
-        changes = None
-        if self._trail is not None and self._trail.cursor is not None:
-            changes = self._harmless(self._trail.changes)
-        if changes:
-            self._show(changes)
-        told = {"own": [], "others": [], "system": []} if changes is None else changes.as_dict()
-        self._plays.append({"play": self._play, "complete": changes is not None, **told})
+        followed = [trail for trail in self._trails if trail.cursor is not None]
+        if followed:
+            followed[0].settle()
+        found = [(trail, self._harmless(trail.changes, trail)) for trail in followed]
+        known = [(trail, changes) for trail, changes in found if changes is not None]
+        self._show([(trail, changes) for trail, changes in known if changes])
+        told = {"own": [], "others": [], "system": []}
+        for _trail, changes in known:
+            for kind, entries in changes.as_dict().items():
+                told[kind] += entries
+        is_complete = bool(known) and len(known) == len(self._trails)
+        self._plays.append({"play": self._play, "complete": is_complete, **told})
         self._play = None
 
-    def _show(self, changes):
-        self._display.banner(f"CLOUD CHANGES [{self._play}]")
-        for line in changes.lines(self._trail.time_zone):
-            self._display.display(line, color=C.COLOR_WARN if line.startswith("By others") else None)
+    def _show(self, found):
+        if found:
+            self._display.banner(f"CLOUD CHANGES [{self._play}]")
+        for trail, changes in found:
+            if trail.project:
+                self._display.display(f"Project {trail.project}:")
+            for line in changes.lines(trail.time_zone):
+                self._display.display(line, color=C.COLOR_WARN if line.startswith("By others") else None)
 
     def _write(self):
         path = os.path.abspath(os.path.expanduser(self._option("dest")))
@@ -155,14 +175,18 @@ class CallbackModule(CallbackBase):
     def _option(self, name):
         return self._plugin_options.get(name)
 
-    def _harmless(self, step):
-        """Do a step that must not fail the run; None if it failed."""
+    def _harmless(self, step, trail=None):
+        """Do a step that must not fail the run; None if it failed. A trail begins anew with the next play then."""
         try:
             return step()
         except Exception as error:  # noqa: BLE001
-            if self._trail is not None:
-                self._trail.cursor = None
-            if self._failure is None:
-                self._failure = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-                self._display.warning(f"project_logs_trail does not know what changed: {self._failure}")
+            project = ""
+            if trail is not None:
+                trail.cursor, project = None, trail.project
+            failure = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
+            self._failure = self._failure or failure
+            if project not in self._warned:
+                self._warned.add(project)
+                where = f" in {project}" if project else ""
+                self._display.warning(f"project_logs_trail does not know what changed{where}: {failure}")
         return None

@@ -188,6 +188,18 @@ def parse_number(
     return found
 
 
+def read_token(path: str) -> str:
+    """The content of a file with an API token.
+
+    :raises InvalidInput: it cannot be read.
+    """
+    try:
+        with open(os.path.expanduser(path), encoding="ascii") as file:
+            return file.read()
+    except (OSError, ValueError) as exc:
+        raise InvalidInput(f"The token file {path} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
+
+
 def describe_unknown(names: Iterable[str], known: Collection[str]) -> List[str]:
     """The names that are not known, in order, each with the known one that is spelt most like it, if any is."""
     from difflib import get_close_matches

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,29 @@ def test_what_others_changed_is_shown_and_fails(controller: Controller, project:
     shown = play(controller, project, "who_changed", who_changed_start="-48h", who_changed_fail="no")
     assert shown.returncode == 0
     assert "3 of 4 changes were made by others." in output(shown)
+
+
+def test_several_projects_are_shown_with_their_names(
+    controller: Controller, simulator: Simulator, project: Any
+) -> None:
+    other = simulator.add_project(f"other-of-{project.name}")
+    project.log.append("server_stop", "Server '{{ 7*7 }}' has been shut down", NOW - timedelta(minutes=9), MALLORY)
+    other.log.append("server_create", "Server 'web-2' has been created", NOW - timedelta(minutes=8), CI)
+    projects = [{"name": "shop", "api_token": project.token}, {"name": "web", "api_token": other.token}]
+    done = play(controller, project, "who_changed", who_changed_projects=projects, who_changed_own_actors="ci deploy")
+    assert done.returncode == 2
+    assert '(item=shop) => { "_who_changed_number": 0, "msg": [' in output(done)
+    assert "Server '{{ 7*7 }}' has been shut down" in output(done)
+    assert "1 of 2 changes were made by others: mallory@example.com. Read on with shop: http" in output(done)
+    assert "skipping: [localhost] => (item=web)" in output(done)
+    cursors = dict(re.findall(r"(shop|web): (http\S+cursor=\d+)", output(done)))
+    since = [{**one, "cursor": cursors[one["name"]]} for one in projects]
+    assert "0 of 0 changes" in output(play(controller, project, "who_changed", who_changed_projects=since))
+    bad = [projects[0], {"name": "web", "api_token": "wrong-but-well-formed-0123456789"}]
+    refused = play(controller, project, "who_changed", "-vvv", who_changed_projects=bad)
+    assert refused.returncode == 2
+    assert "does not accept the token" in output(refused)
+    assert project.token not in output(refused).replace(json.dumps(bad), "")
 
 
 def test_when_only_ours_changed_anything_all_is_well(controller: Controller, project: Any) -> None:

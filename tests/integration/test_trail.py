@@ -118,6 +118,8 @@ def test_options_come_from_the_configuration_too(controller: Controller, simulat
         ({"CLOUDSCALE_API_TOKEN": "wrong-but-well-formed-0123456789"}, "does not accept the token"),
         ({"CLOUDSCALE_API_URL": "https://127.0.0.1:9/v1", "CLOUDSCALE_TRAIL_PATIENCE": "1"}, "127.0.0.1:9"),
         ({"CLOUDSCALE_TRAIL_DEST": "nowhere/trail.json"}, "there is no folder"),
+        ({"CLOUDSCALE_TRAIL_TOKEN_FILES": "shop.token"}, "'shop.token' is not of the form NAME=FILE"),
+        ({"CLOUDSCALE_TRAIL_TOKEN_FILES": "shop=nowhere.token"}, "The token file nowhere.token cannot be read"),
     ],
 )
 def test_whatever_is_wrong_is_one_warning_and_no_failure(
@@ -146,3 +148,37 @@ def test_a_trail_that_breaks_off_says_so(controller: Controller, simulator: Simu
     told = json.loads(trail.read_text())
     assert "HTTP 500" in told["failure"]
     assert told["plays"][0]["complete"] is False
+
+
+def test_several_projects_are_followed_at_once(controller: Controller, simulator: Simulator, trail: Any) -> None:
+    other = simulator.add_project("other")
+    for name, project in (("shop", simulator.project("main")), ("web", other)):
+        (controller.folder / f"{name}.token").write_text(project.token)
+    control = simulator.url.replace("/v1", "/_simulator/entries")
+    request = {"url": control, "method": "POST", "body_format": "json"}
+    body = {"project": "other", "entries": [{"action": "server_stop", "message": "elsewhere", "actor": MALLORY}]}
+    elsewhere = {"name": "Work elsewhere", "ansible.builtin.uri": {**request, "body": body}}
+    files = {"CLOUDSCALE_API_TOKEN": None, "CLOUDSCALE_TRAIL_DEST": "trail.json"}
+    done = run(
+        controller,
+        ("Both", [happen(simulator, STOPPED), elsewhere]),
+        CLOUDSCALE_TRAIL_TOKEN_FILES="shop=shop.token, web=web.token",
+        **files,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[lines.index("Project shop:") + 1].startswith("1 change: 1 by users and tokens.")
+    assert "elsewhere" in "".join(lines[lines.index("Project web:") :])
+    (play,) = json.loads(trail.read_text())["plays"]
+    assert (len(play["others"]), play["complete"]) == (2, True)
+    (controller.folder / "web.token").write_text("wrong-but-well-formed-0123456789")
+    done = run(
+        controller,
+        ("Both", [happen(simulator, STOPPED)]),
+        CLOUDSCALE_TRAIL_TOKEN_FILES="shop=shop.token, web=web.token",
+        **files,
+    )
+    assert "Project shop:" in done.stdout
+    assert "does not know what changed in web: " in " ".join(done.stderr.split())
+    (play,) = json.loads(trail.read_text())["plays"]
+    assert (len(play["others"]), play["complete"]) == (1, False)

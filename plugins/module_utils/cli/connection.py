@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Optional, TypeVar
 
 from ..errors import InvalidInput, Unauthorized
 from ..project_log.client import Api, Page
-from ..settings import Connection
+from ..settings import Connection, read_token
 from .flags import flag
 from .progress import Progress
 
@@ -76,11 +76,7 @@ def _token(options: argparse.Namespace) -> Optional[str]:
     path = path or _credential("api_token")
     if path is None:
         return os.environ.get("CLOUDSCALE_API_TOKEN")
-    try:
-        with open(os.path.expanduser(path), encoding="ascii") as file:
-            return file.read()
-    except (OSError, ValueError) as exc:
-        raise InvalidInput(f"The token file {path} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
+    return read_token(path)
 
 
 def _token_of_project(name: str) -> str:

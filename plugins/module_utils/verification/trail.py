@@ -11,15 +11,16 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ..counts import pluralize
+from ..errors import InvalidInput
 from ..project_log.client import Api
 from ..project_log.entry import Entry, actor, plain
 from ..project_log.reader import Reader
 from ..project_log.selection import actor_matches, texts
 from ..project_log.table import table
-from ..settings import Connection, Range, parse_number
+from ..settings import Connection, Range, parse_number, read_token
 from ..times import utc_now
 from ..working_hours import time_zone
 
@@ -79,7 +80,7 @@ class Changes:
 
 
 class Trail:
-    """Follows the log from one moment to the next.
+    """Follows the log of a project from one moment to the next. ``project`` is what the user calls it.
 
     :raises InvalidInput: an option cannot be used.
     """
@@ -89,7 +90,9 @@ class Trail:
         options: Mapping[str, Any],
         clock: Callable[[], float] = time.monotonic,
         wait: Optional[Callable[[float], bool]] = None,
+        project: str = "",
     ) -> None:
+        self.project = project
         given = Connection.from_mapping(options)
         # Nobody should have to wait for long for what only accompanies the work.
         longest = max(1.0, parse_number(options, "patience", 0))
@@ -113,14 +116,15 @@ class Trail:
         moment = (now or utc_now()) - _LOOK_BACK
         self._read(Range(start=moment))
 
+    def settle(self) -> None:
+        """Wait a little, because entries may become visible late."""
+        self._wait(self._settle)
+
     def changes(self) -> Changes:
         """What became visible since the cursor was taken; the cursor moves on behind it.
 
-        Waits a little first, because entries may become visible late.
-
         :raises AuditError: the log could not be read.
         """
-        self._wait(self._settle)
         return Changes.by(self._read(Range(cursor=self.cursor)), self._own_actors)
 
     def _read(self, span: Range) -> List[Entry]:
@@ -129,3 +133,27 @@ class Trail:
             entries = [entry for page in reader.pages(span) for entry in page.entries]
             self.cursor = reader.poll_more
         return entries
+
+
+def trails(options: Mapping[str, Any]) -> List[Trail]:
+    """One for each project of ``token_files``, texts such as ``NAME=FILE``; without them the one of ``api_token``.
+
+    :raises InvalidInput: an option cannot be used.
+    """
+    given = texts(options.get("token_files"), "token_files")
+    if not given:
+        return [Trail(options)]
+    found = [_named_file(text) for text in given]
+    names = [name for name, _path in found]
+    if len(set(names)) < len(names):
+        raise InvalidInput(
+            f"token_files: two projects are called {max(names, key=names.count)}; give each its own name."
+        )
+    return [Trail({**options, "api_token": read_token(path)}, project=name) for name, path in found]
+
+
+def _named_file(text: str) -> Tuple[str, str]:
+    name, _equals, path = (part.strip() for part in text.partition("="))
+    if not name or not path:
+        raise InvalidInput(f"token_files: {text!r} is not of the form NAME=FILE.")
+    return name, path

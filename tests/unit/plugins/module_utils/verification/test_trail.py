@@ -31,6 +31,7 @@ def test_it_tells_what_came_since_it_began(simulator: Simulator, waits: Waits) -
     trail = trail_of(simulator, waits, own_actors=["ci deploy"])
     trail.begin()
     made = [log.append(actor=actor) for actor in (CI, MALLORY, {"system": {}}, {"admin": {}}, CI)]
+    trail.settle()
     changes = trail.changes()
     assert (changes.own, changes.system) == ([made[0], made[4]], [made[2]])
     assert changes.others == [made[1], made[3]]

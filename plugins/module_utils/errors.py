@@ -147,6 +147,18 @@ class MissingChanges(NotAsExpected):
     retryable = True
 
 
+class AlertsFound(NotAsExpected):
+    """Detections fired on entries, with a severity that is not accepted."""
+
+    code = "alerts_found"
+
+
+class RangeIncomplete(NotAsExpected):
+    """Parts of the range could not be looked at, so that nothing can be said about the whole of it."""
+
+    code = "range_incomplete"
+
+
 class ArchiveDamaged(AuditError):
     """An archive is not what its commits, or a head kept elsewhere, say it is; nothing is built on it."""
 

@@ -197,6 +197,16 @@ def test_detections_run(host: Host) -> None:
     assert re.search(r" high +unknown_network ", found)
 
 
+def test_a_pipeline_stops_at_an_alert(host: Host) -> None:
+    (tasks,) = map(yaml.safe_load, blocks(DETECTIONS, "yaml"))
+    python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": python, "tasks": tasks}
+    (host.folder / "play.yml").write_text(json.dumps([play]))
+    done = host.controller.playbook(str(host.folder / "play.yml"))
+    assert done.returncode == 2
+    assert "of severity high or higher, the first is unknown_network by" in done.stdout
+
+
 def test_the_guide_lists_the_built_in_detections() -> None:
     row = r"^    \* - ``(\w+)``\n      - (\w+)\n      - (.*)\.\n      - (.*)$"
     listed = re.findall(row, DETECTIONS.read_text(), re.MULTILINE)

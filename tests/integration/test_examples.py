@@ -40,6 +40,7 @@ DOCUMENTED = [
     "modules/project_logs_info.py",
     "modules/project_logs_archive.py",
     "modules/project_logs_archive_info.py",
+    "modules/project_logs_detect.py",
     "modules/project_logs_report.py",
     "lookup/project_logs.py",
     *(f"filter/{path.name}" for path in sorted((ROOT / "plugins/filter").glob("*.yml"))),

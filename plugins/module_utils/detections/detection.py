@@ -26,7 +26,7 @@ SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 FIRST_SEEN = ("actor", "token", "network")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
-_SELECTION = ("actions", "actors", "ip_networks", "message_pattern")
+_SELECTION = ("actions", "actors", "ip_networks", "message_pattern", "resources")
 _KEYS = (
     *("name", "title", "severity", "why", "check", "select", "except"),
     *("count", "within", "outside", "unknown", "first_seen", "experimental"),

@@ -110,5 +110,9 @@ def test_the_callback_lists_no_variable_because_it_reads_none() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_a_token_is_documented_as_required_only_where_it_is(name: str) -> None:
     told = str(documented("modules", name)["options"]["api_token"]["description"])
-    conditions = {"project_logs_archive_info": "O(reconcile=true)", "project_logs_report": "unless"}
+    conditions = {
+        "project_logs_archive_info": "O(reconcile=true)",
+        "project_logs_report": "unless",
+        "project_logs_detect": "unless",
+    }
     assert conditions.get(name, "Required where the API is read") in told

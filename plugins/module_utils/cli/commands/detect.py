@@ -11,10 +11,8 @@ import json
 import os
 import threading
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
 
-from ...archive.chain.chain import gaps
-from ...archive.completeness import missing_parts
 from ...counts import pluralize
 from ...errors import InvalidInput
 from ...project_log.entry import actor, visible
@@ -28,11 +26,8 @@ from ..signals import end_at_once
 from ..time_zone import add_time_zone, zone_of
 
 if TYPE_CHECKING:
-    from ...archive.format.commit import Commit
-    from ...archive.storage.store import Store
     from ...detections.detection import Detection, SiteFacts
-    from ...detections.detector import Alert
-    from ...settings import Range
+    from ...detections.search import Found
 
 ABOUT = "find entries of the archive that deserve a second pair of eyes; needs no token"
 
@@ -54,11 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
     from ...detections.detection import is_at_least, severity
+    from ...detections.search import search_archive
 
     fail_on = severity(options.fail_on, "--fail-on") if options.fail_on else None
     detections, facts = _configured(options)
-    span, store = span_of(options), archive_of(options)
-    found = _look(store, span, detections, facts)
+    span = span_of(options)
+    found = search_archive(archive_of(options), span, detections, facts, utc_now())
     alerts = found.alerts
     off = {found.name: fact for found in detections for fact in [found.lacks(facts)] if fact}
     if options.json:
@@ -66,40 +62,9 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     else:
         _tell(found, off, len(detections) - len(off), zone_of(options))
     failed = fail_on is not None and any(is_at_least(alert.severity, fail_on) for alert in alerts)
-    missing = missing_parts(found.commit, gaps(store, found.commit), span, utc_now())
-    return worst([FINDINGS if failed else OK, warn_of_missing(span, missing, zone_of(options))])
-
-
-class _Found(NamedTuple):
-    """What was found: the alerts, in how many entries of the range, and the commit as of which the archive was read."""
-
-    alerts: List[Alert]
-    entries: int
-    commit: Commit
-
-
-def _look(store: Store, span: Range, detections: List[Detection], facts: SiteFacts) -> _Found:
-    """Look for alerts in a range. All entries before its start only teach what is normal."""
-    from ...archive.chain.signing import readable_head
-    from ...archive.reader import cat
-    from ...archive.storage.store import no_archive
-    from ...detections.detector import Detector
-    from ...project_log.entry import timestamp
-
-    head = readable_head(store)
-    if head is None:
-        raise no_archive(store)
-    detector = Detector(detections, facts, head.commit.project.name)
-    alerts: List[Alert] = []
-    entries = 0
-    for entry in cat(store, None, span.end):
-        moment = timestamp(entry)
-        if span.start is not None and moment is not None and moment < span.start:
-            detector.learn(entry)
-        else:
-            alerts += detector.alerts(entry)
-            entries += 1
-    return _Found(alerts, entries, head.commit)
+    return worst(
+        [FINDINGS if failed else OK, warn_of_missing(span, [one.part for one in found.missing], zone_of(options))]
+    )
 
 
 def _configured(options: argparse.Namespace) -> Tuple[List[Detection], SiteFacts]:
@@ -128,7 +93,7 @@ def _read(path: str) -> Mapping[str, Any]:
     return config
 
 
-def _tell(found: _Found, off: Dict[str, str], applied: int, zone: tzinfo) -> None:
+def _tell(found: Found, off: Dict[str, str], applied: int, zone: tzinfo) -> None:
     alerts = found.alerts
     rows = [("TIME", "SEVERITY", "DETECTION", "ACTOR", "MESSAGE")]
     for alert in alerts:

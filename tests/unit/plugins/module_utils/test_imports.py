@@ -30,7 +30,7 @@ ALLOWED = {
     "project_log": set(),
     "verification": {"project_log"},
     "events": {"project_log", "detections"},
-    "detections": {"project_log"},
+    "detections": {"project_log", "archive", "archive.storage", "archive.chain"},
     "archive.format": {"project_log"},
     "archive.storage": {"archive.format"},
     "archive.chain": {"archive.format", "archive.storage"},

@@ -33,6 +33,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.cl
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.preloaded import run_command
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
 
 COMMAND = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
@@ -53,7 +54,10 @@ class Host:
         }
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return self._call([sys.executable, str(COMMAND), *arguments], environment)
+        variables = {name: value for name, value in {**self.environment, **environment}.items() if value}
+        if any(name.startswith(("PYTHON", "LC_")) for name in environment):
+            return self._call([sys.executable, str(COMMAND), *arguments], environment)
+        return run_command(list(arguments), variables, self.folder)
 
     def run_without_requests(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         code = NO_REQUESTS + f"runpy.run_path({str(COMMAND)!r}, run_name='__main__')"

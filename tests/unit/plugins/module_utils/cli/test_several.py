@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.exit_status import worst
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.preloaded import run_command
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
 
 COMMAND = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
@@ -65,9 +66,7 @@ class Fleet:
         return self.call(self.command(*arguments))
 
     def call(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
-        )
+        return run_command(command[2:], self.environment, self.folder)
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--json").stdout)

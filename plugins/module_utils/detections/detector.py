@@ -210,9 +210,7 @@ def nominate(identifier: str, entry: Entry, reviewers: Sequence[str]) -> Optiona
     label = actor(entry)
     own = {_person(name) for name in (label.name, label.uuid) if name}
     others = [name for name in reviewers if _person(name) not in own]
-    return max(
-        others, key=lambda name: _weight(identifier, name), default=None
-    )
+    return max(others, key=lambda name: _weight(identifier, name), default=None)
 
 
 def _weight(identifier: str, name: str) -> bytes:

@@ -7,16 +7,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import threading
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import TYPE_CHECKING, Dict, List, NamedTuple
 
 from ...archive.chain.chain import gaps
 from ...archive.completeness import missing_parts
 from ...counts import pluralize
-from ...errors import InvalidInput
 from ...project_log.entry import actor, visible
 from ...times import utc_now
 from ..archive import archive_of
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
 
 ABOUT = "find entries of the archive that deserve a second pair of eyes; needs no token"
 
-_CONFIG = ("version", "detections", "enable", "disable", "own_actors", "working_hours", "known_networks")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
@@ -53,10 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
+    from ...detections.config import built_in_config, read_config
     from ...detections.detection import is_at_least, severity
 
     fail_on = severity(options.fail_on, "--fail-on") if options.fail_on else None
-    detections, facts = _configured(options)
+    config = read_config(options.config, "--config") if options.config else built_in_config()
+    detections, facts = config.detections, config.facts
     span, store = span_of(options), archive_of(options)
     found = _look(store, span, detections, facts)
     alerts = found.alerts
@@ -100,32 +97,6 @@ def _look(store: Store, span: Range, detections: List[Detection], facts: SiteFac
             alerts += detector.alerts(entry)
             entries += 1
     return _Found(alerts, entries, head.commit)
-
-
-def _configured(options: argparse.Namespace) -> Tuple[List[Detection], SiteFacts]:
-    from ...detections.catalogue import chosen
-    from ...detections.detection import SiteFacts
-
-    config = _read(options.config) if options.config else {}
-    detections = chosen(config.get("detections", ()), config.get("enable"), config.get("disable"))
-    return detections, SiteFacts.from_mapping(config)
-
-
-def _read(path: str) -> Mapping[str, Any]:
-    from ...settings import describe_unknown
-
-    try:
-        with open(os.path.expanduser(path), "rb") as file:
-            config = json.load(file)
-    except (OSError, ValueError, RecursionError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else exc
-        raise InvalidInput(f"--config: {path} cannot be read: {reason}.") from exc
-    if not isinstance(config, dict) or config.get("version") != 1:
-        raise InvalidInput(f'--config: {path} is not a valid file of detections; it begins with {{"version": 1, …}}.')
-    unknown = describe_unknown(config, _CONFIG)
-    if unknown:
-        raise InvalidInput(f"--config: {path} has unknown keys: {', '.join(unknown)}.")
-    return config
 
 
 def _tell(found: _Found, off: Dict[str, str], applied: int, zone: tzinfo) -> None:

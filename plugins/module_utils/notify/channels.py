@@ -23,6 +23,8 @@ from ..sessions import new_session, origin, requests_library, retry_after, root_
 from ..tls import is_of_certificate
 from .message import Message
 
+SENDMAIL = "/usr/sbin/sendmail"
+
 _SECONDS = 60.0
 """The time limit of one message, all tries included."""
 
@@ -157,7 +159,7 @@ class Mail(NamedTuple):
 
     recipients: Tuple[str, ...]
     sender: str
-    sendmail: str = "/usr/sbin/sendmail"
+    sendmail: str = SENDMAIL
 
     def send(self, message: Message, _stop: threading.Event) -> None:
         mail = EmailMessage()

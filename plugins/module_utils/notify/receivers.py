@@ -19,7 +19,7 @@ from ..errors import InvalidInput
 from ..journal import SOCKET
 from ..project_log.entry import visible
 from ..settings import describe_unknown, is_loopback
-from .channels import Channel, Command, Mail, ToJournal, Webhook
+from .channels import SENDMAIL, Channel, Command, Mail, ToJournal, Webhook
 
 _KINDS = ("webhook", "mail", "journal", "command")
 _KEYS = (*_KINDS, "severity", "digest")
@@ -109,7 +109,7 @@ def _mail(value: Any, name: str, _socket: str) -> _Read:
         raise InvalidInput(f"notify: to of {name} must be an e-mail address or a list of at most {_MAX_RECIPIENTS}.")
     to = tuple(_address(item, f"notify: to of {name}") for item in recipients)
     sender = _address(value.get("from"), f"notify: from of {name}")
-    mail = Mail(to, sender, _path(value, "sendmail", name) or Mail._field_defaults["sendmail"])
+    mail = Mail(to, sender, _path(value, "sendmail", name) or SENDMAIL)
     return mail, sorted(to), ", ".join(to)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, List, NamedTuple
 
 from ..errors import InvalidInput
 from ..settings import describe_unknown
@@ -34,29 +34,32 @@ def read_config(path: str, option: str) -> Config:
 
     :raises InvalidInput: it cannot be read, or a key is unknown or not valid; ``option`` is what the user gave it as.
     """
-    return _config(_read(path, option))
+    return parse_config(_read(path, option), f"{option}: {path}")
 
 
 def built_in_config() -> Config:
     """What applies without such a file."""
-    return _config({})
+    return parse_config({"version": 1}, "")
 
 
-def _config(content: Dict[str, Any]) -> Config:
+def parse_config(content: Any, where: str) -> Config:
+    """What the content of such a file says.
+
+    :raises InvalidInput: a key is unknown or not valid; ``where`` says whose.
+    """
+    if not isinstance(content, dict) or content.get("version") != 1:
+        raise InvalidInput(f'{where} is not a valid file of detections; it begins with {{"version": 1, …}}.')
+    unknown = describe_unknown(content, _KEYS)
+    if unknown:
+        raise InvalidInput(f"{where} has unknown keys: {', '.join(unknown)}.")
     detections = chosen(content.get("detections", ()), content.get("enable"), content.get("disable"))
     return Config(detections, SiteFacts.from_mapping(content), content.get("notify"))
 
 
-def _read(path: str, option: str) -> Dict[str, Any]:
+def _read(path: str, option: str) -> Any:
     try:
         with open(os.path.expanduser(path), "rb") as file:
-            content = json.load(file)
+            return json.load(file)
     except (OSError, ValueError, RecursionError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise InvalidInput(f"{option}: {path} cannot be read: {reason}.") from exc
-    if not isinstance(content, dict) or content.get("version") != 1:
-        raise InvalidInput(f'{option}: {path} is not a valid file of detections; it begins with {{"version": 1, …}}.')
-    unknown = describe_unknown(content, _KEYS)
-    if unknown:
-        raise InvalidInput(f"{option}: {path} has unknown keys: {', '.join(unknown)}.")
-    return content

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.config import parse_config
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
+from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import read_receivers
 from ansible_collections.auditops.cloudscale.plugins.module_utils.projects import (
     HOST_PROJECTS_FILE,
     HOST_STATE_DIRECTORY,
@@ -60,6 +63,8 @@ class _Plan:
         self.files_of_others = {}
         self.directories = []
         self.has_policy = False
+        self.notify_tokens = {}
+        self.notify_file = self._notify_file() if self.is_present else ""
         for project in projects:
             _Project(project, self).add()
         if self.is_present:
@@ -123,12 +128,50 @@ class _Plan:
         }
         return {kind: str(schedule) for kind, schedule in schedules.items() if schedule}
 
+    def _notify_file(self):
+        """The file of detections and receivers, which are secret: the URL of a chat suffices to write there."""
+        detections, receivers = _plain(self.settings["detections"]), _plain(self.settings["notify"])
+        if not receivers:
+            if detections:
+                self.problems.append("archiver_detections needs archiver_notify, which says who gets the alerts")
+            return ""
+        for number, receiver in enumerate(receivers, 1):
+            self._add_notify_token(f"notify-token-{number}", receiver)
+        content = {**detections, "version": 1, "notify": receivers}
+        text = json.dumps(content, indent=1) + "\n"
+        try:
+            # As the service will read it: there, the variable is set.
+            read = json.loads(text.replace(CREDENTIALS, "/run/credentials"))
+            read_receivers(parse_config(read, "archiver_detections").notify)
+        except InvalidInput as error:
+            self.problems.append(f"archiver_notify or archiver_detections: {error.message.rstrip('.')}")
+        return text
+
+    def _add_notify_token(self, credential, receiver):
+        """Let a webhook have its token as a credential of the service."""
+        webhook = receiver.get("webhook") if isinstance(receiver, dict) else None
+        if not isinstance(webhook, dict) or not {"token", "token_file"} & webhook.keys():
+            return
+        if "token" in webhook and "token_file" in webhook:
+            self.problems.append("archiver_notify: give one of token and token_file, not both")
+        if "token" in webhook:
+            self.notify_tokens[credential] = str(webhook.pop("token")).strip() + "\n"
+        elif _LOCAL_PATH.fullmatch(str(webhook["token_file"])):
+            self.files_of_others[credential] = webhook["token_file"]
+        else:
+            self.problems.append(
+                "archiver_notify: token_file must be an absolute path of letters, digits, dots, - and _"
+            )
+        webhook["token_file"] = f"{CREDENTIALS}/{credential}"
+
     def _secrets(self):
         """The content of each file with secrets, by its name, which is that of the credential as well."""
         found = {
             "tokens.json": json.dumps(self.tokens, indent=1, sort_keys=True) + "\n" if self.tokens else "",
             "s3": "".join(self.s3_profiles),
             "pings.json": json.dumps(self.pings, indent=1, sort_keys=True) + "\n" if self.pings else "",
+            "notify.json": self.notify_file,
+            **self.notify_tokens,
         }
         return {name: content for name, content in found.items() if content}
 
@@ -139,12 +182,13 @@ class _Plan:
         lines = {name: [f"{option}={name}:{CONFIG}/{name}{suffix}"] for name in secrets}
         for name, path in sorted(self.files_of_others.items()):
             # Without the first line, the service would not start at all while the file is missing.
-            kind = "tokens.json" if name.startswith("token-") else "s3"
+            kind = {"token": "tokens.json", "s3": "s3", "notify": "notify.json"}[name.split("-")[0]]
             lines.setdefault(kind, []).extend([f"SetCredential={name}:\\n", f"LoadCredential={name}:{path}"])
         return {
             "api": lines.get("tokens.json", []),
             "buckets": lines.get("s3", []),
             "pings": lines.get("pings.json", []),
+            "notify": [line for name in ("notify.json", *self.notify_tokens) for line in lines.get(name, [])],
             "signing": [f"LoadCredential=sign_key:{CONFIG}/sign_key"] if signs else [],
         }
 
@@ -154,6 +198,7 @@ class _Plan:
         commands = {
             "collect": "collect" in kinds,
             "journal": _is_true(self.settings["journal"]),
+            "notify": bool(self.notify_file),
             "verify": "verify" in kinds,
             "reconcile": "reconcile" in kinds or "reconcile-full" in kinds,
         }
@@ -266,6 +311,15 @@ class _Project:
         for key in ("path", "ca_path", "s3_ca_path"):
             if _HIDDEN.match(entry.get(key, "")):
                 self._refuse(f"{key} is below /home, /root, /run/user, /tmp or /var/tmp, which no service sees")
+
+
+def _plain(value):
+    """A value of Ansible's in built-in types; one out of a vault is a text only when it is asked for one."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
 def _is_true(value):

@@ -49,7 +49,7 @@ from ansible.plugins.lookup import LookupBase
 
 CORE = Path(__file__).resolve().parents[1] / "module_utils"
 # What the command imports: neither Ansible nor what only modules need.
-PATTERNS = ("*.py", "project_log/*.py", "detections/**/*.py", "archive/**/*.py", "cli/**/*.py")
+PATTERNS = ("*.py", "project_log/*.py", "detections/**/*.py", "notify/**/*.py", "archive/**/*.py", "cli/**/*.py")
 EXCLUDED = ("ansible_module.py",)
 PACKAGE = "auditops_cloudscale_core"
 MAIN = f"""\

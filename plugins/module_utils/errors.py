@@ -179,6 +179,13 @@ class ClockSkew(AuditError):
         self.seconds = seconds
 
 
+class NotDelivered(AuditError):
+    """A receiver did not take an alert; the next run sends it again."""
+
+    code = "not_delivered"
+    retryable = True
+
+
 class ProjectMismatch(AuditError):
     """What the API returns is not, or cannot be shown to be, the log that the archive holds."""
 

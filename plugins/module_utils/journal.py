@@ -24,6 +24,7 @@ from .errors import StorageError
 
 SOCKET = "/run/systemd/journal/socket"
 HEAD_IDENTIFIER = "cloudscale-audit-head"
+ALERT_IDENTIFIER = "cloudscale-audit-alert"
 
 # Of the facility authpriv, which distributions do not let everybody read.
 _SAME_FOR_ALL = {"PRIORITY": "6", "SYSLOG_FACILITY": "10", "SYSLOG_IDENTIFIER": "cloudscale-audit"}
@@ -66,6 +67,12 @@ class Journal:
         """Write a head of an archive, under an identifier that no entry has; errors as of :meth:`send`."""
         message = ascii_json(json.dumps(record, sort_keys=True).encode())
         self.send({**_SAME_FOR_ALL, "SYSLOG_IDENTIFIER": HEAD_IDENTIFIER, "MESSAGE": message})
+
+    def send_alert(self, name: str, priority: int, alert: Mapping[str, Any]) -> None:
+        """Write an alert, under an identifier of its own and with a priority of syslog; errors as of :meth:`send`."""
+        message = ascii_json(json.dumps(alert, sort_keys=True).encode())
+        more = {"SYSLOG_IDENTIFIER": ALERT_IDENTIFIER, "PRIORITY": str(priority)}
+        self.send({**_SAME_FOR_ALL, **more, "CLOUDSCALE_AUDIT_ID": name, "MESSAGE": message})
 
     def send(self, fields: Mapping[str, str]) -> None:
         """Write one message of these fields; no value may have a line break. It waits while journald is behind.

@@ -62,6 +62,12 @@ options:
     description: The networks that your changes come from. Detections that need them are off without them.
     type: list
     elements: str
+  reviewers:
+    description:
+      - People who look at alerts. Each alert names one of them, always the same one for the same alert and never the
+        actor of the entry.
+    type: list
+    elements: str
   fail_on:
     description: Fail if there are alerts of this severity or a higher one.
     type: str
@@ -151,7 +157,7 @@ alerts:
       description: The entry, as the API gave it.
       type: dict
     reviewer:
-      description: Null; here nobody is nominated.
+      description: Who of O(reviewers) should look at it; null if there is nobody.
       type: str
 entries:
   description: How many entries the range has.
@@ -219,7 +225,8 @@ def argument_spec():
         **selection_spec(),
         "archives": {"type": "list", "elements": "path"},
         "detections": {"type": "list", "elements": "dict"},
-        **{name: {"type": "list", "elements": "str"} for name in ("enable", "disable", "own_actors", "known_networks")},
+        **{name: {"type": "list", "elements": "str"} for name in ("enable", "disable", "own_actors")},
+        **{name: {"type": "list", "elements": "str"} for name in ("known_networks", "reviewers")},
         "working_hours": {"type": "str"},
         "fail_on": {"type": "str", "choices": list(SEVERITIES)},
     }

@@ -29,6 +29,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import RETENTION
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook
 
 if TYPE_CHECKING:
     from .conftest import Controller
@@ -187,8 +189,8 @@ def test_noted_heads_run(host: Host) -> None:
 
 
 def test_detections_run(host: Host) -> None:
-    first, second = blocks(DETECTIONS, "console")
-    (config,) = blocks(DETECTIONS, "json")
+    first, second, _notify = blocks(DETECTIONS, "console")
+    config, _receivers = blocks(DETECTIONS, "json")
     (host.folder / "detections.json").write_text(config)
     host.log.append(action="server_update", message="Server 'db-1' has been changed", ip_address="203.0.113.9")
     host.collect()
@@ -205,6 +207,42 @@ def test_a_pipeline_stops_at_an_alert(host: Host) -> None:
     done = host.controller.playbook(str(host.folder / "play.yml"))
     assert done.returncode == 2
     assert "of severity high or higher, the first is unknown_network by" in done.stdout
+
+
+def test_notify_runs(host: Host) -> None:
+    """The guide's receivers, with a chat, a sendmail, a ticket system and a journal of this test's own."""
+    test, notify = (line.removeprefix("$ ") for line in blocks(DETECTIONS, "console")[2].strip().splitlines())
+    config = json.loads(host.here(blocks(DETECTIONS, "json")[1]))
+    webhook, mail, _journal, command = config["notify"]
+    for name in ("sendmail", "ticket"):
+        (host.folder / name).write_text('#!/bin/sh\necho "$@" >> "$0.arguments"\ncat >> "$0.input"\n')
+        (host.folder / name).chmod(0o755)
+    mail["mail"]["sendmail"] = str(host.folder / "sendmail")
+    command["command"][0] = str(host.folder / "ticket")
+    (host.folder / "chat.token").write_text("t0ken\n")
+    host.collect()
+    with Hook() as hook, Journald(host.folder / "socket") as journald:
+        webhook["webhook"]["url"] = hook.url
+        (host.folder / "receivers.json").write_text(json.dumps({**config, "known_networks": ["192.0.2.0/24"]}))
+        notify += f" --socket {journald.path}"
+        assert host.try_shell(notify).stderr.count(" is new: ") == 4
+        host.log.append(action="server_update", message="{{ 7*7 }}\n@channel", ip_address="203.0.113.9")
+        host.log.append(action="server_delete", message="Server 'db-1' has been deleted", ip_address="192.0.2.1")
+        host.collect()
+        told = host.shell(notify).splitlines()
+        assert [line.partition(" alert")[0] for line in told] == ["1", "2", "2", "0"]
+        (taken,) = hook.taken
+        assert taken.headers["Authorization"] == "Bearer t0ken"
+        assert "{{ 7*7 }}" in taken.body["text"]
+        assert "@channel" not in taken.body["text"]
+        assert taken.body["alerts"][0]["reviewer"] in config["reviewers"]
+        # There is no journal in a test's own place for doctor.
+        (host.folder / "receivers.json").write_text(json.dumps({**config, "notify": [webhook, mail, command]}))
+        assert host.shell(test).count(" took the test message\n") == 3
+    assert [message["SYSLOG_IDENTIFIER"] for message in journald.messages] == ["cloudscale-audit-alert"] * 2
+    sent = (host.folder / "sendmail.input").read_text()
+    assert (sent.count("Subject: "), "Subject: [high] 2 alerts\n" in sent) == (2, True)
+    assert (host.folder / "ticket.arguments").read_text() == "--queue audit\n"
 
 
 def test_the_guide_lists_the_built_in_detections() -> None:

@@ -50,6 +50,7 @@ def test_alerts_of_the_api_and_of_an_archive(controller: Controller) -> None:
             "selected": {DETECT: {"start": "-3d", "detections": [OWN], "actors": ["ci deploy"]}},
             "last": {DETECT: {"start": "-3d", "limit": 1}},
             "ours": {DETECT: {"start": "-3d", "own_actors": ["eve@*"]}},
+            "nominated": {DETECT: {"start": "-3d", "reviewers": ["Eve@example.com", "kim@example.com"]}},
             "since": {DETECT: {"cursor": "{{ case_0.poll_more }}", "known_networks": ["192.0.2.0/24"]}},
         }
     )
@@ -65,6 +66,7 @@ def test_alerts_of_the_api_and_of_an_archive(controller: Controller) -> None:
     assert found(done["selected"]) == [("scaled", "high")]
     assert found(done["last"]) == [("first_seen_actor", "low")]
     assert (done["ours"]["alerts"], done["since"]["alerts"], done["since"]["entries"]) == ([], [], 0)
+    assert {alert["reviewer"] for alert in done["nominated"]["alerts"]} == {"kim@example.com"}
     assert not any(result.get("failed") for result in done.values())
 
 

@@ -149,6 +149,19 @@ def test_settings_of_the_services_are_variables(controller: Controller) -> None:
     assert lines[lines.index("[Service]") + 1].endswith(f"-- collect {options} -- journal {options}")
 
 
+def test_alerts_are_sent_after_the_collection(controller: Controller) -> None:
+    webhook = {"url": "https://chat.example.com/secret-of-chat", "token": "secret-of-webhook"}
+    lines = units(controller, "collect", "verify", archiver_notify=[{"webhook": webhook}])
+    options = f"--projects={CONFIG}/projects.json --jobs=8"
+    notify = f"-- notify --config=${{CREDENTIALS_DIRECTORY}}/notify.json {options}"
+    (start,) = starting(lines["collect"], "ExecStart")
+    assert start.endswith(f"-- collect {options} {notify}")
+    for name in ("notify.json", "notify-token-1"):
+        assert f"LoadCredential={name}:{CONFIG}/{name}" in lines["collect"]
+    assert "secret-of" not in "".join(lines["collect"])
+    assert "notify" not in "".join(lines["verify"])
+
+
 def test_nothing_needs_a_newer_systemd_than_the_role_asks_for(controller: Controller) -> None:
     # Options that came after 249, and specifiers as %d.
     newer = (

@@ -65,7 +65,12 @@ QUERIES = f"{CORE_TESTS}/report/query"
 CORE = ["pytest", "--quiet", CORE_TESTS, f"--ignore={QUERIES}", "tests/simulator"]
 EXCHANGES = [
     f"{CORE_TESTS}/{name}.py"
-    for name in ("archive/storage/test_store", "archive/storage/test_s3", "project_log/test_client")
+    for name in (
+        "archive/storage/test_store",
+        "archive/storage/test_s3",
+        "notify/test_channels",
+        "project_log/test_client",
+    )
 ]
 LIBRARIES = ["pytest", "--quiet", *EXCHANGES]
 RANDOM = [f"{CORE_TESTS}/archive/test_{name}.py" for name in ("edits", "life", "foreign")]

@@ -29,6 +29,8 @@ from ansible_collections.auditops.cloudscale.plugins.filter.archiver import (
 )
 from ansible_collections.auditops.cloudscale.plugins.lookup.archiver_program import PACKAGE, core_files, program
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.config import read_config
+from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import read_receivers
 from ansible_collections.auditops.cloudscale.plugins.module_utils.projects import read_projects
 
 ROOT = Path(version.__file__).parents[2]
@@ -133,12 +135,79 @@ def test_there_is_one_file_of_each_kind_of_secret() -> None:
         ],
         "buckets": [f"LoadCredential=s3:{CONFIG}/s3"],
         "pings": [f"LoadCredential=pings.json:{CONFIG}/pings.json"],
+        "notify": [],
         "signing": [f"LoadCredential=sign_key:{CONFIG}/sign_key"],
     }
     # As -e of the command line gives it.
     encrypted = plan(MAIN, encrypted_credentials="true", sign="false")
     assert encrypted["credentials"]["api"] == [f"LoadCredentialEncrypted=tokens.json:{CONFIG}/tokens.json.encrypted"]
     assert encrypted["credentials"]["signing"] == []
+
+
+RECEIVERS: list[dict[str, Any]] = [
+    {"webhook": {"url": "https://chat.example.com/secret-of-chat", "token": "secret-of-webhook"}, "severity": "high"},
+    {"webhook": {"url": "https://other.example.com/", "token_file": "/run/secrets/other"}},
+    {"journal": True},
+]
+
+
+def test_receivers_of_alerts_are_secret_and_their_file_is_one_that_the_command_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan(MAIN, notify=RECEIVERS, detections={"known_networks": ["192.0.2.0/24"]}, metrics_dir="/srv/metrics")
+    assert made["problems"] == []
+    assert (made["secrets"]["notify-token-1"], "notify-token-2" in made["secrets"]) == ("secret-of-webhook\n", False)
+    assert "secret-of-webhook" not in made["secrets"]["notify.json"]
+    assert made["credentials"]["notify"] == [
+        f"LoadCredential=notify.json:{CONFIG}/notify.json",
+        "SetCredential=notify-token-2:\\n",
+        "LoadCredential=notify-token-2:/run/secrets/other",
+        f"LoadCredential=notify-token-1:{CONFIG}/notify-token-1",
+    ]
+    assert "/srv/metrics/cloudscale-audit-notify-main.prom" in made["metrics"]
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/unit")
+    (tmp_path / "notify.json").write_text(made["secrets"]["notify.json"])
+    read = read_config(str(tmp_path / "notify.json"), "--config")
+    assert len(read.facts.known_networks) == 1
+    channels = [receiver.channel for receiver in read_receivers(read.notify)]
+    assert [getattr(channel, "token_file", None) for channel in channels] == [
+        "/run/credentials/unit/notify-token-1",
+        "/run/credentials/unit/notify-token-2",
+        None,
+    ]
+    assert plan(MAIN)["credentials"]["notify"] == []
+    assert "notify.json" not in plan(MAIN, notify=RECEIVERS, state="absent")["secrets"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (
+            {"detections": {"reviewers": ["a"]}},
+            "archiver_detections needs archiver_notify, which says who gets the alerts",
+        ),
+        (
+            {"notify": [{"webhok": {}}]},
+            "archiver_notify or archiver_detections: notify: receiver 1 has unknown keys: webhok",
+        ),
+        (
+            {"notify": [{"journal": True}], "detections": {"reviewrs": []}},
+            "archiver_notify or archiver_detections: archiver_detections has unknown keys: reviewrs",
+        ),
+        (
+            {"notify": [{"webhook": {**RECEIVERS[0]["webhook"], "token_file": "/t"}}]},
+            "archiver_notify: give one of token and token_file, not both",
+        ),
+        (
+            {"notify": [{"webhook": {"url": "https://secret-of-chat", "token_file": "t o k e n"}}]},
+            "archiver_notify: token_file must be an absolute path of letters, digits, dots, - and _",
+        ),
+    ],
+)
+def test_wrong_receivers_are_refused(wrong: dict[str, Any], sentence: str) -> None:
+    (problem,) = plan(MAIN, **wrong)["problems"]
+    assert problem.startswith(sentence)
+    assert "secret-of" not in problem
 
 
 def test_units_follow_schedules_and_policies() -> None:

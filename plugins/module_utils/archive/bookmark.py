@@ -18,7 +18,8 @@ from .format.commit import Head
 SETTLING = 600.0
 """Seconds after which what a receiver took is on its disk; journald makes most of it durable every five minutes."""
 
-_SAME_BOOT = 5.0
+SAME_BOOT = 5.0
+"""By how many seconds the time of one boot may seem to differ, since clocks are corrected."""
 
 
 class Mark(NamedTuple):
@@ -41,7 +42,7 @@ class Bookmark:
     ) -> None:
         self._path = os.path.abspath(os.path.expanduser(path))
         self._clock = clock
-        self._boot = (boot or _boot)()
+        self._boot = (boot or boot_time)()
         self._marks: List[Mark] = []
         self._is_new = True
 
@@ -64,7 +65,7 @@ class Bookmark:
             raise StorageError(
                 f"Cannot read the bookmark {self._path}: {exc}; remove it, and all entries are handed on again."
             ) from exc
-        if marks and abs(booted - self._boot) > _SAME_BOOT:
+        if marks and abs(booted - self._boot) > SAME_BOOT:
             marks = [mark for mark in marks if mark.at <= marks[-1].at - SETTLING]
         self._marks, self._is_new = marks, True
         return [mark.head for mark in reversed(marks)]
@@ -86,5 +87,6 @@ class Bookmark:
         replace_file(self._path, [text.encode()], "bookmark")
 
 
-def _boot() -> float:
+def boot_time() -> float:
+    """When the host was booted, in seconds since 1970 by its clock as it is now."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -2,12 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Follows an archive's commits and hands each new entry on, at least once and under a name that never changes."""
+"""Follows an archive's commits and forwards each new entry, at least once and under a name that never changes."""
 
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from itertools import chain, islice
 from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
@@ -54,17 +53,16 @@ def forward(
 
 
 class _Forwarder:
-    """One run. ``_places``: in which compacted file, and behind how many of its lines, those of a file lie now."""
+    """One run."""
 
     def __init__(self, store: Store, bookmark: Bookmark, send: Send, stop: threading.Event) -> None:
         self._store = store
+        self._added = Additions(store)
         self._bookmark = bookmark
         self._send = send
         self._stop = stop
         self._sent = 0
         self._pruned = 0
-        self._places: Dict[str, Tuple[DataFile, int]] = {}
-        self._live: Optional[Dict[str, DataFile]] = None
 
     def run(self, on_head: Callable[[Link], None]) -> ForwardResult:
         done = next(iter(self._bookmark.read()), None)
@@ -74,7 +72,7 @@ class _Forwarder:
             on_head(head)
         remembered, last = 0, done
         try:
-            for link in self._new_commits(done, head):
+            for link in self._added.commits(done, head):
                 if self._stop.is_set():
                     raise Cancelled("It was stopped; the next run continues where this one ended.")
                 self._forward(link.commit)
@@ -87,38 +85,66 @@ class _Forwarder:
                 self._bookmark.write(last)
         return ForwardResult(self._sent, self._pruned)
 
-    def _new_commits(self, done: Optional[Head], head: Optional[Link]) -> Iterator[Link]:
-        """The commits after the bookmark, each checked before it is believed."""
-        if head is None:
-            return iter(())
-        after = load(self._store, done.sequence) if done else None
-        return follow(self._store, Replay.after(after.commit) if after else Replay(), after, head)
-
     def _check_kept(self, done: Optional[Head]) -> None:
         """Refuse to guess where to go on.
 
         :raises ArchiveDamaged: the archive no longer has the commit that was forwarded last.
         """
-        with suppress(ObjectNotFound):
-            if done is None or load(self._store, done.sequence).head == done:
-                return
+        if done is None or has_commit(self._store, done):
+            return
         raise ArchiveDamaged(
-            f"Entries were forwarded up to commit {done.sequence if done else 0}, but {self._store} no longer has that "
+            f"Entries were forwarded up to commit {done.sequence}, but {self._store} no longer has that "
             "commit: it was cut, replaced, or restored from an older copy. Verify it, then remove the bookmark "
             f"{self._bookmark}: all entries are forwarded again, under the same ids."
         )
 
     def _forward(self, commit: Commit) -> None:
-        # The other kinds only rearrange what these added.
-        for file in commit.files if commit.kind in READING_KINDS else ():
-            name = f"{commit.archive_id}/{commit.sequence}/{file.path}"
-            lines = self._lines(file, commit)
+        for file, lines in self._added.files(commit):
             if lines is None:
                 self._pruned += file.entries
                 continue
             for number, line in enumerate(lines, 1):
-                self._send(f"{name}/{number}", line.rstrip(b"\n"))
+                self._send(f"{commit.archive_id}/{commit.sequence}/{file.path}/{number}", line.rstrip(b"\n"))
                 self._sent += 1
+
+
+def has_commit(store: Store, head: Head) -> bool:
+    """Whether the archive still has the commit that was its head once.
+
+    :raises ArchiveDamaged: the file of its name is no commit.
+    """
+    try:
+        return load(store, head.sequence).head == head
+    except ObjectNotFound:
+        return False
+
+
+class Additions:
+    """What each commit of an archive added, also after it was compacted.
+
+    ``_places``: in which compacted file, and behind how many of its lines, those of a file lie now.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._places: Dict[str, Tuple[DataFile, int]] = {}
+        self._live: Optional[Dict[str, DataFile]] = None
+
+    def commits(self, done: Optional[Head], head: Optional[Link]) -> Iterator[Link]:
+        """The commits after ``done`` (None: all) up to ``head``, each checked before it is believed."""
+        if head is None:
+            return iter(())
+        after = load(self._store, done.sequence) if done else None
+        return follow(self._store, Replay.after(after.commit) if after else Replay(), after, head)
+
+    def files(self, commit: Commit) -> Iterator[Tuple[DataFile, Optional[Iterator[bytes]]]]:
+        """The files that a commit added, and the canonical lines of each, with newlines; None if it was pruned.
+
+        The lines of one file are to be read before the next one is asked for.
+        """
+        # The other kinds only rearrange what these added.
+        for file in commit.files if commit.kind in READING_KINDS else ():
+            yield file, self._lines(file, commit)
 
     def _lines(self, file: DataFile, commit: Commit) -> Optional[Iterator[bytes]]:
         """The lines of a file, also when it was compacted since; None when it was pruned."""

@@ -37,6 +37,7 @@ _HELP = {
     "gaps_total": "Spans of time recorded in which entries may be missing.",
     "state": "1 for the state that the archive was in at the end of the last run.",
     "clock_skew_seconds": "By how much the host's clock was ahead of the provider's in the last run; negative: behind.",
+    "alerts_total": "Alerts that notify found so far.",
     "verify_findings": "What the last verification found that a sound archive does not have.",
     "reconcile_findings": "In what the archive differed from what the provider had, when they were last compared.",
 }

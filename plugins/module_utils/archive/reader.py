@@ -52,7 +52,7 @@ def lines_of(store: Store, file: DataFile, needles: Sequence[bytes] = ()) -> Ite
 def entries_of(store: Store, file: DataFile) -> Iterator[Entry]:
     """The entries of a data file; errors as of :func:`lines_of`."""
     for line in lines_of(store, file):
-        yield _entry(store, file, line)
+        yield parse_entry(store, file, line)
 
 
 def cat(
@@ -130,7 +130,7 @@ def _selected(
     if not _may_hold(file, start, end):
         return
     for line in _fresh_lines(store, file, given, needles):
-        found = _entry(store, file, line)
+        found = parse_entry(store, file, line)
         moment = timestamp(found)
         if not _is_within(file, moment):
             raise ArchiveDamaged(
@@ -174,7 +174,11 @@ def _may_hold(file: DataFile, start: Optional[datetime], end: Optional[datetime]
     return (start is None or start <= file.last) and (end is None or file.first < end)
 
 
-def _entry(store: Store, file: DataFile, line: bytes) -> Entry:
+def parse_entry(store: Store, file: DataFile, line: bytes) -> Entry:
+    """The entry of one line of a data file.
+
+    :raises ArchiveDamaged: it is no entry.
+    """
     try:
         value = parse(line)
     except ValueError:

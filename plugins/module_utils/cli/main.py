@@ -49,13 +49,13 @@ class Command(Protocol):
 
 _COMMANDS = (
     *("collect", "status", "verify", "reconcile", "cat", "history"),
-    *("detect", "export", "prune", "compact", "journal", "doctor"),
+    *("detect", "notify", "export", "prune", "compact", "journal", "doctor"),
 )
 
 
 # Without an archive, these take the projects of an archiver host.
 _READING = ("status", "verify", "reconcile", "cat", "history", "detect")
-_OF_SEVERAL_PATHS = ("status", "verify", "detect", "export")
+_OF_SEVERAL_PATHS = ("status", "verify", "detect", "notify", "export")
 # These read several archives as one log.
 _MERGING = ("cat", "history")
 

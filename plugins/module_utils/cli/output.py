@@ -64,8 +64,13 @@ def print_json(value: Any) -> None:
 
 
 def warn(sentence: str) -> None:
+    note(f"warning: {sentence}")
+
+
+def note(sentence: str) -> None:
+    """Say something on standard error that is worth knowing, and no reason to worry."""
     name = f"{_thread.captured.name}: " if _thread.captured else ""
-    sys.stderr.write(f"cloudscale-audit: {name}warning: {sentence}\n")
+    sys.stderr.write(f"cloudscale-audit: {name}{sentence}\n")
 
 
 def is_captured() -> bool:

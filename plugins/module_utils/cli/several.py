@@ -35,7 +35,7 @@ _FOR_NEW = ("collect", "doctor")
 # These refuse to judge nothing.
 _JUDGING = ("status", "verify", "reconcile")
 # These keep a pinned head or a bookmark in the state directory.
-_REMEMBERING = ("collect", "prune", "compact", "journal")
+_REMEMBERING = ("collect", "prune", "compact", "journal", "notify")
 
 
 @dataclass
@@ -202,7 +202,7 @@ def _options_of(name: str, options: argparse.Namespace, project: ProjectSettings
         "pin": project.pin_path,
         "sign_key": project.sign_key_file,
         "allowed_signers": project.allowed_signers,
-        "bookmark": os.path.join(project.state_directory, "journal.json"),
+        "bookmark": os.path.join(project.state_directory, f"{name}.json"),
         "older_than": {"prune": project.retention, "compact": project.compact_older_than}.get(name),
     }
     # The table of status is made of what programs get.

@@ -38,16 +38,17 @@ _MAX_COUNT = 1000
 class SiteFacts:
     """What only the site knows. What needs a fact that is missing is not looked at.
 
-    ``own_actors`` are the site's automation, which no detection reports.
+    ``own_actors`` are the site's automation, which no detection reports. ``reviewers`` are people who look at alerts.
     """
 
     own_actors: Tuple[str, ...] = ()
     working_hours: Optional[WorkingHours] = None
     known_networks: Tuple[Network, ...] = ()
+    reviewers: Tuple[str, ...] = ()
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> SiteFacts:
-        """Build it from the options ``own_actors``, ``working_hours`` (a text) and ``known_networks``.
+        """Build it from the options ``own_actors``, ``working_hours`` (a text), ``known_networks`` and ``reviewers``.
 
         :raises InvalidInput: a value is not valid.
         """
@@ -56,6 +57,7 @@ class SiteFacts:
             texts(options.get("own_actors"), "own_actors"),
             WorkingHours.parse(str(hours)) if hours else None,
             networks(options.get("known_networks"), "known_networks"),
+            texts(options.get("reviewers"), "reviewers"),
         )
 
     def anomalies(self, entry: Entry) -> List[str]:

@@ -27,7 +27,10 @@ _NETWORK_SIZES = {4: 24, 6: 48}
 
 
 class Alert(NamedTuple):
-    """A detection that fired on an entry. The id depends on these two alone: the same alert always has the same id."""
+    """A detection that fired on an entry. The id depends on these two alone: the same alert always has the same id.
+
+    ``reviewer`` is who should look at it: one of the site's reviewers, never the one who made the change.
+    """
 
     id: str
     detection: str
@@ -36,6 +39,7 @@ class Alert(NamedTuple):
     time: Optional[datetime]
     project: str
     entry: Entry
+    reviewer: Optional[str] = None
 
     def to_json(self) -> Dict[str, Any]:
         """Plain values for programs."""
@@ -43,7 +47,6 @@ class Alert(NamedTuple):
             **self._asdict(),
             "time": format_time(self.time) if self.time else None,
             "entry": plain(self.entry),
-            "reviewer": None,
         }
 
 
@@ -57,6 +60,14 @@ class Memory:
         self.oldest: Optional[datetime] = None
         self.seen: Dict[str, Dict[str, datetime]] = {kind: {} for kind in FIRST_SEEN}
         self.recent: Dict[str, List[datetime]] = {}
+
+    def copy(self) -> Memory:
+        """The same memory, which the detector does not go on with."""
+        made = Memory()
+        made.oldest = self.oldest
+        made.seen = {kind: dict(keys) for kind, keys in self.seen.items()}
+        made.recent = {name: list(moments) for name, moments in self.recent.items()}
+        return made
 
     def to_json(self) -> Dict[str, Any]:
         """Plain values, from which :meth:`from_json` makes an equal memory."""
@@ -181,10 +192,34 @@ class Detector:
     def _alert(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> Alert:
         text = f"{detection.name}\n{digest(entry)}".encode()
         identifier = hashlib.sha256(text).hexdigest()[:_ID_LENGTH]
-        return Alert(identifier, detection.name, detection.severity, detection.title, moment, self._project, entry)
+        reviewer = nominate(identifier, entry, self._facts.reviewers)
+        return Alert(
+            identifier, detection.name, detection.severity, detection.title, moment, self._project, entry, reviewer
+        )
 
 
 _MAX_ACTIONS = 10_000
+_MAX_KEY = 200
+
+
+def nominate(identifier: str, entry: Entry, reviewers: Sequence[str]) -> Optional[str]:
+    """Who reviews the alert with this id: always the same of these people, never the actor; None if nobody is left.
+
+    When somebody joins or leaves, only the alerts of that person change hands.
+    """
+    label = actor(entry)
+    own = {_person(name) for name in (label.name, label.uuid) if name}
+    others = [name for name in reviewers if _person(name) not in own]
+    return max(others, key=lambda name: _weight(identifier, name), default=None)
+
+
+def _weight(identifier: str, name: str) -> bytes:
+    return hashlib.sha256(f"{identifier}\n{_person(name)}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _person(name: str) -> str:
+    name = name.strip()
+    return name.casefold() if "@" in name else name
 
 
 def seen_as(entry: Entry) -> Dict[str, Optional[str]]:
@@ -192,7 +227,18 @@ def seen_as(entry: Entry) -> Dict[str, Optional[str]]:
     label = actor(entry)
     token = label.uuid or label.name if label.kind == "api_token" else None
     name = label.name.casefold() if label.kind == "user" else label.uuid or label.name
-    return {"actor": f"{label.kind} {name}".strip(), "token": token or None, "network": _network(entry)}
+    return {
+        "actor": _bounded(f"{label.kind} {name}".strip()),
+        "token": _bounded(token) if token else None,
+        "network": _network(entry),
+    }
+
+
+def _bounded(key: str) -> str:
+    """The same key, or a hash of one that is too long to be remembered."""
+    if len(key) <= _MAX_KEY:
+        return key
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _network(entry: Entry) -> Optional[str]:

@@ -25,7 +25,6 @@ from ..errors import (
     Forbidden,
     InvalidInput,
     InvalidResponse,
-    MissingDependency,
     PaginationLoop,
     RequestRejected,
     ServiceUnavailable,
@@ -33,10 +32,10 @@ from ..errors import (
     Unreachable,
     UntrustedURL,
 )
-from ..settings import Connection, is_loopback
+from ..sessions import new_session, origin, requests_library, retry_after, root_cause
+from ..settings import Connection
 from ..times import format_time, parse_time, read_http_date, utc_now
 from ..tls import causes, is_of_certificate
-from ..version import USER_AGENT
 from . import entry as entries_of
 from .entry import Entry, visible
 
@@ -107,7 +106,7 @@ class Api:
         self._chance = chance
         self._answered = False
         self._base = urlsplit(connection.api_url)
-        self._session = _new_session(connection)
+        self._session = new_session(connection.api_url, connection.api_token)
 
     def __enter__(self) -> Api:
         return self
@@ -211,7 +210,7 @@ class Api:
         return self.connection.called(name)
 
     def _exchange(self, url: str) -> Any:
-        requests = _requests()
+        requests = requests_library()
         try:
             with self._session.get(
                 url,
@@ -253,14 +252,14 @@ class Api:
             if self._stop.is_set():
                 raise Cancelled("The read was stopped.")
             if self._clock() > deadline:
-                raise _requests().exceptions.ReadTimeout("the answer did not end in time")
+                raise requests_library().exceptions.ReadTimeout("the answer did not end in time")
             yield chunk
         # Before release 2, urllib3 takes an answer that was cut off for a whole one.
         if answer.raw.length_remaining:
-            raise _requests().exceptions.ChunkedEncodingError("it was cut off")
+            raise requests_library().exceptions.ChunkedEncodingError("it was cut off")
 
     def _unreachable(self, exc: Exception) -> _Retry:
-        exceptions = _requests().exceptions
+        exceptions = requests_library().exceptions
         host = self._base.netloc
         if isinstance(exc, exceptions.ConnectTimeout):
             text = f"{host} could not be reached in time; check {self._option('api_url')} and the network."
@@ -268,9 +267,9 @@ class Api:
             option = self._option("api_timeout")
             text = f"{host} did not answer within {self.connection.timeout:g} s; try later or raise {option}."
         elif isinstance(exc, exceptions.ConnectionError):
-            text = f"No connection to {host}: {_root_cause(exc)}; check {self._option('api_url')} and the network."
+            text = f"No connection to {host}: {root_cause(exc)}; check {self._option('api_url')} and the network."
         else:
-            text = f"The connection to {host} broke in the middle of an answer: {_root_cause(exc)}; try again."
+            text = f"The connection to {host} broke in the middle of an answer: {root_cause(exc)}; try again."
         timed_out = isinstance(exc, exceptions.ConnectTimeout)
         return _Retry(Unreachable(text), never_connected=_never_connected(exc), timed_out=timed_out)
 
@@ -280,7 +279,7 @@ class Api:
         if status in _RETRIED:
             reason = "asks for fewer requests" if status == TOO_MANY_REQUESTS else "is out of order"
             error: AuditError = ServiceUnavailable(f"{host} {reason} (HTTP {status}){detail}; try again later.", status)
-            raise _Retry(error, _retry_after(headers))
+            raise _Retry(error, retry_after(headers))
         if status == 401:
             token = self._option("api_token")
             raise Unauthorized(f"{host} does not accept the token (HTTP 401); check {token} and its project.", status)
@@ -323,7 +322,7 @@ class Api:
         """
         try:
             parts = urlsplit(url)
-            same_origin = _origin(parts) == _origin(self._base)
+            same_origin = origin(parts) == origin(self._base)
         except ValueError:
             raise UntrustedURL(f"The {what} of the log is malformed; nothing was sent there.") from None
         if not same_origin or parts.username is not None or parts.password is not None:
@@ -434,37 +433,6 @@ class _Attempts:
         return min(most, _FIRST_CONTACT_RETRIES), min(budget, _FIRST_CONTACT_BUDGET)
 
 
-def _requests() -> Any:
-    try:
-        import requests
-    except ImportError:
-        raise MissingDependency("requests") from None
-    return requests
-
-
-def _new_session(connection: Connection) -> Any:
-    session = _requests().Session()
-    session.headers.update({"Accept": "application/json", "User-Agent": USER_AGENT})
-    # As auth and not as a header: otherwise requests lets an entry of ~/.netrc replace it.
-    session.auth = _Bearer(connection.api_token)
-    # A proxy from the environment would see a loopback API's token in the clear.
-    session.trust_env = not is_loopback(urlsplit(connection.api_url).hostname)
-    return session
-
-
-class _Bearer:
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: Any) -> Any:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-def _origin(parts: Any) -> Any:
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-
-
 def _below(path: str, base: str) -> bool:
     steps = unquote(path).split("/")
     return ".." not in steps and "\\" not in unquote(path) and (path == base or path.startswith(base + "/"))
@@ -476,14 +444,6 @@ def _never_connected(exc: Exception) -> bool:
 
     reason = getattr(exc.args[0] if exc.args else None, "reason", None)
     return isinstance(reason, (ConnectTimeoutError, NewConnectionError, SSLError))
-
-
-def _root_cause(exc: BaseException) -> str:
-    """The innermost reason in few words: the outer ones repeat URLs and object addresses."""
-    # urllib3 1 first passes http.client an argument that it does not know: that TypeError is no cause.
-    *_outer, innermost = (cause for cause in causes(exc) if not isinstance(cause, TypeError))
-    text = getattr(innermost, "strerror", None) or type(innermost).__name__
-    return str(text)
 
 
 def _detail(body: bytes, token: str) -> str:
@@ -503,20 +463,6 @@ def _detail(body: bytes, token: str) -> str:
 
 def _first(reasons: Any) -> Any:
     return reasons[0] if isinstance(reasons, list) and reasons else reasons
-
-
-def _retry_after(headers: Mapping[str, str]) -> Optional[float]:
-    """Seconds that the server asks to wait: as seconds or as a date, which counts from the server's own clock.
-
-    None or 0 when it asks for nothing, or for a moment that has passed.
-    """
-    value = headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value[:12])
-    moment, now = read_http_date(value), _server_date(headers)
-    if moment is None:
-        return None
-    return max(0.0, (moment - (now or utc_now())).total_seconds())
 
 
 def _server_date(headers: Mapping[str, str]) -> Optional[datetime]:

@@ -26,7 +26,7 @@ EARLIER_UNITS = ("cloudscale-audit@*", "cloudscale-audit-verify@*", "cloudscale-
 EARLIER_SECRETS = tuple(
     f"*.{kind}{suffix}" for kind in ("token", "s3", "sign", "ping") for suffix in ("", ".encrypted")
 )
-SECRETS = ("tokens.json", "s3", "pings.json")
+SECRETS = ("tokens.json", "s3", "pings.json", "notify.json", "notify-token-*[0-9]")
 EARLIER_PROGRAMS = ("core*", "current", "cloudscale-audit", "ping")
 
 

@@ -18,10 +18,10 @@ import re
 import shutil
 import tempfile
 from datetime import datetime, timezone
-from subprocess import PIPE, Popen, TimeoutExpired
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import ArchiveDamaged, InvalidInput, StorageError
+from ...programs import Done, ProgramFailed, run_program
 from ..format.commit import Head
 from ..storage.store import ObjectNotFound, Store, whole
 from .chain import Link, find_head
@@ -207,51 +207,21 @@ class _TemporaryFile:
         self._file.close()
 
 
-class _Done(NamedTuple):
-    """What a program ended with and printed."""
-
-    returncode: int
-    stdout: bytes
-    stderr: bytes
-
-
-def _keygen(what: str, arguments: Sequence[str], text: bytes) -> _Done:
+def _keygen(what: str, arguments: Sequence[str], text: bytes) -> Done:
     return _run([_program(), "-Y", what, *arguments], text)
 
 
-def _run(command: Sequence[str], text: bytes) -> _Done:
+def _run(command: Sequence[str], text: bytes) -> Done:
     """Run a program.
 
-    :raises InvalidInput: it cannot be started, is killed, or does not end in time.
+    :raises InvalidInput: it cannot be started, is killed, or does not end in time. This says nothing of a signature.
     """
     # A key with a passphrase must fail, not wait for somebody to type.
     variables = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"}
     try:
-        with _Process(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=variables, start_new_session=True) as process:
-            try:
-                printed = process.communicate(text, timeout=_SECONDS)
-            except BaseException:
-                process.kill()
-                raise
-    except TimeoutExpired:
-        raise _unusable("it does not end") from None
-    except OSError as exc:
-        raise _unusable(exc.strerror or str(exc)) from exc
-    if process.returncode < 0:
-        # This says nothing about a signature.
-        raise _unusable(f"signal {-process.returncode} ended it")
-    return _Done(process.returncode, *printed)
-
-
-class _Process(Popen[bytes]):
-    """A program that runs.
-
-    Under this name because ansible-core's sanity tests want modules to call run_command instead, which only they have.
-    """
-
-
-def _unusable(why: str) -> InvalidInput:
-    return InvalidInput(f"ssh-keygen does not work here: {why}.")
+        return run_program(command, text, _SECONDS, variables)
+    except ProgramFailed as exc:
+        raise InvalidInput(f"ssh-keygen does not work here: {exc}.") from exc
 
 
 def _program() -> str:
@@ -261,6 +231,5 @@ def _program() -> str:
     return found
 
 
-def _words(done: _Done) -> str:
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].rstrip(".") if lines else f"ssh-keygen ended with status {done.returncode}"
+def _words(done: Done) -> str:
+    return done.last_words or f"ssh-keygen ended with status {done.returncode}"

@@ -7,14 +7,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import threading
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Tuple
+from typing import TYPE_CHECKING, Dict
 
 from ...counts import pluralize
-from ...errors import InvalidInput
 from ...project_log.entry import actor, visible
 from ...times import utc_now
 from ..archive import archive_of
@@ -26,12 +23,9 @@ from ..signals import end_at_once
 from ..time_zone import add_time_zone, zone_of
 
 if TYPE_CHECKING:
-    from ...detections.detection import Detection, SiteFacts
     from ...detections.search import Found
 
 ABOUT = "find entries of the archive that deserve a second pair of eyes; needs no token"
-
-_CONFIG = ("version", "detections", "enable", "disable", "own_actors", "working_hours", "known_networks")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
+    from ...detections.config import built_in_config, read_config
     from ...detections.detection import is_at_least, severity
     from ...detections.search import search_archive
 
     fail_on = severity(options.fail_on, "--fail-on") if options.fail_on else None
-    detections, facts = _configured(options)
+    config = read_config(options.config, "--config") if options.config else built_in_config()
+    detections, facts = config.detections, config.facts
     span = span_of(options)
     found = search_archive(archive_of(options), span, detections, facts, utc_now())
     alerts = found.alerts
@@ -65,32 +61,6 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     return worst(
         [FINDINGS if failed else OK, warn_of_missing(span, [one.part for one in found.missing], zone_of(options))]
     )
-
-
-def _configured(options: argparse.Namespace) -> Tuple[List[Detection], SiteFacts]:
-    from ...detections.catalogue import chosen
-    from ...detections.detection import SiteFacts
-
-    config = _read(options.config) if options.config else {}
-    detections = chosen(config.get("detections", ()), config.get("enable"), config.get("disable"))
-    return detections, SiteFacts.from_mapping(config)
-
-
-def _read(path: str) -> Mapping[str, Any]:
-    from ...settings import describe_unknown
-
-    try:
-        with open(os.path.expanduser(path), "rb") as file:
-            config = json.load(file)
-    except (OSError, ValueError, RecursionError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else exc
-        raise InvalidInput(f"--config: {path} cannot be read: {reason}.") from exc
-    if not isinstance(config, dict) or config.get("version") != 1:
-        raise InvalidInput(f'--config: {path} is not a valid file of detections; it begins with {{"version": 1, …}}.')
-    unknown = describe_unknown(config, _CONFIG)
-    if unknown:
-        raise InvalidInput(f"--config: {path} has unknown keys: {', '.join(unknown)}.")
-    return config
 
 
 def _tell(found: Found, off: Dict[str, str], applied: int, zone: tzinfo) -> None:

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Callable, Iterator, List, NamedTuple
 
 from ...archive.chain.chain import find_head
@@ -19,7 +20,7 @@ from ...archive.format.commit import FIRST_SEQUENCE, commit_name, pending_name
 from ...archive.storage.open import is_remote
 from ...archive.storage.store import LocalStore, Store, read
 from ...counts import pluralize
-from ...errors import AuditError, StorageError
+from ...errors import AuditError, InvalidInput, StorageError
 from ...project_log.client import Api, Page
 from ...project_log.entry import subject, visible
 from ...times import utc_now
@@ -47,10 +48,18 @@ class Check(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_connection(parser)
+    parser.add_argument("--config", metavar="FILE", help="with --notify: JSON file with the receivers of alerts")
+    parser.add_argument(
+        "--notify",
+        action="store_true",
+        help="instead of all checks: send a test message to every receiver of --config; needs no token",
+    )
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
-    checks = list(_checks(options, stop))
+    if bool(options.config) != options.notify:
+        raise InvalidInput("--notify needs --config FILE with the receivers, and --config needs --notify.")
+    checks = list(_receiver_checks(options.config, stop) if options.notify else _checks(options, stop))
     failed = any(check.failed for check in checks)
     if options.json:
         print_json({"healthy": not failed, "checks": [check._asdict() for check in checks]})
@@ -80,6 +89,22 @@ def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Chec
         yield _checked("project", lambda: _probe_project(options, pages[0]))
         yield _checked("clock", lambda: _probe_clock(pages[0]))
         yield from _conformance_checks(options, stop, pages[0])
+
+
+def _receiver_checks(path: str, stop: threading.Event) -> Iterator[Check]:
+    from ...detections.config import read_config
+    from ...notify.message import trial_message
+    from ...notify.receivers import Receiver, read_receivers
+
+    message = trial_message(utc_now())
+
+    def probe(receiver: Receiver) -> str:
+        receiver.channel.send(message, stop)
+        return f"{receiver.label} took the test message"
+
+    for receiver in read_receivers(read_config(path, "--config").notify):
+        check = _checked("notify", partial(probe, receiver))
+        yield check._replace(detail=f"{receiver.label}: {check.detail}") if check.failed else check
 
 
 def _checked(name: str, probe: Callable[[], str]) -> Check:

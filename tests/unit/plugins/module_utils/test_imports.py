@@ -19,7 +19,9 @@ GROUND = {
     "errors",
     "files",
     "journal",
+    "programs",
     "projects",
+    "sessions",
     "settings",
     "times",
     "tls",
@@ -37,10 +39,11 @@ ALLOWED = {
     "archive": {"project_log", "archive.format", "archive.storage", "archive.chain"},
     "report.query": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain"},
     "report": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain", "report.query"},
+    "notify": {"project_log", "detections", "archive", "archive.format", "archive.storage", "archive.chain"},
     "cli": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain", "cli.commands"},
     "cli.commands": {
         *("project_log", "archive", "archive.format", "archive.storage", "archive.chain"),
-        *("cli", "detections"),
+        *("cli", "detections", "notify"),
     },
 }
 

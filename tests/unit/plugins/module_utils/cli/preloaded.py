@@ -10,6 +10,7 @@ subcommand imports, and what the locale makes of its output.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import random
@@ -47,7 +48,10 @@ def _content(file: IO[str]) -> str:
 def _ask(order: str) -> str:
     if not _SERVERS:
         command = [sys.executable, __file__]
-        _SERVERS.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # Without input it ends.
+        atexit.register(server.communicate)
+        _SERVERS.append(server)
     server = _SERVERS[0]
     if server.stdin is None or server.stdout is None:
         raise RuntimeError("The server has no pipes.")

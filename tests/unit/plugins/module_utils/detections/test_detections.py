@@ -19,7 +19,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.det
     SiteFacts,
     is_at_least,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import Detector, Memory
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import Detector, Memory, nominate
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from hypothesis import given, settings, strategies
 
@@ -214,3 +214,46 @@ def test_a_stored_memory_continues_where_it_ended(entries: list[Any], cut: int) 
 def test_a_memory_that_is_something_else_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput):
         Memory.from_json(value)
+
+
+def test_when_a_reviewer_leaves_only_their_alerts_change_hands() -> None:
+    everybody = ["anna@example.com", "bea@example.com", "carl@example.com"]
+    numbers = [str(number) for number in range(100)]
+    before = {number: nominate(number, entry(actor=TOKEN), everybody) for number in numbers}
+    after = {number: nominate(number, entry(actor=TOKEN), everybody[:2]) for number in numbers}
+    assert set(before.values()) == set(everybody)
+    assert {number for number in numbers if before[number] != after[number]} == {
+        number for number in numbers if before[number] == "carl@example.com"
+    }
+
+
+@pytest.mark.parametrize(
+    ("actor", "reviewers", "nominated"),
+    [
+        (ANNA, ["ANNA@example.com"], None),
+        (ANNA, [" anna@Example.com "], None),
+        (ANNA, [], None),
+        (TOKEN, ["ci"], None),
+        (TOKEN, ["0a1b2c3d"], None),
+        (TOKEN, ["CI"], "CI"),
+        ({"system": {}}, ["anna@example.com"], "anna@example.com"),
+    ],
+)
+def test_nobody_reviews_their_own_change(actor: Any, reviewers: list[str], nominated: Any) -> None:
+    assert nominate("1", entry(actor=actor), reviewers) == nominated
+
+
+def test_a_huge_name_is_remembered_by_its_hash() -> None:
+    detector = Detector([], FACTS)
+    detector.learn(entry(actor={"user": {"email": "e" * (1 << 20) + "\ud800"}}))
+    assert len(json.dumps(detector.memory.to_json())) < 500
+
+
+def test_a_copy_of_a_memory_stays_as_it_is() -> None:
+    detector = Detector([one for one in built_in() if one.name == "burst_of_deletions"], FACTS)
+    detector.alerts(entry("volume_delete"))
+    copy = detector.memory.copy()
+    before = copy.to_json()
+    assert before == detector.memory.to_json()
+    detector.alerts(entry("volume_delete", actor=TOKEN, days=-1))
+    assert (copy.to_json(), detector.memory.to_json() == before) == (before, False)

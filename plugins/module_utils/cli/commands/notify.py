@@ -1,0 +1,94 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sends new alerts of the archive to receivers."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from typing import TYPE_CHECKING, List, Optional
+
+from ...counts import pluralize
+from ...errors import NotDelivered
+from ..archive import archive_of, store_of
+from ..exit_status import API, OK
+from ..metrics import add_metrics, measured
+from ..output import add_json, note, print_json, say
+
+if TYPE_CHECKING:
+    from ...archive.metrics import Sample
+    from ...notify.notifier import Delivery, NotifyResult
+
+ABOUT = "send new alerts of the archive by webhook, mail, journal or command; needs no token"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    parser.add_argument(
+        "--config", metavar="FILE", required=True, help="JSON file with detections, facts of the site, and receivers"
+    )
+    parser.add_argument(
+        "--bookmark",
+        metavar="FILE",
+        help="remembers which alerts each receiver got; created if missing (default: in the state directory)",
+    )
+    parser.add_argument(
+        "--from-start", action="store_true", help="let new receivers get the alerts of all entries in the archive"
+    )
+    parser.add_argument("--socket", metavar="PATH", help="of another journald, such as that of a namespace")
+    add_metrics(parser)
+
+
+def run(options: argparse.Namespace, stop: threading.Event) -> int:
+    from ...detections.config import read_config
+    from ...notify.notifier import Notifier
+    from ...notify.positions import PositionFile
+    from ...notify.receivers import read_receivers
+
+    with measured("notify", options.metrics, str(store_of(options)), state=options.state) as measurement:
+        config = read_config(options.config, "--config")
+        receivers = read_receivers(config.notify, options.socket)
+        store = archive_of(options)
+        file = PositionFile(_bookmark_path(options), str(store))
+        done = Notifier(store, file, config, receivers, stop, options.from_start, note).run(measurement.note_head)
+        measurement.samples = lambda: _samples(done)
+        error = _error(done.deliveries)
+        measurement.end(API if error else OK, succeeded=error is None)
+        measurement.failure = {"msg": error.message, **error.failure} if error else None
+    if options.json:
+        receivers_done = [delivery.to_json() for delivery in done.deliveries]
+        failure = {"msg": error.message, "failure": error.failure} if error else {}
+        print_json({"receivers": receivers_done, "pruned": done.pruned, **failure})
+        return measurement.status
+    for delivery in done.deliveries:
+        say(f"{pluralize(delivery.alerts, 'alert', 'alerts')} sent to {delivery.receiver}.")
+    if done.pruned:
+        say(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
+    if error:
+        raise error
+    return measurement.status
+
+
+def _bookmark_path(options: argparse.Namespace) -> str:
+    if options.bookmark:
+        return str(options.bookmark)
+    options.state.create_directory()
+    return str(options.state.path_of("notify.json"))
+
+
+def _error(deliveries: List[Delivery]) -> Optional[NotDelivered]:
+    """One sentence about all receivers that failed."""
+    failed = [one for one in deliveries if one.failure is not None]
+    if not failed:
+        return None
+    reasons = "; ".join(f"{one.receiver}: {one.failure.message.rstrip('.')}" for one in failed if one.failure)
+    return NotDelivered(f"Not all alerts were delivered, and the next run continues: {reasons}.")
+
+
+def _samples(done: NotifyResult) -> List[Sample]:
+    from ...archive.metrics import Sample
+    from ...detections.detection import SEVERITIES
+
+    return [Sample("alerts_total", done.found.get(name, 0), (("severity", name),)) for name in SEVERITIES]

@@ -1,0 +1,205 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ways in which a message leaves the host: a webhook, a mail, systemd's journal, or a command of the site."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from email.message import EmailMessage
+from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Protocol, Tuple
+from urllib.parse import urljoin, urlsplit
+
+from ..errors import Cancelled, InvalidInput, NotDelivered
+from ..journal import Journal
+from ..programs import ProgramFailed, run_program
+from ..project_log.entry import visible
+from ..sessions import new_session, origin, requests_library, retry_after, root_cause
+from ..tls import is_of_certificate
+from .message import Message
+
+SENDMAIL = "/usr/sbin/sendmail"
+
+_SECONDS = 60.0
+"""The time limit of one message, all tries included."""
+
+_CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 30.0
+_RETRIES = 3
+_FIRST_WAIT = 0.5
+_RETRIED = (408, 425, 429, 500, 502, 503, 504)
+_REPEATING_REDIRECTS = (307, 308)
+_REDIRECTS = (301, 302, 303, *_REPEATING_REDIRECTS)
+_MAX_REDIRECTS = 3
+_MAX_WORDS = 200
+# Of syslog: critical, error, warning, notice, informational.
+_PRIORITIES = {"critical": 2, "high": 3, "medium": 4, "low": 5, "info": 6}
+
+
+class Channel(Protocol):
+    """Takes messages to one receiver."""
+
+    def send(self, message: Message, stop: threading.Event) -> None:
+        """Deliver a message: on return the receiver has taken it.
+
+        :raises AuditError: it did not; the sentence has no secret.
+        """
+
+
+class Webhook(NamedTuple):
+    """A URL that takes JSON. ``clock`` and ``chance`` are seams for tests."""
+
+    url: str
+    token_file: Optional[str] = None
+    ca_path: Optional[str] = None
+    clock: Callable[[], float] = time.monotonic
+    chance: Callable[[], float] = random.random
+
+    @property
+    def host(self) -> str:
+        """What the receiver is called: the rest of its URL can be a secret."""
+        return visible(urlsplit(self.url).netloc)
+
+    def send(self, message: Message, stop: threading.Event) -> None:
+        body = json.dumps({"text": message.text, "alerts": message.alerts}).encode()
+        headers = {"Content-Type": "application/json", "Idempotency-Key": message.id}
+        deadline = self.clock() + _SECONDS
+        with new_session(self.url, self._token()) as session:
+            for attempt in range(_RETRIES + 1):
+                try:
+                    self._post(session, body, headers)
+                    return
+                except _Transient as fault:
+                    pause = fault.after or _FIRST_WAIT * 2**attempt * (1 + self.chance())
+                    if attempt == _RETRIES or self.clock() + pause > deadline:
+                        raise NotDelivered(fault.sentence, fault.status) from fault.__cause__
+                if stop.wait(pause):
+                    raise Cancelled("It was stopped while it waited for a receiver; the next run sends the alert.")
+
+    def _post(self, session: Any, body: bytes, headers: Mapping[str, str]) -> None:
+        url = self.url
+        for _redirect in range(_MAX_REDIRECTS + 1):
+            status, answered = self._exchange(session, url, body, headers)
+            if status not in _REDIRECTS:
+                break
+            url = self._redirected(url, status, answered.get("Location", ""))
+        if 200 <= status < 300:
+            return
+        sentence = f"{self.host} did not take an alert (HTTP {status})"
+        if status in _RETRIED:
+            raise _Transient(sentence, status, retry_after(answered))
+        raise NotDelivered(sentence, status)
+
+    def _exchange(self, session: Any, url: str, body: bytes, headers: Mapping[str, str]) -> Tuple[int, Any]:
+        exceptions = requests_library().exceptions
+        try:
+            with session.post(
+                url,
+                data=body,
+                headers=headers,
+                timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
+                allow_redirects=False,
+                stream=True,
+                verify=self.ca_path or True,
+            ) as answer:
+                return answer.status_code, answer.headers
+        except exceptions.SSLError as exc:
+            if not is_of_certificate(exc):
+                raise _Transient(f"No TLS connection to {self.host}: {root_cause(exc)}") from exc
+            raise NotDelivered(f"The TLS certificate of {self.host} cannot be verified; check its ca_path") from exc
+        except exceptions.Timeout as exc:
+            raise _Transient(f"{self.host} did not answer in time") from exc
+        except exceptions.RequestException as exc:
+            raise _Transient(f"No connection to {self.host}: {root_cause(exc)}") from exc
+        except (OSError, ValueError) as exc:  # requests reports a missing ca_path and a malformed redirect this way
+            raise NotDelivered(f"{self.host} cannot be asked; check its url and ca_path") from exc
+
+    def _redirected(self, url: str, status: int, location: str) -> str:
+        """The next URL. A token and alerts go to no other host, and no redirect may turn them into a GET."""
+        try:
+            target = urljoin(url, location)
+            same = origin(urlsplit(target)) == origin(urlsplit(self.url)) and "@" not in urlsplit(target).netloc
+        except ValueError:
+            same = False
+        if not location or not same or status not in _REPEATING_REDIRECTS:
+            raise NotDelivered(f"{self.host} redirects to another address (HTTP {status}); set its final url", status)
+        return target
+
+    def _token(self) -> Optional[str]:
+        if self.token_file is None:
+            return None
+        try:
+            with open(self.token_file, encoding="ascii") as file:
+                token = file.read(1 << 16).strip()
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
+            raise InvalidInput(f"The token_file {self.token_file} cannot be read: {reason}") from None
+        if not token or not token.isprintable() or " " in token:
+            raise InvalidInput(f"The token_file {self.token_file} does not hold a token")
+        return token
+
+
+class _Transient(Exception):
+    """A failure that may pass: the sentence to report if it stays, and how many seconds the server asks to wait."""
+
+    def __init__(self, sentence: str, status: Optional[int] = None, after: Optional[float] = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.status = status
+        self.after = after
+
+
+class Mail(NamedTuple):
+    """Mail, which the host's sendmail takes."""
+
+    recipients: Tuple[str, ...]
+    sender: str
+    sendmail: str = SENDMAIL
+
+    def send(self, message: Message, _stop: threading.Event) -> None:
+        mail = EmailMessage()
+        mail["From"] = self.sender
+        mail["To"] = ", ".join(self.recipients)
+        # What looks like an encoded word would be decoded, and could bring a line break along.
+        mail["Subject"] = message.subject.replace("=?", "= ?")
+        mail["Message-ID"] = f"<{message.id}@{self.sender.partition('@')[2] or 'localhost'}>"
+        mail["Auto-Submitted"] = "auto-generated"
+        mail.set_content(message.body + "\n")
+        _run([self.sendmail, "-t", "-i"], mail.as_bytes(), self.sendmail)
+
+
+class Command(NamedTuple):
+    """A program of the site that gets JSON on its standard input; status 0 means that it has taken it."""
+
+    words: Tuple[str, ...]
+
+    def send(self, message: Message, _stop: threading.Event) -> None:
+        body = json.dumps({"text": message.text, "alerts": message.alerts}).encode()
+        _run(self.words, body + b"\n", os.path.basename(self.words[0]))
+
+
+class ToJournal(NamedTuple):
+    """systemd's journal, of which this is the socket."""
+
+    socket: str
+
+    def send(self, message: Message, _stop: threading.Event) -> None:
+        with Journal(self.socket) as journal:
+            for alert in message.alerts:
+                journal.send_alert(str(alert["id"]), _PRIORITIES[str(alert["severity"])], alert)
+
+
+def _run(command: Any, text: bytes, name: str) -> None:
+    shown = visible(name)
+    try:
+        done = run_program(list(command), text, _SECONDS)
+    except ProgramFailed as exc:
+        raise NotDelivered(f"{shown} cannot take an alert: {exc}") from exc
+    if done.returncode != 0:
+        words: List[str] = [visible(done.last_words)[:_MAX_WORDS]] if done.last_words else []
+        raise NotDelivered(": ".join([f"{shown} did not take an alert (exit status {done.returncode})", *words]))

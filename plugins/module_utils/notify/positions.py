@@ -1,0 +1,224 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Up to where each receiver got an archive's alerts, and what the detections remembered there.
+
+The memory is stored and not learnt again from the entries: that would cost a whole read of the archive in each run, and
+would give something else once old entries are pruned. It grows with the actors, tokens and networks seen, not with the
+entries.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+from ..archive.bookmark import SAME_BOOT, SETTLING, boot_time
+from ..archive.format.commit import Head
+from ..detections.detector import Memory
+from ..errors import InvalidInput, StorageError
+from ..files import draft_of, replace_file
+
+_VERSION = 1
+_writing = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """Behind a commit (None: before the first), with what the detections remembered there.
+
+    ``after`` is the last alert that was delivered of the next commit; ``found`` counts all alerts so far, by severity.
+    """
+
+    head: Optional[Head] = None
+    memory: Memory = field(default_factory=Memory)
+    found: Mapping[str, int] = field(default_factory=dict)
+    after: Optional[str] = None
+
+    @property
+    def sequence(self) -> int:
+        return self.head.sequence if self.head else 0
+
+    def is_same(self, other: Position) -> bool:
+        return (self.head, self.after) == (other.head, other.after) and self.memory is other.memory
+
+
+class Mark(NamedTuple):
+    """A position that a receiver had at this moment (seconds since 1970)."""
+
+    position: Position
+    at: float
+
+
+@dataclass
+class Progress:
+    """How far one receiver is. ``marks`` are its positions, the newest last; ``until`` ends a digest under way."""
+
+    marks: List[Mark]
+    until: Optional[int] = None
+
+    def after_boot(self) -> Progress:
+        """What counts if the host was booted since: what the receiver had only in memory is delivered again."""
+        settled = [mark for mark in self.marks if mark.at <= self.marks[-1].at - SETTLING]
+        return Progress(settled or self.marks[:1])
+
+    def reduced(self, now: float) -> Progress:
+        """The marks that can still be needed: those of the last minutes and one older than that."""
+        settled = [mark for mark in self.marks if mark.at <= now - SETTLING]
+        return Progress(settled[-1:] + self.marks[len(settled) :], self.until)
+
+
+class PositionFile:
+    """The part of a bookmark file that is about one archive. ``clock`` and ``boot`` are seams for tests.
+
+    An archive is known by its address; one that was moved, by its id.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        archive: str,
+        clock: Callable[[], float] = time.time,
+        boot: Callable[[], float] = boot_time,
+    ) -> None:
+        self._path = os.path.abspath(os.path.expanduser(path))
+        self._archive = archive
+        self._boot = boot()
+        self.clock = clock
+        self.is_rebooted = False
+
+    def __str__(self) -> str:
+        return self._path
+
+    def check(self) -> None:
+        """Fail before anything is sent if the file cannot be written.
+
+        :raises InvalidInput: the file cannot be where it should.
+        :raises StorageError: its directory takes no file.
+        """
+        with draft_of(self._path, "--bookmark"):
+            pass
+
+    def read(self, archive_id: Optional[str] = None) -> Dict[str, Progress]:
+        """How far each receiver is, by its key; empty where nothing is stored of this archive.
+
+        :raises StorageError: the file is unreadable or holds something else.
+        """
+        for own in self._own(self._read(), archive_id):
+            try:
+                memories = [Memory.from_json(value) for value in own["memories"]]
+                states = [_state(value, memories) for value in own["states"]]
+                self.is_rebooted = abs(float(own["boot"]) - self._boot) > SAME_BOOT
+                return {str(key): _progress(value, states) for key, value in own["receivers"].items()}
+            except (LookupError, TypeError, ValueError, AttributeError, InvalidInput) as exc:
+                raise self._unreadable(exc) from exc
+        return {}
+
+    def write(self, archive_id: str, receivers: Mapping[str, Progress]) -> None:
+        """Store how far each receiver is, durably, and forget all other receivers of this archive.
+
+        :raises InvalidInput: the file cannot be where it should.
+        :raises StorageError: the file cannot be written.
+        """
+        table = _Table()
+        told = {
+            key: {
+                "marks": [[table.number_of(mark.position), mark.position.after, mark.at] for mark in progress.marks],
+                "until": progress.until,
+            }
+            for key, progress in receivers.items()
+        }
+        own = {"archive": self._archive, "archive_id": archive_id, "boot": self._boot, **table.to_json()}
+        with self._locked():
+            content = self._read()
+            others = [value for value in content if value not in self._own(content, archive_id)]
+            archives = [*others, {**own, "receivers": told}]
+            text = json.dumps({"version": _VERSION, "archives": archives})
+            replace_file(self._path, [text.encode()], "--bookmark")
+
+    def _own(self, content: List[Any], archive_id: Optional[str]) -> List[Any]:
+        by_address = [value for value in content if value.get("archive") == self._archive]
+        return by_address or [value for value in content if archive_id and value.get("archive_id") == archive_id]
+
+    def _read(self) -> List[Any]:
+        try:
+            with open(self._path, "rb") as file:
+                content = json.loads(file.read())
+            if content["version"] != _VERSION or not all(isinstance(value, dict) for value in content["archives"]):
+                raise ValueError("it is of another kind")
+            return list(content["archives"])
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as exc:
+            raise self._unreadable(exc) from exc
+
+    def _unreadable(self, exc: Exception) -> StorageError:
+        return StorageError(
+            f"Cannot read the bookmark {self._path}: {getattr(exc, 'message', exc)}; restore it or remove it. "
+            "Without it, each receiver begins as a new one."
+        )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep runs on other archives from writing the same file at the same time."""
+        with _writing:
+            try:
+                directory = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY)
+            except OSError:  # the write says what is wrong
+                yield
+                return
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(directory)
+
+
+class _Table:
+    """The different positions of receivers, each stored once, and so are memories."""
+
+    def __init__(self) -> None:
+        self._memories: Dict[int, Memory] = {}
+        self._states: Dict[Tuple[int, int], Position] = {}
+
+    def number_of(self, position: Position) -> int:
+        self._memories.setdefault(id(position.memory), position.memory)
+        self._states.setdefault((id(position.memory), position.sequence), position)
+        return list(self._states).index((id(position.memory), position.sequence))
+
+    def to_json(self) -> Dict[str, Any]:
+        numbers = {key: number for number, key in enumerate(self._memories)}
+        states = [
+            {
+                "head": list(position.head) if position.head else None,
+                "found": dict(position.found),
+                "memory": numbers[id(position.memory)],
+            }
+            for position in self._states.values()
+        ]
+        return {"memories": [memory.to_json() for memory in self._memories.values()], "states": states}
+
+
+def _state(value: Any, memories: List[Memory]) -> Position:
+    head = value["head"]
+    found = {str(severity): int(count) for severity, count in value["found"].items()}
+    return Position(Head(int(head[0]), str(head[1])) if head else None, memories[int(value["memory"])], found)
+
+
+def _progress(value: Any, states: List[Position]) -> Progress:
+    marks = [Mark(_at(states[int(number)], after), float(at)) for number, after, at in value["marks"]]
+    if not marks:
+        raise ValueError("a receiver has no position")
+    until = value["until"]
+    return Progress(marks, None if until is None else int(until))
+
+
+def _at(state: Position, after: Optional[str]) -> Position:
+    return Position(state.head, state.memory, state.found, None if after is None else str(after))

@@ -21,7 +21,7 @@ from ..project_log.selection import Selection, texts
 from ..settings import Range
 from ..times import is_relative, parse_time, utc_now
 from ..working_hours import WorkingHours, time_zone
-from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
+from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry, Rows
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown
 from .page import LIBRARIES as PAGE_LIBRARIES
@@ -80,7 +80,7 @@ class Report:
             # The engine comes first: what it lacks should be told before anything is read.
             with connected(self._engine, os.path.join(folder, "spill")) as engine:
                 sources = Sources(self._options, folder, self._now, self._baseline, self._zone)
-                inquiry = Inquiry(Log(engine, sources, self._selection), self._zone, self._hours, self._sensitive)
+                inquiry = Inquiry(Log(engine, sources, self._selection), Rows(self._zone), self._hours, self._sensitive)
                 facts = inquiry.facts(self._heading(sources.asked), sources.origins(), sources.asked, self._now)
                 for form, path in paths.items():
                     self._write(form, path, sources, inquiry, facts)

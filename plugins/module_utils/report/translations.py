@@ -189,6 +189,11 @@ class Words:
         return text.format(**told) if told else text
 
 
+def reason(why: str, say: Words) -> str:
+    """Why a part of a range is missing: in words, or as an archive recorded it."""
+    return say(f"gap_{why}") if why in GAP_REASONS else why
+
+
 def format_count(value: int) -> str:
     """A whole number with its thousands apart, in a way that no language misreads."""
     return f"{value:,}".replace(",", "\u202f")

@@ -170,7 +170,19 @@ def test_a_relative_range_is_told_as_dates_with_the_time_of_making(reports: Path
 
 
 def test_unknown_variables_empty_fields_and_texts_with_commas(controller: Controller, tmp_path: Path) -> None:
-    names = ["start", "end", "archives", "projects", "ask_api", "title", "engine", "language", "time_zone", "limit"]
+    names = [
+        "form",
+        "start",
+        "end",
+        "archives",
+        "projects",
+        "ask_api",
+        "title",
+        "engine",
+        "language",
+        "time_zone",
+        "limit",
+    ]
     names += [
         "working_hours",
         "sensitive_actions",

@@ -16,9 +16,26 @@ description:
     later than the range, or was pruned, all that the API still has of the range is the API's.
   - If O(start) and O(end) are dates or times that have passed, the same entries and options give the same bytes. A
     report about a relative or open range, such as V(-30d), tells when it was made.
+  - With O(form=access_review) the file is an access review, to decide on and sign.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
+  form:
+    description:
+      - What the report is about.
+      - V(activity) tells what happened.
+      - V(access_review) lists every person and every token that made changes in the range or in the period of the same
+        length before it, with first and last activity, number and kinds of changes, sensitive changes and networks, and
+        with room for a decision, a name, a date and a signature. It needs all entries of a period, so that it refuses
+        O(limit) and O(cursor).
+      - It compares the range with the period before. O(baseline) is not used. An account is new only if the sources
+        cover the whole period before, and dormant only if they also cover the whole range. Otherwise the review says
+        "no data" and why.
+      - The log has no list of members. The review does not show people who have access but changed nothing, nor
+        tokens that only read.
+    type: str
+    choices: [activity, access_review]
+    default: activity
   dest:
     description:
       - The file to write; its suffix says in which form.
@@ -28,6 +45,9 @@ options:
       - V(.csv) is a table for spreadsheets, in which no text is taken for a formula.
       - V(.jsonl) is the evidence, each entry as it was received, one JSON object a line.
       - V(.parquet) is a table for analysis.
+      - For O(form=access_review), V(.html) is the page to sign, V(.md) lists up to 100 people and 100 tokens, and
+        V(.csv) has a row for each person and token in each project. V(.jsonl) and V(.parquet) hold the entries of the
+        range.
       - Its folder must exist. A relative path counts from the folder that the module runs in.
     type: path
     required: true
@@ -84,7 +104,7 @@ options:
     choices: [duckdb, spark]
     default: duckdb
   title:
-    description: The heading; by default "Audit report".
+    description: The heading; by default "Audit report" or "Access review".
     type: str
   language:
     description: The language of the report.
@@ -114,6 +134,7 @@ options:
     description:
       - How much of the time before O(start) is read as well, to tell which actors, tokens and networks are new.
       - V(0d) reads nothing of it.
+      - O(form=access_review) reads the period of the same length before O(start) instead.
     type: str
     default: 30d
 extends_documentation_fragment:
@@ -130,7 +151,7 @@ attributes:
     support: none
 requirements:
   - ibis-framework[duckdb], or ibis-framework[pyspark] for O(engine=spark)
-  - for pages (.html), jinja2, vl-convert-python and itables, too
+  - for pages (.html), jinja2, vl-convert-python and itables, too; for those of O(form=access_review), only jinja2
 notes:
   - Run it on the controller; hosts need none of these libraries.
   - A report holds personal data. Give it a O(mode) that keeps it from others.
@@ -182,6 +203,19 @@ EXAMPLES = r"""
     mode: "0640"
   delegate_to: localhost
   run_once: true
+
+- name: Write the access review of last quarter, to print and sign
+  auditops.cloudscale.project_logs_report:
+    form: access_review
+    archives: [/var/lib/audit/shop]
+    start: 2026-07-01
+    end: 2026-10-01
+    dest: access-review.html
+    extra_formats: [csv]
+    time_zone: Europe/Zurich
+    mode: "0640"
+  delegate_to: localhost
+  run_once: true
 """
 
 RETURN = r"""
@@ -199,7 +233,11 @@ entries:
   returned: success
   type: int
 summary:
-  description: Its figures. Times are in O(time_zone).
+  description:
+    - Its figures. Times are in O(time_zone).
+    - An access review has C(entries), C(first), C(last), C(people), C(tokens), C(new), C(dormant), C(no_data),
+      C(sensitive), C(compared) and C(complete). Other reports have all except C(people), C(tokens), C(new), C(dormant),
+      C(no_data) and C(compared).
   returned: success
   type: dict
   contains:
@@ -238,6 +276,28 @@ summary:
     system:
       description: How many changes the provider's automated tasks made.
       type: int
+    people:
+      description: Number of different people with changes in the range.
+      type: int
+    tokens:
+      description: Number of different tokens with changes in the range.
+      type: int
+    new:
+      description: >-
+        Number of people and tokens, in each project, with changes in the range and none in the period before. Null
+        where data of the period before is missing.
+      type: int
+    dormant:
+      description: >-
+        Number of people and tokens, in each project, with changes in the period before and none in the range. Null
+        where data of either is missing.
+      type: int
+    no_data:
+      description: Number of people and tokens, in each project, that cannot be compared because data is missing.
+      type: int
+    compared:
+      description: Whether the sources miss nothing of the period before.
+      type: bool
     complete:
       description: >-
         Whether the sources miss nothing of the range, as far as they can tell. False for a range that ends after the
@@ -284,6 +344,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.report.transla
     BASELINE,
     FORMS,
     LANGUAGES,
+    REPORTS,
     WORKING_HOURS,
 )
 
@@ -299,6 +360,7 @@ def argument_spec():
         **range_spec(),
         **selection_spec(),
         **concurrency_spec(),
+        "form": {"type": "str", "choices": list(REPORTS), "default": REPORTS[0]},
         "dest": {"type": "path", "required": True},
         "extra_formats": {"type": "list", "elements": "str", "choices": list(FORMS), "default": []},
         "archives": {"type": "list", "elements": "path"},

@@ -36,7 +36,12 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import SENSITIVE, Heading, Inquiry
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import (
+    SENSITIVE,
+    Heading,
+    Inquiry,
+    Rows,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.dataset import Log
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import embedded
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Sources
@@ -127,7 +132,7 @@ def queried(archive: Path, start: datetime) -> tuple[Cost, int]:
     with tempfile.TemporaryDirectory() as folder, measured(costs, resource.RUSAGE_SELF):
         sources = Sources(options, folder, END, timedelta(0))
         with embedded(folder) as engine:
-            inquiry = Inquiry(Log(engine, sources, Selection()), timezone.utc, HOURS, SENSITIVE)
+            inquiry = Inquiry(Log(engine, sources, Selection()), Rows(timezone.utc), HOURS, SENSITIVE)
             facts = inquiry.facts(Heading("", "", "", "UTC", "en"), sources.origins(), sources.asked, END)
     return costs[0], facts.entries
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -31,6 +32,7 @@ INJECT = """() => {
 }"""
 IMPOSTOR = "johanna@example.com"
 A4_PAGES = 12
+REVIEW_PAGES = 8
 # What a person waits without noticing, many times over: the machine may be busy.
 PATIENCE = 30_000
 
@@ -257,3 +259,101 @@ def test_without_javascript_the_findings_are_there(visit: Callable[..., Opened])
     text = opened.page.inner_text("main")
     for told in ("need JavaScript", "Sensitive changes", "Outside working hours", "First seen", "Coverage"):
         assert told in text
+
+
+# --- The page of an access review
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same access review in each language, and one without data of the period before."""
+    folder = tmp_path_factory.mktemp("reviews")
+    now = datetime.now(timezone.utc)
+    with Simulator(page_size=500) as simulator:
+        log = simulator.project("main").log
+        log.extend(history(weeks=9, until=now - timedelta(days=1), seed=7))
+        for message in HOSTILE:
+            log.append(action=message, actor={"user": {"email": message}}, timestamp=now - timedelta(days=2))
+        log.append(actor={"user": {"email": "dora@example.com"}}, timestamp=now - timedelta(days=40))
+        log.append(actor={"api_token": {"uuid": "u", "description": "old"}}, timestamp=now - timedelta(days=3))
+        log.append(actor={"api_token": {"uuid": "u", "description": IMPOSTOR}}, timestamp=now - timedelta(days=2))
+        options = {
+            "form": "access_review",
+            "api_token": simulator.project("main").token,
+            "api_url": simulator.url,
+            "time_zone": "Europe/Zurich",
+        }
+        for name, chosen in {
+            "en": {"start": "-30d", "language": "en"},
+            "de": {"start": "-30d", "language": "de"},
+            "partial": {"start": "-60d", "actions": ["server_*"]},
+        }.items():
+            Report({**options, **chosen}).write({"html": str(folder / f"{name}.html")})
+    return {name: folder / f"{name}.html" for name in ("en", "de", "partial")}
+
+
+@pytest.fixture
+def reviewed(browser: Browser, reviews: dict[str, Path]) -> Iterator[Callable[..., Opened]]:
+    contexts = []
+
+    def go(name: str = "en", width: int = 1280, **options: Any) -> Opened:
+        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        opened = Opened(context.new_page())
+        opened.page.goto(reviews[name].as_uri())
+        return opened
+
+    yield go
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme", "width"),
+    [("en", "light", 1280), ("de", "dark", 1280), ("partial", "dark", 420), ("de", "light", 420)],
+)
+def test_a_review_is_accessible_fits_and_asks_for_nothing(
+    reviewed: Callable[..., Opened], reviews: dict[str, Path], name: str, scheme: str, width: int
+) -> None:
+    opened = reviewed(name, width, color_scheme=scheme)
+    found = Axe().run(opened.page)
+    assert [f"{rule['id']}: {rule['nodes'][0]['html']}" for rule in found.response["violations"]] == []
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+    assert opened.requests == [reviews[name].as_uri()]
+    assert opened.said == []
+
+
+def test_in_a_review_hostile_entries_stay_text(reviewed: Callable[..., Opened]) -> None:
+    opened = reviewed()
+    text = opened.page.inner_text("#people")
+    for message in HOSTILE:
+        assert message.replace("\u202e", "\ufffd") in text
+    assert opened.page.locator("script, img").count() == 0
+    opened.page.evaluate(INJECT)
+    assert opened.page.evaluate("window.harmed") is None
+
+
+def test_a_review_is_filled_in_and_printed_in_landscape(reviewed: Callable[..., Opened]) -> None:
+    page = reviewed(color_scheme="dark").page
+    row = page.locator("#people tr", has_text="dora@example.com")
+    assert "dormant" in row.inner_text()
+    row.get_by_label("Remove").check()
+    row.get_by_label("Keep").check()
+    assert not row.get_by_label("Remove").is_checked()
+    row.get_by_label("Reviewer").fill("Kim")
+    assert "formerly old" in page.locator("#tokens tr", has_text=IMPOSTOR).inner_text()
+    printed = page.pdf(prefer_css_page_size=True, print_background=True)
+    assert 2 <= printed.count(b"/Type /Page\n") <= REVIEW_PAGES
+    wide, high = map(float, re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", printed)[0])
+    assert wide > high
+    page.emulate_media(media="print", color_scheme="light")
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(22, 32, 42)"
+    assert row.get_by_label("Reviewer").is_visible()
+
+
+def test_a_review_says_where_data_is_missing(reviewed: Callable[..., Opened]) -> None:
+    page = reviewed("partial").page
+    assert "no data" in page.locator("dl.figures").inner_text()
+    assert "lost to the provider's retention" in page.inner_text("#comparison")
+    assert "server_*" in page.inner_text("#comparison")

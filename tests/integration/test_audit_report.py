@@ -170,7 +170,19 @@ def test_a_relative_range_is_told_as_dates_with_the_time_of_making(reports: Path
 
 
 def test_unknown_variables_empty_fields_and_texts_with_commas(controller: Controller, tmp_path: Path) -> None:
-    names = ["start", "end", "archives", "projects", "ask_api", "title", "engine", "language", "time_zone", "limit"]
+    names = [
+        "form",
+        "start",
+        "end",
+        "archives",
+        "projects",
+        "ask_api",
+        "title",
+        "engine",
+        "language",
+        "time_zone",
+        "limit",
+    ]
     names += [
         "working_hours",
         "sensitive_actions",
@@ -255,3 +267,50 @@ def test_nothing_happened_is_said_so(controller: Controller, tmp_path: Path) -> 
     assert (tmp_path / "audit-report.csv").read_text().splitlines() == [
         "time,actor,actor_kind,action,message,ip_address,resource_kind,resource,subject"
     ]
+
+
+def test_an_access_review_is_written_next_to_the_reports(
+    controller: Controller, simulator: Simulator, tmp_path: Path
+) -> None:
+    project = simulator.add_project("reviewed")
+    now = datetime.now(timezone.utc)
+    traces = [(1, "user", "email", "nora@example.com"), (40, "user", "email", "dora@example.com")]
+    for days, kind, key, name in [*traces, (2, "api_token", "description", MARKUP)]:
+        project.log.append(actor={kind: {key: name}}, timestamp=now - timedelta(days=days))
+    variables = {"audit_report_form": "access_review", "audit_report_dest": str(tmp_path)}
+    for start, told in [("-30d", "new: 2, dormant: 1"), ("-80d", "new: no data, dormant: no data")]:
+        given = {**variables, "audit_report_start": start}
+        done = controller.playbook(PLAYBOOK, "-e", json.dumps(given), CLOUDSCALE_API_TOKEN=project.token)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"and 1 token ({told}), reported in {tmp_path}" in " ".join(done.stdout.split())
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"access-review.{form}" for form in ("html", "md", "csv", "jsonl")
+    }
+    assert MARKUP in Page((tmp_path / "access-review.html").read_text()).texts
+    with (tmp_path / "access-review.csv").open(newline="") as file:
+        rows = {row["name"]: row["comparison"] for row in csv.DictReader(file, strict=True)}
+    assert rows == dict.fromkeys(("nora@example.com", "dora@example.com", MARKUP), "no data")
+
+
+def test_the_module_returns_the_figures_of_an_access_review(
+    controller: Controller, simulator: Simulator, tmp_path: Path
+) -> None:
+    project = simulator.add_project("figures")
+    now = datetime.now(timezone.utc)
+    for days, name in [(1, "anna"), (40, "anna"), (2, "nora")]:
+        project.log.append(actor={"user": {"email": f"{name}@example.com"}}, timestamp=now - timedelta(days=days))
+    task = {"form": "access_review", "start": "-30d", "end": "-1h", "api_token": project.token}
+    page = str(tmp_path / "review.html")
+    cases = {
+        "written": {**task, "dest": page, "extra_formats": ["csv"]},
+        "limited": {**task, "dest": page, "limit": 5},
+        "unknown": {**task, "dest": page, "form": "members"},
+    }
+    results = controller.run({name: {"auditops.cloudscale.project_logs_report": case} for name, case in cases.items()})
+    written = results["written"]
+    figures = {name: written["summary"][name] for name in ("people", "tokens", "new", "dormant", "no_data", "compared")}
+    assert figures == {"people": 2, "tokens": 0, "new": 1, "dormant": 0, "no_data": 0, "compared": True}
+    assert (written["entries"], written["files"]) == (2, [page, str(tmp_path / "review.csv")])
+    assert "limit: an access review needs all entries of a period" in results["limited"]["msg"]
+    assert results["limited"]["failure"]["code"] == "invalid_input"
+    assert "must be one of: activity, access_review" in results["unknown"]["msg"]

@@ -2,11 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the guide on reports says: its examples run, as they stand."""
+"""What the guides on reports and on access reviews say: their examples run, as they stand."""
 
 from __future__ import annotations
 
+import csv
 import re
+import shlex
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -19,23 +21,55 @@ from ansible_collections.auditops.cloudscale.tests.simulator import Simulator, h
 if TYPE_CHECKING:
     from .conftest import Controller
 
-GUIDE = Path(version.__file__).parents[2] / "docs/docsite/rst/reports_guide.rst"
+GUIDES = Path(version.__file__).parents[2] / "docs/docsite/rst"
 
 
-def test_examples_run(controller: Controller, simulator: Simulator) -> None:
-    log = simulator.project("main").log
-    log.extend(found for found in history(weeks=2, seed=5) if "admin" not in found["actor"])
-    blocks = re.findall(r"^\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", GUIDE.read_text(), re.MULTILINE)
+def blocks(guide: str, language: str) -> list[str]:
+    text = (GUIDES / f"{guide}_guide.rst").read_text()
+    found = re.findall(rf"^\.\. code-block:: {language}\n\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    return [dedent(block) for block in found]
+
+
+def run_tasks(controller: Controller, guide: str) -> str:
+    """Run the tasks of a guide in one play, with archives in the test's folder; what the play printed."""
     folder = controller.folder
-    tasks = [task for block in blocks for task in yaml.safe_load(dedent(block).replace("/var/lib/audit", str(folder)))]
+    found = blocks(guide, "yaml")
+    tasks = [task for block in found for task in yaml.safe_load(block.replace("/var/lib/audit", str(folder)))]
     python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": python, "tasks": tasks}
     (folder / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False))
     done = controller.playbook(str(folder / "play.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_examples_run(controller: Controller, simulator: Simulator) -> None:
+    log = simulator.project("main").log
+    log.extend(found for found in history(weeks=2, seed=5) if "admin" not in found["actor"])
+    run_tasks(controller, "reports")
+    folder = controller.folder
     forms = {path.name for path in folder.glob("*.*")}
     assert forms >= {*(f"report.{form}" for form in ("html", "md", "csv", "jsonl")), "year.html", "projects.html"}
     entries = log.entries
     assert len((folder / "report.jsonl").read_text().splitlines()) == len(entries)
     assert pyarrow.parquet.read_table(folder / "year.parquet").num_rows == len(entries)
     assert "Einträge" in (folder / "year.html").read_text()
+
+
+def test_examples_of_access_reviews_run(controller: Controller) -> None:
+    folder = controller.folder
+    printed = run_tasks(controller, "access_review")
+    assert re.search(r"\d+ people, \d+ tokens, new: ", printed)
+    (command,) = [block for block in blocks("access_review", "console") if "ansible-playbook" in block]
+    done = controller.playbook(*shlex.split(command.replace("\\\n", ""))[1:])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(
+        r"entries with \d+ (people|person) and \d+ tokens? \(new: .*, dormant: .*\), reported in", done.stdout
+    )
+    assert {path.name for path in (folder / "audit-report").iterdir()} == {
+        f"access-review.{form}" for form in ("html", "md", "csv", "jsonl")
+    }
+    written = {path.name for path in folder.glob("access-review*")}
+    assert written == {"access-review.html", "access-review.csv", "access-review.md", "access-review-2026-q3.html"}
+    with (folder / "access-review.csv").open(newline="") as file:
+        assert "signature" in next(csv.reader(file))

@@ -172,12 +172,12 @@ class Rows:
 
 
 class Inquiry:
-    """Puts the questions of a report to a log. ``zone`` is that of times shown, ``sensitive`` are globs of actions."""
+    """Puts the questions of a report to a log. ``sensitive`` are globs of actions."""
 
-    def __init__(self, log: Log, zone: tzinfo, hours: WorkingHours, sensitive: Sequence[str]) -> None:
+    def __init__(self, log: Log, rows: Rows, hours: WorkingHours, sensitive: Sequence[str]) -> None:
         self.log = log
         self.hours = hours
-        self.rows = Rows(zone)
+        self.rows = rows
         self.actors = log.seen("actor")
         self.actions = log.seen("action")
         self.addresses = log.seen("ip_address")
@@ -197,14 +197,14 @@ class Inquiry:
             extent=(self.rows.iso(first), self.rows.iso(last)),
             actors=[Count(str(label(seen.value)), seen.entries, kind_of(seen.value)) for seen in self.actors],
             actions=[Count(visible(seen.value), seen.entries) for seen in self.actions],
-            networks=_networks(self.addresses),
+            networks=networks_of(self.addresses),
             addresses=sum(1 for seen in self.addresses if seen.value),
             slots=[(self._wall(slot.start), slot.entries, slot.sensitive) for slot in slots],
             heat=self._heat(slots),
             has_baseline=self.log.known("actor") is not None,
             firsts=self._firsts(),
             findings=self._findings(),
-            coverage=[self._covered(origin, origins, asked, now) for origin in origins],
+            coverage=coverage_of(origins, asked, now, self.rows),
             hours=self.hours,
             sensitive=frozenset(self.sensitive),
         )
@@ -228,8 +228,8 @@ class Inquiry:
         return [seen.value for seen in self.actors if kind_of(seen.value) in kinds]
 
     def _firsts(self) -> Dict[str, List[First]]:
-        known = {_identity(value) for value in self.log.known("actor") or ()}
-        new = [seen for seen in self.actors if _identity(seen.value) not in known]
+        known = {identity(value) for value in self.log.known("actor") or ()}
+        new = [seen for seen in self.actors if identity(seen.value) not in known]
         tokens = [seen for seen in new if kind_of(seen.value) == "api_token"]
         others = [seen for seen in new if kind_of(seen.value) != "api_token"]
         return {
@@ -263,12 +263,17 @@ class Inquiry:
         """What the clock on the wall showed, as minutes of an epoch without time zones."""
         return int(self.rows.local(moment).replace(tzinfo=timezone.utc).timestamp()) // 60
 
-    def _covered(self, origin: Origin, origins: Sequence[Origin], asked: Range, now: datetime) -> Coverage:
+
+def coverage_of(origins: Sequence[Origin], asked: Range, now: datetime, rows: Rows) -> List[Coverage]:
+    """Each source, with what it misses of a range, in local times."""
+    found = []
+    for origin in origins:
         missing = [
-            (self.rows.at(start, _MINUTE), self.rows.at(end, _MINUTE), why)
+            (rows.at(start, _MINUTE), rows.at(end, _MINUTE), why)
             for start, end, why in missing_of(origin, origins, asked, now)
         ]
-        return Coverage(origin, self.rows.at(origin.covered_from), self.rows.at(origin.covered_until), missing)
+        found.append(Coverage(origin, rows.at(origin.covered_from), rows.at(origin.covered_until), missing))
+    return found
 
 
 def local_days(slots: Sequence[Tuple[int, int, int]]) -> List[Tuple[str, int, int]]:
@@ -346,13 +351,14 @@ def _subject(text: Optional[str]) -> str:
     return str(subject({"subject": decoded(text)}))
 
 
-def _identity(text: Optional[str]) -> Tuple[str, str]:
+def identity(text: Optional[str]) -> Tuple[str, str]:
     """Who an actor is, whatever a token is called now, and however an e-mail address is written."""
     found: Label = label(text)
     return found.kind, found.uuid or (found.name.casefold() if found.kind == "user" else found.name)
 
 
-def _networks(addresses: Sequence[Seen]) -> List[Count]:
+def networks_of(addresses: Sequence[Seen]) -> List[Count]:
+    """The networks that addresses belong to, the most frequent first."""
     entries: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
     for seen in addresses:

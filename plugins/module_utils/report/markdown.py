@@ -11,8 +11,8 @@ from typing import Dict, Iterator, List, Sequence
 
 from ..project_log.markup import code, text
 from ..project_log.rows import cut
-from .facts import Count, Facts
-from .translations import GAP_REASONS, Words, format_count
+from .facts import Count, Coverage, Facts, Heading
+from .translations import Words, format_count, reason
 
 MOST_ROWS = 100
 """So many entries are listed; the newest ones."""
@@ -28,16 +28,7 @@ def markdown(facts: Facts, newest: Sequence[Dict[str, str]]) -> str:
 
 
 def _lines(facts: Facts, newest: Sequence[Dict[str, str]], say: Words) -> Iterator[str]:
-    yield f"# {text(facts.heading.title)}"
-    yield ""
-    heading = facts.heading
-    names = ", ".join(map(code, facts.projects)) or say("unnamed")
-    sentences = [heading.asked, say("times_in", zone=heading.zone)]
-    sentences += [say("made", time=heading.made)] if heading.made else []
-    sentences += [say("complete" if facts.is_complete else "incomplete")]
-    # In bold, because a line may begin with markup of its own, as a heading.
-    yield f"**{names}**: {text('. '.join(sentences))}."
-    yield ""
+    yield from heading_lines(facts.heading, facts.projects, facts.is_complete, say)
     if not facts.entries:
         yield say("nothing" if facts.is_complete else "nothing_known")
         yield ""
@@ -51,9 +42,22 @@ def _lines(facts: Facts, newest: Sequence[Dict[str, str]], say: Words) -> Iterat
             found = facts.findings[name]
             if found.total:
                 yield from _entries(say(name), found.rows[:_TOP], found.total, say)
-    yield from _coverage(facts, say)
+    yield from coverage_lines(facts.coverage, say)
     if facts.entries:
         yield from _entries(say("all_entries"), newest, facts.entries, say)
+
+
+def heading_lines(heading: Heading, projects: Sequence[str], is_complete: bool, say: Words) -> Iterator[str]:
+    """The title, and in one line the projects, the range and whether it is complete."""
+    yield f"# {text(heading.title)}"
+    yield ""
+    names = ", ".join(map(code, projects)) or say("unnamed")
+    sentences = [heading.asked, say("times_in", zone=heading.zone)]
+    sentences += [say("made", time=heading.made)] if heading.made else []
+    sentences += [say("complete" if is_complete else "incomplete")]
+    # In bold, because a line may begin with markup of its own, as a heading.
+    yield f"**{names}**: {text('. '.join(sentences))}."
+    yield ""
 
 
 def _findings(facts: Facts, say: Words) -> Iterator[str]:
@@ -87,10 +91,11 @@ def _firsts(facts: Facts, say: Words) -> Iterator[str]:
     yield ""
 
 
-def _coverage(facts: Facts, say: Words) -> Iterator[str]:
+def coverage_lines(coverage: Sequence[Coverage], say: Words) -> Iterator[str]:
+    """Each source with what it covers and misses."""
     yield f"## {say('coverage')}"
     yield ""
-    for source in facts.coverage:
+    for source in coverage:
         name = code(source.origin.project) or say("unnamed")
         if source.origin.head is None:
             yield f"- **{name}**: {say('api')}. {say('api_kept')}"
@@ -98,11 +103,15 @@ def _coverage(facts: Facts, say: Words) -> Iterator[str]:
             covered = say("from_to", start=source.covered_from, end=source.covered_until)
             head = f"{say('commit', n=source.origin.head.sequence)} {source.origin.head.sha256}"
             yield f"- **{name}**: {say('archive')} {covered}, {head}"
-        for start, end, why in source.missing:
-            told = say(f"gap_{why}") if why in GAP_REASONS else text(why)
-            open_end = "..." if why == "future" else say("now")
-            yield f"  - {say('gaps')}: {say('from_to', start=start, end=end or open_end)}, {told}"
+        yield from missing_lines(source, say)
     yield ""
+
+
+def missing_lines(source: Coverage, say: Words) -> Iterator[str]:
+    """What a source misses, below its own line of a list."""
+    for start, end, why in source.missing:
+        open_end = "..." if why == "future" else say("now")
+        yield f"  - {say('gaps')}: {say('from_to', start=start, end=end or open_end)}, {text(reason(why, say))}"
 
 
 def _entries(heading: str, rows: Sequence[Dict[str, str]], total: int, say: Words) -> Iterator[str]:

@@ -6,24 +6,24 @@
 
 Both come out of Python packages (vl-convert-python, itables), so that nothing is fetched and nothing is copied here.
 What entries say is text wherever it stands: the template escapes it, the script escapes it, and the page's policy runs
-no script but the two it was written with.
+no script but the two it was written with. What all pages have is in ``layout``.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import json
 import re
 from datetime import datetime
 from typing import Any, Dict, Iterable, List, Tuple
 
 from . import charts
-from .assets import SCRIPT, STYLE
+from .assets import SCRIPT
 from .facts import MOST_ROWS, Facts, Rows, local_days
+from .layout import kind_words, render
 from .query.dataset import Record
-from .translations import GAP_REASONS, Words, format_count
+from .translations import Words
 
 FLAGS = {"sensitive": 1, "outside_hours": 2, "staff": 4, "system": 8}
 """What an entry is, as bits of the last value of its row."""
@@ -36,6 +36,8 @@ _COLUMNS = (("time", "when"), ("actor", "who"), ("action", "action"), ("what", "
 _EXPORT = re.compile(r"export\s*\{(?:[^}]*[,{\s])?(\S+) as default[^}]*\};?")
 
 TEMPLATE = """
+{%- extends "layout" -%}
+{%- from "parts" import coverage, kind with context -%}
 {%- macro log(caption, rows) -%}
 <table class="log">
 <caption class="unseen">{{ caption }}</caption>
@@ -50,10 +52,6 @@ TEMPLATE = """
 {% endfor %}
 </tbody>
 </table>
-{%- endmacro -%}
-{%- macro kind(name) -%}
-{%- if name -%}{%- set known = name if name in kinds else 'unknown' -%}
-<span class="kind {{ known }}">{{ kinds[known] }}</span>{%- endif -%}
 {%- endmacro -%}
 {%- macro bars(heading, counts, column) -%}
 <section class="card">
@@ -80,32 +78,8 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 </table>
 </section>
 {%- endmacro -%}
-<!DOCTYPE html>
-<html lang="{{ say.language }}">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
-<title>{{ facts.heading.title }}</title>
-<style>{{ style }}</style>
-</head>
-<body>
-<a class="skip" href="#all">{{ say('jump') }}</a>
-<header>
-<div class="top">
-<div>
-<p class="projects">{% for project in facts.projects or [say('unnamed')] %}<bdi>{{ project }}</bdi>{{ ', ' if not loop.last }}{% endfor %}</p>
-<h1><bdi>{{ facts.heading.title }}</bdi></h1>
-<p class="range"><span>{{ facts.heading.asked }}</span> <span>{{ say('times_in', zone=facts.heading.zone) }}</span>
-{% if facts.heading.made %}<span>{{ say('made', time=facts.heading.made) }}</span>{% endif %}</p>
-</div>
-<a class="state{{ '' if facts.is_complete else ' gaps' }}" href="#coverage">{{ say('complete' if facts.is_complete else 'incomplete') }}
-<span class="unseen">{{ say('to_coverage') }}</span></a>
-</div>
-</header>
-<main>
+{%- block skip -%}<a class="skip" href="#all">{{ say('jump') }}</a>{%- endblock -%}
+{%- block main -%}
 <noscript><p class="card">{{ say('no_script') }}</p></noscript>
 <h2 class="unseen">{{ say('figures') }}</h2>
 <dl class="figures">
@@ -189,28 +163,7 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 {% else %}
 <p class="card">{{ say('nothing' if facts.is_complete else 'nothing_known') }}</p>
 {% endif %}
-<section class="card" id="coverage">
-<h2>{{ say('coverage') }}</h2>
-<p class="hint">{{ say('coverage_hint') }}</p>
-<table class="sources">
-<caption class="unseen">{{ say('coverage') }}</caption>
-<thead><tr><th scope="col">{{ say('project') }}</th><th scope="col">{{ say('source') }}</th><th scope="col">{{ say('covered') }}</th>
-<th scope="col">{{ say('gaps') }}</th></tr></thead>
-<tbody>
-{% for source in facts.coverage %}
-<tr><th scope="row"><bdi>{{ source.origin.project or say('unnamed') }}</bdi></th>
-<td>{% if source.origin.archive %}{{ say('archive') }}<code>{{ source.origin.archive }}</code>
-<code title="{{ say('head') }}">{{ say('commit', n=source.origin.head.sequence) }} {{ source.origin.head.sha256 }}</code>
-{% else %}{{ say('api') }}{% endif %}</td>
-<td data-label="{{ say('covered') }}">
-{%- if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
-<td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
-<li>{{ say('from_to', start=start, end=end or ('...' if why == 'future' else say('now'))) }}: {{ reasons.get(why, why) }}</li>
-{%- endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
-{% endfor %}
-</tbody>
-</table>
-</section>
+{{ coverage(facts.coverage) }}
 {% if facts.entries %}
 <section class="card" id="all">
 <h2>{{ say('all_entries') }}</h2>
@@ -228,53 +181,42 @@ max="{{ counts[0].entries }}" value="{{ count.entries }}"></meter></td>
 <table id="entries" class="log"><caption class="unseen">{{ say('all_entries') }}</caption></table>
 </section>
 {% endif %}
-</main>
-<footer><p>{{ say('made_by') }}</p></footer>
+{%- endblock -%}
+{%- block scripts -%}
 {% if facts.entries %}
 <script type="application/json" id="facts">{{ data }}</script>
 <script type="application/gzip" id="packed">{{ packed }}</script>
 <script>{{ library }}</script>
 <script>{{ script }}</script>
 {% endif %}
-</body>
-</html>
+{%- endblock -%}
 """
 
 
 def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
     """The page. ``records`` are the entries of its table, the newest first."""
-    from jinja2 import Environment
-    from markupsafe import Markup, escape
+    from markupsafe import Markup
 
     say = Words(facts.heading.language)
     library = _library() if facts.entries else ""
-    days = local_days(facts.slots)
-    told = {f"kind_{name}": name for name in ("user", "api_token", "system", "admin", "unknown")}
-    kinds = {name: say(text) for text, name in told.items()}
     columns = _columns(facts, say)
     data = {
-        "words": {"kinds": kinds, "table": _table_words(say), "time": _time_words(say)},
+        "words": {"kinds": kind_words(say), "table": _table_words(say), "time": _time_words(say)},
         "charts": {"activity": charts.activity(facts.slots, say), "rhythm": charts.rhythm(facts.heat, say)},
         "columns": columns,
     }
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE.lstrip()).render(
-        facts=facts,
-        say=say,
-        format_count=format_count,
-        breakable=lambda text: escape(text).replace("_", Markup("_<wbr>")).replace("@", Markup("@<wbr>")),
-        kinds=kinds,
+    return render(
+        TEMPLATE,
+        facts,
+        scripts=(library, SCRIPT),
         columns=columns,
-        days=days,
+        days=local_days(facts.slots),
         weekdays=say("weekdays").split(),
         busiest=_busiest(facts, say),
         hints=_hints(facts, say),
-        reasons={name: say(f"gap_{name}") for name in GAP_REASONS},
         flags=FLAGS,
         listed=_LISTED,
         most=MOST_ROWS,
-        policy=_policy([library, SCRIPT]),
-        style=Markup(STYLE),
         data=Markup(_json(data)),
         packed=Markup(_packed(facts, records, rows)),
         library=Markup(library),
@@ -291,15 +233,6 @@ def _library() -> str:
     # A module, of which only the table's class is wanted: in a function of its own it needs no other file.
     table = _EXPORT.sub(r"window.DataTable = \1;", read_package_file("html/dt_bundle.js"))
     return "\n".join((drawing, "(() => {", table, "})();")).replace("</script", "<\\/script")
-
-
-def _policy(scripts: List[str]) -> str:
-    hashes = " ".join(f"'sha256-{_hash(script)}'" for script in scripts)
-    return f"default-src 'none'; script-src {hashes}; style-src 'sha256-{_hash(STYLE)}'; base-uri 'none'; form-action 'none'"
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _columns(facts: Facts, say: Words) -> List[Dict[str, Any]]:

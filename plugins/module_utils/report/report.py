@@ -12,16 +12,20 @@ import tempfile
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, timezone
 from heapq import nlargest
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ..errors import InvalidInput
 from ..files import write_lines
-from ..project_log.entry import canonical, parse, timestamp
+from ..project_log.entry import canonical, parse, timestamp, visible
 from ..project_log.selection import Selection, texts
 from ..settings import Range
 from ..times import is_relative, parse_time, utc_now
 from ..working_hours import WorkingHours, time_zone
-from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry
+from .access_review import Period, Review, access_review, preceding_range, span_of
+from .access_review_page import LIBRARIES as REVIEW_LIBRARIES
+from .access_review_page import access_review_page
+from .access_review_text import access_review_markdown, write_access_review_csv
+from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry, Rows, coverage_of
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown
 from .page import LIBRARIES as PAGE_LIBRARIES
@@ -32,11 +36,12 @@ from .query.engine import LIBRARIES as ENGINE_LIBRARIES
 from .query.libraries import require
 from .query.sources import Sources
 from .tabular import write_csv, write_parquet
-from .translations import BASELINE, FORMS, LANGUAGES, WORKING_HOURS, Words
+from .translations import BASELINE, FORMS, LANGUAGES, REPORTS, WORKING_HOURS, Words
 
 _DISTANCE = re.compile(r"\d{1,9}[smhdw]")
 _MINUTE = "%Y-%m-%d %H:%M"
 _SECOND = "%Y-%m-%d %H:%M:%S"
+_FILTERS = ("actions", "actors", "ip_networks", "resources")
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
@@ -59,6 +64,9 @@ class Report:
         self._options = options
         self._now = now or utc_now()
         self._selection = Selection.from_mapping(options)
+        self._kind = _one_of("form", options.get("form"), REPORTS)
+        if self._is_review:
+            _check_review(options)
         self._language = _one_of("language", options.get("language"), LANGUAGES)
         self._engine = _one_of("engine", options.get("engine"), ENGINES)
         self._zone_name = str(options.get("time_zone") or "UTC")
@@ -75,29 +83,57 @@ class Report:
         :raises MissingDependency: a library that reports need is not installed.
         :raises AuditError: something cannot be read or written.
         """
-        require({**ENGINE_LIBRARIES[self._engine], **(PAGE_LIBRARIES if "html" in paths else {})})
+        page_libraries = REVIEW_LIBRARIES if self._is_review else PAGE_LIBRARIES
+        require({**ENGINE_LIBRARIES[self._engine], **(page_libraries if "html" in paths else {})})
         with tempfile.TemporaryDirectory(prefix="cloudscale-report-") as folder:
             # The engine comes first: what it lacks should be told before anything is read.
             with connected(self._engine, os.path.join(folder, "spill")) as engine:
-                sources = Sources(self._options, folder, self._now, self._baseline, self._zone)
-                inquiry = Inquiry(Log(engine, sources, self._selection), self._zone, self._hours, self._sensitive)
-                facts = inquiry.facts(self._heading(sources.asked), sources.origins(), sources.asked, self._now)
+                preceding = self._preceding
+                before = span_of(self._range, preceding) if self._is_review else self._baseline
+                sources = Sources(self._options, folder, self._now, before, self._zone)
+                log = Log(engine, sources, self._selection)
+                rows = Rows(self._zone)
+                facts: Union[Facts, Review]
+                if self._is_review:
+                    facts = self._review(log, rows, sources, preceding)
+                else:
+                    facts = self._activity(log, rows, sources)
                 for form, path in paths.items():
-                    self._write(form, path, sources, inquiry, facts)
+                    self._write(form, path, sources, log, rows, facts)
             return Written(facts.entries, facts.summary, sources.warnings)
 
-    def _write(self, form: str, path: str, sources: Sources, inquiry: Inquiry, facts: Facts) -> None:
-        log, rows = inquiry.log, inquiry.rows
-        if form == "html":
+    def _activity(self, log: Log, rows: Rows, sources: Sources) -> Facts:
+        inquiry = Inquiry(log, rows, self._hours, self._sensitive)
+        return inquiry.facts(self._heading(sources.asked), sources.origins(), sources.asked, self._now)
+
+    def _review(self, log: Log, rows: Rows, sources: Sources, preceding: Optional[Range]) -> Review:
+        def period(asked: Range) -> Period:
+            coverage = coverage_of(sources.origins(asked), asked, self._now, rows)
+            return Period(self._heading(asked).asked, coverage)
+
+        return access_review(
+            log,
+            rows,
+            self._sensitive,
+            self._heading(sources.asked),
+            period(sources.asked),
+            None if preceding is None else period(preceding),
+            self._filters,
+        )
+
+    def _write(self, form: str, path: str, sources: Sources, log: Log, rows: Rows, facts: Union[Facts, Review]) -> None:
+        if form == "jsonl":
+            write_lines(self._selected(sources.lines()), path)
+        elif form == "parquet":
+            write_parquet(path, log.ordered(), rows)
+        elif isinstance(facts, Review):
+            _write_review(form, path, facts)
+        elif form == "html":
             _write(path, page(facts, log.newest(log.table, MOST_ROWS)[1], rows))
         elif form == "md":
             _write(path, markdown(facts, [rows.row(record) for record in log.newest(log.table, MOST_LISTED)[1]]))
-        elif form == "csv":
-            write_csv(path, log.ordered(), rows)
-        elif form == "parquet":
-            write_parquet(path, log.ordered(), rows)
         else:
-            write_lines(self._selected(sources.lines()), path)
+            write_csv(path, log.ordered(), rows)
 
     def _selected(self, lines: Iterable[bytes]) -> Iterator[bytes]:
         """The lines of selected entries as they were received, in order."""
@@ -112,7 +148,7 @@ class Report:
         say = Words(self._language)
         made = self._now.astimezone(self._zone).strftime(_MINUTE)
         return Heading(
-            title=say("audit_report") if title in (None, "") else str(title),
+            title=say("access_review" if self._is_review else "audit_report") if title in (None, "") else str(title),
             asked=self._asked(asked, made, say),
             made=made if self._depends_on_now(asked) else "",
             zone=self._zone_name,
@@ -136,6 +172,25 @@ class Report:
         if local.time() == time():
             return local.strftime("%Y-%m-%d")
         return local.strftime(_SECOND if local.second and not self._is_relative else _MINUTE)
+
+    @property
+    def _is_review(self) -> bool:
+        return self._kind == "access_review"
+
+    @property
+    def _range(self) -> Range:
+        return Range.from_mapping(self._options, self._now, self._zone)
+
+    @property
+    def _preceding(self) -> Optional[Range]:
+        return preceding_range(self._range, self._now, self._zone)
+
+    @property
+    def _filters(self) -> Dict[str, List[str]]:
+        """The options that leave out entries, with their values."""
+        found = {name: list(texts(self._options.get(name), name)) for name in _FILTERS}
+        found["message_pattern"] = list(filter(None, [str(self._options.get("message_pattern") or "")]))
+        return {name: list(map(visible, values)) for name, values in found.items() if values}
 
     @property
     def _is_relative(self) -> bool:
@@ -176,6 +231,15 @@ def _one_of(option: str, value: Any, choices: Sequence[str]) -> str:
     return str(value)
 
 
+def _check_review(options: Mapping[str, Any]) -> None:
+    """An access review is about a period, and about everything in it."""
+    for name in ("cursor", "limit"):
+        if options.get(name) not in (None, ""):
+            raise InvalidInput(
+                f"{name}: an access review needs all entries of a period; remove {name}, and set start and end."
+            )
+
+
 def _baseline(text: str, now: datetime) -> timedelta:
     if not _DISTANCE.fullmatch(text):
         raise InvalidInput(f"baseline: {text!r} is no length of time; write it as 30d, 12w or 0d.")
@@ -194,6 +258,15 @@ def _text(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return canonical(value).decode()
+
+
+def _write_review(form: str, path: str, review: Review) -> None:
+    if form == "html":
+        _write(path, access_review_page(review))
+    elif form == "md":
+        _write(path, access_review_markdown(review))
+    else:
+        write_access_review_csv(path, review)
 
 
 def _write(path: str, text: str) -> None:

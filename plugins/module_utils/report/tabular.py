@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from itertools import islice
-from typing import Any, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 from ..project_log.entry import visible
 from ..project_log.resource import resource
@@ -22,13 +22,17 @@ _GROUP = 100_000
 
 
 def write_csv(path: str, records: Iterable[Record], rows: Rows) -> None:
-    """A row for each entry, its time in the display's zone. No text is taken for a formula by a spreadsheet."""
+    """A row for each entry, its time in the display's zone."""
+    write_table(path, COLUMNS, ({**rows.row(record), **_resource(record)} for record in records))
+
+
+def write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, Optional[str]]]) -> None:
+    """Rows as CSV. No text is taken for a formula by a spreadsheet."""
     with open(path, "w", encoding="utf-8", newline="") as file:
-        file.write(",".join(COLUMNS) + "\r\n")
+        file.write(",".join(columns) + "\r\n")
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
-        for record in records:
-            row = {**rows.row(record), **_resource(record)}
-            writer.writerow([harmless(row[name] or "") for name in COLUMNS])
+        for row in rows:
+            writer.writerow([harmless(row[name] or "") for name in columns])
 
 
 def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:

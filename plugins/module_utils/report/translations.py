@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import Dict, Tuple
 
 LANGUAGES = ("en", "de")
+REPORTS = ("activity", "access_review")
+"""What a report is about: what happened, or who used their access."""
 FORMS = ("html", "md", "csv", "jsonl", "parquet")
 WORKING_HOURS = "Mon-Fri 08:00-18:00"
 BASELINE = "30d"
 """How much of the time before a range tells what was seen before."""
-GAP_REASONS = ("retention", "before", "after", "future")
-"""Why a part of a range may be missing, besides the reasons that an archive recorded."""
+GAP_REASONS = ("retention", "before", "after", "future", "no_period", "unreadable")
+"""Why a part of a range may be missing, besides the reasons that an archive recorded.
+
+The last two are those of a comparison: no period before the range, and no readable time.
+"""
 
 # Each text in the order of LANGUAGES. What stands in braces is filled in.
 _TEXTS: Dict[str, Tuple[str, str]] = {
@@ -134,6 +139,84 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
         "after the moment when this report was made",
         "nach dem Zeitpunkt, an dem dieser Bericht erstellt wurde",
     ),
+    "gap_no_period": ("this range has no period before it", "dieser Zeitraum hat keinen Zeitraum davor"),
+    "gap_unreadable": ("entries without a readable time", "Einträge ohne lesbare Zeit"),
+    "access_review": ("Access review", "Überprüfung der Zugriffsrechte"),
+    "people": ("People", "Personen"),
+    "active_people": ("Active people", "Aktive Personen"),
+    "active_tokens": ("Active tokens", "Aktive Tokens"),
+    "people_hint": ("By e-mail address.", "Nach E-Mail-Adresse."),
+    "tokens_hint": (
+        "By UUID: a renamed token is still one token.",
+        "Nach UUID: Ein umbenanntes Token bleibt ein Token.",
+    ),
+    "others": ("Other actors", "Andere Akteure"),
+    "others_hint": (
+        "The provider's system and staff need no decision. Find out who an unknown actor is.",
+        "System und Personal des Anbieters brauchen keinen Entscheid. Wer ein unbekannter Akteur ist, ist abzuklären.",
+    ),
+    "nobody": ("None in either period.", "Keine in beiden Zeiträumen."),
+    "jump_review": ("Jump to the people", "Zu den Personen springen"),
+    "compared_with": ("Compared with {range}", "Verglichen mit {range}"),
+    "comparison": ("Comparison", "Vergleich"),
+    "comparison_hint": (
+        "New: changes in this period, none in the period before. Dormant: none in this period, changes before. "
+        "Known: changes in both. No data: the sources do not cover what the comparison needs.",
+        "Neu: Änderungen in diesem Zeitraum, keine im Zeitraum davor. Inaktiv: keine in diesem Zeitraum, Änderungen "
+        "davor. Bekannt: Änderungen in beiden. Keine Daten: Die Quellen decken nicht ab, was der Vergleich braucht.",
+    ),
+    "comparison_complete": ("The period before is covered.", "Der Zeitraum davor ist abgedeckt."),
+    "comparison_missing": ("Data of the period before is missing:", "Daten des Zeitraums davor fehlen:"),
+    "no_data": ("no data", "keine Daten"),
+    "standing_new": ("new", "neu"),
+    "standing_dormant": ("dormant", "inaktiv"),
+    "standing_known": ("known", "bekannt"),
+    "standing_no_data": ("no data", "keine Daten"),
+    "new": ("New", "Neu"),
+    "dormant": ("Dormant", "Inaktiv"),
+    "at_least": ("at least {n}", "mindestens {n}"),
+    "changes": ("Changes", "Änderungen"),
+    "before": ("before: {n}", "davor: {n}"),
+    "sensitive_of": ("sensitive: {n}", "heikel: {n}"),
+    "kinds_of_changes": ("Kinds of changes, networks", "Arten von Änderungen, Netze"),
+    "first_activity": ("First", "Erste"),
+    "last_activity": ("Last", "Letzte"),
+    "last_before": ("last before: {time}", "zuletzt davor: {time}"),
+    "former_names": ("formerly {names}", "zuvor {names}"),
+    "decision": ("Decision", "Entscheid"),
+    "keep": ("Keep", "Behalten"),
+    "remove": ("Remove", "Entfernen"),
+    "no_decision": ("not needed", "nicht nötig"),
+    "reviewer": ("Reviewer", "Geprüft durch"),
+    "role": ("Role", "Funktion"),
+    "date": ("Date", "Datum"),
+    "signature": ("Signature", "Unterschrift"),
+    "reviewed_by": ("Reviewed by", "Geprüft durch"),
+    "approved_by": ("Approved by", "Freigegeben durch"),
+    "sign_off": ("Sign-off", "Abschluss"),
+    "fill_in": (
+        "Fill in decisions, names and dates here and print the page, or print it and fill it in by hand. What is typed "
+        "is not saved.",
+        "Entscheide, Namen und Daten hier ausfüllen und die Seite drucken, oder drucken und von Hand ausfüllen. "
+        "Eingaben werden nicht gespeichert.",
+    ),
+    "unlisted": ("With access, but not listed above", "Mit Zugang, aber oben nicht aufgeführt"),
+    "unlisted_hint": (
+        "The log records changes and has no list of members. People who have access but changed nothing in either "
+        "period, and tokens that only read, are not in this review. Compare it with the members and API tokens in the "
+        "control panel, and add here who is missing.",
+        "Das Log hält Änderungen fest und kennt keine Liste der Mitglieder. Personen, die Zugang haben, aber in beiden "
+        "Zeiträumen nichts änderten, und Tokens, die nur lesen, fehlen in dieser Überprüfung. Sie ist mit den "
+        "Mitgliedern und API-Tokens im Control Panel zu vergleichen; wer fehlt, wird hier ergänzt.",
+    ),
+    "filtered": (
+        "Only entries that match these options were counted; whoever has none of them counts as inactive:",
+        "Nur Einträge, die diesen Optionen entsprechen, wurden gezählt; wer keinen davon hat, gilt als inaktiv:",
+    ),
+    "accounts_of": (
+        "{n} of {all} are listed; the CSV file has all.",
+        "{n} von {all} sind aufgeführt; alle sind im CSV.",
+    ),
     "all_entries": ("All entries", "Alle Einträge"),
     "newest_rows": (
         "The table holds the newest {n} of {all} entries; a report as .parquet, .csv or .jsonl holds them all.",
@@ -187,6 +270,11 @@ class Words:
         told = {key: format_count(value) if isinstance(value, int) else value for key, value in values.items()}
         text = _TEXTS[name][self._place]
         return text.format(**told) if told else text
+
+
+def reason(why: str, say: Words) -> str:
+    """Why a part of a range is missing: in words, or as an archive recorded it."""
+    return say(f"gap_{why}") if why in GAP_REASONS else why
 
 
 def format_count(value: int) -> str:

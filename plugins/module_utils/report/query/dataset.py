@@ -53,6 +53,15 @@ class Seen(NamedTuple):
     by: Optional[str]
 
 
+class Group(NamedTuple):
+    """Entries with the same values in some columns: how many, and the first and the last readable time among them."""
+
+    values: Dict[str, Optional[str]]
+    entries: int
+    first: Optional[datetime]
+    last: Optional[datetime]
+
+
 class Slot(NamedTuple):
     """How many entries, and how many sensitive ones among them, in the quarter of an hour that begins at ``start``."""
 
@@ -64,7 +73,8 @@ class Slot(NamedTuple):
 class Log:
     """The selected entries of some sources, loaded into an engine once and then asked.
 
-    ``everything`` is the loaded table, ``table`` that of the asked range and selection, ``before`` what lies before it.
+    ``table`` has the entries of the asked range and selection, ``before`` all entries before that range, and
+    ``preceding`` the selected ones among them.
     """
 
     def __init__(self, engine: Engine, sources: Sources, selection: Selection) -> None:
@@ -77,6 +87,7 @@ class Log:
         chosen = self._select(everything, selection)
         start = sources.asked.start
         self.before = None if start is None else everything.filter(everything.moment < _naive(start))
+        self.preceding = None if start is None else chosen.filter(chosen.moment < _naive(start))
         self.table = (
             chosen if start is None else chosen.filter(chosen.moment.isnull() | (chosen.moment >= _naive(start)))
         )
@@ -113,6 +124,16 @@ class Log:
             return None
         found = [row[column] for row in _rows(self.before.select(column).distinct())]
         return sorted(found, key=lambda value: value or "") or None
+
+    def groups(self, table: Any, *columns: str) -> List[Group]:
+        """Counts of a table by the different combinations of values in some columns, in no order."""
+        found = table.group_by(list(columns)).aggregate(
+            entries=table.count(), first=table.moment.min(), last=table.moment.max()
+        )
+        return [
+            Group({name: row[name] for name in columns}, row["entries"], _aware(row["first"]), _aware(row["last"]))
+            for row in _rows(found)
+        ]
 
     def slots(self, sensitive: Sequence[str]) -> List[Slot]:
         """Counts by quarter of an hour, in order; entries without a readable time are in none."""

@@ -260,9 +260,10 @@ class Sources:
     def parts(self) -> List[Part]:
         return [part for source in self._all for part in source.parts()]
 
-    def origins(self) -> List[Origin]:
+    def origins(self, asked: Optional[Range] = None) -> List[Origin]:
+        """What is known of each source, with its gaps in a range: by default the one that the report is about."""
         return [
-            *(archive.origin(self.asked) for archive in self.archives),
+            *(archive.origin(asked or self.asked) for archive in self.archives),
             *(fetched.origin() for fetched in self.fetched),
         ]
 

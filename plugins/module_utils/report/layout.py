@@ -1,0 +1,132 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The frame of every page: head, policy, heading, coverage and footer. Each report fills in what is its own.
+
+Entries stay text: the templates escape everything, and a page's policy runs only the scripts that it was written with.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any, Dict, Sequence
+
+from ..project_log.entry import ACTOR_KINDS
+from .assets import STYLE
+from .translations import Words, format_count, reason
+
+_KINDS = (*ACTOR_KINDS, "unknown")
+
+PARTS = """
+{%- macro kind(name) -%}
+{%- if name -%}{%- set known = name if name in kinds else 'unknown' -%}
+<span class="kind {{ known }}">{{ kinds[known] }}</span>{%- endif -%}
+{%- endmacro -%}
+{%- macro coverage(sources) -%}
+<section class="card" id="coverage">
+<h2>{{ say('coverage') }}</h2>
+<p class="hint">{{ say('coverage_hint') }}</p>
+<table class="sources">
+<caption class="unseen">{{ say('coverage') }}</caption>
+<thead><tr><th scope="col">{{ say('project') }}</th><th scope="col">{{ say('source') }}</th><th scope="col">{{ say('covered') }}</th>
+<th scope="col">{{ say('gaps') }}</th></tr></thead>
+<tbody>
+{% for source in sources %}
+<tr><th scope="row"><bdi>{{ source.origin.project or say('unnamed') }}</bdi></th>
+<td>{% if source.origin.archive %}{{ say('archive') }}<code>{{ source.origin.archive }}</code>
+<code title="{{ say('head') }}">{{ say('commit', n=source.origin.head.sequence) }} {{ source.origin.head.sha256 }}</code>
+{% else %}{{ say('api') }}{% endif %}</td>
+<td data-label="{{ say('covered') }}">
+{%- if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
+<td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
+<li>{{ say('from_to', start=start, end=end or ('...' if why == 'future' else say('now'))) }}: {{ reason(why) }}</li>
+{%- endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</section>
+{%- endmacro -%}
+"""
+
+LAYOUT = """
+<!DOCTYPE html>
+<html lang="{{ say.language }}">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<title>{{ facts.heading.title }}</title>
+<style>{{ style }}</style>
+</head>
+<body>
+{% block skip %}{% endblock +%}
+<header>
+<div class="top">
+<div>
+<p class="projects">{% for project in facts.projects or [say('unnamed')] %}<bdi>{{ project }}</bdi>{{ ', ' if not loop.last }}{% endfor %}</p>
+<h1><bdi>{{ facts.heading.title }}</bdi></h1>
+<p class="range"><span>{{ facts.heading.asked }}</span> <span>{{ say('times_in', zone=facts.heading.zone) }}</span>
+{% if facts.heading.made %}<span>{{ say('made', time=facts.heading.made) }}</span>{% endif %}</p>
+</div>
+<a class="state{{ '' if facts.is_complete else ' gaps' }}" href="#coverage">{{ say('complete' if facts.is_complete else 'incomplete') }}
+<span class="unseen">{{ say('to_coverage') }}</span></a>
+</div>
+</header>
+<main>
+{% block main %}{% endblock %}
+</main>
+<footer><p>{{ say('made_by') }}</p></footer>
+{% block scripts %}{% endblock %}
+</body>
+</html>
+"""
+
+
+def render(template: str, facts: Any, style: str = "", scripts: Sequence[str] = (), **values: Any) -> str:
+    """Fill in a template that extends ``layout``.
+
+    ``facts`` has ``heading``, ``projects``, ``is_complete`` and ``coverage``; ``style`` adds to the shared style sheet.
+    The page's policy runs ``scripts`` and nothing else.
+    """
+    from jinja2 import DictLoader, Environment
+    from markupsafe import Markup
+
+    say = Words(facts.heading.language)
+    templates = {"layout": LAYOUT.lstrip(), "parts": PARTS.lstrip(), "page": template.lstrip()}
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=DictLoader(templates))
+    return environment.get_template("page").render(
+        facts=facts,
+        say=say,
+        format_count=format_count,
+        breakable=_breakable,
+        kinds=kind_words(say),
+        reason=lambda why: reason(why, say),
+        policy=_policy(STYLE + style, scripts),
+        style=Markup(STYLE + style),
+        **values,
+    )
+
+
+def kind_words(say: Words) -> Dict[str, str]:
+    """What a page calls each kind of actor."""
+    return {name: say(f"kind_{name}") for name in _KINDS}
+
+
+def _breakable(text: str) -> Any:
+    """A name that may be divided where a reader divides it."""
+    from markupsafe import Markup, escape
+
+    return escape(text).replace("_", Markup("_<wbr>")).replace("@", Markup("@<wbr>"))
+
+
+def _policy(style: str, scripts: Sequence[str]) -> str:
+    allowed = " ".join(f"'sha256-{_hash(script)}'" for script in scripts) or "'none'"
+    return f"default-src 'none'; script-src {allowed}; style-src 'sha256-{_hash(style)}'; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -163,7 +163,7 @@ entries:
   description: How many entries the range has.
   returned: when the log was read
   type: int
-off:
+inactive:
   description: Detections that are off, each with the option that it needs.
   returned: when the log was read
   type: dict

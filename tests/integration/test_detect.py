@@ -60,8 +60,8 @@ def test_alerts_of_the_api_and_of_an_archive(controller: Controller) -> None:
     assert [one["id"] for one in done["archive"]["alerts"]] == [one["id"] for one in done["api"]["alerts"]]
     assert done["archive"]["alerts"][0]["project"] == path
     assert (done["api"]["entries"], done["archive"]["entries"]) == (2, 2)
-    assert "unknown_network" in done["api"]["off"]
-    assert "unknown_network" not in done["since"]["off"]
+    assert "unknown_network" in done["api"]["inactive"]
+    assert "unknown_network" not in done["since"]["inactive"]
     assert found(done["own"]) == [("scaled", "high")]
     assert found(done["selected"]) == [("scaled", "high")]
     assert found(done["last"]) == [("first_seen_actor", "low")]

@@ -103,11 +103,12 @@ class Search:
 
     def to_json(self, found: Found) -> Dict[str, Any]:
         """Plain values for programs; the newest alerts where there is a limit."""
-        newest = found.alerts[-self._selection.limit :] if self._selection.limit else found.alerts
+        left_out = len(found.alerts) - (self._selection.limit or len(found.alerts))
+        newest = found.alerts[max(0, left_out) :]
         return {
             "alerts": [alert.to_json() for alert in newest],
             "entries": found.entries,
-            "off": {one.name: fact for one in self._detections for fact in [one.lacks(self._facts)] if fact},
+            "inactive": {one.name: fact for one in self._detections for fact in [one.lacks(self._facts)] if fact},
             "missing": [{"archive": part.archive, **part.part.to_json()} for part in found.missing],
             "poll_more": found.poll_more,
         }

@@ -98,11 +98,18 @@ def _become(order: dict[str, Any]) -> None:
         runpy.run_path(str(COMMAND), run_name="__main__")
         status = 0
     except SystemExit as ending:
-        status = ending.code if isinstance(ending.code, int) else 1 if ending.code else 0
+        status = _status_of(ending.code)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _status_of(code: Any) -> int:
+    """What Python makes of an argument of sys.exit."""
+    if isinstance(code, int):
+        return code
+    return 0 if code is None else 1
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def test_what_came_before_the_range_is_the_baseline(host: Host) -> None:
     found = host.json("detect", host.archive, "--start", "-7d")
     assert {alert["detection"] for alert in found["alerts"]} == {"deletion", "first_seen_actor"}
     assert host.json("detect", host.archive, "--start", "-1d")["alerts"] == []
-    assert found["off"] == {"outside_working_hours": "working_hours", "unknown_network": "known_networks"}
+    assert found["inactive"] == {"outside_working_hours": "working_hours", "unknown_network": "known_networks"}
 
 
 def test_the_site_configures_its_own(host: Host) -> None:

@@ -104,7 +104,8 @@ REPORTS = [
 def stages() -> dict[str, list[Check]]:
     """All checks by stage, in the order they run."""
     packages = [
-        f"--package={NAME}.{name}" for name in ("plugins.module_utils", "tests.simulator", "tests.second_verifier")
+        f"--package={NAME}.{name}"
+        for name in ("plugins.module_utils", "tests.simulator", "tests.second_verifier", "tests.package_reader")
     ]
     return {
         "lint": [

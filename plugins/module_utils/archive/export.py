@@ -29,6 +29,7 @@ from .reader import cat
 from .storage.store import Store
 
 COLUMNS = ("timestamp", *TEXTS, "sha256")
+CSV_HEADING = ",".join(COLUMNS).encode()
 
 
 class Export(NamedTuple):
@@ -69,7 +70,7 @@ def export(store: Store, dest: str, span: Range, selection: Selection, now: date
             "complete": not missing,
             "missing": [part.to_json() for part in missing],
             "selection": _conditions(selection),
-            "archive": _source(store, head, known),
+            "archive": source_of(store, head, known),
             "exported_at": format_time(now),
             "exported_by": f"cloudscale-audit {VERSION}",
         }
@@ -95,7 +96,7 @@ def _form(dest: str) -> Callable[[Iterable[Entry]], Iterator[bytes]]:
         return _json_lines
     if dest.endswith(".csv"):
         return _csv_lines
-    raise InvalidInput(f"--dest: {dest} is neither a .jsonl nor a .csv file; name it so that its form is clear.")
+    raise InvalidInput(f"--dest: {dest} is not a .jsonl, .csv or .zip file; name it so that its form is clear.")
 
 
 def _json_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
@@ -103,16 +104,21 @@ def _json_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
 
 
 def _csv_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
-    """A heading, and a line for each entry, in which no cell is a formula or holds the end of a line."""
-    yield ",".join(COLUMNS).encode()
+    """A heading, and a line for each entry."""
+    yield CSV_HEADING
     for entry in entries:
-        told = {**row(entry), "timestamp": visible(entry.get("timestamp")), "sha256": digest(entry)}
-        text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow([harmless(told[name]) for name in COLUMNS])
-        yield text.getvalue().encode("utf-8", "backslashreplace")
+        yield csv_line(entry, digest(entry))
 
 
-def _source(store: Store, head: Link, known: Sequence[Gap]) -> Dict[str, Any]:
+def csv_line(entry: Entry, sha256: str) -> bytes:
+    """A line of CSV in which no cell is a formula or holds the end of a line; ``sha256`` is the entry's digest."""
+    told = {**row(entry), "timestamp": visible(entry.get("timestamp")), "sha256": sha256}
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([harmless(told[name]) for name in COLUMNS])
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def source_of(store: Store, head: Link, known: Sequence[Gap]) -> Dict[str, Any]:
     """The archive as of the commit that the entries are those of; what it covers is what its status says."""
     status = Status(str(store), gaps=known, **describe(head)).to_json()
     named = ("path", "project", "covered_from", "covered_until", "pruned_until", "gaps")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from itertools import islice
-from typing import Callable, Dict, Iterator, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Set, Tuple
 
 from ..errors import ArchiveDamaged
 from ..project_log.entry import Entry, parse, timestamp
@@ -95,6 +95,19 @@ def cat(
             return
         except ObjectNotFound:
             lost = path
+
+
+def read_files(
+    store: Store, files: Iterable[DataFile], start: Optional[datetime] = None, end: Optional[datetime] = None
+) -> Iterator[Entry]:
+    """The entries of these data files from ``start`` (inclusive) to ``end`` (exclusive), in the order of the files.
+
+    :raises ObjectNotFound: a file is gone.
+    :raises ArchiveDamaged: a file holds something else than its commit says.
+    """
+    nothing = _Given(set(), {})
+    for file in files:
+        yield from _selected(store, file, nothing, start, end, ())
 
 
 class _Given:

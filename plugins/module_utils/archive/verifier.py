@@ -81,6 +81,7 @@ def examine(
     signed_from: Optional[int] = None,
     every_signature: bool = False,
     now: Optional[datetime] = None,
+    is_expected: Callable[[DataFile], bool] = lambda _file: True,
 ) -> Examination:
     """Find everything that is wrong with the archive, in the order of its commits, of its files, and of its signatures.
 
@@ -98,18 +99,25 @@ def examine(
     which on it must be signed. Only the newest signature is checked by its bytes, unless ``every_signature`` is; it
     vouches for all commits before it. ``now`` is the verifier's time.
 
+    Every live data file must be there and is read, unless the archive is a part of one: then ``is_expected`` says which
+    of them belong to the part.
+
     :raises StorageError: the archive's folders cannot be listed.
     :raises InvalidInput: signatures are to be checked and ssh-keygen is missing.
     """
-    return _Verification(store, expected_head, now or utc_now()).run(signers, signed_from, every_signature)
+    run = _Verification(store, expected_head, now or utc_now(), is_expected)
+    return run.run(signers, signed_from, every_signature)
 
 
 class _Verification:
     """One run over one archive; ``_state`` is what the commits up to the one reached add up to."""
 
-    def __init__(self, store: Store, expected_head: Optional[Head], now: datetime) -> None:
+    def __init__(
+        self, store: Store, expected_head: Optional[Head], now: datetime, is_expected: Callable[[DataFile], bool]
+    ) -> None:
         self._store = store
         self._now = now
+        self._is_expected = is_expected
         self._expected_head = expected_head
         self._findings: List[Finding] = []
         self._state = Replay()
@@ -129,7 +137,7 @@ class _Verification:
         if not sequences:
             self._tell_no_commit(others, listed)
         self._verify_chain(sequences)
-        paths = sorted(self._state.live)
+        paths = sorted(path for path, file in self._state.live.items() if self._is_expected(file))
         asked = zip(chunks_ahead(self._store, paths), paths)
         lost = [path for ask, path in asked if not self._verify_file(self._state.live[path], ask)]
         self._verify_others(others, head, self._without_removed_since(lost, head))

@@ -65,9 +65,14 @@ def access_of(project: ProjectSettings) -> BucketAccess:
     )
 
 
+def is_package(path: str) -> bool:
+    """Whether a path leads to an evidence package, and not to an archive."""
+    return path.endswith(".zip") and not is_remote(path) and not os.path.isdir(path)
+
+
 def state_of_path(path: str) -> StateFile:
     """What this user's runs on the archive at a path remember."""
-    archive = str(store_at(path))
+    archive = os.path.abspath(path) if is_package(path) else str(store_at(path))
     return StateFile(user_state_directory(archive), archive)
 
 

@@ -2,18 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Notes the head that a run leaves: in a line on the terminal, and as a record in the journal of a service."""
+"""Heads on the terminal: that which a run leaves, also as a record in a service's journal, and those noted earlier."""
 
 from __future__ import annotations
 
 import os
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from ..archive.chain.chain import Link
+from ..counts import pluralize
 from ..errors import StorageError
 from ..journal import SOCKET, Journal
 from ..times import format_time, utc_now
 from .output import say, warn
+
+if TYPE_CHECKING:
+    from ..archive.heads import HeadsCheck
 
 
 def note_head(link: Optional[Link], as_json: bool, socket: str = SOCKET) -> None:
@@ -35,3 +39,15 @@ def note_head(link: Optional[Link], as_json: bool, socket: str = SOCKET) -> None
             journal.send_head(head_record(link, format_time(utc_now())))
     except StorageError as exc:
         warn(f"The head is not in the journal: {exc.message}")
+
+
+def tell_heads(heads: HeadsCheck) -> None:
+    """Print what a check of noted heads found, if nothing is wrong."""
+    count = pluralize(heads.checked, "noted head", "noted heads")
+    say(f"The archive has all of {count}, the oldest of which is commit {heads.since}.")
+    if heads.pruned or heads.compacted:
+        pruned = pluralize(heads.pruned, "commit", "commits")
+        say(f"Since then {pruned} removed old days, and {heads.compacted} merged files.")
+    if heads.others:
+        skipped = pluralize(heads.others, "record of another archive was", "records of other archives were")
+        say(f"{skipped} skipped.")

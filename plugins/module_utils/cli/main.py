@@ -93,7 +93,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _run(options: argparse.Namespace, stop: threading.Event) -> int:
     projects = _projects_of(options)
-    if options.name in _MERGING:
+    if _is_merging(options):
         options.archives = projects or []
         return int(options.command.run(options, stop))
     if projects is not None:
@@ -104,6 +104,12 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> int:
     options.state = state_of_path(options.path)
     command: Command = options.command
     return command.run(options, stop)
+
+
+def _is_merging(options: argparse.Namespace) -> bool:
+    """Whether the command makes one thing of all archives."""
+    merges = getattr(options.command, "merges", None)
+    return options.name in _MERGING or (merges is not None and merges(options))
 
 
 def _projects_of(options: argparse.Namespace) -> Optional[List[ProjectSettings]]:
@@ -120,7 +126,7 @@ def _projects_of(options: argparse.Namespace) -> Optional[List[ProjectSettings]]
         return read_projects(file)
     if not paths and options.name != "history":
         options.parser.error("name an archive, or --projects FILE")
-    if options.name in _MERGING:
+    if _is_merging(options):
         return [archive_at(path) for path in paths]
     if len(paths) == 1:
         return None
@@ -222,7 +228,8 @@ def _add_archives(parser: argparse.ArgumentParser, name: str) -> None:
         "paths",
         nargs="*",
         metavar="ARCHIVE",
-        help=f"path of {'one or more archives' if several else 'the archive'}, or s3://BUCKET/PREFIX",
+        help=f"path of {'one or more archives' if several else 'the archive'}, or s3://BUCKET/PREFIX"
+        f"{'; or of an evidence package, FILE.zip' if name == 'verify' else ''}",
     )
     parser.add_argument(
         "--projects", metavar="FILE", help="instead of ARCHIVE: all projects of a projects file, in one process"

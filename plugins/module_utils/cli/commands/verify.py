@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Verifies that the archive is intact."""
+"""Verifies that the archive, or an evidence package, is intact."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from ...archive.chain.status import Status
 from ...archive.format.commit import Head
 from ...counts import pluralize
 from ...times import parse_duration, utc_now
-from ..archive import archive_of, store_of
+from ..archive import archive_of, is_package, store_of
 from ..exit_status import FINDINGS, NOT_CURRENT, OK
+from ..heads import tell_heads
 from ..metrics import add_metrics, findings_samples, measured
 from ..output import add_json, ago, print_json, say, tell_findings, tell_gaps, when
 from ..signals import end_at_once
@@ -25,9 +26,8 @@ from ..time_zone import add_time_zone, zone_of
 
 if TYPE_CHECKING:
     from ...archive.finding import Finding
-    from ...archive.heads import HeadsCheck
 
-ABOUT = "verify that the archive is intact; needs no token"
+ABOUT = "verify that the archive, or an evidence package, is intact; needs no token"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
+    if is_package(options.path):
+        from ..package import verify_package  # few runs need it
+
+        return verify_package(options)
     from ...archive.chain.signing import AllowedSigners
     from ...archive.chain.status import readable_status
     from ...archive.heads import check_heads, read_heads
+    from ...archive.protocol import errors, protocol
     from ...archive.verifier import examine
 
     zone = zone_of(options)
@@ -74,24 +79,12 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         found = examine(store, options.expected_head, signers, options.signed_from, options.every_signature)
         heads = check_heads(store, noted) if noted is not None and before and before.head else None
         findings = [*found.findings, *(heads.findings if heads else ())]
-        problems = [finding for finding in findings if not finding.is_warning]
+        problems = errors(findings)
         current = None if max_lag is None else is_within(before, max_lag)
         verdict = FINDINGS if problems else NOT_CURRENT if current is False else OK
         measurement.end(verdict, not problems)
     if options.json:
-        print_json(
-            {
-                "intact": not problems,
-                "findings": [finding.to_json() for finding in findings],
-                "signed_from": found.signed_from,
-                "signed_up_to": found.signed_up_to,
-                "heads": heads.to_json() if heads else None,
-                "signer_allowed": bool(signers) if found.signed_up_to else None,
-                "every_signature": options.every_signature if found.signed_up_to else None,
-                "current": current,
-                "status": before.to_json() if before else None,
-            }
-        )
+        print_json(protocol(found, before, heads, bool(signers), options.every_signature, current))
         return measurement.status
     tell_findings(findings)
     if problems:
@@ -108,7 +101,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         say(f"Signed from commit {found.signed_from} on.")
         say(f"Commit {found.signed_up_to} is signed {whose}; {checked} checked.")
     if heads:
-        _tell_heads(heads)
+        tell_heads(heads)
     if before and current is False:
         reached = f"{when(before.covered_until, zone)}, {ago(before.covered_until)}"
         say(f"Not current: the archive covers the log until {reached}; --max-lag allows {options.max_lag}.")
@@ -129,14 +122,3 @@ def _tell_intact(found: Status, newest: Head, zone: tzinfo) -> None:
     )
     tell_gaps(found.gaps, zone)
     say(f"Head: {newest.sequence}:{newest.sha256}, of archive {found.archive_id}")
-
-
-def _tell_heads(heads: HeadsCheck) -> None:
-    count = pluralize(heads.checked, "noted head", "noted heads")
-    say(f"The archive has all of {count}, the oldest of which is commit {heads.since}.")
-    if heads.pruned or heads.compacted:
-        pruned = pluralize(heads.pruned, "commit", "commits")
-        say(f"Since then {pruned} removed old days, and {heads.compacted} merged files.")
-    if heads.others:
-        skipped = pluralize(heads.others, "record of another archive was", "records of other archives were")
-        say(f"{skipped} skipped.")

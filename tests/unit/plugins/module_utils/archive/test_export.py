@@ -139,7 +139,9 @@ def test_a_failure_leaves_what_was_there(archive: World, tmp_path: Path, monkeyp
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
-@pytest.mark.parametrize(("name", "said"), [("extract.xlsx", "neither"), ("nowhere/x.csv", "no folder")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("extract.xlsx", "is not a .jsonl, .csv or .zip file"), ("nowhere/x.csv", "no folder")]
+)
 def test_a_destination_that_cannot_be(archive: World, tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         exported(archive, tmp_path / name)

@@ -548,7 +548,7 @@ def test_exit_codes_of_failures(host: Host, arguments: list[str], code: int, tol
         (["cat", "--action", "x", "--action", ""], {}, "--action: item 2 of 2 is empty"),
         (["cat", "--ip-network", "x"], {}, "--ip-network: 'x' is no network"),
         (["cat", "--message-pattern", "["], {}, "--message-pattern: '[' is no regular expression"),
-        (["export", "--dest", "x.txt"], {}, "--dest: x.txt is neither a .jsonl nor a .csv file"),
+        (["export", "--dest", "x.txt"], {}, "--dest: x.txt is not a .jsonl, .csv or .zip file"),
         (["export", "--dest", "nowhere/x.csv"], {}, "--dest: there is no folder"),
         (["prune", "--older-than", "30"], {}, "--older-than: '30' is not a valid age"),
         (

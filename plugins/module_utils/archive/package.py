@@ -1,0 +1,246 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes an evidence package: one zip file with the entries of a range and all that is needed to check them.
+
+The same archives and the same range give the same bytes, on one host and by one version. The only time in it is that of
+each archive's newest commit.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+from ..errors import ArchiveDamaged, InvalidInput, StorageError
+from ..files import check_destination, content_sha256, draft_of, put_in_place
+from ..settings import Range
+from ..times import utc_now
+from .chain.chain import Link, follow
+from .chain.rules import Replay
+from .chain.signing import AllowedSigners, readable_head, signature_name
+from .completeness import Missing
+from .finding import Finding
+from .format.commit import Head
+from .package_layout import (
+    FACTS,
+    HEADS,
+    LINES,
+    MANIFEST,
+    MAX_DOCUMENT,
+    PROTOCOL,
+    README,
+    SIGNERS,
+    TABLE,
+    Extracted,
+    Subject,
+    document,
+    extract,
+    is_timestamp,
+    manifest_line,
+    subject_of,
+)
+from .package_page import Described, page
+from .protocol import errors, protocol
+from .reader import bytes_of, read_files
+from .storage.prefetch import chunks_ahead
+from .storage.store import ForeignThing, ObjectNotFound, Store, no_archive, whole
+from .storage.zip_file import Spool, ZipWriter
+from .verifier import examine
+
+MAX_SMALL = 1 << 20
+"""Bytes of a signature or a time stamp; a larger file is something else."""
+
+
+class Source(NamedTuple):
+    """An archive to pack, and the path of its allowed signers, if there are any."""
+
+    store: Store
+    allowed_signers: Optional[str] = None
+
+
+class Packed(NamedTuple):
+    """What was packed of one archive: ``facts`` are those in its ``extract.json``, ``problems`` findings of errors."""
+
+    directory: str
+    facts: Dict[str, Any]
+    missing: Sequence[Missing]
+    problems: Sequence[Finding]
+
+
+class Package(NamedTuple):
+    """A package that was made."""
+
+    sha256: str
+    bytes: int
+    archives: Sequence[Packed]
+
+
+def make_package(sources: Sequence[Source], dest: str, span: Range, now: Optional[datetime] = None) -> Package:
+    """Pack the entries of a range, of one or more archives, with their evidence into the zip file ``dest``.
+
+    The file appears complete or not at all. ``now`` is the time of the verification, which does not appear in it.
+
+    :raises InvalidInput: ``dest`` cannot be a file, an archive is named twice, or signers cannot be read.
+    :raises StorageError: an archive cannot be read or has no commit, or the file cannot be written.
+    :raises ArchiveDamaged: an archive's chain, or a data file of the range, is not what it was.
+    """
+    check_destination(dest, "--dest")
+    seen: List[Head] = []
+    while True:
+        heads = [_head_of(source.store) for source in sources]
+        try:
+            with draft_of(dest, "--dest") as draft:
+                archives = _pack(sources, heads, ZipWriter(draft, dest), span, now or utc_now())
+                done = Package(content_sha256(draft), os.path.getsize(draft), archives)
+                put_in_place(draft, dest)
+                return done
+        except (ObjectNotFound, _Moved) as exc:
+            # Another run may have added, compacted or pruned meanwhile; then there is a newer head.
+            if seen == [head.head for head in heads]:
+                raise ArchiveDamaged(f"{exc.message[:-1]}: it is missing; verify the archive.") from exc
+            seen = [head.head for head in heads]
+
+
+class _Moved(StorageError):
+    """An archive has a newer commit than the one that is packed."""
+
+
+def _head_of(store: Store) -> Link:
+    head = readable_head(store)
+    if head is None:
+        raise no_archive(store)
+    return head
+
+
+def _pack(
+    sources: Sequence[Source], heads: Sequence[Link], zip_file: ZipWriter, span: Range, now: datetime
+) -> List[Packed]:
+    with zip_file as writer, _temporary_directory() as folder:
+        _check_distinct(sources, heads)
+        prepared = [
+            _Prepared(source, head, span, now, os.path.join(folder, str(number)))
+            for number, (source, head) in enumerate(zip(sources, heads))
+        ]
+        # As the names of their members are sorted.
+        prepared.sort(key=lambda one: f"{one.directory}/")
+        writer.add_bytes(README, page([one.described for one in prepared]))
+        writer.add_bytes(HEADS, b"".join(one.subject.head_line() for one in prepared))
+        for one in prepared:
+            one.write(writer)
+        lines = (manifest_line(name, digest) for name, digest in sorted(writer.digests.items()))
+        writer.add_bytes(MANIFEST, b"".join(lines))
+        return [Packed(one.directory, one.facts, one.subject.missing, one.problems) for one in prepared]
+
+
+def _check_distinct(sources: Sequence[Source], heads: Sequence[Link]) -> None:
+    seen: Dict[str, Store] = {}
+    for source, head in zip(sources, heads):
+        other = seen.get(head.commit.archive_id)
+        if other is not None:
+            raise InvalidInput(f"{other} and {source.store} are the same archive; name it once.")
+        seen[head.commit.archive_id] = source.store
+
+
+@contextmanager
+def _temporary_directory() -> Iterator[str]:
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="cloudscale-audit-")
+    except OSError as exc:
+        raise _unwritable(exc) from exc
+    with directory as path:
+        yield path
+
+
+def _unwritable(exc: OSError) -> StorageError:
+    return StorageError(
+        f"A temporary file cannot be written: {exc.strerror or exc}; set TMPDIR to a directory with more space."
+    )
+
+
+class _Prepared:
+    """One archive, read and verified, and its extract in temporary files."""
+
+    def __init__(self, source: Source, head: Link, span: Range, now: datetime, spool: str) -> None:
+        store = source.store
+        self._store = store
+        self.path = str(store)
+        self.head = head
+        # Listed first: a time stamp is made after its commit.
+        self._timestamps = _timestamps(store)
+        self._signatures: List[str] = []
+        self.subject = self._read_chain(span)
+        self.directory = self.subject.directory
+        self._signers = _bytes_of_file(source.allowed_signers) if source.allowed_signers else None
+        self._extracted = self._extract(spool)
+        signers = AllowedSigners(source.allowed_signers) if source.allowed_signers else None
+        found = examine(store, signers=signers, now=now)
+        if store.commits(after=head.commit.sequence):
+            raise _Moved(f"{head.commit.name} in {store} is not the newest commit any more.")
+        self.problems = errors(found.findings)
+        self._protocol = protocol(found, self.subject.status, with_signers=signers is not None)
+        self.facts = self.subject.facts(self._extracted)
+        self.described = Described(
+            self.directory, self.facts, self.subject.head_line(), bool(self._signatures), bool(self._timestamps)
+        )
+
+    def _read_chain(self, span: Range) -> Subject:
+        state = Replay()
+        for link in follow(self._store, state, None, self.head):
+            if link.commit.signer is not None:
+                self._signatures.append(signature_name(link.head, link.commit.signer))
+        return subject_of(self._store, self.path, self.head, state.live, span)
+
+    def _extract(self, spool: str) -> Extracted:
+        span = self.subject.span
+        try:
+            entries = read_files(self._store, self.subject.files, span.start, span.end)
+            with closing(Spool(f"{spool}.lines")) as lines, closing(Spool(f"{spool}.table")) as table:
+                return extract(entries, lines, table)
+        except OSError as exc:
+            raise _unwritable(exc) from exc
+
+    def write(self, writer: ZipWriter) -> None:
+        """Add the archive's members, in the order of their names."""
+        inside = f"{self.directory}/"
+        if self._signers is not None:
+            writer.add_bytes(inside + SIGNERS, self._signers)
+        for link in follow(self._store, Replay(), None, self.head):
+            writer.add_bytes(inside + link.commit.name, link.body)
+        for file in self.subject.files:
+            writer.add(inside + file.path, bytes_of(self._store, file), file.bytes, deflate=False)
+        writer.add_spool(inside + TABLE, self._extracted.table)
+        writer.add_bytes(inside + FACTS, document(self.facts))
+        writer.add_spool(inside + LINES, self._extracted.lines)
+        self._add_signatures(writer)
+        for name, body in sorted(self._timestamps.items()):
+            writer.add_bytes(inside + name, body)
+        writer.add_bytes(inside + PROTOCOL, document(self._protocol))
+
+    def _add_signatures(self, writer: ZipWriter) -> None:
+        """Add the signatures of the commits. If one is missing or something else, the verification says so."""
+        for ask, name in zip(chunks_ahead(self._store, self._signatures), self._signatures):
+            with suppress(ObjectNotFound, ForeignThing):
+                writer.add_bytes(f"{self.directory}/{name}", whole(ask(), f"{name} in {self._store}", MAX_SMALL))
+
+
+def _timestamps(store: Store) -> Dict[str, bytes]:
+    """The files with time stamps, without what is none."""
+    found: Dict[str, bytes] = {}
+    with suppress(ForeignThing):
+        for name in filter(is_timestamp, store.names("timestamps")):
+            with suppress(ForeignThing, ObjectNotFound):
+                found[name] = whole(store.chunks(name), f"{name} in {store}", MAX_SMALL)
+    return found
+
+
+def _bytes_of_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return whole(iter(lambda: file.read(1 << 16), b""), path, MAX_DOCUMENT)
+    except OSError as exc:
+        raise InvalidInput(f"The file of allowed signers {path} cannot be read; check its path.") from exc

@@ -1,0 +1,181 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an evidence package consists of, and what it says about each archive in it: the same for maker and verifier."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
+
+from ..project_log.entry import Entry, canonical
+from ..settings import Range
+from ..times import format_optional, format_time
+from ..version import VERSION
+from .chain.chain import Link, gaps
+from .chain.coverage import is_at_end
+from .chain.status import Status, describe, state_of
+from .completeness import Missing, missing_parts
+from .export import CSV_HEADING, csv_line, source_of
+from .format.commit import DataFile, Gap, parse_commit_name, parse_data_name, sha256
+from .heads import head_record
+from .storage.store import Store
+from .storage.zip_file import Spool
+
+FORMAT = 1
+"""Changes whenever the same archive and range give another extract."""
+
+README, MANIFEST, HEADS = "README.txt", "MANIFEST.sha256", "heads.jsonl"
+LINES, TABLE, FACTS, PROTOCOL, SIGNERS = (
+    *("extract.jsonl", "extract.csv", "extract.json"),
+    *("verification.json", "allowed-signers"),
+)
+MADE_BY = f"cloudscale-audit {VERSION}"
+
+MAX_DOCUMENT = 32 << 20
+"""Bytes of a JSON document or of allowed signers in a package."""
+
+_MAX_SLUG = 40
+_DIRECTORY = re.compile(r"(?:[a-z0-9]+-)*[0-9a-z]{1,64}", re.ASCII)
+_SIGNATURE = re.compile(r"signatures/\d{12}-[0-9a-f]{64}-[0-9a-f]{8}\.sig", re.ASCII)
+_TIMESTAMP = re.compile(r"timestamps/[0-9A-Za-z][0-9A-Za-z._-]{0,199}", re.ASCII)
+_ALWAYS = datetime.max.replace(tzinfo=timezone.utc)
+
+
+class Member(NamedTuple):
+    """The name of a member: the directory of its archive, empty at the top, and its name in there."""
+
+    directory: str
+    name: str
+
+
+def parse_member(name: str) -> Optional[Member]:
+    """The parts of a member's name; None for a name that no package has."""
+    if name in (README, MANIFEST, HEADS):
+        return Member("", name)
+    directory, _slash, inner = name.partition("/")
+    if not _DIRECTORY.fullmatch(directory):
+        return None
+    is_document = inner in (LINES, TABLE, FACTS, PROTOCOL, SIGNERS)
+    return Member(directory, inner) if is_document or _is_of_archive(inner) else None
+
+
+def _is_of_archive(name: str) -> bool:
+    is_chained = parse_commit_name(name) is not None or parse_data_name(name) is not None
+    return is_chained or _SIGNATURE.fullmatch(name) is not None or is_timestamp(name)
+
+
+def is_timestamp(name: str) -> bool:
+    """Whether it is the name of a time stamp's file in an archive."""
+    return _TIMESTAMP.fullmatch(name) is not None
+
+
+def directory_of(head: Link) -> str:
+    """The directory of an archive: the project's name as far as any file system takes it, and the archive's id."""
+    words = re.findall(r"[a-z0-9]+", head.commit.project.name.lower())
+    slug = "-".join(words)[:_MAX_SLUG].strip("-")
+    return f"{slug}-{head.commit.archive_id}" if slug else head.commit.archive_id
+
+
+class Extracted(NamedTuple):
+    """The entries of a range as JSON lines and as CSV, and their number."""
+
+    lines: Spool
+    table: Spool
+    entries: int
+
+
+def extract(entries: Iterable[Entry], lines: Spool, table: Spool) -> Extracted:
+    """Write entries in both forms."""
+    count = 0
+    table.write(CSV_HEADING + b"\n")
+    for entry in entries:
+        line = canonical(entry)
+        lines.write(line + b"\n")
+        table.write(csv_line(entry, sha256(line)) + b"\n")
+        count += 1
+    return Extracted(lines, table, count)
+
+
+class Subject(NamedTuple):
+    """An archive as of a commit, and the range of it that is packed.
+
+    ``live`` are all data files as of that commit, ``known`` all gaps on record. ``store`` is the archive, or the part
+    of it in a package; ``path`` is how the maker called the archive.
+    """
+
+    store: Store
+    path: str
+    head: Link
+    live: Sequence[DataFile]
+    known: Sequence[Gap]
+    span: Range
+
+    @property
+    def directory(self) -> str:
+        return directory_of(self.head)
+
+    @property
+    def files(self) -> List[DataFile]:
+        """The data files that can hold entries of the range."""
+        return [file for file in self.live if self.is_packed(file)]
+
+    def is_packed(self, file: DataFile) -> bool:
+        return self.span.meets(file.first, file.last)
+
+    @property
+    def missing(self) -> List[Missing]:
+        """The parts of the range that the archive does not hold, whatever time it is now.
+
+        An end counts exactly, and without one the range ends where the archive does.
+        """
+        commit, span = self.head.commit, self.span
+        if span.end is None and (span.start is None or span.start < commit.covered_until):
+            span = span.within(end=commit.covered_until)
+        return missing_parts(commit, self.known, span, _ALWAYS)
+
+    @property
+    def status(self) -> Status:
+        """The status when the newest commit was made."""
+        commit = self.head.commit
+        state = state_of(commit.covered_until, is_at_end(commit), commit.committed_at)
+        return Status(self.path, state, gaps=self.known, **describe(self.head))
+
+    def facts(self, extracted: Extracted, made_by: str = MADE_BY) -> Dict[str, Any]:
+        """What ``extract.json`` says."""
+        missing = self.missing
+        files = {LINES: extracted.lines, TABLE: extracted.table}
+        return {
+            "format": FORMAT,
+            "entries": extracted.entries,
+            "files": {name: {"sha256": spool.sha256, "bytes": spool.bytes} for name, spool in files.items()},
+            "range": {"start": format_optional(self.span.start), "end": format_optional(self.span.end)},
+            "complete": not missing,
+            "missing": [part.to_json() for part in missing],
+            "archive": {**source_of(self.store, self.head, self.known), "path": self.path},
+            "as_of": format_time(self.head.commit.committed_at),
+            "day_files": {"packed": len(self.files), "live": len(self.live)},
+            "exported_by": made_by,
+        }
+
+    def head_line(self) -> bytes:
+        """The line of ``heads.jsonl``, as in a ledger."""
+        return json.dumps(head_record(self.head, format_time(self.head.commit.committed_at))).encode() + b"\n"
+
+
+def subject_of(store: Store, path: str, head: Link, live: Dict[str, DataFile], span: Range) -> Subject:
+    """An archive that was read up to its head."""
+    return Subject(store, path, head, [live[name] for name in sorted(live)], gaps(store, head.commit), span)
+
+
+def document(value: Any) -> bytes:
+    """A JSON document for people and programs."""
+    return json.dumps(value, indent=2).encode("ascii") + b"\n"
+
+
+def manifest_line(name: str, digest: str) -> bytes:
+    """A line in the form of ``sha256sum``."""
+    return f"{digest}  {name}\n".encode("ascii")

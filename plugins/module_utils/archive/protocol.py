@@ -1,0 +1,47 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a verification found, as the plain values that ``verify --json`` prints."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Sequence
+
+from .chain.status import Status
+from .finding import Finding
+from .heads import HeadsCheck
+from .verifier import Examination
+
+
+def errors(findings: Sequence[Finding]) -> List[Finding]:
+    """The findings that take something from the archive's evidence."""
+    return [finding for finding in findings if not finding.is_warning]
+
+
+def protocol(
+    found: Examination,
+    status: Optional[Status],
+    heads: Optional[HeadsCheck] = None,
+    with_signers: bool = False,
+    every_signature: bool = False,
+    current: Optional[bool] = None,
+) -> Dict[str, Any]:
+    """The result of a verification.
+
+    ``with_signers``: allowed signers were given. ``current`` says whether the archive is recent enough, if that was
+    asked.
+    """
+    findings = [*found.findings, *(heads.findings if heads else ())]
+    is_signed = bool(found.signed_up_to)
+    return {
+        "intact": not errors(findings),
+        "findings": [finding.to_json() for finding in findings],
+        "signed_from": found.signed_from,
+        "signed_up_to": found.signed_up_to,
+        "heads": heads.to_json() if heads else None,
+        "signer_allowed": with_signers if is_signed else None,
+        "every_signature": every_signature if is_signed else None,
+        "current": current,
+        "status": status.to_json() if status else None,
+    }

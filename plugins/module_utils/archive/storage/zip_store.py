@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The archive in a directory of a zip file, for reading only."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from ...errors import StorageError
+from ..format.commit import parse_commit_name
+from .store import Claim, Foreign, ObjectNotFound
+from .zip_file import ZipReader
+
+
+class ZipStore:
+    """One archive's files in a zip file whose names were checked. It is a :class:`Store` that refuses to write."""
+
+    reads_at_once = 1
+
+    def __init__(self, package: ZipReader, directory: str, names: Sequence[str]) -> None:
+        """``names`` are those in the directory, sorted."""
+        self._package = package
+        self._directory = f"{directory}/"
+        self._names = names
+
+    def __str__(self) -> str:
+        return f"{self._package}/{self._directory}".rstrip("/")
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        if self._directory + name not in self._package:
+            raise ObjectNotFound(f"There is no {name} in {self}.")
+        return self._package.chunks(self._directory + name)
+
+    def names(self, folder: str, after: str = "") -> Iterator[str]:
+        first = bisect_right(self._names, max(f"{folder}/", after))
+        for name in self._names[first:]:
+            if not name.startswith(f"{folder}/"):
+                return
+            yield name
+
+    def foreign(self) -> Iterator[Foreign]:
+        return iter(())
+
+    def commits(self, after: int = 0) -> List[int]:
+        sequences = (parse_commit_name(name) for name in self.names("commits"))
+        return [sequence for sequence in sequences if sequence is not None and sequence > after]
+
+    def deleted_commits(self, after: int = 0) -> List[int]:  # noqa: ARG002 - a zip file remembers none
+        return []
+
+    def claim(self, name: str) -> Optional[Claim]:  # noqa: ARG002 - a package has no claims
+        return None
+
+    def is_settled(self, record: str) -> bool:  # noqa: ARG002 - nobody writes
+        return True
+
+    def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:  # noqa: ARG002
+        raise self._refusal()
+
+    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:  # noqa: ARG002
+        raise self._refusal()
+
+    def put(self, files: Mapping[str, bytes]) -> None:  # noqa: ARG002
+        raise self._refusal()
+
+    def decide(self, name: str, body: bytes) -> bool:  # noqa: ARG002
+        raise self._refusal()
+
+    def publish(self, name: str, body: bytes) -> None:  # noqa: ARG002
+        raise self._refusal()
+
+    def remove(self, names: Iterable[str]) -> None:  # noqa: ARG002
+        raise self._refusal()
+
+    def check_erasable(self, names: Iterable[str]) -> None:  # noqa: ARG002
+        raise self._refusal()
+
+    def erase(self, names: Iterable[str]) -> None:  # noqa: ARG002
+        raise self._refusal()
+
+    def _refusal(self) -> StorageError:
+        return StorageError(f"{self} is an evidence package, which is never changed; write to the archive instead.")

@@ -1,0 +1,112 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Verifies an evidence package, and prints what it shows."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+from ..archive.chain.signing import AllowedSigners
+from ..archive.heads import head_line, read_heads
+from ..archive.package_check import ArchiveCheck, Options, PackageCheck, check_package
+from ..archive.package_page import describe_missing
+from ..archive.protocol import errors
+from ..counts import pluralize
+from ..errors import InvalidInput
+from .exit_status import FINDINGS, OK
+from .heads import tell_heads
+from .output import print_json, say, tell_findings
+
+if TYPE_CHECKING:
+    from ..archive.chain.chain import Link
+
+
+def verify_package(options: argparse.Namespace) -> int:
+    """Verify the package at ``options.path``, and return the exit status."""
+    for name in ("max_lag", "metrics"):
+        if getattr(options, name) is not None:
+            raise InvalidInput(f"--{name.replace('_', '-')} is for archives, not for evidence packages; leave it out.")
+    signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
+    noted = read_heads(options.heads) if options.heads else None
+    given = Options(options.expected_head, signers, options.signed_from, options.every_signature, noted)
+    found = check_package(options.path, given)
+    problems = errors(found.findings)
+    if options.json:
+        print_json(_to_json(found, given))
+        return FINDINGS if problems else OK
+    tell_findings(found.findings)
+    if problems:
+        count = pluralize(len(problems), "finding", "findings")
+        say(f"Not intact: {count}. Keep {options.path} as it is, and ask its maker for another copy.")
+        return FINDINGS
+    say(f"Intact: evidence of {pluralize(len(found.archives), 'archive', 'archives')}, {found.bytes} bytes.")
+    for archive in found.archives:
+        _tell(archive, given)
+    if not found.is_page_checked:
+        say("Another version made the package: its README.txt was not compared.")
+    say(f"SHA-256: {found.sha256}")
+    return OK
+
+
+def _tell(archive: ArchiveCheck, given: Options) -> None:
+    facts = archive.facts
+    name, span, days = archive.directory, facts["range"], facts["day_files"]
+    others = days["live"] - days["packed"]
+    say(
+        f"{name}: {pluralize(facts['entries'], 'entry', 'entries')} from {span['start'] or 'the beginning'} to "
+        f"{span['end'] or 'the end'}, in {pluralize(days['packed'], 'data file', 'data files')}."
+    )
+    if others:
+        files = pluralize(others, "data file of other days is", "data files of other days are")
+        say(f"{name}: {files} not in the package and could not be checked.")
+    if facts["missing"]:
+        say(f"{name}: {describe_missing(facts['missing'])}")
+    if archive.head is not None:
+        say(f"{name}: {head_line(archive.head)}")
+        say(f"{name}: {_vouched(archive, given)}")
+    if archive.heads:
+        tell_heads(archive.heads)
+
+
+def _vouched(archive: ArchiveCheck, given: Options) -> str:
+    """Who vouches for the newest commit, in one sentence."""
+    up_to = archive.examination.signed_up_to
+    if up_to is None:
+        return "No commit is signed: compare the head with one that was noted elsewhere."
+    if given.signers:
+        return f"Commit {up_to} is signed by an allowed signer."
+    inside = " Those in the package prove nothing by themselves." if archive.has_signers else ""
+    return f"Commit {up_to} is signed by a key that nobody vouched for; pass --allowed-signers.{inside}"
+
+
+def _to_json(found: PackageCheck, given: Options) -> Dict[str, Any]:
+    return {
+        "intact": not errors(found.findings),
+        "findings": [finding.to_json() for finding in found.findings],
+        "package": {"sha256": found.sha256, "bytes": found.bytes, "page_checked": found.is_page_checked},
+        "archives": [_archive_to_json(archive, given) for archive in found.archives],
+    }
+
+
+def _archive_to_json(archive: ArchiveCheck, given: Options) -> Dict[str, Any]:
+    examination, facts = archive.examination, archive.facts
+    is_signed = bool(examination.signed_up_to)
+    names = ("entries", "range", "complete", "missing", "day_files", "as_of", "exported_by")
+    return {
+        "directory": archive.directory,
+        **{name: facts.get(name) for name in names},
+        "project": archive.head.commit.project._asdict() if archive.head else None,
+        "head": _head(archive.head),
+        "heads": archive.heads.to_json() if archive.heads else None,
+        "signed_from": examination.signed_from,
+        "signed_up_to": examination.signed_up_to,
+        "signer_allowed": bool(given.signers) if is_signed else None,
+        "every_signature": given.every_signature if is_signed else None,
+    }
+
+
+def _head(link: Optional[Link]) -> Optional[Dict[str, Any]]:
+    return {"archive_id": link.commit.archive_id, **link.head._asdict()} if link else None

@@ -16,6 +16,7 @@ import re
 from datetime import datetime
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from ..counts import pluralize
 from ..errors import ArchiveDamaged, InvalidInput, StorageError
 from ..settings import Range
 from ..times import format_optional, read_timestamp
@@ -351,8 +352,8 @@ class _ArchiveCheck:
         if not fits:
             self._find("protocol", PROTOCOL, "it is not of this archive, or contradicts itself")
         elif problems:
-            count = len(problems)
-            self._find("protocol", PROTOCOL, f"the archive had {count} findings when the package was made")
+            count = pluralize(len(problems), "finding", "findings")
+            self._find("protocol", PROTOCOL, f"the archive had {count} when the package was made")
 
 
 def _range_in(facts: Dict[str, Any]) -> Range:

@@ -42,7 +42,8 @@ def verify_package(options: argparse.Namespace) -> int:
         count = pluralize(len(problems), "finding", "findings")
         say(f"Not intact: {count}. Keep {options.path} as it is, and ask its maker for another copy.")
         return FINDINGS
-    say(f"Intact: evidence of {pluralize(len(found.archives), 'archive', 'archives')}, {found.bytes} bytes.")
+    archives, size = pluralize(len(found.archives), "archive", "archives"), pluralize(found.bytes, "byte", "bytes")
+    say(f"Intact: evidence of {archives}, {size}.")
     for archive in found.archives:
         _tell(archive, given)
     if not found.is_page_checked:

@@ -77,7 +77,10 @@ RANDOM = [f"{CORE_TESTS}/archive/test_{name}.py" for name in ("edits", "life", "
 # What takes minutes, on paths through the core that the rest takes, too: on the oldest Python in the matrix alone.
 THOROUGH = [
     *RANDOM,
-    *(f"{CORE_TESTS}/archive/test_{name}.py" for name in ("claims", "corpus", "guarantees", "second_verifier")),
+    *(
+        f"{CORE_TESTS}/archive/test_{name}.py"
+        for name in ("claims", "corpus", "guarantees", "maintenance", "package", "second_verifier")
+    ),
     *(f"{CORE_TESTS}/{name}.py" for name in ("cli/test_several", "events/test_watcher", "project_log/test_windows")),
 ]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]

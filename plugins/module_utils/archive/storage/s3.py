@@ -37,7 +37,7 @@ from urllib.parse import urlsplit
 from ...errors import ArchiveDamaged, MissingDependency, StorageError, StorageUnreachable
 from ...times import format_time, read_http_date
 from ...tls import is_of_certificate
-from ..format.commit import commit_name, parse_commit_name
+from ..format.commit import commit_name, parse_commit_name, pending_record
 from .s3_address import FROM_ENVIRONMENT, SCHEME, Address, BucketAccess, Lock, Place
 from .store import ROOT_NAMES, Claim, Foreign, ObjectNotFound
 
@@ -125,7 +125,8 @@ class S3Store:
 
     def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
         deciding = self._claims or self._main
-        name, body = head or (record, b"")
+        # A record of nothing: if it cannot be deleted again, it is one that any later run removes.
+        name, body = head or (record, pending_record(()))
         try:
             # The first one may be new: before the first commit, and in a new place of claims.
             if deciding.put_new(name, body) and deciding.put_new(name, body):

@@ -14,7 +14,7 @@ description:
     networks, and actors that nobody has seen before. What fires is an alert.
   - Reads the log of the project from the API, or O(archives).
   - With O(fail_on), fails if there are alerts of that severity or a higher one, and also if a part of the range could
-    not be looked at.
+    not be looked at, such as one that the provider has deleted.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:

@@ -85,7 +85,7 @@ def test_several_projects_are_shown_with_their_names(
     refused = play(controller, project, "who_changed", "-vvv", who_changed_projects=bad)
     assert refused.returncode == 2
     assert "does not accept the token" in output(refused)
-    assert project.token not in output(refused).replace(json.dumps(bad), "")
+    assert project.token not in output(refused)
 
 
 def test_when_only_ours_changed_anything_all_is_well(controller: Controller, project: Any) -> None:

@@ -78,6 +78,7 @@ def test_alerts_of_a_severity_fail_and_so_does_a_range_that_was_not_looked_at(co
             "severe": {DETECT: {"start": "-3d", "fail_on": "medium"}},
             "accepted": {DETECT: {"start": "-3d", "fail_on": "critical"}},
             "future": {DETECT: {"start": "2099-01-01", "fail_on": "critical"}},
+            "deleted": {DETECT: {"start": "-200d", "fail_on": "critical"}},
             "collected": {ARCHIVE: {"path": path, "start": "-10d"}},
             "before": {DETECT: {"start": "-30d", "archives": [path], "fail_on": "critical"}},
             "nothing there": {DETECT: {"archives": [path + "-nowhere"]}},
@@ -90,6 +91,7 @@ def test_alerts_of_a_severity_fail_and_so_does_a_range_that_was_not_looked_at(co
     assert failures == {
         "severe": "alerts_found",
         "future": "range_incomplete",
+        "deleted": "range_incomplete",
         "before": "storage",
         "nothing there": "storage",
         "both": "invalid_input",
@@ -111,9 +113,11 @@ def test_what_an_archive_lacks_of_the_range_is_told(controller: Controller) -> N
         {
             "collected": {ARCHIVE: {"path": path, "start": "-10d"}},
             "told": {DETECT: asked},
+            "old": {DETECT: {**asked, "start": "-200d"}},
             "refused": {DETECT: {**asked, "fail_on": "critical"}},
         }
     )
     assert [(part["archive"], part["why"]) for part in done["told"]["missing"]] == [(path, "not covered")]
+    assert "retention" not in str(done["old"].get("warnings"))
     assert done["refused"]["failure"]["code"] == "range_incomplete"
     assert "does not hold the whole range (not covered)" in done["refused"]["msg"]

@@ -79,7 +79,9 @@ class Search:
             alerts += found.alerts
             missing += found.missing
             entries += found.entries
-        return self._selected(Found(alerts, entries, missing, None, self._range.warnings))
+        # What the provider deleted, an archive may have.
+        warnings = [] if self._range.can_hold_entries else self._range.warnings
+        return self._selected(Found(alerts, entries, missing, None, warnings))
 
     def error(self, found: Found) -> Optional[NotAsExpected]:
         """Why the result is not acceptable, with ``fail_on``."""
@@ -92,8 +94,8 @@ class Search:
                 f"{pluralize(len(severe), 'alert', 'alerts')} of severity {self._fail_on} or higher, the first is "
                 f"{first.detection} by {visible(actor(first.entry))}: {cut(visible(first.entry.get('message')), 160)}."
             )
-        if not self._range.can_hold_entries:
-            return RangeIncomplete(f"Nothing can be said about this range: {' '.join(self._range.warnings)}")
+        if found.warnings:
+            return RangeIncomplete(f"Nothing can be said about the whole range: {' '.join(found.warnings)}")
         if not holds_whole(self._range, [part.part for part in found.missing]):
             return RangeIncomplete(
                 f"{found.missing[0].archive} does not hold the whole range ({found.missing[0].part.why}), so nothing "
@@ -145,7 +147,7 @@ def search_api(api: Api, span: Range, detections: Sequence[Detection], facts: Si
     reader = Reader(api)
     entries = (entry for page in reader.pages(read) for entry in page.entries)
     alerts, count = _apply(detector, entries, span.start)
-    return Found(alerts, count, [], reader.poll_more, [*span.warnings, *reader.warnings])
+    return Found(alerts, count, [], reader.poll_more, span.warnings)
 
 
 def _apply(detector: Detector, entries: Iterable[Entry], start: Optional[datetime]) -> Tuple[List[Alert], int]:

@@ -54,7 +54,14 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     alerts = found.alerts
     off = {found.name: fact for found in detections for fact in [found.lacks(facts)] if fact}
     if options.json:
-        print_json({"alerts": [alert.to_json() for alert in alerts], "entries": found.entries, "inactive": off})
+        print_json(
+            {
+                "alerts": [alert.to_json() for alert in alerts],
+                "entries": found.entries,
+                "inactive": off,
+                "missing": [one.part.to_json() for one in found.missing],
+            }
+        )
     else:
         _tell(found, off, len(detections) - len(off), zone_of(options))
     failed = fail_on is not None and any(is_at_least(alert.severity, fail_on) for alert in alerts)

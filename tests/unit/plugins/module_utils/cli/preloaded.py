@@ -15,6 +15,7 @@ import json
 import os
 import random
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from typing import IO, Any
 COMMAND = Path(__file__).parents[5] / "bin/cloudscale-audit"
 CORE = Path(__file__).parents[5] / "plugins/module_utils"
 NAME = "auditops_cloudscale_core"
+_SECONDS = 60
 _SERVERS: list[subprocess.Popen[str]] = []
 
 
@@ -89,6 +91,7 @@ def _become(order: dict[str, Any]) -> None:
         os.environ.clear()
         os.environ.update(order["environment"])
         time.tzset()
+        signal.alarm(_SECONDS)
         random.seed()
         for number, path in enumerate([os.devnull, *order["files"]]):
             os.dup2(os.open(path, os.O_RDWR), number)

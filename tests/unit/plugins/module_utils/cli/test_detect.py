@@ -67,6 +67,8 @@ def test_it_says_what_it_looked_at_and_what_the_archive_lacks(host: Host) -> Non
     early = host.run("detect", host.archive, "--start", "-400d", "--end", "-300d")
     assert (early.returncode, "the archive begins later" in early.stderr) == (5, True)
     assert "0 alerts in 0 entries" in early.stdout
+    (part,) = host.json("detect", host.archive, "--start", "-400d", "--end", "-300d")["missing"]
+    assert part["why"] == "not covered"
 
 
 def test_what_came_before_the_range_is_the_baseline(host: Host) -> None:

@@ -37,7 +37,7 @@ def _archive(one: Described) -> str:
     facts = one.facts
     archive, span = facts["archive"], facts["range"]
     rows = [
-        ("Project", visible(archive["project"]["name"])),
+        ("Project", visible(archive["project"]["name"]) or "unnamed"),
         ("Range", _range(span)),
         ("Entries", str(facts["entries"])),
         ("Complete", "yes" if facts["complete"] else "NO, the archive lacks parts of the range:"),

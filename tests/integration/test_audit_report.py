@@ -245,10 +245,12 @@ def test_variables_choose_range_entries_folder_and_formats(controller: Controlle
 
 
 def test_check_mode_tells_what_would_come_and_writes_nothing(controller: Controller) -> None:
+    # Days, not an age: otherwise an entry may leave the range between two runs.
+    start, end = (datetime.now(timezone.utc).date() - timedelta(days=days) for days in (30, 1))
     for arguments, changed in [(["--check"], 1), ([], 2), (["--check"], 0)]:
         # Both as a shell leaves them: a folder at home, and formats as one text.
         variables = ["-e", "audit_report_dest=~/at-home", "-e", "audit_report_formats='jsonl, md'"]
-        variables += ["-e", "audit_report_end=today"]
+        variables += ["-e", f"audit_report_start={start}", "-e", f"audit_report_end={end}"]
         done = controller.playbook(PLAYBOOK, *arguments, *variables)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"changed={changed} " in done.stdout

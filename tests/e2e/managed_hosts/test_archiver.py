@@ -28,6 +28,29 @@ SECRETS = "/etc/cloudscale-audit"
 FILES = "find /etc /usr/local /srv /var/lib -xdev -newermt 1970-01-01 -printf '%p %m %u %T@\\n' | sort"
 
 
+# Takes webhooks on the host itself, and keeps what they said.
+CHAT = """\
+#!/usr/bin/python3
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert self.headers["Authorization"] == "Bearer secret-of-webhook"
+        with open("/var/tmp/chat", "ab") as file:
+            file.write(body + b"\\n")
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_arguments):
+        pass
+
+
+HTTPServer(("127.0.0.1", 8099), Handler).serve_forever()
+"""
+
+
 def project(simulator: Simulator, name: str = "main", **options: Any) -> dict[str, Any]:
     token = simulator.project(name).token
     wanted = {"name": name, "token": token, "api_url": simulator.url, "ca_path": CA, **options}
@@ -259,6 +282,46 @@ def test_a_hook_is_called_on_a_change_and_on_recovery(
     assert collect(machine) == 0
     deployment.play()
     assert machine.try_("ls /etc/systemd/system/cloudscale-audit-failed@.service").returncode != 0
+
+
+def test_a_deletion_reaches_the_chat_and_the_journal(
+    machine: Machine, simulator: Simulator, deployment: Deployment
+) -> None:
+    machine.tell(f"cat > /usr/local/bin/chat <<'END'\n{CHAT}END\nchmod +x /usr/local/bin/chat")
+    start, stop = "systemd-run --quiet --unit=chat /usr/local/bin/chat", "systemctl stop chat"
+    webhook = {"url": "http://127.0.0.1:8099/secret-of-chat", "token": "secret-of-webhook"}
+
+    def delete(name: str) -> None:
+        simulator.project("main").log.append(action="server_delete", message=f"Server '{name}' has been deleted")
+
+    def heard() -> list[str]:
+        lines = machine.tell("cat /var/tmp/chat").splitlines()
+        alerts = [alert for line in lines for alert in json.loads(line)["alerts"]]
+        assert len({alert["id"] for alert in alerts}) == len(alerts)
+        return [alert["entry"]["message"] for alert in alerts if alert["detection"] == "deletion"]
+
+    machine.tell(start)
+    deployment.play("--diff", "-vvv", archiver_notify=[{"webhook": webhook}, {"journal": True}])
+    assert "secret-of" not in deployment.output
+    assert collect(machine) == 0
+    assert machine.exposure(SERVICE) <= 1.5
+    delete("first")
+    assert collect(machine) == 0
+    assert heard() == ["Server 'first' has been deleted"]
+    machine.tell(stop)
+    delete("second")
+    assert collect(machine) != 0
+    machine.tell(start)
+    delete("third")
+    assert collect(machine) == 0
+    assert heard() == [f"Server '{name}' has been deleted" for name in ("first", "second", "third")]
+    told = machine.tell("journalctl --no-pager --output=cat -t cloudscale-audit-alert").splitlines()
+    deletions = [json.loads(line) for line in told if json.loads(line)["detection"] == "deletion"]
+    assert [alert["entry"]["message"] for alert in deletions] == heard()
+    assert "secret-of" not in machine.tell(f"journalctl --no-pager; systemctl show {SERVICE}")
+    machine.tell(stop)
+    deployment.play()
+    assert machine.try_("ls /etc/cloudscale-audit/notify.json").returncode != 0
 
 
 def test_a_project_is_added_changed_and_removed(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:

@@ -185,13 +185,13 @@ def _with_times_joined(arguments: Sequence[str]) -> List[str]:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the arguments; what the subcommand does not know is refused with the usage of that subcommand."""
-    options, unknown = _parser(arguments).parse_known_args(arguments)
+    options, unknown = parser_of(arguments).parse_known_args(arguments)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def parser_of(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of the command that is called, or of all: most runs need one, and each takes its time to import."""
     called = arguments[:1] if arguments[:1] and arguments[0] in _COMMANDS else _COMMANDS
     parser = argparse.ArgumentParser(

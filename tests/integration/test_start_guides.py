@@ -68,6 +68,20 @@ def shell(controller: Controller, script: str, **environment: str | None) -> str
     return done.stdout
 
 
+def test_the_commands_of_the_readme(controller: Controller, here: Path) -> None:
+    readme = (GUIDES.parents[2] / "README.md").read_text()
+    command = f"{sys.executable} {GUIDES.parents[2] / 'bin/cloudscale-audit'}"
+    found = [block for block in re.findall(r"(?ms)^```shell\n(.*?)^```", readme) if "bin/cloudscale-audit" in block]
+    keep, pack = (block.replace("python3 bin/cloudscale-audit", command) for block in found)
+    keep, pack = (block.replace("/var/lib/audit", f"{here}/readme") for block in (keep, pack))
+    told = shell(controller, keep.replace("history test", "history hello"))
+    assert "Server 'hello' has been created" in told
+    # Days that the archive covers in whatever quarter this runs.
+    days = re.sub(r"--start .*", "--start -3d --end today", pack.replace("evidence.zip", f"{here}/evidence.zip"))
+    assert "SHA-256" in shell(controller, days)
+    assert (here / "evidence.zip").stat().st_size
+
+
 def test_the_quick_start(controller: Controller, here: Path) -> None:
     ask, keep = blocks("quick_start", "yaml")
     place(controller, "ask.yml", ask)

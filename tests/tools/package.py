@@ -75,6 +75,16 @@ def check_content(artifact: Path) -> None:
         sys.exit(f"The artifact holds too much, or lacks: {', '.join(sorted(held ^ (ROOTS | TESTS)))}")
 
 
+def check_installation_from_git() -> None:
+    """The way that README.md names leads to the same files, here from what is committed."""
+    there = WORK / "from-git"
+    source = f"git+{Path.cwd().as_uri()}"
+    run("ansible-galaxy", "collection", "install", "--collections-path", str(there), source, variables=EMPTY)
+    (installed,) = there.glob("ansible_collections/*/*")
+    if not {"plugins", "roles", "playbooks", "bin"} <= {path.name for path in installed.iterdir()}:
+        sys.exit("The installation from git lacks files.")
+
+
 def check_documentation() -> None:
     """Ansible finds each module, lookup, filter and callback in the installed collection, and its documentation."""
     for kind, expected in documented().items():
@@ -160,6 +170,7 @@ def main() -> None:
     (artifact,) = WORK.glob("*.tar.gz")
     check_content(artifact)
     run("ansible-galaxy", "collection", "install", "--offline", str(artifact), variables=EMPTY)
+    check_installation_from_git()
     check_documentation()
     check_playbooks(check_needs())
     check_import(artifact)

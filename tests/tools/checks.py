@@ -95,6 +95,9 @@ EVERYWHERE = {
     "sanity": ["python", "tests/tools/sanity.py"],
 }
 GUIDES = ["pytest", "--quiet", *OF_COMMAND]
+# What modules do by themselves is the same under each release; playbooks, roles and templates are not. The examples
+# call each module under the oldest release as well, and the matrix runs all.
+OF_MODULES = [f"tests/integration/test_{name}.py" for name in ("archive", "ask", "assert", "detect")]
 REPORTS = [
     "pytest",
     "--quiet",
@@ -140,7 +143,7 @@ def stages() -> dict[str, list[Check]]:
         "integration": [
             Check("newest ansible-core", EVERYWHERE["integration"], "recent"),
             Check("newest ansible-core, guides and buckets", GUIDES, "recent"),
-            Check("oldest ansible-core", EVERYWHERE["integration"], "oldest"),
+            Check("oldest ansible-core", [*EVERYWHERE["integration"], *without(OF_MODULES)], "oldest"),
             Check("provider's collection", ["pytest", "--quiet", *VENDOR], "demo"),
             Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),
             Check("metrics and alerts", ["pytest", "--quiet", "tests/e2e/test_watching.py"], needs=("promtool",)),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs stages of checks, two checks at a time, and tells how they went."""
+"""Runs stages of checks, some checks at a time, and tells how they went."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from tests.tools.checks import Check
 from tests.tools.environments import ROOT, WORK, Unavailable, link_collection, link_entries, python_of, venv
 
 HOME = WORK / "home"
+# Checks wait for processes half of their time: one more than there are cores keeps the cores busy.
+AT_ONCE = min(os.cpu_count() or 1, 7) + 1
 # What some checks need of the machine, and a command that succeeds where it is there.
 ABILITIES = {
     "root": ["sh", "-c", 'test "$(id -u)" = 0'],
@@ -48,7 +50,7 @@ def run_named(registry: dict[str, list[Check]], names: list[str]) -> int:
 
 
 def run_stages(registry: dict[str, list[Check]], names: list[str]) -> int:
-    """Run stages one after another, two checks at a time, and close with a table and a count.
+    """Run stages one after another, some checks at a time, and close with a table and a count.
 
     The next stage begins before the last check of the one before it has ended: a core should not wait for the other.
     """
@@ -63,7 +65,7 @@ def run_stages(registry: dict[str, list[Check]], names: list[str]) -> int:
         with contextlib.suppress(Unavailable):
             venv(check.environment, check.python)
     print(f"{time.monotonic() - began:.0f} s for environments", flush=True)
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         for (name, _check), result in zip(checks, pool.map(run_check, [check for _name, check in checks]), strict=True):
             if not results or results[-1][0] != name:
                 print(f"== {name}", flush=True)

@@ -57,9 +57,10 @@ class Deployment:
 
     @property
     def recaps(self) -> dict[str, dict[str, int]]:
-        """What the last run did, by host."""
-        found = re.findall(r"^(\S+) +: (ok=.*)$", self.output, re.MULTILINE)
-        return {host: {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", recap)} for host, recap in found}
+        """What the last run did, by host; the controller is none of them."""
+        found = dict(re.findall(r"^(\S+) +: (ok=.*)$", self.output, re.MULTILINE))
+        found.pop("localhost", None)
+        return {host: {name: int(n) for name, n in re.findall(r"(\w+)=(\d+)", recap)} for host, recap in found.items()}
 
     def attempt(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         inventory = self.folder / "inventory.yml"

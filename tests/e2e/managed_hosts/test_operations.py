@@ -280,6 +280,13 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert removed, "the history does not reach back to the units for each project: fetch all of it"
     run(*history, "archive", "--output", str(folder / "older.tar"), f"{removed[0]}^")
     run("tar", "--extract", "--file", folder / "older.tar", "--directory", place)
+    # It looked for packages in packages by a pattern that Ansible does not follow.
+    variables = place / "roles/archiver/vars/main.yml"
+    packages = "archive/chain archive/format archive/storage cli cli/commands detections verification"
+    missing = ", ".join(f"{package}/*.py" for package in packages.split())
+    text = variables.read_text()
+    assert "archive/*/*.py, cli/*.py, cli/*/*.py" in text
+    variables.write_text(text.replace("archive/*/*.py, cli/*.py, cli/*/*.py", missing))
     return folder
 
 
@@ -432,10 +439,7 @@ def test_keys_are_rotated_by_the_guide(
         host.tell(f"systemctl start {SERVICE}")
         assert kept(host) == log.log.entries
         host.tell(f"cloudscale-audit verify {ARCHIVE} --allowed-signers {SIGNERS} --every-signature")
-    assert [recap["changed"] for name, recap in grown.follow(rotate.split(" -e ")[0]).items() if "archive" in name] == [
-        0,
-        0,
-    ]
+    assert [recap["changed"] for recap in grown.follow(rotate.split(" -e ")[0]).values()] == [0, 0]
 
 
 def test_removal_by_the_guide(machine: Machine, grown: Fleet) -> None:

@@ -225,7 +225,7 @@ def test_what_is_wanted_no_more_is_removed(controller: Controller) -> None:
     }
 
 
-def test_the_directories_are_those_of_archives_and_metrics(controller: Controller) -> None:
+def test_the_directories_are_those_of_archives(controller: Controller) -> None:
     template = ROLE / "templates/etc/tmpfiles.d/cloudscale-audit.conf.j2"
     lines = computed(
         controller,
@@ -235,8 +235,6 @@ def test_the_directories_are_those_of_archives_and_metrics(controller: Controlle
     assert starting(lines, "d", "a") == [
         "d /var/lib/cloudscale-audit 0750 cloudscale-audit cloudscale-audit -",
         "d /srv/other 0750 cloudscale-audit cloudscale-audit -",
-        "d /srv/metrics - - - -",
-        "a+ /srv/metrics - - - - user:cloudscale-audit:rwx",
     ]
 
 

@@ -29,7 +29,7 @@ _PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,ca-certificates,udev,libpam-systemd"
 )
 # Left in the tree's cache, so that a host without the internet can install them.
-_LATER = "python3-requests python3-boto3 rsyslog rsyslog-gnutls prometheus-node-exporter"
+_LATER = "python3-requests python3-boto3 acl rsyslog rsyslog-gnutls prometheus-node-exporter"
 _DOWNLOAD = f'chroot "$1" apt-get install --download-only --yes --no-install-recommends {_LATER}'
 
 

@@ -370,14 +370,18 @@ def test_proxies_reach_the_services_and_the_doctor(
 
 
 def test_a_shared_directory_of_metrics_stays_whose_it_is(machine: Machine, deployment: Deployment) -> None:
-    machine.tell("mkdir -p /srv/metrics && chown daemon:daemon /srv/metrics && chmod 0755 /srv/metrics")
-    deployment.play(archiver_metrics_dir="/srv/metrics")
+    # As node_exporter's on Debian: a directory of one user in a directory of another.
+    machine.tell("mkdir -p /srv/of-others/metrics && chown games:games /srv/of-others")
+    machine.tell("chown daemon:daemon /srv/of-others/metrics && chmod 0755 /srv/of-others/metrics")
+    deployment.play(archiver_metrics_dir="/srv/of-others/metrics")
     assert collect(machine) == 0
-    assert machine.tell("ls /srv/metrics").split() == [f"cloudscale-audit-collect-{name}.prom" for name in NAMES]
-    assert machine.tell("stat -c '%U %G' /srv/metrics") == "daemon daemon\n"
-    machine.tell("touch /srv/metrics/of-others.prom")
+    assert machine.tell("ls /srv/of-others/metrics").split() == [
+        f"cloudscale-audit-collect-{name}.prom" for name in NAMES
+    ]
+    assert machine.tell("stat -c '%U %G' /srv/of-others/metrics") == "daemon daemon\n"
+    machine.tell("touch /srv/of-others/metrics/of-others.prom")
     deployment.play()
-    assert machine.tell("ls /srv/metrics").split() == ["of-others.prom"]
+    assert machine.tell("ls /srv/of-others/metrics").split() == ["of-others.prom"]
     machine.tell("mkdir -p /srv/shared && chown root:daemon /srv/shared && chmod 2775 /srv/shared")
     deployment.play(archiver_metrics_dir="/srv/shared", archiver_metrics_group="daemon")
     assert collect(machine) == 0

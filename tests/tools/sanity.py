@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run ansible-test sanity with the Python and the ansible-core that run this.
+"""Run ansible-test sanity with the Python and the ansible-core that run this, and with the options given.
 
 ansible-test follows no links and wants to find itself in ansible_collections/NAMESPACE/NAME: it gets a copy of what
 git would commit. Runs in the repository's root, with HOME a folder that may be written to; works below .work/tree.
@@ -43,7 +43,8 @@ def main() -> int:
     copy_collection(copy)
     place_get_pip()
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return subprocess.call(["ansible-test", "sanity", "--local", "--color", "no", "--python", python], cwd=copy)
+    options = ["--local", "--color", "no", "--python", python, *sys.argv[1:]]
+    return subprocess.call(["ansible-test", "sanity", *options], cwd=copy)
 
 
 if __name__ == "__main__":

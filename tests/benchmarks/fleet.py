@@ -24,13 +24,16 @@ DAY = 86_400.0
 
 
 class Costs(NamedTuple):
-    """Seconds of CPU of a round, a poll, an entry and a commit; MiB of a process; seconds that a response takes."""
+    """Seconds of CPU of a round, a poll, an entry and a commit; MiB of a process and, on top, of each of its projects;
+    seconds that a response takes.
+    """
 
     round: float = 0.5
     poll: float = 0.015
     entry: float = 40e-6
     commit: float = 0.025
     memory: float = 42.0
+    project: float = 0.0063
     answer: float = 0.1
     page: int = 100
     jobs: int = 8
@@ -98,7 +101,8 @@ def table(options: argparse.Namespace, costs: Costs) -> Iterator[str]:
             continue
         used = sum(one.cpu for one in rounds) / DAY
         rate = max(one.requests / one.seconds for one in rounds)
-        of_host = f"{used:>13.1%}  {longest:>11.0f} s  {costs.memory:>3.0f} MiB  {rate:>29.0f}"
+        memory = costs.memory + costs.project * len(fullest)
+        of_host = f"{used:>13.1%}  {longest:>11.0f} s  {memory:>3.0f} MiB  {rate:>29.0f}"
         yield f"{hosts:>5}  {len(fullest):>13}  {of_host}"
     yield from _recovery(options, costs, rates)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import threading
 from datetime import tzinfo
-from typing import List, Tuple
+from typing import Any, Dict, List, Tuple
 
 from ...archive.chain.coverage import MAX_SKEW
 from ...archive.chain.pin import HeadPin
 from ...archive.chain.status import Status
 from ...archive.format.commit import Head
 from ...project_log.entry import visible
-from ...times import utc_now
+from ...times import read_timestamp, utc_now
 from ..archive import archive_of, known_state
 from ..exit_status import NOT_CURRENT, OK
 from ..output import add_json, ago, ahead, describe_failure, print_json, say, tell_gaps, when
@@ -39,6 +39,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ...archive.chain.status import status
     from ...archive.state import with_runs
     from ...archive.storage.store import no_archive
+    from ...archive.timestamper import with_timestamp
 
     pin = HeadPin(options.pin).read() if options.pin else None
     zone = zone_of(options)
@@ -46,12 +47,14 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     now = utc_now()
     runs = (options.state.runs() or known_state(options.path).runs()) if options.path else {}
     found = with_runs(status(store, now, pin), runs, now)
-    if found.head is None:
+    head = found.head
+    if head is None:
         raise no_archive(store)
+    found = with_timestamp(found, store)
     if options.json:
         print_json(found.to_json())
     else:
-        _tell_status(options.path, found, found.head, zone)
+        _tell_status(options.path, found, head, zone)
     return OK if found.state == "current" else NOT_CURRENT
 
 
@@ -76,6 +79,11 @@ def _verdict(found: Status, zone: tzinfo) -> str:
     )
 
 
+def _stamped(stamped: Dict[str, Any], zone: tzinfo) -> str:
+    moment = read_timestamp(stamped["time"])
+    return f"commit {stamped['sequence']} existed by {when(moment, zone)} ({ago(moment)}), not verified"
+
+
 def _tell_status(path: str, found: Status, head: Head, zone: tzinfo) -> None:
     if found.failure:
         say(describe_failure(found.failure))
@@ -90,6 +98,7 @@ def _tell_status(path: str, found: Status, head: Head, zone: tzinfo) -> None:
         ("entries", str(found.entries)),
         ("commits", str(found.commits)),
         ("head", f"{head.sequence}:{head.sha256}"),
+        *([("time stamp", _stamped(found.timestamp, zone))] if found.timestamp else []),
         ("last verified", when(found.last_verified, zone)),
         ("gaps", str(len(found.gaps)) if found.gaps else "none"),
     ]

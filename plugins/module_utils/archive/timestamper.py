@@ -83,10 +83,14 @@ class Authority(NamedTuple):
         try:
             parts = urlsplit(self.url)
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+            # The URL is in files that everybody may read.
+            usable = usable and "@" not in parts.netloc
         except ValueError:
             usable = False
         if not usable:
-            raise InvalidInput(f"{option} must be the http:// or https:// URL of a time stamping authority.")
+            raise InvalidInput(
+                f"{option} must be the http:// or https:// URL of a time stamping authority, without a password."
+            )
 
     def stamp(self, sha256: str, stop: threading.Event, now: Callable[[], datetime] = utc_now) -> bytes:
         """A time stamp of a SHA-256, checked: it answers this request, and its time is that of the host's clock.

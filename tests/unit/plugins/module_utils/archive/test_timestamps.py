@@ -223,7 +223,9 @@ def test_an_authority_that_is_down_or_slow_stamps_nothing(archive: World, author
         Authority(authority.url).stamp(DIGEST, stop)
 
 
-@pytest.mark.parametrize("url", ["", "ftp://a/", "http://", "https://[", "file:///etc/passwd", "http://a:99999/"])
+@pytest.mark.parametrize(
+    "url", ["", "ftp://a/", "http://", "https://[", "file:///etc/passwd", "http://a:99999/", "https://me:secret@a/"]
+)
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="--timestamp-url must be the http:// or https:// URL"):
         Authority(url).check_url("--timestamp-url")

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import parse_heads
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.ledger import extend
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.timestamper import Authority
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.config import parse_config
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
@@ -410,6 +412,37 @@ def archiver_failures(diagnosis):
     return sentences
 
 
+def archiver_ledger(text, answers, noted_at, superseded=None):
+    """The ledger after a check of the archivers: its whole text, the lines that are new, and what is refused."""
+    reasons = {str(key): str(value) for key, value in (superseded or {}).items()}
+    try:
+        noted = parse_heads(str(text).encode().split(b"\n"), "the ledger")
+    except InvalidInput as error:
+        raise AnsibleFilterError(error.message) from error
+    found = {str(host): _archives_in(printed) for host, printed in answers.items()}
+    sent = {host: [one["continuation"] for one in values if one.get("continuation")] for host, values in found.items()}
+    # What was not said about one archive can be about any that was noted.
+    is_complete = all(
+        one.get("continuation") or one.get("state") == "new" for values in found.values() for one in values
+    )
+    extension = extend(noted, sent, noted_at, reasons, is_complete and all(found.values()))
+    lines = [line for line in str(text).split("\n") if line.strip()] + extension.lines
+    return {
+        "text": "".join(f"{line}\n" for line in lines),
+        "lines": extension.lines,
+        "refused": extension.refused,
+    }
+
+
+def _archives_in(printed):
+    """What a host answers about its archives; nothing where that cannot be read."""
+    try:
+        archives = json.loads(str(printed))["archives"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
+    return [one for one in archives if isinstance(one, dict)] if isinstance(archives, list) else []
+
+
 def _keys_of(printed):
     """The keys with which a host signs: public, the present one, and next, the one that replaces it now."""
     return {line.split(" ", 1)[0]: _key(line) for line in printed if line.startswith(("public ", "next "))}
@@ -438,6 +471,7 @@ class FilterModule:
     def filters(self):
         return {
             "archiver_failures": archiver_failures,
+            "archiver_ledger": archiver_ledger,
             "archiver_plan": archiver_plan,
             "archiver_signers": archiver_signers,
             "archiver_strangers": archiver_strangers,

@@ -167,7 +167,7 @@ def test_commands_and_python_run(host: Host) -> None:
 
 
 def test_many_projects_run(host: Host) -> None:
-    (settings,), (commands, _heads) = blocks(GUIDE, "json"), blocks(GUIDE, "console")
+    (settings,), (commands, *_heads) = blocks(GUIDE, "json"), blocks(GUIDE, "console")
     for name in ("shop", "web"):
         (host.folder / f"{name}.token").write_text(host.environment["CLOUDSCALE_API_TOKEN"])
     projects = [

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import threading
 from datetime import tzinfo
-from typing import Any, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from ...archive.chain.coverage import MAX_SKEW
 from ...archive.chain.pin import HeadPin
 from ...archive.chain.status import Status
 from ...archive.format.commit import Head
+from ...errors import InvalidInput
 from ...project_log.entry import visible
 from ...times import read_timestamp, utc_now
 from ..archive import archive_of, known_state
@@ -23,12 +24,21 @@ from ..output import add_json, ago, ahead, describe_failure, print_json, say, te
 from ..signals import end_at_once
 from ..time_zone import add_time_zone, zone_of
 
+if TYPE_CHECKING:
+    from ...archive.heads import NotedHead
+
 ABOUT = "tell where the archive stands; needs no token"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_time_zone(parser)
+    parser.add_argument(
+        "--heads",
+        type=noted_heads,
+        metavar="FILE",
+        help="with --json: add the commits since the newest of these heads, for a ledger on another host",
+    )
     parser.add_argument(
         "--pin", metavar="FILE", help="that of collect: with it, only commits since its last run are sought"
     )
@@ -37,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
     from ...archive.chain.status import status
+    from ...archive.ledger import continuation
     from ...archive.state import with_runs
     from ...archive.storage.store import no_archive
     from ...archive.timestamper import with_timestamp
@@ -52,10 +63,21 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         raise no_archive(store)
     found = with_timestamp(found, store)
     if options.json:
-        print_json(found.to_json())
+        more = {} if options.heads is None else {"continuation": continuation(store, options.heads).to_json()}
+        print_json({**found.to_json(), **more})
     else:
         _tell_status(options.path, found, head, zone)
     return OK if found.state == "current" else NOT_CURRENT
+
+
+def noted_heads(path: str) -> List[NotedHead]:
+    """The heads in a file, read once for all archives: it can be the standard input."""
+    from ...archive.heads import read_heads
+
+    try:
+        return read_heads(path)
+    except InvalidInput as exc:
+        raise argparse.ArgumentTypeError(exc.message) from exc
 
 
 _VERDICTS = {

@@ -47,6 +47,7 @@ def _archive(one: Described) -> str:
         ("Newest commit", str(archive["head"]["sequence"])),
         ("Its SHA-256", archive["head"]["sha256"]),
         ("Signed", "yes" if one.is_signed else "no"),
+        ("Time stamps", "yes" if one.is_timestamped else "no"),
         ("Day files", f"{facts['day_files']['packed']} of {facts['day_files']['live']} are packed"),
     ]
     return "\n".join([f"{one.directory}/", *(f"  {name:<14} {value}".rstrip() for name, value in rows), ""])
@@ -235,7 +236,7 @@ unpacked files:
         commit=${archive}commits/$(basename "$file" | cut -d - -f 1).json
         time=$(openssl ts -reply -in "$file" -text 2> /dev/null |
           sed -n 's/^Time stamp: //p' | tail -n 1)
-        openssl ts -verify -in "$file" -data "$commit" -CAfile "$authority" \
+        openssl ts -verify -in "$file" -data "$commit" -CAfile "$authority" \\
           -attime "$(date -d "$time" +%s)"
         echo "$commit existed by $time"
       done

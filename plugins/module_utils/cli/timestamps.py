@@ -126,9 +126,8 @@ def tell_timestamps(found: Timestamps) -> None:
         say(f"Commit {one.head.sequence} existed by {when(one.time)}, and so did all before it.")
     wait = found.longest_wait
     if wait:
-        waited = duration(wait.time - wait.server_date) or "less than a minute"
-        say(
-            f"Up to there, each commit existed at most {waited} after the date in it (longest: commit {wait.sequence})."
-        )
+        within = duration(wait.time - wait.server_date) or "a minute"
+        longest = f"longest: commit {wait.sequence}"
+        say(f"Up to there, every commit is shown to exist within {within} of the date in it ({longest}).")
     if found.unstamped:
         say(f"{pluralize(found.unstamped, 'newer commit has', 'newer commits have')} no time stamp yet.")

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import parse_heads
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.ledger import extend
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.timestamper import Authority
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.config import parse_config
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import read_receivers
@@ -37,6 +40,7 @@ _WORD = re.compile(r"[!-~]+")
 _UNSAFE = re.compile(r"""["'\\$%\n\r]""")
 _IN_UNITS = ("random_delay", "timeout", "user", "python", "memory_max", "cpu_quota", "metrics_group", "jobs")
 _COPIED = ("api_url", "ca_path", "start", "every", "s3_endpoint", "s3_region", "s3_ca_path")
+_TIMESTAMPS = ("timestamp_url", "timestamp_every", "timestamp_ca")
 _POLICIES = ("retention", "compact_older_than", "reconcile_start")
 # A run that began with the key that was replaced has ended by then.
 _GRACE = timedelta(days=2)
@@ -64,6 +68,7 @@ class _Plan:
         self.directories = []
         self.has_policy = False
         self.notify_tokens = {}
+        self.timestamps = self._timestamps() if self.is_present else {}
         self.notify_file = self._notify_file() if self.is_present else ""
         for project in projects:
             _Project(project, self).add()
@@ -83,6 +88,7 @@ class _Plan:
             "directories": sorted(set(self.directories)),
             "buckets": [entry["path"] for entry in self.entries if entry["path"].startswith("s3://")],
             "signs": signs,
+            "stamps": bool(self.timestamps),
             "schedules": kinds,
             "timers": [f"cloudscale-audit-{kind}.timer" for kind in kinds],
             "services": [f"cloudscale-audit-{kind}.service" for kind in kinds],
@@ -127,6 +133,29 @@ class _Plan:
             "maintenance": self.settings["maintenance_schedule"] if self.has_policy else "",
         }
         return {kind: str(schedule) for kind, schedule in schedules.items() if schedule}
+
+    def _timestamps(self):
+        """The settings about time stamps, which are those of all projects."""
+        url, every, ca_path = (str(self.settings[key]) for key in _TIMESTAMPS)
+        if not url:
+            return {}
+        try:
+            Authority(url).check_url("archiver_timestamp_url")
+            parse_duration(every, "archiver_timestamp_every")
+        except InvalidInput as error:
+            self.problems.append(error.message.rstrip("."))
+        if ca_path and (not _LOCAL_PATH.fullmatch(ca_path) or _HIDDEN.match(ca_path)):
+            self.problems.append(
+                "archiver_timestamp_ca must be an absolute path of letters, digits, dots, - and _, and not below "
+                "/home, /root, /run/user, /tmp or /var/tmp, which no service sees"
+            )
+        is_required = _is_true(self.settings["timestamp_required"])
+        return {
+            "timestamp_url": url,
+            "timestamp_every": every,
+            **({"timestamp_ca": ca_path} if ca_path else {}),
+            **({"timestamp_required": True} if is_required else {}),
+        }
 
     def _notify_file(self):
         """The file of detections and receivers, which are secret: the URL of a chat suffices to write there."""
@@ -229,6 +258,7 @@ class _Project:
         entry = {"name": str(name), "path": self._path()}
         entry.update({key: str(self._values[key]) for key in _COPIED if key in self._values})
         entry.update(self._policies())
+        entry.update(self._plan.timestamps)
         entry.update({key: False for key in ("pin", "enabled") if not _is_true(self._values.get(key, True))})
         self._add_token(entry)
         self._add_bucket_keys(entry)
@@ -382,6 +412,37 @@ def archiver_failures(diagnosis):
     return sentences
 
 
+def archiver_ledger(text, answers, noted_at, superseded=None):
+    """The ledger after a check of the archivers: its whole text, the lines that are new, and what is refused."""
+    reasons = {str(key): str(value) for key, value in (superseded or {}).items()}
+    try:
+        noted = parse_heads(str(text).encode().split(b"\n"), "the ledger")
+    except InvalidInput as error:
+        raise AnsibleFilterError(error.message) from error
+    found = {str(host): _archives_in(printed) for host, printed in answers.items()}
+    sent = {host: [one["continuation"] for one in values if one.get("continuation")] for host, values in found.items()}
+    # What was not said about one archive can be about any that was noted.
+    is_complete = all(
+        one.get("continuation") or one.get("state") == "new" for values in found.values() for one in values
+    )
+    extension = extend(noted, sent, noted_at, reasons, is_complete and all(found.values()))
+    lines = [line for line in str(text).split("\n") if line.strip()] + extension.lines
+    return {
+        "text": "".join(f"{line}\n" for line in lines),
+        "lines": extension.lines,
+        "refused": extension.refused,
+    }
+
+
+def _archives_in(printed):
+    """What a host answers about its archives; nothing where that cannot be read."""
+    try:
+        archives = json.loads(str(printed))["archives"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return []
+    return [one for one in archives if isinstance(one, dict)] if isinstance(archives, list) else []
+
+
 def _keys_of(printed):
     """The keys with which a host signs: public, the present one, and next, the one that replaces it now."""
     return {line.split(" ", 1)[0]: _key(line) for line in printed if line.startswith(("public ", "next "))}
@@ -410,6 +471,7 @@ class FilterModule:
     def filters(self):
         return {
             "archiver_failures": archiver_failures,
+            "archiver_ledger": archiver_ledger,
             "archiver_plan": archiver_plan,
             "archiver_signers": archiver_signers,
             "archiver_strangers": archiver_strangers,

@@ -186,6 +186,13 @@ class NotDelivered(AuditError):
     retryable = True
 
 
+class NotStamped(AuditError):
+    """A time stamping authority did not stamp a head; the commits are made, and the next run asks again."""
+
+    code = "not_stamped"
+    retryable = True
+
+
 class ProjectMismatch(AuditError):
     """What the API returns is not, or cannot be shown to be, the log that the archive holds."""
 

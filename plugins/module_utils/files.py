@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Iterable, Iterator
 
 from .errors import AuditError, InvalidInput, StorageError
@@ -60,6 +60,22 @@ def check_destination(path: str, option: str = "dest") -> None:
         raise InvalidInput(f"{option}: {path} is no file, but a device, a pipe or the like; name a file.")
     if not os.path.isdir(folder):
         raise InvalidInput(f"{option}: there is no folder {folder}; make it first.")
+
+
+@contextmanager
+def temporary_file(body: bytes) -> Iterator[str]:
+    """The path of a temporary file with these bytes, for programs that take nothing else.
+
+    :raises StorageError: it cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="cloudscale-audit-"))
+            file.write(body)
+            file.flush()
+        except OSError as exc:
+            raise StorageError(f"A temporary file cannot be written: {exc.strerror or exc}.") from exc
+        yield file.name
 
 
 def check_new(path: str, option: str) -> None:

@@ -32,6 +32,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _TEXTS = ("path", "token_file", "api_url", "ca_path", "start", "sign_key_file", "allowed_signers", "reconcile_start")
 _BUCKET_TEXTS = ("s3_endpoint", "s3_region", "s3_ca_path", "s3_credentials_file", "s3_profile")
 _AGES = ("retention", "compact_older_than")
+_TIMESTAMPS = ("timestamp_url", "timestamp_every", "timestamp_ca")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class ProjectSettings:
     ``every`` is the shortest time between two collection runs. ``pin`` is the path of the pinned head, True for a file
     in the state directory, False for none. ``retention`` and ``compact_older_than`` are ages for prune and compact,
     such as ``3y``. The ``s3_`` settings are those of a bucket; its credentials are one profile of a shared credentials
-    file. ``state_directory`` is where the command keeps what it remembers between runs.
+    file. ``timestamp_url`` is a time stamping authority that stamps the head at most once in ``timestamp_every``.
+    ``state_directory`` is where the command keeps what it remembers between runs.
     """
 
     name: str
@@ -63,6 +65,10 @@ class ProjectSettings:
     s3_ca_path: Optional[str] = None
     s3_credentials_file: Optional[str] = None
     s3_profile: Optional[str] = None
+    timestamp_url: Optional[str] = None
+    timestamp_every: Optional[str] = None
+    timestamp_ca: Optional[str] = None
+    timestamp_required: bool = False
     state_directory: str = ""
 
     @property
@@ -120,7 +126,7 @@ def _read_project(value: Any, file: str, absolute: str) -> ProjectSettings:
     unknown = describe_unknown(value, _SETTINGS)
     if unknown:
         raise InvalidInput(f"{file}: project {name} has unknown settings: {', '.join(unknown)}.")
-    settings: Dict[str, Any] = {key: _text(value, key, name, file) for key in (*_TEXTS, *_BUCKET_TEXTS)}
+    settings: Dict[str, Any] = {key: _text(value, key, name, file) for key in (*_TEXTS, *_BUCKET_TEXTS, *_TIMESTAMPS)}
     path = settings["path"]
     if not path or not (os.path.isabs(path) or path.startswith("s3://")):
         raise InvalidInput(f"{file}: path of project {name} must be an absolute path or s3://BUCKET/PREFIX.")
@@ -131,14 +137,18 @@ def _read_project(value: Any, file: str, absolute: str) -> ProjectSettings:
     every = _text(value, "every", name, file)
     if not isinstance(value.get("pin", True), (bool, str)):
         raise InvalidInput(f"{file}: pin of project {name} must be true, false or the path of a file.")
-    if not isinstance(value.get("enabled", True), bool):
-        raise InvalidInput(f"{file}: enabled of project {name} must be true or false.")
+    for key in ("enabled", "timestamp_required"):
+        if not isinstance(value.get(key, True), bool):
+            raise InvalidInput(f"{file}: {key} of project {name} must be true or false.")
+    if settings["timestamp_every"]:
+        parse_duration(settings["timestamp_every"], f"{file}: timestamp_every of project {name}")
     where = os.path.join(HOST_STATE_DIRECTORY, name) if absolute == HOST_PROJECTS_FILE else user_state_directory(path)
     return ProjectSettings(
         name=name,
         every=parse_duration(every, f"{file}: every of project {name}") if every else None,
         pin=value.get("pin", True),
         enabled=value.get("enabled", True),
+        timestamp_required=value.get("timestamp_required", False),
         state_directory=where,
         **settings,
     )

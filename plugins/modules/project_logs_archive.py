@@ -151,6 +151,10 @@ head:
     sha256:
       description: The SHA-256 of the commit's bytes, in hexadecimal.
       type: str
+timestamp:
+  description: Always null. The command C(cloudscale-audit collect) makes time stamps.
+  returned: success
+  type: dict
 covered_from:
   description: The beginning of the time that the archive covers; what was pruned is before it.
   returned: success

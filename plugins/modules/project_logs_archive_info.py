@@ -152,6 +152,11 @@ status:
     head:
       description: The newest commit, as C(archive_id), C(sequence) and C(sha256).
       type: dict
+    timestamp:
+      description: >-
+        The newest time stamp of the archive, as C(sequence), C(sha256) and C(time); null if it has none, or without
+        C(openssl) on the host. Only C(cloudscale-audit verify --timestamp-ca) checks time stamps.
+      type: dict
     covered_from:
       description: The beginning of the time that the archive covers; what was pruned is before it.
       type: str
@@ -235,6 +240,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import check_heads, read_heads
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.timestamper import with_timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.counts import pluralize
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
@@ -318,7 +324,7 @@ def run(module):
     result = {
         "changed": False,
         "findings": [finding.to_json() for finding in findings],
-        "status": before.to_json() if before else None,
+        "status": with_timestamp(before, store).to_json() if before else None,
     }
     refuse_problems(module, store, findings, result, UNSOUND)
     if given["reconcile"]:

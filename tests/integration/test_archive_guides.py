@@ -29,6 +29,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import RETENTION
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.authority import TimeAuthority
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook
 
@@ -166,7 +167,7 @@ def test_commands_and_python_run(host: Host) -> None:
 
 
 def test_many_projects_run(host: Host) -> None:
-    (settings,), (commands, _heads) = blocks(GUIDE, "json"), blocks(GUIDE, "console")
+    (settings,), (commands, *_heads) = blocks(GUIDE, "json"), blocks(GUIDE, "console")
     for name in ("shop", "web"):
         (host.folder / f"{name}.token").write_text(host.environment["CLOUDSCALE_API_TOKEN"])
     projects = [
@@ -260,8 +261,8 @@ def test_an_auditors_commands_run(host: Host) -> None:
     for days, message in ((1500, "pruned"), (40, "old"), (40, "late")):
         host.log.append(timestamp=now - timedelta(days=days), message=message)
         host.collect()
-    noted, status, compared, extract, signed, alone, signature, _moved, _continued, _restored, pruned = blocks(
-        AUDIT, "shell"
+    noted, status, compared, extract, signed, _stamped, alone, signature, _moved, _continued, _restored, pruned = (
+        blocks(AUDIT, "shell")
     )
     host.log.append(message="to be signed")
     for script in (noted, signed, pruned):
@@ -287,6 +288,16 @@ def test_an_auditors_commands_run(host: Host) -> None:
             host.call(*checks[check])
         path.write_bytes(whole)
         assert host.call(*checks[check])
+
+
+def test_time_stamps_run(host: Host) -> None:
+    script = blocks(AUDIT, "shell")[5]
+    with TimeAuthority(host.folder) as authority:
+        (host.folder / "authority.pem").write_text(Path(authority.root).read_text())
+        told = host.shell(script.replace("http://time.example.com/tsa", authority.url))
+    assert "ok      time     127.0.0.1 stamps, at " in told
+    assert "Commit 1 existed by " in told
+    assert "every commit is shown to exist within a minute of the date in it" in told
 
 
 def test_an_evidence_package_is_made_and_verified(host: Host) -> None:
@@ -325,7 +336,7 @@ def forge(archive: Path, add: int) -> None:
 
 def test_the_way_out_after_a_refusal(host: Host) -> None:
     """A bad end is moved aside with its signatures, and an older copy is restored."""
-    *_others, signed, _alone, _signature, moved, continued, restored, _pruned = blocks(AUDIT, "shell")
+    *_others, signed, _stamped, _alone, _signature, moved, continued, restored, _pruned = blocks(AUDIT, "shell")
     host.collect()
     host.log.append(message="signed")
     host.shell(signed)

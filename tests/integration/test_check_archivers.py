@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -126,6 +128,69 @@ def test_what_a_host_says_is_never_a_template(fleet: Fleet) -> None:
     assert done.returncode == 2
     assert "{{ 7*7 }} / <b>" in (fleet.folder / "table.md").read_text()
     assert "49" not in (fleet.folder / "table.md").read_text()
+
+
+def guide_commands() -> list[list[str]]:
+    """The commands of the guide that keep a ledger."""
+    guide = (COMMAND.parents[1] / "docs/docsite/rst/archive_guide.rst").read_text().replace("\\\n", "")
+    lines = re.findall(r"^    \$ ansible-playbook (.*check_archivers_ledger=.*)$", guide, re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+def test_heads_are_noted_in_a_ledger_and_what_does_not_continue_is_refused(fleet: Fleet) -> None:
+    plain, superseding = guide_commands()
+    ledger = fleet.controller.folder / "heads.jsonl"
+    ledger.unlink(missing_ok=True)
+    log = fleet.simulator.project("main").log
+
+    def check(command: list[str] = plain) -> tuple[int, str, list[Any]]:
+        (fleet.controller.folder / "inventory.yml").write_text(json.dumps({"archivers": {"hosts": fleet.hosts}}))
+        given = {"check_archivers_command": str(fleet.launcher), "check_archivers_become": False}
+        done = fleet.controller.playbook(*command, "-e", json.dumps(given), HOME=str(fleet.folder))
+        lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+        return done.returncode, " ".join(done.stdout.split()), lines
+
+    status, told, lines = check()
+    assert (status, [line["sequence"] for line in lines]) == (0, [1, 1, 1]), told
+    log.append(action="server_create", message="m")
+    for host in ("one", "two"):
+        fleet.collect(host)
+    status, told, lines = check()
+    assert (status, [line["sequence"] for line in lines]) == (0, [1, 1, 1, 2, 2, 2]), told
+    blue = fleet.folder / "one/blue"
+    verify = [fleet.launcher, "verify", str(blue), "--heads", str(ledger)]
+    assert subprocess.run(verify, env={"PATH": os.defpath, "HOME": "/"}, check=False, timeout=60).returncode == 0
+    # Root on a host cuts one archive, and makes another one anew.
+    (blue / "commits/000000000002.json").unlink()
+    shutil.rmtree(fleet.folder / "two/red")
+    shutil.rmtree(fleet.folder / ".local")
+    (fleet.folder / "two/red").mkdir()
+    fleet.command("collect", "--projects", str(fleet.folder / "two.json"))
+    status, told, after = check()
+    assert (status, after[:6], len(after)) == (2, lines, 7)
+    ids = {(line["project"], line["sequence"]): line["archive_id"] for line in lines}
+    assert "2 archives do not continue what the ledger has: " in told
+    assert f"archive {ids['blue', 2]} (blue): it does not continue commit 2, which was noted" in told
+    assert f"archive {ids['red', 2]} (red): no host has it, but commit 2 of it was noted" in told
+    reason = json.loads(superseding[-1])["check_archivers_superseded"].popitem()[1]
+    reasons = {ids["blue", 2]: reason, ids["red", 2]: "begun again"}
+    status, told, after = check([*superseding[:-1], json.dumps({"check_archivers_superseded": reasons})])
+    assert status == 0, told
+    assert sorted(line["superseded"] for line in after[7:]) == ["begun again", "begun again", reason]
+    assert check()[2] == after
+
+
+def test_a_ledger_takes_nothing_from_a_host_for_a_template(fleet: Fleet) -> None:
+    path = fleet.folder / "hostile"
+    fleet.command(
+        *("collect", str(path), "--project", "{{ 7*7 }}", "--api-url", fleet.simulator.url),
+        *("--token-file", str(fleet.folder / "one.token")),
+    )
+    script = f'#!/bin/sh\nexec "{sys.executable}" "{COMMAND}" status --json "$4" "{path}" "{path}"\n'
+    fleet.launcher.write_text(script)
+    done = fleet.check(check_archivers_ledger=str(fleet.folder / "heads.jsonl"))
+    (line,) = (fleet.folder / "heads.jsonl").read_text().splitlines()
+    assert json.loads(line)["project"] == "{{ 7*7 }}", done.stdout
 
 
 def test_an_inventory_without_archivers_is_refused(fleet: Fleet) -> None:

@@ -96,6 +96,8 @@ A command that fails prints ``msg``, one sentence, and ``failure`` with ``code``
      - Ranges that the archive lacks: ``from``, ``to`` and ``why``.
    * - last_verified
      - When ``verify`` last ran on this host.
+   * - timestamp
+     - The newest time stamp, unchecked, as ``sequence``, ``sha256`` and ``time``; null without one.
    * - failure
      - What the last run failed with; null if it did not.
 
@@ -114,6 +116,9 @@ A command that fails prints ``msg``, one sentence, and ``failure`` with ``code``
      - The newest commit whose signature was checked; null without signatures.
    * - heads
      - What ``--heads`` found; null without it.
+   * - timestamps
+     - The good time stamps (``heads``), the ``longest_wait`` for one, and the number of newer commits without one
+       (``unstamped``); null without ``--timestamp-ca``.
    * - signer_allowed
      - Whether ``--allowed-signers`` was given and holds the signers; null without signatures.
    * - every_signature

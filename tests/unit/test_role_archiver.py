@@ -210,6 +210,33 @@ def test_wrong_receivers_are_refused(wrong: dict[str, Any], sentence: str) -> No
     assert "secret-of" not in problem
 
 
+TIME = {"timestamp_url": "https://time.example.com/tsa", "timestamp_ca": "/etc/ssl/time.pem"}
+
+
+def test_time_stamps_are_settings_of_all_projects(tmp_path: Path) -> None:
+    made = plan(MAIN, BUCKET, **TIME, timestamp_required="yes")
+    assert (made["problems"], made["stamps"]) == ([], True)
+    (tmp_path / "projects.json").write_text(made["projects_file"])
+    for project in read_projects(str(tmp_path / "projects.json")):
+        assert {key: getattr(project, key) for key in TIME} == TIME
+        assert (project.timestamp_every, project.timestamp_required) == ("1d", True)
+    without = plan(MAIN, timestamp_ca="/etc/ssl/time.pem")
+    assert (without["stamps"], "timestamp" in without["projects_file"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"timestamp_url": "time.example.com"}, "archiver_timestamp_url must be the http:// or https:// URL"),
+        ({"timestamp_every": "daily"}, "archiver_timestamp_every: 'daily' is not a valid duration"),
+        ({"timestamp_ca": "/root/time.pem"}, "archiver_timestamp_ca must be an absolute path"),
+    ],
+)
+def test_wrong_settings_of_time_stamps_are_refused(wrong: dict[str, Any], sentence: str) -> None:
+    (problem,) = plan(MAIN, **{**TIME, **wrong})["problems"]
+    assert problem.startswith(sentence)
+
+
 def test_units_follow_schedules_and_policies() -> None:
     kinds = ["collect", "verify", "reconcile", "reconcile-full"]
     assert list(plan(MAIN)["schedules"]) == kinds

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Dict, NamedTuple
 
-WARNINGS = ("orphan", "deletion_pending", "unfinished", "foreign", "signature_extra", "renamed", "not_compared")
+WARNINGS = (
+    "orphan",
+    "deletion_pending",
+    "unfinished",
+    "foreign",
+    "signature_extra",
+    "timestamp_extra",
+    "renamed",
+    "not_compared",
+)
 """Types of findings that take nothing from the archive's proof, such as work not finished yet."""
 
 

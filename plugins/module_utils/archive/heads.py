@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..errors import InvalidInput, StorageError
 from ..times import format_time
@@ -34,6 +34,7 @@ class NotedHead(NamedTuple):
     head: Head
     line: int
     superseded: Optional[str] = None
+    project: str = ""
 
 
 class HeadsCheck(NamedTuple):
@@ -81,15 +82,16 @@ def read_heads(path: str) -> List[NotedHead]:
 
     :raises InvalidInput: the file cannot be read, or a line is something else: free text might be an entry's.
     """
-    noted = []
     try:
         with open(path, "rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):
-                if line.strip():
-                    noted.append(_noted(line, number, path))
+            return parse_heads(iter(lambda: file.readline(_MAX_LINE), b""), path)
     except OSError as exc:
         raise InvalidInput(f"The noted heads in {path} cannot be read: {exc.strerror or exc}.") from exc
-    return noted
+
+
+def parse_heads(lines: Iterable[bytes], path: str) -> List[NotedHead]:
+    """The heads in the lines of such a file; errors as of :func:`read_heads`."""
+    return [_noted(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def check_heads(store: Store, noted: Sequence[NotedHead]) -> HeadsCheck:
@@ -116,7 +118,7 @@ def _noted(line: bytes, number: int, path: str) -> NotedHead:
     try:
         value = json.loads(line)
         archive_id, sequence, digest = value["archive_id"], value["sequence"], value["sha256"]
-        superseded = value.get("superseded")
+        superseded, project = value.get("superseded"), value.get("project")
         usable = (
             isinstance(archive_id, str)
             and isinstance(sequence, int)
@@ -131,7 +133,9 @@ def _noted(line: bytes, number: int, path: str) -> NotedHead:
         raise InvalidInput(
             f"Line {number} of {path} is not a noted head: a JSON object with archive_id, sequence and sha256."
         )
-    return NotedHead(archive_id, Head(sequence, digest), number, superseded)
+    return NotedHead(
+        archive_id, Head(sequence, digest), number, superseded, project if isinstance(project, str) else ""
+    )
 
 
 def _differences(store: Store, noted: Sequence[NotedHead]) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from ..times import utc_now
 from .chain.chain import Link, follow
 from .chain.rules import Replay
 from .chain.signing import AllowedSigners, readable_head, signature_name
+from .chain.timestamp import parse_timestamp_name, read_timestamp_file
 from .completeness import Missing
 from .finding import Finding
 from .format.commit import Head
@@ -40,7 +41,6 @@ from .package_layout import (
     Subject,
     document,
     extract,
-    is_timestamp,
     manifest_line,
     subject_of,
 )
@@ -53,7 +53,7 @@ from .storage.zip_file import Spool, ZipWriter
 from .verifier import examine
 
 MAX_SMALL = 1 << 20
-"""Bytes of a signature or a time stamp; a larger file is something else."""
+"""Bytes of a signature; a larger file is something else."""
 
 
 class Source(NamedTuple):
@@ -232,9 +232,9 @@ def _timestamps(store: Store) -> Dict[str, bytes]:
     """The files with time stamps, without what is none."""
     found: Dict[str, bytes] = {}
     with suppress(ForeignThing):
-        for name in filter(is_timestamp, store.names("timestamps")):
+        for name in filter(parse_timestamp_name, store.names("timestamps")):
             with suppress(ForeignThing, ObjectNotFound):
-                found[name] = whole(store.chunks(name), f"{name} in {store}", MAX_SMALL)
+                found[name] = read_timestamp_file(store, name)
     return found
 
 

@@ -23,6 +23,7 @@ from ..times import format_optional, read_timestamp
 from .chain.chain import Link, find_head, follow
 from .chain.rules import Replay
 from .chain.signing import AllowedSigners, signature_name
+from .chain.timestamp import Authorities
 from .finding import Finding
 from .format.commit import DataFile, Head, commit_name, sha256
 from .heads import HeadsCheck, NotedHead, check_heads
@@ -65,6 +66,7 @@ class Options(NamedTuple):
     signed_from: Optional[int] = None
     every_signature: bool = False
     noted: Optional[Sequence[NotedHead]] = None
+    authorities: Optional[Authorities] = None
 
 
 class ArchiveCheck(NamedTuple):
@@ -248,6 +250,7 @@ class _ArchiveCheck:
             options.every_signature,
             self._now,
             self._is_packed,
+            options.authorities,
         )
         self._add(found.findings)
         head, live = self._replayed()

@@ -18,6 +18,7 @@ from ..version import VERSION
 from .chain.chain import Link, gaps
 from .chain.coverage import is_at_end
 from .chain.status import Status, describe, state_of
+from .chain.timestamp import parse_timestamp_name
 from .completeness import Missing, missing_parts
 from .export import CSV_HEADING, csv_line, source_of
 from .format.commit import DataFile, Gap, parse_commit_name, parse_data_name, sha256
@@ -41,7 +42,6 @@ MAX_DOCUMENT = 32 << 20
 _MAX_SLUG = 40
 _DIRECTORY = re.compile(r"(?:[a-z0-9]+-)*[0-9a-z]{1,64}", re.ASCII)
 _SIGNATURE = re.compile(r"signatures/\d{12}-[0-9a-f]{64}-[0-9a-f]{8}\.sig", re.ASCII)
-_TIMESTAMP = re.compile(r"timestamps/[0-9A-Za-z][0-9A-Za-z._-]{0,199}", re.ASCII)
 _ALWAYS = datetime.max.replace(tzinfo=timezone.utc)
 
 
@@ -65,12 +65,7 @@ def parse_member(name: str) -> Optional[Member]:
 
 def _is_of_archive(name: str) -> bool:
     is_chained = parse_commit_name(name) is not None or parse_data_name(name) is not None
-    return is_chained or _SIGNATURE.fullmatch(name) is not None or is_timestamp(name)
-
-
-def is_timestamp(name: str) -> bool:
-    """Whether it is the name of a time stamp's file in an archive."""
-    return _TIMESTAMP.fullmatch(name) is not None
+    return is_chained or _SIGNATURE.fullmatch(name) is not None or parse_timestamp_name(name) is not None
 
 
 def directory_of(head: Link) -> str:

@@ -47,6 +47,7 @@ def _archive(one: Described) -> str:
         ("Newest commit", str(archive["head"]["sequence"])),
         ("Its SHA-256", archive["head"]["sha256"]),
         ("Signed", "yes" if one.is_signed else "no"),
+        ("Time stamps", "yes" if one.is_timestamped else "no"),
         ("Day files", f"{facts['day_files']['packed']} of {facts['day_files']['live']} are packed"),
     ]
     return "\n".join([f"{one.directory}/", *(f"  {name:<14} {value}".rstrip() for name, value in rows), ""])
@@ -112,6 +113,8 @@ WHAT THE PACKAGE SHOWS
   was noted there.
 - If commits are signed, the holder of the key confirmed all commits up to the
   newest one.
+- If there are time stamps, each stamped commit and all before it existed by the
+  time in the stamp. That no other history existed is not shown.
 
 WHAT THE PACKAGE DOES NOT SHOW
 ------------------------------
@@ -219,20 +222,33 @@ The block ends with an error at an archive that is not signed.
 """
 
 _TIMESTAMPS = """\
-The time stamps show that something existed at a time, by the word of a time
-stamping authority. This prints what each one is about:
+Each time stamp shows by when a commit, and all commits before it, existed, by
+the word of a time stamping authority. You need openssl. Store certificates of
+authorities that you trust as authority.pem beside the directory with the
+unpacked files:
 
-    for file in */timestamps/*; do
-      echo "$file"
-      openssl ts -reply -in "$file" -text 2> /dev/null ||
-        openssl ts -reply -in "$file" -token_in -text
+    set -eu
+    export LC_ALL=C
+    authority=$PWD/../authority.pem
+    for archive in */; do
+      for file in "$archive"timestamps/*.tsr; do
+        [ -e "$file" ] || continue
+        commit=${archive}commits/$(basename "$file" | cut -d - -f 1).json
+        time=$(openssl ts -reply -in "$file" -text 2> /dev/null |
+          sed -n 's/^Time stamp: //p' | tail -n 1)
+        openssl ts -verify -in "$file" -data "$commit" -CAfile "$authority" \\
+          -attime "$(date -d "$time" +%s)"
+        echo "$commit existed by $time"
+      done
     done
 
-"openssl ts -verify" checks it with the certificate of the authority.
+The block ends with an error at a time stamp that is not good. A commit that
+existed by a time long after the dates in it may have been rewritten.
 """
 
 _TOOL = """\
 With the collection auditops.cloudscale, one command checks all of this:
 
-    cloudscale-audit verify PACKAGE.zip --allowed-signers FILE --heads FILE
+    cloudscale-audit verify PACKAGE.zip --allowed-signers FILE --heads FILE \\
+      --timestamp-ca FILE
 """

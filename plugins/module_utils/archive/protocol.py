@@ -42,6 +42,7 @@ def protocol(
         "heads": heads.to_json() if heads else None,
         "signer_allowed": with_signers if is_signed else None,
         "every_signature": every_signature if is_signed else None,
+        "timestamps": found.timestamps.to_json() if found.timestamps else None,
         "current": current,
         "status": status.to_json() if status else None,
     }

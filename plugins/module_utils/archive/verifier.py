@@ -25,6 +25,7 @@ from .chain.chain import announced
 from .chain.coverage import MAX_AHEAD
 from .chain.rules import Replay
 from .chain.signing import AllowedSigners, parse_signature_name
+from .chain.timestamp import Authorities, timestamp_names
 from .finding import Finding
 from .format.canonical_lines import CanonicalLines
 from .format.commit import (
@@ -45,23 +46,25 @@ from .format.data_file import split_lines, unpack, whole_lines
 from .signature_check import SignatureCheck, Signed
 from .storage.prefetch import chunks_ahead
 from .storage.store import ForeignThing, ObjectNotFound, Store, whole
+from .timestamp_check import Dated, TimestampCheck, Timestamps
 
 MAX_TOLD = 1000
 """How many findings of one type are listed; the others are counted."""
 
-_FOREIGN = {"entries": "extra", "commits": "extra", "signatures": "signature_extra"}
+_FOREIGN = {"entries": "extra", "commits": "extra", "signatures": "signature_extra", "timestamps": "timestamp_extra"}
 
 
 class Examination(NamedTuple):
     """What a verification found.
 
     ``signed_from`` is the first commit that names a signer, ``signed_up_to`` the newest one whose signature was checked
-    and is good: it vouches for all commits before.
+    and is good: it vouches for all commits before. ``timestamps`` are the good time stamps; None if none were checked.
     """
 
     findings: List[Finding]
     signed_from: Optional[int]
     signed_up_to: Optional[int]
+    timestamps: Optional[Timestamps] = None
 
 
 def verify(
@@ -82,6 +85,7 @@ def examine(
     every_signature: bool = False,
     now: Optional[datetime] = None,
     is_expected: Callable[[DataFile], bool] = lambda _file: True,
+    authorities: Optional[Authorities] = None,
 ) -> Examination:
     """Find everything that is wrong with the archive, in the order of its commits, of its files, and of its signatures.
 
@@ -93,20 +97,23 @@ def examine(
     yet) and ``foreign`` (something that is none of the archive's).
 
     About signatures: ``signature_bad``, ``signature_absent``, ``signature_ahead``, and the warning ``signature_extra``.
+    About time stamps: ``timestamp_bad``, ``timestamp_absent``, ``timestamp_lost``, and the warning ``timestamp_extra``.
 
     ``expected_head`` is a head seen earlier and kept elsewhere: the archive must still contain that commit. With
     ``signers`` the archive must be signed, by keys that were allowed at the time. ``signed_from`` is the commit from
     which on it must be signed. Only the newest signature is checked by its bytes, unless ``every_signature`` is; it
     vouches for all commits before it. ``now`` is the verifier's time.
 
+    With authorities there must be time stamps, and all of them are checked; without, only their names are.
+
     Every live data file must be there and is read, unless the archive is a part of one: then ``is_expected`` says which
     of them belong to the part.
 
     :raises StorageError: the archive's folders cannot be listed.
-    :raises InvalidInput: signatures are to be checked and ssh-keygen is missing.
+    :raises InvalidInput: signatures or time stamps are to be checked, and ssh-keygen or openssl is missing.
     """
     run = _Verification(store, expected_head, now or utc_now(), is_expected)
-    return run.run(signers, signed_from, every_signature)
+    return run.run(signers, signed_from, every_signature, authorities)
 
 
 class _Verification:
@@ -122,13 +129,22 @@ class _Verification:
         self._findings: List[Finding] = []
         self._state = Replay()
         self._signed: List[Signed] = []
+        self._dates: Optional[List[Dated]] = None
         self._digests: Dict[str, int] = {}
         self._known: Set[int] = set()
         self._lines = CanonicalLines()
         self._announced: Dict[str, Optional[List[str]]] = {}
 
-    def run(self, signers: Optional[AllowedSigners], signed_from: Optional[int], every_signature: bool) -> Examination:
+    def run(
+        self,
+        signers: Optional[AllowedSigners],
+        signed_from: Optional[int],
+        every_signature: bool,
+        authorities: Optional[Authorities],
+    ) -> Examination:
         # Listed before the head is looked for: what a collector adds meanwhile is left to the next verification.
+        stamped = timestamp_names(self._store)
+        self._dates = [] if stamped else None
         listed = self._names("signatures")
         pending = self._names("pending")
         others = self._names("entries")
@@ -145,10 +161,13 @@ class _Verification:
         self._verify_foreign()
         check = SignatureCheck(self._store, listed, signers, self._now)
         found = list(check.findings(self._signed, head, signed_from, every_signature))
+        stamps = TimestampCheck(self._store, stamped, authorities)
+        found.extend(stamps.findings(self._dates or []))
         return Examination(
             list(_capped([*self._findings, *found])),
             self._signed[0].head.sequence if self._signed else None,
             check.signed_up_to,
+            stamps.result,
         )
 
     def _find(self, type_: str, path: str, detail: str) -> None:
@@ -195,6 +214,8 @@ class _Verification:
                 self._state.apply(commit)
                 self._known.add(sequence)
             digest = None if body is None else sha256(body)
+            if commit is not None and digest is not None and self._dates is not None:
+                self._dates.append(Dated(Head(sequence, digest), commit.server_date))
             if commit is not None and commit.signer is not None and digest is not None:
                 head = Head(sequence, digest)
                 self._signed.append(Signed(commit.archive_id, head, commit.signer, commit.server_date))

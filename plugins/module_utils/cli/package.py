@@ -19,6 +19,7 @@ from ..errors import InvalidInput
 from .exit_status import FINDINGS, OK
 from .heads import tell_heads
 from .output import print_json, say, tell_findings
+from .timestamps import authorities_of, tell_timestamps
 
 if TYPE_CHECKING:
     from ..archive.chain.chain import Link
@@ -31,7 +32,8 @@ def verify_package(options: argparse.Namespace) -> int:
             raise InvalidInput(f"--{name.replace('_', '-')} is for archives, not for evidence packages; leave it out.")
     signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
     noted = read_heads(options.heads) if options.heads else None
-    given = Options(options.expected_head, signers, options.signed_from, options.every_signature, noted)
+    authorities = authorities_of(options)
+    given = Options(options.expected_head, signers, options.signed_from, options.every_signature, noted, authorities)
     found = check_package(options.path, given)
     problems = errors(found.findings)
     if options.json:
@@ -70,6 +72,8 @@ def _tell(archive: ArchiveCheck, given: Options) -> None:
         say(f"{name}: {_vouched(archive, given)}")
     if archive.heads:
         tell_heads(archive.heads)
+    if archive.examination.timestamps:
+        tell_timestamps(archive.examination.timestamps)
 
 
 def _vouched(archive: ArchiveCheck, given: Options) -> str:
@@ -106,6 +110,7 @@ def _archive_to_json(archive: ArchiveCheck, given: Options) -> Dict[str, Any]:
         "signed_up_to": examination.signed_up_to,
         "signer_allowed": bool(given.signers) if is_signed else None,
         "every_signature": given.every_signature if is_signed else None,
+        "timestamps": examination.timestamps.to_json() if examination.timestamps else None,
     }
 
 

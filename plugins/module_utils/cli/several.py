@@ -189,6 +189,18 @@ def _last_attempt(name: str, task: _Task) -> str:
     return run.attempted if run else ""
 
 
+def _of_timestamps(name: str, project: ProjectSettings) -> Dict[str, Any]:
+    """The settings about time stamps. Where they are not required, an archive may rightly have none to verify."""
+    if name == "verify":
+        return {"timestamp_ca": project.timestamp_ca if project.timestamp_required else None}
+    return {
+        "timestamp_url": project.timestamp_url,
+        "timestamp_every": project.timestamp_every,
+        "timestamp_ca": project.timestamp_ca,
+        "timestamp_required": project.timestamp_required,
+    }
+
+
 def _options_of(name: str, options: argparse.Namespace, project: ProjectSettings) -> argparse.Namespace:
     """The options of the command for one project; a flag that was given counts more than the projects file."""
     archive = project.path if is_remote(project.path) else str(LocalStore(project.path))
@@ -203,6 +215,7 @@ def _options_of(name: str, options: argparse.Namespace, project: ProjectSettings
         "sign_key": project.sign_key_file,
         "allowed_signers": project.allowed_signers,
         "bookmark": os.path.join(project.state_directory, f"{name}.json"),
+        **_of_timestamps(name, project),
         "older_than": {"prune": project.retention, "compact": project.compact_older_than}.get(name),
     }
     # The table of status is made of what programs get.

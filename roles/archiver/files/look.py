@@ -80,6 +80,7 @@ def look(wanted):
         "systemd": int(version.group()) if version else 0,
         "booted": os.path.exists("/run/systemd/system"),
         "has_ssh_keygen": shutil.which("ssh-keygen") is not None,
+        "has_openssl": shutil.which("openssl") is not None,
         "wrong_schedules": [text for text in wanted["schedules"] if not succeeds("systemd-analyze", "calendar", text)],
         "missing_files": [path for path in wanted["files"] if not os.path.isfile(path)],
         "secrets": [os.path.basename(path) for name in SECRETS for path in names(CONFIG, name, name + ".encrypted")],

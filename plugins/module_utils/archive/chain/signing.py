@@ -16,11 +16,11 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from datetime import datetime, timezone
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import ArchiveDamaged, InvalidInput, StorageError
+from ...files import temporary_file
 from ...programs import Done, ProgramFailed, run_program
 from ..format.commit import Head
 from ..storage.store import ObjectNotFound, Store, whole
@@ -103,7 +103,7 @@ class AllowedSigners:
 
     def damage(self, signature: bytes, text: bytes, moment: datetime) -> Optional[str]:
         """Why this is no signature of a text by a key that was allowed at this moment; None if it is one."""
-        with _TemporaryFile(signature) as file:
+        with temporary_file(signature) as file:
             given = ["-f", self._path, "-s", file, f"-Overify-time={moment.astimezone(timezone.utc):%Y%m%d%H%M%S}"]
             found = _keygen("find-principals", given, b"")
             names = found.stdout.decode("utf-8", "replace").splitlines()
@@ -121,7 +121,7 @@ def signer_of(signature: bytes, text: bytes) -> Optional[str]:
 
     It shows that somebody has that key, not whose it is.
     """
-    with _TemporaryFile(signature) as file:
+    with temporary_file(signature) as file:
         done = _keygen("check-novalidate", ["-n", NAMESPACE, "-s", file], text)
     found = _GOOD.search(done.stdout.decode("utf-8", "replace"))
     return found[1] if found and done.returncode == 0 else None
@@ -186,25 +186,6 @@ def _public_half(path: str) -> Tuple[str, bytes]:
         return match[1].decode(), base64.b64decode(match[2], validate=True)
     except (ValueError, binascii.Error) as exc:
         raise InvalidInput(f"The key {path} is not a valid OpenSSH key.") from exc
-
-
-class _TemporaryFile:
-    """The path of a temporary file with these bytes, while the block runs."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def __enter__(self) -> str:
-        try:
-            self._file = tempfile.NamedTemporaryFile(prefix="cloudscale-audit-", suffix=".sig")
-            self._file.write(self._body)
-            self._file.flush()
-        except OSError as exc:
-            raise StorageError(f"A temporary file cannot be written: {exc.strerror or exc}.") from exc
-        return self._file.name
-
-    def __exit__(self, *_error: object) -> None:
-        self._file.close()
 
 
 def _keygen(what: str, arguments: Sequence[str], text: bytes) -> Done:

@@ -41,7 +41,8 @@ def state_of(covered: datetime, at_end: bool, now: datetime) -> str:
 class Status:
     """Where an archive stands. Head and times are None while it has no commit.
 
-    Nothing before ``pruned_until`` is covered: those days were deleted by a prune.
+    Nothing before ``pruned_until`` is covered: those days were deleted by a prune. ``timestamp`` is the newest time
+    stamp, unchecked, if somebody looked for it: ``sequence``, ``sha256`` and ``time``.
     """
 
     path: str
@@ -57,6 +58,7 @@ class Status:
     gaps: Sequence[Gap] = ()
     last_verified: Optional[datetime] = None
     failure: Optional[Dict[str, Any]] = None
+    timestamp: Optional[Dict[str, Any]] = None
 
     @property
     def retention_deadline(self) -> Optional[datetime]:
@@ -79,6 +81,7 @@ class Status:
             "gaps": [gap.to_json() for gap in self.gaps],
             "last_verified": format_optional(self.last_verified),
             "failure": self.failure,
+            "timestamp": self.timestamp,
         }
 
 

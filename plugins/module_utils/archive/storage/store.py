@@ -19,8 +19,8 @@ from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 from ...errors import StorageError
 from ..format.commit import is_day_directory, parse_commit_name, parse_data_name
 
-FOLDERS = ("entries", "commits", "pending", "signatures")
-ROOT_NAMES = frozenset(FOLDERS) | {"timestamps"}
+FOLDERS = ("entries", "commits", "pending", "signatures", "timestamps")
+ROOT_NAMES = frozenset(FOLDERS)
 """What may be stored at the top of an archive."""
 
 LARGEST_COMMIT = 32 << 20

@@ -20,13 +20,14 @@ from ...settings import Range
 from ...times import utc_now
 from ..archive import store_of
 from ..connection import add_connection, with_token
-from ..exit_status import GAP, OK
+from ..exit_status import GAP, OK, exit_status, worst
 from ..flags import flag
 from ..heads import note_head
 from ..metrics import add_metrics, measured
 from ..output import add_json, is_captured, print_json, say, tell_gaps, warn, when
 from ..signing import add_trust, context_of
 from ..time_zone import add_time_zone, zone_of
+from ..timestamps import Stamping, add_stamping
 
 if TYPE_CHECKING:
     from ...archive.metrics import Sample
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="continue although another token or api_url can no longer be compared with the archive",
     )
     add_trust(parser)
+    add_stamping(parser)
     parser.add_argument("--dry-run", action="store_true", help="write nothing, print what would be added")
     add_metrics(parser)
 
@@ -71,6 +73,7 @@ class _Newest:
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     newest = _Newest()
     zone = zone_of(options)
+    stamping = Stamping(options)
     store = store_of(options)
     kept = not options.dry_run
     with measured(
@@ -102,16 +105,24 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
 
         done = newest.result = with_token(options, stop, collect_once)
         measurement.covered_until = done.covered_until
-        status = measurement.end(GAP if done.gaps else OK)
+        measurement.end(GAP if done.gaps else OK)
+        if kept:
+            stamping.stamp(store, newest.link, stop)
+        if stamping.failure:
+            measurement.end(worst([measurement.status, exit_status(stamping.failure)]), succeeded=False)
+            measurement.failure = {"msg": stamping.failure.message, **stamping.failure.failure}
+        status = measurement.status
     existed = done.commits > done.commits_added
     # The projects file names the start of an archive in every run.
     if settings.start and existed and done.covered_from != settings.start and not is_captured():
         covered = when(done.covered_from, zone)
         warn(f"--start is ignored, because the archive exists already and covers the log from {covered}.")
     if options.json:
-        print_json(done.to_json())
+        print_json({**done.to_json(), "timestamp": stamping.newest.to_json() if stamping.newest else None})
     else:
         _tell_collected(done, options.dry_run, zone)
+        if stamping.newest:
+            say(f"Time stamp: commit {stamping.newest.head.sequence} existed by {when(stamping.newest.time, zone)}.")
     if kept:
         note_head(newest.link, options.json)
     return status

@@ -23,11 +23,12 @@ from ...counts import pluralize
 from ...errors import AuditError, InvalidInput, StorageError
 from ...project_log.client import Api, Page
 from ...project_log.entry import subject, visible
-from ...times import utc_now
+from ...times import format_time, utc_now
 from ..archive import store_of
 from ..connection import add_connection, with_token
 from ..exit_status import API, OK, STORAGE
 from ..output import add_json, print_json, say
+from ..timestamps import add_authority, authority_of
 
 ABOUT = "check all that a collection run needs, and how the API behaves"
 
@@ -48,6 +49,7 @@ class Check(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_connection(parser)
+    add_authority(parser)
     parser.add_argument("--config", metavar="FILE", help="with --notify: JSON file with the receivers of alerts")
     parser.add_argument(
         "--notify",
@@ -83,6 +85,8 @@ def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Chec
         yield _checked("folder", lambda: _probe_folder(options.path))
         yield _checked("space", lambda: _probe_space(options.path))
     yield _checked("archive", lambda: _probe_archive(options))
+    if options.timestamp_url:
+        yield _checked("time", lambda: _probe_authority(options, stop))
     pages: List[Page] = []
     yield _checked("api", lambda: _probe_api(options, stop, pages))
     if pages:
@@ -164,6 +168,17 @@ def _probe_archive(options: argparse.Namespace) -> str:
         return "none yet"
     commits = pluralize(head.commit.sequence, "commit", "commits")
     return f"{commits}, {pluralize(head.commit.total_entries, 'entry', 'entries')}"
+
+
+def _probe_authority(options: argparse.Namespace, stop: threading.Event) -> str:
+    from ...archive.timestamper import probe
+
+    authority = authority_of(options)
+    if authority is None:
+        return "none is set"
+    token = probe(authority, stop)
+    checked = "" if authority.authorities else "; its certificate was not checked: pass --timestamp-ca"
+    return f"{authority.host} stamps, at {format_time(token.time)}{checked}"
 
 
 def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[Page]) -> str:

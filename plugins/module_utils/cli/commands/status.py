@@ -9,19 +9,23 @@ from __future__ import annotations
 import argparse
 import threading
 from datetime import tzinfo
-from typing import List, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Tuple
 
 from ...archive.chain.coverage import MAX_SKEW
 from ...archive.chain.pin import HeadPin
 from ...archive.chain.status import Status
 from ...archive.format.commit import Head
+from ...errors import InvalidInput
 from ...project_log.entry import visible
-from ...times import utc_now
+from ...times import read_timestamp, utc_now
 from ..archive import archive_of, known_state
 from ..exit_status import NOT_CURRENT, OK
 from ..output import add_json, ago, ahead, describe_failure, print_json, say, tell_gaps, when
 from ..signals import end_at_once
 from ..time_zone import add_time_zone, zone_of
+
+if TYPE_CHECKING:
+    from ...archive.heads import NotedHead
 
 ABOUT = "tell where the archive stands; needs no token"
 
@@ -30,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_time_zone(parser)
     parser.add_argument(
+        "--heads",
+        type=noted_heads,
+        metavar="FILE",
+        help="with --json: add the commits since the newest of these heads, for a ledger on another host",
+    )
+    parser.add_argument(
         "--pin", metavar="FILE", help="that of collect: with it, only commits since its last run are sought"
     )
 
@@ -37,8 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_at_once()
     from ...archive.chain.status import status
+    from ...archive.ledger import continuation
     from ...archive.state import with_runs
     from ...archive.storage.store import no_archive
+    from ...archive.timestamper import with_timestamp
 
     pin = HeadPin(options.pin).read() if options.pin else None
     zone = zone_of(options)
@@ -46,13 +58,26 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     now = utc_now()
     runs = (options.state.runs() or known_state(options.path).runs()) if options.path else {}
     found = with_runs(status(store, now, pin), runs, now)
-    if found.head is None:
+    head = found.head
+    if head is None:
         raise no_archive(store)
+    found = with_timestamp(found, store)
     if options.json:
-        print_json(found.to_json())
+        more = {} if options.heads is None else {"continuation": continuation(store, options.heads).to_json()}
+        print_json({**found.to_json(), **more})
     else:
-        _tell_status(options.path, found, found.head, zone)
+        _tell_status(options.path, found, head, zone)
     return OK if found.state == "current" else NOT_CURRENT
+
+
+def noted_heads(path: str) -> List[NotedHead]:
+    """The heads in a file, read once for all archives: it can be the standard input."""
+    from ...archive.heads import read_heads
+
+    try:
+        return read_heads(path)
+    except InvalidInput as exc:
+        raise argparse.ArgumentTypeError(exc.message) from exc
 
 
 _VERDICTS = {
@@ -76,6 +101,11 @@ def _verdict(found: Status, zone: tzinfo) -> str:
     )
 
 
+def _stamped(stamped: Dict[str, Any], zone: tzinfo) -> str:
+    moment = read_timestamp(stamped["time"])
+    return f"commit {stamped['sequence']} existed by {when(moment, zone)} ({ago(moment)}), not verified"
+
+
 def _tell_status(path: str, found: Status, head: Head, zone: tzinfo) -> None:
     if found.failure:
         say(describe_failure(found.failure))
@@ -90,6 +120,7 @@ def _tell_status(path: str, found: Status, head: Head, zone: tzinfo) -> None:
         ("entries", str(found.entries)),
         ("commits", str(found.commits)),
         ("head", f"{head.sequence}:{head.sha256}"),
+        *([("time stamp", _stamped(found.timestamp, zone))] if found.timestamp else []),
         ("last verified", when(found.last_verified, zone)),
         ("gaps", str(len(found.gaps)) if found.gaps else "none"),
     ]

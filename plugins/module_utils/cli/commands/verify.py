@@ -23,6 +23,7 @@ from ..output import add_json, ago, print_json, say, tell_findings, tell_gaps, w
 from ..signals import end_at_once
 from ..signing import head
 from ..time_zone import add_time_zone, zone_of
+from ..timestamps import add_authorities, authorities_of, tell_timestamps
 
 if TYPE_CHECKING:
     from ...archive.finding import Finding
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heads", metavar="FILE", help="heads noted elsewhere, a JSON object a line, all of which must still be there"
     )
+    add_authorities(parser)
     parser.add_argument("--signed-from", type=int, metavar="SEQUENCE", help="it must be signed from this commit on")
     parser.add_argument("--every-signature", action="store_true", help="check all signatures, not the newest alone")
     parser.add_argument(
@@ -71,12 +73,20 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     with measured("verify", options.metrics, str(store_of(options)), state=options.state) as measurement:
         measurement.samples = lambda: findings_samples("verify", problems)
         signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
+        authorities = authorities_of(options)
         noted = read_heads(options.heads) if options.heads else None
         store = archive_of(options)
         # Before the rest: what a collector at work adds or signs meanwhile is not verified.
         before = readable_status(store, utc_now())
         measurement.project = before.project.name if before else ""
-        found = examine(store, options.expected_head, signers, options.signed_from, options.every_signature)
+        found = examine(
+            store,
+            options.expected_head,
+            signers,
+            options.signed_from,
+            options.every_signature,
+            authorities=authorities,
+        )
         heads = check_heads(store, noted) if noted is not None and before and before.head else None
         findings = [*found.findings, *(heads.findings if heads else ())]
         problems = errors(findings)
@@ -100,6 +110,8 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         checked = "all signatures were" if options.every_signature else "its signature alone was"
         say(f"Signed from commit {found.signed_from} on.")
         say(f"Commit {found.signed_up_to} is signed {whose}; {checked} checked.")
+    if found.timestamps:
+        tell_timestamps(found.timestamps)
     if heads:
         tell_heads(heads)
     if before and current is False:

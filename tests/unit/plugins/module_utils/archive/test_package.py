@@ -22,9 +22,14 @@ from textwrap import dedent
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     AllowedSigners,
     SigningKey,
+)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.timestamp import (
+    Authorities,
+    named_timestamp,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import NotedHead
@@ -58,6 +63,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.settings impor
 from ansible_collections.auditops.cloudscale.tests.package_reader import reader
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.authority import TimeAuthority
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import (
     NOON,
@@ -854,31 +860,61 @@ def test_an_extract_that_lacks_an_entry_is_found_by_the_page(package: Path, tmp_
         run_blocks(edited(package, tmp_path / "edited.zip", edit), tmp_path)
 
 
-def test_time_stamps_are_packed_and_shown(archive: World, tmp_path: Path) -> None:
-    folder = archive.path / "timestamps"
-    folder.mkdir()
-    (folder / "000000000004.tsr").write_bytes(time_stamp(tmp_path, archive.head.body))
-    (folder / "..x").write_bytes(b"not a name that is packed")
-    made(archive, tmp_path / "package.zip")
-    assert findings(tmp_path / "package.zip") == set()
-    *_others, shown = run_blocks(tmp_path / "package.zip", tmp_path)
-    assert "timestamps/000000000004.tsr" in shown
-    assert "Hash Algorithm: sha256" in shown
+@pytest.fixture
+def authority(tmp_path: Path) -> TimeAuthority:
+    return TimeAuthority(tmp_path)
 
 
-def time_stamp(folder: Path, body: bytes) -> bytes:
-    """A response of RFC 3161, by an authority of its own."""
-    (folder / "body").write_bytes(body)
-    (folder / "tsa.cnf").write_text(
-        "[tsa]\ndefault_tsa=a\n[a]\nserial=serial\ncrypto_device=builtin\nsigner_cert=tsa.pem\nsigner_key=tsa.key\n"
-        "signer_digest=sha256\ndefault_policy=1.2.3\ndigests=sha256\n"
-    )
-    commands = [
-        "openssl req -x509 -newkey rsa:2048 -nodes -keyout tsa.key -out tsa.pem -subj /CN=tsa"
-        " -addext extendedKeyUsage=critical,timeStamping",
-        "openssl ts -query -data body -sha256 -no_nonce -out query",
-        "openssl ts -reply -config tsa.cnf -queryfile query -out response",
+def stamped(world: World, authority: TimeAuthority, dest: Path) -> Path:
+    """A package of the archive, of which commits 2 and 4 were stamped."""
+    for sequence in (2, 4):
+        head = load(world.store, sequence).head
+        body = authority.at(world.clock.now + timedelta(hours=sequence), head.sha256)
+        (world.path / named_timestamp(head).name).write_bytes(body)
+    (world.path / "timestamps/..x").write_bytes(b"not a name that is packed")
+    made(world, dest)
+    return dest
+
+
+def test_time_stamps_are_packed_and_checked(archive: World, authority: TimeAuthority, tmp_path: Path) -> None:
+    package = stamped(archive, authority, tmp_path / "package.zip")
+    assert findings(package) == set()
+    found = checked(package, authorities=Authorities(authority.root))
+    assert found.findings == []
+    stamps = found.archives[0].examination.timestamps
+    assert stamps is not None
+    assert [(one.head.sequence, one.time - archive.clock.now) for one in stamps.heads] == [
+        (2, timedelta(hours=2)),
+        (4, timedelta(hours=4)),
     ]
-    for command in commands:
-        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True, timeout=60)
-    return (folder / "response").read_bytes()
+
+
+def test_the_commands_on_the_page_check_time_stamps(archive: World, authority: TimeAuthority, tmp_path: Path) -> None:
+    package = stamped(archive, authority, tmp_path / "package.zip")
+    (tmp_path / "authority.pem").write_text(Path(authority.root).read_text())
+    *_others, shown = run_blocks(package, tmp_path)
+    assert shown.count("Verification: OK\n") == 2
+    assert "commits/000000000004.json existed by Nov 22 16:00:00 2026 GMT\n" in shown
+    (tmp_path / "authority.pem").write_text(Path(TimeAuthority(tmp_path, "other").root).read_text())
+    with pytest.raises(subprocess.CalledProcessError):
+        run_blocks(package, tmp_path)
+
+
+def test_edited_time_stamps_are_found(archive: World, authority: TimeAuthority, tmp_path: Path) -> None:
+    package = stamped(archive, authority, tmp_path / "package.zip")
+    (tmp_path / "authority.pem").write_text(Path(authority.root).read_text())
+
+    def exchange(members: Members) -> None:
+        one, other = (name for name in members if "/timestamps/" in name)
+        members[one], members[other] = members[other], members[one]
+
+    def remove(members: Members) -> None:
+        for name in [name for name in members if "/timestamps/" in name]:
+            del members[name]
+
+    known = {"authorities": Authorities(authority.root)}
+    target = edited(package, tmp_path / "edited.zip", exchange)
+    assert findings(target, **known) == {"timestamp_bad"}
+    with pytest.raises(subprocess.CalledProcessError):
+        run_blocks(target, tmp_path)
+    assert "timestamp_absent" in findings(edited(package, tmp_path / "edited.zip", remove), **known)

@@ -116,15 +116,16 @@ def test_what_is_added_while_it_is_verified_is_not_told_as_verified(
 ) -> None:
     head = archive.head.head
 
-    def slowly(*arguments: Any) -> verifier.Examination:
-        found = examine(*arguments)
+    def slowly(*arguments: Any, **options: Any) -> verifier.Examination:
+        found = examine(*arguments, **options)
         archive.append(3)
         archive.collect()
         return found
 
     monkeypatch.setattr(verifier, "examine", slowly)
     monkeypatch.setattr(command, "end_at_once", lambda: None)
-    nothing = dict.fromkeys(("metrics", "allowed_signers", "expected_head", "signed_from", "heads", "state", "max_lag"))
+    unset = ("metrics", "allowed_signers", "expected_head", "signed_from", "heads", "state", "max_lag", "timestamp_ca")
+    nothing = dict.fromkeys(unset)
     options = Namespace(path=str(archive.path), access=FROM_ENVIRONMENT, every_signature=False, json=False, **nothing)
     assert command.run(options, Event()) == 0
     assert archive.head.head != head

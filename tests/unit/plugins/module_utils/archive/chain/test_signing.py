@@ -59,7 +59,7 @@ def test_every_commit_is_signed_before_it_exists(archive: World, signer: Signer)
     assert set(archive.store.names("signatures")) == names
     assert {commit["signer"] for commit in archive.commits()} == {key.fingerprint}
     found = examine(archive.store, signers=AllowedSigners(signer.allowed), every_signature=True, now=archive.clock.now)
-    assert found == ([], 1, 3)
+    assert found == ([], 1, 3, None)
     assert told(archive, None) == []
 
 

@@ -1,0 +1,207 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A ledger: a file of heads that is kept where the archives' hosts cannot change it, one JSON object a line.
+
+The root of a host answers for the host. So whoever keeps the ledger does not believe a head: the host sends all commits
+since the newest head in the ledger, and each must name the SHA-256 of the one before. Lines are only appended.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
+
+from ..errors import ArchiveDamaged, StorageError
+from ..project_log.entry import visible
+from .chain.chain import Link, find_head, load
+from .format.commit import Commit, Head, Malformed, commit_name, sha256
+from .heads import NotedHead, head_record
+from .storage.prefetch import chunks_ahead
+from .storage.store import ObjectNotFound, Store, whole
+
+MAX_COMMITS = 1000
+"""How many commits one answer has at most; the next one continues from there."""
+
+_BRACE = "\\u007b"
+
+
+class Continuation(NamedTuple):
+    """What an archive sends to whoever keeps a ledger: the newest of the noted heads that it has, and what follows.
+
+    Without such a head, ``commits`` is the newest commit alone.
+    """
+
+    archive_id: str
+    after: Optional[Head]
+    commits: Sequence[bytes]
+
+    def to_json(self) -> Dict[str, Any]:
+        """Plain values; a commit is the text of its file."""
+        return {
+            "archive_id": self.archive_id,
+            "after": self.after._asdict() if self.after else None,
+            "commits": [body.decode("ascii", "replace") for body in self.commits],
+        }
+
+
+class Extension(NamedTuple):
+    """What happens to a ledger: the lines to append, and a sentence for each archive that is refused."""
+
+    lines: List[str]
+    refused: List[str]
+
+
+def continuation(store: Store, noted: Sequence[NotedHead]) -> Continuation:
+    """What an archive has since the newest of the noted heads.
+
+    :raises StorageError: it has no commit, or cannot be read.
+    :raises ArchiveDamaged: its first or its newest commit is not one.
+    """
+    head = find_head(store)
+    if head is None:
+        raise StorageError(f"There is no commit in {store}; collect first.")
+    archive_id = head.commit.archive_id
+    own = {one.head for one in valid(noted) if one.archive_id == archive_id}
+    after = next((one for one in sorted(own, reverse=True) if _has(store, one)), None)
+    if after is None:
+        return Continuation(archive_id, None, [head.body])
+    sequences = range(after.sequence + 1, min(head.commit.sequence, after.sequence + MAX_COMMITS) + 1)
+    names = [commit_name(sequence) for sequence in sequences]
+    bodies = [whole(ask(), f"{name} in {store}") for ask, name in zip(chunks_ahead(store, names), names)]
+    return Continuation(archive_id, after, bodies)
+
+
+def _has(store: Store, head: Head) -> bool:
+    try:
+        return load(store, head.sequence).head == head
+    except (ObjectNotFound, ArchiveDamaged):
+        return False
+
+
+def valid(noted: Sequence[NotedHead]) -> List[NotedHead]:
+    """The noted heads that count: those that no line supersedes."""
+    withdrawn = {(one.archive_id, one.head) for one in noted if one.superseded}
+    return [one for one in noted if (one.archive_id, one.head) not in withdrawn]
+
+
+def extend(
+    noted: Sequence[NotedHead],
+    answers: Mapping[str, Iterable[Any]],
+    noted_at: str,
+    superseded: Mapping[str, str],
+    is_complete: bool,
+) -> Extension:
+    """Check what hosts answer, and make the lines for the ledger.
+
+    ``answers`` has the continuations of the archives by the names of their hosts, which can be anything: the root of a
+    host answers. ``superseded`` are the reasons why noted heads no longer count, by archive: an older copy was restored
+    on purpose, or the archive is gone. ``is_complete``: all hosts answered, so an archive that none has is refused.
+    """
+    known: Dict[str, List[NotedHead]] = {}
+    for one in valid(noted):
+        known.setdefault(one.archive_id, []).append(one)
+    lines: List[str] = []
+    refused: List[str] = []
+    found: Dict[str, Dict[str, _Walk]] = {}
+    for host, values in answers.items():
+        for value in values:
+            try:
+                walk = _walk(value)
+                found.setdefault(walk.archive_id, {})[host] = walk
+            except _Refused as exc:
+                refused.append(f"{host}: {exc}")
+    for archive_id in sorted(found.keys() | known.keys()):
+        heads, reason = known.get(archive_id, []), superseded.get(archive_id, "").strip()
+        try:
+            if archive_id in found:
+                lines.extend(_continued(heads, found[archive_id], noted_at, reason))
+            elif reason:
+                lines.extend(_superseded(heads, noted_at, reason))
+            elif is_complete:
+                newest = max(one.head for one in heads)
+                raise _Refused(f"no host has it, but commit {newest.sequence} of it was noted")
+        except _Refused as exc:
+            refused.append(f"{_label(archive_id, heads)}: {exc}")
+    return Extension(lines, refused)
+
+
+class _Refused(Exception):
+    """An archive does not continue what was noted; the text says why, as a phrase."""
+
+
+class _Walk(NamedTuple):
+    """A continuation whose commits follow each other."""
+
+    archive_id: str
+    after: Optional[Head]
+    links: List[Link]
+
+    @property
+    def heads(self) -> Dict[int, str]:
+        """The SHA-256 of each commit that it names, by sequence."""
+        first = {self.after.sequence: self.after.sha256} if self.after else {}
+        return {**first, **{link.commit.sequence: link.head.sha256 for link in self.links}}
+
+
+def _walk(value: Any) -> _Walk:
+    """Check that the commits follow each other.
+
+    :raises _Refused: they do not, or it is no continuation.
+    """
+    try:
+        archive_id, given = str(value["archive_id"]), value["after"]
+        after = Head(int(given["sequence"]), str(given["sha256"])) if given is not None else None
+        bodies = [str(text).encode("ascii") for text in value["commits"]]
+        links = [Link(Commit.parse(body), body) for body in bodies]
+    except (ValueError, LookupError, TypeError, AttributeError, Malformed) as exc:
+        raise _Refused("it answers with what is no commit of an archive") from exc
+    digest, expected = (after.sha256, after.sequence + 1) if after else (None, None)
+    for link in links:
+        commit = link.commit
+        if commit.archive_id != archive_id or expected not in (None, commit.sequence):
+            raise _Refused("it answers with commits of another archive, or leaves some out")
+        if digest is not None and commit.previous != digest:
+            raise _Refused(f"commit {commit.sequence} does not name the SHA-256 of the commit before")
+        digest, expected = sha256(link.body), commit.sequence + 1
+    return _Walk(archive_id, after, links)
+
+
+def _continued(heads: Sequence[NotedHead], walks: Mapping[str, _Walk], noted_at: str, reason: str) -> List[str]:
+    """The lines of an archive that one or more hosts have."""
+    seen: Dict[int, str] = {}
+    for host, walk in walks.items():
+        for sequence, digest in walk.heads.items():
+            if seen.setdefault(sequence, digest) != digest:
+                raise _Refused(f"{host} shows another commit {sequence} of it than another host")
+    longest = max(walks.values(), key=lambda walk: max(walk.heads, default=0))
+    last = max((one.head for one in heads), default=None)
+    lines: List[str] = []
+    if longest.after not in (None, *(one.head for one in heads)):
+        raise _Refused("it begins with a commit that was not noted")
+    if longest.after != last:
+        if not reason:
+            raise _Refused(f"it does not continue commit {last.sequence}, which was noted" if last else "it is unknown")
+        kept = longest.after.sequence if longest.after else 0
+        lines.extend(_superseded([one for one in heads if one.head.sequence > kept], noted_at, reason))
+    if longest.links:
+        lines.append(_line(head_record(longest.links[-1], noted_at)))
+    return lines
+
+
+def _superseded(heads: Sequence[NotedHead], noted_at: str, reason: str) -> List[str]:
+    return [
+        _line({"archive_id": one.archive_id, **one.head._asdict(), "noted_at": noted_at, "superseded": reason})
+        for one in heads
+    ]
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    """A record of texts and numbers as JSON in which no text can be a template of Ansible's."""
+    return f"{{{json.dumps(record)[1:-1].replace('{', _BRACE)}}}"
+
+
+def _label(archive_id: str, heads: Sequence[NotedHead]) -> str:
+    project = f" ({visible(heads[-1].project)})" if heads and heads[-1].project else ""
+    return f"archive {visible(archive_id)[:64]}{project}".replace("{", _BRACE)

@@ -1,0 +1,191 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What ``verify`` says about time stamps: by when each stamped head existed, and what else is stored with them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from ..errors import StorageError
+from ..times import format_time
+from .chain.coverage import MAX_SKEW
+from .chain.timestamp import (
+    Authorities,
+    NamedTimestamp,
+    Token,
+    Unreadable,
+    parse_timestamp_name,
+    read_timestamp_file,
+    read_token,
+)
+from .finding import Finding
+from .format.commit import Head
+from .storage.store import Store
+
+_AT_ONCE = 4
+_MAX_STRAYS = 100
+
+
+class Dated(NamedTuple):
+    """A commit and the server's date in it."""
+
+    head: Head
+    server_date: datetime
+
+
+class Existed(NamedTuple):
+    """A head, and the time by which it existed."""
+
+    head: Head
+    time: datetime
+
+    def to_json(self) -> Dict[str, Any]:
+        return {**self.head._asdict(), "existed_by": format_time(self.time)}
+
+
+class Wait(NamedTuple):
+    """The commit that waited longest for a time stamp of itself or of a later commit, and the times of both."""
+
+    sequence: int
+    server_date: datetime
+    time: datetime
+
+    @property
+    def seconds(self) -> int:
+        return max(0, int((self.time - self.server_date).total_seconds()))
+
+    def to_json(self) -> Dict[str, Any]:
+        times = {"server_date": format_time(self.server_date), "existed_by": format_time(self.time)}
+        return {"sequence": self.sequence, **times, "seconds": self.seconds}
+
+
+class Timestamps(NamedTuple):
+    """The good time stamps of an archive, the oldest commit first.
+
+    ``longest_wait`` is None without any. ``unstamped`` is the number of commits after the newest stamped one.
+    """
+
+    heads: Sequence[Existed]
+    longest_wait: Optional[Wait]
+    unstamped: int
+
+    def to_json(self) -> Dict[str, Any]:
+        """Plain values."""
+        return {
+            "heads": [one.to_json() for one in self.heads],
+            "longest_wait": self.longest_wait.to_json() if self.longest_wait else None,
+            "unstamped": self.unstamped,
+        }
+
+
+class TimestampCheck:
+    """The time stamps of one archive, by names that were listed before its head was looked for.
+
+    ``authorities`` are those whose time stamps count; without them nothing is checked but the names. ``result`` is None
+    until the findings were made, and without authorities.
+    """
+
+    def __init__(self, store: Store, listed: Sequence[str], authorities: Optional[Authorities]) -> None:
+        self._store = store
+        self._listed = listed
+        self._authorities = authorities
+        self.result: Optional[Timestamps] = None
+
+    def findings(self, commits: Sequence[Dated]) -> Iterator[Finding]:
+        """Check all time stamps; ``commits`` are all commits that can be read, in order."""
+        by_sequence = {one.head.sequence: one for one in commits}
+        own: List[Tuple[Dated, str]] = []
+        strays: List[NamedTimestamp] = []
+        for name in self._listed:
+            named = parse_timestamp_name(name)
+            commit = by_sequence.get(named.sequence) if named else None
+            if named is None:
+                yield Finding("timestamp_extra", name, "it has not the name of a time stamp")
+            elif commit is not None and named.is_of(commit.head):
+                own.append((commit, name))
+            else:
+                strays.append(named)
+        if self._authorities is None:
+            if strays:
+                count = f"; {len(strays)} such files in all" if len(strays) > 1 else ""
+                yield Finding("timestamp_extra", strays[0].name, f"it is of no commit of this archive{count}")
+            return
+        yield from self._check(self._authorities, own, commits)
+        yield from self._strays(self._authorities, strays, commits[-1].head.sequence if commits else 0)
+
+    def _check(
+        self, authorities: Authorities, own: Sequence[Tuple[Dated, str]], commits: Sequence[Dated]
+    ) -> Iterator[Finding]:
+        good: List[Existed] = []
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            read = pool.map(lambda one: self._read(authorities, one[1]), own)
+            for (commit, name), found in zip(own, read):
+                damage = found if isinstance(found, str) else _contradiction(commit, found)
+                if damage is None and isinstance(found, Token):
+                    good.append(Existed(commit.head, found.time))
+                else:
+                    yield Finding("timestamp_bad", name, damage or "it cannot be read")
+        if not self._listed:
+            yield Finding("timestamp_absent", "timestamps", "no commit has a time stamp")
+        stamped = max((one.head.sequence for one in good), default=0)
+        unstamped = sum(one.head.sequence > stamped for one in commits)
+        self.result = Timestamps(good, _longest_wait(good, commits), unstamped)
+
+    def _read(self, authorities: Authorities, name: str) -> Union[str, Token]:
+        """What a time stamp of an authority says, or why it is none."""
+        try:
+            body = read_timestamp_file(self._store, name)
+            token = read_token(body)
+        except StorageError as exc:
+            return exc.message
+        except Unreadable as exc:
+            return str(exc)
+        return authorities.damage(body, token) or token
+
+    def _strays(self, authorities: Authorities, strays: List[NamedTimestamp], head: int) -> Iterator[Finding]:
+        """Time stamps of commits that the archive does not have: those of an authority show that it had them."""
+        # Those that would show a rewritten commit or a cut first: nobody can hide them behind many others.
+        strays.sort(key=lambda one: one.sequence == head + 1)
+        for one in strays[:_MAX_STRAYS]:
+            found = self._read(authorities, one.name)
+            if isinstance(found, str) or not found.sha256.startswith(one.digits):
+                yield Finding("timestamp_extra", one.name, "it is no time stamp of an authority")
+            elif one.sequence > head + 1:
+                detail = f"commit {one.sequence} existed by {format_time(found.time)}, so commits after {head} were cut"
+                yield Finding("timestamp_lost", one.name, f"{detail} off")
+            elif one.sequence <= head:
+                detail = f"commit {one.sequence} was another one at {format_time(found.time)}: {found.sha256}"
+                yield Finding("timestamp_lost", one.name, detail)
+        more = len(strays) - _MAX_STRAYS
+        if more > 0:
+            yield Finding("timestamp_lost", "timestamps", f"and {more} more are of no commit: too many to check them")
+
+
+def _contradiction(commit: Dated, token: Token) -> Optional[str]:
+    if token.sha256 != commit.head.sha256:
+        return "it is of something else"
+    if token.time < commit.server_date - MAX_SKEW:
+        dates = f"{format_time(token.time)}, and the commit of {format_time(commit.server_date)}"
+        return f"it is of {dates}: one of these dates is wrong"
+    return None
+
+
+def _longest_wait(good: Sequence[Existed], commits: Sequence[Dated]) -> Optional[Wait]:
+    """How long commits waited at most until they were shown to exist, up to the newest stamped one."""
+    longest: Optional[Wait] = None
+    # A time stamp of a later commit covers all before it; the earliest one counts.
+    earliest: Optional[datetime] = None
+    times = {one.head.sequence: one.time for one in good}
+    for commit in reversed(commits):
+        stamped = times.get(commit.head.sequence)
+        earliest = min(filter(None, (stamped, earliest)), default=None)
+        if earliest is None:
+            continue
+        wait = Wait(commit.head.sequence, commit.server_date, earliest)
+        if longest is None or wait.seconds > longest.seconds:
+            longest = wait
+    return longest

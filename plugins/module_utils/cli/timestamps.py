@@ -1,0 +1,133 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The flags about time stamps, the one that a run asks for, and what a verification found out about them."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from typing import TYPE_CHECKING, Optional
+
+from ..archive.chain.chain import Link
+from ..archive.storage.store import Store
+from ..counts import pluralize
+from ..errors import AuditError, InvalidInput
+from ..times import parse_duration
+from .flags import flag
+from .output import duration, note, say, when
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from ..archive.chain.timestamp import Authorities
+    from ..archive.timestamp_check import Timestamps
+    from ..archive.timestamper import Authority, Stamped
+
+_EVERY = "1d"
+_SHOWN = 20
+
+
+def add_stamping(parser: argparse.ArgumentParser) -> None:
+    """The flags of a command that can have a head stamped."""
+    add_authority(parser)
+    parser.add_argument(
+        "--timestamp-every", metavar="DURATION", help=f"shortest time between two time stamps (default: {_EVERY})"
+    )
+    parser.add_argument(
+        "--timestamp-required",
+        action="store_true",
+        help="end with status 3 if a time stamp is due and there is none; the commits are made in any case",
+    )
+
+
+def add_authority(parser: argparse.ArgumentParser) -> None:
+    """The flags that name an authority."""
+    parser.add_argument(
+        "--timestamp-url",
+        metavar="URL",
+        help="a time stamping authority (RFC 3161) that stamps the head; needs openssl",
+    )
+    add_authorities(parser)
+
+
+def add_authorities(parser: argparse.ArgumentParser) -> None:
+    """The flag that says whose time stamps count."""
+    parser.add_argument(
+        "--timestamp-ca", metavar="FILE", help="certificates, in PEM, of the authorities whose time stamps count"
+    )
+
+
+def authorities_of(options: argparse.Namespace) -> Optional[Authorities]:
+    """Those whose time stamps count, if they were given.
+
+    :raises InvalidInput: the file cannot be used.
+    """
+    if not options.timestamp_ca:
+        return None
+    from ..archive.chain.timestamp import Authorities  # few runs need it
+
+    return Authorities(options.timestamp_ca)
+
+
+def authority_of(options: argparse.Namespace) -> Optional[Authority]:
+    """The authority that was given, if one was.
+
+    :raises InvalidInput: it, or what belongs to it, cannot be used.
+    """
+    if not options.timestamp_url:
+        return None
+    from ..archive.timestamper import Authority
+
+    authority = Authority(options.timestamp_url, authorities_of(options))
+    authority.check_url(flag("timestamp_url"))
+    return authority
+
+
+class Stamping:
+    """What a run does about time stamps after its commits; nothing without an authority.
+
+    ``newest`` is the newest time stamp that the run knows, ``failure`` why there is none that is required.
+    """
+
+    newest: Optional[Stamped] = None
+    failure: Optional[AuditError] = None
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """:raises InvalidInput: the flags cannot be used, whatever the archive is."""
+        self._authority = authority_of(options)
+        self._is_required: bool = options.timestamp_required
+        self._every: timedelta = parse_duration(options.timestamp_every or _EVERY, flag("timestamp_every"))
+        for name in ("timestamp_every", "timestamp_required"):
+            if self._authority is None and getattr(options, name):
+                raise InvalidInput(f"{flag(name)} needs --timestamp-url.")
+
+    def stamp(self, store: Store, link: Optional[Link], stop: threading.Event) -> None:
+        """Have the head stamped if that is due. Whatever goes wrong, the commits are made."""
+        if self._authority is None or link is None:
+            return
+        from ..archive.timestamper import newest_timestamp, stamp_head
+
+        try:
+            self.newest = newest_timestamp(store)
+            self.newest = stamp_head(store, link, self.newest, self._authority, self._every, stop)
+        except AuditError as error:
+            note(f"{'' if self._is_required else 'warning: '}{error.message} The head has no time stamp.")
+            self.failure = error if self._is_required else None
+
+
+def tell_timestamps(found: Timestamps) -> None:
+    """Print by when each head existed, if nothing is wrong."""
+    older = len(found.heads) - _SHOWN
+    if older > 0:
+        say(f"Time stamps of {pluralize(older, 'older commit', 'older commits')} are good, too; --json has all.")
+    for one in found.heads[-_SHOWN:]:
+        say(f"Commit {one.head.sequence} existed by {when(one.time)}, and so did all before it.")
+    wait = found.longest_wait
+    if wait:
+        within = duration(wait.time - wait.server_date) or "a minute"
+        longest = f"longest: commit {wait.sequence}"
+        say(f"Up to there, every commit is shown to exist within {within} of the date in it ({longest}).")
+    if found.unstamped:
+        say(f"{pluralize(found.unstamped, 'newer commit has', 'newer commits have')} no time stamp yet.")

@@ -22,7 +22,9 @@ from .detection import FIRST_SEEN, Detection, SiteFacts, is_outside, is_unknown
 BASELINE = timedelta(days=7)
 """For so long after the oldest entry known, actors, tokens and networks are only learnt: everything is new then."""
 
-_ID_LENGTH = 32
+ID_LENGTH = 32
+"""Characters of an id: hexadecimal digits."""
+
 _NETWORK_SIZES = {4: 24, 6: 48}
 
 
@@ -124,6 +126,10 @@ class Detector:
         self._note(entry, moment)
         return [self._alert(detection, entry, moment) for detection in fired]
 
+    def again(self, name: str, entry: Entry) -> List[Alert]:
+        """The alert that a detection gave for an entry before; none if there is no such detection any more."""
+        return [self._alert(one, entry, timestamp(entry)) for one in self._detections if one.name == name]
+
     def _candidates(self, entry: Entry) -> Tuple[Detection, ...]:
         """The detections that the entry's action does not rule out; few actions make most entries."""
         action = entry.get("action")
@@ -191,7 +197,7 @@ class Detector:
 
     def _alert(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> Alert:
         text = f"{detection.name}\n{digest(entry)}".encode()
-        identifier = hashlib.sha256(text).hexdigest()[:_ID_LENGTH]
+        identifier = hashlib.sha256(text).hexdigest()[:ID_LENGTH]
         reviewer = nominate(identifier, entry, self._facts.reviewers)
         return Alert(
             identifier, detection.name, detection.severity, detection.title, moment, self._project, entry, reviewer
@@ -207,10 +213,19 @@ def nominate(identifier: str, entry: Entry, reviewers: Sequence[str]) -> Optiona
 
     When somebody joins or leaves, only the alerts of that person change hands.
     """
-    label = actor(entry)
-    own = {_person(name) for name in (label.name, label.uuid) if name}
-    others = [name for name in reviewers if _person(name) not in own]
+    others = [name for name in reviewers if not is_actor(name, entry)]
     return max(others, key=lambda name: _weight(identifier, name), default=None)
+
+
+def is_actor(name: str, entry: Entry) -> bool:
+    """Whether this person or token made the change, however their address is written."""
+    label = actor(entry)
+    return any(is_same_person(name, own) for own in (label.name, label.uuid) if own)
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names mean one person: e-mail addresses are compared without case."""
+    return _person(one) == _person(other)
 
 
 def _weight(identifier: str, name: str) -> bytes:

@@ -17,14 +17,13 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
 from ..counts import pluralize
 from ..detections.detection import SEVERITIES, Detection
-from ..detections.detector import Alert
+from ..detections.detector import ID_LENGTH, Alert
 from ..project_log.entry import Entry, actor, to_builtin, visible
 from ..times import format_time
 
 MAX_ALERTS = 100
 """The most alerts in one message."""
 
-_ID_LENGTH = 32
 _MAX_TEXT = 2_000
 _MAX_ENTRY = 16_000
 _MAX_DEPTH = 20
@@ -53,75 +52,83 @@ class Message(NamedTuple):
 
 def compose(alerts: Sequence[Alert], detections: Mapping[str, Detection]) -> Message:
     """The message about these alerts, at least one; ``detections``, by name, say what to do."""
+    checks = {name: detection.check for name, detection in detections.items()}
     plain = [presentable(alert) for alert in alerts]
-    subject = _subject(plain)
-    paragraphs = [_paragraph(alert, detections) for alert in alerts]
+    subject = subject_of(alerts, pluralize(len(alerts), "alert", "alerts"))
+    paragraphs = [[*describe([alert], checks), *_reviewer(alert)] for alert in alerts]
     signed = [[*lines, f"Detection {one.detection}, alert {one.id}"] for one, lines in zip(alerts, paragraphs)]
     body = "\n\n".join("\n".join(lines) for lines in signed)
     if len(alerts) == 1:
-        return Message(alerts[0].id, subject, _chat(paragraphs[0]), body, plain)
-    listed = [f"- {lines[0]}: {lines[1]}" for lines in paragraphs[:_MAX_CHAT_ALERTS]]
-    left = len(alerts) - len(listed)
-    more = [f"and {pluralize(left, 'more alert', 'more alerts')}"] if left else []
-    return Message(_digest_id(alerts), subject, _chat([f"{subject}:", *listed, *more]), f"{subject}:\n\n{body}", plain)
+        return Message(alerts[0].id, subject, chat_text(paragraphs[0]), body, plain)
+    identifier = digest_id([alert.id for alert in alerts])
+    return Message(identifier, subject, chat_text([f"{subject}:", *listed(paragraphs)]), f"{subject}:\n\n{body}", plain)
+
+
+def describe(alerts: Sequence[Alert], checks: Mapping[str, str]) -> List[str]:
+    """Lines about the alerts of one entry, and what to do: the headline, what happened, and who did it."""
+    entry, address = alerts[0].entry, alerts[0].entry.get("ip_address")
+    moment = alerts[0].time
+    when = (
+        f"{format_time(moment.replace(microsecond=0))[:-1].replace('T', ' ')} UTC" if moment else "at an unknown time"
+    )
+    where = f" from {shown(address, 50)}" if address else ""
+    what = list(dict.fromkeys(checks.get(alert.detection, "") for alert in alerts))
+    return [
+        subject_of(alerts, "; ".join(shown(alert.title, 150) for alert in alerts)),
+        shown(entry.get("message"), _MAX_LINE) or "(no message)",
+        f"By {shown(actor(entry), 100)}{where}, {when}",
+        *(f"What to do: {shown(check, _MAX_LINE)}" for check in what if check),
+    ]
+
+
+def subject_of(alerts: Sequence[Alert], what: str) -> str:
+    """Severity, what it is about, and the project; of several the most severe alert's severity counts."""
+    severity = max((alert.severity for alert in alerts), key=SEVERITIES.index)
+    project = shown(alerts[0].project, 100)
+    text = shown(alerts[0].title, 150) if len(alerts) == 1 else what
+    return f"[{severity}] {text}{f' in {project}' if project else ''}"
+
+
+def listed(paragraphs: Sequence[Sequence[str]]) -> List[str]:
+    """Paragraphs as items of a list for a chat, the first ones."""
+    items = [f"- {headline}: {what}. {who}" for headline, what, who, *_rest in paragraphs[:_MAX_CHAT_ALERTS]]
+    left = len(paragraphs) - len(items)
+    return [*items, f"and {left} more"] if left else items
+
+
+def chat_text(lines: Sequence[str]) -> str:
+    """Lines in which a chat finds neither markup nor a mention of its own."""
+    return _CHAT_CALLS.sub(rf"\g<0>{_INVISIBLE_SPACE}", "\n".join(lines).translate(_CHAT_ESCAPES))
+
+
+def shown(value: Any, most: int) -> str:
+    """A value as one line of text, cut where it is long."""
+    text = str(value if value is not None else "")
+    return visible(text if len(text) <= most else text[:most] + _CUT)
+
+
+def digest_id(ids: Sequence[str]) -> str:
+    """The id of a message about several things."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:ID_LENGTH]
 
 
 def trial_message(now: datetime) -> Message:
     """A message without meaning, which shows that a receiver takes alerts."""
     text = "This is a test of cloudscale-audit doctor; nothing happened"
-    identifier = hashlib.sha256(f"test\n{format_time(now)}".encode()).hexdigest()[:_ID_LENGTH]
+    identifier = hashlib.sha256(f"test\n{format_time(now)}".encode()).hexdigest()[:ID_LENGTH]
     entry = {"timestamp": format_time(now), "action": "test", "message": text, "actor": {"system": {}}}
     return compose([Alert(identifier, "test", SEVERITIES[0], text, now, "", entry)], {})
 
 
 def presentable(alert: Alert) -> Dict[str, Any]:
     """The alert for programs: its entry without control characters, and cut where it is long."""
-    shown = alert._replace(entry={}).to_json()
-    values = {key: value if value is None else _shown(value, _MAX_TEXT) for key, value in shown.items()}
+    plain = alert._replace(entry={}).to_json()
+    values = {key: value if value is None else shown(value, _MAX_TEXT) for key, value in plain.items()}
     return {**values, "entry": _Cutter().entry(alert.entry)}
 
 
-def _digest_id(alerts: Sequence[Alert]) -> str:
-    ids = "\n".join(alert.id for alert in alerts)
-    return hashlib.sha256(ids.encode()).hexdigest()[:_ID_LENGTH]
-
-
-def _subject(plain: Sequence[Mapping[str, Any]]) -> str:
-    """Severity, count and project; the most severe alert's severity counts."""
-    severity = max((str(alert["severity"]) for alert in plain), key=SEVERITIES.index)
-    project = _shown(plain[0]["project"], 100)
-    where = f" in {project}" if project else ""
-    if len(plain) == 1:
-        return f"[{severity}] {_shown(plain[0]['title'], 150)}{where}"
-    return f"[{severity}] {pluralize(len(plain), 'alert', 'alerts')}{where}"
-
-
-def _paragraph(alert: Alert, detections: Mapping[str, Detection]) -> List[str]:
-    plain = alert._replace(entry={}).to_json()
-    detection = detections.get(alert.detection)
-    address = alert.entry.get("ip_address")
-    where = f" from {_shown(address, 50)}" if address else ""
-    project = f" in {_shown(alert.project, 100)}" if alert.project else ""
-    lines = [
-        f"[{alert.severity}] {_shown(alert.title, 150)}{project}",
-        f"{plain['time'] or 'unknown time'} {_shown(actor(alert.entry), 100)}{where}: "
-        f"{_shown(alert.entry.get('message'), _MAX_LINE)}",
-    ]
-    if detection is not None and detection.check:
-        lines.append(f"What to do: {_shown(detection.check, _MAX_LINE)}")
-    if alert.reviewer:
-        lines.append(f"Reviewer: {_shown(alert.reviewer, 100)}")
-    return lines
-
-
-def _chat(lines: Sequence[str]) -> str:
-    """Lines in which a chat finds neither markup nor a mention of its own."""
-    return _CHAT_CALLS.sub(rf"\g<0>{_INVISIBLE_SPACE}", "\n".join(lines).translate(_CHAT_ESCAPES))
-
-
-def _shown(value: Any, most: int) -> str:
-    text = str(value if value is not None else "")
-    return visible(text if len(text) <= most else text[:most] + _CUT)
+def _reviewer(alert: Alert) -> List[str]:
+    return [f"Reviewer: {shown(alert.reviewer, 100)}"] if alert.reviewer else []
 
 
 class _Cutter:
@@ -143,8 +150,8 @@ class _Cutter:
         if isinstance(value, list):
             return self._sequence(value, depth)
         simple = to_builtin(value)
-        shown = self._text(str(simple))
-        return simple if not isinstance(simple, str) and shown == str(simple) else shown
+        text = self._text(str(simple))
+        return simple if not isinstance(simple, str) and text == str(simple) else text
 
     def _mapping(self, value: Mapping[str, Any], depth: int) -> Dict[str, Any]:
         found: Dict[str, Any] = {}
@@ -167,4 +174,4 @@ class _Cutter:
     def _text(self, text: str) -> str:
         most = max(0, min(_MAX_TEXT, self._left))
         self._left -= len(text) + 1
-        return _shown(text, most)
+        return shown(text, most)

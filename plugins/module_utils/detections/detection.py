@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ..errors import InvalidInput
-from ..project_log.entry import Entry, timestamp
+from ..project_log.entry import Entry
 from ..project_log.selection import Network, Selection, address_matches, networks, texts
 from ..settings import describe_unknown
 from ..times import parse_duration
@@ -59,12 +59,6 @@ class SiteFacts:
             networks(options.get("known_networks"), "known_networks"),
             texts(options.get("reviewers"), "reviewers"),
         )
-
-    def anomalies(self, entry: Entry) -> List[str]:
-        """How an entry deviates from them: ``outside_working_hours``, ``unknown_network``, both, or neither."""
-        outside = self.working_hours is not None and is_outside(self.working_hours, timestamp(entry))
-        unknown = bool(self.known_networks) and is_unknown(entry, self.known_networks)
-        return [name for name, holds in (("outside_working_hours", outside), ("unknown_network", unknown)) if holds]
 
 
 def is_outside(hours: WorkingHours, moment: Optional[datetime]) -> bool:

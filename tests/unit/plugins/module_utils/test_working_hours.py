@@ -4,10 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
-
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import SiteFacts
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours import WorkingHours
@@ -58,20 +55,3 @@ def test_working_hours(hours: str, time: str, expected: bool) -> None:
 def test_malformed_working_hours_are_told(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"working_hours: .*; write .*Europe/Zurich"):
         WorkingHours.parse(text)
-
-
-@pytest.mark.parametrize(
-    ("entry", "expected"),
-    [
-        ({"timestamp": "2026-11-23T12:00:00Z", "ip_address": "192.0.2.9"}, []),
-        ({"timestamp": "2026-11-23T22:00:00Z", "ip_address": "192.0.2.9"}, ["outside_working_hours"]),
-        ({"timestamp": "2026-11-23T12:00:00Z", "ip_address": "2001:db8::1"}, ["unknown_network"]),
-        ({"timestamp": "2026-11-23T22:00:00Z", "ip_address": "moon"}, ["outside_working_hours", "unknown_network"]),
-        ({"timestamp": "2026-11-23T12:00:00Z", "ip_address": None}, []),
-        ({"timestamp": "yesterday"}, []),
-    ],
-)
-def test_anomalies(entry: Dict[str, Any], expected: Any) -> None:
-    facts = SiteFacts.from_mapping({"working_hours": "Mon-Fri 07:00-19:00", "known_networks": "192.0.2.0/24"})
-    assert facts.anomalies(entry) == expected
-    assert SiteFacts.from_mapping({"working_hours": "", "known_networks": []}).anomalies(entry) == []

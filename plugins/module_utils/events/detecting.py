@@ -56,7 +56,12 @@ class Detecting:
     def of_gap(self, identifier: str, gap: Mapping[str, Any]) -> Alert:
         """The alert that says that entries may have been lost. No severity keeps it from an event."""
         identifier = hashlib.sha256(f"{_GAP}\n{identifier}".encode()).hexdigest()[:ID_LENGTH]
-        entry = {"timestamp": gap["until"], "action": _GAP, "message": gap["message"], "actor": {"system": {}}}
+        entry = {
+            "timestamp": gap["until"],
+            "action": _GAP,
+            "message": gap["message"],
+            "actor": {"the event source": {}},
+        }
         reviewer = nominate(identifier, entry, self._facts.reviewers)
         return Alert(identifier, _GAP, "high", "Entries may have been lost", timestamp(entry), "", entry, reviewer)
 

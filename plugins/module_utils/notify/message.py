@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
 from ..counts import pluralize
@@ -28,7 +29,8 @@ _MAX_TEXT = 2_000
 _MAX_ENTRY = 16_000
 _MAX_DEPTH = 20
 _MAX_LINE = 300
-_MAX_CHAT_ALERTS = 20
+_MAX_CHAT_ITEMS = 20
+_PROVIDER = {"system": "the provider's system", "admin": "the provider's staff (admin)", "unknown": "an unknown actor"}
 _CUT = "\u2026"
 _KNOWN = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 _CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -53,47 +55,76 @@ class Message(NamedTuple):
 def compose(alerts: Sequence[Alert], detections: Mapping[str, Detection]) -> Message:
     """The message about these alerts, at least one; ``detections``, by name, say what to do."""
     checks = {name: detection.check for name, detection in detections.items()}
-    plain = [presentable(alert) for alert in alerts]
-    subject = subject_of(alerts, pluralize(len(alerts), "alert", "alerts"))
-    paragraphs = [[*describe([alert], checks), *_reviewer(alert)] for alert in alerts]
-    signed = [[*lines, f"Detection {one.detection}, alert {one.id}"] for one, lines in zip(alerts, paragraphs)]
-    body = "\n\n".join("\n".join(lines) for lines in signed)
-    if len(alerts) == 1:
-        return Message(alerts[0].id, subject, chat_text(paragraphs[0]), body, plain)
-    identifier = digest_id([alert.id for alert in alerts])
-    return Message(identifier, subject, chat_text([f"{subject}:", *listed(paragraphs)]), f"{subject}:\n\n{body}", plain)
+    changes = [list(found) for _entry, found in groupby(alerts, key=lambda alert: id(alert.entry))]
+    described = [describe(found, checks) for found in changes]
+    if len(changes) == 1:
+        subject, text = described[0].headline, described[0].lines()
+    else:
+        subject = headline(alerts, pluralize(len(alerts), "alert", "alerts"))
+        text = [f"{subject}:", *listed(described)]
+    signed = [[*one.lines(), *map(_signature, found)] for one, found in zip(described, changes)]
+    paragraphs = ["\n".join(lines) for lines in signed]
+    body = "\n\n".join(paragraphs if len(changes) == 1 else [f"{subject}:", *paragraphs])
+    identifier = alerts[0].id if len(alerts) == 1 else digest_id([alert.id for alert in alerts])
+    return Message(identifier, subject, chat_text(text), body, [presentable(alert) for alert in alerts])
 
 
-def describe(alerts: Sequence[Alert], checks: Mapping[str, str]) -> List[str]:
-    """Lines about the alerts of one entry, and what to do: the headline, what happened, and who did it."""
-    entry, address = alerts[0].entry, alerts[0].entry.get("ip_address")
-    moment = alerts[0].time
+class Described(NamedTuple):
+    """An entry with alerts in words. ``what`` happened, ``who`` did it, from where and when, and what is ``to_do``."""
+
+    severity: str
+    titles: str
+    project: str
+    what: str
+    who: str
+    to_do: List[str]
+    reviewer: str
+
+    @property
+    def headline(self) -> str:
+        return f"[{self.severity}] {self.titles}{self.project}"
+
+    def lines(self) -> List[str]:
+        """All of it for people."""
+        reviewer = [f"Reviewer: {self.reviewer}"] if self.reviewer else []
+        return [self.headline, self.what, self.who, *self.to_do, *reviewer]
+
+
+def describe(alerts: Sequence[Alert], checks: Mapping[str, str]) -> Described:
+    """Put the alerts of one entry into words; the reviewer is that of the most severe one."""
+    first = max(alerts, key=lambda alert: SEVERITIES.index(alert.severity))
+    address, moment = first.entry.get("ip_address"), first.time
     when = (
         f"{format_time(moment.replace(microsecond=0))[:-1].replace('T', ' ')} UTC" if moment else "at an unknown time"
     )
     where = f" from {shown(address, 50)}" if address else ""
-    what = list(dict.fromkeys(checks.get(alert.detection, "") for alert in alerts))
-    return [
-        subject_of(alerts, "; ".join(shown(alert.title, 150) for alert in alerts)),
-        shown(entry.get("message"), _MAX_LINE) or "(no message)",
-        f"By {shown(actor(entry), 100)}{where}, {when}",
-        *(f"What to do: {shown(check, _MAX_LINE)}" for check in what if check),
-    ]
+    to_do = dict.fromkeys(checks.get(alert.detection, "") for alert in alerts)
+    title, *others = (shown(alert.title, 150) for alert in alerts)
+    return Described(
+        first.severity,
+        "; ".join([title, *map(_within_sentence, others)]),
+        _project(first),
+        shown(first.entry.get("message"), _MAX_LINE) or "(no message)",
+        f"By {_person(first.entry)}{where}, {when}",
+        [f"What to do: {shown(check, _MAX_LINE)}" for check in to_do if check],
+        shown(first.reviewer, 100),
+    )
 
 
-def subject_of(alerts: Sequence[Alert], what: str) -> str:
-    """Severity, what it is about, and the project; of several the most severe alert's severity counts."""
+def headline(alerts: Sequence[Alert], what: str) -> str:
+    """What several alerts are about: the most severe one's severity, and the project."""
     severity = max((alert.severity for alert in alerts), key=SEVERITIES.index)
-    project = shown(alerts[0].project, 100)
-    text = shown(alerts[0].title, 150) if len(alerts) == 1 else what
-    return f"[{severity}] {text}{f' in {project}' if project else ''}"
+    return f"[{severity}] {what}{_project(alerts[0])}"
 
 
-def listed(paragraphs: Sequence[Sequence[str]]) -> List[str]:
-    """Paragraphs as items of a list for a chat, the first ones."""
-    items = [f"- {headline}: {what}. {who}" for headline, what, who, *_rest in paragraphs[:_MAX_CHAT_ALERTS]]
-    left = len(paragraphs) - len(items)
-    return [*items, f"and {left} more"] if left else items
+def listed(described: Sequence[Described]) -> List[str]:
+    """The first ones as a list for a chat."""
+    lines = []
+    for one in described[:_MAX_CHAT_ITEMS]:
+        reviewer = f". Reviewer: {one.reviewer}" if one.reviewer else ""
+        lines += [f"- [{one.severity}] {one.titles}: {one.what}", f"  {one.who}{reviewer}"]
+    left = len(described) - _MAX_CHAT_ITEMS
+    return [*lines, f"and {left} more"] if left > 0 else lines
 
 
 def chat_text(lines: Sequence[str]) -> str:
@@ -114,10 +145,10 @@ def digest_id(ids: Sequence[str]) -> str:
 
 def trial_message(now: datetime) -> Message:
     """A message without meaning, which shows that a receiver takes alerts."""
-    text = "This is a test of cloudscale-audit doctor; nothing happened"
+    title, text = "Test message", "This is a test, nothing happened; alerts look like this message"
     identifier = hashlib.sha256(f"test\n{format_time(now)}".encode()).hexdigest()[:ID_LENGTH]
-    entry = {"timestamp": format_time(now), "action": "test", "message": text, "actor": {"system": {}}}
-    return compose([Alert(identifier, "test", SEVERITIES[0], text, now, "", entry)], {})
+    entry = {"timestamp": format_time(now), "action": "test", "message": text, "actor": {"cloudscale-audit doctor": {}}}
+    return compose([Alert(identifier, "test", SEVERITIES[0], title, now, "", entry)], {})
 
 
 def presentable(alert: Alert) -> Dict[str, Any]:
@@ -127,8 +158,29 @@ def presentable(alert: Alert) -> Dict[str, Any]:
     return {**values, "entry": _Cutter().entry(alert.entry)}
 
 
-def _reviewer(alert: Alert) -> List[str]:
-    return [f"Reviewer: {shown(alert.reviewer, 100)}"] if alert.reviewer else []
+def _signature(alert: Alert) -> str:
+    return f"Detection {alert.detection}, alert {alert.id}"
+
+
+def _project(alert: Alert) -> str:
+    return f" in {shown(alert.project, 100)}" if alert.project else ""
+
+
+def _person(entry: Entry) -> str:
+    """Who did it. The description of a token may say anything, so a token never passes for a person."""
+    label = actor(entry)
+    if label.kind in _PROVIDER:
+        return _PROVIDER[label.kind]
+    kind = {"api_token": "API token"}.get(label.kind) or shown(label.kind, 50)
+    name = shown(label.name or label.uuid, 100)
+    if not name:
+        return kind
+    return name if label.kind == "user" else f"{kind} '{name}'"
+
+
+def _within_sentence(title: str) -> str:
+    """A title that is not at the beginning of a sentence; abbreviations stay as they are."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 class _Cutter:

@@ -21,10 +21,10 @@ from ..notify.message import (
     chat_text,
     describe,
     digest_id,
+    headline,
     listed,
     presentable,
     shown,
-    subject_of,
 )
 from ..notify.receivers import read_address
 from .ledger import Ledger, Review
@@ -81,20 +81,20 @@ def compose(reviews: Sequence[Review], ledger: str) -> Message:
     """The message to a reviewer about these reviews; each time that they are sent it has another id."""
     alerts = [review.as_alerts() for review in reviews]
     several = [alert for found in alerts for alert in found]
-    paragraphs = [describe(found, _checks(review)) for found, review in zip(alerts, reviews)]
+    # The message is to the reviewer: no line has to name them once more.
+    described = [describe(found, _checks(one))._replace(reviewer="") for found, one in zip(alerts, reviews)]
+    command = _command(reviews, ledger)
     if len(reviews) == 1:
-        what, items = "this change", paragraphs[0]
+        subject, text, what, them = described[0].headline, described[0].lines(), "this change", "it"
     else:
-        what, items = f"these {len(reviews)} changes", listed(paragraphs)
+        subject = headline(several, pluralize(len(reviews), "change", "changes"))
+        text, what, them = listed(described), f"these {len(reviews)} changes", "them"
     asked = f"{shown(reviews[0].reviewer, 100)}, please review {what}:"
-    command = ["Acknowledge it with:" if len(reviews) == 1 else "Acknowledge them with:", _command(reviews, ledger)]
-    subject = (
-        paragraphs[0][0] if len(reviews) == 1 else subject_of(several, pluralize(len(reviews), "change", "changes"))
-    )
-    body = "\n\n".join([asked, *("\n".join(lines) for lines in paragraphs), *command])
+    closing = [f"Acknowledge {them} with:", command]
+    body = "\n\n".join([asked, *("\n".join(one.lines()) for one in described), *closing])
     identifier = digest_id([json.dumps([review.id, review.sent]) for review in reviews])
     plain = [presentable(alert) for alert in several]
-    return Message(identifier, f"Please review: {subject}", chat_text([asked, *items, *command]), body, plain)
+    return Message(identifier, f"Please review: {subject}", chat_text([asked, *text, *closing]), body, plain)
 
 
 def _parts(reviews: Sequence[Review]) -> Iterator[List[Review]]:

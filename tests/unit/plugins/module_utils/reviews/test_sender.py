@@ -79,7 +79,7 @@ def review(*alerts: dict[str, Any], reviewer: str = "lou@example.com", sent: int
 def test_a_message_asks_a_person_and_has_all_that_they_need() -> None:
     unknown = alert(OTHER, "high", detection="unknown_network", title="A change came from an unknown network", check="")
     message = compose([review(alert(), unknown)], "/var/lib/rulebook/reviews")
-    subject = "[high] A resource was deleted; A change came from an unknown network in shop"
+    subject = "[high] A resource was deleted; a change came from an unknown network in shop"
     assert message.subject == f"Please review: {subject}"
     assert message.text.splitlines() == [
         "lou@example.com, please review this change:",
@@ -100,12 +100,14 @@ def test_a_message_asks_a_person_and_has_all_that_they_need() -> None:
 def test_several_reviews_of_a_person_are_one_message() -> None:
     message = compose([review(), review(alert(OTHER, "critical"))], "/l")
     assert message.subject == "Please review: [critical] 2 changes in shop"
-    assert message.text.splitlines()[:3] == [
+    who = "  By kim@example.com from 192.0.2.7, 2026-11-22 12:00:00 UTC"
+    assert message.text.splitlines()[:6] == [
         "lou@example.com, please review these 2 changes:",
-        "- [medium] A resource was deleted in shop: Server '{{ 7*7 }}' has been deleted. "
-        "By kim@example.com from 192.0.2.7, 2026-11-22 12:00:00 UTC",
-        "- [critical] A resource was deleted in shop: Server '{{ 7*7 }}' has been deleted. "
-        "By kim@example.com from 192.0.2.7, 2026-11-22 12:00:00 UTC",
+        "- [medium] A resource was deleted: Server '{{ 7*7 }}' has been deleted",
+        who,
+        "- [critical] A resource was deleted: Server '{{ 7*7 }}' has been deleted",
+        who,
+        "Acknowledge them with:",
     ]
     assert f"-e review_id={ID},{OTHER} " in message.text
 

@@ -79,7 +79,9 @@ def _sender(ledger: Ledger, options: Mapping[str, Any]) -> Sender:
     webhook: Optional[Webhook] = None
     given = options.get("webhook")
     if given:
-        webhook = Webhook(read_url(given["url"], "webhook: url"), given.get("token_file"), given.get("ca_path"))
+        # A playbook gives an empty text for a path that is not set.
+        token_file, ca_path = given.get("token_file") or None, given.get("ca_path") or None
+        webhook = Webhook(read_url(given["url"], "webhook: url"), token_file, ca_path)
     mail = options.get("mail")
     if not mail:
         return Sender(ledger, webhook)

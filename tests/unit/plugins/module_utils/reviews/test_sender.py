@@ -57,7 +57,7 @@ class Office:
         self.options: dict[str, Any] = {
             "ledger": str(self.ledger),
             "deputies": ["lead@example.com"],
-            "webhook": {"url": hook.url},
+            "webhook": {"url": hook.url, "token_file": "", "ca_path": None},
             "mail": {"from": "audit@example.com", "sendmail": str(sendmail)},
         }
 

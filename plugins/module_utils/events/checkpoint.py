@@ -54,7 +54,7 @@ class Checkpoint:
 
     def __init__(self, path: Optional[str]) -> None:
         self.path = path
-        self._memory: Tuple[Optional[Memory], Any] = (None, None)
+        self._memory: Tuple[Optional[Memory], str] = (None, "null")
 
     def load(self) -> Optional[Position]:
         """:raises StorageError: the file cannot be read, or holds no checkpoint: never taken for none at all."""
@@ -66,9 +66,9 @@ class Checkpoint:
             return
         if position.memory is not self._memory[0]:
             # It can be large, and stays the same for all entries of a page.
-            self._memory = (position.memory, position.memory and position.memory.to_json())
+            self._memory = (position.memory, json.dumps(position.memory and position.memory.to_json()))
         seen = format_time(position.seen)
-        _save(self.path, {"url": position.url, "index": position.index, "seen": seen, "memory": self._memory[1]})
+        _save(self.path, {"url": position.url, "index": position.index, "seen": seen}, f', "memory": {self._memory[1]}')
 
 
 class Recent:
@@ -101,11 +101,13 @@ def _load(path: Optional[str], read: Callable[[Mapping[str, Any]], _T], otherwis
         raise StorageError(f"checkpoint: {path} is damaged or no checkpoint; restore it, or {otherwise}.") from exc
 
 
-def _save(path: Optional[str], document: Mapping[str, Any]) -> None:
+def _save(path: Optional[str], document: Mapping[str, Any], more: str = "") -> None:
+    """Replace the file by a document; ``more`` are further members of it, as JSON that begins with a comma."""
     if path is None:
         return
+    text = json.dumps({"format": _FORMAT, **document}, sort_keys=True)
     try:
-        replace_file(path, [json.dumps({"format": _FORMAT, **document}, sort_keys=True).encode()], "checkpoint")
+        replace_file(path, [f"{text[:-1]}{more}}}".encode()], "checkpoint")
     except InvalidInput as exc:
         raise StorageError(exc.message) from exc
 

@@ -316,7 +316,7 @@ def test_five_deletions_in_a_burst_are_one_review(engine: Engine, simulator: Sim
     engine.until((engine.folder / "checkpoint").exists)
     for n in range(3):
         log.append(n=n, action="server_delete")
-    engine.until(lambda: (engine.folder / "checkpoint.recent").exists())
+    engine.until((engine.folder / "checkpoint.recent").exists)
     engine.end(signal.SIGKILL)
     for n in range(3, 7):
         log.append(n=n, action="server_delete")

@@ -48,14 +48,17 @@ class SiteFacts:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> SiteFacts:
-        """Build it from the options ``own_actors``, ``working_hours`` (a text), ``known_networks`` and ``reviewers``.
+        """Build it from the options ``own_actors``, ``working_hours`` (a text), ``holidays``, ``known_networks`` and
+        ``reviewers``.
 
         :raises InvalidInput: a value is not valid.
         """
-        hours = options.get("working_hours")
+        hours, holidays = options.get("working_hours"), texts(options.get("holidays"), "holidays")
+        if holidays and not hours:
+            raise InvalidInput("holidays needs working_hours, such as Mon-Fri 07:00-19:00 Europe/Zurich.")
         return cls(
             texts(options.get("own_actors"), "own_actors"),
-            WorkingHours.parse(str(hours)) if hours else None,
+            WorkingHours.parse(str(hours)).without(holidays) if hours else None,
             networks(options.get("known_networks"), "known_networks"),
             texts(options.get("reviewers"), "reviewers"),
         )

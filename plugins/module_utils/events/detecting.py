@@ -16,7 +16,10 @@ from ..detections.detection import SEVERITIES, SiteFacts, is_at_least, severity
 from ..detections.detector import ID_LENGTH, Alert, Detector, Memory, nominate
 from ..project_log.entry import Entry, plain, timestamp
 
-OPTIONS = ("detections", "enable", "disable", "severity", "own_actors", "working_hours", "known_networks", "reviewers")
+OPTIONS = (
+    *("detections", "enable", "disable", "severity"),
+    *("own_actors", "working_hours", "holidays", "known_networks", "reviewers"),
+)
 
 _GAP = "gap"
 _CHECK_OF_GAP = "Compare with an archive of the project; reconcile it if there is one."

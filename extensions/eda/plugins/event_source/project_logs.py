@@ -128,6 +128,10 @@ options:
       - When people work, such as V(Mon-Fri 07:00-19:00 Europe/Zurich). Several are separated by a comma; without a time
         zone they are in UTC. Detections that need it are off without it.
     type: str
+  holidays:
+    description: Days on which nobody works, such as V(2026-04-03), or V(12-25) for each year. Needs O(working_hours).
+    type: list
+    elements: str
   known_networks:
     description: The networks that your changes come from. Detections that need them are off without them.
     type: list

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from typing import List
+
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import SiteFacts
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours import WorkingHours
@@ -55,3 +58,34 @@ def test_working_hours(hours: str, time: str, expected: bool) -> None:
 def test_malformed_working_hours_are_told(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"working_hours: .*; write .*Europe/Zurich"):
         WorkingHours.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("hours", "holidays", "time", "expected"),
+    [
+        ("Mon-Fri 07:00-19:00 Europe/Zurich", ["12-25"], "2026-12-25T10:00:00Z", False),
+        ("Mon-Fri 07:00-19:00 Europe/Zurich", ["12-25"], "2030-12-25T10:00:00Z", False),
+        ("Mon-Fri 07:00-19:00 Europe/Zurich", ["12-25"], "2026-12-24T10:00:00Z", True),
+        ("Mon-Fri 07:00-19:00", ["2026-12-25"], "2026-12-25T10:00:00Z", False),
+        ("Mon-Fri 07:00-19:00", ["2026-12-25"], "2030-12-25T10:00:00Z", True),
+        # A night shift is that of the day on which it begins.
+        ("Thu 22:00-06:00", ["12-25"], "2026-12-25T05:00:00Z", True),
+        ("Fri 22:00-06:00", ["12-25"], "2026-12-26T05:00:00Z", False),
+        ("Mon-Fri 07:00-19:00", ["02-29"], "2028-02-29T10:00:00Z", False),
+    ],
+)
+def test_nobody_works_on_holidays(hours: str, holidays: List[str], time: str, expected: bool) -> None:
+    moment = read_timestamp(time)
+    assert moment is not None
+    assert WorkingHours.parse(hours).without(holidays).hold(moment) is expected
+
+
+@pytest.mark.parametrize("text", ["", "25.12.", "2026-13-01", "02-30", "2026-02-29", "12-25 ", "20261225", "christmas"])
+def test_a_holiday_that_is_no_date_is_told(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"holidays: .* is not a date; write 2026-04-03, or 12-25 for each year"):
+        WorkingHours.parse("Mon-Fri 07:00-19:00").without([text])
+
+
+def test_holidays_need_working_hours() -> None:
+    with pytest.raises(InvalidInput, match="holidays needs working_hours"):
+        SiteFacts.from_mapping({"holidays": ["12-25"]})

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import datetime, time, timedelta, tzinfo
-from typing import FrozenSet, Tuple
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta, tzinfo
+from typing import FrozenSet, Iterable, Optional, Tuple
 from zoneinfo import ZoneInfo
 
 from .errors import InvalidInput
@@ -17,6 +17,7 @@ from .errors import InvalidInput
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY = "|".join(_DAYS)
 _SHIFT = re.compile(rf"({_DAY})(?:-({_DAY}))? (\d\d):(\d\d)-(\d\d):(\d\d)", re.ASCII)
+_HOLIDAY = re.compile(r"(\d{4}-)?\d\d-\d\d", re.ASCII)
 _FORM = "write it as Mon-Fri 07:00-19:00 Europe/Zurich; several are separated by a comma"
 
 
@@ -28,22 +29,26 @@ class Shift:
     begins: time
     ends: time
 
-    def holds(self, local: datetime) -> bool:
-        moment = local.time()
+    def day_of(self, local: datetime) -> Optional[date]:
+        """The day on which the shift began that holds this time; None if it holds none."""
+        moment, day = local.time(), local.date()
         if self.begins < self.ends:
-            return local.weekday() in self.days and self.begins <= moment < self.ends
-        if moment >= self.begins:
-            return local.weekday() in self.days
-        return moment < self.ends and (local - timedelta(days=1)).weekday() in self.days
+            holds = self.begins <= moment < self.ends
+        elif moment >= self.begins:
+            holds = True
+        else:
+            holds, day = moment < self.ends, day - timedelta(days=1)
+        return day if holds and day.weekday() in self.days else None
 
 
 @dataclass(frozen=True)
 class WorkingHours:
-    """When people work, in a time zone, and the text that said so."""
+    """When people work, in a time zone, and the text that said so. On ``holidays`` (ISO dates) no shift begins."""
 
     text: str
     shifts: Tuple[Shift, ...]
     zone: tzinfo
+    holidays: FrozenSet[str] = frozenset()
 
     @classmethod
     def parse(cls, text: str, zone: str = "UTC") -> WorkingHours:
@@ -63,7 +68,32 @@ class WorkingHours:
     def hold(self, moment: datetime) -> bool:
         """Whether people work at this (aware) time."""
         local = moment.astimezone(self.zone)
-        return any(shift.holds(local) for shift in self.shifts)
+        days = (shift.day_of(local) for shift in self.shifts)
+        return any(day is not None and not self._is_holiday(day) for day in days)
+
+    def without(self, holidays: Iterable[str]) -> WorkingHours:
+        """The same, but for these days: a date such as 2026-04-03, or 12-25 for each year.
+
+        :raises InvalidInput: one is no date.
+        """
+        found = frozenset(holidays)
+        for day in found:
+            _check_holiday(day)
+        return replace(self, holidays=found)
+
+    def _is_holiday(self, day: date) -> bool:
+        text = day.isoformat()
+        return bool(self.holidays) and (text in self.holidays or text[5:] in self.holidays)
+
+
+def _check_holiday(text: str) -> None:
+    try:
+        if not _HOLIDAY.fullmatch(text):
+            raise ValueError("another form")
+        # A leap year, which has each day.
+        date.fromisoformat(text if len(text) == 10 else f"2024-{text}")
+    except ValueError:
+        raise InvalidInput(f"holidays: {text!r} is not a date; write 2026-04-03, or 12-25 for each year.") from None
 
 
 def _shift(text: str) -> Shift:

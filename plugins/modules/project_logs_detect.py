@@ -58,6 +58,13 @@ options:
       - When people work at your site, such as V(Mon-Fri 07:00-19:00 Europe/Zurich). Detections that need it are off
         without it.
     type: str
+  holidays:
+    description:
+      - Days on which nobody works, such as V(2026-04-03), or V(12-25) for each year, in the time zone of
+        O(working_hours).
+      - Requires O(working_hours).
+    type: list
+    elements: str
   known_networks:
     description: The networks that your changes come from. Detections that need them are off without them.
     type: list
@@ -226,7 +233,7 @@ def argument_spec():
         "archives": {"type": "list", "elements": "path"},
         "detections": {"type": "list", "elements": "dict"},
         **{name: {"type": "list", "elements": "str"} for name in ("enable", "disable", "own_actors")},
-        **{name: {"type": "list", "elements": "str"} for name in ("known_networks", "reviewers")},
+        **{name: {"type": "list", "elements": "str"} for name in ("holidays", "known_networks", "reviewers")},
         "working_hours": {"type": "str"},
         "fail_on": {"type": "str", "choices": list(SEVERITIES)},
     }

@@ -42,6 +42,7 @@ DOCUMENTED = [
     "modules/project_logs_archive_info.py",
     "modules/project_logs_detect.py",
     "modules/project_logs_report.py",
+    "modules/project_logs_review.py",
     "lookup/project_logs.py",
     *(f"filter/{path.name}" for path in sorted((ROOT / "plugins/filter").glob("*.yml"))),
 ]
@@ -54,6 +55,8 @@ OF_THE_ROLE = {
     "archiver_keys": {"stdout_lines": ["public ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst"]},
     "archiver_diagnosis": {"rc": 3, "stdout": "", "stderr": "No route to host"},
 }
+# What a rulebook gives to the playbook, when nothing happened.
+OF_THE_RULEBOOK = {"review_events": []}
 
 
 def tasks_of(path: str) -> list[dict[str, Any]]:
@@ -95,7 +98,7 @@ def test_examples_run_as_they_stand(controller: Controller, simulator: Simulator
         "hosts": "localhost",
         "connection": "local",
         "gather_facts": False,
-        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}", **OF_THE_ROLE},
+        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}", **OF_THE_ROLE, **OF_THE_RULEBOOK},
         "tasks": tasks_of(path),
     }
     book = controller.folder / "examples.yml"

@@ -7,23 +7,33 @@
 from __future__ import annotations
 
 import base64
+import email
+import email.policy
 import json
+import subprocess
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import subprocess
+import pytest
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook
 
+if TYPE_CHECKING:
     from .conftest import Controller
 
 UUID = "0a1b2c3d-0000-4000-8000-00000000000"
 ENTRY = {"action": "server_delete", "message": "{{ 7*7 }}", "actor": {"user": {"email": "kim@example.com"}}}
 
 
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with Hook() as running:
+        yield running
+
+
 def play(controller: Controller, name: str, *more: str, **variables: Any) -> subprocess.CompletedProcess[str]:
     ledger = str(controller.folder / "ledger")
-    return controller.playbook(
-        f"auditops.cloudscale.{name}", *more, "-e", json.dumps({"review_ledger": ledger, **variables})
-    )
+    given = {"review_ledger": ledger, **variables}
+    return controller.playbook(f"auditops.cloudscale.{name}", *more, "-e", json.dumps(given))
 
 
 def opened(controller: Controller, number: int, reviewers: Any, *more: str) -> subprocess.CompletedProcess[str]:
@@ -36,17 +46,59 @@ def test_a_review_is_opened_and_closed_by_somebody_else(controller: Controller) 
     ledger = controller.folder / "ledger"
     checked = opened(controller, 0, ["lou@example.com"], "--check")
     assert (checked.returncode, ledger.exists()) == (0, False), checked.stdout + checked.stderr
-    for number, reviewers in enumerate(["lou@example.com", ["Kim@example.com", "lou@example.com", ""]]):
+    for number, reviewers in enumerate(["lou@example.com", ["Kim@example.com", "lou@example.com"]]):
         done = opened(controller, number, reviewers)
         assert done.returncode == 0, done.stdout + done.stderr
         record = json.loads((ledger / f"{UUID}{number}.json").read_text())
         assert (record["reviewer"], record["entry"]) == ("lou@example.com", ENTRY)
+    assert "changed=0" in opened(controller, 0, "lou@example.com").stdout
     assert opened(controller, 2, ["KIM@example.com"]).returncode == 2
-    own = play(controller, "review_acknowledge", review_uuid=f"{UUID}0", review_by="Kim@Example.com")
-    assert "Nobody acknowledges their own change" in own.stdout + own.stderr
-    other = play(controller, "review_acknowledge", review_uuid=f"{UUID}0", review_by="Lou@example.com")
+    for by, told in (("Kim@Example.com", "Nobody acknowledges their own change"), ("max@example.com", "Only lou@")):
+        refused = play(controller, "review_acknowledge", review_id=f"{UUID}0", review_by=by)
+        assert told in refused.stdout + refused.stderr
+    other = play(controller, "review_acknowledge", review_id=f"{UUID}0,{UUID}1", review_by="Lou@example.com")
     assert other.returncode == 0, other.stdout + other.stderr
-    assert json.loads((ledger / f"{UUID}0.json").read_text())["state"] == "acknowledged"
+    assert {json.loads(path.read_text())["state"] for path in ledger.iterdir()} == {"acknowledged"}
+
+
+def test_events_are_reviewed_and_a_mail_is_pasted(controller: Controller, hook: Hook) -> None:
+    """The command in a mail is run by a shell, from another directory than the playbook that sent it."""
+    reader = controller.folder / "sendmail"
+    reader.write_text(f'#!/bin/sh\ncat >> "{controller.folder}/mails"\n')
+    reader.chmod(0o755)
+    alert = {"id": UUID.replace("-", "") + "5", "detection": "deletion", "severity": "medium", "check": "Ask."}
+    told = [{**alert, "title": "A resource was deleted", "reviewer": "lou@example.com"}]
+    review = base64.b64encode(json.dumps({"detections": told, "entry": ENTRY}).encode()).decode()
+    given = {
+        "review_events": [review, review],
+        "review_deputies": "lead@example.com",
+        "review_mail_from": "audit@example.com",
+        "review_sendmail": str(reader),
+        "review_webhook_url": hook.url,
+        "review_ledger": str(controller.folder / "a ledger"),
+    }
+    for playbook, more in (("review_open", {}), ("review_open", {}), ("review_remind", {"review_remind_after": "0s"})):
+        done = play(controller, playbook, **given, **more)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert [[one["id"] for one in taken.body["alerts"]] for taken in hook.taken] == [[told[0]["id"]]] * 2
+    assert "{{ 7*7 }}" in hook.taken[0].body["text"]
+
+    mail = email.message_from_string((controller.folder / "mails").read_text(), policy=email.policy.default)
+    assert mail["To"] == "lou@example.com"
+    body = mail.get_content()
+    command = body[body.index("ansible-playbook") :].split("\n\n")[0].split("From:")[0]
+    pasted = subprocess.run(
+        ["sh", "-c", command],
+        cwd="/",
+        env=controller.environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert pasted.returncode == 0, pasted.stdout + pasted.stderr
+    record = json.loads((controller.folder / "a ledger" / f"{told[0]['id']}.json").read_text())
+    assert (record["state"], record["acknowledged_by"], record["sent"]) == ("acknowledged", "lou@example.com", 2)
 
 
 def test_reviewers_and_reason_may_come_from_the_inventory(controller: Controller) -> None:
@@ -58,4 +110,4 @@ def test_reviewers_and_reason_may_come_from_the_inventory(controller: Controller
     done = play(controller, "review_open", "-i", str(inventory), **given)
     assert done.returncode == 0, done.stdout + done.stderr
     record = json.loads((controller.folder / "ledger" / f"{UUID}9.json").read_text())
-    assert (record["reviewer"], record["reason"]) == ("lou@example.com", "As the policy says")
+    assert (record["reviewer"], record["alerts"][0]["title"]) == ("lou@example.com", "As the policy says")

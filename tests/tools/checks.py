@@ -170,6 +170,7 @@ def stages() -> dict[str, list[Check]]:
         "package": [
             Check("build, install, import", ["python", "tests/tools/package.py"]),
             Check("benchmarks, small", [*BENCHMARKS, "--small"]),
+            Check("CPU of detections", ["python", "tests/benchmarks/detections.py"], figures=r"(?m)^ *\d+ entries .*$"),
         ],
     }
 

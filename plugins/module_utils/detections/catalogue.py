@@ -17,7 +17,7 @@ from ..project_log.selection import texts
 from ..settings import describe_unknown
 from .detection import Detection
 
-_BUILT_IN: Tuple[Dict[str, Any], ...] = (
+BUILT_IN: Tuple[Dict[str, Any], ...] = (
     {
         "name": "deletion",
         "title": "A resource was deleted",
@@ -125,7 +125,7 @@ _BUILT_IN: Tuple[Dict[str, Any], ...] = (
 
 def built_in() -> List[Detection]:
     """All built-in detections, experimental ones included."""
-    return [Detection.from_mapping(value) for value in _BUILT_IN]
+    return [Detection.from_mapping(value) for value in BUILT_IN]
 
 
 def chosen(own: Sequence[Mapping[str, Any]] = (), enable: Any = (), disable: Any = ()) -> List[Detection]:

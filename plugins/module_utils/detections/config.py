@@ -17,7 +17,7 @@ from .detection import Detection, SiteFacts
 
 _KEYS = (
     *("version", "detections", "enable", "disable"),
-    *("own_actors", "working_hours", "known_networks", "reviewers", "notify"),
+    *("own_actors", "working_hours", "holidays", "known_networks", "reviewers", "notify"),
 )
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ..errors import InvalidInput
-from ..project_log.entry import Entry, timestamp
+from ..project_log.entry import Entry
 from ..project_log.selection import Network, Selection, address_matches, networks, texts
 from ..settings import describe_unknown
 from ..times import parse_duration
@@ -48,23 +48,20 @@ class SiteFacts:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> SiteFacts:
-        """Build it from the options ``own_actors``, ``working_hours`` (a text), ``known_networks`` and ``reviewers``.
+        """Build it from the options ``own_actors``, ``working_hours`` (a text), ``holidays``, ``known_networks`` and
+        ``reviewers``.
 
         :raises InvalidInput: a value is not valid.
         """
-        hours = options.get("working_hours")
+        hours, holidays = options.get("working_hours"), texts(options.get("holidays"), "holidays")
+        if holidays and not hours:
+            raise InvalidInput("holidays needs working_hours, such as Mon-Fri 07:00-19:00 Europe/Zurich.")
         return cls(
             texts(options.get("own_actors"), "own_actors"),
-            WorkingHours.parse(str(hours)) if hours else None,
+            WorkingHours.parse(str(hours)).without(holidays) if hours else None,
             networks(options.get("known_networks"), "known_networks"),
             texts(options.get("reviewers"), "reviewers"),
         )
-
-    def anomalies(self, entry: Entry) -> List[str]:
-        """How an entry deviates from them: ``outside_working_hours``, ``unknown_network``, both, or neither."""
-        outside = self.working_hours is not None and is_outside(self.working_hours, timestamp(entry))
-        unknown = bool(self.known_networks) and is_unknown(entry, self.known_networks)
-        return [name for name, holds in (("outside_working_hours", outside), ("unknown_network", unknown)) if holds]
 
 
 def is_outside(hours: WorkingHours, moment: Optional[datetime]) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import InvalidInput
 from ..project_log.entry import Entry, actor, digest, plain, timestamp
@@ -22,8 +22,12 @@ from .detection import FIRST_SEEN, Detection, SiteFacts, is_outside, is_unknown
 BASELINE = timedelta(days=7)
 """For so long after the oldest entry known, actors, tokens and networks are only learnt: everything is new then."""
 
-_ID_LENGTH = 32
+ID_LENGTH = 32
+"""Characters of an id: hexadecimal digits."""
+
 _NETWORK_SIZES = {4: 24, 6: 48}
+Seen = Dict[str, Optional[str]]
+"""Under which name an entry counts as seen, for each of FIRST_SEEN."""
 
 
 class Alert(NamedTuple):
@@ -112,17 +116,21 @@ class Detector:
 
     def learn(self, entry: Entry) -> None:
         """Take notice of an entry without any alert, as of the time before the range of interest."""
-        self._note(entry, timestamp(entry))
+        self._note(seen_as(entry), timestamp(entry))
 
     def alerts(self, entry: Entry) -> List[Alert]:
         """The alerts of the next entry, most of the time none."""
-        moment = timestamp(entry)
+        moment, seen = timestamp(entry), seen_as(entry)
         if self._facts.own_actors and actor_matches(entry, self._facts.own_actors):
-            self._note(entry, moment)
+            self._note(seen, moment)
             return []
-        fired = [found for found in self._candidates(entry) if self._fires(found, entry, moment)]
-        self._note(entry, moment)
+        fired = [found for found in self._candidates(entry) if self._fires(found, entry, moment, seen)]
+        self._note(seen, moment)
         return [self._alert(detection, entry, moment) for detection in fired]
+
+    def again(self, name: str, entry: Entry) -> List[Alert]:
+        """The alert that a detection gave for an entry before; none if there is no such detection any more."""
+        return [self._alert(one, entry, timestamp(entry)) for one in self._detections if one.name == name]
 
     def _candidates(self, entry: Entry) -> Tuple[Detection, ...]:
         """The detections that the entry's action does not rule out; few actions make most entries."""
@@ -135,7 +143,7 @@ class Detector:
                 self._by_action[key] = found
         return found
 
-    def _fires(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> bool:
+    def _fires(self, detection: Detection, entry: Entry, moment: Optional[datetime], seen: Seen) -> bool:
         if detection.select and not any(selection.matches(entry) for selection in detection.select):
             return False
         if any(selection.matches(entry) for selection in detection.exceptions):
@@ -144,7 +152,7 @@ class Detector:
             return False
         if detection.unknown and not self._is_unknown(detection, entry):
             return False
-        if detection.first_seen and not self._is_first(detection, entry, moment):
+        if detection.first_seen and not self._is_first(detection, seen, moment):
             return False
         return detection.count == 1 or self._reaches_count(detection, moment)
 
@@ -156,9 +164,9 @@ class Detector:
         known = self._facts.known_networks if isinstance(detection.unknown, bool) else detection.unknown
         return is_unknown(entry, known)
 
-    def _is_first(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> bool:
+    def _is_first(self, detection: Detection, seen: Seen, moment: Optional[datetime]) -> bool:
         kind = detection.first_seen or ""
-        key, oldest = seen_as(entry)[kind], self.memory.oldest
+        key, oldest = seen[kind], self.memory.oldest
         if key is None or moment is None or oldest is None or moment < oldest + BASELINE:
             return False
         last = self.memory.seen[kind].get(key)
@@ -179,19 +187,19 @@ class Detector:
         recent.clear()
         return True
 
-    def _note(self, entry: Entry, moment: Optional[datetime]) -> None:
+    def _note(self, seen: Seen, moment: Optional[datetime]) -> None:
         if moment is None:
             return
         if self.memory.oldest is None or moment < self.memory.oldest:
             self.memory.oldest = moment
-        for kind, key in seen_as(entry).items():
+        for kind, key in seen.items():
             if key is not None:
                 last = self.memory.seen[kind].get(key)
                 self.memory.seen[kind][key] = moment if last is None else max(last, moment)
 
     def _alert(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> Alert:
         text = f"{detection.name}\n{digest(entry)}".encode()
-        identifier = hashlib.sha256(text).hexdigest()[:_ID_LENGTH]
+        identifier = hashlib.sha256(text).hexdigest()[:ID_LENGTH]
         reviewer = nominate(identifier, entry, self._facts.reviewers)
         return Alert(
             identifier, detection.name, detection.severity, detection.title, moment, self._project, entry, reviewer
@@ -207,10 +215,24 @@ def nominate(identifier: str, entry: Entry, reviewers: Sequence[str]) -> Optiona
 
     When somebody joins or leaves, only the alerts of that person change hands.
     """
-    label = actor(entry)
-    own = {_person(name) for name in (label.name, label.uuid) if name}
+    own = _own_names(entry)
     others = [name for name in reviewers if _person(name) not in own]
     return max(others, key=lambda name: _weight(identifier, name), default=None)
+
+
+def is_actor(name: str, entry: Entry) -> bool:
+    """Whether this person or token made the change, however their address is written."""
+    return _person(name) in _own_names(entry)
+
+
+def is_same_person(one: str, other: str) -> bool:
+    """Whether two names mean one person: e-mail addresses are compared without case."""
+    return _person(one) == _person(other)
+
+
+def _own_names(entry: Entry) -> Set[str]:
+    label = actor(entry)
+    return {_person(name) for name in (label.name, label.uuid) if name}
 
 
 def _weight(identifier: str, name: str) -> bytes:
@@ -222,7 +244,7 @@ def _person(name: str) -> str:
     return name.casefold() if "@" in name else name
 
 
-def seen_as(entry: Entry) -> Dict[str, Optional[str]]:
+def seen_as(entry: Entry) -> Seen:
     """Under which names an entry counts as seen: its actor, its token's uuid, and its network; None without one."""
     label = actor(entry)
     token = label.uuid or label.name if label.kind == "api_token" else None

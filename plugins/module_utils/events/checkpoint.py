@@ -10,8 +10,9 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, TypeVar
 
+from ..detections.detector import Memory
 from ..errors import InvalidInput, StorageError
 from ..files import replace_file
 from ..times import format_time, read_timestamp
@@ -22,21 +23,30 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Position:
-    """Where to go on: the page's URL and the index of its next entry. Nothing visible until ``seen`` is missing."""
+    """Where to go on: the page's URL and the index of its next entry. Nothing visible until ``seen`` is missing.
+
+    ``memory`` is what the detections remembered before the page; None: they have to learn first.
+    """
 
     url: str
     index: int
     seen: datetime
+    memory: Optional[Memory] = None
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What was handed on lately, and when: so many entries of a page, the first ones, or a gap."""
+    """What was handed on lately, and when: so many entries of a page, the first ones, or a gap.
+
+    ``fired`` has the names of the detections that fired, by the index of the entry. Without it the page is the one
+    under way, before which the detections' memory is known.
+    """
 
     url: str
     count: int
     at: datetime
     gap: Optional[Dict[str, Any]] = None
+    fired: Optional[Dict[int, List[str]]] = None
 
 
 class Checkpoint:
@@ -44,6 +54,7 @@ class Checkpoint:
 
     def __init__(self, path: Optional[str]) -> None:
         self.path = path
+        self._memory: Tuple[Optional[Memory], str] = (None, "null")
 
     def load(self) -> Optional[Position]:
         """:raises StorageError: the file cannot be read, or holds no checkpoint: never taken for none at all."""
@@ -51,7 +62,13 @@ class Checkpoint:
 
     def save(self, position: Position) -> None:
         """:raises StorageError: the position is not safely on disk; the one before may still be there."""
-        _save(self.path, {**asdict(position), "seen": format_time(position.seen)})
+        if self.path is None:
+            return
+        if position.memory is not self._memory[0]:
+            # It can be large, and stays the same for all entries of a page.
+            self._memory = (position.memory, json.dumps(position.memory and position.memory.to_json()))
+        seen = format_time(position.seen)
+        _save(self.path, {"url": position.url, "index": position.index, "seen": seen}, f', "memory": {self._memory[1]}')
 
 
 class Recent:
@@ -80,15 +97,17 @@ def _load(path: Optional[str], read: Callable[[Mapping[str, Any]], _T], otherwis
         return read(document)
     except OSError as exc:
         raise StorageError(f"checkpoint: {path} cannot be read: {exc.strerror}.") from exc
-    except (KeyError, TypeError, ValueError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError, InvalidInput) as exc:
         raise StorageError(f"checkpoint: {path} is damaged or no checkpoint; restore it, or {otherwise}.") from exc
 
 
-def _save(path: Optional[str], document: Mapping[str, Any]) -> None:
+def _save(path: Optional[str], document: Mapping[str, Any], more: str = "") -> None:
+    """Replace the file by a document; ``more`` are further members of it, as JSON that begins with a comma."""
     if path is None:
         return
+    text = json.dumps({"format": _FORMAT, **document}, sort_keys=True)
     try:
-        replace_file(path, [json.dumps({"format": _FORMAT, **document}, sort_keys=True).encode()], "checkpoint")
+        replace_file(path, [f"{text[:-1]}{more}}}".encode()], "checkpoint")
     except InvalidInput as exc:
         raise StorageError(exc.message) from exc
 
@@ -97,7 +116,8 @@ def _position(document: Mapping[str, Any]) -> Position:
     url, index, seen = document["url"], document["index"], read_timestamp(document["seen"])
     if not isinstance(url, str) or not isinstance(index, int) or seen is None:
         raise ValueError("no position")
-    return Position(url, index, seen)
+    memory = document.get("memory")
+    return Position(url, index, seen, None if memory is None else Memory.from_json(memory))
 
 
 def _visits(document: Mapping[str, Any]) -> List[Visit]:
@@ -108,4 +128,5 @@ def _visit(document: Mapping[str, Any]) -> Visit:
     url, count, at = document["url"], document["count"], read_timestamp(document["at"])
     if not isinstance(url, str) or not isinstance(count, int) or at is None:
         raise ValueError("no visit")
-    return Visit(url, count, at, document["gap"])
+    fired = {int(number): [str(name) for name in names] for number, names in (document.get("fired") or {}).items()}
+    return Visit(url, count, at, document["gap"], fired)

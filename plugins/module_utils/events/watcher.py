@@ -19,14 +19,16 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
-from ..detections.detection import SiteFacts
+from ..detections.detector import BASELINE, Alert, Memory
 from ..errors import AuditError, Cancelled, CursorRejected, InvalidInput, MissingDependency, StorageError
 from ..project_log.client import Api, Page, follow_pages
 from ..project_log.entry import Entry, actor, plain, subject, timestamp
+from ..project_log.reader import Reader
 from ..project_log.selection import Selection
 from ..settings import Connection, Range, parse_number
 from ..times import RETENTION, format_time, utc_now
 from .checkpoint import Checkpoint, Position, Recent, Visit
+from .detecting import OPTIONS, Detecting
 
 DEFAULT_INTERVAL = 120.0
 
@@ -34,7 +36,7 @@ _OPTIONS = (
     *("api_token", "api_url", "api_timeout", "api_retries", "api_retry_budget", "validate_certs", "ca_path"),
     *("actions", "actors", "ip_networks", "message_pattern", "resources"),
     *("interval", "start", "checkpoint", "replay", "feedback"),
-    *("working_hours", "known_networks"),
+    *OPTIONS,
 )
 _ENVIRONMENT = {
     "api_token": "CLOUDSCALE_API_TOKEN",
@@ -69,8 +71,8 @@ class Watcher:
 
     Options are those of CONNECTION and SELECTION (without ``limit``), ``interval`` (seconds between polls), ``start``
     (where to begin without a checkpoint), ``checkpoint`` (a file), ``replay`` (seconds: what was handed on that shortly
-    before the watch ended is handed on again when it starts), ``working_hours`` and ``known_networks``. ``stop`` ends
-    every wait. The other arguments are seams for tests.
+    before the watch ended is handed on again when it starts), and those of Detecting. ``stop`` ends every wait. The
+    other arguments are seams for tests.
 
     :raises InvalidInput: an option cannot be used.
     :raises StorageError: the checkpoint cannot be used.
@@ -89,7 +91,7 @@ class Watcher:
         connection = Connection.from_mapping({**_from_environment(), **_given(known)})
         self._interval = parse_number(known, "interval", DEFAULT_INTERVAL, least=1, most=_DAY)
         self._replay = timedelta(seconds=parse_number(known, "replay", 0, most=_DAY))
-        self._facts = SiteFacts.from_mapping(known)
+        self._detecting = Detecting(known)
         self._start = str(known.get("start") or "now")
         Range.from_mapping({"start": self._start}, now())
         self._selection = Selection.from_mapping(known)
@@ -108,6 +110,7 @@ class Watcher:
         self._api = Api(connection, self._stop, clock, wait)
         self._pages: Optional[Iterator[Page]] = None
         self._after: Optional[Position] = None
+        self._fired: Dict[int, List[str]] = {}
         self._handed_on: Optional[Position] = None
         self._idle = False
         self._faults = 0
@@ -151,7 +154,7 @@ class Watcher:
                 found = self._repeat(self._to_repeat[0])
                 self._to_repeat.popleft()
             else:
-                found = self._next_page(self._position or self._begin())
+                found = self._next_page(self._begin())
         except CursorRejected as error:
             return self._lost_place(error)
         except (InvalidInput, MissingDependency, StorageError, Cancelled):
@@ -165,7 +168,25 @@ class Watcher:
         return found
 
     def _begin(self) -> Position:
-        """The first position ever. What is relative counts from the API's clock: ours may be ahead of it."""
+        """The position, with what the detections have to know there. The first one is where the user said."""
+        position = self._position or self._first()
+        if position.memory is None:
+            self._position = replace(position, memory=self._learned(position.seen))
+            self._checkpoint.save(self._position)
+            return self._position
+        return position
+
+    def _learned(self, until: datetime) -> Memory:
+        """What the week before the watch teaches."""
+        memory = Memory()
+        for page in Reader(self._api).pages(Range(until - BASELINE, until)):
+            self._detecting.learn(memory, page.entries)
+            if self._stop.is_set():
+                raise Cancelled("The watch was stopped.")
+        return memory
+
+    def _first(self) -> Position:
+        """What is relative counts from the API's clock: ours may be ahead of it."""
         now = self._api.page(self._api.first_url(self._now())).server_date or self._now()
         span = Range.from_mapping({"start": self._start}, now)
         for warning in span.warnings:
@@ -178,7 +199,7 @@ class Watcher:
 
     def _repeat(self, visit: Visit) -> List[Delivery]:
         """What a visit handed on, as it was then: actions on it may have been cut short."""
-        position = self._position or self._begin()
+        position = self._begin()
         if visit.gap is not None:
             return [Delivery(visit.gap, position, is_repeated=True)]
         try:
@@ -186,11 +207,19 @@ class Watcher:
         except CursorRejected as error:
             logger.warning("%s What was handed on of it cannot come again.", error.message)
             return []
+        alerts = self._alerts_again(page, visit, position)
         return [
-            Delivery(self._event(page, index), position, is_repeated=True)
+            Delivery(self._event(page, index, alerts[index]), position, is_repeated=True)
             for index, entry in enumerate(page.entries[: visit.count])
             if self._selection.matches(entry)
         ]
+
+    def _alerts_again(self, page: Page, visit: Visit, position: Position) -> List[List[Alert]]:
+        """The alerts of each entry of a page, as they were when it was handed on."""
+        if visit.fired is None:
+            return self._detecting.apply(position.memory or Memory(), page.entries)[0]
+        fired = visit.fired
+        return [self._detecting.again(fired.get(index, ()), entry) for index, entry in enumerate(page.entries)]
 
     def _begun(self) -> List[Visit]:
         """The visit of the page that the watch ended in, as far as it came."""
@@ -217,24 +246,30 @@ class Watcher:
         if read_at - position.seen > RETENTION + _SLACK:
             # What retention took from this page moved the others forward: the index means nothing any more.
             left = replace(position, index=0, seen=read_at - RETENTION)
-            found.append(_gap(position, "retention", left.seen, left))
+            found.append(self._gap(position, "retention", left.seen, left))
             position = left
-        found.extend(self._deliveries(page, position))
-        self._after = _behind(page, position, read_at)
+        alerts, memory = self._detecting.apply(position.memory or Memory(), page.entries)
+        self._fired = {index: [one.detection for one in fired] for index, fired in enumerate(alerts) if fired}
+        found.extend(self._deliveries(page, position, alerts))
+        self._after = replace(_behind(page, position, read_at), memory=memory)
         if page.next is None:
             self._pages = None
             self._idle = True
             self._refusals = 0
         return found
 
-    def _deliveries(self, page: Page, position: Position) -> Iterator[Delivery]:
+    def _deliveries(self, page: Page, position: Position, alerts: List[List[Alert]]) -> Iterator[Delivery]:
         for index, entry in enumerate(page.entries):
             if index >= position.index and self._selection.matches(entry):
-                yield Delivery(self._event(page, index), replace(position, index=index + 1))
+                yield Delivery(self._event(page, index, alerts[index]), replace(position, index=index + 1))
 
-    def _event(self, page: Page, index: int) -> Dict[str, Any]:
-        entry = page.entries[index]
-        return {**_event(entry, page.url, index), "unusual": self._facts.anomalies(entry)}
+    def _event(self, page: Page, index: int, alerts: List[Alert]) -> Dict[str, Any]:
+        return {**_event(page.entries[index], page.url, index), **self._detecting.fields(alerts)}
+
+    def _gap(self, position: Position, reason: str, until: datetime, then: Position) -> Delivery:
+        event = _gap(position, reason, until)
+        alert = self._detecting.of_gap(event["meta"]["uuid"], event["gap"])
+        return Delivery({**event, **self._detecting.fields([alert])}, then)
 
     def _lost_place(self, error: CursorRejected) -> List[Delivery]:
         """The API no longer knows the cursor: say so, and read on from the time until which nothing was missing."""
@@ -242,11 +277,10 @@ class Watcher:
             raise error
         logger.warning("%s", error.message)
         now = self._now()
-        again = Position(
-            self._api.first_url(self._position.seen - _MARGIN), 0, max(self._position.seen, now - RETENTION)
-        )
+        seen = self._position.seen
+        again = Position(self._api.first_url(seen - _MARGIN), 0, max(seen, now - RETENTION), self._position.memory)
         self._after, self._pages = again, None
-        return [_gap(self._position, "cursor_rejected", now, again)]
+        return [self._gap(self._position, "cursor_rejected", now, again)]
 
     def _bear(self, error: AuditError) -> None:
         """Wait before the next try, longer each time.
@@ -267,7 +301,8 @@ class Watcher:
         left = self._handed_on
         if left and left.index:
             # Before the place moves on: killed in between, the page comes again twice rather than never.
-            self._note(Visit(left.url, left.index, self._now()))
+            fired = {index: names for index, names in self._fired.items() if index < left.index}
+            self._note(Visit(left.url, left.index, self._now(), fired=fired))
         self._handed_on = None
         self._save(position)
         self._position, self._after = position, None
@@ -310,7 +345,7 @@ def _event(entry: Entry, url: str, index: int) -> Dict[str, Any]:
     }
 
 
-def _gap(position: Position, reason: str, until: datetime, then: Position) -> Delivery:
+def _gap(position: Position, reason: str, until: datetime) -> Dict[str, Any]:
     since = format_time(position.seen)
     sentences = {
         "retention": f"The log was not read since {since}, longer than the provider's retention of {RETENTION.days} "
@@ -320,7 +355,7 @@ def _gap(position: Position, reason: str, until: datetime, then: Position) -> De
     }
     gap = {"reason": reason, "since": since, "until": format_time(until), "message": sentences[reason]}
     meta = _meta(f"{position.url}#gap@{since}", position.url, position.index)
-    return Delivery({"gap": gap, "meta": meta}, then)
+    return {"gap": gap, "meta": meta}
 
 
 def _meta(name: str, url: str, index: int) -> Dict[str, Any]:

@@ -13,23 +13,24 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
 from ..counts import pluralize
 from ..detections.detection import SEVERITIES, Detection
-from ..detections.detector import Alert
+from ..detections.detector import ID_LENGTH, Alert
 from ..project_log.entry import Entry, actor, to_builtin, visible
 from ..times import format_time
 
 MAX_ALERTS = 100
 """The most alerts in one message."""
 
-_ID_LENGTH = 32
 _MAX_TEXT = 2_000
 _MAX_ENTRY = 16_000
 _MAX_DEPTH = 20
 _MAX_LINE = 300
-_MAX_CHAT_ALERTS = 20
+_MAX_CHAT_ITEMS = 20
+_PROVIDER = {"system": "the provider's system", "admin": "the provider's staff (admin)", "unknown": "an unknown actor"}
 _CUT = "\u2026"
 _KNOWN = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 _CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
@@ -53,75 +54,133 @@ class Message(NamedTuple):
 
 def compose(alerts: Sequence[Alert], detections: Mapping[str, Detection]) -> Message:
     """The message about these alerts, at least one; ``detections``, by name, say what to do."""
-    plain = [presentable(alert) for alert in alerts]
-    subject = _subject(plain)
-    paragraphs = [_paragraph(alert, detections) for alert in alerts]
-    signed = [[*lines, f"Detection {one.detection}, alert {one.id}"] for one, lines in zip(alerts, paragraphs)]
-    body = "\n\n".join("\n".join(lines) for lines in signed)
-    if len(alerts) == 1:
-        return Message(alerts[0].id, subject, _chat(paragraphs[0]), body, plain)
-    listed = [f"- {lines[0]}: {lines[1]}" for lines in paragraphs[:_MAX_CHAT_ALERTS]]
-    left = len(alerts) - len(listed)
-    more = [f"and {pluralize(left, 'more alert', 'more alerts')}"] if left else []
-    return Message(_digest_id(alerts), subject, _chat([f"{subject}:", *listed, *more]), f"{subject}:\n\n{body}", plain)
+    checks = {name: detection.check for name, detection in detections.items()}
+    changes = [list(found) for _entry, found in groupby(alerts, key=lambda alert: id(alert.entry))]
+    described = [describe(found, checks) for found in changes]
+    if len(changes) == 1:
+        subject, text = described[0].headline, described[0].lines()
+    else:
+        subject = headline(alerts, pluralize(len(alerts), "alert", "alerts"))
+        text = [f"{subject}:", *listed(described)]
+    signed = [[*one.lines(), *map(_signature, found)] for one, found in zip(described, changes)]
+    paragraphs = ["\n".join(lines) for lines in signed]
+    body = "\n\n".join(paragraphs if len(changes) == 1 else [f"{subject}:", *paragraphs])
+    identifier = alerts[0].id if len(alerts) == 1 else digest_id([alert.id for alert in alerts])
+    return Message(identifier, subject, chat_text(text), body, [presentable(alert) for alert in alerts])
 
 
-def trial_message(now: datetime) -> Message:
-    """A message without meaning, which shows that a receiver takes alerts."""
-    text = "This is a test of cloudscale-audit doctor; nothing happened"
-    identifier = hashlib.sha256(f"test\n{format_time(now)}".encode()).hexdigest()[:_ID_LENGTH]
-    entry = {"timestamp": format_time(now), "action": "test", "message": text, "actor": {"system": {}}}
-    return compose([Alert(identifier, "test", SEVERITIES[0], text, now, "", entry)], {})
+class Described(NamedTuple):
+    """An entry with alerts in words. ``what`` happened, ``who`` did it, from where and when, and what is ``to_do``."""
+
+    severity: str
+    titles: str
+    project: str
+    what: str
+    who: str
+    to_do: List[str]
+    reviewer: str
+
+    @property
+    def headline(self) -> str:
+        return f"[{self.severity}] {self.titles}{self.project}"
+
+    def lines(self) -> List[str]:
+        """All of it for people."""
+        reviewer = [f"Reviewer: {self.reviewer}"] if self.reviewer else []
+        return [self.headline, self.what, self.who, *self.to_do, *reviewer]
 
 
-def presentable(alert: Alert) -> Dict[str, Any]:
-    """The alert for programs: its entry without control characters, and cut where it is long."""
-    shown = alert._replace(entry={}).to_json()
-    values = {key: value if value is None else _shown(value, _MAX_TEXT) for key, value in shown.items()}
-    return {**values, "entry": _Cutter().entry(alert.entry)}
+def describe(alerts: Sequence[Alert], checks: Mapping[str, str]) -> Described:
+    """Put the alerts of one entry into words; the reviewer is that of the most severe one."""
+    first = max(alerts, key=lambda alert: SEVERITIES.index(alert.severity))
+    address, moment = first.entry.get("ip_address"), first.time
+    when = (
+        f"{format_time(moment.replace(microsecond=0))[:-1].replace('T', ' ')} UTC" if moment else "at an unknown time"
+    )
+    where = f" from {shown(address, 50)}" if address else ""
+    to_do = dict.fromkeys(checks.get(alert.detection, "") for alert in alerts)
+    title, *others = (shown(alert.title, 150) for alert in alerts)
+    return Described(
+        first.severity,
+        "; ".join([title, *map(_within_sentence, others)]),
+        _project(first),
+        shown(first.entry.get("message"), _MAX_LINE) or "(no message)",
+        f"By {_person(first.entry)}{where}, {when}",
+        [f"What to do: {shown(check, _MAX_LINE)}" for check in to_do if check],
+        shown(first.reviewer, 100),
+    )
 
 
-def _digest_id(alerts: Sequence[Alert]) -> str:
-    ids = "\n".join(alert.id for alert in alerts)
-    return hashlib.sha256(ids.encode()).hexdigest()[:_ID_LENGTH]
+def headline(alerts: Sequence[Alert], what: str) -> str:
+    """What several alerts are about: the most severe one's severity, and the project."""
+    severity = max((alert.severity for alert in alerts), key=SEVERITIES.index)
+    return f"[{severity}] {what}{_project(alerts[0])}"
 
 
-def _subject(plain: Sequence[Mapping[str, Any]]) -> str:
-    """Severity, count and project; the most severe alert's severity counts."""
-    severity = max((str(alert["severity"]) for alert in plain), key=SEVERITIES.index)
-    project = _shown(plain[0]["project"], 100)
-    where = f" in {project}" if project else ""
-    if len(plain) == 1:
-        return f"[{severity}] {_shown(plain[0]['title'], 150)}{where}"
-    return f"[{severity}] {pluralize(len(plain), 'alert', 'alerts')}{where}"
+def listed(described: Sequence[Described]) -> List[str]:
+    """The first ones as a list for a chat."""
+    lines = []
+    for one in described[:_MAX_CHAT_ITEMS]:
+        reviewer = f". Reviewer: {one.reviewer}" if one.reviewer else ""
+        lines += [f"- [{one.severity}] {one.titles}: {one.what}", f"  {one.who}{reviewer}"]
+    left = len(described) - _MAX_CHAT_ITEMS
+    return [*lines, f"and {left} more"] if left > 0 else lines
 
 
-def _paragraph(alert: Alert, detections: Mapping[str, Detection]) -> List[str]:
-    plain = alert._replace(entry={}).to_json()
-    detection = detections.get(alert.detection)
-    address = alert.entry.get("ip_address")
-    where = f" from {_shown(address, 50)}" if address else ""
-    project = f" in {_shown(alert.project, 100)}" if alert.project else ""
-    lines = [
-        f"[{alert.severity}] {_shown(alert.title, 150)}{project}",
-        f"{plain['time'] or 'unknown time'} {_shown(actor(alert.entry), 100)}{where}: "
-        f"{_shown(alert.entry.get('message'), _MAX_LINE)}",
-    ]
-    if detection is not None and detection.check:
-        lines.append(f"What to do: {_shown(detection.check, _MAX_LINE)}")
-    if alert.reviewer:
-        lines.append(f"Reviewer: {_shown(alert.reviewer, 100)}")
-    return lines
-
-
-def _chat(lines: Sequence[str]) -> str:
+def chat_text(lines: Sequence[str]) -> str:
     """Lines in which a chat finds neither markup nor a mention of its own."""
     return _CHAT_CALLS.sub(rf"\g<0>{_INVISIBLE_SPACE}", "\n".join(lines).translate(_CHAT_ESCAPES))
 
 
-def _shown(value: Any, most: int) -> str:
+def shown(value: Any, most: int) -> str:
+    """A value as one line of text, cut where it is long."""
     text = str(value if value is not None else "")
     return visible(text if len(text) <= most else text[:most] + _CUT)
+
+
+def digest_id(ids: Sequence[str]) -> str:
+    """The id of a message about several things."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:ID_LENGTH]
+
+
+def trial_message(now: datetime) -> Message:
+    """A message without meaning, which shows that a receiver takes alerts."""
+    title, text = "Test message", "This is a test, nothing happened; alerts look like this message"
+    identifier = hashlib.sha256(f"test\n{format_time(now)}".encode()).hexdigest()[:ID_LENGTH]
+    entry = {"timestamp": format_time(now), "action": "test", "message": text, "actor": {"cloudscale-audit doctor": {}}}
+    return compose([Alert(identifier, "test", SEVERITIES[0], title, now, "", entry)], {})
+
+
+def presentable(alert: Alert) -> Dict[str, Any]:
+    """The alert for programs: its entry without control characters, and cut where it is long."""
+    plain = alert._replace(entry={}).to_json()
+    values = {key: value if value is None else shown(value, _MAX_TEXT) for key, value in plain.items()}
+    return {**values, "entry": _Cutter().entry(alert.entry)}
+
+
+def _signature(alert: Alert) -> str:
+    return f"Detection {alert.detection}, alert {alert.id}"
+
+
+def _project(alert: Alert) -> str:
+    return f" in {shown(alert.project, 100)}" if alert.project else ""
+
+
+def _person(entry: Entry) -> str:
+    """Who did it. The description of a token may say anything, so a token never passes for a person."""
+    label = actor(entry)
+    if label.kind in _PROVIDER:
+        return _PROVIDER[label.kind]
+    kind = {"api_token": "API token"}.get(label.kind) or shown(label.kind, 50)
+    name = shown(label.name or label.uuid, 100)
+    if not name:
+        return kind
+    return name if label.kind == "user" else f"{kind} '{name}'"
+
+
+def _within_sentence(title: str) -> str:
+    """A title that is not at the beginning of a sentence; abbreviations stay as they are."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 class _Cutter:
@@ -143,8 +202,8 @@ class _Cutter:
         if isinstance(value, list):
             return self._sequence(value, depth)
         simple = to_builtin(value)
-        shown = self._text(str(simple))
-        return simple if not isinstance(simple, str) and shown == str(simple) else shown
+        text = self._text(str(simple))
+        return simple if not isinstance(simple, str) and text == str(simple) else text
 
     def _mapping(self, value: Mapping[str, Any], depth: int) -> Dict[str, Any]:
         found: Dict[str, Any] = {}
@@ -167,4 +226,4 @@ class _Cutter:
     def _text(self, text: str) -> str:
         most = max(0, min(_MAX_TEXT, self._left))
         self._left -= len(text) + 1
-        return _shown(text, most)
+        return shown(text, most)

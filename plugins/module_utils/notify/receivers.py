@@ -93,7 +93,7 @@ def _webhook(value: Any, name: str, _socket: str) -> _Read:
     if not isinstance(value, dict):
         raise InvalidInput(f"notify: webhook of {name} must be an object with url.")
     _refuse_unknown(value, ("url", "token_file", "ca_path"), f"webhook of {name}")
-    url = _url(value.get("url"), f"notify: url of {name}")
+    url = read_url(value.get("url"), f"notify: url of {name}")
     token_file = _path(value, "token_file", name)
     webhook = Webhook(url, token_file, _path(value, "ca_path", name))
     return webhook, [url], webhook.host
@@ -107,8 +107,8 @@ def _mail(value: Any, name: str, _socket: str) -> _Read:
     recipients = [given] if isinstance(given, str) else given
     if not isinstance(recipients, list) or not 1 <= len(recipients) <= _MAX_RECIPIENTS:
         raise InvalidInput(f"notify: to of {name} must be an e-mail address or a list of at most {_MAX_RECIPIENTS}.")
-    to = tuple(_address(item, f"notify: to of {name}") for item in recipients)
-    sender = _address(value.get("from"), f"notify: from of {name}")
+    to = tuple(read_address(item, f"notify: to of {name}") for item in recipients)
+    sender = read_address(value.get("from"), f"notify: from of {name}")
     mail = Mail(to, sender, _path(value, "sendmail", name) or SENDMAIL)
     return mail, sorted(to), ", ".join(to)
 
@@ -140,8 +140,11 @@ def _refuse_unknown(value: Mapping[str, Any], known: Sequence[str], name: str) -
         raise InvalidInput(f"notify: {name} has unknown keys: {', '.join(map(visible, unknown))}.")
 
 
-def _url(value: Any, option: str) -> str:
-    """A URL, of which no error shows more than the host: chats put secrets into the path."""
+def read_url(value: Any, option: str) -> str:
+    """A URL, of which no error shows more than the host: chats put secrets into the path.
+
+    :raises InvalidInput: it is not one, or would send alerts unencrypted; the sentence names the option.
+    """
     url = value.strip() if isinstance(value, str) else ""
     try:
         parts = urlsplit(url)
@@ -170,7 +173,11 @@ def _path(value: Mapping[str, Any], key: str, name: str) -> Optional[str]:
     return path
 
 
-def _address(value: Any, option: str) -> str:
+def read_address(value: Any, option: str) -> str:
+    """An e-mail address that a user wrote.
+
+    :raises InvalidInput: it is not one; the sentence names the option.
+    """
     if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
         raise InvalidInput(f"{option} must be an e-mail address such as audit@example.com.")
     return value

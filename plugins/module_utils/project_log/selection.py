@@ -125,11 +125,16 @@ def _compiled(glob: str) -> Optional[Pattern[str]]:
 def address_matches(entry: Entry, networks: Iterable[Network]) -> bool:
     """Whether the entry came from one of the networks; one without an address came from none."""
     text = entry.get("ip_address")
+    address = _address(text) if isinstance(text, str) else None
+    return address is not None and any(address in network for network in networks)
+
+
+@lru_cache(maxsize=10_000)
+def _address(text: str) -> Optional[Union[ipaddress.IPv4Address, ipaddress.IPv6Address]]:
     try:
-        address = ipaddress.ip_address(text if isinstance(text, str) else "")
+        return ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return any(address in network for network in networks)
+        return None
 
 
 def message_matches(entry: Entry, pattern: Pattern[str]) -> bool:

@@ -19,13 +19,16 @@ short_description: Receive the audit log of a cloudscale.ch project
 description:
   - Polls the project log and hands each entry to the rules, in the order of the API.
   - Delivery is at least once. An entry that comes again, after a restart, has the same C(meta.uuid).
-  - An event holds C(entry) (the entry as the API returned it), C(actor) (its C(kind), C(name) and C(uuid)) and C(meta)
-    (C(uuid) and C(source_offset), the page's C(url) and the C(index) in it) and C(unusual), a list that may hold
-    V(outside_working_hours) and V(unknown_network).
+  - An event has C(entry) (the entry as the API returned it), C(actor) (its C(kind), C(name) and C(uuid)), C(meta)
+    (C(uuid) and C(source_offset), the page's C(url) and the C(index) in it) and C(detections), the alerts of the entry.
+    Each alert has C(id), C(detection), C(severity), C(title), C(check) and C(reviewer).
+  - Detections are the same as those of M(auditops.cloudscale.project_logs_detect), on all entries of the project. What
+    they remember is in the checkpoint. At the first start they learn from the week before.
   - Ansible takes the variables that an action gives to a playbook for templates. Give it C(entry_base64), the entry as
-    JSON in Base64, and never use C(ansible_eda) there; otherwise a name in the cloud could run code.
-  - When entries may have been lost an event holds C(gap) instead, with C(reason) (V(retention) or V(cursor_rejected)),
-    C(since), C(until) and C(message).
+    JSON in Base64, and never use C(ansible_eda) there; otherwise a name in the cloud could run code. An event with
+    alerts also has C(review), which the playbook C(auditops.cloudscale.review_open) takes.
+  - When entries may have been lost, an event has C(gap) instead, with C(reason) (V(retention) or V(cursor_rejected)),
+    C(since), C(until) and C(message), and an alert C(gap) of the severity V(high).
   - Passing faults of the API are waited out for as long as they last, with one line of log each.
 options:
   api_token:
@@ -88,8 +91,8 @@ options:
     default: now
   checkpoint:
     description:
-      - A file that keeps the place behind the last event that the rules received. One file for one project and one
-        engine. Its folder must exist.
+      - Path to a file that stores the position after the last event that the rules received, and what the detections
+        remember. One file for one project and one engine. Its directory must exist.
     type: str
   replay:
     description:
@@ -98,13 +101,45 @@ options:
       - It is for actions that do nothing when they are run again. It needs O(checkpoint).
     type: float
     default: 0
+  detections:
+    description:
+      - Detections of your own, in addition to the built-in ones. One that has the name of a built-in detection
+        replaces it.
+    type: list
+    elements: dict
+  enable:
+    description: Names of experimental detections to apply as well.
+    type: list
+    elements: str
+  disable:
+    description: Names of detections to leave out.
+    type: list
+    elements: str
+  severity:
+    description: Least severity of the alerts in C(detections). One of V(info), V(low), V(medium), V(high), V(critical).
+    type: str
+    default: info
+  own_actors:
+    description: Your own automation, which fires no detection.
+    type: list
+    elements: str
   working_hours:
     description:
       - When people work, such as V(Mon-Fri 07:00-19:00 Europe/Zurich). Several are separated by a comma; without a time
-        zone they are in UTC. An entry of another time is unusual.
+        zone they are in UTC. Detections that need it are off without it.
     type: str
+  holidays:
+    description: Days on which nobody works, such as V(2026-04-03), or V(12-25) for each year. Needs O(working_hours).
+    type: list
+    elements: str
   known_networks:
-    description: Networks from where the project is usually changed. An entry with an address of another one is unusual.
+    description: The networks that your changes come from. Detections that need them are off without them.
+    type: list
+    elements: str
+  reviewers:
+    description:
+      - People who look at alerts. Each alert names one of them, always the same one for the same alert and never the
+        actor of the entry.
     type: list
     elements: str
   feedback:

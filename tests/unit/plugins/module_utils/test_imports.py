@@ -40,6 +40,7 @@ ALLOWED = {
     "report.query": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain"},
     "report": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain", "report.query"},
     "notify": {"project_log", "detections", "archive", "archive.format", "archive.storage", "archive.chain"},
+    "reviews": {"project_log", "detections", "notify"},
     "cli": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain", "cli.commands"},
     "cli.commands": {
         *("project_log", "archive", "archive.format", "archive.storage", "archive.chain"),

@@ -33,7 +33,8 @@ def test_a_message_says_what_happened_and_what_to_do() -> None:
     found = one("Server 'db' has been deleted", actor={"user": {"email": "eve@example.com"}}, ip_address="203.0.113.9")
     assert found.text.splitlines() == [
         "[medium] A resource was deleted in shop",
-        "2026-11-22T12:00:00Z eve@example.com from 203.0.113.9: Server 'db' has been deleted",
+        "Server 'db' has been deleted",
+        "By eve@example.com from 203.0.113.9, 2026-11-22 12:00:00 UTC",
         "What to do: Ask the actor which change or ticket the deletion belongs to.",
     ]
     assert found.subject == "[medium] A resource was deleted in shop"
@@ -62,7 +63,7 @@ def test_chats_find_nothing_of_theirs_in_a_text(hostile: str, never: str) -> Non
     for found in (one(hostile), compose([alert(hostile), alert(hostile, 2)], DETECTIONS)):
         assert never not in found.text
         assert visible(found.text.replace("\n", "")) == found.text.replace("\n", "")
-    assert len(one(hostile).text.splitlines()) == 3
+    assert len(one(hostile).text.splitlines()) == 4
 
 
 def test_templates_and_addresses_stay_as_they_are() -> None:
@@ -114,8 +115,55 @@ def test_of_many_alerts_a_chat_gets_some_and_programs_get_all() -> None:
     found = compose([alert(number=number, severity="high" if number == 3 else "low") for number in range(30)], {})
     assert found.subject == "[high] 30 alerts in shop"
     lines = found.text.splitlines()
-    assert (len(lines), lines[-1]) == (22, "and 10 more alerts")
+    assert (len(lines), lines[-1]) == (42, "and 10 more")
     assert (len(found.alerts), found.body.count("Detection deletion, alert ")) == (30, 30)
+
+
+def test_the_alerts_of_one_entry_are_told_together() -> None:
+    first = alert(
+        "Server 'db' has been deleted", ip_address="203.0.113.9", actor={"user": {"email": "eve@example.com"}}
+    )
+    second = first._replace(
+        id="2" * 32, severity="high", detection="own", title="DB is gone", reviewer="bea@example.com"
+    )
+    third = first._replace(id="3" * 32, detection="unknown_network", title="A change came from an unknown network")
+    together = compose([first, second, third], DETECTIONS)
+    assert (
+        together.subject == "[high] A resource was deleted; DB is gone; a change came from an unknown network in shop"
+    )
+    assert together.text.splitlines()[1:] == [
+        "Server 'db' has been deleted",
+        "By eve@example.com from 203.0.113.9, 2026-11-22 12:00:00 UTC",
+        "What to do: Ask the actor which change or ticket the deletion belongs to.",
+        "What to do: Ask the actor where they worked; add the network to known_networks if it is yours.",
+        "Reviewer: bea@example.com",
+    ]
+    assert together.body.count(", alert ") == 3
+    digest = compose([first, second, alert("other", 4)], DETECTIONS)
+    assert digest.text.splitlines() == [
+        "[high] 3 alerts in shop:",
+        "- [high] A resource was deleted; DB is gone: Server 'db' has been deleted",
+        "  By eve@example.com from 203.0.113.9, 2026-11-22 12:00:00 UTC. Reviewer: bea@example.com",
+        "- [medium] A resource was deleted: other",
+        "  By an unknown actor, 2026-11-22 12:00:00 UTC",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("who", "told"),
+    [
+        ({"user": {"email": "eve@example.com"}}, "By eve@example.com,"),
+        ({"api_token": {"uuid": "ffff", "description": "anna@example.com"}}, "By API token 'anna@example.com',"),
+        ({"api_token": {"uuid": "ffff", "description": None}}, "By API token 'ffff',"),
+        ({"admin": {}}, "By the provider's staff (admin),"),
+        ({"system": {}}, "By the provider's system,"),
+        ({"robot": {"name": "r2"}}, "By robot 'r2',"),
+        ({"robot": {}}, "By robot,"),
+        ({}, "By an unknown actor,"),
+    ],
+)
+def test_a_token_never_passes_for_a_person(who: Any, told: str) -> None:
+    assert told in one(actor=who).text
 
 
 def test_the_id_of_a_digest_is_that_of_its_alerts() -> None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import List
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import SiteFacts
@@ -61,17 +61,31 @@ def test_malformed_working_hours_are_told(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "expected"),
+    ("hours", "holidays", "time", "expected"),
     [
-        ({"timestamp": "2026-11-23T12:00:00Z", "ip_address": "192.0.2.9"}, []),
-        ({"timestamp": "2026-11-23T22:00:00Z", "ip_address": "192.0.2.9"}, ["outside_working_hours"]),
-        ({"timestamp": "2026-11-23T12:00:00Z", "ip_address": "2001:db8::1"}, ["unknown_network"]),
-        ({"timestamp": "2026-11-23T22:00:00Z", "ip_address": "moon"}, ["outside_working_hours", "unknown_network"]),
-        ({"timestamp": "2026-11-23T12:00:00Z", "ip_address": None}, []),
-        ({"timestamp": "yesterday"}, []),
+        ("Mon-Fri 07:00-19:00 Europe/Zurich", ["12-25"], "2026-12-25T10:00:00Z", False),
+        ("Mon-Fri 07:00-19:00 Europe/Zurich", ["12-25"], "2030-12-25T10:00:00Z", False),
+        ("Mon-Fri 07:00-19:00 Europe/Zurich", ["12-25"], "2026-12-24T10:00:00Z", True),
+        ("Mon-Fri 07:00-19:00", ["2026-12-25"], "2026-12-25T10:00:00Z", False),
+        ("Mon-Fri 07:00-19:00", ["2026-12-25"], "2030-12-25T10:00:00Z", True),
+        # A night shift is that of the day on which it begins.
+        ("Thu 22:00-06:00", ["12-25"], "2026-12-25T05:00:00Z", True),
+        ("Fri 22:00-06:00", ["12-25"], "2026-12-26T05:00:00Z", False),
+        ("Mon-Fri 07:00-19:00", ["02-29"], "2028-02-29T10:00:00Z", False),
     ],
 )
-def test_anomalies(entry: Dict[str, Any], expected: Any) -> None:
-    facts = SiteFacts.from_mapping({"working_hours": "Mon-Fri 07:00-19:00", "known_networks": "192.0.2.0/24"})
-    assert facts.anomalies(entry) == expected
-    assert SiteFacts.from_mapping({"working_hours": "", "known_networks": []}).anomalies(entry) == []
+def test_nobody_works_on_holidays(hours: str, holidays: List[str], time: str, expected: bool) -> None:
+    moment = read_timestamp(time)
+    assert moment is not None
+    assert WorkingHours.parse(hours).without(holidays).hold(moment) is expected
+
+
+@pytest.mark.parametrize("text", ["", "25.12.", "2026-13-01", "02-30", "2026-02-29", "12-25 ", "20261225", "christmas"])
+def test_a_holiday_that_is_no_date_is_told(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"holidays: .* is not a date; write 2026-04-03, or 12-25 for each year"):
+        WorkingHours.parse("Mon-Fri 07:00-19:00").without([text])
+
+
+def test_holidays_need_working_hours() -> None:
+    with pytest.raises(InvalidInput, match="holidays needs working_hours"):
+        SiteFacts.from_mapping({"holidays": ["12-25"]})

@@ -1,0 +1,90 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Applies detections to the pages of a watch. A page that is read again gives the same alerts again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
+
+from ..detections.catalogue import chosen
+from ..detections.detection import SEVERITIES, SiteFacts, is_at_least, severity
+from ..detections.detector import ID_LENGTH, Alert, Detector, Memory, nominate
+from ..project_log.entry import Entry, plain, timestamp
+
+OPTIONS = (
+    *("detections", "enable", "disable", "severity"),
+    *("own_actors", "working_hours", "holidays", "known_networks", "reviewers"),
+)
+
+_GAP = "gap"
+_CHECK_OF_GAP = "Compare with an archive of the project; reconcile it if there is one."
+
+
+class Detecting:
+    """The detections that a watch was given. ``severity`` is the least severe alert that an event names.
+
+    :raises InvalidInput: an option cannot be used.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._facts = SiteFacts.from_mapping(options)
+        detections = chosen(options.get("detections") or (), options.get("enable"), options.get("disable"))
+        self._least = severity(options.get("severity") or SEVERITIES[0], "severity")
+        self._checks = {_GAP: _CHECK_OF_GAP, **{detection.name: detection.check for detection in detections}}
+        self._detector = Detector(detections, self._facts)
+
+    def learn(self, memory: Memory, entries: Iterable[Entry]) -> None:
+        """Take notice of entries from before the watch."""
+        self._detector.memory = memory
+        for entry in entries:
+            self._detector.learn(entry)
+
+    def apply(self, memory: Memory, entries: Sequence[Entry]) -> Tuple[List[List[Alert]], Memory]:
+        """The alerts of each entry of a page, and what is remembered after it; ``memory`` stays as it is."""
+        if not entries:
+            return [], memory
+        self._detector.memory = memory.copy()
+        alerts = [self._wanted(self._detector.alerts(entry)) for entry in entries]
+        return alerts, self._detector.memory
+
+    def again(self, names: Iterable[str], entry: Entry) -> List[Alert]:
+        """The alerts that these detections gave for an entry; without those that the site no longer has."""
+        return [alert for name in names for alert in self._detector.again(name, entry)]
+
+    def of_gap(self, identifier: str, gap: Mapping[str, Any]) -> Alert:
+        """The alert that says that entries may have been lost. No severity keeps it from an event."""
+        identifier = hashlib.sha256(f"{_GAP}\n{identifier}".encode()).hexdigest()[:ID_LENGTH]
+        entry = {
+            "timestamp": gap["until"],
+            "action": _GAP,
+            "message": gap["message"],
+            "actor": {"the event source": {}},
+        }
+        reviewer = nominate(identifier, entry, self._facts.reviewers)
+        return Alert(identifier, _GAP, "high", "Entries may have been lost", timestamp(entry), "", entry, reviewer)
+
+    def fields(self, alerts: Sequence[Alert]) -> Dict[str, Any]:
+        """What an event says of its alerts: ``detections`` for rules, and ``review`` for playbooks."""
+        told = [self._told(alert) for alert in alerts]
+        if not told:
+            return {"detections": []}
+        review = {"detections": told, "entry": plain(alerts[0].entry)}
+        return {"detections": told, "review": b64encode(json.dumps(review).encode()).decode()}
+
+    def _told(self, alert: Alert) -> Dict[str, Any]:
+        return {
+            "id": alert.id,
+            "detection": alert.detection,
+            "severity": alert.severity,
+            "title": alert.title,
+            "check": self._checks[alert.detection],
+            "reviewer": alert.reviewer,
+        }
+
+    def _wanted(self, alerts: List[Alert]) -> List[Alert]:
+        return [alert for alert in alerts if is_at_least(alert.severity, self._least)]

@@ -1,0 +1,281 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reviews: a second person looks at a change, and the ledger says who and when. One JSON file is one review."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from base64 import b64decode
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from ..detections.detection import SEVERITIES
+from ..detections.detector import Alert, is_actor, is_same_person, nominate
+from ..errors import InvalidInput, StorageError
+from ..files import replace_file
+from ..project_log.entry import Entry, subject, timestamp, visible
+from ..times import format_time, read_timestamp, utc_now
+
+_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ALERT = ("id", "detection", "severity", "title", "check", "reviewer")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be reviewed: an entry and why, the most severe alert first. ``id`` is that alert's."""
+
+    id: str
+    entry: Entry
+    alerts: Tuple[Dict[str, Any], ...]
+    reviewer: Optional[str] = None
+
+    @classmethod
+    def of_event(cls, text: str) -> Request:
+        """Read what an event has as ``review``.
+
+        :raises InvalidInput: it is something else.
+        """
+        value = _decoded(text, "event.review")
+        try:
+            alerts = [{key: alert[key] for key in _ALERT} for alert in value["detections"]]
+            first = max(alerts, key=lambda alert: SEVERITIES.index(alert["severity"]))
+            return cls(_id(first["id"]), _entry(value["entry"]), tuple(alerts), first["reviewer"])
+        except (KeyError, TypeError, ValueError) as exc:
+            raise InvalidInput("What was given is not the review of an event; give event.review.") from exc
+
+    @classmethod
+    def of_entry(cls, identifier: str, text: str, reason: str) -> Request:
+        """Ask for a review of an entry, in Base64, on which no detection fired; or of none, without a text.
+
+        :raises InvalidInput: a value is not valid.
+        """
+        entry = _entry(_decoded(text, "event.entry_base64")) if text else {}
+        title = reason.strip() or "Somebody asked for a review"
+        alert = {"id": _id(identifier), "detection": "asked", "severity": "medium", "title": title, "check": ""}
+        return cls(alert["id"], entry, ({**alert, "reviewer": None},))
+
+
+@dataclass(frozen=True)
+class Review:
+    """One record of the ledger. ``deputies`` may acknowledge in the place of the reviewer; ``sent`` counts messages."""
+
+    id: str
+    reviewer: str
+    opened: str
+    alerts: List[Dict[str, Any]]
+    entry: Entry
+    deputies: List[str] = field(default_factory=list)
+    state: str = "open"
+    sent: int = 0
+    sent_at: Optional[str] = None
+    acknowledged: Optional[str] = None
+    acknowledged_by: Optional[str] = None
+    note: str = ""
+
+    def to_json(self) -> Dict[str, Any]:
+        """Plain values for programs."""
+        return asdict(self)
+
+    @property
+    def is_open(self) -> bool:
+        return self.state == "open"
+
+    def as_alerts(self) -> List[Alert]:
+        """What fired, as alerts of the entry."""
+        owner = subject(self.entry)
+        project = owner.name if owner.kind == "project" else ""
+        return [
+            Alert(
+                str(alert["id"]),
+                str(alert["detection"]),
+                str(alert["severity"]),
+                str(alert["title"]),
+                timestamp(self.entry),
+                project,
+                self.entry,
+                self.reviewer,
+            )
+            for alert in self.alerts
+        ]
+
+
+class Ledger:
+    """A directory of reviews. Each change of a record is whole and durable, and made by one process at a time.
+
+    :raises InvalidInput: the path is not absolute.
+    """
+
+    def __init__(self, path: str, now: Callable[[], datetime] = utc_now) -> None:
+        self.path = os.path.expanduser(path)
+        if not os.path.isabs(self.path):
+            raise InvalidInput(f"ledger: {path} must be an absolute path.")
+        self._now = now
+
+    def open(
+        self, request: Request, reviewers: Sequence[str] = (), deputies: Sequence[str] = (), dry_run: bool = False
+    ) -> Tuple[Review, bool]:
+        """Open a review, and say whether it is new: the same request again finds the one that there is.
+
+        :raises InvalidInput: there is nobody to review it.
+        :raises StorageError: the ledger cannot be read or written.
+        """
+        known = self._read(request.id)
+        if known is not None:
+            return known, False
+        reviewer = request.reviewer or nominate(request.id, request.entry, reviewers)
+        if reviewer is None:
+            raise InvalidInput("Nobody is left to review a change: give reviewers other than its actor.")
+        review = Review(
+            request.id, reviewer, format_time(self._now()), list(request.alerts), request.entry, list(deputies)
+        )
+        if dry_run:
+            return review, True
+        self._create()
+        with self._locked():
+            known = self._read(request.id)
+            if known is not None:
+                return known, False
+            self._write(review)
+        return review, True
+
+    def acknowledge(self, identifier: str, by: str, note: str = "", dry_run: bool = False) -> Tuple[Review, bool]:
+        """Close a review, and say whether it was open.
+
+        :raises InvalidInput: there is no such review, or this person may not close it.
+        :raises StorageError: the ledger cannot be read or written.
+        """
+        with self._locked():
+            review = self._read(_id(identifier))
+            if review is None:
+                raise InvalidInput(f"There is no review {identifier} in {self.path}; copy its id from the message.")
+            _check_who(review, by)
+            if not review.is_open:
+                return review, False
+            now = format_time(self._now())
+            closed = replace(review, state="acknowledged", acknowledged=now, acknowledged_by=by.strip(), note=note)
+            if not dry_run:
+                self._write(closed)
+            return closed, True
+
+    def waiting(self, since: timedelta) -> List[Review]:
+        """Open reviews that nobody was told of for this long, the oldest first.
+
+        :raises StorageError: the ledger cannot be read.
+        """
+        until = self._now() - since
+        reviews = [self._read(name[: -len(".json")]) for name in self._names()]
+        found = [review for review in reviews if review is not None and review.is_open]
+        return sorted(
+            (one for one in found if _moment(one.sent_at or one.opened) <= until), key=lambda one: (one.opened, one.id)
+        )
+
+    def note_sent(self, review: Review) -> Review:
+        """Note that a message about a review was sent.
+
+        :raises StorageError: the ledger cannot be read or written.
+        """
+        with self._locked():
+            latest = self._read(review.id) or review
+            told = replace(latest, sent=latest.sent + 1, sent_at=format_time(self._now()))
+            self._write(told)
+        return told
+
+    def _names(self) -> List[str]:
+        try:
+            return [name for name in os.listdir(self.path) if _ID.fullmatch(name[: -len(".json")])]
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise self._failed(exc) from exc
+
+    def _file(self, identifier: str) -> str:
+        return os.path.join(self.path, f"{identifier}.json")
+
+    def _read(self, identifier: str) -> Optional[Review]:
+        path = self._file(identifier)
+        try:
+            with open(path, "rb") as file:
+                value = json.load(file)
+            known = {one.name for one in fields(Review)}
+            review = Review(**{key: item for key, item in value.items() if key in known})
+            _moment(review.sent_at or review.opened)
+            review.as_alerts()
+            return review
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise self._failed(exc) from exc
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as exc:
+            raise StorageError(f"{path} is not a review; restore it, or remove it.") from exc
+
+    def _write(self, review: Review) -> None:
+        text = json.dumps(review.to_json(), indent=4, sort_keys=True)
+        try:
+            replace_file(self._file(review.id), [text.encode()], "ledger")
+        except InvalidInput as exc:
+            raise StorageError(exc.message) from exc
+
+    def _create(self) -> None:
+        try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise self._failed(exc) from exc
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as exc:
+            raise self._failed(exc) from exc
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+
+    def _failed(self, exc: OSError) -> StorageError:
+        return StorageError(f"The ledger {self.path} cannot be used: {exc.strerror or exc}.")
+
+
+def _check_who(review: Review, by: str) -> None:
+    if not by.strip():
+        raise InvalidInput("by: say who acknowledges the review.")
+    if is_actor(by, review.entry):
+        raise InvalidInput(f"Nobody acknowledges their own change; {visible(review.reviewer)} does.")
+    if not any(is_same_person(by, name) for name in (review.reviewer, *review.deputies)):
+        names = " or ".join(visible(name) for name in (review.reviewer, *review.deputies))
+        raise InvalidInput(f"Only {names} can acknowledge review {review.id}, not {visible(by)}.")
+
+
+def _decoded(text: str, name: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(b64decode(text, validate=True))
+    except (ValueError, RecursionError) as exc:
+        raise InvalidInput(f"A review is not valid: give {name}, which is JSON in Base64.") from exc
+    return _entry(value)
+
+
+def _entry(value: Any) -> Entry:
+    if not isinstance(value, dict):
+        raise InvalidInput("A review is not valid: its JSON is not an object.")
+    return value
+
+
+def _id(value: Any) -> str:
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise InvalidInput(f"{visible(value)!r} is not the id of a review, which is 32 hexadecimal digits or a uuid.")
+    return value
+
+
+def _moment(text: Any) -> datetime:
+    moment = read_timestamp(text)
+    if moment is None:
+        raise ValueError("no time")
+    return moment

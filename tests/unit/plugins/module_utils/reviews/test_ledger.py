@@ -1,0 +1,206 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ledger of reviews: who is nominated, who may acknowledge, and what survives a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from base64 import b64encode
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import nominate
+from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput, StorageError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.ledger import Ledger, Request
+
+ID = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+UUID = "0a1b2c3d-0000-4000-8000-000000000000"
+ENTRY = {
+    "timestamp": "2026-11-22T12:00:00Z",
+    "action": "server_delete",
+    "message": "Server '{{ 7*7 }}' has been deleted",
+    "ip_address": "192.0.2.7",
+    "actor": {"user": {"email": "kim@example.com"}},
+    "subject": {"project": {"uuid": "p", "name": "shop"}},
+}
+PEOPLE = ["Kim@Example.com", "lou@example.com", "max@example.com"]
+
+
+def packed(value: Any) -> str:
+    return b64encode(json.dumps(value).encode()).decode()
+
+
+def alert(number: str = ID, severity: str = "medium", reviewer: Any = None, **more: Any) -> dict[str, Any]:
+    told = {"detection": "deletion", "title": "A resource was deleted", "check": "Ask the actor.", **more}
+    return {"id": number, "severity": severity, "reviewer": reviewer, **told}
+
+
+def event(*alerts: dict[str, Any], **entry: Any) -> str:
+    return packed({"detections": alerts or [alert()], "entry": {**ENTRY, **entry}})
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 22, 12, 5, tzinfo=timezone.utc)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, clock: Clock) -> Ledger:
+    return Ledger(str(tmp_path / "ledger"), clock)
+
+
+def test_the_same_event_opens_one_review(ledger: Ledger, tmp_path: Path) -> None:
+    request = Request.of_event(event())
+    review, is_new = ledger.open(request, PEOPLE)
+    assert (is_new, review.reviewer, review.state, review.sent) == (True, nominate(ID, ENTRY, PEOPLE), "open", 0)
+    assert ledger.open(request, ["new@example.com"]) == (review, False)
+    (record,) = (tmp_path / "ledger").iterdir()
+    assert (record.name, record.stat().st_mode & 0o777) == (f"{ID}.json", 0o600)
+    assert (tmp_path / "ledger").stat().st_mode & 0o777 == 0o700
+    assert json.loads(record.read_text())["entry"] == ENTRY
+
+
+def test_the_most_severe_alert_gives_a_review_its_id_and_its_reviewer(ledger: Ledger) -> None:
+    other = ID.replace("0", "1")
+    request = Request.of_event(event(alert(reviewer="lou@example.com"), alert(other, "high", "max@example.com")))
+    review, _is_new = ledger.open(request, ["anna@example.com"])
+    assert (review.id, review.reviewer, len(review.alerts)) == (other, "max@example.com", 2)
+
+
+def test_an_entry_without_an_alert_can_be_reviewed(ledger: Ledger) -> None:
+    review, _is_new = ledger.open(Request.of_entry(UUID, packed(ENTRY), "As the policy says"), PEOPLE)
+    assert (review.id, review.entry, review.alerts[0]["title"]) == (UUID, ENTRY, "As the policy says")
+    review, _is_new = ledger.open(Request.of_entry(UUID.replace("a", "b"), "", ""), PEOPLE)
+    assert (review.entry, review.alerts[0]["title"]) == ({}, "Somebody asked for a review")
+
+
+@pytest.mark.parametrize("people", [[], ["KIM@example.com"], [" kim@Example.com "]])
+def test_nobody_is_nominated_for_their_own_change(ledger: Ledger, people: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="Nobody is left to review a change"):
+        ledger.open(Request.of_event(event()), people)
+    assert not os.path.exists(ledger.path)
+
+
+@pytest.mark.parametrize(
+    ("by", "sentence"),
+    [
+        ("kim@EXAMPLE.com", "Nobody acknowledges their own change; lou@example.com does."),
+        (
+            "max@example.com",
+            f"Only lou@example.com or lead@example.com can acknowledge review {ID}, not max@example.com.",
+        ),
+        (" ", "by: say who acknowledges the review."),
+    ],
+)
+def test_only_the_reviewer_or_a_deputy_acknowledges(ledger: Ledger, by: str, sentence: str) -> None:
+    ledger.open(Request.of_event(event()), ["lou@example.com"], ["lead@example.com"])
+    with pytest.raises(InvalidInput) as refused:
+        ledger.acknowledge(ID, by)
+    assert refused.value.message == sentence
+
+
+def test_a_deputy_who_made_the_change_cannot_acknowledge_it(ledger: Ledger) -> None:
+    ledger.open(Request.of_event(event()), ["lou@example.com"], ["kim@example.com"])
+    with pytest.raises(InvalidInput, match="Nobody acknowledges their own change"):
+        ledger.acknowledge(ID, "Kim@example.com")
+
+
+@pytest.mark.parametrize("by", ["LOU@example.com", "lead@example.com"])
+def test_an_acknowledgement_is_noted_once(ledger: Ledger, clock: Clock, by: str) -> None:
+    ledger.open(Request.of_event(event()), ["lou@example.com"], ["lead@example.com"])
+    clock.now += timedelta(hours=1)
+    assert ledger.acknowledge(ID, by, "CHG-4711", dry_run=True)[1]
+    review, changed = ledger.acknowledge(ID, by, "CHG-4711")
+    assert (changed, review.state, review.acknowledged_by, review.note) == (True, "acknowledged", by, "CHG-4711")
+    assert review.acknowledged == "2026-11-22T13:05:00Z"
+    assert ledger.acknowledge(ID, "lou@example.com", "again") == (review, False)
+    assert ledger.waiting(timedelta(0)) == []
+
+
+def test_reviews_wait_since_the_last_message(ledger: Ledger, clock: Clock) -> None:
+    review, _is_new = ledger.open(Request.of_event(event()), ["lou@example.com"])
+    assert ledger.waiting(timedelta(hours=1)) == []
+    clock.now += timedelta(hours=1)
+    assert ledger.waiting(timedelta(hours=1)) == [review]
+    sent = ledger.note_sent(review)
+    assert (sent.sent, ledger.waiting(timedelta(hours=1)), ledger.waiting(timedelta(0))) == (1, [], [sent])
+
+
+def test_a_note_of_a_message_keeps_an_acknowledgement_that_came_meanwhile(ledger: Ledger) -> None:
+    review, _is_new = ledger.open(Request.of_event(event()), ["lou@example.com"])
+    ledger.acknowledge(ID, "lou@example.com")
+    assert ledger.note_sent(review).state == "acknowledged"
+
+
+def test_many_at_once_open_one_review(ledger: Ledger) -> None:
+    found: list[bool] = []
+    people = [f"{number}@example.com" for number in range(8)]
+
+    def open_it(person: str) -> None:
+        found.append(ledger.open(Request.of_event(event()), [person])[1])
+
+    threads = [threading.Thread(target=open_it, args=(person,)) for person in people]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found.count(True) == 1
+
+
+@pytest.mark.parametrize("text", ["", "x", "e30", packed([]), packed({}), packed({"detections": [], "entry": {}})])
+def test_something_else_than_an_event_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput):
+        Request.of_event(text)
+
+
+@pytest.mark.parametrize(
+    "change", [{"id": "../x"}, {"id": 7}, {"severity": "bad"}, {"title": None, "id": None}], ids=str
+)
+def test_an_alert_that_is_none_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        Request.of_event(event({**alert(), **change}))
+
+
+@pytest.mark.parametrize("identifier", ["../../etc/passwd", "", ID.upper(), ID + "\n"])
+def test_an_id_leads_to_no_other_file(ledger: Ledger, identifier: str) -> None:
+    ledger.open(Request.of_event(event()), ["lou@example.com"])
+    with pytest.raises(InvalidInput, match="is not the id of a review"):
+        ledger.acknowledge(identifier, "lou@example.com")
+
+
+def test_a_review_that_is_not_there_is_told(ledger: Ledger) -> None:
+    with pytest.raises(StorageError, match="The ledger /.* cannot be used: No such file"):
+        ledger.acknowledge(ID, "lou@example.com")
+    assert ledger.waiting(timedelta(0)) == []
+    ledger.open(Request.of_event(event()), ["lou@example.com"])
+    with pytest.raises(InvalidInput, match=f"There is no review {UUID} in /"):
+        ledger.acknowledge(UUID, "lou@example.com")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"id": 1, "reviewer": 2, "opened": "x", "alerts": [], "entry": {}}']
+)
+def test_a_damaged_record_never_reads_as_none(ledger: Ledger, content: str) -> None:
+    ledger.open(Request.of_event(event()), ["lou@example.com"])
+    Path(ledger.path, f"{ID}.json").write_text(content)
+    with pytest.raises(StorageError, match=r"\.json is not a review; restore it, or remove it"):
+        ledger.open(Request.of_event(event()), ["lou@example.com"])
+
+
+def test_a_ledger_has_an_absolute_path() -> None:
+    with pytest.raises(InvalidInput, match="ledger: reviews must be an absolute path"):
+        Ledger("reviews")

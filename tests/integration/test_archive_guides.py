@@ -157,7 +157,7 @@ def test_commands_and_python_run(host: Host) -> None:
     assert "Intact:" in outputs[0]
     assert all("Intact:" in output for output in outputs[:3])
     assert f"{len(HISTORY)} entries about test." in outputs[3]
-    assert [line.split("  ")[-1] for line in outputs[3].splitlines()[1:-4]] == HISTORY
+    assert [re.split("  +", line)[-1] for line in outputs[3].splitlines()[1:-4]] == HISTORY
     assert outputs[4].startswith("When ")
     assert len((host.folder / "last-week.csv").read_text().splitlines()) >= len(HISTORY)
     assert outputs[5].strip() == str(count)

@@ -128,6 +128,7 @@ def stages() -> dict[str, list[Check]]:
             Check("reference of the command", ["python", "tests/tools/reference.py", "--check"]),
             Check("site of the documentation", ["python", "tests/tools/docs.py"]),
             Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
+            Check("contributors' habits", ["python", "tests/tools/habits.py"], "habits"),
         ],
         "unit": [
             Check("core's archive, this Python", ["pytest", "--quiet", ARCHIVE_TESTS]),

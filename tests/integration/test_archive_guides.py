@@ -260,7 +260,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
     for days, message in ((1500, "pruned"), (40, "old"), (40, "late")):
         host.log.append(timestamp=now - timedelta(days=days), message=message)
         host.collect()
-    noted, status, compared, extract, signed, alone, signature, _moved, _continued, _restored, pruned = blocks(
+    noted, status, compared, extract, events, signed, alone, signature, _moved, _continued, _restored, pruned = blocks(
         AUDIT, "shell"
     )
     host.log.append(message="to be signed")
@@ -271,6 +271,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
     assert re.search(r"^state +current$", host.shell(status), re.MULTILINE)
     assert "the archive has what the provider has" in host.shell(compared)
     assert "last-month.csv: OK" in host.shell(extract)
+    assert "written to last-month.jsonl" in host.shell(events)
     kinds = [json.loads(path.read_bytes())["kind"] for path in sorted(host.archive.glob("commits/*"))]
     assert kinds[-2:] != kinds[:2]
     # As a script that somebody saved: it must end at what is wrong by itself.

@@ -60,7 +60,10 @@ class Journal:
 
     def send_entry(self, name: str, line: bytes) -> None:
         """Write an entry, of which this is the JSON, as JSON with its name in it; errors as of :meth:`send`."""
-        message = f'{{"id":"{name}","entry":{ascii_json(line)}}}'
+        self.send_event(name, f'{{"id":"{name}","entry":{ascii_json(line)}}}')
+
+    def send_event(self, name: str, message: str) -> None:
+        """Write what was made of an entry, on one line; errors as of :meth:`send`."""
         self.send({**_SAME_FOR_ALL, "CLOUDSCALE_AUDIT_ID": name, "MESSAGE": message})
 
     def send_head(self, record: Mapping[str, Any]) -> None:

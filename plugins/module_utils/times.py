@@ -25,7 +25,7 @@ _TIME = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 # As the API writes nearly all of them.
-_USUAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{6}Z", re.ASCII)
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{6})?Z", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _AGE = re.compile(r"(\d{1,5})([dwy])", re.ASCII)
 _DURATION = re.compile(r"(\d{1,6})([smhdwy])", re.ASCII)

@@ -158,7 +158,7 @@ def test_commands_and_python_run(host: Host) -> None:
     assert "Intact:" in outputs[0]
     assert all("Intact:" in output for output in outputs[:3])
     assert f"{len(HISTORY)} entries about test." in outputs[3]
-    assert [line.split("  ")[-1] for line in outputs[3].splitlines()[1:-4]] == HISTORY
+    assert [re.split("  +", line)[-1] for line in outputs[3].splitlines()[1:-4]] == HISTORY
     assert outputs[4].startswith("When ")
     assert len((host.folder / "last-week.csv").read_text().splitlines()) >= len(HISTORY)
     assert outputs[5].strip() == str(count)
@@ -261,9 +261,9 @@ def test_an_auditors_commands_run(host: Host) -> None:
     for days, message in ((1500, "pruned"), (40, "old"), (40, "late")):
         host.log.append(timestamp=now - timedelta(days=days), message=message)
         host.collect()
-    noted, status, compared, extract, signed, _stamped, alone, signature, _moved, _continued, _restored, pruned = (
-        blocks(AUDIT, "shell")
-    )
+    found = blocks(AUDIT, "shell")
+    noted, status, compared, extract, events, signed, _stamped, alone, signature, *_refused, pruned = found
+    assert len(found) == 13
     host.log.append(message="to be signed")
     for script in (noted, signed, pruned):
         assert host.shell(script)
@@ -272,6 +272,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
     assert re.search(r"^state +current$", host.shell(status), re.MULTILINE)
     assert "the archive has what the provider has" in host.shell(compared)
     assert "last-month.csv: OK" in host.shell(extract)
+    assert "written to last-month.jsonl" in host.shell(events)
     kinds = [json.loads(path.read_bytes())["kind"] for path in sorted(host.archive.glob("commits/*"))]
     assert kinds[-2:] != kinds[:2]
     # As a script that somebody saved: it must end at what is wrong by itself.
@@ -291,7 +292,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
 
 
 def test_time_stamps_run(host: Host) -> None:
-    script = blocks(AUDIT, "shell")[5]
+    script = blocks(AUDIT, "shell")[6]
     with TimeAuthority(host.folder) as authority:
         (host.folder / "authority.pem").write_text(Path(authority.root).read_text())
         told = host.shell(script.replace("http://time.example.com/tsa", authority.url))

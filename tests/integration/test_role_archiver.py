@@ -141,12 +141,13 @@ def test_verification_has_a_network_only_for_buckets(controller: Controller) -> 
 
 def test_settings_of_the_services_are_variables(controller: Controller) -> None:
     limits = {"archiver_memory_max": "", "archiver_cpu_quota": "50%", "archiver_service_settings": ["IPAccounting=yes"]}
-    metrics = {"archiver_metrics_dir": "/srv/metrics", "archiver_metrics_group": "metrics", "archiver_journal": True}
-    lines = units(controller, "collect", **limits, **metrics)["collect"]
+    metrics = {"archiver_metrics_dir": "/srv/metrics", "archiver_metrics_group": "metrics"}
+    journal = {"archiver_journal": True, "archiver_journal_format": "ecs"}
+    lines = units(controller, "collect", **limits, **metrics, **journal)["collect"]
     for line in ("MemoryMax=infinity", "CPUQuota=50%", "IPAccounting=yes", "SupplementaryGroups=metrics"):
         assert line in lines
     options = f"--projects={CONFIG}/projects.json --jobs=8 --metrics=/srv/metrics"
-    assert lines[lines.index("[Service]") + 1].endswith(f"-- collect {options} -- journal {options}")
+    assert lines[lines.index("[Service]") + 1].endswith(f"-- collect {options} -- journal {options} --format=ecs")
 
 
 def test_alerts_are_sent_after_the_collection(controller: Controller) -> None:

@@ -128,6 +128,7 @@ def stages() -> dict[str, list[Check]]:
             Check("reference of the command", ["python", "tests/tools/reference.py", "--check"]),
             Check("site of the documentation", ["python", "tests/tools/docs.py"]),
             Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
+            Check("contributors' habits", ["python", "tests/tools/habits.py"], "habits"),
         ],
         "unit": [
             Check("core's archive, this Python", ["pytest", "--quiet", ARCHIVE_TESTS]),
@@ -146,7 +147,9 @@ def stages() -> dict[str, list[Check]]:
             Check("oldest ansible-core", [*EVERYWHERE["integration"], *without(OF_MODULES)], "oldest"),
             Check("provider's collection", ["pytest", "--quiet", *VENDOR], "demo"),
             Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),
+            Check("jobs of AWX", ["pytest", "--quiet", "tests/e2e/test_awx.py"], "eda"),
             Check("metrics and alerts", ["pytest", "--quiet", "tests/e2e/test_watching.py"], needs=("promtool",)),
+            Check("dashboard", ["pytest", "--quiet", "tests/e2e/test_dashboard.py"], needs=("prometheus",)),
         ],
         "browser": [
             Check(

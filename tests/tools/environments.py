@@ -50,6 +50,8 @@ ENVIRONMENTS = {
     # A recent ansible-core, and a collector that people use.
     "benchmark": (RUNNING,),
     "spark": (RUNNING,),
+    # nox, pre-commit, and what checks the files of GitHub.
+    "habits": (RUNNING,),
 }
 
 

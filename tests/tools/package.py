@@ -4,8 +4,8 @@
 
 """Build the collection, look into the artifact, and use it in an empty home: documentation, needs, every playbook.
 
-The environment there holds ansible-core and what meta/execution-environment.yml names, nothing else. In the end the
-artifact is imported as Galaxy would. Runs in the repository's root; works below .work/package.
+The environment there holds ansible-core and what meta/execution-environment.yml and the extra for reports name, nothing
+else. In the end the artifact is imported as Galaxy would. Runs in the repository's root; works below .work/package.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ WORK = Path(".work/package").resolve()
 HOME = WORK / "home"
 COLLECTIONS = HOME / ".ansible/collections"
 NAME = "auditops.cloudscale"
+INSTALLED = COLLECTIONS / "ansible_collections" / NAME.replace(".", "/")
 # Without the second one Ansible would find the repository, to which the environments link, and install nothing.
 EMPTY = {"HOME": str(HOME), "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false"}
 # What the artifact holds at its root, and below tests: no more and no less.
@@ -110,15 +111,33 @@ def documented() -> dict[str, set[str]]:
 
 
 def check_needs() -> Path:
-    """What ansible-builder finds; a Python environment with ansible-core and just that."""
+    """What ansible-builder finds; a Python environment with ansible-core, just that, and what reports need."""
     python, needs = WORK / "venv/bin/python", WORK / "needs.txt"
     run("ansible-builder", "introspect", str(COLLECTIONS), "--write-pip", str(needs), "--write-bindep", os.devnull)
-    if "requests" not in needs.read_text():
-        sys.exit("ansible-builder finds no needs of the collection.")
+    if requirements(needs) != ["requests>=2.25.1"]:
+        sys.exit(f"ansible-builder finds other needs of the collection than requests: {needs.read_text()}")
     run("uv", "venv", "--quiet", "--python", sys.executable, str(python.parents[1]))
     pins = ("--system-certs", "--constraint", "tests/requirements/main.txt", "--requirement", str(needs))
-    run("uv", "pip", "install", "--quiet", "--python", str(python), *pins, "ansible-core")
+    extra = ("--requirement", str(INSTALLED / "meta/ee-reports.txt"))
+    run("uv", "pip", "install", "--quiet", "--python", str(python), *pins, *extra, "ansible-core")
     return python.parent
+
+
+def requirements(file: Path) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in file.read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def check_environments() -> None:
+    """ansible-builder makes of each definition what an image is built from."""
+    for definition in sorted((INSTALLED / "meta").glob("ee-*.yml")):
+        context = WORK / definition.stem
+        run("ansible-builder", "create", "--file", str(definition), "--context", str(context))
+        made = context / "_build/requirements.txt"
+        if requirements(made) != requirements(definition.with_suffix(".txt")):
+            sys.exit(f"{definition.name} leads to other libraries than those of its extra: {made.read_text()}")
+        if NAME not in (context / "_build/requirements.yml").read_text():
+            sys.exit(f"{definition.name} leads to an image without the collection.")
 
 
 def check_playbooks(programs: Path) -> None:
@@ -172,6 +191,7 @@ def main() -> None:
     run("ansible-galaxy", "collection", "install", "--offline", str(artifact), variables=EMPTY)
     check_installation_from_git()
     check_documentation()
+    check_environments()
     check_playbooks(check_needs())
     check_import(artifact)
 

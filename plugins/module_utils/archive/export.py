@@ -11,12 +11,13 @@ import io
 import json
 import os
 from datetime import datetime
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
 from ..errors import InvalidInput
 from ..files import check_destination, draft_of, put_in_place, write_lines
 from ..project_log.entry import Entry, canonical, digest, visible
 from ..project_log.rows import TEXTS, harmless, row
+from ..project_log.schemas import SCHEMAS, event_line
 from ..project_log.selection import Selection, newest
 from ..settings import Range
 from ..times import format_optional, format_time
@@ -39,17 +40,21 @@ class Export(NamedTuple):
     missing: Sequence[Missing]
 
 
-def export(store: Store, dest: str, span: Range, selection: Selection, now: datetime) -> Export:
+def export(
+    store: Store, dest: str, span: Range, selection: Selection, now: datetime, schema: Optional[str] = None
+) -> Export:
     """Write the entries of a range that are selected to ``dest``, and a manifest beside it.
 
     Both appear whole or not at all, first the file, then its manifest: one that does not fit is of an earlier export.
     ``now`` is when the export is made, for the manifest, which also lists the parts of the range that are missing.
+    With ``schema``, one of SCHEMAS, each line is an event of it.
 
-    :raises InvalidInput: ``dest`` ends in neither ``.jsonl`` nor ``.csv``, or cannot be a file.
+    :raises InvalidInput: ``dest`` ends in neither ``.jsonl`` nor ``.csv`` (with ``schema``: not in ``.jsonl``), or
+        cannot be a file.
     :raises StorageError: the archive cannot be read or has no commit, or the files cannot be written.
     :raises ArchiveDamaged: the archive is not what it was.
     """
-    form = _form(dest)
+    form = _form(dest, schema)
     beside = f"{dest}.manifest.json"
     check_destination(dest, "--dest")
     read_from: List[Link] = []
@@ -63,6 +68,7 @@ def export(store: Store, dest: str, span: Range, selection: Selection, now: date
         missing = missing_parts(head.commit, known, span, now)
         manifest = {
             "file": os.path.basename(dest),
+            "format": schema or dest.rpartition(".")[2],
             "sha256": sha256,
             "bytes": os.path.getsize(draft),
             "entries": told.entries,
@@ -91,7 +97,12 @@ class _Told:
             yield entry
 
 
-def _form(dest: str) -> Callable[[Iterable[Entry]], Iterator[bytes]]:
+def _form(dest: str, schema: Optional[str]) -> Callable[[Iterable[Entry]], Iterator[bytes]]:
+    if schema is not None:
+        if not dest.endswith(".jsonl"):
+            raise InvalidInput(f"--dest: events are JSON lines; name a .jsonl file in place of {dest}.")
+        make = SCHEMAS[schema]
+        return lambda entries: (event_line(make(entry)) for entry in entries)
     if dest.endswith(".jsonl"):
         return _json_lines
     if dest.endswith(".csv"):

@@ -22,7 +22,7 @@ from ..settings import DEFAULT_CONCURRENCY, Connection, Range
 from .chain.signing import readable_head
 from .format.commit import Commit, token_tag
 from .format.data_file import lines_with, split_lines
-from .reader import cat
+from .reader import Listing, cat, listing
 from .storage.store import Store, no_archive
 
 MAX_NAMES = 100
@@ -75,6 +75,7 @@ class Log:
         self.store = store
         self.commit = commit
         self.tail = tail
+        self._listing: Optional[Listing] = None
 
     @property
     def border(self) -> Optional[datetime]:
@@ -93,13 +94,14 @@ class Log:
             self.tail.close()
 
     def entries(self, wanted: Sequence[bytes]) -> Iterator[Entry]:
-        """The entries whose canonical line has any of these bytes, in the log's order.
+        """The entries whose canonical line has any of these bytes, in the log's order: each time those of one listing.
 
         :raises StorageError: the archive cannot be read.
         :raises ArchiveDamaged: a file is missing or differs from what its commit states.
         """
         if self.store is not None:
-            yield from cat(self.store, end=self.border, needles=wanted)
+            self._listing = self._listing or listing(self.store)
+            yield from cat(self.store, end=self.border, needles=wanted, listed=self._listing)
         for entry in map(parse, lines_with(chunks(self.tail), wanted) if self.tail else ()):
             moment = timestamp(entry)
             # Of entries without a readable time, an archive has those that the API has, too.

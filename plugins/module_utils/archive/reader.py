@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from itertools import islice
-from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import ArchiveDamaged
 from ..project_log.entry import Entry, parse, timestamp
 from .chain.chain import Link, replay
+from .chain.rules import Replay
 from .chain.signing import readable_head
 from .format.commit import DataFile, Head, Malformed, parse_data_name
 from .format.data_file import lines_with, split_lines, unpack
@@ -55,6 +56,25 @@ def entries_of(store: Store, file: DataFile) -> Iterator[Entry]:
         yield parse_entry(store, file, line)
 
 
+class Listing(NamedTuple):
+    """The newest commit of an archive, and what all commits up to it add up to."""
+
+    head: Link
+    state: Replay
+
+
+def listing(store: Store, pin: Optional[Head] = None) -> Listing:
+    """What an archive has now.
+
+    :raises StorageError: the archive has no commit: it is none, or has lost them.
+    :raises ArchiveDamaged: a commit breaks the chain or its rules.
+    """
+    head = readable_head(store, pin)
+    if head is None:
+        raise no_archive(store)
+    return Listing(head, replay(store, head))
+
+
 def cat(
     store: Store,
     start: Optional[datetime] = None,
@@ -62,13 +82,15 @@ def cat(
     pin: Optional[Head] = None,
     on_head: Callable[[Link], None] = lambda _link: None,
     needles: Sequence[bytes] = (),
+    listed: Optional[Listing] = None,
 ) -> Iterator[Entry]:
     """Every entry of the archive from ``start`` (inclusive) to ``end`` (exclusive), day by day, each exactly once.
 
     An entry whose timestamp is unreadable is never left out. When a file vanishes underneath, because it was compacted
     or pruned meanwhile, the list of files is taken anew from the head, and what was already given is not given again.
     ``on_head`` is told each head that the list was taken from. With ``needles``, lines without any of these bytes are
-    left out; that costs far less than to parse them.
+    left out; that costs far less than to parse them. ``listed`` is what the archive had a moment ago, where that is
+    known.
 
     :raises StorageError: the archive has no commit: it is none, or has lost them.
     :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
@@ -77,11 +99,9 @@ def cat(
     begun: Optional[int] = None
     lost: Optional[str] = None
     while True:
-        head = readable_head(store, pin)
-        if head is None:
-            raise no_archive(store)
+        head, state = listed or listing(store, pin)
+        listed = None
         on_head(head)
-        state = replay(store, head)
         live = state.live
         if lost in live:
             raise ArchiveDamaged(f"{lost} is missing in {store}; verify the archive.")

@@ -9,18 +9,18 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import os
+import shutil
 import sys
 from datetime import tzinfo
-from typing import Callable, Dict, Iterable, Iterator, List
+from typing import Callable, Dict, Iterable, Iterator, List, Optional
 
 from ..archive.merge import Found
-from ..project_log.entry import canonical, to_builtin, visible
+from ..project_log.entry import canonical, visible
 from ..project_log.markup import code
 from ..project_log.rows import TEXTS, harmless, row
-from ..project_log.schemas import to_ecs, to_ocsf
-from ..project_log.table import HEADINGS, Paint, streamed
+from ..project_log.schemas import event_line, to_ecs, to_ocsf
+from ..project_log.table import HEADINGS, Paint, resource_label, streamed
 
 _CSV_COLUMNS = ("time", "project", *TEXTS)
 _STYLES = {"heading": "1", "creation": "32", "deletion": "31"}
@@ -62,7 +62,12 @@ def encoded(line: str) -> bytes:
 
 
 def _table(entries: Iterable[Found], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
-    return map(encoded, streamed(entries, zone, with_project, paint()))
+    return map(encoded, streamed(entries, zone, with_project, paint(), _room()))
+
+
+def _room() -> Optional[int]:
+    """The width of the terminal; None if output goes elsewhere, or if it is not known."""
+    return shutil.get_terminal_size((0, 0)).columns or None if sys.stdout.isatty() else None
 
 
 def _json_lines(entries: Iterable[Found], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
@@ -84,7 +89,7 @@ def _markdown(entries: Iterable[Found], zone: tzinfo, with_project: bool) -> Ite
     yield _markdown_row([HEADINGS[name] for name in columns])
     yield _markdown_row(["---"] * len(columns))
     for found in entries:
-        cells = _cells(found, zone)
+        cells = {**_cells(found, zone), "resource": resource_label(found.entry)}
         yield _markdown_row([code(cells[name]) for name in columns])
 
 
@@ -97,16 +102,11 @@ def _cells(found: Found, zone: tzinfo) -> Dict[str, str]:
 
 
 def _ecs(entries: Iterable[Found], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
-    return (_event(to_ecs(found.entry)) for found in entries)
+    return (event_line(to_ecs(found.entry)) for found in entries)
 
 
 def _ocsf(entries: Iterable[Found], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
-    return (_event(to_ocsf(found.entry)) for found in entries)
-
-
-def _event(value: object) -> bytes:
-    # In ASCII: characters that turn the direction of the text, or control a terminal, are escaped too.
-    return json.dumps(to_builtin(value)).replace("\x7f", "\\u007f").encode()
+    return (event_line(to_ocsf(found.entry)) for found in entries)
 
 
 _Format = Callable[[Iterable[Found], tzinfo, bool], Iterator[bytes]]

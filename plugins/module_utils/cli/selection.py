@@ -25,6 +25,11 @@ def add_span(parser: argparse.ArgumentParser) -> None:
 
 def add_selection(parser: argparse.ArgumentParser, with_resource: bool = True) -> None:
     add_span(parser)
+    add_conditions(parser, with_resource)
+    parser.add_argument("--limit", metavar="N", help="only the newest N matches")
+
+
+def add_conditions(parser: argparse.ArgumentParser, with_resource: bool = True) -> None:
     parser.add_argument("--action", dest="actions", action="append", metavar="GLOB", help="only these actions")
     parser.add_argument("--actor", dest="actors", action="append", metavar="NAME", help="only changes by these")
     parser.add_argument("--ip-network", dest="ip_networks", action="append", metavar="NETWORK", help="only from these")
@@ -37,7 +42,6 @@ def add_selection(parser: argparse.ArgumentParser, with_resource: bool = True) -
             metavar="GLOB",
             help="only entries whose message names one of these resources; best effort",
         )
-    parser.add_argument("--limit", metavar="N", help="only the newest N matches")
 
 
 def span_of(options: argparse.Namespace) -> Range:
@@ -45,6 +49,10 @@ def span_of(options: argparse.Namespace) -> Range:
 
 
 def selected(options: argparse.Namespace) -> Tuple[Range, Selection]:
+    return span_of(options), selection_of(options)
+
+
+def selection_of(options: argparse.Namespace) -> Selection:
     from ..project_log.selection import Selection
 
-    return span_of(options), Selection.from_mapping(vars(options), flag)
+    return Selection.from_mapping(vars(options), flag)

@@ -10,11 +10,12 @@ Nothing is lost: what a schema has no place for stays in the entry itself, which
 from __future__ import annotations
 
 import ipaddress
+import json
 from datetime import datetime, timedelta, timezone
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from ..times import format_time
-from .entry import Entry, Label, actor, canonical, subject, timestamp
+from .entry import Entry, Label, actor, canonical, subject, timestamp, to_builtin
 from .resource import resource
 
 OCSF_VERSION = "1.8.0"
@@ -126,6 +127,23 @@ def to_ecs(entry: Entry) -> Dict[str, Any]:
             "related": {"user": [name], "ip": [address] if _address(address) else None},
         }
     )
+
+
+SCHEMAS: Dict[str, Callable[[Entry], Dict[str, Any]]] = {"ecs": to_ecs, "ocsf": to_ocsf}
+"""What makes an event of an entry, by the name of the schema."""
+
+_ID = {"ecs": ("event", "id"), "ocsf": ("metadata", "uid")}
+
+
+def with_id(event: Mapping[str, Any], schema: str, name: str) -> Dict[str, Any]:
+    """The event with an id, where its schema has one."""
+    group, key = _ID[schema]
+    return {**event, group: {**event[group], key: name}}
+
+
+def event_line(event: Mapping[str, Any]) -> bytes:
+    """An event as JSON on one line, in ASCII: what turns the direction of text or controls a terminal is escaped."""
+    return json.dumps(to_builtin(event)).replace("\x7f", "\\u007f").encode()
 
 
 def change_type(entry: Entry) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import unicodedata
 from datetime import timezone, tzinfo
 from itertools import islice
-from typing import Callable, Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from .entry import Entry, timestamp, visible
+from .resource import resource
 from .rows import cut, offset, row
 from .schemas import change_type
 
@@ -26,9 +27,10 @@ HEADINGS = {
     "actor": "Who",
     "ip_address": "From",
     "action": "Action",
+    "resource": "Resource",
     "message": "What",
 }
-_WIDEST_OF = {**dict(zip(_COLUMNS, _WIDEST)), "project": 40}
+_WIDEST_OF = {**dict(zip(_COLUMNS, _WIDEST)), "project": 40, "resource": 40}
 
 Paint = Callable[[str, str], str]
 """Returns a text in the style of this name: ``heading``, or the type of a change; see :func:`change_type`."""
@@ -52,29 +54,43 @@ def streamed(
     zone: tzinfo,
     with_project: bool,
     paint: Paint = lambda text, _style: text,
+    room: Optional[int] = None,
 ) -> Iterator[str]:
-    """The same with a line of headings, for any number of entries, each with its project.
+    """The same with a line of headings, for any number of entries, each with its project and its resource.
 
-    The columns get wider, where they must, every few hundred lines.
+    The columns get wider, where they must, every few hundred lines. ``room`` is the width of the terminal: the
+    resource, which the message names too, is left out where the first lines would not fit otherwise.
     """
     columns = [name for name in HEADINGS if with_project or name != "project"]
-    widths = [len(HEADINGS[name]) for name in columns]
+    widths: Dict[str, int] = {}
     pending = iter(entries)
-    is_first = True
     while True:
         block = list(islice(pending, _BLOCK))
         if not block:
             return
-        rows = []
-        for project, entry in block:
-            told = {**_row(entry, zone, True), "project": visible(project)}
-            rows.append([cut(told[name], _WIDEST_OF[name]) for name in columns])
-        widths = [max(width, *map(_width, column)) for width, column in zip(widths, zip(*rows))]
+        rows = [_cells(project, entry, zone) for project, entry in block]
+        is_first = not widths
+        widths = {
+            name: max(widths.get(name, _width(HEADINGS[name])), *(_width(cells[name]) for cells in rows))
+            for name in columns
+        }
         if is_first:
-            yield paint(_line([HEADINGS[name] for name in columns], widths), "heading")
-            is_first = False
+            if room is not None and sum(widths.values()) + len(_GAP) * (len(columns) - 1) > room:
+                columns.remove("resource")
+            yield paint(_line([HEADINGS[name] for name in columns], [widths[name] for name in columns]), "heading")
         for (_project, entry), cells in zip(block, rows):
-            yield paint(_line(cells, widths), change_type(entry))
+            line = _line([cells[name] for name in columns], [widths[name] for name in columns])
+            yield paint(line, change_type(entry))
+
+
+def _cells(project: str, entry: Entry, zone: tzinfo) -> Dict[str, str]:
+    told = {**_row(entry, zone, True), "project": visible(project), "resource": resource_label(entry)}
+    return {name: cut(told[name], _WIDEST_OF[name]) for name in HEADINGS}
+
+
+def resource_label(entry: Entry) -> str:
+    """Kind and name of the resource that an entry is about, as far as its message tells; safe to show on one line."""
+    return visible(resource(entry))
 
 
 def _row(entry: Entry, zone: tzinfo, name_utc: bool) -> Dict[str, str]:

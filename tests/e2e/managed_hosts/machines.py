@@ -28,9 +28,9 @@ _GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 _PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,ca-certificates,udev,libpam-systemd"
 )
-# Left in the tree's cache, so that a host without the internet can install them.
-_LATER = "python3-requests python3-boto3 acl rsyslog rsyslog-gnutls prometheus-node-exporter"
-_DOWNLOAD = f'chroot "$1" apt-get install --download-only --yes --no-install-recommends {_LATER}'
+# Left in the tree's cache, so that a host without the internet can install them: either of two loggers.
+_LATER = ("python3-requests python3-boto3 acl rsyslog rsyslog-gnutls prometheus-node-exporter", "syslog-ng-core")
+_DOWNLOADS = [f'chroot "$1" apt-get install --download-only --yes --no-install-recommends {one}' for one in _LATER]
 
 
 def run(*command: str | Path, **options: object) -> str:
@@ -54,13 +54,14 @@ def tree(suite: str) -> Path:
     """A tar of a minimal Debian, made once from the mirrors that this machine's own apt uses."""
     mirror, security = _mirrors()
     sources = f"deb {mirror} {suite} main\ndeb {mirror} {suite}-updates main\ndeb {security} {suite}-security main\n"
-    recipe = hashlib.sha256(f"{sources}{_PACKAGES}{_DOWNLOAD}".encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(f"{sources}{_PACKAGES}{_DOWNLOADS}".encode()).hexdigest()[:12]
     kept = WORK / "trees" / f"{suite}-{recipe}.tar"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         draft = kept.with_suffix(".draft.tar")
-        options = ["--variant=minbase", "--skip=cleanup/apt", f"--include={_PACKAGES}", f"--customize-hook={_DOWNLOAD}"]
-        run("mmdebstrap", *options, suite, draft, "-", input=sources)
+        options = ["--variant=minbase", "--skip=cleanup/apt", f"--include={_PACKAGES}"]
+        hooks = [f"--customize-hook={download}" for download in _DOWNLOADS]
+        run("mmdebstrap", *options, *hooks, suite, draft, "-", input=sources)
         draft.rename(kept)
     return kept
 

@@ -104,12 +104,16 @@ def write(machine: Machine, path: str, text: str) -> None:
     machine.tell(f"mkdir -p $(dirname {path}); cat > {path} <<'THE END'\n{text}\nTHE END")
 
 
-def set_up_rsyslog(machine: Machine, name: str, authority: trustme.CA, configuration: str) -> None:
+def place_certificate(machine: Machine, name: str, authority: trustme.CA) -> None:
     certificate = authority.issue_cert(name, common_name=name)
     write(machine, "/etc/rsyslog.tls/ca.pem", authority.cert_pem.bytes().decode())
     write(machine, f"/etc/rsyslog.tls/{name}.key", certificate.private_key_pem.bytes().decode())
     chain = "".join(part.bytes().decode() for part in certificate.cert_chain_pems)
     write(machine, f"/etc/rsyslog.tls/{name}.pem", chain)
+
+
+def set_up_rsyslog(machine: Machine, name: str, authority: trustme.CA, configuration: str) -> None:
+    place_certificate(machine, name, authority)
     write(machine, "/etc/rsyslog.d/00-cloudscale-audit.conf", configuration)
     machine.tell("apt-get install --yes --no-install-recommends rsyslog rsyslog-gnutls")
     assert "error" not in machine.tell("rsyslogd -N1 2>&1")
@@ -119,7 +123,7 @@ def set_up_rsyslog(machine: Machine, name: str, authority: trustme.CA, configura
 @pytest.fixture(scope="module")
 def pair(root: Path, key: Path, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     authority = trustme.CA()
-    sender, receiver = blocks("text")
+    sender, receiver, *_syslog_ng = blocks("text")
     with Machine(root, key, 8) as archiver, Machine(root, key, 9) as server:
         trust(archiver, simulator)
         archiver.tell(f"echo {server.address} logs.example.org >> /etc/hosts")

@@ -214,7 +214,7 @@ def _broken_file(commit: Commit, file: DataFile) -> Optional[str]:
     if (
         file.first
         and file.last
-        and not (file.first <= file.last and day_of(file.first) == day_of(file.last) == name.day)
+        and not (file.first <= file.last and file.first.date() == file.last.date() and day_of(file.first) == name.day)
     ):
         return f"{file.path} has times of another day"
     return None

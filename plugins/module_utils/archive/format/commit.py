@@ -13,7 +13,8 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Pattern, Tuple
+from functools import lru_cache
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Pattern, Tuple, TypeVar
 
 from ...times import format_optional, format_time, read_timestamp
 
@@ -35,9 +36,16 @@ _TAG = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _ID = re.compile(r"[0-9a-z]{1,64}", re.ASCII)
 _QUERY = re.compile(r"[\x21-\x7e]{0,8192}", re.ASCII)
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}", re.ASCII)
+_KIND = re.compile("|".join(KINDS), re.ASCII)
 _WORD = re.compile(r".{0,255}", re.DOTALL)
+# As format_time writes what can be read at all.
+_TIME = re.compile(r"[0-9-]{10}T[0-9:]{8}(?:\.(?!000000)[0-9]{6})?Z", re.ASCII)
 _URL = re.compile(r"https?://[\x21-\x7e]{1,2048}", re.ASCII)
 _MAX_COUNT = (1 << 53) - 1  # the largest whole number that every JSON reader keeps
+_OTHER_FORM = "it is not written in the one form that commits have"
+_NOTHING = (None, None)
+
+_T = TypeVar("_T")
 
 
 class Malformed(ValueError):
@@ -231,9 +239,11 @@ class Commit:
 
         :raises Malformed: the bytes are no commit of this format.
         """
-        commit = _read_commit(_Fields.of(body))
-        if commit.to_bytes() != body:
-            raise Malformed("it is not written in the one form that commits have")
+        value = _decode(body)
+        commit = _read(value, "", _read_commit)
+        # Its keys are in order, and each value has one form: what is left are the form of JSON, and repeated keys.
+        if _dump(value) + b"\n" != body:
+            raise Malformed(_OTHER_FORM)
         return commit
 
 
@@ -270,6 +280,7 @@ def parse_commit_name(name: str) -> Optional[int]:
     return int(match[1]) if match else None
 
 
+@lru_cache(maxsize=1024)
 def parse_data_name(name: str) -> Optional[DataName]:
     """The parts of a data file's name; None for any other name."""
     match = _DATA_NAME.fullmatch(name)
@@ -302,7 +313,14 @@ def parse_pending_record(body: bytes, sequence: int) -> Optional[List[str]]:
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode("ascii"))
+    except (ValueError, RecursionError) as exc:
+        raise Malformed("it is no JSON") from exc
 
 
 def _sequence_of(name: str) -> Optional[int]:
@@ -311,98 +329,123 @@ def _sequence_of(name: str) -> Optional[int]:
 
 
 class _Fields:
-    """Typed values out of a decoded JSON object; whatever is missing or of another type is named in a Malformed."""
+    """Typed values out of a decoded JSON object, taken in the order that they have there.
+
+    A Malformed names the first one that is missing, is in another place, or is of another type or form.
+    """
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, dict):
             raise Malformed(f"{where or 'it'} is no JSON object")
         self._value = value
+        self._items = iter(value.items())
         self._where = f"{where}." if where else ""
 
-    @classmethod
-    def of(cls, body: bytes) -> _Fields:
-        try:
-            return cls(json.loads(body.decode("ascii")), "")
-        except (ValueError, RecursionError) as exc:
-            raise exc if isinstance(exc, Malformed) else Malformed("it is no JSON") from exc
+    def end(self) -> None:
+        """There must be nothing more."""
+        if next(self._items, _NOTHING) is not _NOTHING:
+            raise Malformed(_OTHER_FORM)
 
     def has(self, key: str) -> bool:
         return key in self._value
 
-    def text(self, key: str, pattern: Optional[Pattern[str]] = None) -> str:
-        value = self._take(key, str)
-        if pattern is not None and not pattern.fullmatch(value):
+    def text(self, key: str, pattern: Pattern[str] = _WORD) -> str:
+        value = self._take(key)
+        if not isinstance(value, str) or not pattern.fullmatch(value):
             raise self._wrong(key)
-        return str(value)
+        return value
 
-    def optional_text(self, key: str, pattern: Optional[Pattern[str]] = None) -> Optional[str]:
-        return None if self._is_null(key) else self.text(key, pattern)
+    def optional_text(self, key: str, pattern: Pattern[str] = _WORD) -> Optional[str]:
+        value = self._take(key)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise self._wrong(key)
+        return value
 
     def count(self, key: str) -> int:
-        value = self._take(key, int)
-        if isinstance(value, bool) or not 0 <= value <= _MAX_COUNT:
+        value = self._take(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_COUNT:
             raise self._wrong(key)
-        return int(value)
+        return value
 
     def flag(self, key: str) -> bool:
-        return bool(self._take(key, bool))
+        value = self._take(key)
+        if not isinstance(value, bool):
+            raise self._wrong(key)
+        return value
 
     def seconds(self, key: str) -> float:
-        value = float(self._take(key, float))
-        if not math.isfinite(value):  # JSON has no such number, Python's reader does
+        value = self._take(key)
+        if not isinstance(value, float) or not math.isfinite(value):  # JSON has no such number, Python's reader does
             raise self._wrong(key)
         return value
 
     def time(self, key: str) -> datetime:
-        moment = read_timestamp(self._take(key, str))
-        if moment is None:
-            raise self._wrong(key)
-        return moment
+        return self._moment(key, self._take(key))
 
     def optional_time(self, key: str) -> Optional[datetime]:
-        return None if self._is_null(key) else self.time(key)
+        value = self._take(key)
+        return None if value is None else self._moment(key, value)
 
-    def one(self, key: str) -> _Fields:
-        return _Fields(self._take(key, dict), self._where + key)
+    def one(self, key: str, read: Callable[[_Fields], _T]) -> _T:
+        return _read(self._take(key), self._where + key, read)
 
-    def many(self, key: str) -> List[_Fields]:
-        values = self._take(key, list)
-        return [_Fields(value, f"{self._where}{key}[{number}]") for number, value in enumerate(values)]
+    def many(self, key: str, read: Callable[[_Fields], _T]) -> Tuple[_T, ...]:
+        values = self._list(key)
+        return tuple(_read(value, f"{self._where}{key}[{number}]", read) for number, value in enumerate(values))
 
     def data_names(self, key: str) -> Tuple[str, ...]:
-        values = self._take(key, list)
+        values = self._list(key)
         if not all(isinstance(value, str) and parse_data_name(value) for value in values):
             raise self._wrong(key)
         return tuple(values)
 
-    def data_path(self, key: str) -> str:
-        return self.text(key, _DATA_NAME)
-
-    def _is_null(self, key: str) -> bool:
-        return self._take(key, object) is None
-
-    def _take(self, key: str, kind: Any) -> Any:
-        if key not in self._value or not isinstance(self._value[key], kind):
+    def _list(self, key: str) -> List[Any]:
+        value = self._take(key)
+        if not isinstance(value, list):
             raise self._wrong(key)
-        return self._value[key]
+        return value
+
+    def _moment(self, key: str, value: Any) -> datetime:
+        moment = read_timestamp(value)
+        if moment is None:
+            raise self._wrong(key)
+        if not _TIME.fullmatch(value):
+            raise Malformed(_OTHER_FORM)
+        return moment
+
+    def _take(self, key: str) -> Any:
+        found, value = next(self._items, _NOTHING)
+        if found != key:
+            raise self._wrong(key)
+        return value
 
     def _wrong(self, key: str) -> Malformed:
         return Malformed(f"{self._where}{key} is not what a commit has there")
 
 
+def _read(value: Any, where: str, read: Callable[[_Fields], _T]) -> _T:
+    fields = _Fields(value, where)
+    made = read(fields)
+    fields.end()
+    return made
+
+
+# Each of these takes the values in the order in which they are written.
+
+
 def _read_commit(fields: _Fields) -> Commit:
     if fields.count("format") != FORMAT:
         raise Malformed(f"its format is not {FORMAT}")
-    if fields.text("kind") not in KINDS:
-        raise Malformed("its kind is unknown")
     return Commit(
         archive_id=fields.text("archive_id", _ID),
         sequence=fields.count("sequence"),
-        kind=fields.text("kind"),
+        kind=fields.text("kind", _KIND),
         run=fields.text("run", _ID),
         signer=fields.optional_text("signer", _FINGERPRINT),
         previous=fields.optional_text("previous", _SHA256),
-        project=_read_project(fields.one("project")),
+        project=fields.one("project", _read_project),
         api=fields.text("api", _URL),
         token_tag=fields.text("token_tag", _TAG),
         cursor_before=fields.text("cursor_before", _QUERY),
@@ -410,9 +453,9 @@ def _read_commit(fields: _Fields) -> Commit:
         asked=fields.time("asked"),
         covered_from=fields.time("covered_from"),
         covered_until=fields.time("covered_until"),
-        files=tuple(map(_read_file, fields.many("files"))),
+        files=fields.many("files", _read_file),
         removed=fields.data_names("removed"),
-        gaps=tuple(map(_read_gap, fields.many("gaps"))),
+        gaps=fields.many("gaps", _read_gap),
         entries=fields.count("entries"),
         total_entries=fields.count("total_entries"),
         total_gaps=fields.count("total_gaps"),
@@ -420,28 +463,28 @@ def _read_commit(fields: _Fields) -> Commit:
         committed_at=fields.time("committed_at"),
         server_date=fields.time("server_date"),
         clock_skew_seconds=fields.seconds("clock_skew_seconds"),
-        collector=_read_writer(fields.one("collector")),
+        collector=fields.one("collector", _read_writer),
         newest=fields.optional_time("newest"),
-        resync=_read_resync(fields.one("resync")) if fields.has("resync") else None,
+        resync=fields.one("resync", _read_resync) if fields.has("resync") else None,
         pruned_until=fields.time("pruned_until") if fields.has("pruned_until") else None,
     )
 
 
 def _read_project(fields: _Fields) -> Project:
-    return Project(fields.text("name", _WORD), fields.optional_text("uuid", _WORD))
+    return Project(fields.text("name"), fields.optional_text("uuid"))
 
 
 def _read_writer(fields: _Fields) -> Writer:
-    return Writer(fields.text("version", _WORD), fields.text("host", _WORD))
+    return Writer(fields.text("version"), fields.text("host"))
 
 
 def _read_gap(fields: _Fields) -> Gap:
-    return Gap(fields.time("from"), fields.time("to"), fields.text("why", _WORD))
+    return Gap(fields.time("from"), fields.time("to"), fields.text("why"))
 
 
 def _read_resync(fields: _Fields) -> Resync:
     return Resync(
-        fields.text("why", _WORD),
+        fields.text("why"),
         fields.time("start"),
         fields.count("overlap"),
         fields.count("renamed"),
@@ -451,7 +494,7 @@ def _read_resync(fields: _Fields) -> Resync:
 
 def _read_file(fields: _Fields) -> DataFile:
     file = DataFile(
-        path=fields.data_path("path"),
+        path=fields.text("path", _DATA_NAME),
         sha256=fields.text("sha256", _SHA256),
         bytes=fields.count("bytes"),
         content_sha256=fields.text("content_sha256", _SHA256),
@@ -459,8 +502,10 @@ def _read_file(fields: _Fields) -> DataFile:
         entries=fields.count("entries"),
         first=fields.optional_time("first"),
         last=fields.optional_time("last"),
-        parts=tuple(map(_read_part, fields.many("parts"))) if fields.has("parts") else (),
+        parts=fields.many("parts", _read_part) if fields.has("parts") else (),
     )
+    if fields.has("parts") and not file.parts:
+        raise Malformed(_OTHER_FORM)
     name = parse_data_name(file.path)
     if name is None or not file.sha256.startswith(name.digest):
         raise Malformed(f"the name of {file.path} does not begin its SHA-256")
@@ -469,8 +514,11 @@ def _read_file(fields: _Fields) -> DataFile:
 
 def _read_part(fields: _Fields) -> Part:
     return Part(
-        fields.data_path("path"),
+        fields.text("path", _DATA_NAME),
         fields.text("content_sha256", _SHA256),
         fields.count("content_bytes"),
         fields.count("entries"),
     )
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)

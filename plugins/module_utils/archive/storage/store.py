@@ -417,8 +417,9 @@ class LocalStore:
             os.fsync(handle)
 
     def _open_file(self, name: str) -> int:
-        *steps, base = name.split("/")
-        folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        first, *steps, base = name.split("/")
+        # The first step with the path in one call: only the last part of a path is not followed if it is a link.
+        folder = _open_folder(f"{self._path}/{first}", None)
         try:
             for step in steps:
                 above, folder = folder, _open_folder(step, folder)
@@ -477,7 +478,7 @@ def _what(item: os.DirEntry[str]) -> str:
     return "" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "a device")
 
 
-def _open_folder(name: str, above: int) -> int:
+def _open_folder(name: str, above: Optional[int]) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
 
 

@@ -44,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the file to write; the manifest of FILE.jsonl or FILE.csv is FILE.manifest.json; FILE.zip is an evidence "
         "package",
     )
+    parser.add_argument(
+        "--format",
+        choices=("ecs", "ocsf"),
+        help="of a .jsonl file: write events of the Elastic Common Schema or of OCSF (default: entries as received)",
+    )
     parser.add_argument("--force", action="store_true", help="replace the file and its manifest if they exist")
     parser.add_argument(
         "--allowed-signers",
@@ -72,7 +77,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     if not options.force:
         check_new(options.dest, "--dest")
         check_new(f"{options.dest}.manifest.json", "--dest")
-    done = export(archive_of(options), options.dest, span, selection, utc_now())
+    done = export(archive_of(options), options.dest, span, selection, utc_now(), options.format)
     manifest = done.manifest
     if options.json:
         print_json(manifest)
@@ -85,6 +90,8 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
 def _pack(options: argparse.Namespace) -> int:
     from ...archive.package import make_package
 
+    if options.format:
+        raise InvalidInput("An evidence package has the entries as they were received; leave --format out.")
     given = [flag(name) for name in _SELECTING if getattr(options, name)]
     if given:
         raise InvalidInput(f"An evidence package has all entries of its range; leave {given[0]} out.")

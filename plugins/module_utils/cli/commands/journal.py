@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import argparse
 import threading
+from typing import TYPE_CHECKING, Optional
 
 from ...counts import pluralize
+from ...errors import ArchiveDamaged
 from ..archive import archive_of, store_of
 from ..exit_status import OK
 from ..metrics import add_metrics, measured
 from ..output import add_json, print_json, say
+from ..selection import add_conditions, selection_of
+
+if TYPE_CHECKING:
+    from ...journal import Journal
+    from ...project_log.entry import Entry
+    from ...project_log.selection import Selection
 
 ABOUT = "write the archive's new entries to systemd's journal; needs no token"
 
@@ -25,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="remembers up to where they were written; created if missing (default: in the state directory)",
     )
+    parser.add_argument(
+        "--format",
+        choices=("ecs", "ocsf"),
+        help="write events of the Elastic Common Schema or of OCSF (default: entries as received, with an id)",
+    )
+    add_conditions(parser)
     parser.add_argument("--socket", metavar="PATH", help="of another journald, such as that of a namespace")
     add_metrics(parser)
 
@@ -34,18 +48,54 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.forwarder import forward
     from ...journal import SOCKET, Journal
 
+    selection = selection_of(options)
     with measured("journal", options.metrics, str(store_of(options)), state=options.state) as measurement:
         with Journal(options.socket or SOCKET) as journal:
-            bookmark = Bookmark(_bookmark_path(options))
-            done = forward(archive_of(options), bookmark, journal.send_entry, stop, on_head=measurement.note_head)
+            bookmark, receiver = Bookmark(_bookmark_path(options)), _Receiver(journal, selection, options.format)
+            done = forward(archive_of(options), bookmark, receiver.send, stop, on_head=measurement.note_head)
         measurement.end(OK)
     if options.json:
-        print_json(done._asdict())
+        print_json({**done._asdict(), "entries": receiver.entries})
     else:
-        say(f"{pluralize(done.entries, 'entry', 'entries')} written to the journal.")
+        say(f"{pluralize(receiver.entries, 'entry', 'entries')} written to the journal.")
         if done.pruned:
             say(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
     return measurement.status
+
+
+class _Receiver:
+    """Writes entries that are selected to the journal, as they are or as events of a schema, and counts them."""
+
+    def __init__(self, journal: Journal, selection: Selection, schema: Optional[str]) -> None:
+        self.entries = 0
+        self._journal = journal
+        self._selection = selection
+        self._schema = schema
+
+    def send(self, name: str, line: bytes) -> None:
+        from ...project_log.schemas import SCHEMAS, event_line, with_id
+
+        entry = _entry(name, line)
+        if not self._selection.matches(entry):
+            return
+        if self._schema is None:
+            self._journal.send_entry(name, line)
+        else:
+            event = with_id(SCHEMAS[self._schema](entry), self._schema, name)
+            self._journal.send_event(name, event_line(event).decode())
+        self.entries += 1
+
+
+def _entry(name: str, line: bytes) -> Entry:
+    from ...project_log.entry import parse
+
+    try:
+        entry = parse(line)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict):
+        raise ArchiveDamaged(f"The line {name} is no entry; verify the archive.")
+    return entry
 
 
 def _bookmark_path(options: argparse.Namespace) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
     StorageError,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, digest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.schemas import SCHEMAS
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import NOON, World
@@ -43,7 +45,8 @@ HOSTILE = (
 
 def exported(world: World, dest: Path, **options: Any) -> dict[str, Any]:
     span = Range(start=options.pop("start", None), end=options.pop("end", None))
-    return export(world.store, str(dest), span, Selection.from_mapping(options), NOON).manifest
+    schema = options.pop("schema", None)
+    return export(world.store, str(dest), span, Selection.from_mapping(options), NOON, schema).manifest
 
 
 @pytest.fixture
@@ -55,12 +58,23 @@ def archive(world: World) -> World:
     return world
 
 
+@pytest.mark.parametrize(("schema", "make"), SCHEMAS.items())
+def test_events_of_a_schema(archive: World, tmp_path: Path, schema: str, make: Callable[[Any], Any]) -> None:
+    dest = tmp_path / "events.jsonl"
+    manifest = exported(archive, dest, schema=schema, actions=["*_delete"])
+    assert [json.loads(line) for line in dest.read_bytes().splitlines()] == list(map(make, cat(archive.store)))[-3:]
+    assert (manifest["format"], manifest["entries"]) == (schema, 3)
+    with pytest.raises(InvalidInput, match=r"name a \.jsonl file"):
+        exported(archive, tmp_path / "events.csv", schema=schema)
+
+
 def test_lines_and_their_manifest(archive: World, tmp_path: Path) -> None:
     dest = tmp_path / "extract.jsonl"
     manifest = exported(archive, dest, start=archive.clock.ago(hours=1), actions=["*_delete"])
     body = dest.read_bytes()
     assert body.splitlines() == [canonical(entry) for entry in cat(archive.store)][-3:]
     assert manifest == json.loads((tmp_path / "extract.jsonl.manifest.json").read_bytes())
+    assert manifest["format"] == "jsonl"
     assert (manifest["file"], manifest["entries"], manifest["bytes"]) == ("extract.jsonl", 3, len(body))
     assert manifest["sha256"] == hashlib.sha256(body).hexdigest()
     assert manifest["range"] == {"start": "2026-11-22T11:00:00Z", "end": None}

@@ -30,6 +30,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_co
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.cli import main
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.schemas import SCHEMAS
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Client
@@ -799,6 +800,34 @@ def test_journal_writes_each_new_entry_once(host: Host, simulator: Simulator) ->
         assert host.run_without_requests("journal", host.archive, *options).returncode == 0
     entries = [json.loads(message["MESSAGE"])["entry"] for message in journald.messages]
     assert entries == simulator.project("main").log.entries
+
+
+@pytest.mark.parametrize(("schema", "place"), [("ecs", ("event", "id")), ("ocsf", ("metadata", "uid"))])
+def test_journal_writes_events_of_a_schema_and_selects(
+    host: Host, simulator: Simulator, schema: str, place: tuple[str, str]
+) -> None:
+    log = simulator.project("main").log
+    log.append(action="server_stop", message="Server 'web' has been stopped\n\x1b")
+    host.run("collect", host.archive)
+    with Journald(host.folder / "socket") as journald:
+        options = ("--socket", journald.path, "--bookmark", "bookmark", "--format", schema, "--resource", "w?b")
+        assert host.json("journal", host.archive, *options) == {"entries": 1, "pruned": 0}
+        assert host.json("journal", host.archive, *options) == {"entries": 0, "pruned": 0}
+    (message,) = journald.messages
+    event = json.loads(message["MESSAGE"])
+    group, key = place
+    assert event[group].pop(key) == message["CLOUDSCALE_AUDIT_ID"]
+    assert event == SCHEMAS[schema](log.entries[-1])
+    assert message["MESSAGE"].isprintable()
+
+
+def test_journal_selects_entries_as_they_are(host: Host, simulator: Simulator) -> None:
+    simulator.project("main").log.append(action="server_stop", message="new")
+    host.run("collect", host.archive)
+    with Journald(host.folder / "socket") as journald:
+        told = host.run("journal", host.archive, "--socket", journald.path, "--bookmark", "b", "--action", "server_s*")
+        assert told.stdout == "1 entry written to the journal.\n"
+    assert [json.loads(message["MESSAGE"])["entry"]["message"] for message in journald.messages] == ["new"]
 
 
 def test_a_journal_that_is_not_there_is_a_failure_of_storage(host: Host) -> None:

@@ -152,11 +152,22 @@ def test_a_terminal_gets_a_table_and_a_pipe_gets_json_lines(host: Host) -> None:
     in_pipe = host.run("cat", host.shop)
     assert all(line.startswith('{"action":') for line in in_pipe.splitlines())
     lines = host.on_terminal("cat", host.shop, NO_COLOR="1").splitlines()
-    assert re.split(r"  +", lines[0]) == ["When", "Who", "From", "Action", "What"]
-    assert re.split(r"  +", lines[1])[1:] == ["johanna@example.com", "192.0.2.10", *SHOP[0][:2]]
+    assert re.split(r"  +", lines[0]) == ["When", "Who", "From", "Action", "Resource", "What"]
+    created = ["server_create", "server test", SHOP[0][1]]
+    assert re.split(r"  +", lines[1])[1:] == ["johanna@example.com", "192.0.2.10", *created]
     assert len({line.index(action) for line, (action, _message, _actor) in zip(lines[1:], SHOP)}) == 1
     assert host.on_terminal("cat", host.shop, "--format", "jsonl").splitlines() == in_pipe.splitlines()
     assert host.run("cat", host.shop, "--format", "table").splitlines() == lines
+
+
+def test_a_narrow_terminal_has_no_column_for_the_resource(host: Host) -> None:
+    wide = host.on_terminal("cat", host.shop, NO_COLOR="1").splitlines()
+    needed = max(map(len, wide))
+    assert host.on_terminal("cat", host.shop, NO_COLOR="1", COLUMNS=str(needed)).splitlines() == wide
+    narrow = host.on_terminal("cat", host.shop, NO_COLOR="1", COLUMNS=str(needed - 1)).splitlines()
+    assert re.split(r"  +", narrow[0]) == ["When", "Who", "From", "Action", "What"]
+    assert [re.split(r"  +", line)[-2:] for line in narrow[1:]] == [list(change[:2]) for change in SHOP]
+    assert host.run("cat", host.shop, "--format", "table", COLUMNS="10").splitlines() == wide
 
 
 def test_several_archives_have_a_column_for_the_project(host: Host) -> None:
@@ -207,10 +218,9 @@ def test_programs_get_csv_and_events(host: Host) -> None:
     assert entries(host.run("cat", host.shop, "--format", "ecs")) == list(map(to_ecs, raw))
     assert entries(host.run("cat", host.shop, "--format", "ocsf")) == list(map(to_ocsf, raw))
     head, line, *more = host.run("cat", host.shop, "--format", "markdown").splitlines()
-    assert (head, line, len(more)) == ("| When | Who | From | Action | What |", "| --- | --- | --- | --- | --- |", 4)
-    assert more[0].endswith(
-        "| `johanna@example.com` | `192.0.2.10` | `server_create` | `Server 'test' has been created` |"
-    )
+    assert (head, line) == ("| When | Who | From | Action | Resource | What |", "| --- | --- | --- | --- | --- | --- |")
+    assert len(more) == 4
+    assert more[0].endswith("| `server_create` | `server test` | `Server 'test' has been created` |")
 
 
 @pytest.mark.parametrize("chosen", [name for name in FORMATS if name != "jsonl"])
@@ -247,7 +257,7 @@ def test_a_path_without_an_archive_ends_before_anything_is_printed(host: Host) -
 
 def test_the_history_of_a_resource_over_all_archives(host: Host) -> None:
     lines = host.run("history", "web", host.shop, host.blog, "--time-zone", "Europe/Zurich").splitlines()
-    assert re.split(r"  +", lines[0]) == ["When", "Project", "Who", "From", "Action", "What"]
+    assert re.split(r"  +", lines[0]) == ["When", "Project", "Who", "From", "Action", "Resource", "What"]
     cells = [re.split(r"  +", line)[1:] for line in lines[1:6]]
     assert [cell[0] for cell in cells] == ["shop", "blog", "shop", "shop", "shop"]
     assert [cell[-1] for cell in cells] == [SHOP[0][1], BLOG[0][1], *(change[1] for change in SHOP[1:])]

@@ -12,7 +12,13 @@ from typing import Any, Dict, List
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.schemas import to_ecs, to_ocsf
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.schemas import (
+    SCHEMAS,
+    event_line,
+    to_ecs,
+    to_ocsf,
+    with_id,
+)
 from ansible_collections.auditops.cloudscale.tests.simulator import history
 
 # The required attributes of the class, and of each object below it, as the schema lists them.
@@ -179,3 +185,19 @@ def test_actions_become_activities_by_their_verb(action: str, activity: int, nam
 def test_kinds_of_actors_become_types_of_accounts(kind: str, type_id: int) -> None:
     assert to_ocsf({**ENTRY, "actor": {kind: {"uuid": "u"}}})["actor"]["user"]["type_id"] == type_id
     assert to_ecs({**ENTRY, "actor": {kind: {"uuid": "u"}}})["user"]["roles"] == [kind]
+
+
+@pytest.mark.parametrize(("schema", "place"), [("ecs", ("event", "id")), ("ocsf", ("metadata", "uid"))])
+def test_an_id_goes_where_its_schema_has_one(schema: str, place: tuple[str, str]) -> None:
+    event = SCHEMAS[schema](ENTRY)
+    group, key = place
+    named = with_id(event, schema, "a/1/b/1")
+    assert named[group][key] == "a/1/b/1"
+    assert key not in event[group]
+    assert {**named, group: event[group]} == event
+
+
+def test_a_line_is_ascii_without_control_characters() -> None:
+    line = event_line(to_ecs({**ENTRY, "message": "\x7f \u202e \x1b[31m \n \ud800"})).decode("ascii")
+    assert line.isprintable()
+    assert json.loads(line)["message"] == "\x7f \u202e \x1b[31m \n \\ud800"

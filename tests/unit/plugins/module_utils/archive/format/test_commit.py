@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
+import re
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -127,6 +130,75 @@ def test_a_malformed_commit_is_refused_with_the_part_that_is_wrong(changes: dict
     with pytest.raises(Malformed) as caught:
         Commit.parse(encoded(**changes))
     assert said in str(caught.value)
+
+
+RESYNC = {"why": "token", "start": "2026-11-22T11:00:00Z", "overlap": 2, "renamed": 1, "accepted_identity": False}
+PART = {"path": FILE["path"], "content_sha256": DIGEST, "content_bytes": 1, "entries": 1}
+FULL = {
+    **COMMIT,
+    "files": [{**FILE, "last": FILE["first"], "parts": [PART]}],
+    "resync": RESYNC,
+    "pruned_until": "2026-01-01T00:00:00Z",
+}
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a decoded commit, itself too."""
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(item)
+
+
+def other_forms() -> Iterator[bytes]:
+    """The same commit in forms that no collector writes, and commits that lack or have something."""
+    count = sum(1 for _object in objects(FULL))
+    for number in range(count):
+        keys = list(list(objects(FULL))[number])
+        for key in keys:
+            for change in ("last", "first", "twice", "gone", "before", "behind"):
+                commit = copy.deepcopy(FULL)
+                found = list(objects(commit))[number]
+                items = [item for item in found.items() if item[0] != key]
+                own = (key, found[key])
+                position = keys.index(key)
+                if change == "last":
+                    items.append(own)
+                elif change == "first":
+                    items.insert(0, own)
+                elif change in ("before", "behind"):
+                    items.insert(position, own)
+                    items.insert(position + (change == "behind"), ("unknown", None))
+                elif change == "twice":
+                    items.insert(position, own)
+                found.clear()
+                found.update(items)
+                body = json.dumps(commit, separators=(",", ":")).encode() + b"\n"
+                if change == "twice":
+                    body = body.replace(f'"{key}":'.encode(), f'"{key}":null,"{key}":'.encode(), 1)
+                yield body
+    plain = json.dumps(FULL, separators=(",", ":")).encode() + b"\n"
+    times = {"Z": "+00:00", "T": " ", "t": "t", "11:59:59.500000Z": "11:59:59.5Z", "12:00:00Z": "12:00:00.000000Z"}
+    for old, new in (*times.items(), ("00Z", "00z"), ("00Z", "00 Z"), ("59.500000Z", "59,500000Z")):
+        for start in (match.start() for match in re.finditer(re.escape(old.encode()), plain)):
+            yield plain[:start] + new.encode() + plain[start + len(old) :]
+    yield from (plain[:-1], plain + b"\n", b" " + plain, plain.replace(b":", b": ", 1), plain.replace(b",", b", ", 1))
+    yield from (plain.replace(b"\\u00fc", form) for form in (b"\\u00FC", "\u00fc".encode(), b"\\/"))
+    yield from (plain.replace(b":0.2,", form) for form in (b":0.20,", b":2e-1,", b":0,", b":-0.0,", b":true,"))
+    yield from (
+        plain.replace(b"123456,", form) for form in (b"0123456,", b"123456.0,", b"1e5,", b"-1,", b"-0,", b"true,")
+    )
+    yield plain.replace(json.dumps([PART], separators=(",", ":")).encode(), b"[]")
+
+
+def test_what_is_taken_for_a_commit_is_written_in_the_same_bytes() -> None:
+    refused = 0
+    for body in other_forms():
+        try:
+            assert Commit.parse(body).to_bytes() == body
+        except Malformed:
+            refused += 1
+    assert refused > 300
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ from ansible_collections.auditops.cloudscale.tests.simulator.history import bulk
 
 END = datetime(2026, 11, 1, tzinfo=timezone.utc)
 YEAR = timedelta(days=365)
+MADE = END + timedelta(hours=1)
 # What a report asks, as one pass of jq over the entries: counts by actor, action, address and hour.
 JQ = """reduce inputs as $e ({}; .actors[$e.actor|tostring] += 1 | .actions[$e.action] += 1
   | .addresses[$e.ip_address|tostring] += 1 | .hours[$e.timestamp[0:13]] += 1) | length"""
@@ -90,9 +91,11 @@ def generate(path: Path, count: int) -> None:
         entries=count,
         total_entries=count,
         total_gaps=0,
+        signer=None,
+        asked=MADE,
         pages=1,
-        committed_at=END,
-        server_date=END,
+        committed_at=MADE,
+        server_date=MADE,
         clock_skew_seconds=0.0,
         collector=Writer("0", "benchmark"),
     )

@@ -13,12 +13,14 @@ import hashlib
 import json
 import re
 from datetime import datetime, timedelta, timezone
+from email import message_from_bytes, policy
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator, history
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook
 
 if TYPE_CHECKING:
     from .conftest import Controller
@@ -180,6 +182,11 @@ def test_unknown_variables_empty_fields_and_texts_with_commas(controller: Contro
         "ask_api",
         "title",
         "engine",
+        "mail_to",
+        "mail_from",
+        "sendmail",
+        "webhook_url",
+        "webhook_token",
         "language",
         "time_zone",
         "limit",
@@ -332,3 +339,50 @@ def test_the_module_returns_the_figures_of_an_access_review(
     assert "limit: an access review needs all entries of a period" in results["limited"]["msg"]
     assert results["limited"]["failure"]["code"] == "invalid_input"
     assert "must be one of: activity, access_review" in results["unknown"]["msg"]
+
+
+def test_the_report_of_last_month_is_mailed_and_posted(controller: Controller, tmp_path: Path) -> None:
+    sendmail = tmp_path / "sendmail"
+    sendmail.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/arguments\ncat > {tmp_path}/mail\n')
+    sendmail.chmod(0o755)
+    variables: dict[str, Any] = {
+        "audit_report_dest": str(tmp_path / "reports"),
+        "audit_report_start": "last-month",
+        "audit_report_end": "this-month",
+        "audit_report_formats": "csv",
+        "audit_report_title": "Pr\u00fcfung\nBcc: eve@example.com",
+        "audit_report_mail_to": "audit@example.com, board@example.com",
+        "audit_report_mail_from": "report@example.com",
+        "audit_report_sendmail": str(sendmail),
+        "audit_report_webhook_token": "opensesame",
+    }
+    with Hook() as hook:
+        given = {**variables, "audit_report_webhook_url": hook.url}
+        done = controller.playbook(PLAYBOOK, "-e", json.dumps(given))
+        assert done.returncode == 0, done.stdout + done.stderr
+        checked = controller.playbook(PLAYBOOK, "--check", "-e", json.dumps(given))
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+    markdown = (tmp_path / "reports/audit-report.md").read_text().rstrip("\n")
+    assert (tmp_path / "arguments").read_text() == "-t -i "
+    mail = message_from_bytes((tmp_path / "mail").read_bytes(), policy=policy.default)
+    assert mail["To"] == "audit@example.com, board@example.com"
+    assert (mail["From"], mail["Bcc"], mail["Auto-Submitted"]) == ("report@example.com", None, "auto-generated")
+    assert "Pr\u00fcfung" in mail["Subject"]
+    assert mail.get_content().rstrip("\n") == markdown
+    assert [(taken.body, taken.headers["Authorization"]) for taken in hook.taken] == [
+        ({"text": markdown}, "Bearer opensesame")
+    ]
+    assert "opensesame" not in done.stdout
+
+
+def test_receivers_that_cannot_be_are_refused_before_anything_is_read(controller: Controller, tmp_path: Path) -> None:
+    for name, value in [
+        ("mail_to", "audit@example.com\nBcc: eve@example.com"),
+        ("mail_from", "Audit <audit@example.com>"),
+        ("webhook_url", "http://chat.example.com/hooks/1"),
+    ]:
+        variables = {"audit_report_dest": str(tmp_path / "none"), f"audit_report_{name}": value}
+        done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
+        assert done.returncode == 2
+        assert "must be e-mail addresses without names" in done.stdout
+    assert not (tmp_path / "none").exists()

@@ -47,7 +47,7 @@ def activity(
     axis = [minute * _MINUTE for minute in facts.axis]
     # Bars without height make the axis as long as the range, while no span is chosen.
     ends = [{"t": moment, "u": moment, "n": 0, "s": 0} for moment in axis]
-    values = [*_bars(facts.slots, fine), *ends]
+    values = [*_bars(facts.slots, fine, facts.axis), *ends]
     missing = [{"t": hole.start * _MINUTE, "u": hole.end * _MINUTE, "why": why} for hole, why in holes]
     marked = [
         {"t": rows.minute(alert.time) * _MINUTE, "a": words.detection(group.detection.title)}
@@ -55,17 +55,18 @@ def activity(
         for alert in group.newest
         if alert.time is not None
     ]
+    x = _time(facts.axis, words)
     form = f"%a {words.day} %H:%M"
     detail = {
         "name": "detail",
         "width": 800,
         "height": 190,
         "layer": [
-            *([_missing("missing", missing, words)] if missing else []),
+            *([_missing("missing", missing, words, x)] if missing else []),
             # One layer says what the axis of all is; Vega-Lite takes several for a conflict.
-            _layer("all", values, "n", form, words, {**_time("t"), "scale": {**_AXIS, "domain": {"param": "brush"}}}),
-            *([_layer("own", values, "s", form, words, _time("t"))] if facts.own else []),
-            *([_alerts(marked, form, words)] if marked else []),
+            _layer("all", values, "n", form, words, {**x, "scale": {**_AXIS, "domain": {"param": "brush"}}}),
+            *([_layer("own", values, "s", form, words, x)] if facts.own else []),
+            *([_alerts(marked, form, words, x)] if marked else []),
         ],
     }
     overview = {
@@ -73,14 +74,14 @@ def activity(
         "width": 800,
         "height": 44,
         "layer": [
-            *([_missing("gaps", missing, words)] if missing else []),
+            *([_missing("gaps", missing, words, x)] if missing else []),
             {
                 "name": "small",
-                "data": {"values": [*_bars(facts.slots, coarse), *ends]},
+                "data": {"values": [*_bars(facts.slots, coarse, facts.axis), *ends]},
                 "params": [{"name": "brush", "select": {"type": "interval", "encodings": ["x"]}}],
                 "mark": {"type": "rect", "clip": True},
                 "encoding": {
-                    "x": {**_time("t"), "scale": _AXIS},
+                    "x": {**x, "scale": _AXIS},
                     "x2": {"field": "u"},
                     "y": {"field": "n", "type": "quantitative", "axis": None},
                     "y2": {"datum": 0},
@@ -158,26 +159,26 @@ def _layer(
     }
 
 
-def _missing(name: str, values: List[Dict[str, Any]], words: Words) -> Dict[str, Any]:
+def _missing(name: str, values: List[Dict[str, Any]], words: Words, x: Dict[str, Any]) -> Dict[str, Any]:
     return {
         "name": name,
         "data": {"values": values},
         "mark": {"type": "rect", "clip": True},
         "encoding": {
-            "x": _time("t"),
+            "x": x,
             "x2": {"field": "u"},
             "tooltip": [{"field": "why", "type": "nominal", "title": words("gaps")}],
         },
     }
 
 
-def _alerts(values: List[Dict[str, Any]], form: str, words: Words) -> Dict[str, Any]:
+def _alerts(values: List[Dict[str, Any]], form: str, words: Words, x: Dict[str, Any]) -> Dict[str, Any]:
     return {
         "name": "alerts",
         "data": {"values": values},
         "mark": {"type": "point", "shape": "triangle-down", "size": 160, "filled": True, "yOffset": 6},
         "encoding": {
-            "x": _time("t"),
+            "x": x,
             "y": {"value": 0},
             "tooltip": [
                 {"field": "t", "type": "temporal", "format": form, "formatType": "utc", "title": words("when")},
@@ -187,8 +188,13 @@ def _alerts(values: List[Dict[str, Any]], form: str, words: Words) -> Dict[str, 
     }
 
 
-def _time(field: str) -> Dict[str, Any]:
-    return {"field": field, "type": "temporal", "title": None, "axis": {"tickCount": 8}}
+def _time(axis: Tuple[int, int], words: Words) -> Dict[str, Any]:
+    labels: Dict[str, Any] = {"tickCount": 8}
+    if words.language != "en":
+        # What Vega writes by itself has the order of English.
+        days = (axis[1] - axis[0]) // _DAY
+        labels["format"] = "%-d.%-m. %H:%M" if days <= 3 else "%-d. %b" if days <= 200 else "%b %Y"
+    return {"field": "t", "type": "temporal", "title": None, "axis": labels}
 
 
 def _steps(axis: Tuple[int, int]) -> Tuple[int, int]:
@@ -201,14 +207,22 @@ def _steps(axis: Tuple[int, int]) -> Tuple[int, int]:
     return _DAY, (_DAY if minutes <= _FINE * _DAY else 7 * _DAY)
 
 
-def _bars(slots: Sequence[Tuple[int, int, int]], step: int) -> List[Dict[str, int]]:
-    """A bar for each step with entries: from ``t`` to ``u`` in milliseconds, ``n`` entries, ``s`` own ones."""
+def _bars(slots: Sequence[Tuple[int, int, int]], step: int, axis: Tuple[int, int]) -> List[Dict[str, int]]:
+    """A bar for each step with entries: from ``t`` to ``u`` in milliseconds, ``n`` entries, ``s`` own ones.
+
+    None goes beyond the axis.
+    """
     bars: Dict[int, List[int]] = {}
     for minute, entries, own in slots:
         counts = bars.setdefault(minute // step * step, [0, 0])
         counts[0] += entries
         counts[1] += own
     return [
-        {"t": minute * _MINUTE, "u": (minute + step) * _MINUTE, "n": entries, "s": own}
+        {
+            "t": max(minute, axis[0]) * _MINUTE,
+            "u": max(min(minute + step, axis[1]), axis[0] + 1) * _MINUTE,
+            "n": entries,
+            "s": own,
+        }
         for minute, (entries, own) in sorted(bars.items())
     ]

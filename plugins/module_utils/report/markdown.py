@@ -121,7 +121,7 @@ def _firsts(facts: Facts, say: Words) -> Iterator[str]:
     yield ""
     for name, found in facts.firsts.items():
         if found:
-            told = ", ".join(f"{code(first.name)} ({first.time})" for first in found[:_TOP])
+            told = ", ".join(code(first.name) + (f" ({first.time})" if first.time else "") for first in found[:_TOP])
             yield f"- {say(name)}: {told}{', ...' if len(found) > _TOP else ''}"
     yield ""
 

@@ -73,6 +73,7 @@ TEMPLATE = """
 {% if rows | length > most %}
 <details class="more"><summary>{{ say('more', n=rows | length - most) }}</summary>
 {{ alerts(group, rows[most:]) }}
+{% if group.total > rows | length %}<p class="rest">{{ say('unlisted_rows', n=group.total - rows | length) }}</p>{% endif %}
 </details>
 {% endif %}
 <p class="all">{% call only({'alert': group.detection.name}) %}{{ say('show_alerts', n=group.total) }}{% endcall %}</p>
@@ -147,7 +148,7 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 {% if not loop.first %}<details class="more"><summary>{{ say('more', n=part | length) }}</summary>{% endif %}
 <ul>{% for first in part %}
 <li>{% call only({first.key: first.value}) %}<bdi>{{ breakable(first.name) }}</bdi>{% endcall %}
-<small>{{ first.time }}{% if first.by != first.name %}, {{ say('by', who=first.by) }}{% endif %}</small></li>
+<small>{{ [first.time, say('by', who=first.by) if first.by != first.name] | select | join(', ') }}</small></li>
 {% endfor %}</ul>
 {% if not loop.first %}</details>{% endif %}
 {% endfor %}{% else %}<p class="rest">{{ say('none') }}</p>{% endif %}</div>

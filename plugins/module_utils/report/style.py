@@ -70,6 +70,7 @@ h3 { font-size: .85rem; margin: 0 0 .5rem; color: var(--soft); font-weight: 600;
 .group h3 { color: var(--ink); font-size: .95rem; margin: 0; display: inline; }
 .group h3 small { color: var(--soft); font-weight: 400; }
 .group .hint { margin: .2rem 0 .3rem; }
+.group + .hint { margin-top: .8rem; }
 .group .all { margin: .4rem 0 0; font-size: .88rem; }
 details.more > summary { cursor: pointer; width: fit-content; font-size: .88rem; color: var(--accent-ink); padding: .15rem 0; }
 details.group > summary { color: var(--soft); }
@@ -199,7 +200,9 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .log thead .actor { width: 23%; }
   .log thead .action { width: 12.6rem; }
   .log thead .address { width: 10.6rem; }
-  .log thead .project { width: 8rem; }
+  .log thead .project { width: 7rem; }
+  .log thead:has(.project) .actor { width: 19%; }
+  .log thead:has(.project) .action { width: 10.6rem; }
   .log .address { white-space: normal; overflow-wrap: anywhere; }
 }
 @media (max-width: 60rem) {
@@ -232,7 +235,7 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
     @bottom-right { content: counter(page) " / " counter(pages); font: 8pt system-ui, sans-serif; color: #55636f; } }
   :root { --ground: #fff; --faint: #e8ebee; }
   body { background: none; font-size: 9.5pt; line-height: 1.4; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  header, main, footer { max-width: none; padding-left: 0; padding-right: 0; }
+  header, main, footer { max-width: none; padding-left: 1px; padding-right: 1px; }
   header { padding-top: 0; }
   h1 { font-size: 20pt; }
   .card, .figures div { border-radius: 0; border-color: #c9cfd6; padding: .6rem .8rem; }

@@ -357,8 +357,7 @@ def test_dragging_over_the_chart_narrows_the_table(visit: Callable[..., Opened])
     opened = visit()
     page = opened.page
     everything = opened.shown
-    page.locator("#over-time").scroll_into_view_if_needed()
-    page.evaluate("document.getElementById('activity').scrollIntoView()")
+    page.evaluate("document.getElementById('activity').scrollIntoView({behavior: 'instant'})")
     box = page.locator("#activity svg .small_marks").bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2
@@ -414,6 +413,33 @@ def test_it_prints_on_a4_also_out_of_the_dark(visit: Callable[..., Opened]) -> N
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(22, 32, 42)"
     for hidden in ("#filters", ".dt-paging", ".contents", "details.numbers", ".for-mice"):
         assert not page.locator(hidden).first.is_visible()
+    # What is folded on the screen is printed, and the bound of the table is said.
+    assert page.locator("details.more table").first.is_visible()
+    assert "Printed are the first 1\u202f000 rows" in page.locator("#all .in-print").inner_text()
+    for event, rows in (("beforeprint", 1000), ("afterprint", 25)):
+        page.evaluate("event => { dispatchEvent(new Event(event)) }", event)
+        assert len(opened.rows()) == rows
+
+
+def test_both_charts_show_the_range_asked_for(visit: Callable[..., Opened]) -> None:
+    page = visit("two").page
+    labels = page.locator("#activity svg .role-axis-label text").all_text_contents()
+    dates = [label for label in labels if not label.isdigit()]
+    assert dates
+    assert dates[: len(dates) // 2] == dates[len(dates) // 2 :]
+    ends = [page.locator(f"#activity svg .{name}_marks").bounding_box() for name in ("missing", "gaps")]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert [round(ends[0][side]) for side in ("x", "width")] == [round(ends[1][side]) for side in ("x", "width")]
+
+
+def test_on_a_phone_action_and_origin_stay_visible(visit: Callable[..., Opened]) -> None:
+    page = visit(width=390).page
+    for column in ("action", "address", "what"):
+        assert page.locator(f"#entries tbody td.{column}").nth(3).is_visible()
+    page.locator("#entries button.open").nth(3).click()
+    assert page.locator("#entries .details").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_without_javascript_the_findings_are_there(visit: Callable[..., Opened]) -> None:

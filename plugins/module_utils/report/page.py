@@ -76,7 +76,7 @@ TEMPLATE = """
 {% if group.total > rows | length %}<p class="rest">{{ say('unlisted_rows', n=group.total - rows | length) }}</p>{% endif %}
 </details>
 {% endif %}
-<p class="all">{% call only({'alert': group.detection.name}) %}{{ say('show_alerts', n=group.total) }}{% endcall %}</p>
+<p class="all">{% call only({'alert': group.detection.name}) %}{{ say('show_alerts', n=group.total) if group.total > 1 else say('show_alert') }}{% endcall %}</p>
 {%- endmacro -%}
 {%- macro bar(count, most, key) -%}
 <tr><th scope="row">{% call only({key: (count.kind ~ ':' if count.kind else '') ~ count.name}) %}<bdi>{{ breakable(count.name) }}</bdi>{% endcall %} {{ kind(count.kind) }}

@@ -11,6 +11,7 @@ none that is equal.
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -128,7 +129,13 @@ class Archive:
         return path
 
     def entries(self) -> Iterator[Entry]:
-        return cat(self.store, self.span.start, self.span.end)
+        """The entries of the span in the order of the log; out of the copies, where there are any."""
+        if self._copies is None:
+            yield from cat(self.store, self.span.start, self.span.end)
+            return
+        for file in self.files():
+            with gzip.open(self._path(file)) as lines:
+                yield from (found for found in map(parse, lines) if self.span.holds(timestamp(found)))
 
     def lines(self) -> Iterator[bytes]:
         return map(canonical, self.entries())

@@ -44,13 +44,17 @@ SCRIPT = r"""
     show();
   }
 
-  function show() {
+  function showFields() {
     for (const [id, key] of [["search", "q"], ["from", "from"], ["to", "to"], ["by-actor", "actor"], ["by-action", "action"],
       ["by-project", "project"], ["by-kind", "kind"], ["by-alert", "alert"]]) {
       const field = byId(id);
       if (field && field.value !== state[key]) field.value = state[key];
     }
     showChips();
+  }
+
+  function show() {
+    showFields();
     filter();
     drawActivity();
   }
@@ -350,7 +354,8 @@ SCRIPT = r"""
     for (const [id, key] of [["by-actor", "actor"], ["by-action", "action"], ["by-project", "project"], ["by-kind", "kind"], ["by-alert", "alert"]])
       byId(id)?.addEventListener("change", (event) => choose({ [key]: event.target.value }));
     byId("clear").addEventListener("click", () => choose(Object.fromEntries(KEYS.map((key) => [key, ""]))));
-    show();
+    showFields();
+    filter();
     document.documentElement.dataset.ready = "true";
   }
 
@@ -395,7 +400,10 @@ SCRIPT = r"""
     if (innerWidth !== width) resized = setTimeout(() => { width = innerWidth; drawActivity(true); drawRhythm(); }, 150);
   });
   read();
-  await Promise.all([drawActivity(true), drawRhythm()]);
+  // The table first: it is what people wait for.
   await build();
+  await drawActivity(true);
+  await drawRhythm();
+  document.documentElement.dataset.drawn = "true";
 })();
 """

@@ -53,9 +53,11 @@ TEMPLATE = """
 <th scope="col" class="address">{{ say('where') }}</th></tr></thead>
 <tbody>
 {% for row in found %}
-<tr><td class="time">{% call only({'alert': group.detection.name, 'at': row.time}) %}{% for part in row.time.split(' ', 1) %}<span>{{ part }}</span>{{ ' ' if not loop.last }}{% endfor %}{% endcall %}</td>
+<tr><td class="time">{% call only({'alert': group.detection.name, 'at': row.time}) %}
+{%- for part in row.time.split(' ', 1) %}<span>{{ part }}</span>{{ ' ' if not loop.last }}{% endfor %}{% endcall %}</td>
 {% if many %}<td class="project">{{ row.project or say('unnamed') }}</td>{% endif %}
-<td class="actor">{% call only({'actor': (row.actor_kind if row.actor_kind in kinds else 'unknown') ~ ':' ~ row.actor}) %}{{ breakable(row.actor) }}{% endcall %} {{ kind(row.actor_kind) }}</td>
+<td class="actor">{% call only({'actor': (row.actor_kind if row.actor_kind in kinds else 'unknown') ~ ':' ~ row.actor}) %}
+{{- breakable(row.actor) }}{% endcall %} {{ kind(row.actor_kind) }}</td>
 <td class="what">{{ row.message }} <small>{{ row.action }}</small></td>
 <td class="address">{% if row.ip_address %}{% call only({'address': row.ip_address}) %}{{ breakable(row.ip_address) }}{% endcall %}{% endif %}</td></tr>
 {% endfor %}
@@ -76,10 +78,12 @@ TEMPLATE = """
 {% if group.total > rows | length %}<p class="rest">{{ say('unlisted_rows', n=group.total - rows | length) }}</p>{% endif %}
 </details>
 {% endif %}
-<p class="all">{% call only({'alert': group.detection.name}) %}{{ say('show_alerts', n=group.total) if group.total > 1 else say('show_alert') }}{% endcall %}</p>
+<p class="all">{% call only({'alert': group.detection.name}) %}
+{{- say('show_alerts', n=group.total) if group.total > 1 else say('show_alert') }}{% endcall %}</p>
 {%- endmacro -%}
 {%- macro bar(count, most, key) -%}
-<tr><th scope="row">{% call only({key: (count.kind ~ ':' if count.kind else '') ~ count.name}) %}<bdi>{{ breakable(count.name) }}</bdi>{% endcall %} {{ kind(count.kind) }}
+<tr><th scope="row">
+{%- call only({key: (count.kind ~ ':' if count.kind else '') ~ count.name}) %}<bdi>{{ breakable(count.name) }}</bdi>{% endcall %} {{ kind(count.kind) }}
 {%- if count.of > 1 %} <small>{{ say('of_addresses', n=count.of) }}</small>{% endif %}</th>
 <td class="size"><meter aria-label="{{ say('share', n=count.entries, all=facts.entries) }}" min="0"
 max="{{ most }}" value="{{ count.entries }}"></meter></td>
@@ -162,7 +166,7 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 {% if compared %}<p class="hint compared">{{ compared }}</p>{% endif %}
 <dl class="figures">
 {% for figure in facts.figures %}
-<div><dt>{{ say(figure_words[figure.name]) }}</dt><dd>{{ format_count(figure.value) }}
+<div><dt>{{ say(figure_words[figure.name]) }}</dt><dd>{{ format_count(figure.value) if facts.entries or facts.is_complete else say('no_data') }}
 {%- if facts.preceding %}<small>{{ say('before_no_data') if figure.before is none else say('before', n=figure.before) }}</small>{% endif %}</dd></div>
 {% endfor %}
 </dl>
@@ -176,8 +180,10 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 {% if facts.slots %}
 <p class="hint for-mice">{{ say('activity_hint') }}</p>
 <div class="controls span">
-<label>{{ say('from') }}<input type="text" id="from" inputmode="numeric" placeholder="{{ say('iso_day') }}" pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
-<label>{{ say('to') }}<input type="text" id="to" inputmode="numeric" placeholder="{{ say('iso_day') }}" pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
+<label>{{ say('from') }}<input type="text" id="from" inputmode="numeric" placeholder="{{ say('iso_day') }}"
+pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
+<label>{{ say('to') }}<input type="text" id="to" inputmode="numeric" placeholder="{{ say('iso_day') }}"
+pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
 <button type="button" id="whole">{{ say('whole_range') }}</button>
 </div>
 <div class="chart tall" id="activity" role="img" aria-label="{{ say('activity_label', n=facts.entries, first=facts.first, last=facts.last) }}"></div>
@@ -186,7 +192,8 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 <thead><tr><th scope="col">{{ say('day') }}</th><th scope="col" class="number">{{ say('entries') }}</th>
 {% if facts.own %}<th scope="col" class="number">{{ say('own') }}</th>{% endif %}</tr></thead><tbody>
 {% for day, entries, own in days %}
-<tr><th scope="row">{% call only({'from': day, 'to': day}) %}{{ day }}{% endcall %}</th><td class="number">{{ format_count(entries) }}</td>{% if facts.own %}<td class="number">{{ format_count(own) }}</td>{% endif %}</tr>
+<tr><th scope="row">{% call only({'from': day, 'to': day}) %}{{ day }}{% endcall %}</th><td class="number">{{ format_count(entries) }}</td>
+{%- if facts.own %}<td class="number">{{ format_count(own) }}</td>{% endif %}</tr>
 {% endfor %}
 </tbody></table></div></details>
 {% endif %}
@@ -209,7 +216,8 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 <div class="scroll" tabindex="0" role="region" aria-label="{{ say('by_hour') }}"><table class="log">
 <thead><tr><th scope="col">{{ say('weekday') }}</th>{% for hour in range(24) %}<th scope="col" class="number">{{ hour }}</th>{% endfor %}</tr></thead>
 <tbody>{% for hours in facts.heat %}{% set day = loop.index0 %}
-<tr><th scope="row">{{ weekdays[day] }}</th>{% for entries in hours %}<td class="number">{% if entries %}{% call only({'hour': day ~ '-' ~ loop.index0}) %}{{ format_count(entries) }}{% endcall %}{% else %}0{% endif %}</td>{% endfor %}</tr>
+<tr><th scope="row">{{ weekdays[day] }}</th>{% for entries in hours %}<td class="number">
+{%- if entries %}{% call only({'hour': day ~ '-' ~ loop.index0}) %}{{ format_count(entries) }}{% endcall %}{% else %}0{% endif %}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div></details>
 </section>
 {% endif %}
@@ -229,7 +237,8 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 {% if facts.own %}<option value="own">{{ say('own') }}</option><option value="others">{{ say('others_than_own') }}</option>{% endif %}
 {% for name, word in kinds.items() %}<option value="{{ name }}">{{ word }}</option>{% endfor %}</select></label>
 {% if groups %}<label>{{ say('alert') }}<select id="by-alert"><option value="">{{ say('everything') }}</option><option value="*">{{ say('any_alert') }}</option>
-{% for group, rows in groups %}<option value="{{ group.detection.name }}">{{ say.detection(group.detection.title) }}</option>{% endfor %}</select></label>{% endif %}
+{% for group, rows in groups %}<option value="{{ group.detection.name }}">{{ say.detection(group.detection.title) }}</option>
+{% endfor %}</select></label>{% endif %}
 <button type="button" id="clear">{{ say('reset') }}</button>
 <span id="search-hint" class="hint">{{ say('search_hint') }}</span>
 </form>
@@ -238,7 +247,8 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 <table id="entries" class="log"><caption class="unseen">{{ say('all_entries') }}</caption></table>
 <p class="unseen" id="told" role="status"></p>
 </section>
-<svg class="unseen" aria-hidden="true" focusable="false"><defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V6" class="hatch"/></pattern></defs></svg>
+<svg class="unseen" aria-hidden="true" focusable="false"><defs>
+<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V6" class="hatch"/></pattern></defs></svg>
 {% endif %}
 {%- endblock -%}
 {%- block scripts -%}

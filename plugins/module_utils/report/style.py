@@ -252,7 +252,8 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   details.more > summary { list-style: none; }
   .in-print { display: block; }
   a, a.only { color: inherit; text-decoration: none; }
-  .contents, .for-mice, .all, #chips, .controls, details.numbers, button, .dt-layout-row:not(.dt-layout-table), .skip, .dt-column-order { display: none !important; }
+  .contents, .for-mice, .all, #chips, .controls, details.numbers, button, .dt-layout-row:not(.dt-layout-table),
+  .skip, .dt-column-order { display: none !important; }
   .log { font-size: 8pt; }
   .log td, .log thead th { padding: .18rem .5rem .18rem 0; }
   thead { display: table-header-group; }

@@ -55,7 +55,7 @@ TEMPLATE = """
 {% for row in found %}
 <tr><td class="time">{% call only({'alert': group.detection.name, 'at': row.time}) %}
 {%- for part in row.time.split(' ', 1) %}<span>{{ part }}</span>{{ ' ' if not loop.last }}{% endfor %}{% endcall %}</td>
-{% if many %}<td class="project">{{ row.project or say('unnamed') }}</td>{% endif %}
+{% if many %}<td class="project">{% call only({'project': row.project}) %}{{ row.project or say('unnamed') }}{% endcall %}</td>{% endif %}
 <td class="actor">{% call only({'actor': (row.actor_kind if row.actor_kind in kinds else 'unknown') ~ ':' ~ row.actor}) %}
 {{- breakable(row.actor) }}{% endcall %} {{ kind(row.actor_kind) }}</td>
 <td class="what">{{ row.message }} <small>{{ row.action }}</small></td>

@@ -164,3 +164,12 @@ def test_detections_are_called_in_the_language_of_the_report(world: World, tmp_p
     act(world, 1, action="server_delete")
     text = report(world, tmp_path, language="de")[1]
     assert "**mittel**: Eine Ressource wurde gelöscht: 1" in text
+
+
+def test_where_nothing_is_known_a_page_shows_no_zero(world: World, tmp_path: Path) -> None:
+    options = {"api_token": world.project.token, "api_url": world.simulator.url}
+    page = tmp_path / "report.html"
+    for given, shown in (({"start": "2099-01-01"}, "no data"), ({"start": "-1h"}, "0")):
+        Report({**options, **given}, world.clock.now).write({"html": str(page)})
+        figures = re.findall(r"<dd>([^<]*)<", page.read_text())
+        assert {figure.strip() for figure in figures} == {shown}

@@ -117,22 +117,50 @@ options:
       - Dates and named times in O(start) and O(end) are meant in it.
     type: str
     default: UTC
-  working_hours:
+  detections:
     description:
-      - When people work, such as V(Mon-Thu 07:00-19:00, Fri 07:00-16:00); their changes outside of it are told apart.
-      - They are meant in O(time_zone) unless a time zone of their own follows.
-    type: str
-    default: Mon-Fri 08:00-18:00
-  sensitive_actions:
-    description:
-      - The actions to point out, with V(*) and V(?) as in O(actions).
-      - By default those that delete, detach or revoke something, and those
-        that concern tokens, keys, users of object storage, members and permissions; with an empty list, none.
+      - Detections of your own, in addition to the built-in ones, as in M(auditops.cloudscale.project_logs_detect).
+      - Their alerts are the first part of the report. An access review has none.
+    type: list
+    elements: dict
+  enable:
+    description: Names of experimental detections to apply as well.
     type: list
     elements: str
+  disable:
+    description: Names of detections to leave out.
+    type: list
+    elements: str
+  own_actors:
+    description:
+      - Your own automation. It fires no detection, and the report counts its entries apart from those of people.
+      - A user is named by e-mail address, a token by its description or uuid. V(*) stands for any characters and V(?)
+        for one.
+    type: list
+    elements: str
+  working_hours:
+    description:
+      - When people work at your site, such as V(Mon-Thu 07:00-19:00, Fri 07:00-16:00). Detections that need it are off
+        without it.
+      - They are meant in O(time_zone) unless a time zone of their own follows.
+    type: str
+  known_networks:
+    description: The networks that your changes come from. Detections that need them are off without them.
+    type: list
+    elements: str
+  compare:
+    description:
+      - Whether to compare the totals and the alerts with the period before, which has the same length, or as many
+        months if the range is whole months.
+      - That period is read as well; V(false) saves the reading. Where the sources do not cover it, the report says
+        "no data". With O(limit) or O(cursor) there is no comparison.
+      - An access review always compares.
+    type: bool
+    default: true
   baseline:
     description:
-      - How much of the time before O(start) is read as well, to tell which actors, tokens and networks are new.
+      - How much of the time before O(start) is read as well, to tell which actors, tokens and networks are new, and
+        what the detections take for normal.
       - V(0d) reads nothing of it.
       - O(form=access_review) reads the period of the same length before O(start) instead.
     type: str
@@ -237,7 +265,7 @@ summary:
     - Its figures. Times are in O(time_zone).
     - An access review has C(entries), C(first), C(last), C(people), C(tokens), C(new), C(dormant), C(no_data),
       C(sensitive), C(compared) and C(complete). Other reports have all except C(people), C(tokens), C(new), C(dormant),
-      C(no_data) and C(compared).
+      C(no_data), C(sensitive) and C(compared).
   returned: success
   type: dict
   contains:
@@ -259,16 +287,32 @@ summary:
     networks:
       description: Entries by network (V(/24) of IPv4, V(/48) of IPv6), most frequent first.
       type: dict
+    alerts:
+      description: Number of alerts of each severity, the most severe first.
+      type: dict
+      sample: {critical: 0, high: 1, medium: 12, low: 3, info: 0}
+    detections:
+      description: Number of alerts of each detection that fired, the most severe first.
+      type: dict
+      sample: {provider_staff: 1, deletion: 12}
+    projects:
+      description: Entries by project, most frequent first.
+      type: dict
+    own:
+      description: Number of entries of O(own_actors).
+      type: int
+    before:
+      description: >-
+        Figures of the period before - C(entries), entries by C(own) automation, C(people), C(tokens), C(staff) and
+        C(system), number of C(actors) and C(networks). Null without O(compare), and where the sources do not cover it.
+      type: dict
     first_seen:
       description: >-
         The C(actors), C(tokens) and C(networks) that the O(baseline) does not have, as lists of names. Without these
         keys if the baseline has no entries, so that nothing can be said.
       type: dict
     sensitive:
-      description: How many changes are among the O(sensitive_actions).
-      type: int
-    outside_hours:
-      description: How many changes people made outside working hours.
+      description: Number of changes that delete something or change who has access, in an access review.
       type: int
     staff:
       description: How many changes the provider's staff made.
@@ -335,17 +379,19 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
     check_destination,
-    content_sha256,
     draft_of,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import ENGINES
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, destinations
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import (
+    Report,
+    destinations,
+    is_same_report,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.translations import (
     BASELINE,
     FORMS,
     LANGUAGES,
     REPORTS,
-    WORKING_HOURS,
 )
 
 
@@ -370,8 +416,10 @@ def argument_spec():
         "title": {"type": "str"},
         "language": {"type": "str", "choices": list(LANGUAGES), "default": LANGUAGES[0]},
         "time_zone": {"type": "str", "default": "UTC"},
-        "working_hours": {"type": "str", "default": WORKING_HOURS},
-        "sensitive_actions": {"type": "list", "elements": "str"},
+        "detections": {"type": "list", "elements": "dict"},
+        **{name: {"type": "list", "elements": "str"} for name in ("enable", "disable", "own_actors", "known_networks")},
+        "working_hours": {"type": "str"},
+        "compare": {"type": "bool", "default": True},
         "baseline": {"type": "str", "default": BASELINE},
     }
 
@@ -387,7 +435,7 @@ def written(module, report, paths):
         else:
             drafts = {form: stack.enter_context(draft_of(path)) for form, path in paths.items()}
         told = report.write(drafts)
-        changed = [form for form in paths if content_sha256(drafts[form]) != content_sha256(paths[form])]
+        changed = [form for form in paths if not is_same_report(form, drafts[form], paths[form])]
         for form in () if module.check_mode else changed:
             module.atomic_move(drafts[form], paths[form])
     return told, bool(changed)

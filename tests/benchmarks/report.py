@@ -36,22 +36,17 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import (
-    SENSITIVE,
-    Heading,
-    Inquiry,
-    Rows,
-)
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.alerts import Rules, Watch
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import Heading, Inquiry, Rows
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.dataset import Log
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import embedded
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Sources
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
-from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours import WorkingHours
 from ansible_collections.auditops.cloudscale.tests.simulator.history import bulk
 
 END = datetime(2026, 11, 1, tzinfo=timezone.utc)
 YEAR = timedelta(days=365)
-HOURS = WorkingHours.parse("Mon-Fri 08:00-18:00")
+MADE = END + timedelta(hours=1)
 # What a report asks, as one pass of jq over the entries: counts by actor, action, address and hour.
 JQ = """reduce inputs as $e ({}; .actors[$e.actor|tostring] += 1 | .actions[$e.action] += 1
   | .addresses[$e.ip_address|tostring] += 1 | .hours[$e.timestamp[0:13]] += 1) | length"""
@@ -96,9 +91,11 @@ def generate(path: Path, count: int) -> None:
         entries=count,
         total_entries=count,
         total_gaps=0,
+        signer=None,
+        asked=MADE,
         pages=1,
-        committed_at=END,
-        server_date=END,
+        committed_at=MADE,
+        server_date=MADE,
         clock_skew_seconds=0.0,
         collector=Writer("0", "benchmark"),
     )
@@ -126,14 +123,18 @@ def measured(costs: list[Cost], who: int) -> Iterator[None]:
 
 
 def queried(archive: Path, start: datetime) -> tuple[Cost, int]:
-    """What the query part takes, in this process, and how many entries it was about."""
+    """What detections and queries take, in this process, and how many entries it was about."""
     options: dict[str, Any] = {"archives": [str(archive)], "ask_api": False, "start": start.isoformat()}
     costs: list[Cost] = []
     with tempfile.TemporaryDirectory() as folder, measured(costs, resource.RUSAGE_SELF):
         sources = Sources(options, folder, END, timedelta(0))
         with embedded(folder) as engine:
-            inquiry = Inquiry(Log(engine, sources, Selection()), Rows(timezone.utc), HOURS, SENSITIVE)
-            facts = inquiry.facts(Heading("", "", "", "UTC", "en"), sources.origins(), sources.asked, END)
+            watch = Watch(Rules({}, "UTC"), Selection(), sources.asked, None)
+            for project, entries in sources.entries():
+                watch.read(project, entries)
+            inquiry = Inquiry(Log(engine, sources, Selection()), Rows(timezone.utc))
+            heading, alerts = Heading("", "", "", "UTC", "en"), watch.alerts(is_compared=False)
+            facts = inquiry.facts(heading, sources.origins(), sources.asked, END, alerts)
     return costs[0], facts.entries
 
 

@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
@@ -31,7 +35,7 @@ INJECT = """() => {
   document.body.insertAdjacentHTML("beforeend", "<p id=injected><img src='data:,' onerror='window.harmed = 3'></p>");
 }"""
 IMPOSTOR = "johanna@example.com"
-A4_PAGES = 12
+A4_PAGES = 60
 REVIEW_PAGES = 8
 # What a person waits without noticing, many times over: the machine may be busy.
 PATIENCE = 30_000
@@ -65,25 +69,40 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same report in each language."""
+    """The same report in each language, and one of two projects with a part in the future."""
     folder = tmp_path_factory.mktemp("reports")
+    now = datetime.now(timezone.utc)
     with Simulator(page_size=500) as simulator:
         log = simulator.project("main").log
-        log.extend(history(weeks=6, until=datetime.now(timezone.utc) - timedelta(days=1), seed=7))
+        log.extend(history(weeks=6, until=now - timedelta(days=1), seed=7))
+        for number in range(5):
+            moment = now - timedelta(hours=5, minutes=-number)
+            log.append(action="volume_delete", message=f"Volume 'v-{number}' has been deleted", timestamp=moment)
         for message in HOSTILE:
             log.append(action="server_delete", message=message, actor={"user": {"email": message}})
         log.append(message="in disguise", actor={"api_token": {"uuid": "u", "description": IMPOSTOR}})
+        log.append(message="=1+1", more={"of": ["it"]})
         log.append(timestamp="about noon", message="when?", ip_address="198.18.0.1", actor={"admin": {}})
+        mail = simulator.add_project("mail")
+        mail.log.extend(history(weeks=2, until=now - timedelta(days=1), seed=9))
         options = {
-            "api_token": simulator.project("main").token,
             "api_url": simulator.url,
             "start": "-30d",
             "time_zone": "Europe/Zurich",
             "title": "Audit <b>November</b>",
+            "own_actors": ["deployment", "autoscaler"],
         }
-        for language in ("en", "de"):
-            Report({**options, "language": language}).write({"html": str(folder / f"{language}.html")})
-    return {language: folder / f"{language}.html" for language in ("en", "de")}
+        main = {"name": "shop", "api_token": simulator.project("main").token}
+        for name, given in {
+            "en": {"api_token": main["api_token"]},
+            "de": {"api_token": main["api_token"], "language": "de", "working_hours": "Mon-Fri 08:00-18:00"},
+            "two": {
+                "projects": [main, {"name": "mail", "api_token": mail.token}],
+                "end": (now + timedelta(days=5)).isoformat(),
+            },
+        }.items():
+            Report({**options, **given}).write({"html": str(folder / f"{name}.html")})
+    return {name: folder / f"{name}.html" for name in ("en", "de", "two")}
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +119,14 @@ def browser() -> Iterator[Browser]:
 def visit(browser: Browser, reports: dict[str, Path]) -> Iterator[Callable[..., Opened]]:
     contexts = []
 
-    def go(language: str = "en", width: int = 1280, ready: bool = True, **options: Any) -> Opened:
+    def go(language: str = "en", width: int = 1280, ready: bool = True, fragment: str = "", **options: Any) -> Opened:
         context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
         context.set_default_timeout(PATIENCE)
         contexts.append(context)
         opened = Opened(context.new_page())
-        opened.page.goto(reports[language].as_uri())
+        opened.page.goto(reports[language].as_uri() + fragment)
         if ready:
-            opened.page.wait_for_selector("html[data-ready]")
+            opened.page.wait_for_selector("html[data-drawn]")
         return opened
 
     yield go
@@ -129,10 +148,16 @@ def test_it_opens_offline_asks_for_nothing_and_complains_of_nothing(
 
 def test_hostile_entries_stay_text(visit: Callable[..., Opened]) -> None:
     opened = visit()
-    opened.page.select_option("#only", label="Sensitive changes")
+    opened.page.select_option("#by-alert", label="A resource was deleted")
     text = opened.page.inner_text("#entries")
     for message in HOSTILE:
         assert message.replace("\u202e", "\ufffd") in text
+        # In the details and the filters, too.
+        opened.page.locator("#entries tbody tr", has_text=message[:20]).first.locator("button.open").click()
+        opened.page.locator(".details a.only").nth(1).click()
+        assert opened.page.locator("#chips").inner_text() != ""
+        opened.page.click("#clear")
+        opened.page.select_option("#by-alert", label="A resource was deleted")
     assert opened.page.evaluate("window.harmed") is None
     assert opened.page.locator("main img, main b").count() == 0
     assert opened.page.inner_text("h1") == opened.page.title() == "Audit <b>November</b>"
@@ -169,23 +194,158 @@ def test_search_sort_and_filters_work_together(visit: Callable[..., Opened]) -> 
     assert opened.shown.startswith("26 to 50 of ")
 
 
-def test_a_finding_leads_to_its_entries(visit: Callable[..., Opened]) -> None:
+def test_what_needs_attention_comes_first_and_leads_to_its_entries(visit: Callable[..., Opened]) -> None:
     opened = visit()
-    opened.page.locator("button[data-only='4']").click()
+    page = opened.page
+    headings = page.locator("main h2, main h3").all_inner_texts()
+    assert headings[0] == "Needs attention"
+    assert headings[1].startswith("critical Five resources were deleted within ten minutes 1")
+    assert headings[2].startswith("high The provider's staff changed something")
+    assert "Volume 'v-4' has been deleted" in page.locator("#attention .group").first.inner_text()
+    # One click from the kind of alert to its entries, and one from the alert to its entry.
+    page.locator("#attention .group").nth(1).get_by_text("in the table").click()
+    assert {row[1] for row in opened.rows()} == {"admin staff"}
+    assert page.evaluate("document.activeElement.id") == "all"
+    page.locator("#attention .group").first.locator(".time a").click()
+    assert [row[3].split("\n")[0] for row in opened.rows()] == ["Volume 'v-4' has been deleted critical"]
+    assert page.locator("#chips li").count() == 2
+
+
+def test_filters_combine_come_off_and_stand_in_the_address(visit: Callable[..., Opened]) -> None:
+    opened = visit()
+    page = opened.page
+    everything = opened.shown
+    page.locator("#who-and-what").get_by_role("link", name="marco@example.com").click()
+    page.locator("#who-and-what").get_by_role("link", name="server_reboot").click()
     rows = opened.rows()
-    assert {row[1] for row in rows} == {"admin staff"}
-    assert opened.page.evaluate("document.activeElement.id") == "only"
+    assert {(row[1], row[2]) for row in rows} == {("marco@example.com person", "server_reboot")}
+    assert page.input_value("#by-actor") == "user:marco@example.com"
+    fragment = page.evaluate("location.hash")
+    assert fragment == "#actor=user%3Amarco%40example.com&action=server_reboot"
+    # Somebody else opens the same address, and goes back and forth.
+    other = visit(fragment=fragment)
+    assert other.rows() == rows
+    page.locator("#chips button", has_text="server_reboot").click()
+    assert {row[1] for row in opened.rows()} == {"marco@example.com person"}
+    assert len({row[2] for row in opened.rows()}) > 1
+    page.go_back()
+    expect(page.locator("#chips li")).to_have_count(2)
+    assert opened.rows() == rows
+    page.click("#clear")
+    assert opened.shown == everything
+    assert page.evaluate("location.hash") == ""
+
+
+@pytest.mark.parametrize(
+    ("searched", "holds"),
+    [
+        ("volume marco", lambda row: "volume" in row.lower() and "marco" in row),
+        ('"has been scaled"', lambda row: "has been scaled" in row),
+        ("volume -attach", lambda row: "volume" in row.lower() and "attach" not in row),
+        ('volume -"has been created"', lambda row: "volume" in row.lower() and "has been created" not in row),
+        ("marco|nina scaled|rebooted", lambda row: re.search("(marco|nina)(.|\n)*(scaled|rebooted)", row)),
+        ("scaled*flex-8", lambda row: re.search("scaled.*flex-8", row)),
+        ("(.*", lambda row: False),
+    ],
+)
+def test_search_knows_words_exact_text_not_or_and_anything(
+    visit: Callable[..., Opened], searched: str, holds: Callable[[str], Any]
+) -> None:
+    opened = visit(fragment="#q=" + quote(searched))
+    rows = [" ".join(row) for row in opened.rows()]
+    if not holds("volume marco has been scaled rebooted flex-8"):
+        assert rows == ["No entry matches."]
+    else:
+        assert rows
+        assert [row for row in rows if not holds(row)] == []
+
+
+def test_a_row_opens_its_details_and_a_resource_its_life(visit: Callable[..., Opened]) -> None:
+    opened = visit(fragment="#q=v-2")
+    page = opened.page
+    page.locator("#entries button.open").focus()
+    page.keyboard.press("Enter")
+    details = page.locator("#entries .details")
+    expect(details).to_be_visible()
+    line = details.locator("dd code").first.inner_text()
+    assert json.loads(line)["message"] == "Volume 'v-2' has been deleted"
+    expect(details.locator("dd code").last).to_have_text(hashlib.sha256(line.encode()).hexdigest())
+    details.get_by_role("link", name="volume v-2").click()
+    assert "resource=volume%3Av-2" in page.evaluate("location.hash")
+    # Also of an entry that has more than the table shows.
+    page.goto(page.url.split("#")[0] + "#q=" + quote('"=1+1"'))
+    expect(page.locator("#entries tbody tr")).to_have_count(1)
+    page.locator("#entries tbody tr td.what").click()
+    entry = page.locator("#entries .details dd code").first.inner_text()
+    assert json.loads(entry)["more"] == {"of": ["it"]}
+    assert opened.said == []
+
+
+def test_a_row_is_copied_as_the_text_of_a_ticket(visit: Callable[..., Opened]) -> None:
+    opened = visit(fragment="#q=v-4", permissions=["clipboard-read", "clipboard-write"])
+    page = opened.page
+    page.click("#entries button.open")
+    page.click("#entries .copy")
+    expect(page.locator("#entries .copy")).to_have_text("Copied.")
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert "What: Volume 'v-4' has been deleted" in text
+    assert "Alert: critical: Five resources were deleted within ten minutes" in text
+    assert re.search(r"^SHA-256: [0-9a-f]{64}$", text, re.MULTILINE)
+
+
+def test_filtered_rows_are_downloaded_for_a_spreadsheet(visit: Callable[..., Opened], tmp_path: Path) -> None:
+    opened = visit(fragment="#alert=burst_of_deletions")
+    page = opened.page
+    found = []
+    for fragment in ("#alert=burst_of_deletions", "#q=" + quote('"=1+1"')):
+        page.goto(page.url.split("#")[0] + fragment)
+        with page.expect_download() as download:
+            page.click(".download")
+        download.value.save_as(tmp_path / "rows.csv")
+        with (tmp_path / "rows.csv").open(newline="", encoding="utf-8-sig") as file:
+            found += list(csv.DictReader(file))
+    assert [row["message"] for row in found] == ["Volume 'v-4' has been deleted", "'=1+1"]
+    assert (found[0]["resource_kind"], found[0]["resource"], found[0]["actor_kind"]) == ("volume", "v-4", "user")
+    assert opened.said == []
+
+
+def test_the_heat_map_and_its_table_lead_to_an_hour(visit: Callable[..., Opened]) -> None:
+    opened = visit()
+    page = opened.page
+    page.locator("#rhythm-of-work summary").click()
+    cell = page.locator("#rhythm-of-work td a").first
+    count = cell.inner_text()
+    cell.click()
+    assert f"of {count} " in opened.shown
+    assert len({row[0][11:13] for row in opened.rows()}) == 1
+    page.click("#clear")
+    page.locator("#rhythm svg .heat_marks path").nth(10).click()
+    expect(page.locator("#chips li")).to_have_count(1)
+
+
+def test_several_projects_are_told_apart(visit: Callable[..., Opened]) -> None:
+    opened = visit("two")
+    page = opened.page
+    assert page.locator("#entries th.project").count() == 1
+    page.locator("#who-and-what").get_by_role("link", name="mail", exact=True).click()
+    assert {row[1] for row in opened.rows()} == {"mail"}
+    # The part of the range that has not come yet is hatched on both charts, and named.
+    for chart in ("missing", "gaps"):
+        assert page.locator(f"#activity svg .{chart}_marks path").count() >= 1
+    assert "after the moment when this report was made" in page.locator(".legend").inner_text()
+    assert opened.said == []
 
 
 def test_days_narrow_chart_and_table(visit: Callable[..., Opened]) -> None:
     opened = visit()
     page = opened.page
     everything = opened.shown
-    first = str(page.get_attribute("#from", "min"))
+    first = (datetime.now(timezone.utc) - timedelta(days=20)).date().isoformat()
     following = (datetime.fromisoformat(first) + timedelta(days=1)).date().isoformat()
     for day in (first, following):
         page.fill("#from", day)
         page.fill("#to", day)
+        page.press("#to", "Enter")
         expect(page.locator("#activity svg .brush_brush path")).to_be_attached()
         assert {row[0][:10] for row in opened.rows()} == {day}
     page.click("#whole")
@@ -197,7 +357,8 @@ def test_dragging_over_the_chart_narrows_the_table(visit: Callable[..., Opened])
     opened = visit()
     page = opened.page
     everything = opened.shown
-    box = page.locator("#activity svg .overview_group").bounding_box()
+    page.evaluate("document.getElementById('activity').scrollIntoView({behavior: 'instant'})")
+    box = page.locator("#activity svg .small_marks").bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 0.4, middle)
@@ -228,19 +389,21 @@ def test_the_keyboard_suffices(visit: Callable[..., Opened]) -> None:
 
 @pytest.mark.parametrize(
     ("language", "scheme", "width"),
-    [("en", "light", 1280), ("de", "dark", 1280), ("en", "dark", 420), ("de", "light", 420)],
+    [("en", "light", 1280), ("de", "dark", 1280), ("two", "light", 820), ("en", "dark", 420), ("de", "light", 420)],
 )
 def test_it_is_accessible_and_fits(visit: Callable[..., Opened], language: str, scheme: str, width: int) -> None:
     opened = visit(language, width, color_scheme=scheme)
     page = opened.page
     for details in page.locator("details").all():
         details.evaluate("element => { element.open = true }")
+    page.locator("#entries button.open").first.click()
+    page.select_option("#by-alert", "*")
     found = Axe().run(page)
     assert [f"{rule['id']}: {rule['nodes'][0]['html']}" for rule in found.response["violations"]] == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert ground == {"light": "rgb(245, 246, 248)", "dark": "rgb(15, 21, 27)"}[scheme]
-    assert page.evaluate("document.documentElement.lang") == language
+    assert page.evaluate("document.documentElement.lang") == {"de": "de"}.get(language, "en")
 
 
 def test_it_prints_on_a4_also_out_of_the_dark(visit: Callable[..., Opened]) -> None:
@@ -250,14 +413,41 @@ def test_it_prints_on_a4_also_out_of_the_dark(visit: Callable[..., Opened]) -> N
     assert 2 <= printed.count(b"/Type /Page\n") <= A4_PAGES
     page.emulate_media(media="print", color_scheme="light")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(22, 32, 42)"
-    for hidden in ("#filters", ".dt-paging", "button[data-only]", "details.numbers"):
+    for hidden in ("#filters", ".dt-paging", ".contents", "details.numbers", ".for-mice"):
         assert not page.locator(hidden).first.is_visible()
+    # What is folded on the screen is printed, and the bound of the table is said.
+    assert page.locator("details.more table").first.is_visible()
+    assert "Printed are the first 1\u202f000 rows" in page.locator("#all .in-print").inner_text()
+    for event, rows in (("beforeprint", 1000), ("afterprint", 25)):
+        page.evaluate("event => { dispatchEvent(new Event(event)) }", event)
+        assert len(opened.rows()) == rows
+
+
+def test_both_charts_show_the_range_asked_for(visit: Callable[..., Opened]) -> None:
+    page = visit("two").page
+    labels = page.locator("#activity svg .role-axis-label text").all_text_contents()
+    dates = [label for label in labels if not label.isdigit()]
+    assert dates
+    assert dates[: len(dates) // 2] == dates[len(dates) // 2 :]
+    ends = [page.locator(f"#activity svg .{name}_marks").bounding_box() for name in ("missing", "gaps")]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert [round(ends[0][side]) for side in ("x", "width")] == [round(ends[1][side]) for side in ("x", "width")]
+
+
+def test_on_a_phone_action_and_origin_stay_visible(visit: Callable[..., Opened]) -> None:
+    page = visit(width=390).page
+    for column in ("action", "address", "what"):
+        assert page.locator(f"#entries tbody td.{column}").nth(3).is_visible()
+    page.locator("#entries button.open").nth(3).click()
+    assert page.locator("#entries .details").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_without_javascript_the_findings_are_there(visit: Callable[..., Opened]) -> None:
     opened = visit(ready=False, java_script_enabled=False)
     text = opened.page.inner_text("main")
-    for told in ("need JavaScript", "Sensitive changes", "Outside working hours", "First seen", "Coverage"):
+    for told in ("need JavaScript", "Needs attention", "A resource was deleted", "First seen", "Coverage"):
         assert told in text
 
 

@@ -13,12 +13,14 @@ import hashlib
 import json
 import re
 from datetime import datetime, timedelta, timezone
+from email import message_from_bytes, policy
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator, history
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook
 
 if TYPE_CHECKING:
     from .conftest import Controller
@@ -105,7 +107,7 @@ def test_the_page_holds_every_entry(reports: Path, page: Page, simulator: Simula
     shown = sorted(MADE_VISIBLE.get(message, message) for message in messages)
     assert sorted(row[3] for row in unpacked(reports)["rows"]) == shown
     assert "Shop <b>& co</b>" in page.texts
-    # As a name in the summary, then of the newest sensitive change: its actor and its message.
+    # As a name in the summary, then of the newest deletion: its actor and its message.
     assert page.texts.count(MARKUP) >= 3
 
 
@@ -113,7 +115,8 @@ def test_the_page_loads_nothing_and_runs_only_its_own_scripts(page: Page, report
     names = {name for name, _attributes in page.elements}
     assert names.isdisjoint({"img", "link", "iframe", "object", "b"})
     addresses = [value for _name, attributes in page.elements for key, value in attributes.items() if key == "href"]
-    assert addresses == ["#all", "#coverage"]
+    assert {str(address)[0] for address in addresses} == {"#"}
+    assert {"#all", "#coverage", "#attention"} < set(addresses)
     policy = str(next(attributes for _name, attributes in page.elements if attributes.get("http-equiv"))["content"])
     scripts = re.findall(r"<script>(.*?)</script>", (reports / "audit-report.html").read_text(), re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
@@ -179,13 +182,23 @@ def test_unknown_variables_empty_fields_and_texts_with_commas(controller: Contro
         "ask_api",
         "title",
         "engine",
+        "mail_to",
+        "mail_from",
+        "sendmail",
+        "webhook_url",
+        "webhook_token",
         "language",
         "time_zone",
         "limit",
     ]
     names += [
         "working_hours",
-        "sensitive_actions",
+        "own_actors",
+        "detections",
+        "enable",
+        "disable",
+        "known_networks",
+        "compare",
         "baseline",
         "actions",
         "ip_networks",
@@ -219,14 +232,24 @@ def test_several_projects_working_hours_and_a_range_in_the_future(
         "audit_report_dest": str(tmp_path),
         "audit_report_formats": "md",
         "audit_report_projects": projects,
-        "audit_report_working_hours": "Mon-Sun 00:00-24:00",
+        "audit_report_working_hours": "Mon-Sun 00:00-00:01",
+        "audit_report_own_actors": "ci, backup",
+        "audit_report_detections": [
+            {"name": "stop", "title": "Stopped", "severity": "high", "select": {"actions": "server_stop"}}
+        ],
+        "audit_report_compare": False,
         "audit_report_end": "2099-01-01",
     }
     done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables), CLOUDSCALE_API_TOKEN=None)
     assert done.returncode == 0, done.stdout + done.stderr
     told = (tmp_path / "audit-report.md").read_text()
     assert "**`mail`, `shop`**" in told
-    assert "- Outside working hours: 0" in told
+    assert "- **high**: Stopped: 2" in told
+    assert "- **low**: A change was made outside working hours: 2" in told
+    assert "before" not in told
+    assert "| 20" in told
+    assert "| `mail` |" in told
+    assert "(alerts: 2 high, 2 low)" in " ".join(done.stdout.split())
     assert "Parts of the range are missing; see the coverage in the report" in " ".join(done.stdout.split())
 
 
@@ -267,7 +290,7 @@ def test_nothing_happened_is_said_so(controller: Controller, tmp_path: Path) -> 
     assert "Nothing was changed" in (tmp_path / "audit-report.md").read_text()
     assert (tmp_path / "audit-report.jsonl").read_text() == ""
     assert (tmp_path / "audit-report.csv").read_text().splitlines() == [
-        "time,actor,actor_kind,action,message,ip_address,resource_kind,resource,subject"
+        "time,project,actor,actor_kind,action,message,ip_address,resource_kind,resource,subject"
     ]
 
 
@@ -316,3 +339,50 @@ def test_the_module_returns_the_figures_of_an_access_review(
     assert "limit: an access review needs all entries of a period" in results["limited"]["msg"]
     assert results["limited"]["failure"]["code"] == "invalid_input"
     assert "must be one of: activity, access_review" in results["unknown"]["msg"]
+
+
+def test_the_report_of_last_month_is_mailed_and_posted(controller: Controller, tmp_path: Path) -> None:
+    sendmail = tmp_path / "sendmail"
+    sendmail.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/arguments\ncat > {tmp_path}/mail\n')
+    sendmail.chmod(0o755)
+    variables: dict[str, Any] = {
+        "audit_report_dest": str(tmp_path / "reports"),
+        "audit_report_start": "last-month",
+        "audit_report_end": "this-month",
+        "audit_report_formats": "csv",
+        "audit_report_title": "Pr\u00fcfung\nBcc: eve@example.com",
+        "audit_report_mail_to": "audit@example.com, board@example.com",
+        "audit_report_mail_from": "report@example.com",
+        "audit_report_sendmail": str(sendmail),
+        "audit_report_webhook_token": "opensesame",
+    }
+    with Hook() as hook:
+        given = {**variables, "audit_report_webhook_url": hook.url}
+        done = controller.playbook(PLAYBOOK, "-e", json.dumps(given))
+        assert done.returncode == 0, done.stdout + done.stderr
+        checked = controller.playbook(PLAYBOOK, "--check", "-e", json.dumps(given))
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+    markdown = (tmp_path / "reports/audit-report.md").read_text().rstrip("\n")
+    assert (tmp_path / "arguments").read_text() == "-t -i "
+    mail = message_from_bytes((tmp_path / "mail").read_bytes(), policy=policy.default)
+    assert mail["To"] == "audit@example.com, board@example.com"
+    assert (mail["From"], mail["Bcc"], mail["Auto-Submitted"]) == ("report@example.com", None, "auto-generated")
+    assert "Pr\u00fcfung" in mail["Subject"]
+    assert mail.get_content().rstrip("\n") == markdown
+    assert [(taken.body, taken.headers["Authorization"]) for taken in hook.taken] == [
+        ({"text": markdown}, "Bearer opensesame")
+    ]
+    assert "opensesame" not in done.stdout
+
+
+def test_receivers_that_cannot_be_are_refused_before_anything_is_read(controller: Controller, tmp_path: Path) -> None:
+    for name, value in [
+        ("mail_to", "audit@example.com\nBcc: eve@example.com"),
+        ("mail_from", "Audit <audit@example.com>"),
+        ("webhook_url", "http://chat.example.com/hooks/1"),
+    ]:
+        variables = {"audit_report_dest": str(tmp_path / "none"), f"audit_report_{name}": value}
+        done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
+        assert done.returncode == 2
+        assert "must be e-mail addresses without names" in done.stdout
+    assert not (tmp_path / "none").exists()

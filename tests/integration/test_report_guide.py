@@ -17,6 +17,7 @@ import pyarrow.parquet
 import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator, history
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook
 
 if TYPE_CHECKING:
     from .conftest import Controller
@@ -73,3 +74,19 @@ def test_examples_of_access_reviews_run(controller: Controller) -> None:
     assert written == {"access-review.html", "access-review.csv", "access-review.md", "access-review-2026-q3.html"}
     with (folder / "access-review.csv").open(newline="") as file:
         assert "signature" in next(csv.reader(file))
+
+
+def test_the_report_of_every_month_is_sent(controller: Controller, tmp_path: Path) -> None:
+    crontab, variables = blocks("reports", "text")
+    sendmail = tmp_path / "sendmail"
+    sendmail.write_text(f"#!/bin/sh\ncat > {tmp_path}/mail\n")
+    sendmail.chmod(0o755)
+    with Hook() as hook:
+        given = yaml.safe_load(variables.replace("https://chat.example.com/hooks/4fxw", hook.url))
+        given.update({"audit_report_dest": str(tmp_path / "reports"), "audit_report_sendmail": str(sendmail)})
+        (tmp_path / "variables.yml").write_text(yaml.safe_dump(given))
+        command = crontab.replace("/etc/ansible/audit-report.yml", str(tmp_path / "variables.yml"))
+        done = controller.playbook(*shlex.split(command)[6:])
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "To: audit@example.com" in (tmp_path / "mail").read_text()
+    assert [taken.body["text"].splitlines()[0] for taken in hook.taken] == ["# Audit report"]

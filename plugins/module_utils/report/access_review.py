@@ -13,38 +13,26 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Tuple
 from typing import Counter as CounterOf
 
 from ..project_log.entry import ACTOR_KINDS, Label, visible
 from ..project_log.selection import action_matches
 from ..settings import Range
 from ..times import first_moment
-from .facts import Count, Coverage, Heading, Rows, identity, networks_of
+from .coverage import Coverage, Period
+from .facts import Count, Heading, Rows, identity, networks_of
 from .query.dataset import Group, Log, Seen, label
 
 STANDINGS = ("new", "no_data", "dormant", "known")
 """How an account compares with the period before, in the order of attention that each deserves."""
 
+SENSITIVE = ("*_delete", "*_revoke", "*_detach", "*token*", "*key*", "objects_user*", "*member*", "*permission*")
+"""Actions that destroy something or give somebody access."""
+
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 _NO_PERIOD = "no_period"
-
-
-class Period(NamedTuple):
-    """A time range in words, and what each source covers of it."""
-
-    name: str
-    coverage: List[Coverage]
-
-    @property
-    def is_complete(self) -> bool:
-        return not any(source.missing for source in self.coverage)
-
-    def reasons(self, project: str) -> List[str]:
-        """Why data of a project is missing; empty if the period is covered."""
-        sources = (source for source in self.coverage if source.origin.project == project)
-        return list(dict.fromkeys(why for source in sources for _start, _end, why in source.missing))
 
 
 @dataclass(frozen=True)
@@ -161,7 +149,8 @@ class Review:
 def preceding_range(asked: Range, now: datetime, zone: tzinfo) -> Optional[Range]:
     """The range of the same length before a range; None if there is none.
 
-    Where a range is whole days in a time zone, so is the one before: as many days, also where the clocks change.
+    Where a range is whole days in a time zone, so is the one before: as many days, also where the clocks change. Before
+    whole months are as many months.
     """
     start, end = asked.start, asked.end or now
     if start is None or end <= start:
@@ -169,11 +158,19 @@ def preceding_range(asked: Range, now: datetime, zone: tzinfo) -> Optional[Range
     try:
         first, last = start.astimezone(zone).date(), end.astimezone(zone).date()
         if first_moment(first, zone) == start and first_moment(last, zone) == end:
-            return Range(first_moment(first - (last - first), zone), start)
+            return Range(first_moment(_day_before(first, last), zone), start)
         return Range(start - (end - start), start)
     except (OverflowError, ValueError):
         # There is no such day in the calendar.
         return None
+
+
+def _day_before(first: date, last: date) -> date:
+    """The day on which the period before begins."""
+    if first.day != 1 or last.day != 1:
+        return first - (last - first)
+    months = 2 * (first.year * 12 + first.month) - (last.year * 12 + last.month) - 1
+    return date(months // 12, months % 12 + 1, 1)
 
 
 def span_of(asked: Range, preceding: Optional[Range]) -> timedelta:
@@ -186,18 +183,17 @@ def span_of(asked: Range, preceding: Optional[Range]) -> timedelta:
 def access_review(
     log: Log,
     rows: Rows,
-    sensitive: Sequence[str],
     heading: Heading,
     period: Period,
     preceding: Optional[Period],
     filters: Dict[str, List[str]],
 ) -> Review:
-    """Read the facts out of a log. ``sensitive`` are globs of actions."""
+    """Read the facts out of a log."""
     by_action = log.groups(log.table, "project", "actor", "action")
     by_address = log.groups(log.table, "project", "actor", "ip_address")
     before = [] if preceding is None or log.preceding is None else log.groups(log.preceding, "project", "actor")
     names = {group.values["action"] for group in by_action}
-    risky = frozenset(name for name in names if name is not None and action_matches({"action": name}, sensitive))
+    risky = frozenset(name for name in names if name is not None and action_matches({"action": name}, SENSITIVE))
     traces = _traces(by_action, by_address, before, risky)
     accounts = [_account(project, who, trace, rows, period, preceding) for (project, who), trace in traces.items()]
     first, last = log.extent()

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence, Tuple
 
+from .alerts import AlertGroup
+from .facts import Facts, Hole, Rows
 from .translations import Words
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _MINUTE = 60_000
 _HOUR, _DAY = 60, 24 * 60
 _HOURS = {"labelAngle": 0, "labelOverlap": "parity", "labelSeparation": 4}
+_AXIS = {"type": "utc", "nice": False}
 _FINE = 400
 """So many bars can be told apart."""
 
@@ -33,56 +36,64 @@ _CONFIG: Dict[str, Any] = {
 }
 
 
-def activity(slots: Sequence[Tuple[int, int, int]], words: Words) -> Dict[str, Any]:
-    """Entries over time, the sensitive ones among them apart, above a small chart in which a span is chosen.
+def activity(
+    facts: Facts, severe: Sequence[AlertGroup], holes: Sequence[Tuple[Hole, str]], rows: Rows, words: Words
+) -> Dict[str, Any]:
+    """Entries over the range asked for, own automation apart, above a small chart in which a span is chosen.
 
-    ``slots`` are quarters of an hour as minutes of a wall clock's epoch, with all and with sensitive entries.
+    Both have the same axis, and show the parts that are missing. ``severe`` alerts are marked.
     """
-    fine, coarse = _steps(slots)
-    values = _bars(slots, fine)
-    small = _bars(slots, coarse)
-    extent = [values[0]["t"], values[-1]["u"]] if values else []
+    fine, coarse = _steps(facts.axis)
+    axis = [minute * _MINUTE for minute in facts.axis]
+    # Bars without height make the axis as long as the range, while no span is chosen.
+    ends = [{"t": moment, "u": moment, "n": 0, "s": 0} for moment in axis]
+    values = [*_bars(facts.slots, fine, facts.axis), *ends]
+    missing = [{"t": hole.start * _MINUTE, "u": hole.end * _MINUTE, "why": why} for hole, why in holes]
+    marked = [
+        {"t": rows.minute(alert.time) * _MINUTE, "a": words.detection(group.detection.title)}
+        for group in severe
+        for alert in group.newest
+        if alert.time is not None
+    ]
+    x = _time(facts.axis, words)
+    form = f"%a {words.day} %H:%M"
     detail = {
         "name": "detail",
         "width": 800,
         "height": 190,
-        "data": {"values": values},
-        "layer": [_layer("all", "n"), _layer("sensitive", "s")],
-        "encoding": {
-            "x": {**_time("t"), "scale": {"type": "utc", "domain": {"param": "brush"}}},
-            "x2": {"field": "u"},
-            "tooltip": [
-                {
-                    "field": "t",
-                    "type": "temporal",
-                    "format": "%a %Y-%m-%d %H:%M",
-                    "formatType": "utc",
-                    "title": words("from"),
-                },
-                {"field": "n", "type": "quantitative", "title": words("entries")},
-                {"field": "s", "type": "quantitative", "title": words("sensitive")},
-            ],
-        },
+        "layer": [
+            *([_missing("missing", missing, words, x)] if missing else []),
+            # One layer says what the axis of all is; Vega-Lite takes several for a conflict.
+            _layer("all", values, "n", form, words, {**x, "scale": {**_AXIS, "domain": {"param": "brush"}}}),
+            *([_layer("own", values, "s", form, words, x)] if facts.own else []),
+            *([_alerts(marked, form, words, x)] if marked else []),
+        ],
     }
     overview = {
         "name": "overview",
         "width": 800,
         "height": 44,
-        "data": {"values": small},
-        "params": [{"name": "brush", "select": {"type": "interval", "encodings": ["x"]}}],
-        "mark": {"type": "rect"},
-        "encoding": {
-            "x": {**_time("t"), "scale": {"type": "utc"}},
-            "x2": {"field": "u"},
-            "y": {"field": "n", "type": "quantitative", "axis": None},
-            "y2": {"datum": 0},
-        },
+        "layer": [
+            *([_missing("gaps", missing, words, x)] if missing else []),
+            {
+                "name": "small",
+                "data": {"values": [*_bars(facts.slots, coarse, facts.axis), *ends]},
+                "params": [{"name": "brush", "select": {"type": "interval", "encodings": ["x"]}}],
+                "mark": {"type": "rect", "clip": True},
+                "encoding": {
+                    "x": {**x, "scale": _AXIS},
+                    "x2": {"field": "u"},
+                    "y": {"field": "n", "type": "quantitative", "axis": None},
+                    "y2": {"datum": 0},
+                },
+            },
+        ],
     }
     return {
         "$schema": _SCHEMA,
         "config": _CONFIG,
         "spacing": 18,
-        "usermeta": {"extent": extent},
+        "usermeta": {"axis": axis},
         "vconcat": [detail, overview],
     }
 
@@ -91,7 +102,7 @@ def rhythm(heat: Sequence[Sequence[int]], words: Words) -> Dict[str, Any]:
     """Entries by weekday and hour."""
     days = words("weekdays").split()
     values = [
-        {"d": days[day], "h": hour, "n": entries}
+        {"d": days[day], "i": day, "h": hour, "n": entries}
         for day, hours in enumerate(heat)
         for hour, entries in enumerate(hours)
     ]
@@ -127,24 +138,68 @@ def rhythm(heat: Sequence[Sequence[int]], words: Words) -> Dict[str, Any]:
     }
 
 
-def _layer(name: str, field: str) -> Dict[str, Any]:
+def _layer(
+    name: str, values: List[Dict[str, int]], field: str, form: str, words: Words, x: Dict[str, Any]
+) -> Dict[str, Any]:
     return {
         "name": name,
+        "data": {"values": values},
         "mark": {"type": "rect", "clip": True},
         "encoding": {
+            "x": x,
+            "x2": {"field": "u"},
             "y": {"field": field, "type": "quantitative", "title": None, "axis": {"tickCount": 4, "grid": True}},
             "y2": {"datum": 0},
+            "tooltip": [
+                {"field": "t", "type": "temporal", "format": form, "formatType": "utc", "title": words("from")},
+                {"field": "n", "type": "quantitative", "title": words("entries")},
+                {"field": "s", "type": "quantitative", "title": words("own")},
+            ],
         },
     }
 
 
-def _time(field: str) -> Dict[str, Any]:
-    return {"field": field, "type": "temporal", "title": None, "axis": {"tickCount": 8}}
+def _missing(name: str, values: List[Dict[str, Any]], words: Words, x: Dict[str, Any]) -> Dict[str, Any]:
+    return {
+        "name": name,
+        "data": {"values": values},
+        "mark": {"type": "rect", "clip": True},
+        "encoding": {
+            "x": x,
+            "x2": {"field": "u"},
+            "tooltip": [{"field": "why", "type": "nominal", "title": words("gaps")}],
+        },
+    }
 
 
-def _steps(slots: Sequence[Tuple[int, int, int]]) -> Tuple[int, int]:
+def _alerts(values: List[Dict[str, Any]], form: str, words: Words, x: Dict[str, Any]) -> Dict[str, Any]:
+    return {
+        "name": "alerts",
+        "data": {"values": values},
+        "mark": {"type": "point", "shape": "triangle-down", "size": 160, "filled": True, "yOffset": 6},
+        "encoding": {
+            "x": x,
+            "y": {"value": 0},
+            "tooltip": [
+                {"field": "t", "type": "temporal", "format": form, "formatType": "utc", "title": words("when")},
+                {"field": "a", "type": "nominal", "title": words("alert")},
+            ],
+        },
+    }
+
+
+def _time(axis: Tuple[int, int], words: Words) -> Dict[str, Any]:
+    labels: Dict[str, Any] = {"tickCount": 8}
+    if words.language != "en":
+        # What Vega writes by itself has the order of English.
+        days = (axis[1] - axis[0]) // _DAY
+        labels["format"] = "%-d.%-m. %H:%M" if days <= 3 else "%-d. %b" if days <= 200 else "%b %Y"
+    return {"field": "t", "type": "temporal", "title": None, "axis": labels}
+
+
+def _steps(axis: Tuple[int, int]) -> Tuple[int, int]:
     """Minutes in a bar of the large chart and of the small one."""
-    minutes = slots[-1][0] - slots[0][0] if slots else 0
+    minutes = axis[1] - axis[0]
     if minutes <= 3 * _DAY:
         return 15, _HOUR
     if minutes <= 100 * _DAY:
@@ -152,14 +207,22 @@ def _steps(slots: Sequence[Tuple[int, int, int]]) -> Tuple[int, int]:
     return _DAY, (_DAY if minutes <= _FINE * _DAY else 7 * _DAY)
 
 
-def _bars(slots: Sequence[Tuple[int, int, int]], step: int) -> List[Dict[str, int]]:
-    """A bar for each step with entries: from ``t`` to ``u`` in milliseconds, ``n`` entries, ``s`` sensitive."""
+def _bars(slots: Sequence[Tuple[int, int, int]], step: int, axis: Tuple[int, int]) -> List[Dict[str, int]]:
+    """A bar for each step with entries: from ``t`` to ``u`` in milliseconds, ``n`` entries, ``s`` own ones.
+
+    None goes beyond the axis.
+    """
     bars: Dict[int, List[int]] = {}
-    for minute, entries, sensitive in slots:
+    for minute, entries, own in slots:
         counts = bars.setdefault(minute // step * step, [0, 0])
         counts[0] += entries
-        counts[1] += sensitive
+        counts[1] += own
     return [
-        {"t": minute * _MINUTE, "u": (minute + step) * _MINUTE, "n": entries, "s": sensitive}
-        for minute, (entries, sensitive) in sorted(bars.items())
+        {
+            "t": max(minute, axis[0]) * _MINUTE,
+            "u": max(min(minute + step, axis[1]), axis[0] + 1) * _MINUTE,
+            "n": entries,
+            "s": own,
+        }
+        for minute, (entries, own) in sorted(bars.items())
     ]

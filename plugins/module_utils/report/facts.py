@@ -2,35 +2,46 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a report tells: counts, what is unusual, and how complete it is; computed once, for every form of it."""
+"""What a report tells: alerts, counts, what is new, and how complete it is; computed once, for every form of it."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..detections.detector import Alert
 from ..project_log.entry import Label, subject, visible
-from ..project_log.selection import action_matches
+from ..project_log.resource import resource
+from ..project_log.selection import actor_matches
 from ..settings import Range
-from ..working_hours import WorkingHours
+from .alerts import Alerts, text_of
+from .coverage import Coverage, Period, coverage_of, missing_of
 from .query.dataset import Log, Record, Seen, Slot, decoded, kind_of, label
+from .query.engine import COLUMNS
 from .query.sources import Origin
-
-SENSITIVE = ("*_delete", "*_revoke", "*_detach", "*token*", "*key*", "objects_user*", "*member*", "*permission*")
-"""Actions that destroy something or give somebody access."""
 
 MOST_ROWS = 100_000
 """So many entries a page takes; the newest ones."""
 
-_SHOWN = 200
-_A_MINUTE = timedelta(minutes=1)
-"""Times are shown to the minute: less than that is not told as missing."""
-_MINUTE = "%Y-%m-%d %H:%M"
+_DAY = "%Y-%m-%d"
 _SECOND = "%Y-%m-%d %H:%M:%S"
+
+
+FIGURES = {
+    "entries": "entries",
+    "own": "by_own",
+    "people": "by_people",
+    "tokens": "by_tokens",
+    "staff": "by_staff",
+    "system": "by_system",
+    "actors": "actors",
+    "networks": "networks",
+}
+"""The totals in their order, with the name of the text that says what each is."""
 
 
 class Count(NamedTuple):
@@ -43,36 +54,35 @@ class Count(NamedTuple):
 
 
 class First(NamedTuple):
-    """What was not seen before: when, what, and by whom."""
+    """What was not seen before: when, what, and by whom; ``key`` and ``value`` select its entries."""
 
     time: str
     name: str
     by: str
+    key: str
+    value: str
 
 
-class Highlight(NamedTuple):
-    """Entries that deserve a look: how many there are, and the newest of them."""
+class Figure(NamedTuple):
+    """A total by its name, and that of the period before; None without data."""
 
-    total: int
-    rows: List[Dict[str, str]]
-
-
-class Coverage(NamedTuple):
-    """One source as told to people; times are local. ``missing`` are spans of the asked range that nothing covers."""
-
-    origin: Origin
-    covered_from: str
-    covered_until: str
-    missing: List[Tuple[str, str, str]]
+    name: str
+    value: int
+    before: Optional[int]
 
 
-Missing = Tuple[datetime, Optional[datetime], str]
-"""From when to when something is missing, and why; None is the present."""
+class Hole(NamedTuple):
+    """A part of the range that is missing of a project, as minutes of a wall clock's epoch, and why."""
+
+    start: int
+    end: int
+    why: str
+    project: str
 
 
 @dataclass(frozen=True)
 class Heading:
-    """What the report is about, in words. ``made`` is when it was made, empty where that changes nothing."""
+    """What the report is about, in words. ``made`` is when it was made."""
 
     title: str
     asked: str
@@ -83,50 +93,74 @@ class Heading:
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a report tells. ``firsts`` go by what is new (actors, tokens, networks), ``findings`` by their name.
+    """All that a report tells. ``firsts`` go by what is new (actors, tokens, networks).
 
-    ``slots`` are quarters of an hour as minutes of a wall clock's epoch, with all and with sensitive entries; ``heat``
-    counts by weekday (Monday first) and hour. ``sensitive`` names the actions that were found to be so. ``extent`` is
-    the first and the last time with their offset, for programs.
+    ``preceding`` is the period that the figures are compared with; None if they are not. ``actors`` are all but the
+    site's own automation, ``own`` is that. ``slots`` are quarters of an hour as minutes of a wall clock's epoch, with
+    all and with own entries, ``axis`` the range on that clock; ``heat`` counts by weekday (Monday first) and hour.
+    ``extent`` is the first and the last time with their offset, for programs. ``own_is_known`` says whether the site
+    named its own automation.
     """
 
     heading: Heading
-    projects: List[str]
+    by_project: List[Count]
     entries: int
     first: str
     last: str
     extent: Tuple[str, str]
+    preceding: Optional[Period]
+    figures: List[Figure]
+    alerts: Alerts
     actors: List[Count]
+    own: List[Count]
     actions: List[Count]
     networks: List[Count]
-    addresses: int
     slots: List[Tuple[int, int, int]]
+    axis: Tuple[int, int]
+    holes: List[Hole]
     heat: List[List[int]]
+    own_is_known: bool
     has_baseline: bool
     firsts: Dict[str, List[First]]
-    findings: Dict[str, Highlight]
     coverage: List[Coverage]
-    hours: WorkingHours
-    sensitive: FrozenSet[str]
 
     @property
     def is_complete(self) -> bool:
         return not any(source.missing for source in self.coverage)
 
     @property
+    def projects(self) -> List[str]:
+        """The names of the projects that the report is about."""
+        return sorted(count.name for count in self.by_project)
+
+    @property
     def summary(self) -> Dict[str, Any]:
         """The figures for programs."""
+        totals = {figure.name: figure.value for figure in self.figures}
         return {
             "entries": self.entries,
             "first": self.extent[0],
             "last": self.extent[1],
-            "actors": {count.name: count.entries for count in self.actors},
+            "alerts": self.alerts.by_severity,
+            "detections": {group.detection.name: group.total for group in self.alerts.groups},
+            "projects": {count.name: count.entries for count in self.by_project},
+            "actors": {count.name: count.entries for count in sorted([*self.actors, *self.own], key=_rank)},
+            "own": sum(count.entries for count in self.own),
             "actions": {count.name: count.entries for count in self.actions},
             "networks": {count.name: count.entries for count in self.networks},
             "first_seen": self._first_seen,
-            **{name: finding.total for name, finding in self.findings.items()},
+            "staff": totals["staff"],
+            "system": totals["system"],
+            "before": self._before,
             "complete": self.is_complete,
         }
+
+    @property
+    def _before(self) -> Optional[Dict[str, Any]]:
+        """The figures of the period before; None where they are unknown."""
+        if self.preceding is None or not self.preceding.is_complete:
+            return None
+        return {figure.name: figure.before for figure in self.figures}
 
     @property
     def _first_seen(self) -> Dict[str, List[str]]:
@@ -139,14 +173,16 @@ class Facts:
 class Rows:
     """Entries as rows of text in the display's time zone; every text is safe to show on one line."""
 
-    def __init__(self, zone: tzinfo) -> None:
+    def __init__(self, zone: tzinfo, day: str = _DAY) -> None:
         self.zone = zone
+        self._day = day
         self._actor: Callable[[Optional[str]], Tuple[str, str]] = lru_cache(maxsize=10_000)(_actor)
         self._subject: Callable[[Optional[str]], str] = lru_cache(maxsize=10_000)(_subject)
 
     def row(self, record: Record) -> Dict[str, str]:
         moment = record["moment"]
         name, kind = self._actor(record["actor"])
+        about = resource(record)
         return {
             "time": visible(record["timestamp"]) if moment is None else self.local(moment).strftime(_SECOND),
             "actor": name,
@@ -154,9 +190,16 @@ class Rows:
             "action": visible(record["action"]),
             "message": visible(record["message"]),
             "ip_address": visible(record["ip_address"]),
+            "resource_kind": "" if about is None else about.kind,
+            "resource": "" if about is None else visible(about.name),
             "subject": self._subject(record["subject"]),
             "project": record["project"],
         }
+
+    def alert(self, alert: Alert) -> Dict[str, str]:
+        """An alert's entry in the same way."""
+        texts = {name: text_of(alert.entry.get(name)) for name in COLUMNS}
+        return self.row({**texts, "moment": alert.time, "project": alert.project})
 
     def local(self, moment: datetime) -> datetime:
         """An engine's naive time in UTC, or an aware one, in the display's zone."""
@@ -166,66 +209,122 @@ class Rows:
     def at(self, moment: Optional[datetime], form: str = _SECOND) -> str:
         return "" if moment is None else self.local(moment).strftime(form)
 
+    def told(self, moment: Optional[datetime], form: str = _SECOND) -> str:
+        """The same for sentences, with the day as the report's language writes it."""
+        return self.at(moment, form.replace(_DAY, self._day))
+
+    def minute(self, moment: datetime) -> int:
+        """What the clock on the wall showed, as minutes of an epoch without time zones."""
+        return int(self.local(moment).replace(tzinfo=timezone.utc).timestamp()) // 60
+
     def iso(self, moment: Optional[datetime]) -> str:
         """The local time with its offset, for programs; empty for None."""
         return "" if moment is None else self.local(moment).isoformat(timespec="seconds")
 
 
 class Inquiry:
-    """Puts the questions of a report to a log. ``sensitive`` are globs of actions."""
+    """Puts the questions of a report to a log. ``own_actors`` are globs of the site's own automation."""
 
-    def __init__(self, log: Log, rows: Rows, hours: WorkingHours, sensitive: Sequence[str]) -> None:
+    def __init__(self, log: Log, rows: Rows, own_actors: Sequence[str] = ()) -> None:
         self.log = log
-        self.hours = hours
         self.rows = rows
         self.actors = log.seen("actor")
-        self.actions = log.seen("action")
         self.addresses = log.seen("ip_address")
-        names = [seen.value for seen in self.actions if seen.value is not None]
-        self.sensitive = [name for name in names if action_matches({"action": name}, sensitive)]
+        self._own_actors = own_actors
+        self.own = [seen.value for seen in self.actors if self.is_own(seen.value)]
 
-    def facts(self, heading: Heading, origins: Sequence[Origin], asked: Range, now: datetime) -> Facts:
+    def is_own(self, actor: Optional[str]) -> bool:
+        return bool(self._own_actors) and actor_matches({"actor": decoded(actor)}, self._own_actors)
+
+    def facts(
+        self,
+        heading: Heading,
+        origins: Sequence[Origin],
+        asked: Range,
+        now: datetime,
+        alerts: Alerts,
+        preceding: Optional[Period] = None,
+    ) -> Facts:
         """All answers. ``now`` is the moment of asking: what lies after it is missing."""
         first, last = self.log.extent()
-        slots = self.log.slots(self.sensitive)
+        slots = self.log.slots(self.own)
+        own = set(self.own)
+        axis = asked.start or first or now, asked.end or max(now, last or now)
         return Facts(
             heading=heading,
-            projects=sorted({origin.project for origin in origins if origin.project}),
+            by_project=self._projects(origins),
             entries=sum(seen.entries for seen in self.actors),
-            first=self.rows.at(first),
-            last=self.rows.at(last),
+            first=self.rows.told(first),
+            last=self.rows.told(last),
             extent=(self.rows.iso(first), self.rows.iso(last)),
-            actors=[Count(str(label(seen.value)), seen.entries, kind_of(seen.value)) for seen in self.actors],
-            actions=[Count(visible(seen.value), seen.entries) for seen in self.actions],
+            preceding=preceding,
+            figures=self._figures(preceding),
+            alerts=alerts,
+            actors=_actors(seen for seen in self.actors if seen.value not in own),
+            own=_actors(seen for seen in self.actors if seen.value in own),
+            actions=[Count(visible(seen.value), seen.entries) for seen in self.log.seen("action")],
             networks=networks_of(self.addresses),
-            addresses=sum(1 for seen in self.addresses if seen.value),
-            slots=[(self._wall(slot.start), slot.entries, slot.sensitive) for slot in slots],
+            slots=[(self.rows.minute(slot.start), slot.entries, slot.own) for slot in slots],
+            axis=(self.rows.minute(axis[0]), self.rows.minute(axis[1])),
+            holes=self._holes(origins, asked, now, axis),
             heat=self._heat(slots),
+            own_is_known=bool(self._own_actors),
             has_baseline=self.log.known("actor") is not None,
             firsts=self._firsts(),
-            findings=self._findings(),
-            coverage=coverage_of(origins, asked, now, self.rows),
-            hours=self.hours,
-            sensitive=frozenset(self.sensitive),
+            coverage=coverage_of(origins, asked, now, self.rows.told),
         )
 
-    def _findings(self) -> Dict[str, Highlight]:
-        log = self.log
-        people = self._of_kind("user", "unknown")
-        tables = {
-            "sensitive": log.with_actions(self.sensitive),
-            "outside_hours": log.outside(self.hours, people),
-            "staff": log.by_actors(self._of_kind("admin")),
-            "system": log.by_actors(self._of_kind("system")),
-        }
-        found = {}
-        for name, table in tables.items():
-            total, records = log.newest(table, _SHOWN)
-            found[name] = Highlight(total, [self.rows.row(record) for record in records])
-        return found
+    def _projects(self, origins: Sequence[Origin]) -> List[Count]:
+        """All projects, also those without entries, the most active first."""
+        entries = {origin.project: 0 for origin in origins if origin.project}
+        for seen in self.log.seen("project"):
+            if seen.value:
+                entries[seen.value] = seen.entries
+        return sorted((Count(name, number) for name, number in entries.items()), key=_rank)
 
-    def _of_kind(self, *kinds: str) -> List[Optional[str]]:
-        return [seen.value for seen in self.actors if kind_of(seen.value) in kinds]
+    def _figures(self, preceding: Optional[Period]) -> List[Figure]:
+        now = self._totals([(seen.value, seen.entries) for seen in self.actors], self.addresses)
+        before: Dict[str, int] = {}
+        if preceding is not None and preceding.is_complete and self.log.preceding is not None:
+            groups = self.log.groups(self.log.preceding, "actor")
+            actors = [(group.values["actor"], group.entries) for group in groups]
+            addresses = [
+                Seen(group.values["ip_address"], group.entries, None, None)
+                for group in self.log.groups(self.log.preceding, "ip_address")
+            ]
+            before = self._totals(actors, addresses)
+        return [Figure(name, value, before.get(name)) for name, value in now.items()]
+
+    def _totals(self, actors: Sequence[Tuple[Optional[str], int]], addresses: Sequence[Seen]) -> Dict[str, int]:
+        """Entries in all and by kinds of actors, and how many actors and networks there are."""
+        groups = {"own": 0, "people": 0, "tokens": 0, "staff": 0, "system": 0}
+        for value, entries in actors:
+            kind = "own" if self.is_own(value) else _GROUPS.get(kind_of(value), "people")
+            groups[kind] += entries
+        if not self._own_actors:
+            del groups["own"]
+        return {
+            "entries": sum(entries for _value, entries in actors),
+            **groups,
+            "actors": len({identity(value) for value, _entries in actors}),
+            "networks": len(networks_of(addresses)),
+        }
+
+    def _holes(
+        self, origins: Sequence[Origin], asked: Range, now: datetime, axis: Tuple[datetime, datetime]
+    ) -> List[Hole]:
+        """What is missing of each project, once."""
+        holes = [
+            Hole(
+                self.rows.minute(max(start, axis[0])),
+                self.rows.minute(min(end or axis[1], axis[1])),
+                why,
+                origin.project,
+            )
+            for origin in origins
+            for start, end, why in missing_of(origin, origins, asked, now)
+        ]
+        return list(dict.fromkeys(hole for hole in holes if hole.start < hole.end))
 
     def _firsts(self) -> Dict[str, List[First]]:
         known = {identity(value) for value in self.log.known("actor") or ()}
@@ -233,23 +332,27 @@ class Inquiry:
         tokens = [seen for seen in new if kind_of(seen.value) == "api_token"]
         others = [seen for seen in new if kind_of(seen.value) != "api_token"]
         return {
-            "actors": self._told(others, lambda seen: str(label(seen.value))),
-            "tokens": self._told(tokens, lambda seen: str(label(seen.value))),
-            "networks": self._told(self._new_networks(), lambda seen: visible(seen.value)),
+            "actors": self._told(others, "actor"),
+            "tokens": self._told(tokens, "actor"),
+            "networks": self._told(self._new_networks(), "network"),
         }
 
     def _new_networks(self) -> List[Seen]:
-        known = {_network(value) for value in self.log.known("ip_address") or ()}
+        known = {network_of(value) for value in self.log.known("ip_address") or ()}
         earliest: Dict[str, Seen] = {}
         for seen in sorted(self.addresses, key=_first):
-            name = _network(seen.value)
+            name = network_of(seen.value)
             if name and name not in known:
                 earliest.setdefault(name, seen._replace(value=name))
         return list(earliest.values())
 
-    def _told(self, found: Iterable[Seen], name: Callable[[Seen], str]) -> List[First]:
-        ordered = sorted(found, key=_first, reverse=True)
-        return [First(self.rows.at(seen.first), name(seen), str(label(seen.by))) for seen in ordered]
+    def _told(self, found: Iterable[Seen], key: str) -> List[First]:
+        told = []
+        for seen in sorted(found, key=_first, reverse=True):
+            name = visible(seen.value) if key == "network" else str(label(seen.value))
+            value = name if key == "network" else f"{kind_of(seen.value)}:{name}"
+            told.append(First(self.rows.told(seen.first), name, str(label(seen.by)), key, value))
+        return told
 
     def _heat(self, slots: Sequence[Slot]) -> List[List[int]]:
         """Counts by weekday (Monday first) and hour."""
@@ -259,87 +362,31 @@ class Inquiry:
             heat[local.weekday()][local.hour] += slot.entries
         return heat
 
-    def _wall(self, moment: datetime) -> int:
-        """What the clock on the wall showed, as minutes of an epoch without time zones."""
-        return int(self.rows.local(moment).replace(tzinfo=timezone.utc).timestamp()) // 60
+
+_GROUPS = {"user": "people", "api_token": "tokens", "admin": "staff", "system": "system"}
 
 
-def coverage_of(origins: Sequence[Origin], asked: Range, now: datetime, rows: Rows) -> List[Coverage]:
-    """Each source, with what it misses of a range, in local times."""
-    found = []
-    for origin in origins:
-        missing = [
-            (rows.at(start, _MINUTE), rows.at(end, _MINUTE), why)
-            for start, end, why in missing_of(origin, origins, asked, now)
-        ]
-        found.append(Coverage(origin, rows.at(origin.covered_from), rows.at(origin.covered_until), missing))
-    return found
+def _actors(found: Iterable[Seen]) -> List[Count]:
+    """Names with their kinds. An actor that is named in several ways alike is one of them."""
+    entries: Counter[Tuple[str, str]] = Counter()
+    for seen in found:
+        entries[str(label(seen.value)), kind_of(seen.value)] += seen.entries
+    return sorted((Count(name, number, kind) for (name, kind), number in entries.items()), key=_rank)
+
+
+def _rank(count: Count) -> Tuple[int, str, str]:
+    return -count.entries, count.name, count.kind
 
 
 def local_days(slots: Sequence[Tuple[int, int, int]]) -> List[Tuple[str, int, int]]:
-    """Counts by local day, for those who read numbers rather than a chart."""
+    """Counts by local day, of all and of own entries, for those who read numbers rather than a chart."""
     days: Dict[str, List[int]] = {}
     epoch = datetime(1970, 1, 1)
-    for minute, entries, sensitive in slots:
+    for minute, entries, own in slots:
         day = days.setdefault((epoch + timedelta(minutes=minute)).strftime("%Y-%m-%d"), [0, 0])
         day[0] += entries
-        day[1] += sensitive
-    return [(day, entries, sensitive) for day, (entries, sensitive) in sorted(days.items())]
-
-
-def missing_of(origin: Origin, origins: Sequence[Origin], asked: Range, now: datetime) -> List[Missing]:
-    """What a source misses of the asked range, as far as the API does not have it in an archive's place.
-
-    ``now`` is the moment of asking; nobody has what lies after it. Where a project has an archive, that one tells it.
-    """
-    is_told_by_archive = origin.archive is None and any(
-        other.archive and other.project == origin.project for other in origins
-    )
-    found: List[Missing] = []
-    if asked.start is None or asked.start <= now:
-        if asked.end is None or asked.end - now <= _A_MINUTE:
-            return _missing_until_now(origin, origins, asked)
-        found = _missing_until_now(origin, origins, asked.within(end=now))
-    return found if is_told_by_archive else [*found, (_latest(asked.start, now), asked.end, "future")]
-
-
-def _missing_until_now(origin: Origin, origins: Sequence[Origin], asked: Range) -> List[Missing]:
-    """The same of a range that has passed.
-
-    The provider deletes all the time: what it has no more is told to the end of that day, so that the same entries give
-    the same report.
-    """
-    of_project = [other for other in origins if other.project == origin.project]
-    at_api = _earliest(*(other.covered_from for other in of_project if other.archive is None))
-    day = None if at_api is None else _end_of_day(at_api)
-    if origin.archive is None:
-        # Where there is an archive, that one tells what is missing.
-        if at_api is None or asked.start is None or any(other.archive for other in of_project):
-            return []
-        is_lost = at_api - asked.start > _A_MINUTE
-        return [(asked.start, _earliest(day, asked.end), "retention")] if is_lost else []
-    found: List[Missing] = list(origin.gaps)
-    begins, ends = _earliest(origin.covered_from, at_api), origin.covered_until
-    if asked.start and begins and asked.start < begins:
-        found.insert(0, (asked.start, _earliest(origin.covered_from, day, asked.end), "before"))
-    goes_on = _earliest(at_api, asked.end)
-    if ends and (goes_on is None or ends < goes_on):
-        found.append((ends, _earliest(day, asked.end), "after"))
-    return found
-
-
-def _end_of_day(moment: datetime) -> datetime:
-    """The next midnight of UTC."""
-    return datetime.combine(moment.date() + timedelta(days=1), time(), timezone.utc)
-
-
-def _latest(start: Optional[datetime], now: datetime) -> datetime:
-    return now if start is None else max(start, now)
-
-
-def _earliest(*moments: Optional[datetime]) -> Optional[datetime]:
-    """None stands for never."""
-    return min((moment for moment in moments if moment is not None), default=None)
+        day[1] += own
+    return [(day, entries, own) for day, (entries, own) in sorted(days.items())]
 
 
 def _actor(text: Optional[str]) -> Tuple[str, str]:
@@ -362,7 +409,7 @@ def networks_of(addresses: Sequence[Seen]) -> List[Count]:
     entries: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
     for seen in addresses:
-        name = _network(seen.value)
+        name = network_of(seen.value)
         if name:
             entries[name] += seen.entries
             hosts[name] += 1
@@ -370,7 +417,7 @@ def networks_of(addresses: Sequence[Seen]) -> List[Count]:
     return [Count(name, number, of=hosts[name]) for name, number in ranked]
 
 
-def _network(text: Optional[str]) -> str:
+def network_of(text: Optional[str]) -> str:
     """The network that an address belongs to: of 256 IPv4 addresses, or a site's IPv6 prefix."""
     try:
         address = ipaddress.ip_address(text or "")

@@ -14,7 +14,7 @@ import hashlib
 from typing import Any, Dict, Sequence
 
 from ..project_log.entry import ACTOR_KINDS
-from .assets import STYLE
+from .style import STYLE
 from .translations import Words, format_count, reason
 
 _KINDS = (*ACTOR_KINDS, "unknown")

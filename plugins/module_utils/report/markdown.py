@@ -7,44 +7,68 @@
 from __future__ import annotations
 
 import re
-from typing import Dict, Iterator, List, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence
 
 from ..project_log.markup import code, text
 from ..project_log.rows import cut
-from .facts import Count, Coverage, Facts, Heading
+from .coverage import Coverage
+from .facts import FIGURES, Count, Facts, Heading, Rows
 from .translations import Words, format_count, reason
 
 MOST_ROWS = 100
 """So many entries are listed; the newest ones."""
 
 _TOP = 10
+_ALERTS_LISTED = {"critical": 10, "high": 10, "medium": 5}
 _LONGEST = 300
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
 
 
-def markdown(facts: Facts, newest: Sequence[Dict[str, str]]) -> str:
+def markdown(facts: Facts, newest: Sequence[Dict[str, str]], rows: Rows) -> str:
     """The text. ``newest`` are rows of the newest entries."""
-    return "\n".join(_lines(facts, newest, Words(facts.heading.language)))
+    return "\n".join(_lines(facts, newest, rows, Words(facts.heading.language)))
 
 
-def _lines(facts: Facts, newest: Sequence[Dict[str, str]], say: Words) -> Iterator[str]:
+def _lines(facts: Facts, newest: Sequence[Dict[str, str]], rows: Rows, say: Words) -> Iterator[str]:
     yield from heading_lines(facts.heading, facts.projects, facts.is_complete, say)
     if not facts.entries:
         yield say("nothing" if facts.is_complete else "nothing_known")
         yield ""
     else:
-        yield from _findings(facts, say)
+        yield from _attention(facts, rows, say)
+        yield from _firsts(facts, say)
+        yield from _totals(facts, say)
         yield from _counts(say("who"), facts.actors, say)
+        yield from _counts(say("own"), facts.own, say)
         yield from _counts(say("action"), facts.actions, say)
         yield from _counts(say("networks"), facts.networks, say)
-        yield from _firsts(facts, say)
-        for name in ("sensitive", "outside_hours", "staff"):
-            found = facts.findings[name]
-            if found.total:
-                yield from _entries(say(name), found.rows[:_TOP], found.total, say)
+        if len(facts.projects) > 1:
+            yield from _counts(say("project"), facts.by_project, say)
     yield from coverage_lines(facts.coverage, say)
     if facts.entries:
-        yield from _entries(say("all_entries"), newest, facts.entries, say)
+        yield from _entries(say("all_entries"), newest, facts, say)
+
+
+def _attention(facts: Facts, rows: Rows, say: Words) -> Iterator[str]:
+    yield f"## {say('attention')}"
+    yield ""
+    if not facts.alerts.groups:
+        yield say("no_alerts")
+        yield ""
+    for group in facts.alerts.groups:
+        before = "" if group.before is None else f", {say('before', n=group.before)}"
+        severity, title = say(f"severity_{group.detection.severity}"), say.detection(group.detection.title)
+        yield f"- **{severity}**: {text(title)}: {format_count(group.total)}{before}"
+        for alert in group.newest[: _ALERTS_LISTED.get(group.detection.severity, 0)]:
+            row = rows.alert(alert)
+            cells = [row["time"], *_project(facts, row), row["actor"], cut(row["message"], _LONGEST), row["ip_address"]]
+            yield f"  - {', '.join(_cell(cell) for cell in cells if cell)}"
+    if facts.alerts.groups:
+        yield ""
+    inactive = [say("needs", name=name, option=fact) for name, fact in facts.alerts.inactive.items()]
+    if inactive:
+        yield text(say("inactive", names=", ".join(inactive)))
+        yield ""
 
 
 def heading_lines(heading: Heading, projects: Sequence[str], is_complete: bool, say: Words) -> Iterator[str]:
@@ -60,15 +84,26 @@ def heading_lines(heading: Heading, projects: Sequence[str], is_complete: bool, 
     yield ""
 
 
-def _findings(facts: Facts, say: Words) -> Iterator[str]:
+def _totals(facts: Facts, say: Words) -> Iterator[str]:
     yield f"**{say('entries_number', n=facts.entries)}**, {facts.first} \u2013 {facts.last}"
     yield ""
-    for name, found in facts.findings.items():
-        yield f"- {say(name)}: {format_count(found.total)}"
+    if facts.preceding is not None:
+        told = "compared_with" if facts.preceding.is_complete else "not_compared"
+        yield f"{text(say(told, range=facts.preceding.name))}:"
+        yield ""
+    for figure in facts.figures:
+        before = "" if facts.preceding is None else f" ({_before(figure.before, say)})"
+        yield f"- {say(FIGURES[figure.name])}: {format_count(figure.value)}{before}"
     yield ""
+
+
+def _before(value: Optional[int], say: Words) -> str:
+    return say("before_no_data") if value is None else say("before", n=value)
 
 
 def _counts(heading: str, counts: Sequence[Count], say: Words) -> Iterator[str]:
+    if not counts:
+        return
     yield f"| {heading} | {say('entries')} |"
     yield "| --- | ---: |"
     for count in counts[:_TOP]:
@@ -86,7 +121,7 @@ def _firsts(facts: Facts, say: Words) -> Iterator[str]:
     yield ""
     for name, found in facts.firsts.items():
         if found:
-            told = ", ".join(f"{code(first.name)} ({first.time})" for first in found[:_TOP])
+            told = ", ".join(code(first.name) + (f" ({first.time})" if first.time else "") for first in found[:_TOP])
             yield f"- {say(name)}: {told}{', ...' if len(found) > _TOP else ''}"
     yield ""
 
@@ -114,15 +149,26 @@ def missing_lines(source: Coverage, say: Words) -> Iterator[str]:
         yield f"  - {say('gaps')}: {say('from_to', start=start, end=end or open_end)}, {text(reason(why, say))}"
 
 
-def _entries(heading: str, rows: Sequence[Dict[str, str]], total: int, say: Words) -> Iterator[str]:
+def _entries(heading: str, rows: Sequence[Dict[str, str]], facts: Facts, say: Words) -> Iterator[str]:
     yield f"## {heading}"
     yield ""
-    if len(rows) < total:
-        yield f"{say('newest_of', n=len(rows), all=total)}:"
+    if len(rows) < facts.entries:
+        yield f"{say('newest_of', n=len(rows), all=facts.entries)}:"
         yield ""
-    yield f"| {say('when')} | {say('who')} | {say('action')} | {say('what')} | {say('where')} |"
-    yield "| --- | --- | --- | --- | --- |"
+    project = [say("project")] if len(facts.projects) > 1 else []
+    columns = [say("when"), *project, say("who"), say("action"), say("what"), say("where")]
+    yield f"| {' | '.join(columns)} |"
+    yield "| " + " | ".join(["---"] * len(columns)) + " |"
     for row in rows:
-        cells: List[str] = [row["time"], row["actor"], row["action"], cut(row["message"], _LONGEST), row["ip_address"]]
-        yield "| " + " | ".join(cell if _TIME.fullmatch(cell) else code(cell) for cell in cells) + " |"
+        cells = [row["time"], *_project(facts, row), row["actor"], row["action"], cut(row["message"], _LONGEST)]
+        yield "| " + " | ".join(map(_cell, [*cells, row["ip_address"]])) + " |"
     yield ""
+
+
+def _project(facts: Facts, row: Dict[str, str]) -> List[str]:
+    """The cell of the project, where there are several."""
+    return [row["project"]] if len(facts.projects) > 1 else []
+
+
+def _cell(value: str) -> str:
+    return value if _TIME.fullmatch(value) else code(value)

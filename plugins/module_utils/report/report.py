@@ -15,17 +15,19 @@ from heapq import nlargest
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ..errors import InvalidInput
-from ..files import write_lines
-from ..project_log.entry import canonical, parse, timestamp, visible
+from ..files import content_sha256, write_lines
+from ..project_log.entry import parse, timestamp, visible
 from ..project_log.selection import Selection, texts
 from ..settings import Range
 from ..times import is_relative, parse_time, utc_now
-from ..working_hours import WorkingHours, time_zone
-from .access_review import Period, Review, access_review, preceding_range, span_of
+from ..working_hours import time_zone
+from .access_review import Review, access_review, preceding_range, span_of
 from .access_review_page import LIBRARIES as REVIEW_LIBRARIES
 from .access_review_page import access_review_page
 from .access_review_text import access_review_markdown, write_access_review_csv
-from .facts import MOST_ROWS, SENSITIVE, Facts, Heading, Inquiry, Rows, coverage_of
+from .alerts import Alerts, Rules, Watch, text_of
+from .coverage import Period, coverage_of
+from .facts import MOST_ROWS, Facts, Heading, Inquiry, Rows
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown
 from .page import LIBRARIES as PAGE_LIBRARIES
@@ -36,9 +38,10 @@ from .query.engine import LIBRARIES as ENGINE_LIBRARIES
 from .query.libraries import require
 from .query.sources import Sources
 from .tabular import write_csv, write_parquet
-from .translations import BASELINE, FORMS, LANGUAGES, REPORTS, WORKING_HOURS, Words
+from .translations import BASELINE, FORMS, LANGUAGES, REPORTS, Words
 
 _DISTANCE = re.compile(r"\d{1,9}[smhdw]")
+_MADE = re.compile("|".join(Words(language)("made", time=r"[0-9.:\- ]{16}") for language in LANGUAGES).encode())
 _MINUTE = "%Y-%m-%d %H:%M"
 _SECOND = "%Y-%m-%d %H:%M:%S"
 _FILTERS = ("actions", "actors", "ip_networks", "resources")
@@ -71,11 +74,8 @@ class Report:
         self._engine = _one_of("engine", options.get("engine"), ENGINES)
         self._zone_name = str(options.get("time_zone") or "UTC")
         self._zone = time_zone(self._zone_name, "time_zone")
-        self._hours = WorkingHours.parse(str(options.get("working_hours") or WORKING_HOURS), self._zone_name)
+        self._rules = Rules(options, self._zone_name)
         self._baseline = _baseline(str(options.get("baseline") or BASELINE), self._now)
-        # An empty list points out nothing; an empty text means the default.
-        sensitive = texts(options.get("sensitive_actions"), "sensitive_actions")
-        self._sensitive = sensitive if sensitive or options.get("sensitive_actions") == [] else SENSITIVE
 
     def write(self, paths: Mapping[str, str]) -> Written:
         """Read all there is to read, once, and write the report in each form to the path given for it.
@@ -89,37 +89,53 @@ class Report:
             # The engine comes first: what it lacks should be told before anything is read.
             with connected(self._engine, os.path.join(folder, "spill")) as engine:
                 preceding = self._preceding
-                before = span_of(self._range, preceding) if self._is_review else self._baseline
-                sources = Sources(self._options, folder, self._now, before, self._zone)
-                log = Log(engine, sources, self._selection)
-                rows = Rows(self._zone)
+                sources = Sources(self._options, folder, self._now, self._before(preceding), self._zone)
+                log = Log(engine, sources, self._selection, self._baseline, preceding)
+                rows = Rows(self._zone, Words(self._language).day)
                 facts: Union[Facts, Review]
                 if self._is_review:
                     facts = self._review(log, rows, sources, preceding)
                 else:
-                    facts = self._activity(log, rows, sources)
+                    facts = self._activity(log, rows, sources, preceding)
                 for form, path in paths.items():
                     self._write(form, path, sources, log, rows, facts)
             return Written(facts.entries, facts.summary, sources.warnings)
 
-    def _activity(self, log: Log, rows: Rows, sources: Sources) -> Facts:
-        inquiry = Inquiry(log, rows, self._hours, self._sensitive)
-        return inquiry.facts(self._heading(sources.asked), sources.origins(), sources.asked, self._now)
+    def _before(self, preceding: Optional[Range]) -> timedelta:
+        """How much of the time before the range is read."""
+        span = span_of(self._range, preceding)
+        return span if self._is_review else max(span, self._baseline)
+
+    def _activity(self, log: Log, rows: Rows, sources: Sources, preceding: Optional[Range]) -> Facts:
+        compared = None if preceding is None else self._period(sources, preceding, rows)
+        alerts = self._alerts(log, sources, preceding, compared is not None and compared.is_complete)
+        inquiry = Inquiry(log, rows, self._rules.facts.own_actors)
+        heading = self._heading(sources.asked)
+        return inquiry.facts(heading, sources.origins(), sources.asked, self._now, alerts, compared)
+
+    def _alerts(self, log: Log, sources: Sources, preceding: Optional[Range], is_compared: bool) -> Alerts:
+        asked = sources.asked
+        if self._selection.limit is not None:
+            # Of entries that are left out there are no alerts.
+            asked = asked.within(start=log.extent()[0])
+        watch = Watch(self._rules, self._selection, asked, preceding)
+        for project, entries in sources.entries():
+            watch.read(project, entries)
+        return watch.alerts(is_compared)
 
     def _review(self, log: Log, rows: Rows, sources: Sources, preceding: Optional[Range]) -> Review:
-        def period(asked: Range) -> Period:
-            coverage = coverage_of(sources.origins(asked), asked, self._now, rows)
-            return Period(self._heading(asked).asked, coverage)
-
         return access_review(
             log,
             rows,
-            self._sensitive,
             self._heading(sources.asked),
-            period(sources.asked),
-            None if preceding is None else period(preceding),
+            self._period(sources, sources.asked, rows),
+            None if preceding is None else self._period(sources, preceding, rows),
             self._filters,
         )
+
+    def _period(self, sources: Sources, asked: Range, rows: Rows) -> Period:
+        coverage = coverage_of(sources.origins(asked), asked, self._now, rows.told)
+        return Period(self._heading(asked).asked, coverage)
 
     def _write(self, form: str, path: str, sources: Sources, log: Log, rows: Rows, facts: Union[Facts, Review]) -> None:
         if form == "jsonl":
@@ -131,7 +147,7 @@ class Report:
         elif form == "html":
             _write(path, page(facts, log.newest(log.table, MOST_ROWS)[1], rows))
         elif form == "md":
-            _write(path, markdown(facts, [rows.row(record) for record in log.newest(log.table, MOST_LISTED)[1]]))
+            _write(path, markdown(facts, [rows.row(record) for record in log.newest(log.table, MOST_LISTED)[1]], rows))
         else:
             write_csv(path, log.ordered(), rows)
 
@@ -146,11 +162,11 @@ class Report:
     def _heading(self, asked: Range) -> Heading:
         title = self._options.get("title")
         say = Words(self._language)
-        made = self._now.astimezone(self._zone).strftime(_MINUTE)
+        made = self._now.astimezone(self._zone).strftime(_form(_MINUTE, say))
         return Heading(
             title=say("access_review" if self._is_review else "audit_report") if title in (None, "") else str(title),
             asked=self._asked(asked, made, say),
-            made=made if self._depends_on_now(asked) else "",
+            made=made,
             zone=self._zone_name,
             language=self._language,
         )
@@ -161,17 +177,17 @@ class Report:
             return say("since_cursor")
         if asked.start is None and asked.end is None:
             return say("all_kept")
-        start, end = (self._shown(moment) for moment in (asked.start, asked.end))
+        start, end = (self._shown(moment, say) for moment in (asked.start, asked.end))
         return say("from_to", start=start or say("oldest_kept"), end=end or made)
 
-    def _shown(self, moment: Optional[datetime]) -> str:
+    def _shown(self, moment: Optional[datetime], say: Words) -> str:
         """A time to the minute, or to the second where it has seconds that somebody wrote; a midnight as its date."""
         if moment is None:
             return ""
         local = moment.astimezone(self._zone)
         if local.time() == time():
-            return local.strftime("%Y-%m-%d")
-        return local.strftime(_SECOND if local.second and not self._is_relative else _MINUTE)
+            return local.strftime(say.day)
+        return local.strftime(_form(_SECOND if local.second and not self._is_relative else _MINUTE, say))
 
     @property
     def _is_review(self) -> bool:
@@ -183,7 +199,9 @@ class Report:
 
     @property
     def _preceding(self) -> Optional[Range]:
-        return preceding_range(self._range, self._now, self._zone)
+        """The period that the report compares with; None if it compares with none."""
+        is_compared = self._is_review or (self._options.get("compare") is not False and self._selection.limit is None)
+        return preceding_range(self._range, self._now, self._zone) if is_compared else None
 
     @property
     def _filters(self) -> Dict[str, List[str]]:
@@ -196,9 +214,19 @@ class Report:
     def _is_relative(self) -> bool:
         return any(is_relative(self._options.get(name) or "") for name in ("start", "end"))
 
-    def _depends_on_now(self, asked: Range) -> bool:
-        """Whether the same options mean another range, or another part of it has passed, when they are given later."""
-        return self._is_relative or asked.end is None or asked.end > self._now
+
+def is_same_report(form: str, draft: str, path: str) -> bool:
+    """Whether two files say the same in a form of a report; when each was made is no difference."""
+    if form not in ("html", "md") or not os.path.exists(path):
+        return content_sha256(draft) == content_sha256(path)
+    return _without_made(draft) == _without_made(path)
+
+
+def _without_made(path: str) -> bytes:
+    with open(path, "rb") as file:
+        content = file.read()
+    # Only the first one: what entries say comes later.
+    return _MADE.sub(b"", content, count=1)
 
 
 def destinations(dest: str, also: Iterable[str]) -> Dict[str, str]:
@@ -220,6 +248,11 @@ def form_of(path: str) -> str:
     if form not in FORMS:
         raise InvalidInput(f"dest: {path!r} names no form of a report; end it with .{', .'.join(FORMS)}.")
     return form
+
+
+def _form(form: str, say: Words) -> str:
+    """A form of a time, with the day as the language writes it."""
+    return form.replace("%Y-%m-%d", say.day)
 
 
 def _one_of(option: str, value: Any, choices: Sequence[str]) -> str:
@@ -250,14 +283,7 @@ def _age(numbered: Tuple[int, bytes]) -> Tuple[datetime, List[str], int]:
     """What orders entries by time; those of the same time by their texts, as the log does for the other forms."""
     number, line = numbered
     entry = parse(line)
-    return timestamp(entry) or _NEVER, [_text(entry.get(name)) for name in COLUMNS], number
-
-
-def _text(value: Any) -> str:
-    """What an engine reads of a value."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return canonical(value).decode()
+    return timestamp(entry) or _NEVER, [text_of(entry.get(name)) for name in COLUMNS], number
 
 
 def _write_review(form: str, path: str, review: Review) -> None:

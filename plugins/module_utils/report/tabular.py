@@ -16,14 +16,14 @@ from ..project_log.rows import TEXTS, harmless
 from .facts import Rows
 from .query.dataset import Record
 
-COLUMNS = ("time", *TEXTS)
+COLUMNS = ("time", "project", *TEXTS)
 
 _GROUP = 100_000
 
 
 def write_csv(path: str, records: Iterable[Record], rows: Rows) -> None:
     """A row for each entry, its time in the display's zone."""
-    write_table(path, COLUMNS, ({**rows.row(record), **_resource(record)} for record in records))
+    write_table(path, COLUMNS, map(rows.row, records))
 
 
 def write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, Optional[str]]]) -> None:

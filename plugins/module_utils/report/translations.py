@@ -12,7 +12,6 @@ LANGUAGES = ("en", "de")
 REPORTS = ("activity", "access_review")
 """What a report is about: what happened, or who used their access."""
 FORMS = ("html", "md", "csv", "jsonl", "parquet")
-WORKING_HOURS = "Mon-Fri 08:00-18:00"
 BASELINE = "30d"
 """How much of the time before a range tells what was seen before."""
 GAP_REASONS = ("retention", "before", "after", "future", "no_period", "unreadable")
@@ -47,7 +46,6 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "entries": ("Entries", "Einträge"),
     "entries_number": ("Entries: {n}", "Einträge: {n}"),
     "actors": ("Actors", "Akteure"),
-    "addresses": ("Addresses", "Adressen"),
     "networks": ("Networks", "Netze"),
     "actions": ("Actions", "Aktionen"),
     "activity": ("Activity", "Aktivität"),
@@ -87,7 +85,6 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "share": ("{n} of {all}", "{n} von {all}"),
     "share_of": ("Share", "Anteil"),
     "none": ("None.", "Keine."),
-    "worth": ("Worth a look", "Einen Blick wert"),
     "first_seen": ("First seen", "Zum ersten Mal gesehen"),
     "first_seen_hint": (
         "Not seen in the time before this range.",
@@ -104,20 +101,6 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
         "Deletions, and changes of who has access.",
         "Löschungen und Änderungen an Zugängen.",
     ),
-    "outside_hours": ("Outside working hours", "Ausserhalb der Arbeitszeit"),
-    "outside_hours_hint": (
-        "Changes by people; working hours are {hours}.",
-        "Änderungen durch Personen; Arbeitszeit ist {hours}.",
-    ),
-    "staff": ("By the provider's staff", "Durch Personal des Anbieters"),
-    "staff_hint": ("Changes that the provider made by hand.", "Änderungen, die der Anbieter von Hand vornahm."),
-    "system": ("By the system", "Durch das System"),
-    "system_hint": (
-        "Changes by the provider's automated tasks.",
-        "Änderungen durch automatische Vorgänge des Anbieters.",
-    ),
-    "nothing_of": ("Nothing found", "Nichts gefunden"),
-    "show_all": ("Show in the table", "In der Tabelle zeigen"),
     "newest_of": ("the newest {n} of {all}", "die neusten {n} von {all}"),
     "coverage": ("Coverage", "Abdeckung"),
     "coverage_hint": (
@@ -244,6 +227,64 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
         "The charts and the table of all entries need JavaScript; everything else is here without it.",
         "Die Grafiken und die Tabelle aller Einträge brauchen JavaScript; alles andere steht auch ohne hier.",
     ),
+    "attention": ("Needs attention", "Braucht Aufmerksamkeit"),
+    "no_alerts": ("No detection fired.", "Keine Erkennung hat angeschlagen."),
+    "inactive": ("Off: {names}.", "Aus: {names}."),
+    "needs": ("{name} needs {option}", "{name} braucht {option}"),
+    "show_alert": ("Show it in the table", "In der Tabelle zeigen"),
+    "severity": ("Severity", "Schweregrad"),
+    "severity_critical": ("critical", "kritisch"),
+    "severity_high": ("high", "hoch"),
+    "severity_medium": ("medium", "mittel"),
+    "severity_low": ("low", "tief"),
+    "severity_info": ("info", "Info"),
+    "alerts": ("Alerts", "Alarme"),
+    "alert": ("Alert", "Alarm"),
+    "any_alert": ("Any alert", "Jeder Alarm"),
+    "alerts_of": ("Alerts: {n}", "Alarme: {n}"),
+    "contents": ("Contents", "Inhalt"),
+    "show_alerts": ("Show all {n} in the table", "Alle {n} in der Tabelle zeigen"),
+    "totals": ("Totals", "Summen"),
+    "own": ("Own automation", "Eigene Automatisierung"),
+    "by_people": ("By people", "Durch Personen"),
+    "by_tokens": ("By tokens", "Durch Tokens"),
+    "by_own": ("By own automation", "Durch eigene Automatisierung"),
+    "by_staff": ("By the provider's staff", "Durch Personal des Anbieters"),
+    "by_system": ("By the provider's system", "Durch das System des Anbieters"),
+    "no_own": (
+        "Set own_actors to tell your own automation apart from people.",
+        "Mit own_actors wird die eigene Automatisierung von Personen getrennt.",
+    ),
+    "not_compared": ("No data to compare with {range}.", "Keine Daten für den Vergleich mit {range}."),
+    "before_no_data": ("before: no data", "davor: keine Daten"),
+    "projects": ("Projects", "Projekte"),
+    "kind": ("Kind", "Art"),
+    "by_kind": ("Kind of actor", "Art des Akteurs"),
+    "network": ("Network", "Netz"),
+    "resource": ("Resource", "Ressource"),
+    "search_hint": (
+        'All words; "exact", -not, a|b, * for any text',
+        'Alle Wörter; "genau", -nicht, a|b, * für beliebigen Text',
+    ),
+    "filters": ("Filters", "Filter"),
+    "remove_filter": ("Remove the filter {name}", "Filter {name} entfernen"),
+    "show_only": ("Show only these in the table", "Nur diese in der Tabelle zeigen"),
+    "details": ("Details", "Einzelheiten"),
+    "raw": ("Entry", "Eintrag"),
+    "digest": ("SHA-256", "SHA-256"),
+    "copy": ("Copy for a ticket", "Für ein Ticket kopieren"),
+    "copied": ("Copied.", "Kopiert."),
+    "download": ("Download as CSV", "Als CSV herunterladen"),
+    "print_bound": (
+        "Printed are the first {n} rows of the table; filter it to print others.",
+        "Gedruckt werden die ersten {n} Zeilen der Tabelle; für andere die Tabelle filtern.",
+    ),
+    "unlisted_rows": ("and {n} more", "und {n} weitere"),
+    "missing": ("Missing", "Fehlt"),
+    "iso_day": ("YYYY-MM-DD", "JJJJ-MM-TT"),
+    "exact_time": ("Time", "Zeit"),
+    "others_than_own": ("Not own automation", "Nicht eigene Automatisierung"),
+    "who_and_what": ("Who, what, from where", "Wer, was, von wo"),
     "kind_user": ("person", "Person"),
     "kind_api_token": ("token", "Token"),
     "kind_system": ("system", "System"),
@@ -258,18 +299,71 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
 }
 
 
+_DAYS = ("%Y-%m-%d", "%d.%m.%Y")
+
+# What the built-in detections are called, and what to do about their alerts.
+_DETECTIONS: Dict[str, str] = {
+    "A resource was deleted": "Eine Ressource wurde gelöscht",
+    "Ask the actor which change or ticket the deletion belongs to.": (
+        "Nachfragen, zu welcher Änderung oder welchem Ticket die Löschung gehört."
+    ),
+    "Five resources were deleted within ten minutes": "Fünf Ressourcen wurden innert zehn Minuten gelöscht",
+    "Revoke the token if nobody knows of the work; then restore from backups.": (
+        "Das Token widerrufen, wenn niemand von der Arbeit weiss; dann aus Backups wiederherstellen."
+    ),
+    "The provider's staff changed something": "Personal des Anbieters hat etwas geändert",
+    "Compare with your support requests; ask the provider if there is none.": (
+        "Mit den Supportanfragen vergleichen; gibt es keine, beim Anbieter nachfragen."
+    ),
+    "A change came from an unknown network": "Eine Änderung kam aus einem unbekannten Netz",
+    "Ask the actor where they worked; add the network to known_networks if it is yours.": (
+        "Nachfragen, wo gearbeitet wurde; ein eigenes Netz in known_networks aufnehmen."
+    ),
+    "A change was made outside working hours": "Eine Änderung geschah ausserhalb der Arbeitszeit",
+    "Ask the actor; add own automation to own_actors.": ("Nachfragen; eigene Automatisierung in own_actors aufnehmen."),
+    "An actor appeared for the first time": "Ein Akteur erschien zum ersten Mal",
+    "Compare with joiners and with the tokens that your team created.": (
+        "Mit neuen Mitarbeitenden und den Tokens vergleichen, die das Team erstellt hat."
+    ),
+    "A token was used for the first time": "Ein Token wurde zum ersten Mal benutzt",
+    "Find out who created the token, and for what.": "Abklären, wer das Token wofür erstellt hat.",
+    "A network appeared for the first time": "Ein Netz erschien zum ersten Mal",
+    "Ask the actor where they worked.": "Nachfragen, wo gearbeitet wurde.",
+    "A token was used that had not been used for 30 days": "Ein Token wurde nach über 30 Tagen wieder benutzt",
+    "Find out who uses the token; revoke it if nobody needs it.": (
+        "Abklären, wer das Token benutzt; es widerrufen, wenn niemand es braucht."
+    ),
+    "Somebody's access was changed": "Ein Zugang wurde geändert",
+    "Ask the actor which request the change belongs to.": "Nachfragen, zu welchem Antrag die Änderung gehört.",
+    "A floating IP was moved": "Eine Floating IP wurde verschoben",
+    "Ask the actor whether a failover or a migration was intended.": (
+        "Nachfragen, ob ein Failover oder eine Migration beabsichtigt war."
+    ),
+    "A server was rebooted, or its console was opened": (
+        "Ein Server wurde neu gestartet, oder seine Konsole wurde geöffnet"
+    ),
+    "Ask the actor for the reason.": "Nach dem Grund fragen.",
+}
+
+
 class Words:
     """The texts of one language."""
 
     def __init__(self, language: str) -> None:
         self.language = language
         self._place = LANGUAGES.index(language)
+        self.day = _DAYS[self._place]
+        """The form of a day in a sentence; tables sort, and have it as year, month, day."""
 
-    def __call__(self, name: str, **values: object) -> str:
+    def __call__(self, name: str, /, **values: object) -> str:
         """A text, with numbers and names filled in."""
         told = {key: format_count(value) if isinstance(value, int) else value for key, value in values.items()}
         text = _TEXTS[name][self._place]
         return text.format(**told) if told else text
+
+    def detection(self, text: str) -> str:
+        """A text of a detection; one that a site wrote stays as it is."""
+        return _DETECTIONS.get(text, text) if self.language == "de" else text
 
 
 def reason(why: str, say: Words) -> str:

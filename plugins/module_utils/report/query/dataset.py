@@ -10,7 +10,7 @@ What an actor or an action is called is decided by the core in Python, on the fe
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone
 from functools import reduce
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
@@ -26,7 +26,6 @@ from ...project_log.selection import (
 )
 from ...settings import Range
 from ...times import YEARS
-from ...working_hours import Shift, WorkingHours
 from .engine import COLUMNS, Engine, Unreadable
 from .sources import Part, Sources
 
@@ -38,9 +37,6 @@ SLOT = 15
 
 _ATTEMPTS = 3
 _TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)? ?([Zz]|[+-]\d\d(:?\d\d)?)$"
-_DAY = 24 * 60
-_MONDAY = 3
-"""Days from a Monday to the first day of 1970."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -63,21 +59,28 @@ class Group(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """How many entries, and how many sensitive ones among them, in the quarter of an hour that begins at ``start``."""
+    """How many entries, and how many own ones among them, in the quarter of an hour that begins at ``start``."""
 
     start: datetime
     entries: int
-    sensitive: int
+    own: int
 
 
 class Log:
     """The selected entries of some sources, loaded into an engine once and then asked.
 
-    ``table`` has the entries of the asked range and selection, ``before`` all entries before that range, and
-    ``preceding`` the selected ones among them.
+    ``table`` has the entries of the asked range and selection, ``before`` all entries of the time ``baseline`` before
+    that range (None without a beginning), and ``preceding`` the selected ones of a period before it, if there is one.
     """
 
-    def __init__(self, engine: Engine, sources: Sources, selection: Selection) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        sources: Sources,
+        selection: Selection,
+        baseline: timedelta = timedelta(0),
+        preceding: Optional[Range] = None,
+    ) -> None:
         import ibis
 
         self._ibis: Any = ibis
@@ -86,8 +89,8 @@ class Log:
         everything = self._load(sources)
         chosen = self._select(everything, selection)
         start = sources.asked.start
-        self.before = None if start is None else everything.filter(everything.moment < _naive(start))
-        self.preceding = None if start is None else chosen.filter(chosen.moment < _naive(start))
+        self.before = None if start is None else _between(everything, Range(start - baseline, start))
+        self.preceding = None if preceding is None else _between(chosen, preceding)
         self.table = (
             chosen if start is None else chosen.filter(chosen.moment.isnull() | (chosen.moment >= _naive(start)))
         )
@@ -135,26 +138,15 @@ class Log:
             for row in _rows(found)
         ]
 
-    def slots(self, sensitive: Sequence[str]) -> List[Slot]:
-        """Counts by quarter of an hour, in order; entries without a readable time are in none."""
+    def slots(self, own: Sequence[Optional[str]]) -> List[Slot]:
+        """Counts by quarter of an hour, in order; entries without a readable time are in none. ``own`` are actors."""
         table = self.table.filter(self.table.minute.notnull())
-        table = table.mutate(slot=(table.minute // SLOT), risk=_one_of(table.action, sensitive).cast("int64"))
-        found = table.group_by("slot").aggregate(entries=table.count(), sensitive=table.risk.sum())
-        rows = [Slot(_at(row["slot"] * SLOT), row["entries"], row["sensitive"]) for row in _rows(found)]
+        table = table.mutate(slot=(table.minute // SLOT), is_own=_one_of(table.actor, own).cast("int64"))
+        found = table.group_by("slot").aggregate(entries=table.count(), own=table.is_own.sum())
+        rows = [Slot(_at(row["slot"] * SLOT), row["entries"], row["own"]) for row in _rows(found)]
         return sorted(rows)
 
     # --- Which entries
-
-    def with_actions(self, actions: Sequence[str]) -> Any:
-        return self.table.filter(_one_of(self.table.action, actions))
-
-    def by_actors(self, actors: Sequence[Optional[str]]) -> Any:
-        return self.table.filter(_one_of(self.table.actor, actors))
-
-    def outside(self, hours: WorkingHours, actors: Sequence[Optional[str]]) -> Any:
-        """Changes by these actors outside working hours; those without a readable time count as inside."""
-        table = self.by_actors(actors)
-        return table.filter(~self._at_work(table, hours))
 
     def newest(self, table: Any, most: int) -> Tuple[int, List[Record]]:
         """How many entries a table has, and the newest of them, so many at the most."""
@@ -239,21 +231,6 @@ class Log:
         keys = [table.moment.desc(nulls_first=False), *(table[name].desc() for name in ("project", *COLUMNS))]
         return table.order_by(keys)
 
-    def _at_work(self, table: Any, hours: WorkingHours) -> Any:
-        local = table.minute + self._offset(table.minute, hours.zone)
-        minute, day = local % _DAY, (local // _DAY + _MONDAY) % 7
-        works = [_in_shift(minute, day, shift) for shift in hours.shifts]
-        return reduce(lambda found, more: found | more, works, table.minute.isnull())
-
-    def _offset(self, minute: Any, zone: tzinfo) -> Any:
-        """How many minutes the zone is ahead of UTC at that minute of the epoch."""
-        first, last = self.extent()
-        if first is None or last is None:
-            return self._ibis.literal(0)
-        (_start, offset), *changes = offsets(zone, first, last)
-        cases = [(minute >= start, later) for start, later in reversed(changes)]
-        return self._ibis.cases(*cases, else_=offset) if cases else self._ibis.literal(offset)
-
 
 def decoded(text: Optional[str]) -> Any:
     """What an object's JSON stands for; None for what is none."""
@@ -274,38 +251,6 @@ def kind_of(text: Optional[str]) -> str:
     return kind if kind in ACTOR_KINDS else "unknown"
 
 
-def offsets(zone: tzinfo, first: datetime, last: datetime) -> List[Tuple[int, int]]:
-    """The zone's differences from UTC in minutes, each with the minute of the epoch from which on it holds."""
-    found = [(_minute(first), _ahead(zone, first))]
-    moment = first
-    while moment < last:
-        following = min(moment + timedelta(days=7), last)
-        if _ahead(zone, following) != found[-1][1]:
-            change = _change(zone, moment, following)
-            found.append((_minute(change), _ahead(zone, change)))
-            following = change
-        moment = following
-    return found
-
-
-def _change(zone: tzinfo, before: datetime, after: datetime) -> datetime:
-    """The minute at which the offset becomes another."""
-    low, high, was = _minute(before), _minute(after), _ahead(zone, before)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _ahead(zone, _at(middle)) == was else (low, middle)
-    return _at(high)
-
-
-def _ahead(zone: tzinfo, moment: datetime) -> int:
-    ahead = moment.astimezone(zone).utcoffset() or timedelta()
-    return ahead // timedelta(minutes=1)
-
-
-def _minute(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(minutes=1)
-
-
 def _at(minute: int) -> datetime:
     return _EPOCH + timedelta(minutes=minute)
 
@@ -319,6 +264,11 @@ def _together(pairs: Sequence[Seen]) -> Seen:
     return min(dated, key=lambda seen: (seen.first, seen.by or ""))._replace(entries=entries)
 
 
+def _between(table: Any, span: Range) -> Any:
+    """The rows with a readable time in a span."""
+    return _within(table.filter(table.moment.notnull()), span)
+
+
 def _within(table: Any, span: Range) -> Any:
     """The rows that belong to a span; those without a readable time always do."""
     conditions = [table.moment >= _naive(span.start)] if span.start is not None else []
@@ -326,14 +276,6 @@ def _within(table: Any, span: Range) -> Any:
     if not conditions:
         return table
     return table.filter(table.moment.isnull() | reduce(lambda one, other: one & other, conditions))
-
-
-def _in_shift(minute: Any, day: Any, shift: Shift) -> Any:
-    begins, ends = (moment.hour * 60 + moment.minute for moment in (shift.begins, shift.ends))
-    if begins < ends:
-        return (minute >= begins) & (minute < ends) & _one_of(day, sorted(shift.days))
-    night = _one_of((day + 6) % 7, sorted(shift.days)) & (minute < ends)
-    return (_one_of(day, sorted(shift.days)) & (minute >= begins)) | night
 
 
 def _one_of(column: Any, values: Sequence[Any]) -> Any:

@@ -11,11 +11,13 @@ none that is equal.
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
+from itertools import chain
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ...archive.chain.chain import gaps, live_files
@@ -126,8 +128,17 @@ class Archive:
                 os.replace(draft, path)
         return path
 
+    def entries(self) -> Iterator[Entry]:
+        """The entries of the span in the order of the log; out of the copies, where there are any."""
+        if self._copies is None:
+            yield from cat(self.store, self.span.start, self.span.end)
+            return
+        for file in self.files():
+            with gzip.open(self._path(file)) as lines:
+                yield from (found for found in map(parse, lines) if self.span.holds(timestamp(found)))
+
     def lines(self) -> Iterator[bytes]:
-        return map(canonical, cat(self.store, self.span.start, self.span.end))
+        return map(canonical, self.entries())
 
     def parts(self) -> List[Part]:
         """Files that lie in the span as a whole, whose entries no engine needs to look at for that, and the others."""
@@ -190,7 +201,7 @@ class Fetched:
 
     @property
     def project(self) -> str:
-        return visible(self.name)
+        return visible(self.name or self.uuid)
 
     def write(self, entries: Iterable[Entry]) -> None:
         with open(self.path, "wb") as file:
@@ -209,11 +220,14 @@ class Fetched:
         with open(self.path, "wb") as file:
             file.writelines(kept)
 
-    def lines(self) -> Iterator[bytes]:
+    def entries(self) -> Iterator[Entry]:
         with open(self.path, "rb") as file:
-            for line in file:
-                if self.span.holds(timestamp(parse(line))):
-                    yield line.rstrip(b"\n")
+            for found in map(parse, file):
+                if self.span.holds(timestamp(found)):
+                    yield found
+
+    def lines(self) -> Iterator[bytes]:
+        return map(canonical, self.entries())
 
     def parts(self) -> List[Part]:
         return [Part(self.project, (self.path,), self.span)]
@@ -273,6 +287,14 @@ class Sources:
             for line in source.lines():
                 if self.asked.holds(timestamp(parse(line))):
                     yield line
+
+    def entries(self) -> Iterator[Tuple[str, Iterator[Entry]]]:
+        """The entries of each project, also those before the range, in the order of its log."""
+        by_project: Dict[str, List[Union[Archive, Fetched]]] = {}
+        for source in self._all:
+            by_project.setdefault(source.project, []).append(source)
+        for project, sources in by_project.items():
+            yield project, chain.from_iterable(source.entries() for source in sources)
 
     def refresh(self) -> bool:
         """Whether a file vanished since its archive was opened; the lists of files are then taken anew."""

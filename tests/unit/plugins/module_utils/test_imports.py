@@ -38,7 +38,10 @@ ALLOWED = {
     "archive.chain": {"archive.format", "archive.storage"},
     "archive": {"project_log", "archive.format", "archive.storage", "archive.chain"},
     "report.query": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain"},
-    "report": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain", "report.query"},
+    "report": {
+        *("project_log", "archive", "archive.format", "archive.storage", "archive.chain"),
+        *("report.query", "detections"),
+    },
     "notify": {"project_log", "detections", "archive", "archive.format", "archive.storage", "archive.chain"},
     "reviews": {"project_log", "detections", "notify"},
     "cli": {"project_log", "archive", "archive.format", "archive.storage", "archive.chain", "cli.commands"},

@@ -17,7 +17,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.report.access_
     preceding_range,
     span_of,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import Coverage
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.coverage import Coverage
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Origin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
@@ -35,7 +35,10 @@ ZURICH = ZoneInfo("Europe/Zurich")
         # Whole days stay whole days where the clocks change: on 25 October the day has 25 hours.
         ("2026-11-01", "2026-11-08", "2026-10-24T22:00:00Z"),
         ("2026-10-25", "2026-10-26", "2026-10-23T22:00:00Z"),
-        ("last-month", "this-month", "2026-08-30T22:00:00Z"),
+        # Before a month is a month, before two months are two.
+        ("last-month", "this-month", "2026-08-31T22:00:00Z"),
+        ("2026-01-01", "2026-03-01", "2025-10-31T23:00:00Z"),
+        ("2026-01-01", "2027-01-01", "2024-12-31T23:00:00Z"),
         # These are no whole days in that zone.
         ("2026-11-01T00:00:00Z", "2026-11-08T00:00:00Z", "2026-10-25T00:00:00Z"),
         ("2026-11-01", "2026-11-01T01:00:00Z", "2026-10-31T21:00:00Z"),

@@ -46,14 +46,6 @@ def test_a_page_brings_the_scripts_of_its_charts_and_its_table(written: dict[str
     assert "window.DataTable = " in page
 
 
-def test_an_empty_list_of_sensitive_actions_means_none(world: World, tmp_path: Path) -> None:
-    world.log.append(action="server_delete")
-    options = {"api_token": world.project.token, "api_url": world.simulator.url}
-    for given, found in [({}, 1), ({"sensitive_actions": [""]}, 1), ({"sensitive_actions": []}, 0)]:
-        report = Report({**options, **given}, world.clock.now)
-        assert report.write({"md": str(tmp_path / "report.md")}).summary["sensitive"] == found
-
-
 def test_the_name_of_a_project_is_no_heading(world: World, tmp_path: Path) -> None:
     world.log.append(subject={"project": {"uuid": "0a1b", "name": "# shop"}})
     options = {"api_token": world.project.token, "api_url": world.simulator.url}
@@ -97,17 +89,17 @@ def written_md(world: World, tmp_path: Path, **options: Any) -> tuple[str, Any]:
         ),
         (
             {"start": "2026-10-01", "end": "2026-11-01", "time_zone": "Europe/Zurich"},
-            "2026-10-01 to 2026-11-01. Times in Europe/Zurich. Complete.",
+            "2026-10-01 to 2026-11-01. Times in Europe/Zurich. Made 2026-11-22 13:00. Complete.",
         ),
         (
             {"start": "2026-10-01T00:00:00Z", "end": "2026-11-01T08:00:30Z", "time_zone": "Europe/Zurich"},
-            "2026-10-01 02:00 to 2026-11-01 09:00:30. Times in Europe/Zurich. Complete.",
+            "2026-10-01 02:00 to 2026-11-01 09:00:30. Times in Europe/Zurich. Made 2026-11-22 13:00. Complete.",
         ),
         (
             {"start": "2026-10-01", "language": "de"},
-            "2026-10-01 bis 2026-11-22 12:00. Zeiten in UTC. Erstellt 2026-11-22 12:00. Vollständig.",
+            "01.10.2026 bis 22.11.2026 12:00. Zeiten in UTC. Erstellt 22.11.2026 12:00. Vollständig.",
         ),
-        ({"end": "2026-11-01"}, "the oldest entry kept to 2026-11-01. Times in UTC. Complete."),
+        ({"end": "2026-11-01"}, "the oldest entry kept to 2026-11-01. Times in UTC. Made 2026-11-22 12:00. Complete."),
     ],
 )
 def test_a_range_is_told_as_dates(world: World, tmp_path: Path, options: dict[str, str], told: str) -> None:

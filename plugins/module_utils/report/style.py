@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a page looks and what it does: its style sheet and its script, apart from what libraries bring."""
+"""How a page looks: the style sheet of all pages."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ STYLE = r"""
 :root {
   --ground: #f5f6f8; --card: #ffffff; --ink: #16202a; --soft: #55636f; --line: #dfe4ea; --faint: #eef1f4;
   --accent: #1f6fd6; --accent-ink: #1a5fb8; --alarm: #b3261e; --alarm-ground: #fdf0ef; --good: #1a6b3c;
-  --good-ground: #eaf6ef; --mark: #fff3c4;
+  --good-ground: #eaf6ef; --warn: #8a5300; --warn-ground: #fdf3e1; --own: #8593a1;
   color-scheme: light dark;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --ground: #0f151b; --card: #171f27; --ink: #e7ecf1; --soft: #a2b0bd; --line: #2b3742; --faint: #202a33;
     --accent: #5aa5f5; --accent-ink: #7fbaf8; --alarm: #ff9b91; --alarm-ground: #371f1e; --good: #7fd6a2;
-    --good-ground: #15291f; --mark: #4a3f14;
+    --good-ground: #15291f; --warn: #f2b866; --warn-ground: #33270f; --own: #7b8996;
   }
 }
 * { box-sizing: border-box; }
@@ -51,34 +51,63 @@ h3 { font-size: .85rem; margin: 0 0 .5rem; color: var(--soft); font-weight: 600;
 .hint { margin: 0 0 .9rem; color: var(--soft); font-size: .88rem; }
 .head { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: baseline; justify-content: space-between; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: .75rem; margin: 0 0 1rem; padding: 0; }
-.figures div { background: var(--card); border: 1px solid var(--line); border-radius: .8rem; padding: .8rem 1.1rem .75rem;
-  display: flex; flex-direction: column-reverse; justify-content: flex-end; }
+.figures div { background: var(--card); border: 1px solid var(--line); border-radius: .8rem; padding: .8rem 1.1rem .75rem; }
 .figures dd { margin: 0; font-size: 1.75rem; font-weight: 650; line-height: 1.15; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; }
 .figures dt { color: var(--soft); font-size: .82rem; line-height: 1.3; }
 .figures .alarm dd { color: var(--alarm); }
-.columns { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 0 1rem; align-items: stretch; }
+.figures small { display: block; color: var(--soft); font-size: .78rem; font-weight: 400; letter-spacing: 0; line-height: 1.4; }
+.compared { margin: 0 0 .5rem; }
+.contents { margin: 0 0 1rem; font-size: .9rem; }
+.contents ul { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: 0; padding: 0; list-style: none; }
+.severity { display: inline-block; font-size: .72rem; line-height: 1.5; font-weight: 600; border-radius: 1rem; padding: 0 .55rem;
+  border: 1px solid currentColor; color: var(--soft); white-space: nowrap; }
+.severity.critical { background: var(--alarm); border-color: var(--alarm); color: var(--card); }
+.severity.high { color: var(--alarm); background: var(--alarm-ground); }
+.severity.medium { color: var(--warn); background: var(--warn-ground); }
+.tally { display: flex; flex-wrap: wrap; gap: .3rem .9rem; margin: 0; padding: 0; list-style: none; }
+.group { border-top: 1px solid var(--line); padding-top: .8rem; margin-top: .8rem; }
+.group h3 { color: var(--ink); font-size: .95rem; margin: 0; display: inline; }
+.group h3 small { color: var(--soft); font-weight: 400; }
+.group .hint { margin: .2rem 0 .3rem; }
+.group + .hint { margin-top: .8rem; }
+.group .all { margin: .4rem 0 0; font-size: .88rem; }
+details.more > summary { cursor: pointer; width: fit-content; font-size: .88rem; color: var(--accent-ink); padding: .15rem 0; }
+details.group > summary { color: var(--soft); }
+a.only { color: inherit; text-decoration: underline; text-decoration-color: var(--line); text-underline-offset: .2em; }
+a.only:hover { color: var(--accent-ink); text-decoration-color: currentColor; }
+.all a.only, .details a.only { color: var(--accent-ink); }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1.2rem 2rem; align-items: start; }
+.ranking h2 { font-size: .95rem; }
+.ranking { min-width: 0; }
 .chart { width: 100%; overflow: hidden; min-height: 12rem; }
 .chart.tall { min-height: 17.5rem; }
 .chart svg { display: block; max-width: 100%; height: auto; }
 .chart svg text { fill: var(--soft); font-family: inherit; }
 .chart svg .role-axis-grid line { stroke: var(--line); }
 .chart svg .mark-rect path { fill: var(--accent); }
-.chart svg .sensitive_marks path { fill: var(--alarm); }
-.chart svg .overview_marks path { fill: var(--soft); opacity: .6; }
+.chart svg .own_marks path { fill: var(--own); }
+.chart svg .alerts_marks path { fill: var(--alarm); stroke: var(--card); }
+.chart svg .missing_marks path, .chart svg .gaps_marks path { fill: url(#hatch); stroke: none; }
+.hatch { stroke: var(--soft); stroke-width: 1.5; opacity: .55; }
+.chart svg .small_marks path { fill: var(--soft); opacity: .6; }
+.chart svg .heat_marks path { cursor: pointer; }
 .chart svg .brush_brush path { fill: var(--accent); stroke: var(--accent); }
 .chart svg .brush_brush_bg path { fill: transparent; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; color: var(--soft); font-size: .85rem; margin: 0; padding: 0; list-style: none; }
 .legend li::before { content: ""; display: inline-block; width: .7rem; height: .7rem; border-radius: .2rem; margin-right: .4rem;
   background: var(--accent); vertical-align: -.05rem; }
-.legend .risk::before { background: var(--alarm); }
+.legend .own::before { background: var(--own); }
+.legend .risk::before { background: var(--alarm); clip-path: polygon(0 0, 100% 0, 50% 100%); }
+.legend .missing::before { border: 1px solid var(--line);
+  background: repeating-linear-gradient(135deg, var(--own) 0 1.5px, transparent 1.5px 4px); }
 #vg-tooltip-element { position: fixed; z-index: 9; visibility: hidden; background: var(--ink); color: var(--card); padding: .45rem .7rem;
   border-radius: .45rem; font-size: .82rem; pointer-events: none; box-shadow: 0 3px 14px rgb(0 0 0 / .25); }
 #vg-tooltip-element.visible { visibility: visible; }
 #vg-tooltip-element td.key { opacity: .75; padding-right: .7rem; }
 #vg-tooltip-element td.value { font-variant-numeric: tabular-nums; }
 details.numbers { margin-top: .6rem; color: var(--soft); font-size: .88rem; }
-details.numbers summary { cursor: pointer; width: max-content; }
+details.numbers summary { cursor: pointer; width: max-content; max-width: 100%; }
 .scroll { overflow: auto; max-height: 22rem; margin-top: .5rem; }
 .scroll table { font-size: .82rem; }
 table { border-collapse: collapse; width: 100%; }
@@ -108,7 +137,25 @@ meter::-moz-meter-bar { background: var(--accent); border-radius: .3rem; }
 .log tbody tr:last-child td { border-bottom: 0; }
 .log .time, .log .address { white-space: nowrap; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 .log td.action { font: .92em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; color: var(--soft); }
-.log .risk .what, .log .risk .action { color: var(--alarm); }
+.log td small { display: inline-block; color: var(--soft); font: .86em/1.4 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+#entries tbody tr { cursor: pointer; }
+#entries tbody tr.is-critical > td:first-child, #entries tbody tr.is-high > td:first-child { box-shadow: inset 3px 0 var(--alarm); }
+#entries tbody tr.is-medium > td:first-child { box-shadow: inset 3px 0 var(--warn); }
+#entries .time { padding-left: .6rem; }
+button.open { border: 0; padding: 0 .35rem 0 0; font-size: .8rem; color: var(--soft); line-height: 1; }
+button.open::before { content: "\25b8"; display: inline-block; }
+button.open[aria-expanded="true"]::before { transform: rotate(90deg); }
+tr.opened > td { border-bottom-color: transparent; }
+.details { padding: .3rem .2rem .8rem; cursor: auto; }
+.facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem 1.2rem; margin: 0 0 .7rem; }
+.facts dt { color: var(--soft); }
+.facts dd { margin: 0; overflow-wrap: anywhere; }
+.facts dd small { display: block; font-family: inherit; }
+#chips { display: flex; flex-wrap: wrap; gap: .4rem; margin: 0 0 .6rem; padding: 0; list-style: none; }
+#chips[hidden] { display: none; }
+#chips button { overflow-wrap: anywhere; text-align: left; border-color: var(--accent); color: var(--accent-ink); }
+#search-hint { flex-basis: 100%; margin: 0; font-size: .8rem; }
+.in-print { display: none; }
 code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; overflow-wrap: anywhere; }
 .firsts { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 1rem 2rem; }
 .firsts ul { list-style: none; margin: 0; padding: 0; }
@@ -149,25 +196,32 @@ table.dataTable tbody tr:hover td { background: var(--faint); }
 footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: var(--soft); }
 @media (min-width: 60rem) {
   .log { table-layout: fixed; }
-  .log thead .time { width: 10.6rem; }
+  .log thead .time { width: 11.9rem; }
   .log thead .actor { width: 23%; }
   .log thead .action { width: 12.6rem; }
-  .log thead .address { width: 9.8rem; }
-  .log thead .project { width: 8rem; }
+  .log thead .address { width: 10.6rem; }
+  .log thead .project { width: 7rem; }
+  .log thead:has(.project) .actor { width: 19%; }
+  .log thead:has(.project) .action { width: 10.6rem; }
   .log .address { white-space: normal; overflow-wrap: anywhere; }
 }
 @media (max-width: 60rem) {
-  .columns, .firsts { grid-template-columns: minmax(0, 1fr); }
+  .firsts { grid-template-columns: minmax(0, 1fr); }
 }
 @media (max-width: 40rem) {
   header, main, footer { padding-left: .9rem; padding-right: .9rem; }
   .card { padding: .95rem 1rem 1.05rem; border-radius: .65rem; }
   .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .55rem; }
   .figures dd { font-size: 1.45rem; }
-  .log .action, .log .address, .log .project { display: none; }
-  .log .time { white-space: normal; }
-  .log .time span { display: inline-block; white-space: nowrap; }
-  .log td, .log thead th { padding-right: .6rem; }
+  #entries thead, .alerts thead { display: block; position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  #entries tbody, #entries tr, #entries td, .alerts tbody, .alerts tr, .alerts td { display: block; border: 0; padding: .05rem 0; }
+  #entries tbody tr, .alerts tbody tr { border-bottom: 1px solid var(--line); padding: .55rem 0; }
+  #entries tbody tr { padding-left: .6rem; }
+  #entries tbody tr > td:first-child { box-shadow: none; padding-left: 0; }
+  #entries tbody tr.is-critical, #entries tbody tr.is-high { box-shadow: inset 3px 0 var(--alarm); }
+  #entries tbody tr.is-medium { box-shadow: inset 3px 0 var(--warn); }
+  .facts { grid-template-columns: minmax(0, 1fr); gap: 0; }
+  .facts dd { margin-bottom: .4rem; }
   .controls label { flex: 1 1 8rem; }
   .controls select, .controls input { max-width: none; width: 100%; }
   .sources thead { position: absolute; clip-path: inset(50%); }
@@ -177,189 +231,31 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
 }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 @media print {
-  @page { size: A4; margin: 13mm 12mm; }
+  @page { size: A4; margin: 13mm 12mm 15mm;
+    @bottom-right { content: counter(page) " / " counter(pages); font: 8pt system-ui, sans-serif; color: #55636f; } }
   :root { --ground: #fff; --faint: #e8ebee; }
   body { background: none; font-size: 9.5pt; line-height: 1.4; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  header, main, footer { max-width: none; padding-left: 0; padding-right: 0; }
+  header, main, footer { max-width: none; padding-left: 1px; padding-right: 1px; }
   header { padding-top: 0; }
   h1 { font-size: 20pt; }
   .card, .figures div { border-radius: 0; border-color: #c9cfd6; padding: .6rem .8rem; }
-  .figures { grid-template-columns: repeat(6, minmax(0, 1fr)); gap: .4rem; }
+  .figures { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .4rem; }
   .figures dd { font-size: 14pt; }
   .columns, .firsts { grid-template-columns: repeat(3, minmax(0, 1fr)); }
   .chart, .chart.tall { min-height: 0; }
   .bars { font-size: 8.5pt; }
   .bars .size { width: 16%; }
   .bars .number { width: 2.6rem; }
-  .columns, .firsts, .chart-card, .figures, tr, li { break-inside: avoid; }
+  .firsts li, .ranking tr, .chart-card, .figures, tr, li { break-inside: avoid; }
   h2, h3, .hint { break-after: avoid; }
-  .controls, details.numbers, button, .dt-layout-row:not(.dt-layout-table), .skip, .dt-column-order { display: none !important; }
+  details.more::details-content { content-visibility: visible; block-size: auto; }
+  details.more > summary { list-style: none; }
+  .in-print { display: block; }
+  a, a.only { color: inherit; text-decoration: none; }
+  .contents, .for-mice, .all, #chips, .controls, details.numbers, button, .dt-layout-row:not(.dt-layout-table),
+  .skip, .dt-column-order { display: none !important; }
   .log { font-size: 8pt; }
   .log td, .log thead th { padding: .18rem .5rem .18rem 0; }
   thead { display: table-header-group; }
 }
-"""
-
-SCRIPT = r"""
-"use strict";
-(async () => {
-  const byId = (id) => document.getElementById(id);
-  const { words, charts, columns } = JSON.parse(byId("facts").textContent);
-  const escaped = (text) => text.replace(/[&<>"']/g, (found) => `&#${found.charCodeAt(0)};`);
-  const span = { from: null, to: null };
-  let table = null;
-
-  // --- Charts
-
-  const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false,
-    tooltip: { disableDefaultStyle: true }, timeFormatLocale: words.time };
-  const views = {};
-
-  async function draw(name, shape) {
-    const place = byId(name);
-    if (!place || !place.clientWidth) return;
-    const spec = structuredClone(charts[name]);
-    shape(spec, place.clientWidth);
-    const drawn = await embed(place, spec, options);
-    views[name]?.finalize();
-    views[name] = drawn;
-    place.querySelector("svg")?.setAttribute("aria-hidden", "true");
-  }
-
-  async function drawActivity() {
-    await draw("activity", (spec, width) => {
-      for (const part of spec.vconcat) part.width = width - 52;
-      if (span.from !== null || span.to !== null) {
-        const [first, last] = spec.usermeta.extent;
-        spec.vconcat[1].params[0].value = { x: [span.from ?? first, span.to ?? last] };
-      }
-    });
-    let waiting = 0;
-    views.activity?.view.addSignalListener("brush", (_name, chosen) => {
-      clearTimeout(waiting);
-      waiting = setTimeout(() => choose(...(chosen.t ?? [null, null]).map((time) => time && Number(time))), 120);
-    });
-  }
-
-  const drawAll = () => Promise.all([
-    drawActivity(), draw("rhythm", (spec, width) => { spec.width = Math.max(width - 40, 200); })]);
-
-  // --- A span of time, chosen in the chart or by dates
-
-  const dayOf = (time) => (time === null ? "" : new Date(time).toISOString().slice(0, 10));
-  const secondOf = (time) => new Date(time).toISOString().slice(0, 19).replace("T", " ");
-
-  function choose(from, to) {
-    span.from = from;
-    span.to = to;
-    byId("from").value = dayOf(from);
-    byId("to").value = dayOf(to === null ? null : to - 1);
-    filter();
-  }
-
-  function typed() {
-    const [from, to] = ["from", "to"].map((id) => byId(id).valueAsNumber);
-    choose(Number.isNaN(from) ? null : from, Number.isNaN(to) ? null : to + 86400000);
-    drawActivity();
-  }
-
-  // --- The table
-
-  async function unpack(id) {
-    const packed = Uint8Array.from(atob(byId(id).textContent.trim()), (character) => character.charCodeAt(0));
-    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
-  }
-
-  const filters = ["by-actor", "by-action", "by-project"];
-  let wanted = () => [];
-
-  function filter() {
-    if (!table) return;
-    const only = Number(byId("only").value);
-    const [actor, action, project] = wanted();
-    const [from, to] = [span.from, span.to].map((time) => (time === null ? null : secondOf(time)));
-    table.search.fixed("chosen", (_text, row) =>
-      (!only || (row[6] & only) !== 0) &&
-      (actor === "" || row[7] === actor) && (action === "" || row[2] === action) &&
-      (project === "" || row[5] === project) &&
-      (from === null || row[0] >= from) && (to === null || row[0] < to)).draw();
-  }
-
-  function fill(id, choices) {
-    const named = choices.filter(([name]) => name).sort(([one], [other]) => (one < other ? -1 : 1));
-    for (const [name, value] of named) byId(id)?.add(new Option(name, value));
-  }
-
-  async function build() {
-    const place = byId("entries");
-    if (!place) return;
-    const { actors, actions, addresses, projects, rows } = await unpack("packed");
-    const data = rows.map(([time, actor, action, message, address, project, flags]) =>
-      [time, actors[actor][0], actions[action], message, addresses[address], projects[project], flags, actor]);
-    // What a token is called may be anything, an address of a person too: the kind tells them apart.
-    const kindOf = (actor) => (Object.hasOwn(words.kinds, actors[actor][1]) ? actors[actor][1] : "unknown");
-    fill("by-actor", actors.map(([name], actor) => [`${name} (${words.kinds[kindOf(actor)]})`, actor]));
-    fill("by-action", actions.map((name, action) => [name, action]));
-    fill("by-project", projects.map((name, project) => [name, project]));
-    const shown = (text, type) => (type === "display" ? escaped(text) : text);
-    // The day and the hour stay whole where they do not fit on one line.
-    const moment = (text, type) => (type === "display" ? `<span>${escaped(text).replace(" ", "</span> <span>")}</span>` : text);
-    const action = (text, type) => (type === "display" ? escaped(text).replaceAll("_", "_<wbr>") : text);
-    const person = (name, type, row) => {
-      if (type !== "display") return name;
-      const kind = kindOf(row[7]);
-      return `${escaped(name).replaceAll("@", "@<wbr>")} <span class="kind ${kind}">${escaped(words.kinds[kind])}</span>`;
-    };
-    wanted = () => {
-      const [actor, action, project] = filters.map((id) => byId(id)?.value ?? "");
-      return [actor && Number(actor), action && actions[action], project && projects[project]];
-    };
-    table = new DataTable(place, {
-      data, columns: columns.map(({ index, name, label }) => ({ data: index, name, title: label, className: name,
-        type: "string", orderSequence: ["asc", "desc"], render: [moment, person, action][index] ?? shown })),
-      order: [[0, "desc"]], pageLength: 25, lengthMenu: [25, 50, 100, 500], autoWidth: false, deferRender: true,
-      searchDelay: 250, orderMulti: false,
-      createdRow: (element, row) => { if (row[6] & 1) element.classList.add("risk"); },
-      layout: { topStart: null, topEnd: null, bottomStart: ["info", "pageLength"], bottomEnd: "paging" },
-      language: words.table,
-    });
-    let waiting = 0;
-    byId("search").addEventListener("input", (event) => {
-      clearTimeout(waiting);
-      waiting = setTimeout(() => table.search(event.target.value).draw(), 200);
-    });
-    for (const id of [...filters, "only"]) byId(id)?.addEventListener("change", filter);
-    byId("clear").addEventListener("click", () => {
-      byId("filters").reset();
-      table.search("");
-      choose(null, null);
-      drawActivity();
-    });
-    byId("loading").remove();
-    byId("filters").hidden = false;
-    document.documentElement.dataset.ready = "true";
-  }
-
-  byId("filters")?.addEventListener("submit", (event) => event.preventDefault());
-  for (const button of document.querySelectorAll("button[data-only]")) {
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      byId("only").value = button.dataset.only;
-      filter();
-      byId("all").scrollIntoView();
-      byId("only").focus({ preventScroll: true });
-    });
-  }
-  for (const id of ["from", "to"]) byId(id)?.addEventListener("change", typed);
-  byId("whole")?.addEventListener("click", () => { choose(null, null); drawActivity(); });
-
-  let resized = 0;
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    clearTimeout(resized);
-    if (innerWidth !== width) resized = setTimeout(() => { width = innerWidth; drawAll(); }, 150);
-  });
-  await drawAll();
-  await build();
-})();
 """

@@ -12,7 +12,7 @@ from typing import List, Optional, Tuple
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Gap
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import missing_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.coverage import missing_of
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Origin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the auditops.cloudscale contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The entries of a page's table, packed: each text that repeats only once, all of it compressed."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from typing import Any, Dict, Iterable, List
+
+from ..project_log.entry import ACTOR_KINDS
+from .alerts import Alerts
+from .facts import Facts, Rows, network_of
+from .query.dataset import Record
+
+_LISTS = ("actors", "actions", "addresses", "projects", "resources", "subjects", "marks", "lines")
+
+
+def packed(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
+    """The rows, and the lists that they point into, as compressed JSON in base64.
+
+    A row has its local time, its places in the lists, its message and the text of its timestamp. Whether an actor is
+    own automation is said by ``facts``.
+    """
+    own = {(count.name, count.kind) for count in facts.own}
+    lists: Dict[str, Dict[Any, int]] = {name: {} for name in _LISTS}
+
+    def place(name: str, value: Any) -> int:
+        return lists[name].setdefault(value, len(lists[name]))
+
+    found: List[List[Any]] = []
+    for record in records:
+        row, mark = rows.row(record), facts.alerts.mark(record)
+        kind = row["actor_kind"] if row["actor_kind"] in ACTOR_KINDS else "unknown"
+        found.append(
+            [
+                row["time"],
+                place("actors", (row["actor"], kind, int((row["actor"], kind) in own), record["actor"])),
+                place("actions", row["action"]),
+                row["message"],
+                place("addresses", (row["ip_address"], network_of(record["ip_address"]))),
+                place("projects", row["project"]),
+                place("marks", _fired(facts.alerts, mark.detections)),
+                place("resources", (row["resource_kind"], row["resource"])),
+                place("subjects", (row["subject"], record["subject"])),
+                record["timestamp"],
+                place("lines", mark.line),
+            ]
+        )
+    body = json.dumps({**{name: list(values) for name, values in lists.items()}, "rows": found}, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(body.encode(), mtime=0)).decode()
+
+
+def _fired(alerts: Alerts, names: Iterable[str]) -> Any:
+    """Places of detections in the list of alerts, the most severe first."""
+    chosen = set(names)
+    return tuple(place for place, group in enumerate(alerts.groups) if group.detection.name in chosen)

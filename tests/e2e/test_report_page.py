@@ -291,6 +291,13 @@ def test_a_row_is_copied_as_the_text_of_a_ticket(visit: Callable[..., Opened]) -
     assert "What: Volume 'v-4' has been deleted" in text
     assert "Alert: critical: Five resources were deleted within ten minutes" in text
     assert re.search(r"^SHA-256: [0-9a-f]{64}$", text, re.MULTILINE)
+    # Where the browser forbids it, the text is there to be copied by hand.
+    opened = visit(fragment="#q=v-4")
+    opened.page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }")
+    opened.page.click("#entries button.open")
+    opened.page.click("#entries .copy")
+    expect(opened.page.locator("#entries textarea")).to_have_value(text)
+    assert opened.said == []
 
 
 def test_filtered_rows_are_downloaded_for_a_spreadsheet(visit: Callable[..., Opened], tmp_path: Path) -> None:

@@ -289,7 +289,15 @@ SCRIPT = r"""
     const copy = make("button", { type: "button", className: "copy" }, say.copy);
     copy.addEventListener("click", async () => {
       const text = told.map(([name, , value]) => `${name}: ${value}`).concat(`${say.digest}: ${await known}`).join("\n");
-      await navigator.clipboard.writeText(text);
+      try {
+        await navigator.clipboard.writeText(text);
+      } catch {
+        // Not where a browser forbids it: then by hand.
+        const area = make("textarea", { value: text, rows: told.length + 2, readOnly: true, ariaLabel: say.copy });
+        copy.replaceWith(area);
+        area.select();
+        return;
+      }
       byId("told").textContent = say.copied;
       copy.textContent = say.copied;
       setTimeout(() => { copy.textContent = say.copy; }, 2000);

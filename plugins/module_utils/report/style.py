@@ -147,6 +147,7 @@ button.open::before { content: "\25b8"; display: inline-block; }
 button.open[aria-expanded="true"]::before { transform: rotate(90deg); }
 tr.opened > td { border-bottom-color: transparent; }
 .details { padding: .3rem .2rem .8rem; cursor: auto; }
+.details textarea { width: 100%; font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line); }
 .facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem 1.2rem; margin: 0 0 .7rem; }
 .facts dt { color: var(--soft); }
 .facts dd { margin: 0; overflow-wrap: anywhere; }

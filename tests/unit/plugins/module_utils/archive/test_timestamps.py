@@ -25,6 +25,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
     parse_timestamp_name,
     read_token,
 )
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.timestamper import (
     Authority,
     Stamped,
@@ -39,6 +40,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
     StorageError,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import utc_now
+from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.authority import TimeAuthority
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
@@ -122,6 +124,20 @@ def test_only_time_stamps_of_this_archive_count(archive: World, authority: TimeA
     in_future = utc_now() + timedelta(days=3)
     put(archive, 3, authority.at(in_future, archive.head.head.sha256))
     assert stamp(archive, authority).time < in_future
+
+
+def test_an_archive_in_a_locked_bucket_is_stamped(world: World, authority: TimeAuthority, buckets: Buckets) -> None:
+    store = S3Store(f"{buckets.new_place('locked')}?claims={buckets.new_place()}&lock_days=1")
+    world.clock.now = utc_now().replace(microsecond=0)
+    world.append(2, ago=30)
+    world.collect(store)
+    asked_of = Authority(authority.url, Authorities(authority.root))
+    first = stamp_head(store, load(store, 1), newest_timestamp(store), asked_of, DAY, threading.Event())
+    assert newest_timestamp(store) == first
+    found = examine(store, authorities=Authorities(authority.root))
+    assert found.findings == []
+    assert found.timestamps is not None
+    assert [one.head for one in found.timestamps.heads] == [first.head]
 
 
 def test_each_request_has_a_nonce_and_nothing_else_that_is_told(archive: World, authority: TimeAuthority) -> None:

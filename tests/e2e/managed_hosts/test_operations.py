@@ -452,4 +452,4 @@ def test_removal_by_the_guide(machine: Machine, grown: Fleet) -> None:
     assert list(grown.follow(remove)) == ["archive1.example.org"]
     assert machine.try_("cloudscale-audit --version").returncode == 127
     assert machine.tell("ls /etc/cloudscale-audit") == "allowed_signers\n"
-    assert machine.tell(f"ls {ARCHIVE}").split() == ["commits", "entries", "pending", "signatures"]
+    assert machine.tell(f"ls {ARCHIVE}").split() == ["commits", "entries", "pending", "signatures", "timestamps"]

@@ -20,8 +20,10 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.histor
     archived_logs,
     keep,
 )
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.merge import merge_by_time
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, StorageError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, timestamp
@@ -201,6 +203,36 @@ def test_an_archive_is_read_as_of_all_its_commits(world: World) -> None:
     (log,) = archived_logs([(None, world.store)])
     found = [entry["message"] for entry in History(log, "database", lambda _entry: True).entries()]
     assert found == [LIFE[number] for number in (0, 1, 2, 3, 5, 6)]
+
+
+def test_commits_are_read_once_also_for_a_resource_that_was_renamed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for message in LIFE:
+        live(world, message)
+        world.collect()
+    read: Counter[str] = Counter()
+    chunks = LocalStore.chunks
+    monkeypatch.setattr(LocalStore, "chunks", lambda store, name: read.update([name]) or chunks(store, name))
+    (log,) = archived_logs([(None, world.store)])
+    assert len(moments(log, "db")) == len(LIFE) - 1
+    first = [count for name, count in read.items() if name == "commits/000000000001.json"]
+    assert first == [1]
+
+
+def test_what_is_compacted_while_a_history_is_read_is_found_all_the_same(world: World) -> None:
+    for message in LIFE:
+        live(world, message)
+        world.collect()
+    world.wait(days=2)
+    live(world, "Server 'archive' has been mourned")
+    world.collect()
+    (log,) = archived_logs([(None, world.store)])
+    before = moments(log, "db")
+    compact(world.store, context=world.context())
+    # As the second reading of a renamed resource, which knows the commits of the first one.
+    assert moments(log, "db") == before
+    assert len(before) == len(LIFE)
 
 
 def test_the_needles_leave_out_nothing(world: World) -> None:

@@ -103,7 +103,7 @@ def found(prometheus: str, query: str) -> list[dict[str, Any]]:
     while time.monotonic() < deadline:
         try:
             answer = requests.get(f"{prometheus}/api/v1/query", params={"query": query}, timeout=5).json()
-        except requests.ConnectionError:
+        except requests.RequestException:  # it has not started yet, and says so in other words than JSON
             answer = {}
         if answer.get("status") == "error" or answer.get("data", {}).get("result"):
             break

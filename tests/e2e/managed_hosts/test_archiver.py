@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest import CA, Deployment
 from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import GATEWAY, Machine, wait_for
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.authority import TimeAuthority
 
 NAMES = ("main", "other", "third")
 PATHS = {
@@ -322,6 +324,25 @@ def test_a_deletion_reaches_the_chat_and_the_journal(
     machine.tell(stop)
     deployment.play()
     assert machine.try_("ls /etc/cloudscale-audit/notify.json").returncode != 0
+
+
+def test_heads_are_stamped_by_the_confined_service(
+    machine: Machine, simulator: Simulator, deployment: Deployment, tmp_path: Path
+) -> None:
+    trusted, verify = "/etc/ssl/certs/authority.pem", "cloudscale-audit-verify.service"
+    with TimeAuthority(tmp_path, host=GATEWAY) as authority:
+        machine.tell(f"cat > {trusted} <<'END'\n{Path(authority.root).read_text()}END")
+        options = {"archiver_timestamp_url": authority.url, "archiver_timestamp_ca": trusted}
+        deployment.play(**options, archiver_timestamp_required=True)
+        assert collect(machine) == 0, journal(machine)
+        assert machine.exposure(SERVICE) <= 1.5
+        machine.tell(f"systemctl start {verify}")
+        told = machine.tell(f"cloudscale-audit verify {PATHS['main']} --timestamp-ca {trusted}")
+        assert re.search(r"Commit \d+ existed by ", told)
+        # One a day is enough.
+        assert collect(machine) == 0
+        assert len(machine.tell(f"ls {PATHS['main']}/timestamps").split()) == 1
+    deployment.play()
 
 
 def test_a_project_is_added_changed_and_removed(machine: Machine, simulator: Simulator, deployment: Deployment) -> None:

@@ -62,9 +62,13 @@ class TimeAuthority:
     """An authority with a folder of its own; a server listens while the context lasts.
 
     ``root`` is the file with the certificate to trust. ``reply`` makes the answer to a request, and can be replaced.
+    ``host`` is the address that it listens at.
     """
 
-    def __init__(self, folder: Path, name: str = "authority", end: str = "20990101000000Z") -> None:
+    def __init__(
+        self, folder: Path, name: str = "authority", end: str = "20990101000000Z", host: str = "127.0.0.1"
+    ) -> None:
+        self.host = host
         self.folder = folder / name
         self.folder.mkdir()
         (self.folder / "config").write_text(_CONFIG)
@@ -87,10 +91,10 @@ class TimeAuthority:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/customer-4711"
+        return f"http://{self.host}:{self._server.server_address[1]}/customer-4711"
 
     def __enter__(self) -> TimeAuthority:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer((self.host, 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()

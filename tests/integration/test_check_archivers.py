@@ -169,7 +169,7 @@ def test_heads_are_noted_in_a_ledger_and_what_does_not_continue_is_refused(fleet
     status, told, after = check()
     assert (status, after[:6], len(after)) == (2, lines, 7)
     ids = {(line["project"], line["sequence"]): line["archive_id"] for line in lines}
-    assert "2 archives do not continue what the ledger has: " in told
+    assert "Archives that do not continue what the ledger has: " in told
     assert f"archive {ids['blue', 2]} (blue): it does not continue commit 2, which was noted" in told
     assert f"archive {ids['red', 2]} (red): no host has it, but commit 2 of it was noted" in told
     reason = json.loads(superseding[-1])["check_archivers_superseded"].popitem()[1]

@@ -87,8 +87,9 @@ def compose(reviews: Sequence[Review], ledger: str) -> Message:
     if len(reviews) == 1:
         subject, text, what, them = described[0].headline, described[0].lines(), "this change", "it"
     else:
-        subject = headline(several, pluralize(len(reviews), "change", "changes"))
-        text, what, them = listed(described), f"these {len(reviews)} changes", "them"
+        changes = pluralize(len(reviews), "change", "changes")
+        subject = headline(several, changes)
+        text, what, them = listed(described), f"these {changes}", "them"
     asked = f"{shown(reviews[0].reviewer, 100)}, please review {what}:"
     closing = [f"Acknowledge {them} with:", command]
     body = "\n\n".join([asked, *("\n".join(one.lines()) for one in described), *closing])

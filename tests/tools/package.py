@@ -29,7 +29,8 @@ INSTALLED = COLLECTIONS / "ansible_collections" / NAME.replace(".", "/")
 EMPTY = {"HOME": str(HOME), "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false"}
 # What the artifact holds at its root, and below tests: no more and no less.
 ROOTS = {
-    *("CHANGELOG.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
+    *("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "FILES.json", "LICENSE", "MANIFEST.json", "README.md"),
+    "SECURITY.md",
     *("bin", "changelogs", "docs", "extensions", "meta", "playbooks", "plugins", "roles", "tests"),
 }
 TESTS = {"tests", "tests/config.yml"}

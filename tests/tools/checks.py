@@ -128,6 +128,7 @@ def stages() -> dict[str, list[Check]]:
             Check("reference of the command", ["python", "tests/tools/reference.py", "--check"]),
             Check("site of the documentation", ["python", "tests/tools/docs.py"]),
             Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),
+            Check("links", links(), "habits"),
             Check("contributors' habits", ["python", "tests/tools/habits.py"], "habits"),
         ],
         "unit": [
@@ -247,3 +248,11 @@ def long_stages() -> dict[str, list[Check]]:
 
 def shell_files() -> list[str]:
     return [".ci/run", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("[!.]*/**/*.sh")))]
+
+
+def links() -> list[str]:
+    """Checks offline that links lead to existing files and headings, on GitHub too, and that the others are URLs."""
+    github = "https://(github.com|raw.githubusercontent.com)/auditops/auditops.cloudscale/((blob|tree)/)?main/"
+    options = ("--offline", "--no-progress", "--include-fragments", "--remap", f"{github} {ROOT.as_uri()}/")
+    paths = sorted([*ROOT.glob("[!.]*/**/*.md"), *ROOT.glob("*.md"), *ROOT.glob("docs/docsite/rst/*.rst")])
+    return ["lychee", *options, *(str(path.relative_to(ROOT)) for path in paths)]

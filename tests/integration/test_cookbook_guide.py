@@ -85,7 +85,7 @@ def host(controller: Controller, simulator: Simulator, tmp_path: Path) -> Host:
 
 
 def test_a_report_every_night(host: Host) -> None:
-    host.log.extend(found for found in history(weeks=1, seed=5) if "admin" not in found["actor"])
+    host.log.extend(list(history(weeks=1, seed=5))[::10])
     variables, crontab = blocks("Write a report every night")
     host.write("nightly.yml", variables)
     host.write("token.yml", f"cloudscale_api_token: {host.environment.pop('CLOUDSCALE_API_TOKEN')}\n")
@@ -109,7 +109,7 @@ def test_a_gate_in_a_pipeline(host: Host) -> None:
 
 
 def test_the_evidence_and_the_review_of_a_quarter(host: Host) -> None:
-    host.log.extend(history(weeks=2, seed=5))
+    host.log.extend(list(history(weeks=2, seed=5))[::10])
     (evidence,) = blocks("Hand over the evidence of a quarter")
     assert "SHA-256: " in host.shell(evidence)
     (review,) = blocks("Review the access of a quarter")

@@ -140,7 +140,7 @@ def listener(network: None) -> Iterator[Listener]:
 
 
 def test_installing_by_the_guide(machine: Machine, fleet: Fleet, log: Project) -> None:
-    install, start = blocks("Installing")
+    install, start = blocks("Install archivers")
     assert fleet.follow(install)["archive1.example.org"]["changed"] > 0
     machine.tell(start)
     assert kept(machine) == log.log.entries
@@ -382,7 +382,7 @@ def test_what_is_wrong_on_the_first_host_never_comes_to_the_second(
 
 
 def test_commands_for_watching_run(machine: Machine, grown: Fleet, log: Project) -> None:
-    watch, copy = blocks("Watching")
+    watch, copy = blocks("Watch the services")
     shown = machine.tell(f"set -eu\n{watch}")
     assert TIMER in shown
     assert re.search(r"^production +current", shown, re.MULTILINE)
@@ -392,7 +392,7 @@ def test_commands_for_watching_run(machine: Machine, grown: Fleet, log: Project)
 def test_a_lost_host_is_restored_without_loss(
     machine: Machine, other_machine: Machine, grown: Fleet, tmp_path: Path, log: Project
 ) -> None:
-    install, restore, start = blocks("After the loss of a host")
+    install, restore, start = blocks("Replace a lost host")
     copied = kept(machine)
     for name in ("production.tar.gz", "production.json"):
         machine.send(f"/root/{name}", tmp_path / name)
@@ -414,13 +414,13 @@ def test_a_lost_host_is_restored_without_loss(
 
 def test_a_fleet_takes_a_version_host_after_host(grown: Fleet, simulator: Simulator, log: Project) -> None:
     grown.variables["archiver_projects"] = [wanted(simulator)]
-    (upgrade,) = blocks("Upgrading")
+    (upgrade,) = blocks("Upgrade")
     recaps = grown.follow(upgrade)
     assert list(recaps) == ["archive1.example.org", "archive2.example.org"]
     assert recaps["archive2.example.org"]["changed"] == 0, grown.output
     log.rotate_token()
     grown.variables["archiver_projects"] = [wanted(simulator)]
-    (rotate,) = blocks("New tokens")
+    (rotate,) = blocks("Renew tokens")
     assert [recap["changed"] for recap in grown.follow(rotate).values()] == [1, 1]
     for host in grown.machines.values():
         add(log, 1)
@@ -431,7 +431,7 @@ def test_a_fleet_takes_a_version_host_after_host(grown: Fleet, simulator: Simula
 def test_keys_are_rotated_by_the_guide(
     machine: Machine, other_machine: Machine, grown: Fleet, simulator: Simulator, log: Project
 ) -> None:
-    (rotate,) = blocks("Signing")
+    (rotate,) = blocks("Sign commits")
     before = {host: key_of(host) for host in (machine, other_machine)}
     grown.follow(rotate)
     for host, old in before.items():
@@ -448,7 +448,7 @@ def test_keys_are_rotated_by_the_guide(
 
 
 def test_removal_by_the_guide(machine: Machine, grown: Fleet) -> None:
-    (remove,) = blocks("Removing")
+    (remove,) = blocks("Remove an archiver")
     assert list(grown.follow(remove)) == ["archive1.example.org"]
     assert machine.try_("cloudscale-audit --version").returncode == 127
     assert machine.tell("ls /etc/cloudscale-audit") == "allowed_signers\n"

@@ -50,7 +50,7 @@ UNSIGNED, SIGNED, WITH_A_KEY = range(3)
 
 def table(number: int) -> dict[str, dict[str, str]]:
     """The cells of one of the guide's tables of attacks, by row and column."""
-    lines = GUIDE.read_text().split("\nAttacks and what shows them\n")[1].split("\nQuestions and their commands\n")[0]
+    lines = GUIDE.read_text().split("\nSee which attacks are detected\n")[1].split("\nRun the checks of an audit\n")[0]
     heading, *rows = re.findall(r"^   \* - (.*(?:\n {5}.*)*)", lines.split(".. list-table::")[number + 1], re.MULTILINE)
     columns = [re.sub(r"\s+", " ", cell).replace("``", "").strip() for cell in re.split(r"\n {5}- ", heading)]
     found = {}

@@ -200,7 +200,7 @@ class Host:
 ATTACKS: dict[str, Callable[[Host], Any]] = {
     "Rewrite old entries and sign again, but leave the time stamps": lambda host: host.falsify(5),
     "Rewrite old entries, sign and stamp again": lambda host: host.rewrite(5),
-    "Write the archive anew from its first commit, with the old dates": lambda host: host.rewrite(1),
+    "Rewrite the archive from its first commit, with the old dates": lambda host: host.rewrite(1),
     "Put a new archive in its place": Host.begin_anew,
     "Cut off the last days": lambda host: host.cut(8),
     "Cut off what the ledger has not seen yet": lambda host: host.cut(2 * DAYS + 1),

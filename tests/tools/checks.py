@@ -125,6 +125,7 @@ def stages() -> dict[str, list[Check]]:
             # Of what is in git alone: other checks make and remove files meanwhile.
             Check("licences of files", ["sh", "-c", "git ls-files -z | xargs -0 reuse lint-file"]),
             Check("licences of libraries", ["pip-licenses", "--partial-match", "--allow-only", LICENCES]),
+            Check("phrases of texts for people", ["python", "tests/tools/phrases.py"]),
             Check("reference of the command", ["python", "tests/tools/reference.py", "--check"]),
             Check("site of the documentation", ["python", "tests/tools/docs.py"]),
             Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),

@@ -37,6 +37,7 @@ INJECT = """() => {
 IMPOSTOR = "johanna@example.com"
 A4_PAGES = 60
 REVIEW_PAGES = 8
+NOT_OVER = (".state", "#coverage td li >> nth=0")
 # Without rows, and for each row.
 PAGE_BYTES = 1_000_000
 BYTES_PER_ENTRY = 150
@@ -351,6 +352,10 @@ def test_several_projects_are_told_apart(visit: Callable[..., Opened]) -> None:
     for chart in ("missing", "gaps"):
         assert page.locator(f"#activity svg .{chart}_marks path").count() >= 1
     assert "after the moment when this report was made" in page.locator(".legend").inner_text()
+    # It is no gap: nothing is said in red.
+    colours = [page.locator(place).evaluate("element => getComputedStyle(element).color") for place in NOT_OVER]
+    assert page.locator(".state").inner_text().startswith("The range is not over yet")
+    assert colours == [page.locator(".range").evaluate("element => getComputedStyle(element).color")] * 2
     assert opened.said == []
 
 

@@ -153,7 +153,7 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 {% if not loop.first %}<details class="more"><summary>{{ say('more', n=part | length) }}</summary>{% endif %}
 <ul>{% for first in part %}
 <li>{% call only({first.key: first.value}) %}<bdi>{{ breakable(first.name) }}</bdi>{% endcall %}
-<small>{{ [first.time, say('by', who=first.by) if first.by != first.name] | select | join(', ') }}</small></li>
+<small>{{ [first.time, say('by', who=first.by) if first.by not in ("", first.name)] | select | join(', ') }}</small></li>
 {% endfor %}</ul>
 {% if not loop.first %}</details>{% endif %}
 {% endfor %}{% else %}<p class="rest">{{ say('none') }}</p>{% endif %}</div>

@@ -120,7 +120,7 @@ def rhythm(heat: Sequence[Sequence[int]], words: Words) -> Dict[str, Any]:
                 "type": "ordinal",
                 "title": None,
                 "scale": {"padding": 0.08},
-                "axis": {"labelAngle": 0},
+                "axis": _HOURS,
             },
             "y": {"field": "d", "type": "ordinal", "sort": days, "title": None, "scale": {"padding": 0.08}},
             "fillOpacity": {

@@ -90,13 +90,13 @@ TEMPLATE = """
 max="{{ most }}" value="{{ count.entries }}"></meter></td>
 <td class="number">{{ format_count(count.entries) }}</td></tr>
 {%- endmacro -%}
-{%- macro ranking(heading, counts, column, key) -%}
+{%- macro ranking(heading, counts, most, column, key) -%}
 <table class="bars">
 <caption class="unseen">{{ heading }}</caption>
 <thead class="flat"><tr><th scope="col">{{ column }}</th><th scope="col" class="size">{{ say('share_of') }}</th>
 <th scope="col" class="number">{{ say('entries') }}</th></tr></thead>
 <tbody>
-{% for count in counts %}{{ bar(count, counts[0].entries, key) }}
+{% for count in counts %}{{ bar(count, most, key) }}
 {% endfor %}
 </tbody>
 </table>
@@ -105,10 +105,10 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 <div class="ranking">
 <h2>{{ heading }}<span class="count">{{ format_count(counts | length) }}</span></h2>
 {% if counts %}
-{{ ranking(heading, counts[:listed], column, key) }}
+{{ ranking(heading, counts[:listed], counts[0].entries, column, key) }}
 {% if counts | length > listed %}
 <details class="more"><summary>{{ say('more', n=counts | length - listed) }}</summary>
-{{ ranking(heading, counts[listed:ranked], column, key) }}
+{{ ranking(heading, counts[listed:ranked], counts[0].entries, column, key) }}
 {% if counts | length > ranked %}<p class="rest">{{ say('unlisted_rows', n=counts | length - ranked) }}</p>{% endif %}
 </details>
 {% endif %}

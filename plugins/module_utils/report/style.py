@@ -79,7 +79,8 @@ details.group > summary { color: var(--soft); }
 a.only { color: inherit; text-decoration: underline; text-decoration-color: var(--line); text-underline-offset: .2em; }
 a.only:hover { color: var(--accent-ink); text-decoration-color: currentColor; }
 .all a.only, .details a.only { color: var(--accent-ink); }
-.columns { columns: 17rem; column-gap: 2rem; margin-bottom: -1.2rem; }
+.columns { columns: 17rem; column-gap: 2rem; }
+.card > .columns { margin-bottom: -1.2rem; }
 .ranking h2 { font-size: .95rem; }
 .ranking { padding-bottom: 1.2rem; break-inside: avoid; }
 .chart { width: 100%; overflow: hidden; min-height: 12rem; }
@@ -118,7 +119,7 @@ th { text-align: left; font-weight: 600; }
 .bars { table-layout: fixed; margin-top: .55rem; }
 .bars th { font-weight: 400; padding: .22rem .6rem .22rem 0; overflow-wrap: anywhere; line-height: 1.35; }
 .bars td { padding: .22rem 0; vertical-align: middle; }
-.bars .size { width: 18%; }
+.bars .size { width: 16%; }
 .bars .number { width: 3.2rem; }
 .bars .flat th { padding: 0; height: 0; line-height: 0; font-size: 0; }
 .bars small, .rest { color: var(--soft); }
@@ -208,7 +209,7 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .log thead:has(.project) .actor { width: 22%; }
   .log thead:has(.project) .action { width: 10.4rem; }
   .log thead:has(.project) .address { width: 9.4rem; }
-  .alerts thead .actor, .alerts thead:has(.project) .actor { width: 26%; }
+  .alerts thead .actor, .alerts thead:has(.project) .actor { width: 23.5%; }
   .log .address { white-space: normal; overflow-wrap: anywhere; }
 }
 @media (max-width: 60rem) {
@@ -267,12 +268,12 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .log { font-size: 8pt; }
   .log td, .log thead th { padding: .18rem .5rem .18rem 0; }
   .log thead th { font-size: 7.5pt; }
-  .log .kind, .log .severity { font-size: 6.5pt; line-height: 1.3; padding: 0 .3rem; }
+  .log .kind, .log .severity, .bars .kind { font-size: 6.5pt; line-height: 1.3; padding: 0 .3rem; }
   .alerts { table-layout: fixed; }
   .alerts thead .time { width: 33mm; }
-  .alerts thead .project { width: 18mm; }
-  .alerts thead .actor { width: 52mm; }
-  .alerts thead .address { width: 29mm; }
+  .alerts thead .project { width: 16mm; }
+  .alerts thead .actor { width: 47mm; }
+  .alerts thead .address { width: 28mm; }
   thead { display: table-header-group; }
 }
 """

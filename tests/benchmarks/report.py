@@ -12,12 +12,13 @@ The archive holds a year, a file for each day. ``--page`` also measures a page w
 from __future__ import annotations
 
 import argparse
+import hashlib
 import resource
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
@@ -30,7 +31,6 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
     Commit,
     Project,
     Writer,
-    day_of,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
@@ -46,7 +46,6 @@ from ansible_collections.auditops.cloudscale.tests.simulator.history import bulk
 
 END = datetime(2026, 11, 1, tzinfo=timezone.utc)
 YEAR = timedelta(days=365)
-MADE = END + timedelta(hours=1)
 # What a report asks, as one pass of jq over the entries: counts by actor, action, address and hour.
 JQ = """reduce inputs as $e ({}; .actors[$e.actor|tostring] += 1 | .actions[$e.action] += 1
   | .addresses[$e.ip_address|tostring] += 1 | .hours[$e.timestamp[0:13]] += 1) | length"""
@@ -59,47 +58,53 @@ def lines(count: int) -> Iterator[bytes]:
 
 
 def generate(path: Path, count: int) -> None:
-    """An archive of one commit, with a file for each day."""
-    store, files = LocalStore(str(path)), []
+    """An archive that was collected each night: a commit, with one file, for each day."""
+    store = LocalStore(str(path))
     store.prepare(None)
-    for _day, group in groupby(lines(count), key=lambda line: line[line.rindex(b'"timestamp":"') + 13 :][:10]):
-        file = None
-        for line in group:
-            moment = timestamp(parse(line))
-            file = file or DayFile(day_of(moment))
-            file.add(line, moment)
-        if file is not None:
-            described, body = file.finish(1)
-            store.put({described.path: body})
-            files.append(described)
+    before: Commit | None = None
+    for day, of_day in groupby(lines(count), key=lambda line: line[line.rindex(b'"timestamp":"') + 13 :][:10]):
+        before = commit_day(store, before, day.decode(), of_day)
+
+
+def commit_day(store: LocalStore, before: Commit | None, day: str, of_day: Iterable[bytes]) -> Commit:
+    file = DayFile(day)
+    for line in of_day:
+        file.add(line, timestamp(parse(line)))
+    sequence = 1 if before is None else before.sequence + 1
+    described, body = file.finish(sequence)
+    store.put({described.path: body})
+    midnight = datetime.fromisoformat(f"{day}T00:00:00+00:00") + timedelta(days=1)
+    read = midnight + timedelta(minutes=5)
     commit = Commit(
         archive_id="benchmark",
-        sequence=1,
+        sequence=sequence,
         kind="entries",
-        run="benchmark",
-        previous=None,
+        run=f"{sequence:x}",
+        previous=None if before is None else hashlib.sha256(before.to_bytes()).hexdigest(),
         project=Project("bulk", "6ee2f8b0-8e4c-4f6f-9c50-1b8a4a4a9c11"),
         api="https://api.example.com/v1",
         token_tag="00000000",
-        cursor_before="",
-        cursor_after="cursor=1",
+        cursor_before="" if before is None else before.cursor_after,
+        cursor_after=f"cursor={sequence}",
         covered_from=END - YEAR,
-        covered_until=END,
-        files=tuple(files),
+        covered_until=midnight,
+        files=(described,),
         removed=(),
         gaps=(),
-        entries=count,
-        total_entries=count,
+        entries=described.entries,
+        total_entries=described.entries + (0 if before is None else before.total_entries),
         total_gaps=0,
+        newest=described.last,
         signer=None,
-        asked=MADE,
+        asked=read,
         pages=1,
-        committed_at=MADE,
-        server_date=MADE,
+        committed_at=read,
+        server_date=read,
         clock_skew_seconds=0.0,
         collector=Writer("0", "benchmark"),
     )
     store.decide(commit.name, commit.to_bytes())
+    return commit
 
 
 class Cost(NamedTuple):
@@ -141,8 +146,7 @@ def queried(archive: Path, start: datetime) -> tuple[Cost, int]:
 def piped(archive: Path, start: datetime) -> Cost:
     """What zcat and jq take for the counts alone, over the same files."""
     store = LocalStore(str(archive))
-    head = find_head(store)
-    live = live_files(store, head.commit if head else None)
+    live = live_files(store, find_head(store))
     paths = [str(archive / path) for path, file in sorted(live.items()) if file.last is None or file.last >= start]
     costs: list[Cost] = []
     with measured(costs, resource.RUSAGE_CHILDREN):

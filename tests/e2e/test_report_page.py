@@ -37,6 +37,10 @@ INJECT = """() => {
 IMPOSTOR = "johanna@example.com"
 A4_PAGES = 60
 REVIEW_PAGES = 8
+NOT_OVER = (".state", "#coverage td li >> nth=0")
+# Without rows, and for each row.
+PAGE_BYTES = 1_000_000
+BYTES_PER_ENTRY = 150
 # What a person waits without noticing, many times over: the machine may be busy.
 PATIENCE = 30_000
 
@@ -143,7 +147,15 @@ def test_it_opens_offline_asks_for_nothing_and_complains_of_nothing(
         assert opened.said == []
         assert opened.page.locator("#activity svg .all_marks path").count() > 100
         assert opened.page.locator("#rhythm svg .heat_marks path").count() == 7 * 24
-        assert path.stat().st_size < 3_000_000
+
+
+def test_it_stays_small(reports: dict[str, Path]) -> None:
+    for path in reports.values():
+        page = path.read_text()
+        rows = len(re.findall(r'<script type="application/gzip" id="packed">(.*?)</script>', page)[0])
+        entries = int(re.findall(r"<dd>([\d\u202f]+)", page)[0].replace("\u202f", ""))
+        assert rows < BYTES_PER_ENTRY * entries
+        assert path.stat().st_size - rows < PAGE_BYTES
 
 
 def test_hostile_entries_stay_text(visit: Callable[..., Opened]) -> None:
@@ -340,6 +352,10 @@ def test_several_projects_are_told_apart(visit: Callable[..., Opened]) -> None:
     for chart in ("missing", "gaps"):
         assert page.locator(f"#activity svg .{chart}_marks path").count() >= 1
     assert "after the moment when this report was made" in page.locator(".legend").inner_text()
+    # It is no gap: nothing is said in red.
+    colours = [page.locator(place).evaluate("element => getComputedStyle(element).color") for place in NOT_OVER]
+    assert page.locator(".state").inner_text().startswith("The range is not over yet")
+    assert colours == [page.locator(".range").evaluate("element => getComputedStyle(element).color")] * 2
     assert opened.said == []
 
 

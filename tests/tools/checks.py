@@ -176,6 +176,11 @@ def stages() -> dict[str, list[Check]]:
             Check("build, install, import", ["python", "tests/tools/package.py"]),
             Check("benchmarks, small", [*BENCHMARKS, "--small"]),
             Check("CPU of detections", ["python", "tests/benchmarks/detections.py"], figures=r"(?m)^ *\d+ entries .*$"),
+            Check(
+                "queries of a report",
+                ["python", "tests/benchmarks/report.py", "--entries", "3000"],
+                figures=r"(?m)^year: \d+ entries .*$",
+            ),
         ],
     }
 

@@ -72,7 +72,7 @@ def write_access_review_csv(path: str, review: Review) -> None:
 
 
 def _lines(review: Review, say: Words) -> Iterator[str]:
-    yield from heading_lines(review.heading, review.projects, review.is_complete, say)
+    yield from heading_lines(review.heading, review.projects, review.coverage, say)
     for name in ("people", "tokens"):
         yield f"- {say(f'active_{name}')}: {format_count(review.active(name))}"
     for name in ("new", "dormant"):

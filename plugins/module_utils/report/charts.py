@@ -120,7 +120,7 @@ def rhythm(heat: Sequence[Sequence[int]], words: Words) -> Dict[str, Any]:
                 "type": "ordinal",
                 "title": None,
                 "scale": {"padding": 0.08},
-                "axis": {"labelAngle": 0},
+                "axis": _HOURS,
             },
             "y": {"field": "d", "type": "ordinal", "sort": days, "title": None, "scale": {"padding": 0.08}},
             "fillOpacity": {
@@ -189,12 +189,10 @@ def _alerts(values: List[Dict[str, Any]], form: str, words: Words, x: Dict[str, 
 
 
 def _time(axis: Tuple[int, int], words: Words) -> Dict[str, Any]:
-    labels: Dict[str, Any] = {"tickCount": 8}
-    if words.language != "en":
-        # What Vega writes by itself has the order of English.
-        days = (axis[1] - axis[0]) // _DAY
-        labels["format"] = "%-d.%-m. %H:%M" if days <= 3 else "%-d. %b" if days <= 200 else "%b %Y"
-    return {"field": "t", "type": "temporal", "title": None, "axis": labels}
+    day, date = ("%b %-d", "%b %-d") if words.language == "en" else ("%-d.%-m.", "%-d. %b")
+    days = (axis[1] - axis[0]) // _DAY
+    form = f"{day} %H:%M" if days <= 5 else date if days <= 200 else "%b %Y"
+    return {"field": "t", "type": "temporal", "title": None, "axis": {"tickCount": 8, "format": form}}
 
 
 def _steps(axis: Tuple[int, int]) -> Tuple[int, int]:

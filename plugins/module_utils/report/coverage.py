@@ -43,6 +43,14 @@ class Period(NamedTuple):
         return list(dict.fromkeys(why for source in sources for _start, _end, why in source.missing))
 
 
+def state_of(coverage: Sequence[Coverage]) -> str:
+    """What is said first of a range: that it is ``complete``, or not over yet (``unfinished``), or has gaps."""
+    reasons = {why for source in coverage for _start, _end, why in source.missing}
+    if not reasons:
+        return "complete"
+    return "unfinished" if reasons == {"future"} else "incomplete"
+
+
 Missing = Tuple[datetime, Optional[datetime], str]
 """From when to when something is missing, and why; None is the present."""
 

@@ -51,7 +51,12 @@ def packed(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
             ]
         )
     body = json.dumps({**{name: list(values) for name, values in lists.items()}, "rows": found}, separators=(",", ":"))
-    return base64.b64encode(gzip.compress(body.encode(), mtime=0)).decode()
+    return compressed(body)
+
+
+def compressed(text: str) -> str:
+    """A text as a page carries what its script unpacks."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _fired(alerts: Alerts, names: Iterable[str]) -> Any:

@@ -351,7 +351,9 @@ class Inquiry:
         for seen in sorted(found, key=_first, reverse=True):
             name = visible(seen.value) if key == "network" else str(label(seen.value))
             value = name if key == "network" else f"{kind_of(seen.value)}:{name}"
-            told.append(First(self.rows.told(seen.first), name, str(label(seen.by)), key, value))
+            # Where no time could be read, nobody was the first.
+            by = "" if seen.by is None else str(label(seen.by))
+            told.append(First(self.rows.told(seen.first), name, by, key, value))
         return told
 
     def _heat(self, slots: Sequence[Slot]) -> List[List[int]]:

@@ -14,6 +14,7 @@ import hashlib
 from typing import Any, Dict, Sequence
 
 from ..project_log.entry import ACTOR_KINDS
+from .coverage import state_of
 from .style import STYLE
 from .translations import Words, format_count, reason
 
@@ -41,7 +42,7 @@ PARTS = """
 <td data-label="{{ say('covered') }}">
 {%- if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
 <td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
-<li>{{ say('from_to', start=start, end=end or ('...' if why == 'future' else say('now'))) }}: {{ reason(why) }}</li>
+<li{% if why == 'future' %} class="future"{% endif %}>{{ say('from_to', start=start, end=end or ('...' if why == 'future' else say('now'))) }}: {{ reason(why) }}</li>
 {%- endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
 {% endfor %}
 </tbody>
@@ -72,7 +73,7 @@ LAYOUT = """
 <p class="range"><span>{{ facts.heading.asked }}</span> <span>{{ say('times_in', zone=facts.heading.zone) }}</span>
 {% if facts.heading.made %}<span>{{ say('made', time=facts.heading.made) }}</span>{% endif %}</p>
 </div>
-<a class="state{{ '' if facts.is_complete else ' gaps' }}" href="#coverage">{{ say('complete' if facts.is_complete else 'incomplete') }}
+<a class="state {{ state }}" href="#coverage">{{ say(state) }}
 <span class="unseen">{{ say('to_coverage') }}</span></a>
 </div>
 </header>
@@ -89,7 +90,7 @@ LAYOUT = """
 def render(template: str, facts: Any, style: str = "", scripts: Sequence[str] = (), **values: Any) -> str:
     """Fill in a template that extends ``layout``.
 
-    ``facts`` has ``heading``, ``projects``, ``is_complete`` and ``coverage``; ``style`` adds to the shared style sheet.
+    ``facts`` has ``heading``, ``projects`` and ``coverage``; ``style`` adds to the shared style sheet.
     The page's policy runs ``scripts`` and nothing else.
     """
     from jinja2 import DictLoader, Environment
@@ -102,6 +103,7 @@ def render(template: str, facts: Any, style: str = "", scripts: Sequence[str] = 
         facts=facts,
         say=say,
         format_count=format_count,
+        state=state_of(facts.coverage),
         breakable=_breakable,
         kinds=kind_words(say),
         reason=lambda why: reason(why, say),

@@ -11,7 +11,7 @@ from typing import Dict, Iterator, List, Optional, Sequence
 
 from ..project_log.markup import code, text
 from ..project_log.rows import cut
-from .coverage import Coverage
+from .coverage import Coverage, state_of
 from .facts import FIGURES, Count, Facts, Heading, Rows
 from .translations import Words, format_count, reason
 
@@ -30,7 +30,7 @@ def markdown(facts: Facts, newest: Sequence[Dict[str, str]], rows: Rows) -> str:
 
 
 def _lines(facts: Facts, newest: Sequence[Dict[str, str]], rows: Rows, say: Words) -> Iterator[str]:
-    yield from heading_lines(facts.heading, facts.projects, facts.is_complete, say)
+    yield from heading_lines(facts.heading, facts.projects, facts.coverage, say)
     if not facts.entries:
         yield say("nothing" if facts.is_complete else "nothing_known")
         yield ""
@@ -71,14 +71,14 @@ def _attention(facts: Facts, rows: Rows, say: Words) -> Iterator[str]:
         yield ""
 
 
-def heading_lines(heading: Heading, projects: Sequence[str], is_complete: bool, say: Words) -> Iterator[str]:
+def heading_lines(heading: Heading, projects: Sequence[str], coverage: Sequence[Coverage], say: Words) -> Iterator[str]:
     """The title, and in one line the projects, the range and whether it is complete."""
     yield f"# {text(heading.title)}"
     yield ""
     names = ", ".join(map(code, projects)) or say("unnamed")
     sentences = [heading.asked, say("times_in", zone=heading.zone)]
     sentences += [say("made", time=heading.made)] if heading.made else []
-    sentences += [say("complete" if is_complete else "incomplete")]
+    sentences += [say(state_of(coverage))]
     # In bold, because a line may begin with markup of its own, as a heading.
     yield f"**{names}**: {text('. '.join(sentences))}."
     yield ""

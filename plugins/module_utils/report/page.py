@@ -6,7 +6,8 @@
 
 Both come out of Python packages (vl-convert-python, itables), so that nothing is fetched and nothing is copied here.
 What entries say is text wherever it stands: the template escapes it, the script escapes it, and the page's policy runs
-no script but the two it was written with. What all pages have is in ``layout``.
+no script but those it was written with. The libraries are packed: that is less than half of their size, and those of
+the charts are not read before the table can be used. What all pages have is in ``layout``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 
 from ..detections.detection import SEVERITIES
 from . import charts
-from .entry_table import packed
+from .entry_table import compressed, packed
 from .facts import FIGURES, MOST_ROWS, Facts, Hole, Rows, local_days
 from .layout import kind_words, render
 from .query.dataset import Record
@@ -89,13 +90,13 @@ TEMPLATE = """
 max="{{ most }}" value="{{ count.entries }}"></meter></td>
 <td class="number">{{ format_count(count.entries) }}</td></tr>
 {%- endmacro -%}
-{%- macro ranking(heading, counts, column, key) -%}
+{%- macro ranking(heading, counts, most, column, key) -%}
 <table class="bars">
 <caption class="unseen">{{ heading }}</caption>
 <thead class="flat"><tr><th scope="col">{{ column }}</th><th scope="col" class="size">{{ say('share_of') }}</th>
 <th scope="col" class="number">{{ say('entries') }}</th></tr></thead>
 <tbody>
-{% for count in counts %}{{ bar(count, counts[0].entries, key) }}
+{% for count in counts %}{{ bar(count, most, key) }}
 {% endfor %}
 </tbody>
 </table>
@@ -104,10 +105,10 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 <div class="ranking">
 <h2>{{ heading }}<span class="count">{{ format_count(counts | length) }}</span></h2>
 {% if counts %}
-{{ ranking(heading, counts[:listed], column, key) }}
+{{ ranking(heading, counts[:listed], counts[0].entries, column, key) }}
 {% if counts | length > listed %}
 <details class="more"><summary>{{ say('more', n=counts | length - listed) }}</summary>
-{{ ranking(heading, counts[listed:ranked], column, key) }}
+{{ ranking(heading, counts[listed:ranked], counts[0].entries, column, key) }}
 {% if counts | length > ranked %}<p class="rest">{{ say('unlisted_rows', n=counts | length - ranked) }}</p>{% endif %}
 </details>
 {% endif %}
@@ -152,7 +153,7 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 {% if not loop.first %}<details class="more"><summary>{{ say('more', n=part | length) }}</summary>{% endif %}
 <ul>{% for first in part %}
 <li>{% call only({first.key: first.value}) %}<bdi>{{ breakable(first.name) }}</bdi>{% endcall %}
-<small>{{ [first.time, say('by', who=first.by) if first.by != first.name] | select | join(', ') }}</small></li>
+<small>{{ [first.time, say('by', who=first.by) if first.by not in ("", first.name)] | select | join(', ') }}</small></li>
 {% endfor %}</ul>
 {% if not loop.first %}</details>{% endif %}
 {% endfor %}{% else %}<p class="rest">{{ say('none') }}</p>{% endif %}</div>
@@ -255,7 +256,8 @@ pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
 {% if facts.entries %}
 <script type="application/json" id="facts">{{ data }}</script>
 <script type="application/gzip" id="packed">{{ packed }}</script>
-<script>{{ library }}</script>
+<script type="application/gzip" id="table-library">{{ table_library }}</script>
+<script type="application/gzip" id="chart-library">{{ chart_library }}</script>
 <script>{{ script }}</script>
 {% endif %}
 {%- endblock -%}
@@ -267,7 +269,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
     from markupsafe import Markup
 
     say = Words(facts.heading.language)
-    library = _library() if facts.entries else ""
+    libraries = (_table_library(), _chart_library()) if facts.entries else ()
     holes = [(hole, _reason(facts, hole, say)) for hole in facts.holes]
     severe = [group for group in facts.alerts.groups if group.detection.severity in ("critical", "high")]
     many = len(facts.projects) > 1
@@ -293,7 +295,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
     return render(
         TEMPLATE,
         facts,
-        scripts=(library, SCRIPT),
+        scripts=(*libraries, SCRIPT),
         sections=_sections(facts),
         groups=[(group, [rows.alert(alert) for alert in group.newest]) for group in facts.alerts.groups],
         alerts_listed=_ALERTS_LISTED,
@@ -313,7 +315,8 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
         printed=MAX_PRINTED,
         data=Markup(_json(data)),
         packed=Markup(packed(facts, records, rows)),
-        library=Markup(library),
+        table_library=Markup(compressed(libraries[0]) if libraries else ""),
+        chart_library=Markup(compressed(libraries[1]) if libraries else ""),
         script=Markup(SCRIPT),
     )
 
@@ -361,15 +364,24 @@ def _words(say: Words) -> Dict[str, Any]:
     }
 
 
-def _library() -> str:
-    """The JavaScript of the charts and of the table, as one classic script."""
-    import vl_convert
+def _table_library() -> str:
+    """The JavaScript of the table: a module, of which only the table's class is wanted.
+
+    In a function of its own it needs no other file.
+    """
     from itables.utils import read_package_file
 
-    drawing = vl_convert.javascript_bundle("window.embed = (place, spec, options) => vegaEmbed(place, spec, options);")
-    # A module, of which only the table's class is wanted: in a function of its own it needs no other file.
-    table = _EXPORT.sub(r"window.DataTable = \1;", read_package_file("html/dt_bundle.js"))
-    return "\n".join((drawing, "(() => {", table, "})();")).replace("</script", "<\\/script")
+    return "(() => {" + _EXPORT.sub(r"window.DataTable = \1;", read_package_file("html/dt_bundle.js")) + "})();"
+
+
+def _chart_library() -> str:
+    """The JavaScript of the charts."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle(
+        "window.embed = (place, spec, options) => vegaEmbed(place, spec, options);"
+    )
+    return bundle
 
 
 def _columns(many: bool, say: Words) -> List[Dict[str, Any]]:

@@ -23,6 +23,19 @@ SCRIPT = r"""
     return element;
   }
 
+  // --- What is packed: rows, and the libraries, which the page's policy knows by their hashes
+
+  function unpack(id) {
+    const text = atob(byId(id).textContent);
+    const bytes = new Uint8Array(text.length);
+    for (let place = 0; place < text.length; place++) bytes[place] = text.charCodeAt(place);
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
+  }
+
+  async function load(id) {
+    document.head.append(make("script", { textContent: await unpack(id).text() }));
+  }
+
   // --- What is chosen: it stands in the address, so that it can be kept and sent on
 
   const KEYS = ["q", "alert", "severity", "actor", "kind", "action", "network", "address", "resource", "project", "from", "to",
@@ -43,6 +56,8 @@ SCRIPT = r"""
     if (fragment !== (location.hash || "#")) history[quiet ? "replaceState" : "pushState"](null, "", fragment);
     show();
   }
+
+  const isFiltered = () => KEYS.some((key) => state[key] !== "");
 
   function showFields() {
     for (const [id, key] of [["search", "q"], ["from", "from"], ["to", "to"], ["by-actor", "actor"], ["by-action", "action"],
@@ -108,7 +123,7 @@ SCRIPT = r"""
 
   async function draw(name, shape) {
     const place = byId(name);
-    if (!place || !place.clientWidth) return false;
+    if (!place || !place.clientWidth || !window.embed) return false;
     const spec = structuredClone(charts[name]);
     shape(spec, place.clientWidth);
     const view = await embed(place, spec, options);
@@ -153,11 +168,6 @@ SCRIPT = r"""
   }
 
   // --- The table
-
-  async function unpack(id) {
-    const packed = Uint8Array.from(atob(byId(id).textContent.trim()), (character) => character.charCodeAt(0));
-    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
-  }
 
   const TIME = 0, ACTOR = 1, ACTION = 2, MESSAGE = 3, ADDRESS = 4, PROJECT = 5, MARK = 6, RESOURCE = 7, SUBJECT = 8, STAMP = 9, LINE = 10;
   let lists = {};
@@ -321,11 +331,13 @@ SCRIPT = r"""
   async function build() {
     const place = byId("entries");
     if (!place) return;
-    const { rows, ...found } = await unpack("packed");
+    const [{ rows, ...found }] = await Promise.all([unpack("packed").json(), load("table-library")]);
     lists = found;
     fill("by-actor", lists.actors.map(([name, kind]) => [actorOf(`${kind}:${name}`), `${kind}:${name}`]));
     fill("by-action", lists.actions.map((name) => [name, name]));
     fill("by-project", lists.projects.map((name) => [name, name]));
+    // Nobody selects rows here, and the extension for that would look through all cells at each draw.
+    DataTable.select.init = () => {};
     table = new DataTable(place, {
       data: rows,
       columns: columns.map(({ name, label, visible }) => ({ name, title: label, visible, className: CLASSES[name] ?? name,
@@ -363,7 +375,7 @@ SCRIPT = r"""
       byId(id)?.addEventListener("change", (event) => choose({ [key]: event.target.value }));
     byId("clear").addEventListener("click", () => choose(Object.fromEntries(KEYS.map((key) => [key, ""]))));
     showFields();
-    filter();
+    if (isFiltered()) filter();
     document.documentElement.dataset.ready = "true";
   }
 
@@ -408,8 +420,10 @@ SCRIPT = r"""
     if (innerWidth !== width) resized = setTimeout(() => { width = innerWidth; drawActivity(true); drawRhythm(); }, 150);
   });
   read();
-  // The table first: it is what people wait for.
+  // The table first: it is what people wait for. The charts when it is shown.
   await build();
+  await new Promise((done) => { requestAnimationFrame(() => setTimeout(done)); });
+  await load("chart-library");
   await drawActivity(true);
   await drawRhythm();
   document.documentElement.dataset.drawn = "true";

@@ -41,17 +41,19 @@ h2 { font-size: 1.1rem; line-height: 1.3; margin: 0; letter-spacing: -.005em; }
 h3 { font-size: .85rem; margin: 0 0 .5rem; color: var(--soft); font-weight: 600; }
 .range { margin: 0; color: var(--soft); }
 .range span + span::before { content: "\00b7"; margin: 0 .5em; }
+.card > :last-child { margin-bottom: 0; }
 .state { display: inline-flex; align-items: center; gap: .45rem; padding: .3rem .8rem; border-radius: 2rem; font-weight: 600;
   font-size: .9rem; text-decoration: none; background: var(--good-ground); color: var(--good); white-space: nowrap; }
 .state::before { content: ""; width: .55rem; height: .55rem; border-radius: 50%; background: currentColor; }
-.state.gaps { background: var(--alarm-ground); color: var(--alarm); }
+.state.unfinished { background: var(--faint); color: var(--soft); }
+.state.incomplete { background: var(--alarm-ground); color: var(--alarm); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .8rem; padding: 1.15rem 1.35rem 1.3rem;
   margin: 0 0 1rem; min-width: 0; }
 .card > h2 + .hint, .head + .hint { margin-top: .15rem; }
 .hint { margin: 0 0 .9rem; color: var(--soft); font-size: .88rem; }
 .head { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: baseline; justify-content: space-between; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: .75rem; margin: 0 0 1rem; padding: 0; }
-.figures div { background: var(--card); border: 1px solid var(--line); border-radius: .8rem; padding: .8rem 1.1rem .75rem; }
+.figures div { display: flex; flex-direction: column; justify-content: space-between; background: var(--card); border: 1px solid var(--line); border-radius: .8rem; padding: .8rem 1.1rem .75rem; }
 .figures dd { margin: 0; font-size: 1.75rem; font-weight: 650; line-height: 1.15; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; }
 .figures dt { color: var(--soft); font-size: .82rem; line-height: 1.3; }
@@ -68,7 +70,7 @@ h3 { font-size: .85rem; margin: 0 0 .5rem; color: var(--soft); font-weight: 600;
 .tally { display: flex; flex-wrap: wrap; gap: .3rem .9rem; margin: 0; padding: 0; list-style: none; }
 .group { border-top: 1px solid var(--line); padding-top: .8rem; margin-top: .8rem; }
 .group h3 { color: var(--ink); font-size: .95rem; margin: 0; display: inline; }
-.group h3 small { color: var(--soft); font-weight: 400; }
+.group h3 small { color: var(--soft); font-weight: 400; white-space: nowrap; }
 .group .hint { margin: .2rem 0 .3rem; }
 .group + .hint { margin-top: .8rem; }
 .group .all { margin: .4rem 0 0; font-size: .88rem; }
@@ -77,9 +79,10 @@ details.group > summary { color: var(--soft); }
 a.only { color: inherit; text-decoration: underline; text-decoration-color: var(--line); text-underline-offset: .2em; }
 a.only:hover { color: var(--accent-ink); text-decoration-color: currentColor; }
 .all a.only, .details a.only { color: var(--accent-ink); }
-.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1.2rem 2rem; align-items: start; }
+.columns { columns: 17rem; column-gap: 2rem; }
+.card > .columns { margin-bottom: -1.2rem; }
 .ranking h2 { font-size: .95rem; }
-.ranking { min-width: 0; }
+.ranking { padding-bottom: 1.2rem; break-inside: avoid; }
 .chart { width: 100%; overflow: hidden; min-height: 12rem; }
 .chart.tall { min-height: 17.5rem; }
 .chart svg { display: block; max-width: 100%; height: auto; }
@@ -116,8 +119,8 @@ th { text-align: left; font-weight: 600; }
 .bars { table-layout: fixed; margin-top: .55rem; }
 .bars th { font-weight: 400; padding: .22rem .6rem .22rem 0; overflow-wrap: anywhere; line-height: 1.35; }
 .bars td { padding: .22rem 0; vertical-align: middle; }
-.bars .size { width: 24%; }
-.bars .number { width: 3.6rem; }
+.bars .size { width: 16%; }
+.bars .number { width: 3.2rem; }
 .bars .flat th { padding: 0; height: 0; line-height: 0; font-size: 0; }
 .bars small, .rest { color: var(--soft); }
 .bars small { display: inline-block; }
@@ -193,6 +196,7 @@ table.dataTable tbody tr:hover td { background: var(--faint); }
 .sources th, .sources td { padding: .45rem 1rem .45rem 0; vertical-align: top; border-bottom: 1px solid var(--faint); }
 .sources thead th { color: var(--soft); font-size: .78rem; border-bottom-color: var(--line); }
 .sources ul { margin: 0; padding-left: 1.1rem; color: var(--alarm); }
+.sources li.future { color: var(--soft); }
 .sources code { display: block; color: var(--soft); }
 footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: var(--soft); }
 @media (min-width: 60rem) {
@@ -201,9 +205,11 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .log thead .actor { width: 23%; }
   .log thead .action { width: 12.6rem; }
   .log thead .address { width: 10.6rem; }
-  .log thead .project { width: 7rem; }
-  .log thead:has(.project) .actor { width: 19%; }
-  .log thead:has(.project) .action { width: 10.6rem; }
+  .log thead .project { width: 6.2rem; }
+  .log thead:has(.project) .actor { width: 22%; }
+  .log thead:has(.project) .action { width: 10.4rem; }
+  .log thead:has(.project) .address { width: 9.4rem; }
+  .alerts thead .actor, .alerts thead:has(.project) .actor { width: 23.5%; }
   .log .address { white-space: normal; overflow-wrap: anywhere; }
 }
 @media (max-width: 60rem) {
@@ -212,13 +218,16 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
 @media (max-width: 40rem) {
   header, main, footer { padding-left: .9rem; padding-right: .9rem; }
   .card { padding: .95rem 1rem 1.05rem; border-radius: .65rem; }
+  .range span { display: block; }
+  .range span + span::before { content: none; }
   .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .55rem; }
   .figures dd { font-size: 1.45rem; }
   #entries thead, .alerts thead { display: block; position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   #entries tbody, #entries tr, #entries td, .alerts tbody, .alerts tr, .alerts td { display: block; border: 0; padding: .05rem 0; }
   #entries tbody tr, .alerts tbody tr { border-bottom: 1px solid var(--line); padding: .55rem 0; }
   #entries tbody tr { padding-left: .6rem; }
-  #entries tbody tr > td:first-child { box-shadow: none; padding-left: 0; }
+  #entries tbody tr > td:first-child { padding-left: 0; }
+  #entries tbody tr:is(.is-critical, .is-high, .is-medium) > td:first-child { box-shadow: none; }
   #entries tbody tr.is-critical, #entries tbody tr.is-high { box-shadow: inset 3px 0 var(--alarm); }
   #entries tbody tr.is-medium { box-shadow: inset 3px 0 var(--warn); }
   .facts { grid-template-columns: minmax(0, 1fr); gap: 0; }
@@ -242,7 +251,8 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .card, .figures div { border-radius: 0; border-color: #c9cfd6; padding: .6rem .8rem; }
   .figures { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .4rem; }
   .figures dd { font-size: 14pt; }
-  .columns, .firsts { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+  .columns { columns: 3; }
+  .firsts { grid-template-columns: repeat(3, minmax(0, 1fr)); }
   .chart, .chart.tall { min-height: 0; }
   .bars { font-size: 8.5pt; }
   .bars .size { width: 16%; }
@@ -250,13 +260,20 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .firsts li, .ranking tr, .chart-card, .figures, tr, li { break-inside: avoid; }
   h2, h3, .hint { break-after: avoid; }
   details.more::details-content { content-visibility: visible; block-size: auto; }
-  details.more > summary { list-style: none; }
+  details.more > summary { list-style: none; color: var(--soft); }
   .in-print { display: block; }
   a, a.only { color: inherit; text-decoration: none; }
   .contents, .for-mice, .all, #chips, .controls, details.numbers, button, .dt-layout-row:not(.dt-layout-table),
   .skip, .dt-column-order { display: none !important; }
   .log { font-size: 8pt; }
   .log td, .log thead th { padding: .18rem .5rem .18rem 0; }
+  .log thead th { font-size: 7.5pt; }
+  .log .kind, .log .severity, .bars .kind { font-size: 6.5pt; line-height: 1.3; padding: 0 .3rem; }
+  .alerts { table-layout: fixed; }
+  .alerts thead .time { width: 33mm; }
+  .alerts thead .project { width: 16mm; }
+  .alerts thead .actor { width: 47mm; }
+  .alerts thead .address { width: 28mm; }
   thead { display: table-header-group; }
 }
 """

@@ -40,6 +40,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "nothing": ("Nothing was changed in this range.", "In diesem Zeitraum wurde nichts geändert."),
     "complete": ("Complete", "Vollständig"),
     "incomplete": ("Has gaps", "Hat Lücken"),
+    "unfinished": ("The range is not over yet", "Der Zeitraum ist noch nicht zu Ende"),
     "to_coverage": ("to the coverage", "zur Abdeckung"),
     "jump": ("Jump to the table of all entries", "Zur Tabelle aller Einträge springen"),
     "figures": ("In figures", "In Zahlen"),

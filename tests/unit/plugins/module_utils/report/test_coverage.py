@@ -12,7 +12,11 @@ from typing import List, Optional, Tuple
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Gap
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.coverage import missing_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.coverage import (
+    Coverage,
+    missing_of,
+    state_of,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Origin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 
@@ -98,3 +102,12 @@ def test_what_an_archive_knows_to_be_lost_is_missing_whatever_the_api_has() -> N
 def test_without_a_start_nothing_is_missing_before_what_is_kept() -> None:
     for origin in (archive(400, 0), api(90)):
         assert missing_of(origin, [origin], Range(None, ago(1)), NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("reasons", "state"),
+    [([], "complete"), (["future"], "unfinished"), (["retention"], "incomplete"), (["future", "after"], "incomplete")],
+)
+def test_a_range_that_is_not_over_has_no_gaps_for_that(reasons: List[str], state: str) -> None:
+    of_one = Coverage(api(90), "", "", [("", "", why) for why in reasons])
+    assert state_of([of_one, Coverage(api(90, "mail"), "", "", [])]) == state

@@ -144,6 +144,13 @@ options:
         without it.
       - They are meant in O(time_zone) unless a time zone of their own follows.
     type: str
+  holidays:
+    description:
+      - Days on which nobody works, such as V(2026-04-03), or V(12-25) for each year, in the time zone of
+        O(working_hours).
+      - Requires O(working_hours).
+    type: list
+    elements: str
   known_networks:
     description: The networks that your changes come from. Detections that need them are off without them.
     type: list
@@ -417,7 +424,8 @@ def argument_spec():
         "language": {"type": "str", "choices": list(LANGUAGES), "default": LANGUAGES[0]},
         "time_zone": {"type": "str", "default": "UTC"},
         "detections": {"type": "list", "elements": "dict"},
-        **{name: {"type": "list", "elements": "str"} for name in ("enable", "disable", "own_actors", "known_networks")},
+        **{name: {"type": "list", "elements": "str"} for name in ("enable", "disable", "own_actors")},
+        **{name: {"type": "list", "elements": "str"} for name in ("holidays", "known_networks")},
         "working_hours": {"type": "str"},
         "compare": {"type": "bool", "default": True},
         "baseline": {"type": "str", "default": BASELINE},

@@ -200,6 +200,7 @@ def test_unknown_variables_empty_fields_and_texts_with_commas(controller: Contro
         "detections",
         "enable",
         "disable",
+        "holidays",
         "known_networks",
         "compare",
         "baseline",

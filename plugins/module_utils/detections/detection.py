@@ -47,9 +47,9 @@ class SiteFacts:
     reviewers: Tuple[str, ...] = ()
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any]) -> SiteFacts:
+    def from_mapping(cls, options: Mapping[str, Any], zone: str = "UTC") -> SiteFacts:
         """Build it from the options ``own_actors``, ``working_hours`` (a text), ``holidays``, ``known_networks`` and
-        ``reviewers``.
+        ``reviewers``. Working hours are in ``zone`` unless they name another time zone.
 
         :raises InvalidInput: a value is not valid.
         """
@@ -58,7 +58,7 @@ class SiteFacts:
             raise InvalidInput("holidays needs working_hours, such as Mon-Fri 07:00-19:00 Europe/Zurich.")
         return cls(
             texts(options.get("own_actors"), "own_actors"),
-            WorkingHours.parse(str(hours)).without(holidays) if hours else None,
+            WorkingHours.parse(str(hours), zone).without(holidays) if hours else None,
             networks(options.get("known_networks"), "known_networks"),
             texts(options.get("reviewers"), "reviewers"),
         )

@@ -21,7 +21,6 @@ from ..detections.detector import Alert, Detector
 from ..project_log.entry import Entry, canonical, timestamp
 from ..project_log.selection import Selection, texts
 from ..settings import Range
-from ..working_hours import WorkingHours
 from .query.engine import COLUMNS
 
 MAX_LISTED = 50
@@ -92,13 +91,7 @@ class Rules:
     def __init__(self, options: Mapping[str, Any], zone: str) -> None:
         enable, disable = (texts(options.get(name), name) for name in ("enable", "disable"))
         self.detections = chosen(options.get("detections") or (), enable, disable)
-        hours = options.get("working_hours")
-        self.facts = SiteFacts(
-            own_actors=texts(options.get("own_actors"), "own_actors"),
-            # In the zone of the report, unless they name another.
-            working_hours=WorkingHours.parse(str(hours), zone) if hours else None,
-            known_networks=SiteFacts.from_mapping({"known_networks": options.get("known_networks")}).known_networks,
-        )
+        self.facts = SiteFacts.from_mapping(options, zone)
 
     @property
     def inactive(self) -> Dict[str, str]:

@@ -56,7 +56,12 @@ def table(world: World, tmp_path: Path, **options: Any) -> dict[str, Any]:
 def test_alerts_are_those_of_the_detections(world: World, tmp_path: Path) -> None:
     world.simulator.set(page_size=500)
     world.log.extend(history(weeks=4, until=world.clock.now - timedelta(hours=1), seed=3))
-    options = {"own_actors": ["backup"], "working_hours": "Mon-Fri 08:00-18:00", "known_networks": ["192.0.2.0/24"]}
+    options = {
+        "own_actors": ["backup"],
+        "working_hours": "Mon-Fri 08:00-18:00",
+        "holidays": [(world.clock.now - timedelta(days=days)).strftime("%m-%d") for days in range(3)],
+        "known_networks": ["192.0.2.0/24"],
+    }
     connection = {"api_token": world.project.token, "api_url": world.simulator.url}
     # With the week before the range as the baseline, as the API is searched.
     wanted = Search({**connection, **options, "start": "-10d"}, world.clock.now).run().alerts

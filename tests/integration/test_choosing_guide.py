@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
+from ansible_collections.auditops.cloudscale.tests.benchmarks.fleet import Costs
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ def test_the_costs_of_a_month() -> None:
     entries = number(r"projects, (\d+) entries a day") / 10_000
     commits = round(number(r"(\d+) commits a day with new entries, 931671") / 10_000) * 30
     assert f"{entries:.0f} entries and {commits // 30} commits" in GUIDE
-    assert f"  {ROUNDS * number(r'takes (0.5) s of CPU') / 60:.0f} minutes  " in GUIDE
-    cpu = ROUNDS * number(r"finds nothing (\d+) ms") / 1000 + commits * number(r"signed commit (\d+) ms") / 1000
-    cpu += round(entries) * 30 * number(r"an entry (\d+) µs") / 1e6
+    costs = Costs()
+    assert f"  {ROUNDS * costs.round / 60:.0f} minutes  " in GUIDE
+    cpu = ROUNDS * costs.poll + commits * costs.commit + round(entries) * 30 * costs.entry
     assert f"  {cpu:.0f} seconds  " in GUIDE
     assert f"  {commits * 3 * 4 / 1024:.0f} MiB  " in GUIDE
     assert f"  at most {30 * 24 * 2 * 4 / 1024:.0f} MiB  " in GUIDE

@@ -42,7 +42,8 @@ PARTS = """
 <td data-label="{{ say('covered') }}">
 {%- if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
 <td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
-<li{% if why == 'future' %} class="future"{% endif %}>{{ say('from_to', start=start, end=end or ('...' if why == 'future' else say('now'))) }}: {{ reason(why) }}</li>
+{% set until = end or ('...' if why == 'future' else say('now')) %}
+<li{% if why == 'future' %} class="future"{% endif %}>{{ say('from_to', start=start, end=until) }}: {{ reason(why) }}</li>
 {%- endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
 {% endfor %}
 </tbody>

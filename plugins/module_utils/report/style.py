@@ -53,7 +53,8 @@ h3 { font-size: .85rem; margin: 0 0 .5rem; color: var(--soft); font-weight: 600;
 .hint { margin: 0 0 .9rem; color: var(--soft); font-size: .88rem; }
 .head { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: baseline; justify-content: space-between; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.4rem, 1fr)); gap: .75rem; margin: 0 0 1rem; padding: 0; }
-.figures div { display: flex; flex-direction: column; justify-content: space-between; background: var(--card); border: 1px solid var(--line); border-radius: .8rem; padding: .8rem 1.1rem .75rem; }
+.figures div { display: flex; flex-direction: column; justify-content: space-between; background: var(--card);
+  border: 1px solid var(--line); border-radius: .8rem; padding: .8rem 1.1rem .75rem; }
 .figures dd { margin: 0; font-size: 1.75rem; font-weight: 650; line-height: 1.15; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; }
 .figures dt { color: var(--soft); font-size: .82rem; line-height: 1.3; }

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Callable, Iterator, List, NamedTuple, Set
 
-from ...archive.chain.chain import find_head
+from ...archive.chain.chain import Link, find_head
 from ...archive.format.commit import FIRST_SEQUENCE, commit_name, pending_name
 from ...archive.storage.open import is_remote
 from ...archive.storage.store import LocalStore, Store, read
@@ -86,15 +86,14 @@ def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Chec
     else:
         yield _checked("folder", lambda: _probe_folder(options.path))
         yield _checked("space", lambda: _probe_space(options.path))
-    yield _checked("archive", lambda: _probe_archive(options))
+    heads: List[Link] = []
+    yield _checked("archive", lambda: _probe_archive(options, heads))
     if options.timestamp_url:
         yield _checked("time", lambda: _probe_authority(options, stop))
-    pages: List[Page] = []
-    yield _checked("api", lambda: _probe_api(options, stop, pages))
-    if pages:
-        yield _checked("project", lambda: _probe_project(options, pages[0]))
-        yield _checked("clock", lambda: _probe_clock(pages[0]))
-        yield from _conformance_checks(options, stop, pages[0])
+    found: List[Check] = []
+    asked = _checked("api", lambda: with_token(options, stop, lambda api: _probe_api(options, api, heads, found)))
+    yield asked
+    yield from found
 
 
 def _receiver_checks(path: str, stop: threading.Event) -> Iterator[Check]:
@@ -177,10 +176,11 @@ def _probe_space(path: str) -> str:
     return told
 
 
-def _probe_archive(options: argparse.Namespace) -> str:
+def _probe_archive(options: argparse.Namespace, heads: List[Link]) -> str:
     head = find_head(store_of(options))
     if head is None:
         return "none yet"
+    heads.append(head)
     commits = pluralize(head.commit.sequence, "commit", "commits")
     return f"{commits}, {pluralize(head.commit.total_entries, 'entry', 'entries')}"
 
@@ -196,25 +196,20 @@ def _probe_authority(options: argparse.Namespace, stop: threading.Event) -> str:
     return f"{authority.host} stamps, at {format_time(token.time)}{checked}"
 
 
-def _probe_api(options: argparse.Namespace, stop: threading.Event, pages: List[Page]) -> str:
-    pages.append(with_token(options, stop, lambda api: api.page(api.first_url())))
+def _probe_api(options: argparse.Namespace, api: Api, heads: List[Link], found: List[Check]) -> str:
+    """Read a page, and check in ``found`` what it says and what the API does, on the same connection."""
+    from ...project_log.conformance import Conformance  # takes its time, and is loaded with all commands
+
+    page = api.page(api.first_url())
+    found.append(_checked("project", lambda: _probe_project(options, page, heads)))
+    found.append(_checked("clock", lambda: _probe_clock(page)))
+    found.extend(_checked(name, check) for name, check in Conformance(api, page).checks())
     return "the token may read a project's log"
 
 
-def _conformance_checks(options: argparse.Namespace, stop: threading.Event, first: Page) -> List[Check]:
-    """What the API does, compared with what this collection relies on."""
-    from ...project_log.conformance import Conformance  # takes its time, and is loaded with all commands
-
-    def ask(api: Api) -> List[Check]:
-        return [_checked(name, check) for name, check in Conformance(api, first).checks()]
-
-    return with_token(options, stop, ask)
-
-
-def _probe_project(options: argparse.Namespace, page: Page) -> str:
+def _probe_project(options: argparse.Namespace, page: Page, heads: List[Link]) -> str:
     labels = {label.uuid: label for label in map(subject, page.entries) if label.kind == "project" and label.uuid}
-    head = find_head(store_of(options))
-    archived = head.commit.project.uuid if head else None
+    archived = heads[0].commit.project.uuid if heads else None
     if archived is not None and labels and archived not in labels:
         raise StorageError(f"The token is of another project than the archive in {options.path} ({visible(archived)}).")
     return ", ".join(f"{label} ({visible(uuid)})" for uuid, label in labels.items()) or "no entry names it yet"

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
-import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.tests.benchmarks.fleet import Costs
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
@@ -33,7 +31,6 @@ def number(pattern: str) -> float:
     return float(found)
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_curl_reads_the_log(controller: Controller, simulator: Simulator) -> None:
     simulator.project("main").log.append("server_create", "Server 'hello' has been created")
     (block,) = re.findall(r"^\.\. code-block:: shell\n\n((?:    .*\n|\n)+)", GUIDE, re.MULTILINE)

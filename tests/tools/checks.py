@@ -145,7 +145,7 @@ def stages() -> dict[str, list[Check]]:
         ],
         "integration": [
             Check("newest ansible-core", EVERYWHERE["integration"], "recent"),
-            Check("newest ansible-core, guides and buckets", GUIDES, "recent"),
+            Check("newest ansible-core, guides and buckets", GUIDES, "recent", needs=("curl",)),
             Check("oldest ansible-core", [*EVERYWHERE["integration"], *without(OF_MODULES)], "oldest"),
             Check("provider's collection", ["pytest", "--quiet", *VENDOR], "demo"),
             Check("ansible-rulebook", ["pytest", "--quiet", "tests/e2e/test_rulebook.py"], "eda"),

@@ -51,6 +51,16 @@ def selection_spec() -> Dict[str, Any]:
     }
 
 
+def detections_spec() -> Dict[str, Any]:
+    """DETECTIONS: which changes deserve a second look, and the facts of a site that they need."""
+    names = ("enable", "disable", "own_actors", "holidays", "known_networks")
+    return {
+        "detections": {"type": "list", "elements": "dict"},
+        **{name: {"type": "list", "elements": "str"} for name in names},
+        "working_hours": {"type": "str"},
+    }
+
+
 def concurrency_spec() -> Dict[str, Any]:
     return {"concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY}}
 

@@ -32,43 +32,6 @@ options:
       - Excludes O(cursor).
     type: list
     elements: path
-  detections:
-    description:
-      - Detections of your own, in addition to the built-in ones. One that has the name of a built-in detection
-        replaces it.
-      - The guide lists the keys of a detection and the built-in ones.
-    type: list
-    elements: dict
-  enable:
-    description: Names of experimental detections to apply as well.
-    type: list
-    elements: str
-  disable:
-    description: Names of detections to leave out.
-    type: list
-    elements: str
-  own_actors:
-    description:
-      - Your own automation, which fires no detection. A user is named by e-mail address, a token by its description or
-        uuid. V(*) stands for any characters and V(?) for one.
-    type: list
-    elements: str
-  working_hours:
-    description:
-      - When people work at your site, such as V(Mon-Fri 07:00-19:00 Europe/Zurich). Detections that need it are off
-        without it.
-    type: str
-  holidays:
-    description:
-      - Days on which nobody works, such as V(2026-04-03), or V(12-25) for each year, in the time zone of
-        O(working_hours).
-      - Requires O(working_hours).
-    type: list
-    elements: str
-  known_networks:
-    description: The networks that your changes come from. Detections that need them are off without them.
-    type: list
-    elements: str
   reviewers:
     description:
       - People who look at alerts. Each alert names one of them, always the same one for the same alert and never the
@@ -86,6 +49,7 @@ extends_documentation_fragment:
   - auditops.cloudscale.connection
   - auditops.cloudscale.range
   - auditops.cloudscale.selection
+  - auditops.cloudscale.detections
   - auditops.cloudscale.attributes
 attributes:
   check_mode:
@@ -218,6 +182,7 @@ failure:
 from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module import (
     CloudscaleModule,
     connection_spec,
+    detections_spec,
     range_spec,
     selection_spec,
 )
@@ -230,11 +195,9 @@ def argument_spec():
         **connection_spec(),
         **range_spec(),
         **selection_spec(),
+        **detections_spec(),
         "archives": {"type": "list", "elements": "path"},
-        "detections": {"type": "list", "elements": "dict"},
-        **{name: {"type": "list", "elements": "str"} for name in ("enable", "disable", "own_actors")},
-        **{name: {"type": "list", "elements": "str"} for name in ("holidays", "known_networks", "reviewers")},
-        "working_hours": {"type": "str"},
+        "reviewers": {"type": "list", "elements": "str"},
         "fail_on": {"type": "str", "choices": list(SEVERITIES)},
     }
 

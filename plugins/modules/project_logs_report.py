@@ -123,14 +123,6 @@ options:
       - Their alerts are the first part of the report. An access review has none.
     type: list
     elements: dict
-  enable:
-    description: Names of experimental detections to apply as well.
-    type: list
-    elements: str
-  disable:
-    description: Names of detections to leave out.
-    type: list
-    elements: str
   own_actors:
     description:
       - Your own automation. It fires no detection, and the report counts its entries apart from those of people.
@@ -144,17 +136,6 @@ options:
         without it.
       - They are meant in O(time_zone) unless a time zone of their own follows.
     type: str
-  holidays:
-    description:
-      - Days on which nobody works, such as V(2026-04-03), or V(12-25) for each year, in the time zone of
-        O(working_hours).
-      - Requires O(working_hours).
-    type: list
-    elements: str
-  known_networks:
-    description: The networks that your changes come from. Detections that need them are off without them.
-    type: list
-    elements: str
   compare:
     description:
       - Whether to compare the totals and the alerts with the period before, which has the same length, or as many
@@ -176,6 +157,7 @@ extends_documentation_fragment:
   - auditops.cloudscale.connection
   - auditops.cloudscale.range
   - auditops.cloudscale.selection
+  - auditops.cloudscale.detections
   - auditops.cloudscale.concurrency
   - auditops.cloudscale.attributes
   - files
@@ -381,6 +363,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
     CloudscaleModule,
     concurrency_spec,
     connection_spec,
+    detections_spec,
     range_spec,
     selection_spec,
 )
@@ -413,6 +396,7 @@ def argument_spec():
         **range_spec(),
         **selection_spec(),
         **concurrency_spec(),
+        **detections_spec(),
         "form": {"type": "str", "choices": list(REPORTS), "default": REPORTS[0]},
         "dest": {"type": "path", "required": True},
         "extra_formats": {"type": "list", "elements": "str", "choices": list(FORMS), "default": []},
@@ -423,10 +407,6 @@ def argument_spec():
         "title": {"type": "str"},
         "language": {"type": "str", "choices": list(LANGUAGES), "default": LANGUAGES[0]},
         "time_zone": {"type": "str", "default": "UTC"},
-        "detections": {"type": "list", "elements": "dict"},
-        **{name: {"type": "list", "elements": "str"} for name in ("enable", "disable", "own_actors")},
-        **{name: {"type": "list", "elements": "str"} for name in ("holidays", "known_networks")},
-        "working_hours": {"type": "str"},
         "compare": {"type": "bool", "default": True},
         "baseline": {"type": "str", "default": BASELINE},
     }

@@ -9,7 +9,7 @@
   long [stage ...]  run checks that take many minutes
   simulator [...]   serve the simulated API alone
   run -- command    run a command with the tools of the checks
-  pin               write the pins of all environments anew
+  pin               update the pins of all environments
   sbom              write bills of materials
 
 Needs Python 3.11 or later and a package index; everything it installs lies below .work/.
@@ -48,14 +48,14 @@ def long(arguments: list[str]) -> int:
 
 
 def run(arguments: list[str]) -> NoReturn:
-    """Run a command in the main environment, from the caller's folder."""
+    """Run a command in the main environment, from the caller's directory."""
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     if not command:
         sys.exit("What should run? For example: python3 dev.py run -- pytest tests/unit")
     path = venv("main").variables()["PATH"]
     if shutil.which(command[0], path=path) is None:
         sys.exit(f"There is no command {command[0]}.")
-    # In place of this process, so that a signal reaches the command.
+    # The command replaces this process, so that signals reach it.
     os.execvpe(command[0], command, {**os.environ, "PATH": path})
 
 
@@ -111,15 +111,21 @@ def sbom(_arguments: list[str]) -> int:
 
 
 def pin(_arguments: list[str]) -> int:
-    """Write the pins anew with the versions of today."""
+    """Update the pins to the current versions."""
     for name, wanted in ENVIRONMENTS.items():
-        folder = ROOT / "tests/requirements"
-        # Those of the running Python have to do for any that can run this.
+        directory = ROOT / "tests/requirements"
+        # Pins made for the oldest supported Python are valid for each Python that can run this script.
         oldest = "3.11" if wanted == (RUNNING,) else min(wanted, key=minor)
         uv(
             *("pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
             *("--no-header", "--no-annotate"),
-            *("--python-version", oldest, str(folder / f"{name}.in"), "--output-file", str(folder / f"{name}.txt")),
+            *(
+                "--python-version",
+                oldest,
+                str(directory / f"{name}.in"),
+                "--output-file",
+                str(directory / f"{name}.txt"),
+            ),
         )
     return 0
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""CPU and memory of keeping the log, beside what people would write themselves, in one run.
+"""CPU and memory of archiving the log, compared with scripts that people would write themselves, in one run.
 
 python3 dev.py run -- python tests/benchmarks/archive.py --entries 200000 --rounds 5 --memory 10000 100000 1000000
 
@@ -43,7 +43,7 @@ with gzip.open(sys.argv[1], "wt", compresslevel=6) as file:
         url = page["next"]
 """
 
-# The least that a verifier in Python has to do: to unpack all, and to hash it as it is stored and as it is.
+# The minimum work of a verifier in Python: decompress everything, and hash it compressed and decompressed.
 HASHES = """
 import hashlib, sys, zlib
 from pathlib import Path
@@ -114,54 +114,54 @@ def check_same(entries: int) -> None:
     """The archive must hold what the bare loop wrote. Told by a process of its own: see :func:`cost`."""
     both = [shlex.join([*AUDIT, "cat", "archive"]), "zcat loop.gz"]
     ways = [f"{way} | {shlex.join([sys.executable, '-c', FINGERPRINT])}" for way in both]
-    told = [subprocess.check_output(way, shell=True, text=True) for way in ways]
-    if told[0] != told[1] or not told[0].startswith(f"{entries} "):
-        sys.exit(f"the archive does not hold what the bare loop wrote: {told}")
+    printed = [subprocess.check_output(way, shell=True, text=True) for way in ways]
+    if printed[0] != printed[1] or not printed[0].startswith(f"{entries} "):
+        sys.exit(f"the archive does not hold what the bare loop wrote: {printed}")
 
 
-def collected(folder: Path, environment: dict[str, str], entries: int) -> Cost:
-    """Collect a new archive into ``folder``; all entries must be in it."""
-    told = folder / "told.json"
-    found = cost([*AUDIT, "collect", str(folder / "archive"), "--json"], environment, told)
-    if json.loads(told.read_text())["added"] != entries:
-        sys.exit(f"collect told {told.read_text()} instead of {entries} entries")
+def collected(directory: Path, environment: dict[str, str], entries: int) -> Cost:
+    """Collect a new archive into ``directory``; all entries must be in it."""
+    printed = directory / "told.json"
+    found = cost([*AUDIT, "collect", str(directory / "archive"), "--json"], environment, printed)
+    if json.loads(printed.read_text())["added"] != entries:
+        sys.exit(f"collect told {printed.read_text()} instead of {entries} entries")
     return found
 
 
-def reconciled(folder: Path, environment: dict[str, str]) -> Cost:
+def reconciled(directory: Path, environment: dict[str, str]) -> Cost:
     """Compare the archive with the log; some entries must be on both sides."""
-    told = folder / "told.json"
-    found = cost([*AUDIT, "reconcile", str(folder / "archive"), "--json"], environment, told)
-    if not json.loads(told.read_text())["compared"]["entries"]:
-        sys.exit(f"reconcile told {told.read_text()}")
+    printed = directory / "told.json"
+    found = cost([*AUDIT, "reconcile", str(directory / "archive"), "--json"], environment, printed)
+    if not json.loads(printed.read_text())["compared"]["entries"]:
+        sys.exit(f"reconcile told {printed.read_text()}")
     return found
 
 
 def round_of(environment: dict[str, str], entries: int, polls: int) -> dict[str, list[Cost]]:
     """Each way once, in an archive of its own."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        archive = str(folder / "archive")
-        os.chdir(folder)
+        directory = Path(name)
+        archive = str(directory / "archive")
+        os.chdir(directory)
         stock = ["sh", "-c", f"find {archive}/entries -name '*.gz' -print0 | sort -z | xargs -0 zcat | sha256sum"]
         found = {
             "bare loop": [cost([sys.executable, "-c", BARE_LOOP, "loop.gz"], environment)],
-            "collect": [collected(folder, environment, entries)],
+            "collect": [collected(directory, environment, entries)],
         }
         check_same(entries)
         found["zcat | sha256sum"] = [cost(stock)]
         found["verify"] = [cost([*AUDIT, "verify", archive])]
         found["zlib, sha256"] = [cost([sys.executable, "-c", HASHES, archive])]
         found["status"] = [cost([*AUDIT, "status", archive])]
-        found["reconcile"] = [reconciled(folder, environment)]
+        found["reconcile"] = [reconciled(directory, environment)]
         found["import requests"], found["empty poll"] = [], []
         for _poll in range(polls):
             found["import requests"].append(cost([sys.executable, "-c", "import requests"], environment))
-            found["empty poll"].append(collected(folder, environment, 0))
+            found["empty poll"].append(collected(directory, environment, 0))
         return found
 
 
-def tell_rounds(rounds: list[dict[str, list[Cost]]], entries: int) -> None:
+def print_rounds(rounds: list[dict[str, list[Cost]]], entries: int) -> None:
     for own, other, goal in (
         ("collect", "bare loop", "goal 1.3 x"),
         ("verify", "zcat | sha256sum", "goal 1.3 x"),
@@ -182,21 +182,21 @@ def tell_rounds(rounds: list[dict[str, list[Cost]]], entries: int) -> None:
         )
 
 
-def tell_commits(environment: dict[str, str], entries: int) -> None:
+def measure_commits(environment: dict[str, str], entries: int) -> None:
     with tempfile.TemporaryDirectory() as name:
-        told = Path(name) / "told"
-        took = cost([sys.executable, "-c", MANY_COMMITS, f"{name}/archive"], environment, told)
-        commits = int(told.read_text())
+        printed = Path(name) / "printed"
+        took = cost([sys.executable, "-c", MANY_COMMITS, f"{name}/archive"], environment, printed)
+        commits = int(printed.read_text())
         cost([*AUDIT, "verify", f"{name}/archive"])
         print(f"commits     {commits / took.wall:7.0f} a second by the clock, {commits / took.cpu:.0f} a CPU second")
         key = f"{name}/key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-        signed = cost([sys.executable, "-c", MANY_COMMITS, f"{name}/signed", key], environment, told)
+        signed = cost([sys.executable, "-c", MANY_COMMITS, f"{name}/signed", key], environment, printed)
         cpu, wall = ((one - other) / commits * 1000 for one, other in zip(signed[:2], took[:2]))
         print(f"signing     {cpu:7.1f} ms CPU a commit, {wall:.1f} ms by the clock")
 
 
-def tell_memory(entries: int, page_size: int) -> None:
+def print_memory(entries: int, page_size: int) -> None:
     with simulated(entries, page_size) as environment, tempfile.TemporaryDirectory() as name:
         collecting = collected(Path(name), environment, entries)
         verifying = cost([*AUDIT, "verify", f"{name}/archive"])
@@ -227,10 +227,10 @@ def measure(given: argparse.Namespace) -> None:
     with simulated(given.entries, given.page_size) as environment:
         rounds = [round_of(environment, given.entries, given.polls) for _round in range(given.rounds)]
         print(f"{given.entries} entries, {given.page_size} a page, medians of {given.rounds} interleaved rounds")
-        tell_rounds(rounds, given.entries)
-        tell_commits(environment, given.entries)
+        print_rounds(rounds, given.entries)
+        measure_commits(environment, given.entries)
     for size in given.memory:
-        tell_memory(size, given.page_size)
+        print_memory(size, given.page_size)
 
 
 if __name__ == "__main__":

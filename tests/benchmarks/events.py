@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--entries", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--polls", type=int, default=50)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         for entries in options.entries:
             with Simulator() as simulator:
                 log = simulator.project("main").log
@@ -71,15 +71,15 @@ def main() -> None:
                     log.append()
                 for name, checkpoint, replay in (
                     ("no checkpoint", "", 0),
-                    ("checkpoint", str(Path(folder, f"{entries}")), 0),
-                    ("checkpoint, replay", str(Path(folder, f"{entries}-replay")), 3600),
+                    ("checkpoint", str(Path(directory, f"{entries}")), 0),
+                    ("checkpoint, replay", str(Path(directory, f"{entries}-replay")), 3600),
                 ):
                     events, seconds, peak = consume(simulator, checkpoint, replay=replay)
                     each = seconds / events * 1e6
                     print(f"{events:>8} events  {name:<20} {seconds:7.2f} s CPU  {each:6.0f} us each  {peak:6.1f} MiB")
         with Simulator() as simulator:
-            idle = consume(simulator, str(Path(folder, "idle")), options.polls)[1]
-            begun = consume(simulator, str(Path(folder, "begun")))[1]
+            idle = consume(simulator, str(Path(directory, "idle")), options.polls)[1]
+            begun = consume(simulator, str(Path(directory, "begun")))[1]
             print(f"an empty poll: {(idle - begun) / options.polls * 1000:.1f} ms CPU")
 
 

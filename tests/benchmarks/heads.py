@@ -32,11 +32,11 @@ QUARTER = timedelta(minutes=15)
 _DATES = ("asked", "covered_until", "server_date", "committed_at")
 
 
-def made(folder: Path, commits: int) -> list[str]:
+def made(directory: Path, commits: int) -> list[str]:
     """Let an archive have so many commits; their heads, as lines of a ledger."""
     with simulated(0, 200) as environment:
-        cost([*AUDIT, "collect", str(folder)], environment)
-    commit = Commit.parse((folder / commit_name(1)).read_bytes())
+        cost([*AUDIT, "collect", str(directory)], environment)
+    commit = Commit.parse((directory / commit_name(1)).read_bytes())
     past = -QUARTER * (commits + 1)
     commit = replace(
         commit,
@@ -46,7 +46,7 @@ def made(folder: Path, commits: int) -> list[str]:
     heads = []
     for sequence in range(1, commits + 1):
         body = commit.to_bytes()
-        (folder / commit_name(sequence)).write_bytes(body)
+        (directory / commit_name(sequence)).write_bytes(body)
         heads.append(json.dumps({"archive_id": commit.archive_id, "sequence": sequence, "sha256": sha256(body)}))
         commit = replace(
             commit,
@@ -71,14 +71,14 @@ def main() -> None:
         measure(given, Path(name))
 
 
-def measure(given: argparse.Namespace, folder: Path) -> None:
-    heads = made(folder / "archive", given.commits)
-    noted, told = folder / "heads.jsonl", folder / "told.json"
+def measure(given: argparse.Namespace, directory: Path) -> None:
+    heads = made(directory / "archive", given.commits)
+    noted, printed = directory / "heads.jsonl", directory / "told.json"
     noted.write_text("\n".join(heads[:: max(1, given.commits // given.heads)][: given.heads]) + "\n")
-    verify = [*AUDIT, "verify", str(folder / "archive"), "--json"]
+    verify = [*AUDIT, "verify", str(directory / "archive"), "--json"]
     ways = {"verify": verify, "verify --heads": [*verify, "--heads", str(noted)]}
-    rounds = [{way: cost(command, output=told) for way, command in ways.items()} for _round in range(given.rounds)]
-    checked = json.loads(told.read_text())["heads"]["checked"]
+    rounds = [{way: cost(command, output=printed) for way, command in ways.items()} for _round in range(given.rounds)]
+    checked = json.loads(printed.read_text())["heads"]["checked"]
     print(f"{checked} heads, {given.commits} commits, medians of {given.rounds} rounds")
     for way in ways:
         cpu, wall, peak = (median(getattr(one[way], name) for one in rounds) for name in ("cpu", "wall", "peak"))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""CPU and memory of the history of one name over many archives, beside zcat and grep over the same files.
+"""CPU and memory of one name's history over many archives, compared with zcat and grep over the same files.
 
 python3 dev.py run -- python tests/benchmarks/history.py --entries 100000 --archives 10 --rounds 5
 
@@ -26,12 +26,12 @@ from archive import AUDIT, MANY_COMMITS, cost, simulated
 PAGE = 100
 
 
-def collected(folder: Path, entries: int, archives: int) -> list[str]:
+def collected(directory: Path, entries: int, archives: int) -> list[str]:
     """Paths of archives that hold so many entries each."""
-    first = folder / "0"
+    first = directory / "0"
     with simulated(entries, PAGE) as environment:
         cost([sys.executable, "-c", MANY_COMMITS, str(first)], environment)
-    others = [folder / str(number) for number in range(1, archives)]
+    others = [directory / str(number) for number in range(1, archives)]
     for other in others:
         shutil.copytree(first, other)
     return list(map(str, (first, *others)))
@@ -49,11 +49,11 @@ def main() -> None:
         measure(given, Path(name))
 
 
-def measure(given: argparse.Namespace, folder: Path) -> None:
-    archives = collected(folder, given.entries, given.archives)
-    told = folder / "told.json"
-    cost([*AUDIT, "cat", archives[0], "--resource", "*", "--limit", "1", "--format", "ecs"], output=told)
-    name = json.loads(told.read_text())["entity"]["target"]["name"]
+def measure(given: argparse.Namespace, directory: Path) -> None:
+    archives = collected(directory, given.entries, given.archives)
+    printed = directory / "told.json"
+    cost([*AUDIT, "cat", archives[0], "--resource", "*", "--limit", "1", "--format", "ecs"], output=printed)
+    name = json.loads(printed.read_text())["entity"]["target"]["name"]
     files = f"find {shlex.join(archives)} -path '*/entries/*' -name '*.gz' -print0 | sort -z"
     stock = ["sh", "-c", f"{files} | xargs -0 zcat | grep -F {shlex.quote(repr(name))}"]
     ways = {
@@ -62,7 +62,7 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
         "history of 1": [*AUDIT, "history", name, archives[0], "--json"],
         "history of *": [*AUDIT, "history", "*", archives[0], "--json"],
     }
-    rounds = [{way: cost(command, output=told) for way, command in ways.items()} for _round in range(given.rounds)]
+    rounds = [{way: cost(command, output=printed) for way, command in ways.items()} for _round in range(given.rounds)]
     print(f"{name} in {given.archives} archives of {given.entries} entries, medians of {given.rounds} rounds")
     for way in ways:
         cpu, peak = median(one[way].cpu for one in rounds), median(one[way].peak for one in rounds)

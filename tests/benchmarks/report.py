@@ -131,9 +131,9 @@ def queried(archive: Path, start: datetime) -> tuple[Cost, int]:
     """What detections and queries take, in this process, and how many entries it was about."""
     options: dict[str, Any] = {"archives": [str(archive)], "ask_api": False, "start": start.isoformat()}
     costs: list[Cost] = []
-    with tempfile.TemporaryDirectory() as folder, measured(costs, resource.RUSAGE_SELF):
-        sources = Sources(options, folder, END, timedelta(0))
-        with embedded(folder) as engine:
+    with tempfile.TemporaryDirectory() as directory, measured(costs, resource.RUSAGE_SELF):
+        sources = Sources(options, directory, END, timedelta(0))
+        with embedded(directory) as engine:
             watch = Watch(Rules({}, "UTC"), Selection(), sources.asked, None)
             for project, entries in sources.entries():
                 watch.read(project, entries)
@@ -155,11 +155,11 @@ def piped(archive: Path, start: datetime) -> Cost:
     return costs[0]
 
 
-def loaded(archive: Path, folder: Path) -> str:
+def loaded(archive: Path, directory: Path) -> str:
     """How big a page with 100,000 entries is, and how long Chromium takes until its table can be used."""
     from playwright.sync_api import expect, sync_playwright
 
-    page, began = folder / "page.html", time.monotonic()
+    page, began = directory / "page.html", time.monotonic()
     Report({"archives": [str(archive)], "ask_api": False, "dest": str(page)}).write({"html": str(page)})
     made = time.monotonic() - began
     with sync_playwright() as playwright:
@@ -169,7 +169,7 @@ def loaded(archive: Path, folder: Path) -> str:
         opened.goto(page.as_uri())
         opened.wait_for_selector("html[data-ready]", timeout=120_000)
         ready = time.monotonic() - began
-        told = opened.locator(".dt-info")
+        printed = opened.locator(".dt-info")
         times = {}
         actions: dict[str, Callable[[], Any]] = {
             "search": lambda: opened.fill("#search", "'web-99"),
@@ -177,13 +177,13 @@ def loaded(archive: Path, folder: Path) -> str:
             "sort": lambda: opened.click("#entries th.actor"),
         }
         for name, act in actions.items():
-            shown = told.inner_text()
+            shown = printed.inner_text()
             began = time.monotonic()
             act()
             if name == "sort":
                 expect(opened.locator("#entries th.actor")).to_have_attribute("aria-sort", "ascending", timeout=60_000)
             else:
-                expect(told).not_to_have_text(shown, timeout=60_000)
+                expect(printed).not_to_have_text(shown, timeout=60_000)
             times[name] = time.monotonic() - began
         browser.close()
     size = page.stat().st_size / 1e6
@@ -194,7 +194,9 @@ def loaded(archive: Path, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int, default=10_000_000)
-    parser.add_argument("--archive", type=Path, help="keep the generated archive in this folder, or take it from there")
+    parser.add_argument(
+        "--archive", type=Path, help="keep the generated archive in this directory, or take it from there"
+    )
     parser.add_argument("--page", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Long archives in a folder and in a bucket of SeaweedFS on this machine: how fast, and how many requests.
+"""Long archives in a directory and in a bucket of SeaweedFS on this machine: how fast, and how many requests.
 
 python3 dev.py run -- python tests/benchmarks/s3.py --commits 10000
 
@@ -125,7 +125,7 @@ def describe(
     )
 
 
-def fill_folder(path: Path, commits: int) -> None:
+def fill_directory(path: Path, commits: int) -> None:
     for name in ("commits", "entries", "pending"):
         (path / name).mkdir(parents=True)
     for commit, text, data, body in chain(commits):
@@ -169,13 +169,13 @@ def timed(what: str, do: Callable[[], object], requests: list[str] | None = None
     return result
 
 
-def tell(store: Store, commits: int, requests: list[str] | None = None) -> None:
+def measure(store: Store, commits: int, requests: list[str] | None = None) -> None:
     now = datetime.now(timezone.utc)
     head = find_head(store)
     pin: Head | None = head.head if head else None
     found = status(store, now)
     if (found.commits, found.added, len(found.gaps)) != (commits, commits * ENTRIES, 1):
-        sys.exit(f"status tells something else: {found}")
+        sys.exit(f"status returns something else: {found}")
     timed("status", lambda: status(store, now), requests)
     timed("status with a pin", lambda: status(store, now, pin), requests)
     findings = timed("verify", lambda: verify(store), requests)
@@ -183,8 +183,8 @@ def tell(store: Store, commits: int, requests: list[str] | None = None) -> None:
         sys.exit(f"verify finds {str(findings)[:500]}")
 
 
-def tell_keeping(store: Store, requests: list[str] | None = None) -> None:
-    """What makes an archive smaller: the oldest ten days are merged, and then half of them are let go."""
+def measure_removal(store: Store, requests: list[str] | None = None) -> None:
+    """Merge the oldest ten days, then prune half of them."""
     edge = load(store, FIRST_SEQUENCE).commit.covered_from + timedelta(days=10)
     timed("compact", lambda: compact(store, edge), requests)
     timed("prune", lambda: prune(store, edge - timedelta(days=5)), requests)
@@ -193,9 +193,9 @@ def tell_keeping(store: Store, requests: list[str] | None = None) -> None:
         sys.exit(f"verify finds {str(findings)[:500]}")
 
 
-def tell_collecting(name: str, store: Store, folder: Path, requests: list[str] | None = None) -> None:
+def measure_collecting(name: str, store: Store, directory: Path, requests: list[str] | None = None) -> None:
     """A commit for each page of a new archive, and then polls that find nothing."""
-    context = RunContext(pin=HeadPin(str(folder / f"head-{name}")))
+    context = RunContext(pin=HeadPin(str(directory / f"head-{name}")))
     with Simulator(page_size=3) as simulator:
         for _entry in range(600):
             simulator.project("main").log.append()
@@ -218,37 +218,37 @@ def tell_collecting(name: str, store: Store, folder: Path, requests: list[str] |
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--commits", type=int, default=10_000)
-    parser.add_argument("--only", choices=("folder", "bucket"))
+    parser.add_argument("--only", choices=("directory", "bucket"))
     parser.add_argument("--latency", type=float, default=10, metavar="MS", help="of a network, in the last measurement")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="benchmark-"))
+    directory = Path(tempfile.mkdtemp(prefix="benchmark-"))
     try:
         if given.only != "bucket":
-            print(f"folder, {given.commits} commits", flush=True)
-            tell_collecting("folder", LocalStore(str(folder / "collected")), folder)
-            fill_folder(folder / "archive", given.commits)
-            tell(LocalStore(str(folder / "archive")), given.commits)
-            tell_keeping(LocalStore(str(folder / "archive")))
+            print(f"directory, {given.commits} commits", flush=True)
+            measure_collecting("directory", LocalStore(str(directory / "collected")), directory)
+            fill_directory(directory / "archive", given.commits)
+            measure(LocalStore(str(directory / "archive")), given.commits)
+            measure_removal(LocalStore(str(directory / "archive")))
             print(f"  peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB", flush=True)
-        if given.only != "folder":
+        if given.only != "directory":
             with SeaweedFS() as server, FaultyProxy(server.buckets) as proxy:
                 os.environ.update(environment(server.buckets))
                 print(f"bucket, {given.commits} commits", flush=True)
-                tell_collecting("bucket", S3Store(server.buckets.new_place()), folder)
-                tell_collecting(
-                    "proxied", S3Store(server.buckets.new_place(), BucketAccess(proxy.url)), folder, proxy.requests
+                measure_collecting("bucket", S3Store(server.buckets.new_place()), directory)
+                measure_collecting(
+                    "proxied", S3Store(server.buckets.new_place(), BucketAccess(proxy.url)), directory, proxy.requests
                 )
                 place = server.buckets.new_place()
                 fill_bucket(server.buckets, place, given.commits)
-                tell(S3Store(place), given.commits)
+                measure(S3Store(place), given.commits)
                 print("the same, through a proxy that counts", flush=True)
-                tell(S3Store(place, BucketAccess(proxy.url)), given.commits, proxy.requests)
+                measure(S3Store(place, BucketAccess(proxy.url)), given.commits, proxy.requests)
                 print(f"the same, {given.latency:g} ms away", flush=True)
                 proxy.before = lambda _request: time.sleep(given.latency / 1000)
-                tell(S3Store(place, BucketAccess(proxy.url)), given.commits, proxy.requests)
-                tell_keeping(S3Store(place, BucketAccess(proxy.url)), proxy.requests)
+                measure(S3Store(place, BucketAccess(proxy.url)), given.commits, proxy.requests)
+                measure_removal(S3Store(place, BucketAccess(proxy.url)), proxy.requests)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

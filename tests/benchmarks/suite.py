@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""All ways to ask, over sizes and latencies: tables, and with --into a chart (SVG) and the figures (JSON) in a folder.
+"""All ways to fetch entries, over sizes and latencies: tables; --into writes a chart (SVG) and the figures (JSON).
 
 Meant for an idle machine: python3 dev.py long benchmarks. With --small it only shows that all of it runs.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import vl_convert
-from ask import Case, tell
+from queries import Case, print_comparison
 
 SMALL = [Case(200, page_size=50, latency=5)]
 GROWTH = [Case(1_000), Case(10_000), Case(100_000), Case(1_000_000)]
@@ -28,7 +28,7 @@ _LARGE = 100_000
 
 
 def panel(figures: list[dict[str, Any]], title: str, kept: dict[str, int], x: str, y: str, unit: str) -> dict[str, Any]:
-    """A chart of those figures that have these values: a line for each way, logarithmic but for latency (may be 0)."""
+    """Chart the figures with these values: a line for each way, logarithmic except for latency (can be 0)."""
     rows = [row for row in figures if all(row[name] == value for name, value in kept.items())]
 
     def axis(field: str, text: str) -> dict[str, Any]:
@@ -81,11 +81,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--into", type=Path, metavar="FOLDER")
+    parser.add_argument("--into", type=Path, metavar="DIRECTORY")
     given = parser.parse_args()
     figures = []
     for case in SMALL if given.small else WHOLE:
-        figures += tell(case, given.rounds if case.entries < _LARGE and not given.small else 1)
+        figures += print_comparison(case, given.rounds if case.entries < _LARGE and not given.small else 1)
     drawn = chart(figures)
     if given.into:
         given.into.mkdir(parents=True, exist_ok=True)

@@ -33,9 +33,9 @@ from ansible_collections.auditops.cloudscale.tests.simulator.log import write_ti
 class Run:
     """A collector that is running."""
 
-    def __init__(self, process: int, answers: IO[str], tracer: Optional[subprocess.Popen[str]]) -> None:
+    def __init__(self, process: int, responses: IO[str], tracer: Optional[subprocess.Popen[str]]) -> None:
         self.process = process
-        self._answers = answers
+        self._answers = responses
         self._tracer = tracer
 
     def end(self) -> Ending:
@@ -77,22 +77,22 @@ class Collectors:
 
     def start(self, order: Dict[str, Any], inject: str = "") -> Run:
         """Begin a run; ``inject`` is strace's fault for it, such as ``fsync:error=EIO:when=2``."""
-        orders, answers = self._server.stdin, self._server.stdout
-        if orders is None or answers is None:
+        orders, responses = self._server.stdin, self._server.stdout
+        if orders is None or responses is None:
             raise ValueError("the server has no pipes")
         print(json.dumps({**order, "held": bool(inject)}), file=orders, flush=True)
-        process = int(answers.readline())
+        process = int(responses.readline())
         tracer = _trace(process, inject) if inject else None
-        return Run(process, answers, tracer)
+        return Run(process, responses, tracer)
 
 
 def _trace(process: int, inject: str) -> subprocess.Popen[str]:
     command = ["strace", "-f", "-o", os.devnull, "-e", f"inject={inject}", "-p", str(process)]
     tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    told = tracer.stderr.readline() if tracer.stderr else ""
+    printed = tracer.stderr.readline() if tracer.stderr else ""
     os.kill(process, signal.SIGCONT)
-    if not told.endswith(" attached\n"):
-        raise OSError(f"strace cannot attach: {told}")
+    if not printed.endswith(" attached\n"):
+        raise OSError(f"strace cannot attach: {printed}")
     return tracer
 
 
@@ -107,8 +107,8 @@ class Tally:
         return ending
 
     def __str__(self) -> str:
-        told = ", ".join(f"{count} {how}" for how, count in sorted(self.endings.items()))
-        return f"{sum(self.endings.values())} runs of collectors: {told}"
+        printed = ", ".join(f"{count} {how}" for how, count in sorted(self.endings.items()))
+        return f"{sum(self.endings.values())} runs of collectors: {printed}"
 
 
 class Archive:
@@ -148,7 +148,7 @@ class Archive:
         return write_time(self.simulator.state.now())
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Start again."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.pin.unlink(missing_ok=True)
 
@@ -160,7 +160,7 @@ class Archive:
         return Counter(canonical(parse(json.dumps(entry).encode())) for entry in self.log.entries)
 
     def files(self) -> List[str]:
-        return [name for folder in ("commits", "entries", "pending") for name in self.store.names(folder)]
+        return [name for directory in ("commits", "entries", "pending") for name in self.store.names(directory)]
 
     def _verify(self, **options: Any) -> Examination:
         signers = AllowedSigners(self.signers) if self.signers else None

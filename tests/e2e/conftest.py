@@ -36,13 +36,13 @@ def tally(pytestconfig: pytest.Config) -> Tally:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def directory() -> Iterator[Path]:
     """In memory: it outlives a killed process as a disk does, and making durable takes no time there."""
     with tempfile.TemporaryDirectory(dir="/dev/shm") as path:
         yield Path(path)
 
 
 @pytest.fixture
-def archive(folder: Path) -> Iterator[Archive]:
+def archive(directory: Path) -> Iterator[Archive]:
     with Simulator(page_size=4) as simulator:
-        yield Archive(simulator, folder / "archive", folder / "head")
+        yield Archive(simulator, directory / "archive", directory / "head")

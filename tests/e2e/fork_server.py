@@ -34,7 +34,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 
-# The collector imports it only when it asks: too late, and anew in each run.
+# The collector imports it only with its first request: each forked run would import it again.
 import_module("requests")
 
 _FAILED = 1
@@ -77,18 +77,18 @@ def main() -> None:
     _say("ready")
     for line in sys.stdin:
         order = Order(**json.loads(line))
-        told, teller = os.pipe()
+        printed, write_end = os.pipe()
         process = os.fork()
         if process == 0:
-            _be_collector(order, teller)
-        os.close(teller)
+            _be_collector(order, write_end)
+        os.close(write_end)
         if order.held:
             os.waitpid(process, os.WUNTRACED)
         _say(process)
         if order.kill_after is not None:
             _kill_after(process, order.kill_after)
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        with os.fdopen(told) as words:
+        with os.fdopen(printed) as words:
             _say(Ending(status, **json.loads(words.read() or "{}"))._asdict())
 
 
@@ -105,21 +105,21 @@ def _kill_after(process: int, seconds: float) -> None:
         os.close(handle)
 
 
-def _be_collector(order: Order, teller: int) -> None:
+def _be_collector(order: Order, write_end: int) -> None:
     status = _BROKEN
     try:
         if order.held:
             os.kill(os.getpid(), signal.SIGSTOP)
         if order.most_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (order.most_bytes, order.most_bytes))
-        status = _work(order, teller)
-    except Exception:  # noqa: BLE001 - whatever it is, the forked process must not go on as a second server
+        status = _work(order, write_end)
+    except Exception:  # noqa: BLE001 - no error may let the forked process continue as a second server
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
-def _work(order: Order, teller: int) -> int:
+def _work(order: Order, write_end: int) -> int:
     try:
         context = RunContext(
             pin=HeadPin(order.pin),
@@ -134,7 +134,7 @@ def _work(order: Order, teller: int) -> int:
             yesterday = datetime.now(timezone.utc) - timedelta(days=1)
             prune(LocalStore(order.archive), yesterday, context)
     except AuditError as error:
-        os.write(teller, json.dumps({"code": error.code, "message": error.message}).encode())
+        os.write(write_end, json.dumps({"code": error.code, "message": error.message}).encode())
         return _FAILED
     return 0
 

@@ -29,7 +29,7 @@ HOUR = timedelta(hours=1)
 OFF = timedelta(minutes=20)
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
-# How far the two clocks may seem apart that are not: a date is told in seconds, and an answer takes a while.
+# Largest apparent difference of two equal clocks: dates have whole seconds, and a response takes time.
 NEAR = 60.0
 
 
@@ -66,12 +66,12 @@ REFUSED = {
 class Host:
     """Runs the command with a clock of its own. ``moment`` is passed when the third page of a run is asked for."""
 
-    def __init__(self, case: Case, folder: Path) -> None:
+    def __init__(self, case: Case, directory: Path) -> None:
         self.skew = case.skew
         self._case = case
         self._moment = read_timestamp(case.moment) or datetime.max
         self._shift = self._moment - timedelta(hours=1) - datetime.now(timezone.utc)
-        self._file = folder / "clock"
+        self._file = directory / "clock"
         self._write()
         preload = subprocess.check_output(["faketime", "-f", "+0", "sh", "-c", 'echo "$LD_PRELOAD"'], text=True).strip()
         self._variables = {
@@ -135,16 +135,16 @@ class Project:
     def collect(self) -> Dict[str, Any]:
         """One run; what it claims must be true by the earlier of the two clocks. Returns the newest commit."""
         began = self.host.earlier_clock()
-        told = self._run("collect", str(self.archive.path), "--pin", str(self.archive.pin))
+        printed = self._run("collect", str(self.archive.path), "--pin", str(self.archive.pin))
         newest = self.commits()[-1]
         server_date = read_timestamp(newest["server_date"])
         assert server_date is not None
         assert began - SECOND <= server_date <= self.host.server_clock()
         assert abs(server_date - self.host.earlier_clock()) < OFF + MINUTE
-        assert told["covered_until"] == newest["covered_until"]
+        assert printed["covered_until"] == newest["covered_until"]
         assert read_timestamp(newest["covered_until"]) == server_date - 10 * SECOND
-        assert told["gaps"] == []
-        assert told["state"] == "current"
+        assert printed["gaps"] == []
+        assert printed["state"] == "current"
         assert abs(newest["clock_skew_seconds"] - self.host.skew.total_seconds()) < NEAR
         committed_at = read_timestamp(newest["committed_at"])
         assert committed_at is not None
@@ -179,10 +179,10 @@ class Project:
 
 
 @pytest.fixture(params=CASES.values(), ids=CASES.keys())
-def project(request: pytest.FixtureRequest, folder: Path) -> Iterator[Project]:
-    host = Host(request.param, folder)
+def project(request: pytest.FixtureRequest, directory: Path) -> Iterator[Project]:
+    host = Host(request.param, directory)
     with Simulator(page_size=2, clock=host.server_clock) as simulator:
-        yield Project(Archive(simulator, folder / "archive", folder / "head"), host)
+        yield Project(Archive(simulator, directory / "archive", directory / "head"), host)
 
 
 def test_a_host_s_clock_changes_nothing_in_what_is_archived_and_claimed(project: Project) -> None:
@@ -203,9 +203,9 @@ def test_a_host_s_clock_changes_nothing_in_what_is_archived_and_claimed(project:
 @pytest.mark.parametrize("project", REFUSED.values(), ids=REFUSED.keys(), indirect=True)
 def test_a_clock_that_is_far_off_is_refused_with_both_times(project: Project) -> None:
     project.append(3)
-    told = project._run("collect", str(project.archive.path), status=3)
-    assert told["failure"]["code"] == "clock"
-    assert len(re.findall(r"20\d\d-\d\d-\d\dT\S+Z", told["msg"])) == 2
+    printed = project._run("collect", str(project.archive.path), status=3)
+    assert printed["failure"]["code"] == "clock"
+    assert len(re.findall(r"20\d\d-\d\d-\d\dT\S+Z", printed["msg"])) == 2
     assert not list(project.archive.store.names("commits"))
 
 
@@ -214,9 +214,9 @@ def test_doctor_tells_a_wrong_clock(project: Project) -> None:
     project.append(1)
     checks = project.doctor(status=3)
     assert [name for name, check in checks.items() if check["failed"]] == ["clock"]
-    told = re.search(r"differs from the API's by (-?\d+) s", checks["clock"]["detail"])
-    assert told is not None
-    assert abs(int(told[1]) - project.host.skew.total_seconds()) < NEAR
+    printed = re.search(r"differs from the API's by (-?\d+) s", checks["clock"]["detail"])
+    assert printed is not None
+    assert abs(int(printed[1]) - project.host.skew.total_seconds()) < NEAR
 
 
 @pytest.mark.parametrize("project", [CASES["summer time ends"]], indirect=True)
@@ -225,7 +225,7 @@ def test_doctor_is_content_with_a_right_clock_in_any_time_zone(project: Project)
     assert not project.doctor()["clock"]["failed"]
 
 
-# The same claims on the real command, for what would make an archive lie, lose or double.
+# The same claims on the real command, for faults that could add false, lost or duplicate entries.
 
 
 def metric(path: Path, name: str) -> float:
@@ -234,11 +234,11 @@ def metric(path: Path, name: str) -> float:
 
 
 @pytest.fixture
-def right(folder: Path) -> Iterator[Project]:
+def right(directory: Path) -> Iterator[Project]:
     """A host whose clock is right, and which goes where the test says."""
-    host = Host(CASES["midnight"], folder)
+    host = Host(CASES["midnight"], directory)
     with Simulator(page_size=20, clock=host.server_clock) as simulator:
-        yield Project(Archive(simulator, folder / "archive", folder / "head"), host)
+        yield Project(Archive(simulator, directory / "archive", directory / "head"), host)
 
 
 def counts(project: Project) -> List[int]:
@@ -253,22 +253,22 @@ def commands(project: Project, *arguments: str, status: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("days", [60, 100, -10])
-def test_one_wrong_date_claims_nothing_and_shows_in_a_metric(right: Project, folder: Path, days: int) -> None:
+def test_one_wrong_date_claims_nothing_and_shows_in_a_metric(right: Project, directory: Path, days: int) -> None:
     right.append(3)
     commands(right, "collect")
     right.host.pass_by(2 * HOUR)
     before = commands(right, "status")
     right.append(1)
     right.archive.simulator.set(clock_offset=days * DAY)
-    told = commands(right, "collect", "--metrics", str(folder / "collect.prom"), status=3)
-    assert (told["failure"]["code"], told["msg"].count("Z, but this host's clock says")) == ("clock", 1)
-    assert abs(metric(folder / "collect.prom", "clock_skew_seconds") + days * 86_400) < NEAR
-    assert metric(folder / "collect.prom", "last_run_exit_status") == 3
+    printed = commands(right, "collect", "--metrics", str(directory / "collect.prom"), status=3)
+    assert (printed["failure"]["code"], printed["msg"].count("Z, but this host's clock says")) == ("clock", 1)
+    assert abs(metric(directory / "collect.prom", "clock_skew_seconds") + days * 86_400) < NEAR
+    assert metric(directory / "collect.prom", "last_run_exit_status") == 3
     assert commands(right, "status") == {**before, "failure": ANY}
     right.archive.simulator.set(clock_offset=timedelta(0))
-    healed = commands(right, "collect", "--metrics", str(folder / "collect.prom"))
+    healed = commands(right, "collect", "--metrics", str(directory / "collect.prom"))
     assert (healed["added"], healed["gaps"]) == (1, [])
-    assert abs(metric(folder / "collect.prom", "clock_skew_seconds")) < NEAR
+    assert abs(metric(directory / "collect.prom", "clock_skew_seconds")) < NEAR
     assert right.archive.archived() == right.archive.logged()
 
 
@@ -327,8 +327,8 @@ def test_a_backlog_with_one_timestamp_out_of_order_loses_nothing_in_silence(righ
 
 def test_a_start_in_the_future_is_refused_and_makes_no_archive(right: Project) -> None:
     right.append(3)
-    told = commands(right, "collect", "--start", "2099-01-01", status=2)
-    assert "2099-01-01T00:00:00Z is in the future" in told["msg"]
+    printed = commands(right, "collect", "--start", "2099-01-01", status=2)
+    assert "2099-01-01T00:00:00Z is in the future" in printed["msg"]
     assert not list(right.archive.store.names("commits"))
 
 

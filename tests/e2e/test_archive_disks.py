@@ -33,8 +33,8 @@ MOST_ROOM = 100
 class Disk:
     """A small file system, and collectors that see it."""
 
-    def __init__(self, kind: str, folder: Path) -> None:
-        self._point = folder / "disk"
+    def __init__(self, kind: str, directory: Path) -> None:
+        self._point = directory / "disk"
         self._point.mkdir()
         script = MOUNTS[kind].format(point=self._point) + ' && exec "$@"'
         self.collectors = Collectors("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh")
@@ -70,10 +70,10 @@ class Disk:
 
     @contextmanager
     def full_but_for_files(self, count: int) -> Iterator[None]:
-        """Room enough, but no more than so many new files and folders."""
-        folder = self.path / "ballast"
-        folder.mkdir()
-        names = [folder / str(number) for number in range(400)]
+        """Room enough, but no more than so many new files and directories."""
+        directory = self.path / "ballast"
+        directory.mkdir()
+        names = [directory / str(number) for number in range(400)]
         with suppress(OSError):
             for name in names:
                 name.touch()
@@ -83,12 +83,12 @@ class Disk:
         yield
         for name in made[count:]:
             name.unlink()
-        folder.rmdir()
+        directory.rmdir()
 
 
 @pytest.fixture(params=sorted(MOUNTS))
-def disk(request: pytest.FixtureRequest, folder: Path) -> Iterator[Disk]:
-    with Disk(request.param, folder) as mounted:
+def disk(request: pytest.FixtureRequest, directory: Path) -> Iterator[Disk]:
+    with Disk(request.param, directory) as mounted:
         yield mounted
 
 
@@ -105,7 +105,7 @@ def log_bulk(archive: Archive, count: int) -> None:
 
 
 def struck_by(ending: Ending) -> str:
-    """What could not be done to which of the archive's folders, by the error's sentence."""
+    """What could not be done to which of the archive's directories, by the error's sentence."""
     match = re.match(r"Cannot (\S+) \S+/(archive(?=:)|entries|commits|pending)", ending.message)
     return f"{match[1]} {match[2]}" if match else ending.message
 
@@ -158,12 +158,12 @@ def test_a_disk_may_become_read_only_between_two_pages(disk: Disk, archive: Arch
 
 
 def test_a_limit_on_the_size_of_files_stops_a_run_until_it_is_lifted(
-    collectors: Collectors, folder: Path, tally: Tally
+    collectors: Collectors, directory: Path, tally: Tally
 ) -> None:
     """As ``ulimit -f`` sets it."""
     struck: Set[str] = set()
     with Simulator(page_size=4) as simulator:
-        archive = Archive(simulator, folder / "archive", folder / "head")
+        archive = Archive(simulator, directory / "archive", directory / "head")
         for limit in range(0, 4000, 50):
             # The data outgrow the commit only later.
             archive.append(1) if limit < 1200 else log_bulk(archive, 1)

@@ -45,7 +45,7 @@ class Plant:
         return self._tally.note(self._collectors.start(self._archive.order(), inject).end())
 
     def _make_ready(self, fresh: bool) -> None:
-        """Give the next run something to do: begin an archive anew, or add to it."""
+        """Give the next run something to do: start a new archive, or add to the existing one."""
         if fresh:
             self._archive.clear()
         self._archive.append(7 - len(self._archive.log) if fresh else 3)

@@ -113,8 +113,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[List[Collectors]]
 
 @pytest.fixture(scope="session")
 def signers(tmp_path_factory: pytest.TempPathFactory) -> List[Signer]:
-    folder = tmp_path_factory.mktemp("keys")
-    return [Signer(folder, name) for name in ("log1", "log2")]
+    directory = tmp_path_factory.mktemp("keys")
+    return [Signer(directory, name) for name in ("log1", "log2")]
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,11 @@ def environment_of(credential: dict[str, str]) -> dict[str, str]:
 class Job:
     """A job with a credential of the documented type."""
 
-    def __init__(self, folder: Path, playbook: Any, credential: dict[str, str], **extra_vars: Any) -> None:
-        (folder / "project").mkdir(parents=True)
-        (folder / "project/job.yml").write_text(yaml.safe_dump(playbook))
+    def __init__(self, directory: Path, playbook: Any, credential: dict[str, str], **extra_vars: Any) -> None:
+        (directory / "project").mkdir(parents=True)
+        (directory / "project/job.yml").write_text(yaml.safe_dump(playbook))
         self.run = ansible_runner.run(
-            private_data_dir=str(folder),
+            private_data_dir=str(directory),
             playbook="job.yml",
             inventory="localhost ansible_connection=local ansible_python_interpreter='{{ ansible_playbook_python }}'",
             envvars=environment_of(credential),

@@ -41,22 +41,22 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the commands tell of one archive, as node_exporter would show it."""
-    folder = tmp_path_factory.mktemp("archiver")
-    (folder / "notify.json").write_text(json.dumps({"version": 1, "notify": [{"command": ["true"]}]}))
+    directory = tmp_path_factory.mktemp("archiver")
+    (directory / "notify.json").write_text(json.dumps({"version": 1, "notify": [{"command": ["true"]}]}))
     with Simulator() as simulator, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
-        journal.bind(str(folder / "journal.socket"))
+        journal.bind(str(directory / "journal.socket"))
         project = simulator.project("main")
         project.log.append(action="server_delete", message="Server 'web' has been deleted")
         environment = {
             "PATH": os.defpath,
-            "HOME": str(folder),
+            "HOME": str(directory),
             "CLOUDSCALE_API_URL": simulator.url,
             "CLOUDSCALE_API_TOKEN": project.token,
         }
         for command, options in COMMANDS.items():
             line = [sys.executable, str(COMMAND), command, "archive", *options, "--metrics", f"{command}.prom"]
-            subprocess.run(line, env=environment, cwd=folder, timeout=60, check=True, stdout=subprocess.DEVNULL)
-    return "".join((folder / f"{command}.prom").read_text() for command in COMMANDS)
+            subprocess.run(line, env=environment, cwd=directory, timeout=60, check=True, stdout=subprocess.DEVNULL)
+    return "".join((directory / f"{command}.prom").read_text() for command in COMMANDS)
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +73,13 @@ def prometheus(metrics: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         def log_message(self, *_arguments: object) -> None:
             """Tests are quiet."""
 
-    folder = tmp_path_factory.mktemp("prometheus")
+    directory = tmp_path_factory.mktemp("prometheus")
     with ThreadingHTTPServer(("127.0.0.1", 0), Exporter) as exporter, socket.socket() as free:
         threading.Thread(target=exporter.serve_forever, daemon=True).start()
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
         targets = [{"targets": [f"127.0.0.1:{exporter.server_port}"]}]
-        (folder / "prometheus.yml").write_text(
+        (directory / "prometheus.yml").write_text(
             json.dumps(
                 {
                     "global": {"scrape_interval": "100ms", "scrape_timeout": "100ms"},
@@ -90,7 +90,7 @@ def prometheus(metrics: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         free.close()
         command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
         command += [f"--web.listen-address={address}", "--log.level=error"]
-        with subprocess.Popen(command, cwd=folder) as process:
+        with subprocess.Popen(command, cwd=directory) as process:
             yield f"http://{address}"
             process.terminate()
         exporter.shutdown()
@@ -99,17 +99,17 @@ def prometheus(metrics: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def found(prometheus: str, query: str) -> list[dict[str, Any]]:
     """The series that a query yields; Prometheus is waited for until there are any."""
     deadline = time.monotonic() + 30
-    answer: dict[str, Any] = {}
+    response: dict[str, Any] = {}
     while time.monotonic() < deadline:
         try:
-            answer = requests.get(f"{prometheus}/api/v1/query", params={"query": query}, timeout=5).json()
+            response = requests.get(f"{prometheus}/api/v1/query", params={"query": query}, timeout=5).json()
         except requests.RequestException:  # it has not started yet, and says so in other words than JSON
-            answer = {}
-        if answer.get("status") == "error" or answer.get("data", {}).get("result"):
+            response = {}
+        if response.get("status") == "error" or response.get("data", {}).get("result"):
             break
         time.sleep(0.05)
-    assert answer.get("status") == "success", answer
-    series: list[dict[str, Any]] = answer["data"]["result"]
+    assert response.get("status") == "success", response
+    series: list[dict[str, Any]] = response["data"]["result"]
     return series
 
 

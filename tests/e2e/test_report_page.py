@@ -74,7 +74,7 @@ class Opened:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same report in each language, and one of two projects with a part in the future."""
-    folder = tmp_path_factory.mktemp("reports")
+    directory = tmp_path_factory.mktemp("reports")
     now = datetime.now(timezone.utc)
     with Simulator(page_size=500) as simulator:
         log = simulator.project("main").log
@@ -105,8 +105,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 "end": (now + timedelta(days=5)).isoformat(),
             },
         }.items():
-            Report({**options, **given}).write({"html": str(folder / f"{name}.html")})
-    return {name: folder / f"{name}.html" for name in ("en", "de", "two")}
+            Report({**options, **given}).write({"html": str(directory / f"{name}.html")})
+    return {name: directory / f"{name}.html" for name in ("en", "de", "two")}
 
 
 @pytest.fixture(scope="module")
@@ -352,7 +352,7 @@ def test_several_projects_are_told_apart(visit: Callable[..., Opened]) -> None:
     for chart in ("missing", "gaps"):
         assert page.locator(f"#activity svg .{chart}_marks path").count() >= 1
     assert "after the moment when this report was made" in page.locator(".legend").inner_text()
-    # It is no gap: nothing is said in red.
+    # This is not a gap, so nothing is red.
     colours = [page.locator(place).evaluate("element => getComputedStyle(element).color") for place in NOT_OVER]
     assert page.locator(".state").inner_text().startswith("The range is not over yet")
     assert colours == [page.locator(".range").evaluate("element => getComputedStyle(element).color")] * 2
@@ -470,8 +470,8 @@ def test_on_a_phone_action_and_origin_stay_visible(visit: Callable[..., Opened])
 def test_without_javascript_the_findings_are_there(visit: Callable[..., Opened]) -> None:
     opened = visit(ready=False, java_script_enabled=False)
     text = opened.page.inner_text("main")
-    for told in ("need JavaScript", "Needs attention", "A resource was deleted", "First seen", "Coverage"):
-        assert told in text
+    for printed in ("need JavaScript", "Needs attention", "A resource was deleted", "First seen", "Coverage"):
+        assert printed in text
 
 
 # --- The page of an access review
@@ -480,7 +480,7 @@ def test_without_javascript_the_findings_are_there(visit: Callable[..., Opened])
 @pytest.fixture(scope="module")
 def reviews(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same access review in each language, and one without data of the period before."""
-    folder = tmp_path_factory.mktemp("reviews")
+    directory = tmp_path_factory.mktemp("reviews")
     now = datetime.now(timezone.utc)
     with Simulator(page_size=500) as simulator:
         log = simulator.project("main").log
@@ -501,8 +501,8 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "de": {"start": "-30d", "language": "de"},
             "partial": {"start": "-60d", "actions": ["server_*"]},
         }.items():
-            Report({**options, **chosen}).write({"html": str(folder / f"{name}.html")})
-    return {name: folder / f"{name}.html" for name in ("en", "de", "partial")}
+            Report({**options, **chosen}).write({"html": str(directory / f"{name}.html")})
+    return {name: directory / f"{name}.html" for name in ("en", "de", "partial")}
 
 
 @pytest.fixture

@@ -51,47 +51,47 @@ RECORDER = """
 """
 # Where there is a gate, mail stands before it until the test opens it.
 SENDMAIL = """#!/bin/sh
-cd {folder} || exit
+cd {directory} || exit
 [ ! -p gate ] || { touch reached; read -r open < gate; }
 cat >> mail
 """
 
 
 class Engine:
-    """ansible-rulebook in a folder of its own, started and ended as often as a test wants."""
+    """ansible-rulebook in a directory of its own, started and ended as often as a test wants."""
 
-    def __init__(self, folder: Path, simulator: Simulator) -> None:
-        self.folder = folder
-        self.ledger = folder / "ledger"
+    def __init__(self, directory: Path, simulator: Simulator) -> None:
+        self.directory = directory
+        self.ledger = directory / "ledger"
         self.simulator = simulator
         self.process: subprocess.Popen[bytes] | None = None
         self.environment = {
             "PATH": f"{BIN}{os.pathsep}{os.defpath}",
-            "HOME": str(folder),
+            "HOME": str(directory),
             "LC_ALL": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
             "CLOUDSCALE_API_URL": simulator.url,
             "CLOUDSCALE_API_TOKEN": simulator.project("main").token,
             **java(),
         }
-        (folder / "inventory").write_text("localhost ansible_connection=local\n")
+        (directory / "inventory").write_text("localhost ansible_connection=local\n")
         self.variables = {
             "review_interval": 1,
-            "review_checkpoint": str(folder / "checkpoint"),
+            "review_checkpoint": str(directory / "checkpoint"),
             "review_ledger": str(self.ledger),
             "review_reviewers": ["johanna@example.com", "kim@example.com", "lee@example.com"],
             "review_mail_from": "audit@example.com",
-            "review_sendmail": str(folder / "sendmail"),
+            "review_sendmail": str(directory / "sendmail"),
         }
-        (folder / "sendmail").write_text(SENDMAIL.replace("{folder}", str(folder)))
-        (folder / "sendmail").chmod(0o700)
+        (directory / "sendmail").write_text(SENDMAIL.replace("{directory}", str(directory)))
+        (directory / "sendmail").chmod(0o700)
 
     def start(self, rulebook: str, *arguments: str) -> None:
-        (self.folder / "vars.yml").write_text(json.dumps(self.variables))
+        (self.directory / "vars.yml").write_text(json.dumps(self.variables))
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [BIN / "ansible-rulebook", "-r", rulebook, "-i", "inventory", "-e", "vars.yml", *arguments],
-                cwd=self.folder,
+                cwd=self.directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -124,7 +124,7 @@ class Engine:
         command = [BIN / "ansible-playbook", "-e", "@vars.yml", *arguments]
         return subprocess.run(
             command,
-            cwd=self.folder,
+            cwd=self.directory,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -134,7 +134,7 @@ class Engine:
 
     @property
     def log(self) -> Path:
-        return self.folder / "log"
+        return self.directory / "log"
 
     @property
     def events(self) -> list[tuple[int, str]]:
@@ -149,7 +149,7 @@ class Engine:
 
     @property
     def mails(self) -> int:
-        mail = self.folder / "mail"
+        mail = self.directory / "mail"
         return mail.read_text().count("Subject: Please review") if mail.exists() else 0
 
 
@@ -185,7 +185,7 @@ def engine(tmp_path: Path, simulator: Simulator) -> Iterator[Engine]:
 def test_a_deletion_opens_one_review_by_another_person(engine: Engine, simulator: Simulator) -> None:
     log = simulator.project("main").log
     engine.start("auditops.cloudscale.second_pair_of_eyes")
-    engine.until((engine.folder / "checkpoint").exists)
+    engine.until((engine.directory / "checkpoint").exists)
     log.append()
     log.append(action="server_delete", message="Server '{{ 7 * 7 }}' has been deleted")
     engine.until(lambda: engine.mails == 1)
@@ -195,12 +195,12 @@ def test_a_deletion_opens_one_review_by_another_person(engine: Engine, simulator
     assert review["entry"] == log.entries[1]
     assert review["state"] == "open"
     assert review["reviewer"] in ("kim@example.com", "lee@example.com")
-    assert "Server '{{ 7 * 7 }}' has been deleted" in (engine.folder / "mail").read_text()
+    assert "Server '{{ 7 * 7 }}' has been deleted" in (engine.directory / "mail").read_text()
 
     remind, acknowledge = "auditops.cloudscale.review_remind", "auditops.cloudscale.review_acknowledge"
     about = ("-e", f"review_id={review['id']}", "-e", "review_remind_after=0s", "-e")
-    for by, told in (("johanna", "Nobody acknowledges their own change"), ("mallory", "can acknowledge review")):
-        assert told in engine.playbooks(acknowledge, *about, f"review_by={by}@example.com")
+    for by, printed in (("johanna", "Nobody acknowledges their own change"), ("mallory", "can acknowledge review")):
+        assert printed in engine.playbooks(acknowledge, *about, f"review_by={by}@example.com")
     reviewer = review["reviewer"]
     engine.playbooks(remind, acknowledge, remind, *about, f"review_by={reviewer}")
     assert engine.mails == 2
@@ -209,19 +209,19 @@ def test_a_deletion_opens_one_review_by_another_person(engine: Engine, simulator
 
 def test_the_guide_runs(engine: Engine, simulator: Simulator) -> None:
     """Its rulebooks as they are, with their checkpoints elsewhere; its variables are those that the rulebooks read."""
-    log, here = simulator.project("main").log, str(engine.folder)
+    log, here = simulator.project("main").log, str(engine.directory)
     text = (ROOT / "docs/docsite/rst/eda_guide.rst").read_text().replace("/var/lib/rulebook", here)
     blocks = [dedent(found) for found in re.findall(r"code-block:: yaml\n\n((?:    .*\n|\n)+)", text)]
     watch, alerts, variables = map(yaml.safe_load, blocks)
     # Both as one rulebook, so that the engine is started once; a test does not wait for a minute.
     for source in (rule["auditops.cloudscale.project_logs"] for play in (*watch, *alerts) for rule in play["sources"]):
         source["interval"] = 1
-    (engine.folder / "guide.yml").write_text(yaml.safe_dump([*watch, *alerts]))
+    (engine.directory / "guide.yml").write_text(yaml.safe_dump([*watch, *alerts]))
     rulebook = (ROOT / "extensions/eda/rulebooks/second_pair_of_eyes.yml").read_text()
     assert {name for name in variables if name not in rulebook} == set()
     engine.start("guide.yml")
-    engine.until((engine.folder / "alerts.checkpoint").exists)
-    engine.until((engine.folder / "project.checkpoint").exists)
+    engine.until((engine.directory / "alerts.checkpoint").exists)
+    engine.until((engine.directory / "project.checkpoint").exists)
     log.append(action="server_delete", message="Server 'shop-1' has been deleted")
     log.append(action="server_update", message="Server 'db-1' has been changed")
     lines = [
@@ -241,20 +241,20 @@ def test_a_kill_in_an_action_costs_no_review_and_doubles_none(engine: Engine, si
         return sorted(review["entry"].get("message", "") for review in engine.reviews if review["sent"])
 
     engine.start(rulebook)
-    engine.until((engine.folder / "checkpoint").exists)
+    engine.until((engine.directory / "checkpoint").exists)
     delete("a")
-    engine.until((engine.folder / "checkpoint.recent").exists)
+    engine.until((engine.directory / "checkpoint.recent").exists)
     engine.end(signal.SIGKILL)
     assert engine.reviews == []
 
-    os.mkfifo(engine.folder / "gate")
+    os.mkfifo(engine.directory / "gate")
     delete("b")
     engine.start(rulebook)
-    engine.until((engine.folder / "reached").exists)
+    engine.until((engine.directory / "reached").exists)
     engine.end(signal.SIGKILL)
     assert [review["sent"] for review in engine.reviews] == [0, 0]
 
-    (engine.folder / "gate").unlink()
+    (engine.directory / "gate").unlink()
     engine.start(rulebook)
     engine.until(lambda: messages() == ["a", "b"])
     engine.end(signal.SIGKILL)
@@ -280,7 +280,7 @@ def test_alerts_of_a_time_are_one_run_of_the_playbook(engine: Engine, simulator:
     engine.variables["review_own_actors"] = ["ci"]
     engine.variables["review_reviewers"] = ["kim@example.com"]
     engine.start("auditops.cloudscale.second_pair_of_eyes")
-    engine.until((engine.folder / "checkpoint").exists)
+    engine.until((engine.directory / "checkpoint").exists)
     log.append(timestamp=day)
     log.append(timestamp=night, actor={"api_token": {"description": "ci"}}, action="server_delete")
     log.append(timestamp=night, message="night")
@@ -296,13 +296,13 @@ def test_alerts_of_a_time_are_one_run_of_the_playbook(engine: Engine, simulator:
         "network": ["deletion", "unknown_network"],
         "token": ["access_changed"],
     }
-    assert "kim@example.com, please review these 3 changes:" in (engine.folder / "mail").read_text()
+    assert "kim@example.com, please review these 3 changes:" in (engine.directory / "mail").read_text()
 
 
 def test_access_by_the_staff_is_reviewed(engine: Engine, simulator: Simulator) -> None:
     log = simulator.project("main").log
     engine.start("auditops.cloudscale.admin_access")
-    engine.until((engine.folder / "checkpoint").exists)
+    engine.until((engine.directory / "checkpoint").exists)
     log.append()
     log.append(actor={"admin": {}}, ip_address=None, message="staff")
     engine.until(lambda: engine.mails == 1)
@@ -313,10 +313,10 @@ def test_access_by_the_staff_is_reviewed(engine: Engine, simulator: Simulator) -
 def test_five_deletions_in_a_burst_are_one_review(engine: Engine, simulator: Simulator) -> None:
     log = simulator.project("main").log
     engine.start("auditops.cloudscale.burst")
-    engine.until((engine.folder / "checkpoint").exists)
+    engine.until((engine.directory / "checkpoint").exists)
     for n in range(3):
         log.append(n=n, action="server_delete")
-    engine.until((engine.folder / "checkpoint.recent").exists)
+    engine.until((engine.directory / "checkpoint.recent").exists)
     engine.end(signal.SIGKILL)
     for n in range(3, 7):
         log.append(n=n, action="server_delete")
@@ -329,10 +329,10 @@ def test_five_deletions_in_a_burst_are_one_review(engine: Engine, simulator: Sim
 
 
 def test_feedback_of_the_engine_moves_the_place_on(engine: Engine, simulator: Simulator) -> None:
-    (engine.folder / "recorder.yml").write_text(RECORDER.replace("feedback: false", "feedback: true"))
+    (engine.directory / "recorder.yml").write_text(RECORDER.replace("feedback: false", "feedback: true"))
     options = ("--persistence-id", "4cee7d0d-8e09-50ac-b570-f9db1fcf9ad9")
     engine.start("recorder.yml", *options)
-    engine.until((engine.folder / "checkpoint").exists)
+    engine.until((engine.directory / "checkpoint").exists)
     for n in range(7):
         simulator.project("main").log.append(n=n)
     engine.until(lambda: {n for n, _uuid in engine.events} == set(range(7)))
@@ -384,7 +384,7 @@ def _taken(watch: Watcher) -> list[Delivery]:
 
 def test_no_kill_and_no_outage_keeps_an_entry_from_the_rules(engine: Engine, simulator: Simulator) -> None:
     log = simulator.project("main").log
-    (engine.folder / "recorder.yml").write_text(RECORDER)
+    (engine.directory / "recorder.yml").write_text(RECORDER)
 
     def append(*numbers: int) -> None:
         for n in numbers:
@@ -394,7 +394,7 @@ def test_no_kill_and_no_outage_keeps_an_entry_from_the_rules(engine: Engine, sim
         return {n for n, _uuid in engine.events}
 
     engine.start("recorder.yml")
-    engine.until((engine.folder / "checkpoint").exists)
+    engine.until((engine.directory / "checkpoint").exists)
     append(*range(5))
     engine.until(lambda: 4 in seen())
     append(*range(5, 45))

@@ -55,7 +55,7 @@ ENTRY = (
     b', "actor": {"api_token": {"uuid": "1", "description": "d"}}, "subject": {"project": {"name": "n", "uuid": "2"}}}'
 )
 CHOSEN = selector.Selection.from_mapping({"actions": ["*"], "ip_networks": ["192.0.2.0/24"], "message": "m"})
-# What stands in place of a part of a commit.
+# Values that replace a part of a commit.
 VALUES = [
     None,
     True,
@@ -88,7 +88,7 @@ class Scripted(Api):
 
 
 def pages(data: bytes) -> None:
-    """A whole answer; or an entry of one, which all that shows entries then has to bear."""
+    """A complete response, or one of its entries; everything that displays entries must accept it."""
     bodies = (data, PAGE.replace(b'"%s"', b"null", 1) % data)
     for body in bodies:
         with contextlib.suppress(errors.AuditError), Scripted(body) as api:
@@ -146,10 +146,10 @@ class Quiet(Api):
 class Archive:
     """A small sound archive, of which one file is changed, looked at and put back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, directory: Path) -> None:
         clock = Clock()
         with Simulator(page_size=3, clock=clock) as simulator:
-            world = World(simulator, clock, folder)
+            world = World(simulator, clock, directory)
             world.clock.now -= timedelta(days=2)
             for wait in (23, 1, 23, 1):
                 world.append(3, ago=30)
@@ -177,7 +177,7 @@ class Archive:
         try:
             findings = verify(self.store)
             if not findings and any(body != self.files[path] for path, body in changed.items()):
-                # A chain that is forged whole is told by a head that was noted, and by that alone.
+                # Only a noted head detects a chain that was forged completely.
                 raise_if(len(changed) == 1 and self.commits[-1] not in changed, "a change was not found")
             with contextlib.suppress(errors.AuditError):
                 status(self.store, self.now)
@@ -196,8 +196,8 @@ class Archive:
         forged.parent.mkdir(exist_ok=True)
         forged.write_bytes(b"forged")
         try:
-            told = [finding.path for finding in verify(self.store, now=self.now)]
-            raise_if(str(forged.relative_to(self.path)) not in told, "a finding is lost")
+            printed = [finding.path for finding in verify(self.store, now=self.now)]
+            raise_if(str(forged.relative_to(self.path)) not in printed, "a finding is lost")
             blocked = [name for name in names if name.startswith("commits/0")]
             self._run(lambda: status(self.store, self.now), bool(blocked))
             self._run(lambda: list(cat(self.store)), bool(blocked))
@@ -237,7 +237,7 @@ class Archive:
             job()
 
     def _replace(self, given: Any) -> dict[Path, bytes]:
-        """Other bytes in one place of one file, or in place of all of it."""
+        """Other bytes at one position of one file, or instead of the complete file."""
         path = given.PickValueInList(list(self.files))
         body = self.files[path]
         place = given.ConsumeIntInRange(0, len(body))
@@ -295,11 +295,11 @@ SEEDS = {
 }
 
 
-def target(name: str, folder: Path) -> Callable[[bytes], None]:
-    """What is run with each input; also fills the folder of inputs to begin with."""
+def target(name: str, directory: Path) -> Callable[[bytes], None]:
+    """What is run with each input; also fills the directory of inputs to begin with."""
     if name in ("pages", "streams"):
         return {"pages": pages, "streams": streams}[name]
-    archive = Archive(folder)
+    archive = Archive(directory)
     if name in ("archives", "foreign"):
         return {"archives": archive.attack, "foreign": archive.litter}[name]
     SEEDS["commits"] = [archive.files[path] for path in archive.commits]
@@ -308,8 +308,8 @@ def target(name: str, folder: Path) -> Callable[[bytes], None]:
 
 def main() -> None:
     name, *options = sys.argv[1:]
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        run = target(name, Path(folder))
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        run = target(name, Path(directory))
         corpus = Path(".work/fuzz", name)
         corpus.mkdir(parents=True, exist_ok=True)
         for number, seed in enumerate(SEEDS[name]):

@@ -28,14 +28,14 @@ class Results(dict[str, Any]):
 
 
 class Controller:
-    """Runs real playbooks from a folder of its own, with an environment that holds nothing of the tester's."""
+    """Runs real playbooks from a directory of its own, with an environment that holds nothing of the tester's."""
 
-    def __init__(self, folder: Path, simulator: Simulator) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, simulator: Simulator) -> None:
+        self.directory = directory
         self.environment = {
             "PATH": f"{BIN}{os.pathsep}{os.defpath}",
-            "HOME": str(folder),
-            "PWD": str(folder),
+            "HOME": str(directory),
+            "PWD": str(directory),
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_LOCALHOST_WARNING": "false",
@@ -49,7 +49,7 @@ class Controller:
     def playbook(self, *arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [BIN / "ansible-playbook", *arguments],
-            cwd=self.folder,
+            cwd=self.directory,
             env={name: value for name, value in {**self.environment, **environment}.items() if value is not None},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -68,7 +68,7 @@ class Controller:
             {"name": name, "register": f"case_{n}", "ignore_errors": True, **cases[name]}
             for n, name in enumerate(names)
         ]
-        book, outcome = self.folder / "cases.yml", self.folder / "outcome.json"
+        book, outcome = self.directory / "cases.yml", self.directory / "outcome.json"
         tasks.append(_write(outcome, "[%s]" % ", ".join(f"case_{n}" for n in range(len(names)))))
         play = {
             "hosts": "localhost",

@@ -31,12 +31,12 @@ def kept(path: Path) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def path(controller: Controller) -> Path:
-    return controller.folder / "archive"
+    return controller.directory / "archive"
 
 
 @pytest.fixture(scope="module")
 def first(controller: Controller, simulator: Simulator, path: Path) -> Results:
-    """A first round: check mode, two runs, and what is told of the result."""
+    """A first round: check mode, two runs, and the status after them."""
     log = simulator.project("main").log
     for message in ("one", "{{ 7*7 }}", "<script>", "four"):
         log.append(action="server_create", message=message)

@@ -48,9 +48,9 @@ GUIDE = ROOT / "docs/docsite/rst/archive_bucket_guide.rst"
 class Hosts:
     """Hosts that collect the same log into the same place of a bucket, each a process with a pin of its own."""
 
-    def __init__(self, simulator: Simulator, place: str, folder: Path) -> None:
+    def __init__(self, simulator: Simulator, place: str, directory: Path) -> None:
         self._log = simulator.project("main").log
-        self._folder = folder
+        self._directory = directory
         self.store = S3Store(place)
         self.place = place
         self._variables = {
@@ -65,7 +65,7 @@ class Hosts:
         )
 
     def collect(self, host: int = 1) -> subprocess.Popen[str]:
-        pin = self._folder / f"{self.place.rpartition('/')[2]}-{host}"
+        pin = self._directory / f"{self.place.rpartition('/')[2]}-{host}"
         return self.start("collect", self.place, "--pin", str(pin))
 
     def collect_here(self) -> None:
@@ -108,18 +108,18 @@ def test_the_modules_take_the_address_of_a_bucket(
     path = f"{place}?claims={claims}&lock_days=1"
     variables = environment(seaweed)
 
-    def told(module: str, **options: Any) -> Any:
+    def printed(module: str, **options: Any) -> Any:
         return {module: options, "environment": variables}
 
     results = controller.run(
         {
-            "none yet": told(INFO, path=path),
-            "dry": {**told(ARCHIVE, path=path), "check_mode": True},
-            "collected": told(ARCHIVE, path=path),
-            "again": told(ARCHIVE, path=path),
-            "verified": told(INFO, path=place, verify=True, expected_head="{{ case_2.head }}"),
-            "wrong bucket": told(ARCHIVE, path="s3://nosuch/x"),
-            "wrong option": told(ARCHIVE, path="s3://locked/x?claim=s3://plain/x"),
+            "none yet": printed(INFO, path=path),
+            "dry": {**printed(ARCHIVE, path=path), "check_mode": True},
+            "collected": printed(ARCHIVE, path=path),
+            "again": printed(ARCHIVE, path=path),
+            "verified": printed(INFO, path=place, verify=True, expected_head="{{ case_2.head }}"),
+            "wrong bucket": printed(ARCHIVE, path="s3://nosuch/x"),
+            "wrong option": printed(ARCHIVE, path="s3://locked/x?claim=s3://plain/x"),
         }
     )
     assert results["none yet"]["failure"]["code"] == "storage"
@@ -220,7 +220,7 @@ def test_a_collector_that_loses_its_connection_at_any_request_loses_and_doubles_
     proxy: FaultyProxy,
     how: str,
 ) -> None:
-    """Two runs, of which one fails; the next one mends what there is to mend."""
+    """Two runs, of which one fails; the next one completes its work."""
     hosts.append(2)
     for number in range(100):
         hosts.move(buckets.new_place())
@@ -264,12 +264,12 @@ def test_the_doctor_lets_writers_race_in_the_bucket_and_leaves_nothing(
     buckets: Buckets,
     proxy: FaultyProxy,
 ) -> None:
-    told, words = hosts.start("doctor", hosts.place).communicate(timeout=60)
-    assert "lets one of 8 writers at once create a commit" in told, words
+    printed, words = hosts.start("doctor", hosts.place).communicate(timeout=60)
+    assert "lets one of 8 writers at once create a commit" in printed, words
     assert buckets.objects(hosts.place) == {}
     proxy.unconditional = hosts.place[len("s3:/") :]
     process = hosts.start("doctor", hosts.place)
-    told, words = process.communicate(timeout=60)
+    printed, words = process.communicate(timeout=60)
     assert process.returncode == 4, words
-    assert "ignores If-None-Match" in told
+    assert "ignores If-None-Match" in printed
     assert buckets.objects(hosts.place) == {}

@@ -64,18 +64,18 @@ HISTORY = [
 
 
 class Host:
-    """A host whose archives lie in a folder of the test's own."""
+    """A host with its archives in a directory of this test."""
 
-    def __init__(self, controller: Controller, simulator: Simulator, folder: Path) -> None:
+    def __init__(self, controller: Controller, simulator: Simulator, directory: Path) -> None:
         self.controller = controller
         self.log = simulator.project("main").log
-        self.folder = folder
-        self.archive = folder / "shop"
-        command = folder / "cloudscale-audit"
+        self.directory = directory
+        self.archive = directory / "shop"
+        command = directory / "cloudscale-audit"
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/bin/cloudscale-audit" "$@"\n')
         command.chmod(0o755)
         variables = controller.environment
-        self.environment = {**variables, "PATH": f"{folder}{os.pathsep}{variables['PATH']}"}
+        self.environment = {**variables, "PATH": f"{directory}{os.pathsep}{variables['PATH']}"}
 
     @property
     def visible(self) -> list[Any]:
@@ -84,7 +84,7 @@ class Host:
         return [entry for entry in self.log.entries if (timestamp(entry) or kept_since) >= kept_since]
 
     def here(self, text: str) -> str:
-        return text.replace("/var/lib/audit", str(self.folder))
+        return text.replace("/var/lib/audit", str(self.directory))
 
     def shell(self, script: str) -> str:
         return self.call("sh", "-euc", self.here(script))
@@ -97,7 +97,7 @@ class Host:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            command, env=self.environment, cwd=self.directory, capture_output=True, text=True, timeout=60, check=False
         )
 
     def call(self, *command: str) -> str:
@@ -110,7 +110,7 @@ class Host:
 
     def collect_and_die(self) -> None:
         command = [sys.executable, "-c", KILLED, f"{ROOT}/bin/cloudscale-audit", "collect", str(self.archive)]
-        done = subprocess.run(command, env=self.environment, cwd=self.folder, timeout=60, check=False)
+        done = subprocess.run(command, env=self.environment, cwd=self.directory, timeout=60, check=False)
         assert done.returncode == -signal.SIGKILL
 
     def kept(self) -> Counter[bytes]:
@@ -120,9 +120,9 @@ class Host:
         """What the documented statements return, as entries."""
         monkeypatch.chdir(self.archive)
         with duckdb.connect() as database:
-            answer = database.execute(blocks(GUIDE, "sql")[0])
-            names = [column[0] for column in answer.description or ()]
-            rows = [dict(zip(names, row)) for row in answer.fetchall()]
+            response = database.execute(blocks(GUIDE, "sql")[0])
+            names = [column[0] for column in response.description or ()]
+            rows = [dict(zip(names, row)) for row in response.fetchall()]
         return Counter(canonical(_entry(row)) for row in rows)
 
 
@@ -144,8 +144,8 @@ def test_tasks_run(host: Host) -> None:
     tasks = yaml.safe_load(host.here(blocks(GUIDE, "yaml")[0]))
     python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": python, "tasks": tasks}
-    (host.folder / "play.yml").write_text(json.dumps([play]))
-    done = host.controller.playbook(str(host.folder / "play.yml"))
+    (host.directory / "play.yml").write_text(json.dumps([play]))
+    done = host.controller.playbook(str(host.directory / "play.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert host.kept().total() == len(host.visible)
 
@@ -160,7 +160,7 @@ def test_commands_and_python_run(host: Host) -> None:
     assert f"{len(HISTORY)} entries about test." in outputs[3]
     assert [re.split("  +", line)[-1] for line in outputs[3].splitlines()[1:-4]] == HISTORY
     assert outputs[4].startswith("When ")
-    assert len((host.folder / "last-week.csv").read_text().splitlines()) >= len(HISTORY)
+    assert len((host.directory / "last-week.csv").read_text().splitlines()) >= len(HISTORY)
     assert outputs[5].strip() == str(count)
     assert len(blocks(GUIDE, "python")) == 1
     assert len(host.python(blocks(GUIDE, "python")[0]).splitlines()) == len(host.visible)
@@ -169,12 +169,12 @@ def test_commands_and_python_run(host: Host) -> None:
 def test_many_projects_run(host: Host) -> None:
     (settings,), (commands, *_heads) = blocks(GUIDE, "json"), blocks(GUIDE, "console")
     for name in ("shop", "web"):
-        (host.folder / f"{name}.token").write_text(host.environment["CLOUDSCALE_API_TOKEN"])
+        (host.directory / f"{name}.token").write_text(host.environment["CLOUDSCALE_API_TOKEN"])
     projects = [
         {**project, "api_url": host.environment["CLOUDSCALE_API_URL"]}
         for project in json.loads(host.here(settings))["projects"]
     ]
-    (host.folder / "projects.json").write_text(json.dumps({"version": 1, "projects": projects}))
+    (host.directory / "projects.json").write_text(json.dumps({"version": 1, "projects": projects}))
     collected, verified, status = [host.shell(line.removeprefix("$ ")) for line in commands.split("\n") if line]
     assert re.findall(r"^(shop|web): \d+ entries added", collected, re.MULTILINE)
     assert verified.count("Intact: ") == 2
@@ -184,7 +184,7 @@ def test_many_projects_run(host: Host) -> None:
 def test_noted_heads_run(host: Host) -> None:
     host.collect()
     status = json.loads(host.shell("cloudscale-audit status /var/lib/audit/shop --json"))
-    (host.folder / "heads.jsonl").write_text(json.dumps(status["head"]) + "\n")
+    (host.directory / "heads.jsonl").write_text(json.dumps(status["head"]) + "\n")
     command = blocks(GUIDE, "console")[1].strip().removeprefix("$ ")
     assert "The archive has all of 1 noted head" in host.shell(command)
 
@@ -192,7 +192,7 @@ def test_noted_heads_run(host: Host) -> None:
 def test_detections_run(host: Host) -> None:
     first, second, _notify = blocks(DETECTIONS, "console")
     config, _receivers = blocks(DETECTIONS, "json")
-    (host.folder / "detections.json").write_text(config)
+    (host.directory / "detections.json").write_text(config)
     host.log.append(action="server_update", message="Server 'db-1' has been changed", ip_address="203.0.113.9")
     host.collect()
     assert " by 7 detections." in host.shell(first.strip().removeprefix("$ "))
@@ -204,8 +204,8 @@ def test_a_pipeline_stops_at_an_alert(host: Host) -> None:
     (tasks,) = map(yaml.safe_load, blocks(DETECTIONS, "yaml"))
     python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": python, "tasks": tasks}
-    (host.folder / "play.yml").write_text(json.dumps([play]))
-    done = host.controller.playbook(str(host.folder / "play.yml"))
+    (host.directory / "play.yml").write_text(json.dumps([play]))
+    done = host.controller.playbook(str(host.directory / "play.yml"))
     assert done.returncode == 2
     assert "of severity high or higher, the first is unknown_network by" in done.stdout
 
@@ -216,34 +216,34 @@ def test_notify_runs(host: Host) -> None:
     config = json.loads(host.here(blocks(DETECTIONS, "json")[1]))
     webhook, mail, _journal, command = config["notify"]
     for name in ("sendmail", "ticket"):
-        (host.folder / name).write_text('#!/bin/sh\necho "$@" >> "$0.arguments"\ncat >> "$0.input"\n')
-        (host.folder / name).chmod(0o755)
-    mail["mail"]["sendmail"] = str(host.folder / "sendmail")
-    command["command"][0] = str(host.folder / "ticket")
-    (host.folder / "chat.token").write_text("t0ken\n")
+        (host.directory / name).write_text('#!/bin/sh\necho "$@" >> "$0.arguments"\ncat >> "$0.input"\n')
+        (host.directory / name).chmod(0o755)
+    mail["mail"]["sendmail"] = str(host.directory / "sendmail")
+    command["command"][0] = str(host.directory / "ticket")
+    (host.directory / "chat.token").write_text("t0ken\n")
     host.collect()
-    with Hook() as hook, Journald(host.folder / "socket") as journald:
+    with Hook() as hook, Journald(host.directory / "socket") as journald:
         webhook["webhook"]["url"] = hook.url
-        (host.folder / "receivers.json").write_text(json.dumps({**config, "known_networks": ["192.0.2.0/24"]}))
+        (host.directory / "receivers.json").write_text(json.dumps({**config, "known_networks": ["192.0.2.0/24"]}))
         notify += f" --socket {journald.path}"
         assert host.try_shell(notify).stderr.count(" is new: ") == 4
         host.log.append(action="server_update", message="{{ 7*7 }}\n@channel", ip_address="203.0.113.9")
         host.log.append(action="server_delete", message="Server 'db-1' has been deleted", ip_address="192.0.2.1")
         host.collect()
-        told = host.shell(notify).splitlines()
-        assert [line.partition(" alert")[0] for line in told] == ["1", "2", "2", "0"]
+        printed = host.shell(notify).splitlines()
+        assert [line.partition(" alert")[0] for line in printed] == ["1", "2", "2", "0"]
         (taken,) = hook.taken
         assert taken.headers["Authorization"] == "Bearer t0ken"
         assert "{{ 7*7 }}" in taken.body["text"]
         assert "@channel" not in taken.body["text"]
         assert taken.body["alerts"][0]["reviewer"] in config["reviewers"]
         # There is no journal in a test's own place for doctor.
-        (host.folder / "receivers.json").write_text(json.dumps({**config, "notify": [webhook, mail, command]}))
+        (host.directory / "receivers.json").write_text(json.dumps({**config, "notify": [webhook, mail, command]}))
         assert host.shell(test).count(" took the test message\n") == 3
     assert [message["SYSLOG_IDENTIFIER"] for message in journald.messages] == ["cloudscale-audit-alert"] * 2
-    sent = (host.folder / "sendmail.input").read_text()
+    sent = (host.directory / "sendmail.input").read_text()
     assert (sent.count("Subject: "), "Subject: [high] 2 alerts\n" in sent) == (2, True)
-    assert (host.folder / "ticket.arguments").read_text() == "--queue audit\n"
+    assert (host.directory / "ticket.arguments").read_text() == "--queue audit\n"
 
 
 def test_the_guide_lists_the_built_in_detections() -> None:
@@ -268,7 +268,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
     for script in (noted, signed, pruned):
         assert host.shell(script)
     copy = blocks(GUIDE, "shell")[2].rstrip()
-    assert "by an allowed signer" in host.shell(f"{copy} --allowed-signers {host.folder}/allowed-signers")
+    assert "by an allowed signer" in host.shell(f"{copy} --allowed-signers {host.directory}/allowed-signers")
     assert re.search(r"^state +current$", host.shell(status), re.MULTILINE)
     assert "the archive has what the provider has" in host.shell(compared)
     assert "last-month.csv: OK" in host.shell(extract)
@@ -293,12 +293,12 @@ def test_an_auditors_commands_run(host: Host) -> None:
 
 def test_time_stamps_run(host: Host) -> None:
     script = blocks(AUDIT, "shell")[6]
-    with TimeAuthority(host.folder) as authority:
-        (host.folder / "authority.pem").write_text(Path(authority.root).read_text())
-        told = host.shell(script.replace("http://time.example.com/tsa", authority.url))
-    assert "ok      time     127.0.0.1 stamps, at " in told
-    assert "Commit 1 existed by " in told
-    assert "every commit is shown to exist within a minute of the date in it" in told
+    with TimeAuthority(host.directory) as authority:
+        (host.directory / "authority.pem").write_text(Path(authority.root).read_text())
+        printed = host.shell(script.replace("http://time.example.com/tsa", authority.url))
+    assert "ok      time     127.0.0.1 stamps, at " in printed
+    assert "Commit 1 existed by " in printed
+    assert "every commit is shown to exist within a minute of the date in it" in printed
 
 
 def test_an_evidence_package_is_made_and_verified(host: Host) -> None:
@@ -354,17 +354,17 @@ def test_the_way_out_after_a_refusal(host: Host) -> None:
     assert "Intact:" in host.shell(moved)
     found = sorted(path.relative_to(host.archive) for path in host.archive.rglob("*") if path.is_file())
     assert found == good
-    tail = [path.name[:12] for path in (host.folder / "shop-tail").rglob("*") if path.is_file()]
+    tail = [path.name[:12] for path in (host.directory / "shop-tail").rglob("*") if path.is_file()]
     assert tail == ["000000000004"] * 3
-    assert len(list((host.folder / "shop-refused").rglob("*.json"))) == 4
+    assert len(list((host.directory / "shop-refused").rglob("*.json"))) == 4
     assert "1 entry added" in host.shell(continued)
     assert host.kept().total() == len(host.visible)
 
-    host.archive.rename(host.folder / "lost")
+    host.archive.rename(host.directory / "lost")
     older = ("000000000001", "000000000002", "000000000003")
-    for path in (host.folder / "lost").rglob("*"):
+    for path in (host.directory / "lost").rglob("*"):
         if path.is_file() and path.name.startswith(older):
-            copy = host.archive / path.relative_to(host.folder / "lost")
+            copy = host.archive / path.relative_to(host.directory / "lost")
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
     refused = host.try_shell(continued)
@@ -418,5 +418,5 @@ def test_the_commit_shown_is_one(host: Host) -> None:
 def test_all_findings_are_explained() -> None:
     known = set(re.findall(r"``(\w+)``", verifier.examine.__doc__ or ""))
     known -= {"expected_head", "signers", "signed_from", "every_signature", "now", "is_expected"}
-    told = re.findall(r"^``(\w+)`` ", FORMAT.read_text().split("\nVerifying\n")[1], re.MULTILINE)
-    assert sorted(told) == sorted(known)
+    printed = re.findall(r"^``(\w+)`` ", FORMAT.read_text().split("\nVerifying\n")[1], re.MULTILINE)
+    assert sorted(printed) == sorted(known)

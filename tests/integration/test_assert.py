@@ -267,13 +267,13 @@ def test_an_interruption_while_waiting_ends_it_cleanly(
     task = {"name": "Wait", ASSERT: {"expect": [CREATED], **ALL, "timeout": 600, "interval": 0.1}}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [task]}
     play["vars"] = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    book = controller.folder / "wait.yml"
+    book = controller.directory / "wait.yml"
     book.write_text(json.dumps([play]))
     asked = threading.Event()
     simulator.before_page(asked.set)
     with subprocess.Popen(
         [BIN / "ansible-playbook", str(book)],
-        cwd=controller.folder,
+        cwd=controller.directory,
         env={**controller.environment, "CLOUDSCALE_API_TOKEN": project.token},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -304,7 +304,7 @@ def test_an_interrupted_module_says_so_and_asks_no_more(
     options = {"api_url": simulator.url, "api_token": project.token, "expect": [CREATED], **ALL, "interval": 0.1}
     with subprocess.Popen(
         [sys.executable, "-m", "ansible_collections.auditops.cloudscale.plugins.modules.project_logs_assert"],
-        cwd=controller.folder,
+        cwd=controller.directory,
         env=controller.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

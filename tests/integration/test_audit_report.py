@@ -79,8 +79,8 @@ def reports(controller: Controller, simulator: Simulator) -> Path:
     log.append(action="server_delete", message=MARKUP, ip_address=MARKUP, actor={"user": {"email": MARKUP}})
     done = controller.playbook(PLAYBOOK, "-e", "audit_report_title='Shop <b>& co</b>'")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"reported in {controller.folder}/audit-report" in done.stdout
-    return controller.folder / "audit-report"
+    assert f"reported in {controller.directory}/audit-report" in done.stdout
+    return controller.directory / "audit-report"
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,8 @@ def unpacked(reports: Path) -> dict[str, Any]:
     markup = (reports / "audit-report.html").read_text()
     packed = re.findall(r'<script type="application/gzip" id="packed">(.*?)</script>', markup)
     assert len(packed) == 1
-    told: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed[0])))
-    return told
+    printed: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(packed[0])))
+    return printed
 
 
 def test_the_page_holds_every_entry(reports: Path, page: Page, simulator: Simulator) -> None:
@@ -218,8 +218,10 @@ def test_unknown_variables_empty_fields_and_texts_with_commas(controller: Contro
     }
     done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
     assert done.returncode == 0, done.stdout + done.stderr
-    told = "Ignored, because this playbook has no such variable: audit_report_titel (did you mean audit_report_title?)"
-    assert told in " ".join(done.stdout.split())
+    printed = (
+        "Ignored, because this playbook has no such variable: audit_report_titel (did you mean audit_report_title?)"
+    )
+    assert printed in " ".join(done.stdout.split())
     lines = (tmp_path / "reports" / "audit-report.jsonl").read_text().split("\n")[:-1]
     assert {tuple(json.loads(line)["actor"]) for line in lines} == {("user",)}
 
@@ -246,13 +248,13 @@ def test_several_projects_working_hours_and_a_range_in_the_future(
     }
     done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables), CLOUDSCALE_API_TOKEN=None)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = (tmp_path / "audit-report.md").read_text()
-    assert "**`mail`, `shop`**" in told
-    assert "- **high**: Stopped: 2" in told
-    assert "- **low**: A change was made outside working hours: 2" in told
-    assert "before" not in told
-    assert "| 20" in told
-    assert "| `mail` |" in told
+    printed = (tmp_path / "audit-report.md").read_text()
+    assert "**`mail`, `shop`**" in printed
+    assert "- **high**: Stopped: 2" in printed
+    assert "- **low**: A change was made outside working hours: 2" in printed
+    assert "before" not in printed
+    assert "| 20" in printed
+    assert "| `mail` |" in printed
     assert "(alerts: 2 high, 2 low)" in " ".join(done.stdout.split())
     assert "Parts of the range are missing; see the coverage in the report" in " ".join(done.stdout.split())
 
@@ -275,14 +277,14 @@ def test_check_mode_tells_what_would_come_and_writes_nothing(controller: Control
     # Days, not an age: otherwise an entry may leave the range between two runs.
     start, end = (datetime.now(timezone.utc).date() - timedelta(days=days) for days in (30, 1))
     for arguments, changed in [(["--check"], 1), ([], 2), (["--check"], 0)]:
-        # Both as a shell leaves them: a folder at home, and formats as one text.
+        # Both as a shell leaves them: a directory at home, and formats as one text.
         variables = ["-e", "audit_report_dest=~/at-home", "-e", "audit_report_formats='jsonl, md'"]
         variables += ["-e", f"audit_report_start={start}", "-e", f"audit_report_end={end}"]
         done = controller.playbook(PLAYBOOK, *arguments, *variables)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"changed={changed} " in done.stdout
-        assert (controller.folder / "at-home").exists() is (changed != 1)
-    files = sorted(file.name for file in (controller.folder / "at-home").iterdir())
+        assert (controller.directory / "at-home").exists() is (changed != 1)
+    files = sorted(file.name for file in (controller.directory / "at-home").iterdir())
     assert files == ["audit-report.jsonl", "audit-report.md"]
 
 
@@ -307,11 +309,11 @@ def test_an_access_review_is_written_next_to_the_reports(
     for days, kind, key, name in [*traces, (2, "api_token", "description", MARKUP)]:
         project.log.append(actor={kind: {key: name}}, timestamp=now - timedelta(days=days))
     variables = {"audit_report_form": "access_review", "audit_report_dest": str(tmp_path)}
-    for start, told in [("-30d", "new: 2, dormant: 1"), ("-80d", "new: no data, dormant: no data")]:
+    for start, printed in [("-30d", "new: 2, dormant: 1"), ("-80d", "new: no data, dormant: no data")]:
         given = {**variables, "audit_report_start": start}
         done = controller.playbook(PLAYBOOK, "-e", json.dumps(given), CLOUDSCALE_API_TOKEN=project.token)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert f"and 1 token ({told}), reported in {tmp_path}" in " ".join(done.stdout.split())
+        assert f"and 1 token ({printed}), reported in {tmp_path}" in " ".join(done.stdout.split())
     assert {path.name for path in tmp_path.iterdir()} == {
         f"access-review.{form}" for form in ("html", "md", "csv", "jsonl")
     }

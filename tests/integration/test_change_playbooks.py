@@ -44,7 +44,7 @@ def change(controller: Controller, simulator: Simulator, project: Any, *entries:
     """A file of tasks that change something in the cloud; its name."""
     request = {"method": "POST", "body_format": "json", "body": {"project": project.name, "entries": entries}}
     task = {"url": simulator.url.replace("/v1", "/_simulator/entries"), **request}
-    (controller.folder / "change.yml").write_text(json.dumps([{"name": "Change", "ansible.builtin.uri": task}]))
+    (controller.directory / "change.yml").write_text(json.dumps([{"name": "Change", "ansible.builtin.uri": task}]))
     return "change.yml"
 
 
@@ -126,7 +126,7 @@ def test_somebody_who_interferes_is_named(controller: Controller, simulator: Sim
 
 
 def test_a_change_that_fails_is_verified_too(controller: Controller, simulator: Simulator, project: Any) -> None:
-    (controller.folder / "broken.yml").write_text('[{"name": "Fail", "ansible.builtin.fail": {"msg": "broken"}}]')
+    (controller.directory / "broken.yml").write_text('[{"name": "Fail", "ansible.builtin.fail": {"msg": "broken"}}]')
     done = play(
         controller,
         project,
@@ -277,7 +277,7 @@ def test_a_range_that_can_have_no_entries_is_marked_in_the_result(controller: Co
     shown = {"msg": "{{ [found_0.range_empty, found_1.range_empty, found_2.range_empty] }}"}
     python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     head = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": python}
-    book = controller.folder / "ranges.yml"
+    book = controller.directory / "ranges.yml"
     book.write_text(json.dumps([{**head, "tasks": [*tasks, {"ansible.builtin.debug": shown}]}]))
     done = controller.playbook(str(book), CLOUDSCALE_API_TOKEN=project.token)
     assert '"msg": [ false, true, true ]' in output(done)
@@ -294,6 +294,6 @@ def test_a_range_that_can_have_no_entries_is_marked_in_the_result(controller: Co
 )
 def test_a_text_with_commas_is_a_list(controller: Controller, given: str, made: list[str]) -> None:
     check = {"that": f"{given} | auditops.cloudscale.comma_list == {made!r}"}
-    book = controller.folder / "commas.yml"
+    book = controller.directory / "commas.yml"
     book.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [{"assert": check}]}]))
     assert controller.playbook(str(book)).returncode == 0

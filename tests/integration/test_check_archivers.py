@@ -29,45 +29,45 @@ COMMAND = Path(version.__file__).parents[2] / "bin/cloudscale-audit"
 class Fleet:
     """Archivers by name, each with a projects file of its own."""
 
-    def __init__(self, controller: Controller, simulator: Simulator, folder: Path) -> None:
-        self.controller, self.simulator, self.folder = controller, simulator, folder
+    def __init__(self, controller: Controller, simulator: Simulator, directory: Path) -> None:
+        self.controller, self.simulator, self.directory = controller, simulator, directory
         self.hosts: dict[str, Any] = {}
-        self.launcher = folder / "cloudscale-audit"
+        self.launcher = directory / "cloudscale-audit"
         self.launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{COMMAND}" "$@"\n')
         self.launcher.chmod(0o755)
 
     def add(self, host: str, *names: str) -> None:
-        (self.folder / f"{host}.token").write_text(self.simulator.project("main").token)
+        (self.directory / f"{host}.token").write_text(self.simulator.project("main").token)
         for name in names:
-            (self.folder / host / name).mkdir(parents=True)
-        settings = {"api_url": self.simulator.url, "token_file": str(self.folder / f"{host}.token")}
-        projects = [{"name": name, "path": str(self.folder / host / name), **settings} for name in names]
-        (self.folder / f"{host}.json").write_text(json.dumps({"version": 1, "projects": projects}))
+            (self.directory / host / name).mkdir(parents=True)
+        settings = {"api_url": self.simulator.url, "token_file": str(self.directory / f"{host}.token")}
+        projects = [{"name": name, "path": str(self.directory / host / name), **settings} for name in names]
+        (self.directory / f"{host}.json").write_text(json.dumps({"version": 1, "projects": projects}))
         self.hosts[host] = {
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "check_archivers_projects": str(self.folder / f"{host}.json"),
+            "check_archivers_projects": str(self.directory / f"{host}.json"),
         }
 
     def command(self, *arguments: str) -> None:
-        environment = {"PATH": os.defpath, "HOME": str(self.folder)}
+        environment = {"PATH": os.defpath, "HOME": str(self.directory)}
         subprocess.run([self.launcher, *arguments], env=environment, check=False, capture_output=True, timeout=60)
 
     def collect(self, host: str) -> None:
-        self.command("collect", "--projects", str(self.folder / f"{host}.json"))
+        self.command("collect", "--projects", str(self.directory / f"{host}.json"))
 
     def check(self, **variables: Any) -> subprocess.CompletedProcess[str]:
-        (self.folder / "inventory.json").write_text(json.dumps({"archivers": {"hosts": self.hosts}}))
+        (self.directory / "inventory.json").write_text(json.dumps({"archivers": {"hosts": self.hosts}}))
         given = {
             "check_archivers_command": str(self.launcher),
             "check_archivers_become": False,
-            "check_archivers_dest": str(self.folder / "table.md"),
+            "check_archivers_dest": str(self.directory / "table.md"),
             **variables,
         }
         return self.controller.playbook(
             "auditops.cloudscale.check_archivers",
-            *("-i", str(self.folder / "inventory.json"), "-e", json.dumps(given)),
-            HOME=str(self.folder),
+            *("-i", str(self.directory / "inventory.json"), "-e", json.dumps(given)),
+            HOME=str(self.directory),
         )
 
 
@@ -83,7 +83,7 @@ def fleet(controller: Controller, simulator: Simulator, tmp_path: Path) -> Fleet
 
 
 def cells(fleet: Fleet) -> list[list[str]]:
-    lines = (fleet.folder / "table.md").read_text().splitlines()[2:]
+    lines = (fleet.directory / "table.md").read_text().splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
@@ -97,7 +97,7 @@ def test_all_archives_of_all_archivers_are_in_one_table(fleet: Fleet) -> None:
     ]
     assert "All 3 archives are current. Never verified: blue, green, red." in done.stdout
     for host in ("one", "two"):
-        fleet.command("verify", "--projects", str(fleet.folder / f"{host}.json"))
+        fleet.command("verify", "--projects", str(fleet.directory / f"{host}.json"))
     assert "All 3 archives are current and intact." in fleet.check().stdout
 
 
@@ -107,16 +107,16 @@ def test_one_archive_is_not_told_as_several(fleet: Fleet) -> None:
 
 
 def test_what_needs_attention_fails_with_its_reason(fleet: Fleet) -> None:
-    (data,) = (fleet.folder / "one/blue/entries").glob("date=*/*")
+    (data,) = (fleet.directory / "one/blue/entries").glob("date=*/*")
     data.write_bytes(data.read_bytes()[:-1])
-    fleet.command("verify", "--projects", str(fleet.folder / "one.json"))
-    shutil.rmtree(fleet.folder / "two/red")
+    fleet.command("verify", "--projects", str(fleet.directory / "one.json"))
+    shutil.rmtree(fleet.directory / "two/red")
     fleet.hosts["three"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
     done = fleet.check()
     assert done.returncode == 2
-    told = " ".join(done.stdout.split())
-    assert "3 of 4 archives need attention: " in told
-    assert "one blue is current (The archive is not intact; run verify to see its findings.)" in told
+    printed = " ".join(done.stdout.split())
+    assert "3 of 4 archives need attention: " in printed
+    assert "one blue is current (The archive is not intact; run verify to see its findings.)" in printed
     assert [row[2] for row in cells(fleet)] == ["current", "current", "error", "error"]
     assert "Connection refused" in cells(fleet)[3][-1]
 
@@ -126,8 +126,8 @@ def test_what_a_host_says_is_never_a_template(fleet: Fleet) -> None:
     fleet.launcher.write_text("#!/bin/sh\ncat <<'END'\n" + json.dumps({"archives": [hostile]}) + "\nEND\n")
     done = fleet.check()
     assert done.returncode == 2
-    assert "{{ 7*7 }} / <b>" in (fleet.folder / "table.md").read_text()
-    assert "49" not in (fleet.folder / "table.md").read_text()
+    assert "{{ 7*7 }} / <b>" in (fleet.directory / "table.md").read_text()
+    assert "49" not in (fleet.directory / "table.md").read_text()
 
 
 def guide_commands() -> list[list[str]]:
@@ -139,57 +139,57 @@ def guide_commands() -> list[list[str]]:
 
 def test_heads_are_noted_in_a_ledger_and_what_does_not_continue_is_refused(fleet: Fleet) -> None:
     plain, superseding = guide_commands()
-    ledger = fleet.controller.folder / "heads.jsonl"
+    ledger = fleet.controller.directory / "heads.jsonl"
     ledger.unlink(missing_ok=True)
     log = fleet.simulator.project("main").log
 
     def check(command: list[str] = plain) -> tuple[int, str, list[Any]]:
-        (fleet.controller.folder / "inventory.yml").write_text(json.dumps({"archivers": {"hosts": fleet.hosts}}))
+        (fleet.controller.directory / "inventory.yml").write_text(json.dumps({"archivers": {"hosts": fleet.hosts}}))
         given = {"check_archivers_command": str(fleet.launcher), "check_archivers_become": False}
-        done = fleet.controller.playbook(*command, "-e", json.dumps(given), HOME=str(fleet.folder))
+        done = fleet.controller.playbook(*command, "-e", json.dumps(given), HOME=str(fleet.directory))
         lines = [json.loads(line) for line in ledger.read_text().splitlines()]
         return done.returncode, " ".join(done.stdout.split()), lines
 
-    status, told, lines = check()
-    assert (status, [line["sequence"] for line in lines]) == (0, [1, 1, 1]), told
+    status, printed, lines = check()
+    assert (status, [line["sequence"] for line in lines]) == (0, [1, 1, 1]), printed
     log.append(action="server_create", message="m")
     for host in ("one", "two"):
         fleet.collect(host)
-    status, told, lines = check()
-    assert (status, [line["sequence"] for line in lines]) == (0, [1, 1, 1, 2, 2, 2]), told
-    blue = fleet.folder / "one/blue"
+    status, printed, lines = check()
+    assert (status, [line["sequence"] for line in lines]) == (0, [1, 1, 1, 2, 2, 2]), printed
+    blue = fleet.directory / "one/blue"
     verify = [fleet.launcher, "verify", str(blue), "--heads", str(ledger)]
     assert subprocess.run(verify, env={"PATH": os.defpath, "HOME": "/"}, check=False, timeout=60).returncode == 0
-    # Root on a host cuts one archive, and makes another one anew.
+    # Root on a host truncates one archive, and starts another one again.
     (blue / "commits/000000000002.json").unlink()
-    shutil.rmtree(fleet.folder / "two/red")
-    shutil.rmtree(fleet.folder / ".local")
-    (fleet.folder / "two/red").mkdir()
-    fleet.command("collect", "--projects", str(fleet.folder / "two.json"))
-    status, told, after = check()
+    shutil.rmtree(fleet.directory / "two/red")
+    shutil.rmtree(fleet.directory / ".local")
+    (fleet.directory / "two/red").mkdir()
+    fleet.command("collect", "--projects", str(fleet.directory / "two.json"))
+    status, printed, after = check()
     assert (status, after[:6], len(after)) == (2, lines, 7)
     ids = {(line["project"], line["sequence"]): line["archive_id"] for line in lines}
-    assert "Archives that do not continue what the ledger has: " in told
-    assert f"archive {ids['blue', 2]} (blue): it does not continue commit 2, which was noted" in told
-    assert f"archive {ids['red', 2]} (red): no host has it, but commit 2 of it was noted" in told
+    assert "Archives that do not continue what the ledger has: " in printed
+    assert f"archive {ids['blue', 2]} (blue): it does not continue commit 2, which was noted" in printed
+    assert f"archive {ids['red', 2]} (red): no host has it, but commit 2 of it was noted" in printed
     reason = json.loads(superseding[-1])["check_archivers_superseded"].popitem()[1]
     reasons = {ids["blue", 2]: reason, ids["red", 2]: "begun again"}
-    status, told, after = check([*superseding[:-1], json.dumps({"check_archivers_superseded": reasons})])
-    assert status == 0, told
+    status, printed, after = check([*superseding[:-1], json.dumps({"check_archivers_superseded": reasons})])
+    assert status == 0, printed
     assert sorted(line["superseded"] for line in after[7:]) == ["begun again", "begun again", reason]
     assert check()[2] == after
 
 
 def test_a_ledger_takes_nothing_from_a_host_for_a_template(fleet: Fleet) -> None:
-    path = fleet.folder / "hostile"
+    path = fleet.directory / "hostile"
     fleet.command(
         *("collect", str(path), "--project", "{{ 7*7 }}", "--api-url", fleet.simulator.url),
-        *("--token-file", str(fleet.folder / "one.token")),
+        *("--token-file", str(fleet.directory / "one.token")),
     )
     script = f'#!/bin/sh\nexec "{sys.executable}" "{COMMAND}" status --json "$4" "{path}" "{path}"\n'
     fleet.launcher.write_text(script)
-    done = fleet.check(check_archivers_ledger=str(fleet.folder / "heads.jsonl"))
-    (line,) = (fleet.folder / "heads.jsonl").read_text().splitlines()
+    done = fleet.check(check_archivers_ledger=str(fleet.directory / "heads.jsonl"))
+    (line,) = (fleet.directory / "heads.jsonl").read_text().splitlines()
     assert json.loads(line)["project"] == "{{ 7*7 }}", done.stdout
 
 

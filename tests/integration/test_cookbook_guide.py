@@ -39,35 +39,35 @@ def blocks(heading: str) -> list[str]:
 class Host:
     """A host with the command on PATH, and a project of its own whose token is in a file."""
 
-    def __init__(self, controller: Controller, simulator: Simulator, folder: Path) -> None:
-        project = simulator.add_project(folder.name)
+    def __init__(self, controller: Controller, simulator: Simulator, directory: Path) -> None:
+        project = simulator.add_project(directory.name)
         self.log = project.log
-        self.folder = folder
+        self.directory = directory
         self.environment = {
             **controller.environment,
             "CLOUDSCALE_API_TOKEN": project.token,
-            "HOME": str(folder),
-            "PATH": f"{folder}:{controller.environment['PATH']}",
-            "PWD": str(folder),
+            "HOME": str(directory),
+            "PATH": f"{directory}:{controller.environment['PATH']}",
+            "PWD": str(directory),
         }
-        command = folder / "cloudscale-audit"
+        command = directory / "cloudscale-audit"
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/bin/cloudscale-audit" "$@"\n')
         command.chmod(0o755)
-        (folder / "shop.token").write_text(project.token)
+        (directory / "shop.token").write_text(project.token)
 
     def here(self, text: str) -> str:
         paths = text.replace("/opt/audit/bin/", "")
-        paths = paths.replace("/etc/ansible", str(self.folder)).replace("/var/lib/audit", str(self.folder))
+        paths = paths.replace("/etc/ansible", str(self.directory)).replace("/var/lib/audit", str(self.directory))
         # Days that the archive covers in whatever quarter this runs.
         return paths.replace("2026-07-01", "-3d").replace("2026-10-01", "today")
 
     def write(self, name: str, text: str) -> None:
-        (self.folder / name).write_text(self.here(text))
+        (self.directory / name).write_text(self.here(text))
 
     def shell(self, script: str, status: int = 0) -> str:
         done = subprocess.run(
             ["sh", "-euc", self.here(script)],
-            cwd=self.folder,
+            cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -94,7 +94,7 @@ def test_a_report_every_night(host: Host) -> None:
     times, command = crontab.split(" /opt", 1)
     assert len(times.split()) == 5
     host.shell(f"/opt{command}")
-    (night,) = (host.folder / "reports").iterdir()
+    (night,) = (host.directory / "reports").iterdir()
     assert night.name in {str(datetime.now(zone).date()) for zone in (None, ZoneInfo("UTC"))}
     assert {path.name for path in night.iterdir()} == {"audit-report.html", "audit-report.md"}
 
@@ -114,7 +114,7 @@ def test_the_evidence_and_the_review_of_a_quarter(host: Host) -> None:
     assert "SHA-256: " in host.shell(evidence)
     (review,) = blocks("Review the access of a quarter")
     assert "new: no data" not in host.shell(review)
-    assert (host.folder / "review-2026-q3/access-review.html").stat().st_size
+    assert (host.directory / "review-2026-q3/access-review.html").stat().st_size
 
 
 def test_watching_a_resource(host: Host) -> None:

@@ -40,7 +40,7 @@ def found(result: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.usefixtures("project")
 def test_alerts_of_the_api_and_of_an_archive(controller: Controller) -> None:
-    path = str(controller.folder / "shop")
+    path = str(controller.directory / "shop")
     done = controller.run(
         {
             "api": {DETECT: {"start": "-3d"}},
@@ -72,7 +72,7 @@ def test_alerts_of_the_api_and_of_an_archive(controller: Controller) -> None:
 
 @pytest.mark.usefixtures("project")
 def test_alerts_of_a_severity_fail_and_so_does_a_range_that_was_not_looked_at(controller: Controller) -> None:
-    path = str(controller.folder / "partial")
+    path = str(controller.directory / "partial")
     done = controller.run(
         {
             "severe": {DETECT: {"start": "-3d", "fail_on": "medium"}},
@@ -107,7 +107,7 @@ def test_alerts_of_a_severity_fail_and_so_does_a_range_that_was_not_looked_at(co
 
 @pytest.mark.usefixtures("project")
 def test_what_an_archive_lacks_of_the_range_is_told(controller: Controller) -> None:
-    path = str(controller.folder / "young")
+    path = str(controller.directory / "young")
     asked = {"start": "-30d", "archives": [path]}
     done = controller.run(
         {

@@ -82,14 +82,14 @@ def project(simulator: Simulator) -> None:
     append(action="server_create", message="Server 'hello' has been created", actor=pipeline)
 
 
-def sign_archive(folder: Path, url: str, token: str) -> None:
+def sign_archive(directory: Path, url: str, token: str) -> None:
     """As the collector's command does with a key, and as an auditor notes whose key that is."""
-    key = folder / "signing-key"
+    key = directory / "signing-key"
     if not key.exists():
-        Signer(folder, key.name)
-    (folder / "allowed-signers").write_text(f"log1@example.com {Path(f'{key}.pub').read_text()}")
+        Signer(directory, key.name)
+    (directory / "allowed-signers").write_text(f"log1@example.com {Path(f'{key}.pub').read_text()}")
     with Api(Connection(api_token=token, api_url=url)) as api:
-        collect(LocalStore(str(folder / "signed")), api, context=RunContext(sign_key=SigningKey(str(key))))
+        collect(LocalStore(str(directory / "signed")), api, context=RunContext(sign_key=SigningKey(str(key))))
 
 
 @pytest.mark.usefixtures("project")
@@ -102,17 +102,17 @@ def test_examples_run_as_they_stand(controller: Controller, simulator: Simulator
         "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}", **OF_THE_ROLE, **OF_THE_RULEBOOK},
         "tasks": tasks_of(path),
     }
-    book = controller.folder / "examples.yml"
+    book = controller.directory / "examples.yml"
     text = yaml.safe_dump([play], sort_keys=False)
     if f"{SIGNERS}/allowed-signers" in text:
-        sign_archive(controller.folder, simulator.url, simulator.project("main").token)
+        sign_archive(controller.directory, simulator.url, simulator.project("main").token)
     if f"{ARCHIVES}/heads.jsonl" in text:
-        head = find_head(LocalStore(str(controller.folder / "shop")))
+        head = find_head(LocalStore(str(controller.directory / "shop")))
         assert head is not None, "an example before this one collects the archive"
         record = json.dumps(head_record(head, "2026-11-22T13:00:00Z"))
-        (controller.folder / "heads.jsonl").write_text(record + "\n")
+        (controller.directory / "heads.jsonl").write_text(record + "\n")
     # Only the places of archives and of who signs them differ: a test must not write there.
-    book.write_text(text.replace(ARCHIVES, str(controller.folder)).replace(SIGNERS, str(controller.folder)))
+    book.write_text(text.replace(ARCHIVES, str(controller.directory)).replace(SIGNERS, str(controller.directory)))
     done = controller.playbook(str(book))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"ok={len(play['tasks'])}" in done.stdout

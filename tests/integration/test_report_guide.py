@@ -32,14 +32,14 @@ def blocks(guide: str, language: str) -> list[str]:
 
 
 def run_tasks(controller: Controller, guide: str) -> str:
-    """Run the tasks of a guide in one play, with archives in the test's folder; what the play printed."""
-    folder = controller.folder
+    """Run the tasks of a guide in one play, with archives in the test's directory; what the play printed."""
+    directory = controller.directory
     found = blocks(guide, "yaml")
-    tasks = [task for block in found for task in yaml.safe_load(block.replace("/var/lib/audit", str(folder)))]
+    tasks = [task for block in found for task in yaml.safe_load(block.replace("/var/lib/audit", str(directory)))]
     python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": python, "tasks": tasks}
-    (folder / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False))
-    done = controller.playbook(str(folder / "play.yml"))
+    (directory / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False))
+    done = controller.playbook(str(directory / "play.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -48,17 +48,17 @@ def test_examples_run(controller: Controller, simulator: Simulator) -> None:
     log = simulator.project("main").log
     log.extend(found for found in history(weeks=2, seed=5) if "admin" not in found["actor"])
     run_tasks(controller, "reports")
-    folder = controller.folder
-    forms = {path.name for path in folder.glob("*.*")}
+    directory = controller.directory
+    forms = {path.name for path in directory.glob("*.*")}
     assert forms >= {*(f"report.{form}" for form in ("html", "md", "csv", "jsonl")), "year.html", "projects.html"}
     entries = log.entries
-    assert len((folder / "report.jsonl").read_text().splitlines()) == len(entries)
-    assert pyarrow.parquet.read_table(folder / "year.parquet").num_rows == len(entries)
-    assert "Einträge" in (folder / "year.html").read_text()
+    assert len((directory / "report.jsonl").read_text().splitlines()) == len(entries)
+    assert pyarrow.parquet.read_table(directory / "year.parquet").num_rows == len(entries)
+    assert "Einträge" in (directory / "year.html").read_text()
 
 
 def test_examples_of_access_reviews_run(controller: Controller) -> None:
-    folder = controller.folder
+    directory = controller.directory
     printed = run_tasks(controller, "access_review")
     assert re.search(r"\d+ people, \d+ tokens, new: ", printed)
     (command,) = [block for block in blocks("access_review", "console") if "ansible-playbook" in block]
@@ -67,12 +67,12 @@ def test_examples_of_access_reviews_run(controller: Controller) -> None:
     assert re.search(
         r"entries with \d+ (people|person) and \d+ tokens? \(new: .*, dormant: .*\), reported in", done.stdout
     )
-    assert {path.name for path in (folder / "audit-report").iterdir()} == {
+    assert {path.name for path in (directory / "audit-report").iterdir()} == {
         f"access-review.{form}" for form in ("html", "md", "csv", "jsonl")
     }
-    written = {path.name for path in folder.glob("access-review*")}
+    written = {path.name for path in directory.glob("access-review*")}
     assert written == {"access-review.html", "access-review.csv", "access-review.md", "access-review-2026-q3.html"}
-    with (folder / "access-review.csv").open(newline="") as file:
+    with (directory / "access-review.csv").open(newline="") as file:
         assert "signature" in next(csv.reader(file))
 
 

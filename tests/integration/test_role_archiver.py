@@ -37,7 +37,7 @@ BUCKET = {
 
 def computed(controller: Controller, expressions: dict[str, str], **variables: Any) -> dict[str, Any]:
     """What templates come to with the role's variables."""
-    controller.folder.joinpath("computed.yml").write_text(
+    controller.directory.joinpath("computed.yml").write_text(
         json.dumps(
             [
                 {
@@ -50,7 +50,7 @@ def computed(controller: Controller, expressions: dict[str, str], **variables: A
                         {
                             "ansible.builtin.copy": {
                                 "content": "{{ computed | to_json }}",
-                                "dest": str(controller.folder / "computed.json"),
+                                "dest": str(controller.directory / "computed.json"),
                             },
                             "vars": {"computed": expressions},
                         }
@@ -62,14 +62,14 @@ def computed(controller: Controller, expressions: dict[str, str], **variables: A
     given = {"archiver_projects": PROJECTS, "ansible_managed": "managed", **variables}
     done = controller.playbook("computed.yml", "-e", json.dumps(given))
     assert done.returncode == 0, done.stdout + done.stderr
-    results: dict[str, Any] = json.loads((controller.folder / "computed.json").read_text())
+    results: dict[str, Any] = json.loads((controller.directory / "computed.json").read_text())
     return results
 
 
 def units(controller: Controller, *kinds: str, **variables: Any) -> dict[str, list[str]]:
     """The lines of the services of these kinds."""
-    folder = ROLE / "templates" / UNITS
-    paths = {kind: folder / f"cloudscale-audit-{kind}.service.j2" for kind in kinds}
+    directory = ROLE / "templates" / UNITS
+    paths = {kind: directory / f"cloudscale-audit-{kind}.service.j2" for kind in kinds}
     found = {kind: f"{{{{ lookup('ansible.builtin.template', '{path}') }}}}" for kind, path in paths.items()}
     return {kind: text.splitlines() for kind, text in computed(controller, found, **variables).items()}
 
@@ -252,14 +252,14 @@ def test_a_bad_project_is_named_at_the_end(controller: Controller) -> None:
     }
     for name, found in results.items():
         play = {"hosts": "localhost", "gather_facts": False, "vars": found, "tasks": [task]}
-        (controller.folder / f"{name}.yml").write_text(json.dumps([play]))
+        (controller.directory / f"{name}.yml").write_text(json.dumps([play]))
     assert controller.playbook("fine.yml").returncode == 0
     assert controller.playbook("skipped.yml").returncode == 0
     done = controller.playbook("wrong.yml")
     assert done.returncode != 0
-    told = re.search(r'"msg": "(.*)"', done.stdout + done.stderr)
-    assert told
-    assert told[1] == "/srv/other is a file. other cannot be collected: space: No room."
+    printed = re.search(r'"msg": "(.*)"', done.stdout + done.stderr)
+    assert printed
+    assert printed[1] == "/srv/other is a file. other cannot be collected: space: No room."
 
 
 def test_files_are_written_as_they_are_meant_on_each_ansible_core(controller: Controller) -> None:
@@ -270,7 +270,7 @@ def test_files_are_written_as_they_are_meant_on_each_ansible_core(controller: Co
         {
             "ansible.builtin.copy": {
                 "content": task["ansible.builtin.copy"]["content"],
-                "dest": str(controller.folder / to),
+                "dest": str(controller.directory / to),
             }
         }
         for task, to in ((projects, "projects.json"), (secrets, "tokens.json"))
@@ -282,10 +282,10 @@ def test_files_are_written_as_they_are_meant_on_each_ansible_core(controller: Co
         "vars": {"item": "tokens.json"},
         "tasks": tasks,
     }
-    (controller.folder / "files.yml").write_text(json.dumps([play]))
+    (controller.directory / "files.yml").write_text(json.dumps([play]))
     done = controller.playbook("files.yml", "-e", json.dumps({"archiver_projects": PROJECTS}))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (controller.folder / "tokens.json").read_text() == '{\n "main": "secret-of-main"\n}\n'
-    text = (controller.folder / "projects.json").read_text()
+    assert (controller.directory / "tokens.json").read_text() == '{\n "main": "secret-of-main"\n}\n'
+    text = (controller.directory / "projects.json").read_text()
     assert text == json.dumps(json.loads(text), indent=1) + "\n"
     assert [project["name"] for project in json.loads(text)["projects"]] == ["main", "other"]

@@ -38,25 +38,25 @@ def blocks(guide: str, language: str) -> list[str]:
 
 @pytest.fixture
 def here(controller: Controller, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a project of its own, and a token that is right."""
+    """A directory with a project of its own, and a token that is right."""
     project = simulator.add_project(f"project-{len(simulator.projects)}")
     project.log.append("server_create", "Server 'hello' has been created", actor=CI)
     monkeypatch.setitem(controller.environment, "CLOUDSCALE_API_TOKEN", project.token)
-    return controller.folder
+    return controller.directory
 
 
 def place(controller: Controller, name: str, playbook: str) -> None:
     """Save an example; the archives' place differs, and modules run on the Python that has the libraries."""
-    (play,) = yaml.safe_load(playbook.replace("/var/lib/audit", str(controller.folder)))
+    (play,) = yaml.safe_load(playbook.replace("/var/lib/audit", str(controller.directory)))
     play["vars"] = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    (controller.folder / name).write_text(yaml.safe_dump([play], sort_keys=False))
+    (controller.directory / name).write_text(yaml.safe_dump([play], sort_keys=False))
 
 
 def shell(controller: Controller, script: str, **environment: str | None) -> str:
     variables = {**controller.environment, **environment}
     done = subprocess.run(
         ["sh", "-euc", script],
-        cwd=controller.folder,
+        cwd=controller.directory,
         env={name: value for name, value in variables.items() if value is not None},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -74,8 +74,8 @@ def test_the_commands_of_the_readme(controller: Controller, here: Path) -> None:
     found = [block for block in re.findall(r"(?ms)^```shell\n(.*?)^```", readme) if "bin/cloudscale-audit" in block]
     keep, pack = (block.replace("python3 bin/cloudscale-audit", command) for block in found)
     keep, pack = (block.replace("/var/lib/audit", f"{here}/readme") for block in (keep, pack))
-    told = shell(controller, keep.replace("history test", "history hello"))
-    assert "Server 'hello' has been created" in told
+    printed = shell(controller, keep.replace("history test", "history hello"))
+    assert "Server 'hello' has been created" in printed
     # Days that the archive covers in whatever quarter this runs.
     days = re.sub(r"--start .*", "--start -3d --end today", pack.replace("evidence.zip", f"{here}/evidence.zip"))
     assert "SHA-256" in shell(controller, days)
@@ -100,9 +100,9 @@ def test_a_token_out_of_a_vault(controller: Controller, here: Path) -> None:
     (here / "vault-password").write_text("correct horse battery staple\n")
     (here / "secrets.yml").write_text(f"cloudscale_api_token: {token}\n")
     (script,) = blocks("authentication", "shell")
-    told = shell(controller, script, CLOUDSCALE_API_TOKEN=None)
+    printed = shell(controller, script, CLOUDSCALE_API_TOKEN=None)
     assert token not in (here / "secrets.yml").read_text()
-    assert token not in told
+    assert token not in printed
 
 
 def test_answers_to_questions(controller: Controller, here: Path) -> None:

@@ -32,7 +32,7 @@ def happen(simulator: Simulator, *entries: Any) -> Any:
 def run(
     controller: Controller, *plays: tuple[str, list[Any]], **environment: str | None
 ) -> subprocess.CompletedProcess[str]:
-    book = controller.folder / "trail.yml"
+    book = controller.directory / "trail.yml"
     head = {"hosts": "localhost", "connection": "local", "gather_facts": False}
     variables = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
     # Bodies are data of the test: not to be templated on their way to the simulator.
@@ -43,7 +43,7 @@ def run(
 
 @pytest.fixture
 def trail(controller: Controller) -> Any:
-    path = controller.folder / "trail.json"
+    path = controller.directory / "trail.json"
     path.unlink(missing_ok=True)
     return path
 
@@ -99,7 +99,7 @@ def test_a_failed_play_ends_with_its_changes_too(controller: Controller, simulat
 
 
 def test_options_come_from_the_configuration_too(controller: Controller, simulator: Simulator, trail: Any) -> None:
-    config = controller.folder / "trail.cfg"
+    config = controller.directory / "trail.cfg"
     config.write_text(
         "[defaults]\ncallbacks_enabled = auditops.cloudscale.project_logs_trail\n"
         f"[auditops.cloudscale]\napi_token = {simulator.project('main').token}\ntrail_settle = 0.1\n"
@@ -112,7 +112,7 @@ def test_options_come_from_the_configuration_too(controller: Controller, simulat
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "printed"),
     [
         ({"CLOUDSCALE_API_TOKEN": None}, "api_token is missing"),
         ({"CLOUDSCALE_API_TOKEN": "wrong-but-well-formed-0123456789"}, "does not accept the token"),
@@ -123,14 +123,14 @@ def test_options_come_from_the_configuration_too(controller: Controller, simulat
     ],
 )
 def test_whatever_is_wrong_is_one_warning_and_no_failure(
-    controller: Controller, simulator: Simulator, environment: dict[str, str | None], told: str
+    controller: Controller, simulator: Simulator, environment: dict[str, str | None], printed: str
 ) -> None:
     rest = [{"name": "Rest", "ansible.builtin.meta": "noop"}]
     done = run(controller, ("First", rest), ("Second", rest), **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     warnings = " ".join(done.stderr.split())
     assert warnings.count("[WARNING]") == 1
-    assert told in warnings
+    assert printed in warnings
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -145,15 +145,15 @@ def test_a_trail_that_breaks_off_says_so(controller: Controller, simulator: Simu
     simulator.clear_script()
     assert done.returncode == 0
     assert "HTTP 500" in " ".join(done.stderr.split())
-    told = json.loads(trail.read_text())
-    assert "HTTP 500" in told["failure"]
-    assert told["plays"][0]["complete"] is False
+    printed = json.loads(trail.read_text())
+    assert "HTTP 500" in printed["failure"]
+    assert printed["plays"][0]["complete"] is False
 
 
 def test_several_projects_are_followed_at_once(controller: Controller, simulator: Simulator, trail: Any) -> None:
     other = simulator.add_project("other")
     for name, project in (("shop", simulator.project("main")), ("web", other)):
-        (controller.folder / f"{name}.token").write_text(project.token)
+        (controller.directory / f"{name}.token").write_text(project.token)
     control = simulator.url.replace("/v1", "/_simulator/entries")
     request = {"url": control, "method": "POST", "body_format": "json"}
     body = {"project": "other", "entries": [{"action": "server_stop", "message": "elsewhere", "actor": MALLORY}]}
@@ -171,7 +171,7 @@ def test_several_projects_are_followed_at_once(controller: Controller, simulator
     assert "elsewhere" in "".join(lines[lines.index("Project web:") :])
     (play,) = json.loads(trail.read_text())["plays"]
     assert (len(play["others"]), play["complete"]) == (2, True)
-    (controller.folder / "web.token").write_text("wrong-but-well-formed-0123456789")
+    (controller.directory / "web.token").write_text("wrong-but-well-formed-0123456789")
     done = run(
         controller,
         ("Both", [happen(simulator, STOPPED)]),

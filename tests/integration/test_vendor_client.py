@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The provider's own collection (PyPI: ansible) works against the simulator, and the log tells what it did."""
+"""The provider's own collection (PyPI: ansible) works against the simulator, and the log records what it did."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_the_examples_of_the_module_run_as_they_stand(controller: Controller) ->
         "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
         "tasks": tasks,
     }
-    book = controller.folder / "examples.yml"
+    book = controller.directory / "examples.yml"
     book.write_text(yaml.safe_dump([play], sort_keys=False))
     done = controller.playbook(str(book))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -51,7 +51,7 @@ class Stage:
         self.log = self.project.log
 
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        book = self.controller.folder / "example.yml"
+        book = self.controller.directory / "example.yml"
         book.write_text(EXAMPLES[name])
         self.simulator.clear_requests()
         return self.controller.playbook(
@@ -116,13 +116,15 @@ def test_a_change_that_breaks_off_is_verified_too(stage: Stage) -> None:
     request = {"url": control, "method": "POST", "body_format": "json", "body": foreign}
     scale = next(task for task in example[0]["tasks"] if "block" in task)
     scale["block"] = [{"ansible.builtin.uri": request}, {"ansible.builtin.fail": {"msg": "broken"}}]
-    (stage.controller.folder / "broken.yml").write_text(yaml.safe_dump(example))
-    told = failed(
-        stage.controller.playbook(str(stage.controller.folder / "broken.yml"), CLOUDSCALE_API_TOKEN=stage.project.token)
+    (stage.controller.directory / "broken.yml").write_text(yaml.safe_dump(example))
+    printed = failed(
+        stage.controller.playbook(
+            str(stage.controller.directory / "broken.yml"), CLOUDSCALE_API_TOKEN=stage.project.token
+        )
     )
-    assert "broken" in told
-    assert "Unexpected: " in told
-    assert "mallory@example.com" in told
+    assert "broken" in printed
+    assert "Unexpected: " in printed
+    assert "mallory@example.com" in printed
 
 
 def test_in_conditions(stage: Stage) -> None:
@@ -156,9 +158,9 @@ def test_for_a_window(stage: Stage) -> None:
 def test_who_set_up_a_server(stage: Stage) -> None:
     stage.log.append("server_create", "Server 'test' has been created", actor=MALLORY)
     stage.log.append("server_create", "Server 'test2' has been created", actor=CI)
-    told = succeeded(stage.run("Find out who set up test"))
-    assert "mallory@example.com" in told
-    assert "test2" not in told
+    printed = succeeded(stage.run("Find out who set up test"))
+    assert "mallory@example.com" in printed
+    assert "test2" not in printed
 
 
 def test_a_lookup_is_lazy(stage: Stage) -> None:
@@ -169,9 +171,9 @@ def test_a_lookup_is_lazy(stage: Stage) -> None:
 
 def test_a_module_runs_once_for_all_hosts(stage: Stage) -> None:
     stage.log.append("server_stop", "Server 'web-2' has been shut down")
-    told = succeeded(stage.run("Compare the log with each host", "-i", "web-1,web-2,web-3,"))
+    printed = succeeded(stage.run("Compare the log with each host", "-i", "web-1,web-2,web-3,"))
     assert stage.reads == 1
-    assert told.count("Server 'web-2' has been shut down") == 1
+    assert printed.count("Server 'web-2' has been shut down") == 1
 
 
 def test_a_change_to_several_hosts_is_verified_once(stage: Stage) -> None:

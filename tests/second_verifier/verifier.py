@@ -643,7 +643,7 @@ class Archive:
         parts = name.split("/")
         above = [self.path.joinpath(*parts[:number]) for number in range(1, len(parts))]
         try:
-            return all(stat.S_ISDIR(folder.lstat().st_mode) for folder in above) and stat.S_ISREG(
+            return all(stat.S_ISDIR(directory.lstat().st_mode) for directory in above) and stat.S_ISREG(
                 (self.path / name).lstat().st_mode
             )
         except OSError:
@@ -654,12 +654,12 @@ class Archive:
         with (self.path / name).open("rb") as file:
             return file.read(min(limit, os.fstat(file.fileno()).st_size) + 1)
 
-    def list(self, folder: str) -> list[str]:
+    def list(self, directory: str) -> list[str]:
         """All names below a directory that are not directories, relative to the archive."""
         found = []
-        for directory, _folders, files in os.walk(self.path / folder):
-            links = [name for name in _folders if Path(directory, name).is_symlink()]
-            found += [str(Path(directory, name).relative_to(self.path)) for name in [*files, *links]]
+        for parent, directories, files in os.walk(self.path / directory):
+            links = [name for name in directories if Path(parent, name).is_symlink()]
+            found += [str(Path(parent, name).relative_to(self.path)) for name in [*files, *links]]
         return sorted(found)
 
 
@@ -771,8 +771,8 @@ def line_of(signature: Signature, archive_id: str) -> bytes:
 @functools.lru_cache(maxsize=4096)
 def ask(action: str, signature: bytes, line: bytes, allowed: bytes, options: tuple[str, ...]) -> Optional[str]:
     """What ``ssh-keygen -Y`` prints of a signature; None if it refuses it."""
-    with tempfile.TemporaryDirectory() as folder:
-        signed, signers = Path(folder, "signature"), Path(folder, "allowed")
+    with tempfile.TemporaryDirectory() as directory:
+        signed, signers = Path(directory, "signature"), Path(directory, "allowed")
         signed.write_bytes(signature)
         signers.write_bytes(allowed)
         command = ["ssh-keygen", "-Y", action, "-s", str(signed), *options]
@@ -926,8 +926,8 @@ class Verifier:
 
     def _is_known(self, path: str) -> bool:
         """Whether the live files of its day have all its lines."""
-        folder = path.rpartition("/")[0]
-        held = [lines for other, lines in self._held.items() if other.startswith(f"{folder}/")]
+        directory = path.rpartition("/")[0]
+        held = [lines for other, lines in self._held.items() if other.startswith(f"{directory}/")]
         try:
             text = content_of(self._archive.read(path, MAX_FILE), sum(len(b"".join(lines)) for lines in held) * 2)
         except (OSError, Refused):

@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--entries", type=int, default=0, metavar="N", help="begin each log with N plain entries")
     parser.add_argument("--ended", type=float, default=0, metavar="HOURS", help="age of the last of these")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--project", action="append", default=[], metavar="NAME", help="more projects beside main")
+    parser.add_argument(
+        "--project", action="append", default=[], metavar="NAME", help="additional project; can be repeated"
+    )
     parser.add_argument("--token", action="append", default=[], metavar="NAME=TOKEN", help="a project's token")
     return parser
 

@@ -35,8 +35,8 @@ _BODY_FAULTS = ("not_object", "no_results", "no_poll_more", "foreign_next", "for
 def make_app(state: State) -> web.Application:
     """The web application of one simulated API."""
     api = _Api(state)
-    app = web.Application(middlewares=[api.answer], client_max_size=_LARGEST_REQUEST)
-    app.on_response_prepare.append(api.tell_date)
+    app = web.Application(middlewares=[api.middleware], client_max_size=_LARGEST_REQUEST)
+    app.on_response_prepare.append(api.set_date)
     control.add_routes(app, state)
     app.router.add_route("*", API + "/{tail:.*}", api.resource)
     return app
@@ -47,11 +47,11 @@ class _Api:
         self._state = state
 
     @property
-    def answer(self) -> Any:
+    def middleware(self) -> Any:
         """The outermost handler: records the request and lets faults happen to it."""
 
         @web.middleware
-        async def answer(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        async def respond(request: web.Request, handler: _Handler) -> web.StreamResponse:
             if not request.path.startswith(API + "/"):
                 return await _as_json(request, handler)
             project = self._state.project_of(request.headers.get("Authorization", ""))
@@ -66,7 +66,7 @@ class _Api:
             finally:
                 self._state.requests.append(_record(request, project, status, began))
 
-        return answer
+        return respond
 
     def _fault_for(self, request: web.Request, project: Optional[Project]) -> Optional[Fault]:
         path = request.path[len(API) :]
@@ -74,7 +74,7 @@ class _Api:
             request.method, path, "cursor" in request.query, project.name if project else None
         )
 
-    async def tell_date(self, _request: web.Request, response: web.StreamResponse) -> None:
+    async def set_date(self, _request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Date"] = format_datetime(self._state.now(), usegmt=True)
 
     async def resource(self, request: web.Request) -> web.StreamResponse:
@@ -113,33 +113,33 @@ class _Api:
 
         :raises Refused: the range is malformed, or the cursor expired.
         """
-        span = _span(query)
+        bounds = _bounds(query)
         if "cursor" not in query:
-            return Cursor(0, span)
-        asked = Cursor.parse(query["cursor"])
-        if asked.after > log.table.newest:
+            return Cursor(0, bounds)
+        requested = Cursor.parse(query["cursor"])
+        if requested.after > log.table.newest:
             raise InvalidCursor(query["cursor"])
         expired = self._state.settings.expired_cursor
-        if expired != "oldest" and log.lost(asked.after, self._kept_since()):
+        if expired != "oldest" and log.lost(requested.after, self._kept_since()):
             raise Refused(404 if expired == "refuse" else int(expired), {"detail": "Invalid cursor."})
-        return Cursor(asked.after, (max(span[0], asked.span[0]), min(span[1], asked.span[1])))
+        return Cursor(requested.after, (max(bounds[0], requested.bounds[0]), min(bounds[1], requested.bounds[1])))
 
     def _kept_since(self) -> int:
         retention = self._state.settings.retention
         return 0 if retention is None else max(0, microseconds(self._state.now() - retention))
 
     def _page(self, request: web.Request, log: ProjectLog, cursor: Cursor) -> bytes:
-        start, end = cursor.span
+        start, end = cursor.bounds
         cut = log.cut(cursor.after, (max(start, self._kept_since()), end), self._state.next_page_size())
         mode = self._state.settings.range_in_urls
-        onward = {"cursor": str(Cursor(cut.last_id, cursor.span if mode == "cursor" else EVER))}
+        onward = {"cursor": str(Cursor(cut.last_id, cursor.bounds if mode == "cursor" else EVER))}
         onward.update({name: request.query[name] for name in _KEPT.get(mode, ()) if name in request.query})
         url = encode(f"{_base(request)}{API}{LOG}?{urlencode(onward)}")
         following = url if cut.more else b"null"
         return b'{"next":%b,"poll_more":%b,"results":[%b]}' % (following, url, b",".join(cut.entries))
 
 
-def _span(query: Any) -> Tuple[int, int]:
+def _bounds(query: Any) -> Tuple[int, int]:
     """:raises Refused: a time is malformed or has no offset."""
     moments = {"start": EVER[0], "end": EVER[1]}
     errors = {}
@@ -192,16 +192,16 @@ async def _spoil(fault: Fault, request: web.Request, handler: _Handler) -> web.S
         return web.Response()
     if fault.kind == "slow":
         await asyncio.sleep(fault.seconds)
-    answer = await _as_json(request, handler)
-    if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes):
-        return answer
+    response = await _as_json(request, handler)
+    if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
+        return response
     if fault.kind in _BODY_FAULTS:
-        return _json(_twist(fault, request, json.loads(answer.body)), answer.status)
+        return _json(_twist(fault, request, json.loads(response.body)), response.status)
     if fault.kind in ("truncated", "reset_body"):
-        return await _cut_off(fault, request, answer.body)
+        return await _cut_off(fault, request, response.body)
     if fault.kind == "drip":
-        return await _drip(fault, request, answer.body)
-    return answer
+        return await _drip(fault, request, response.body)
+    return response
 
 
 def _instead(fault: Fault, request: web.Request) -> web.Response:

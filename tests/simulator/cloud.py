@@ -237,16 +237,20 @@ class Cloud:
         made["interfaces"] = [self._interface(wanted) for wanted in made["interfaces"]]
 
     def _interface(self, wanted: Resource) -> Resource:
-        network, asked = wanted.get("network"), wanted.get("addresses")
+        network, requested = wanted.get("network"), wanted.get("addresses")
         if network == "public":
             return {"type": "public", "addresses": [{"version": 4, "address": self._next_address(_PUBLIC["cidr"])}]}
         if network is None:
-            first = asked[0].get("subnet") if asked else None
+            first = requested[0].get("subnet") if requested else None
             network = self._reference("subnets", first, "interfaces")["network"]
         self._reference("networks", network, "interfaces")
-        if asked is None:
-            asked = [{}] if self._subnets_of(network) else []
-        return {"type": "private", "network": network, "addresses": [self._address(item, network) for item in asked]}
+        if requested is None:
+            requested = [{}] if self._subnets_of(network) else []
+        return {
+            "type": "private",
+            "network": network,
+            "addresses": [self._address(item, network) for item in requested],
+        }
 
     def _address(self, wanted: Resource, network: str) -> Resource:
         key = wanted.get("subnet") or next(iter(self._subnets_of(network)), None)

@@ -25,7 +25,7 @@ _SECONDS = ("retention", "clock_offset")
 
 
 def add_routes(app: web.Application, state: State) -> None:
-    """Put the remote control beside the API."""
+    """Add the routes of the remote control."""
     remote = _Remote(state)
     for method, name, handler in (
         ("POST", "faults", remote.add_faults),

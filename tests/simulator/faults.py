@@ -72,7 +72,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"{self.kind!r} is no kind of fault; there are {', '.join(KINDS)}")
+            raise ValueError(f"{self.kind!r} is not a valid kind of fault; use one of {', '.join(KINDS)}")
 
     def matches(self, method: str, path: str, with_cursor: bool, project: Optional[str]) -> bool:
         return (

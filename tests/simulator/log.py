@@ -64,12 +64,12 @@ class Cursor:
     """The id of the last row shown; ``span`` is a range inside the cursor itself, as one mode has it."""
 
     after: int = 0
-    span: Tuple[int, int] = EVER
+    bounds: Tuple[int, int] = EVER
 
     def __str__(self) -> str:
-        if self.span == EVER:
+        if self.bounds == EVER:
             return str(self.after)
-        start, end = self.span
+        start, end = self.bounds
         return f"{self.after}-{start or ''}-{'' if end == EVER[1] else end}"
 
     @classmethod
@@ -157,13 +157,13 @@ class ProjectLog:
 
     @property
     def entries(self) -> List[Entry]:
-        """All entries in visible order, those beyond retention too, decoded anew (numbers as Python's)."""
+        """All entries in visible order, those beyond retention too, decoded again, with Python's numbers."""
         return [json.loads(encoded) for encoded in self._encoded]
 
-    def cut(self, after: int, span: Tuple[int, int], size: int) -> Cut:
+    def cut(self, after: int, bounds: Tuple[int, int], size: int) -> Cut:
         """At most ``size`` entries of a range (microseconds) with ids above ``after``."""
         with self._lock:
-            found = list(islice(self._positions(bisect_right(self._ids, after), span), size + 1))
+            found = list(islice(self._positions(bisect_right(self._ids, after), bounds), size + 1))
             following = found.pop() if len(found) > size else None
             entries = [self._encoded[position] for position in found]
             if found:
@@ -180,8 +180,8 @@ class ProjectLog:
             oldest = next(self._positions(0, (since, EVER[1])), len(self._ids))
             return next(self._positions(first, (EVER[0], since)), oldest) < oldest
 
-    def _positions(self, position: int, span: Tuple[int, int]) -> Iterator[int]:
-        start, end = span
+    def _positions(self, position: int, bounds: Tuple[int, int]) -> Iterator[int]:
+        start, end = bounds
         total = len(self._encoded)
         while position < total:
             block = position // _BLOCK
@@ -229,7 +229,7 @@ def read_time(text: str) -> int:
     """
     match = _TIME.fullmatch(text)
     if not match:
-        raise ValueError(f"{text!r} is no time with an offset")
+        raise ValueError(f"{text!r} is not a time with an offset")
     day, minute, second, fraction, offset = match.groups()
     zone = "+00:00" if offset in "zZ" else offset
     moment = datetime.fromisoformat(f"{day}T{minute}{second or ':00'}.{(fraction or '')[:6]:0<6}{zone}")

@@ -32,7 +32,7 @@ class Simulator:
     """A stand-in for the provider's API on loopback, with one project (``main``) from the start.
 
     A context manager, or ``start`` and ``stop``: stopped and started again it keeps its state and its port.
-    ``clock`` is the server's clock and returns an aware time. ``tls`` is True, or a folder that keeps the test CA.
+    ``clock`` is the server's clock and returns an aware time. ``tls`` is True, or a directory that keeps the test CA.
     The other arguments are those of ``Settings``.
     """
 
@@ -54,7 +54,7 @@ class Simulator:
         self.host = host
         self.port = port
         self._tls = tls
-        self._folder: Optional[tempfile.TemporaryDirectory[str]] = None
+        self._directory: Optional[tempfile.TemporaryDirectory[str]] = None
         self._ssl: Optional[ssl.SSLContext] = None
         self._thread: Optional[_Thread] = None
         self.ca_path: Optional[str] = None
@@ -67,8 +67,8 @@ class Simulator:
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
         self.stop()
-        if self._folder is not None:
-            self._folder.cleanup()
+        if self._directory is not None:
+            self._directory.cleanup()
 
     def start(self) -> None:
         """Listen; returns when requests are answered.
@@ -137,12 +137,12 @@ class Simulator:
 
     def _prepare_tls(self) -> ssl.SSLContext:
         if isinstance(self._tls, bool):
-            self._folder = tempfile.TemporaryDirectory(prefix="simulator-")
-            folder = Path(self._folder.name)
+            self._directory = tempfile.TemporaryDirectory(prefix="simulator-")
+            directory = Path(self._directory.name)
         else:
-            folder = Path(self._tls)
-        self.ca_path = str(folder / _CA)
-        return _server_context(folder, self.host)
+            directory = Path(self._tls)
+        self.ca_path = str(directory / _CA)
+        return _server_context(directory, self.host)
 
 
 class _Thread:
@@ -202,12 +202,12 @@ def _drop_connections(runner: web.AppRunner) -> None:
             connection.transport.abort()
 
 
-def _server_context(folder: Path, host: str) -> ssl.SSLContext:
-    """A certificate for this host by the test CA of a folder; the CA is made when the folder has none."""
+def _server_context(directory: Path, host: str) -> ssl.SSLContext:
+    """A certificate for this host by the test CA of a directory; the CA is made when the directory has none."""
     import trustme
 
-    folder.mkdir(parents=True, exist_ok=True)
-    public, secret = folder / _CA, folder / _CA_KEY
+    directory.mkdir(parents=True, exist_ok=True)
+    public, secret = directory / _CA, directory / _CA_KEY
     if public.exists() and secret.exists():
         authority = trustme.CA.from_pem(public.read_bytes(), secret.read_bytes())
     else:

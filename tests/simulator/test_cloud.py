@@ -17,15 +17,15 @@ SERVER = {"name": "hello", "flavor": "flex-4-1", "image": "debian-12"}
 
 
 def make(client: Client, path: str, **fields: Any) -> Dict[str, Any]:
-    answer = client.ask("POST", path, json=fields)
-    assert answer.status_code == 201, answer.text
-    made: Dict[str, Any] = answer.json()
+    response = client.ask("POST", path, json=fields)
+    assert response.status_code == 201, response.text
+    made: Dict[str, Any] = response.json()
     return made
 
 
 def change(client: Client, method: str, href: str, **fields: Any) -> None:
-    answer = client.ask(method, href, json=fields or None)
-    assert answer.status_code == 204, answer.text
+    response = client.ask(method, href, json=fields or None)
+    assert response.status_code == 204, response.text
 
 
 def test_the_vendors_acceptance_scenario(sim: Simulator, client: Client, clock: Clock) -> None:

@@ -42,9 +42,9 @@ def test_entries_can_be_posted_in_every_form(sim: Simulator, client: Client) -> 
         "hidden": 2,
         "bulk": {"count": 3, "start": "2026-11-21T00:00:00Z", "end": "2026-11-22T00:00:00Z"},
     }
-    answer = control(sim, "POST", "entries", given).json()
-    assert answer["length"] == 7
-    assert answer["entries"][0]["timestamp"] == "2026-11-22T12:00:00Z"
+    response = control(sim, "POST", "entries", given).json()
+    assert response["length"] == 7
+    assert response["entries"][0]["timestamp"] == "2026-11-22T12:00:00Z"
     assert client.messages()[:2] == ["one", "two"]
     assert b'"n": 1.10' in client.ask("GET", "/project-logs").content
     shown = control(sim, "GET", "entries?project=main").json()
@@ -98,9 +98,9 @@ def test_projects_and_tokens(sim: Simulator) -> None:
     ],
 )
 def test_what_means_nothing_is_refused(sim: Simulator, name: str, document: Dict[str, Any]) -> None:
-    answer = control(sim, "POST", name, document)
-    assert answer.status_code == 400
-    assert answer.json()["detail"]
+    response = control(sim, "POST", name, document)
+    assert response.status_code == 400
+    assert response.json()["detail"]
 
 
 @contextmanager
@@ -114,19 +114,19 @@ def command(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def ready(process: subprocess.Popen[str]) -> Dict[str, Any]:
     assert process.stdout
-    told: Dict[str, Any] = json.loads(process.stdout.readline())
-    return told
+    printed: Dict[str, Any] = json.loads(process.stdout.readline())
+    return printed
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_tells_when_it_is_ready_and_ends_cleanly(end: signal.Signals) -> None:
     with command("--page-size", "7", "--entries", "20", "--project", "dev", "--token", "prod=a-token") as process:
-        told = ready(process)
-        assert told["pid"] == process.pid
-        assert told["ca_path"] is None
-        assert list(told["projects"]) == ["main", "dev", "prod"]
+        printed = ready(process)
+        assert printed["pid"] == process.pid
+        assert printed["ca_path"] is None
+        assert list(printed["projects"]) == ["main", "dev", "prod"]
         header = {"Authorization": "Bearer a-token"}
-        page = requests.get(told["url"] + "/project-logs", headers=header, timeout=10).json()
+        page = requests.get(printed["url"] + "/project-logs", headers=header, timeout=10).json()
         assert len(page["results"]) == 7
         process.send_signal(end)
         assert process.wait(10) == 0
@@ -135,10 +135,12 @@ def test_the_command_tells_when_it_is_ready_and_ends_cleanly(end: signal.Signals
 def test_the_command_keeps_its_ca_over_restarts(tmp_path: Path) -> None:
     for _ask in range(2):
         with command("--tls", str(tmp_path / "tls"), "--history-weeks", "1") as process:
-            told = ready(process)
-            certificate = Path(told["ca_path"]).read_bytes()
-            header = {"Authorization": f"Bearer {told['projects']['main']['token']}"}
-            answer = requests.get(told["url"] + "/project-logs", headers=header, verify=told["ca_path"], timeout=10)
-            assert len(answer.json()["results"]) == 200
-        assert Path(told["ca_path"]).read_bytes() == certificate
+            printed = ready(process)
+            certificate = Path(printed["ca_path"]).read_bytes()
+            header = {"Authorization": f"Bearer {printed['projects']['main']['token']}"}
+            response = requests.get(
+                printed["url"] + "/project-logs", headers=header, verify=printed["ca_path"], timeout=10
+            )
+            assert len(response.json()["results"]) == 200
+        assert Path(printed["ca_path"]).read_bytes() == certificate
     assert (tmp_path / "tls" / "ca-key.pem").stat().st_mode & 0o077 == 0

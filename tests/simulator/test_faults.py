@@ -55,10 +55,10 @@ def test_faults_wait_for_requests_that_match(sim: Simulator, client: Client) -> 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 429, 500, 502, 503, 504])
 def test_status_has_a_detail(sim: Simulator, client: Client, status: int) -> None:
     sim.script(Fault("status", status=status))
-    answer = client.ask("GET", LOG)
-    assert answer.status_code == status
-    assert answer.json()["detail"]
-    assert "Retry-After" not in answer.headers
+    response = client.ask("GET", LOG)
+    assert response.status_code == status
+    assert response.json()["detail"]
+    assert "Retry-After" not in response.headers
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def test_retry_after_in_any_form(sim: Simulator, client: Client, given: Any, sen
 def test_bodies_are_the_ones_given(sim: Simulator, client: Client, body: Any, expected: bytes) -> None:
     sim.script(Fault("raw", body=body), Fault("status", status=400, body=body))
     for status in (200, 400):
-        answer = client.ask("GET", LOG)
-        assert (answer.status_code, answer.content) == (status, expected)
+        response = client.ask("GET", LOG)
+        assert (response.status_code, response.content) == (status, expected)
 
 
 @pytest.mark.parametrize("status", [None, 200])
 def test_html_where_json_is_expected(sim: Simulator, client: Client, status: Optional[int]) -> None:
     sim.script(Fault("html", status=status))
-    answer = client.ask("GET", LOG)
-    assert answer.status_code == (status or 502)
-    assert answer.headers["Content-Type"].startswith("text/html")
-    assert "<html>" in answer.text
+    response = client.ask("GET", LOG)
+    assert response.status_code == (status or 502)
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert "<html>" in response.text
 
 
 def test_reset_comes_before_any_answer(sim: Simulator, client: Client) -> None:
@@ -108,11 +108,11 @@ def test_reset_comes_before_any_answer(sim: Simulator, client: Client) -> None:
 def test_bodies_break_off(sim: Simulator, client: Client, kind: str) -> None:
     whole = client.ask("GET", LOG).content
     sim.script(Fault(kind))
-    answer = client.ask("GET", LOG, stream=True)
-    assert answer.headers["Content-Length"] == str(len(whole))
-    # Before urllib3 2 a truncated body is no error, and its connection is used again.
+    response = client.ask("GET", LOG, stream=True)
+    assert response.headers["Content-Length"] == str(len(whole))
+    # urllib3 before version 2 accepts a truncated body and uses its connection again.
     with suppress(requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError):
-        assert len(answer.content) < len(whole)
+        assert len(response.content) < len(whole)
     with Client(sim) as another:
         assert another.ask("GET", LOG).content == whole
 
@@ -140,10 +140,10 @@ def test_urls_lead_elsewhere(sim: Simulator, client: Client, kind: str, key: str
 
 def test_redirects(sim: Simulator, client: Client) -> None:
     sim.script(Fault("redirect"), Fault("redirect", status=307, to="https://api.foreign.example/v1/project-logs"))
-    answer = client.ask("GET", LOG + "?start=2026-01-01T00:00:00Z")
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/v1/project-logs?start=2026-01-01T00:00:00Z")
-    answer = client.ask("GET", LOG)
-    assert (answer.status_code, answer.headers["Location"]) == (307, "https://api.foreign.example/v1/project-logs")
+    response = client.ask("GET", LOG + "?start=2026-01-01T00:00:00Z")
+    assert (response.status_code, response.headers["Location"]) == (302, "/v1/project-logs?start=2026-01-01T00:00:00Z")
+    response = client.ask("GET", LOG)
+    assert (response.status_code, response.headers["Location"]) == (307, "https://api.foreign.example/v1/project-logs")
 
 
 def test_loop_leads_back_to_the_request(sim: Simulator, client: Client) -> None:
@@ -155,19 +155,19 @@ def test_loop_leads_back_to_the_request(sim: Simulator, client: Client) -> None:
 def test_slow_waits_before_the_answer(sim: Simulator, client: Client) -> None:
     sim.script(Fault("slow", seconds=0.2))
     began = time.monotonic()
-    answer = client.ask("GET", LOG, stream=True)
+    response = client.ask("GET", LOG, stream=True)
     assert time.monotonic() - began >= 0.2
-    assert len(answer.json()["results"]) == 5
+    assert len(response.json()["results"]) == 5
 
 
 def test_drip_begins_at_once_and_takes_its_time(sim: Simulator, client: Client) -> None:
     sim.script(Fault("drip", seconds=0.02))
     began = time.monotonic()
-    answer: Dict[str, Any] = client.ask("GET", LOG).json()
+    response: Dict[str, Any] = client.ask("GET", LOG).json()
     assert time.monotonic() - began >= 0.2
-    assert len(answer["results"]) == 5
+    assert len(response["results"]) == 5
 
 
 def test_an_unknown_kind_is_told() -> None:
-    with pytest.raises(ValueError, match="no kind of fault"):
+    with pytest.raises(ValueError, match="not a valid kind of fault"):
         Fault("earthquake")

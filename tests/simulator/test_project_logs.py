@@ -71,9 +71,9 @@ def test_cursors_of_projects_interleave(sim: Simulator, client: Client) -> None:
     others = sim.add_project("other")
     cursors = []
     with Client(sim, "other") as neighbor:
-        for asked, project in [(client, sim.project("main")), (neighbor, others)] * 3:
+        for requested, project in [(client, sim.project("main")), (neighbor, others)] * 3:
             project.log.append()
-            cursors.append(int(parse_qs(urlsplit(asked.pages()[-1]["poll_more"]).query)["cursor"][0]))
+            cursors.append(int(parse_qs(urlsplit(requested.pages()[-1]["poll_more"]).query)["cursor"][0]))
     assert cursors == sorted(set(cursors))
 
 
@@ -128,14 +128,14 @@ class TestRanges:
     ) -> None:
         names = number(sim, 24, clock)
         sim.set(page_size=5, range_in_urls=mode)
-        span = {"start": write_time(clock.ago(hours=20)), "end": write_time(clock.ago(hours=4))}
-        assert client.messages(**span) == names[4:20]
+        bounds = {"start": write_time(clock.ago(hours=20)), "end": write_time(clock.ago(hours=4))}
+        assert client.messages(**bounds) == names[4:20]
 
     def test_dropped_ranges_are_unknown_to_later_pages(self, sim: Simulator, client: Client, clock: Clock) -> None:
         names = number(sim, 24, clock)
         sim.set(page_size=5, range_in_urls="dropped")
-        span = {"start": write_time(clock.ago(hours=20)), "end": write_time(clock.ago(hours=4))}
-        chain = client.pages(**span)
+        bounds = {"start": write_time(clock.ago(hours=20)), "end": write_time(clock.ago(hours=4))}
+        chain = client.pages(**bounds)
         assert [entry["message"] for page in chain for entry in page["results"]] == names[4:]
         assert all(set(parse_qs(urlsplit(page["poll_more"]).query)) == {"cursor"} for page in chain)
 
@@ -160,16 +160,16 @@ class TestRanges:
         self, sim: Simulator, client: Client, clock: Clock
     ) -> None:
         names = number(sim, 5, clock)
-        span = {"start": write_time(clock.ago(hours=4)), "end": write_time(clock.ago(hours=2))}
-        page = client.page(**span)
+        bounds = {"start": write_time(clock.ago(hours=4)), "end": write_time(clock.ago(hours=2))}
+        page = client.page(**bounds)
         assert [entry["message"] for entry in page["results"]] == names[1:3]
         assert client.messages(page["poll_more"]) == names[3:]
 
     def test_only_the_end_may_be_kept(self, sim: Simulator, client: Client, clock: Clock) -> None:
         names = number(sim, 24, clock)
         sim.set(page_size=5, range_in_urls="end")
-        span = {"start": write_time(clock.ago(hours=20)), "end": write_time(clock.ago(hours=4))}
-        chain = client.pages(**span)
+        bounds = {"start": write_time(clock.ago(hours=20)), "end": write_time(clock.ago(hours=4))}
+        chain = client.pages(**bounds)
         assert [entry["message"] for page in chain for entry in page["results"]] == names[4:20]
         assert all(set(parse_qs(urlsplit(page["next"]).query)) == {"cursor", "end"} for page in chain[:-1])
 
@@ -194,9 +194,9 @@ class TestRanges:
     @pytest.mark.parametrize("name", ["start", "end"])
     @pytest.mark.parametrize("text", ["2026-11-22T12:00:00", "2026-11-22", "yesterday", "", "2026-13-45T00:00:00Z"])
     def test_times_that_are_none_are_refused(self, client: Client, name: str, text: str) -> None:
-        answer = client.ask("GET", "/project-logs", params={name: text})
-        assert answer.status_code == 400
-        assert list(answer.json()) == [name]
+        response = client.ask("GET", "/project-logs", params={name: text})
+        assert response.status_code == 400
+        assert list(response.json()) == [name]
 
     def test_a_bare_plus_is_a_space_and_refused(self, client: Client) -> None:
         assert client.ask("GET", "/project-logs?start=2026-11-22T12:00:00+01:00").status_code == 400
@@ -205,10 +205,10 @@ class TestRanges:
     def test_ranges_are_found_across_many_blocks(self, sim: Simulator, client: Client, clock: Clock) -> None:
         sim.set(range_in_urls="kept")
         sim.project("main").log.extend(bulk(5000, clock.ago(days=50), clock.now))
-        span = {"start": write_time(clock.ago(days=20)), "end": write_time(clock.ago(days=10))}
-        assert len(client.messages(**span)) == 1000
+        bounds = {"start": write_time(clock.ago(days=20)), "end": write_time(clock.ago(days=10))}
+        assert len(client.messages(**bounds)) == 1000
         late = sim.project("main").log.append(message="late", timestamp=clock.ago(days=15))
-        assert client.messages(**span)[-1] == late["message"]
+        assert client.messages(**bounds)[-1] == late["message"]
 
 
 class TestPageSizes:
@@ -294,8 +294,8 @@ class TestRetention:
 class TestRefusals:
     @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Token x"}])
     def test_a_wrong_or_missing_token(self, sim: Simulator, header: Dict[str, str]) -> None:
-        answer = requests.get(sim.url + "/project-logs", headers=header, timeout=10)
-        assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid token."})
+        response = requests.get(sim.url + "/project-logs", headers=header, timeout=10)
+        assert (response.status_code, response.json()) == (401, {"detail": "Invalid token."})
 
     def test_a_token_belongs_to_one_project_until_it_is_rotated(self, sim: Simulator, client: Client) -> None:
         other = sim.add_project("other")

@@ -53,10 +53,10 @@ class Client:
         return self._session.request(method, url, headers=headers, timeout=10, allow_redirects=False, **more)
 
     def page(self, url: str = "/project-logs", **query: str) -> Dict[str, Any]:
-        answer = self.ask("GET", url, params=query)
-        if answer.status_code != 200:
-            raise ValueError(f"{answer.status_code}: {answer.text}")
-        page: Dict[str, Any] = answer.json()
+        response = self.ask("GET", url, params=query)
+        if response.status_code != 200:
+            raise ValueError(f"{response.status_code}: {response.text}")
+        page: Dict[str, Any] = response.json()
         return page
 
     def pages(self, url: str = "/project-logs", **query: str) -> List[Dict[str, Any]]:

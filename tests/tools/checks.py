@@ -37,7 +37,7 @@ CONTAINERS = ("root", "mmdebstrap", "systemd-nspawn", "ip", "ssh", "ssh-keygen",
 
 
 def faults(name: str, file: str, *options: str, needs: tuple[str, ...] = TRACED) -> Check:
-    """Collectors as processes, to which something happens; how many there were is told."""
+    """Collectors as processes under faults; the number of runs is shown."""
     return Check(name, ["pytest", "--quiet", *options, f"tests/e2e/{file}"], needs=needs, figures=RUNS)
 
 
@@ -87,7 +87,7 @@ BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
 VENDOR = files("vendor")
 OF_COMMAND = sorted({*files("guide"), *files("bucket")} - {*VENDOR})
 RELEASES = [name for name in ENVIRONMENTS if name.startswith("ansible-") or name in ("oldest", "recent")]
-# What each release of ansible-core has to pass on each Python that it runs on. The core knows nothing of Ansible:
+# Checks of each release of ansible-core on each Python it supports. The core knows nothing of Ansible:
 # once on each Python is enough. Guides and buckets are about the command on hosts: once on each release is enough.
 EVERYWHERE = {
     "unit": ["pytest", "--quiet", *edge(), QUERIES],
@@ -97,7 +97,7 @@ EVERYWHERE = {
 GUIDES = ["pytest", "--quiet", *OF_COMMAND]
 # What modules do by themselves is the same under each release; playbooks, roles and templates are not. The examples
 # call each module under the oldest release as well, and the matrix runs all.
-OF_MODULES = [f"tests/integration/test_{name}.py" for name in ("archive", "ask", "assert", "detect")]
+OF_MODULES = [f"tests/integration/test_{name}.py" for name in ("archive", "queries", "assert", "detect")]
 REPORTS = [
     "pytest",
     "--quiet",
@@ -243,7 +243,7 @@ def long_stages() -> dict[str, list[Check]]:
         ],
         "benchmarks": [
             Check(
-                "asking, beside other ways",
+                "queries, compared with other ways",
                 [*BENCHMARKS, "--into", str(WORK / "benchmarks")],
                 "benchmark",
                 figures=r"(?m)^(?:\d+ entries.*|\|.*)$",

@@ -30,7 +30,7 @@ suppress_warnings = ["misc.highlighting_failure"]
 
 def main() -> int:
     shutil.rmtree(WORK, ignore_errors=True)
-    # antsibull-docs wants a folder that nobody else may write to.
+    # antsibull-docs wants a directory that nobody else may write to.
     WORK.mkdir(mode=0o700, parents=True)
     options = ("--use-current", "--squash-hierarchy", "--fail-on-error", "--project", NAME, "--title", NAME)
     subprocess.check_call(["antsibull-docs", "sphinx-init", *options, "--dest-dir", str(WORK), NAME])

@@ -61,7 +61,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Venv:
-    """An environment that is there: its folder and the Python version in it."""
+    """An environment that is there: its directory and the Python version in it."""
 
     path: Path
     python: str
@@ -87,8 +87,8 @@ def pythons() -> dict[str, str]:
     found: dict[str, str] = {}
     for candidate in (sys.executable, *filter(None, on_path), *map(str, sorted(pyenv.glob("versions/*/bin/python3")))):
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            told = subprocess.check_output([candidate, "-c", tell], text=True, stderr=subprocess.DEVNULL)
-            version, executable = told.strip().split(" ", 1)
+            printed = subprocess.check_output([candidate, "-c", tell], text=True, stderr=subprocess.DEVNULL)
+            version, executable = printed.strip().split(" ", 1)
             if re.fullmatch(r"3\.(9|\d\d)", version):
                 found.setdefault(version, executable)
     return found
@@ -138,18 +138,18 @@ def venv(name: str, python: str | None = None) -> Venv:
     return made
 
 
-def link_collection(folder: Path) -> None:
-    link = folder / LINK
+def link_collection(directory: Path) -> None:
+    link = directory / LINK
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(ROOT, target_is_directory=True)
 
 
-def link_entries(folder: Path) -> None:
+def link_entries(directory: Path) -> None:
     """The tree that pytest-ansible makes where there is none, made before two checks at once could make it."""
-    tree = folder / LINK
+    tree = directory / LINK
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
     for entry in ROOT.iterdir():
-        if entry != folder:
+        if entry != directory:
             (tree / entry.name).symlink_to(entry)

@@ -142,7 +142,7 @@ def check_environments() -> None:
 
 
 def check_playbooks(programs: Path) -> None:
-    """Each playbook of the installed collection runs, from a folder that is not the collection's."""
+    """Each playbook of the installed collection runs, from a directory that is not the collection's."""
     there = {path.stem for path in COLLECTIONS.glob("ansible_collections/*/*/playbooks/*.yml")}
     if there != set(PLAYBOOKS):
         sys.exit(f"Not tried, or not there: {', '.join(sorted(there ^ set(PLAYBOOKS)))}")
@@ -177,9 +177,9 @@ def collect(programs: Path, environment: dict[str, str]) -> None:
 
 def check_import(artifact: Path) -> None:
     """What Galaxy would say at the import: its warnings count as errors."""
-    told = run("python", "-m", "galaxy_importer.main", artifact.name, cwd=artifact.parent)
-    print(told)
-    if any(line.startswith(("WARNING", "ERROR")) for line in told.splitlines()):
+    printed = run("python", "-m", "galaxy_importer.main", artifact.name, cwd=artifact.parent)
+    print(printed)
+    if any(line.startswith(("WARNING", "ERROR")) for line in printed.splitlines()):
         sys.exit("galaxy-importer warns.")
 
 

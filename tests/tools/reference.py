@@ -168,7 +168,7 @@ def main() -> int:
         return 0
     if PAGE.read_text() == page():
         return 0
-    print(f"{PAGE} is not what --help says; python3 dev.py run -- python tests/tools/reference.py writes it anew.")
+    print(f"{PAGE} differs from --help; run python3 dev.py run -- python tests/tools/reference.py.")
     return 1
 
 

@@ -5,7 +5,7 @@
 """Run ansible-test sanity with the Python and the ansible-core that run this, and with the options given.
 
 ansible-test follows no links and wants to find itself in ansible_collections/NAMESPACE/NAME: it gets a copy of what
-git would commit. Runs in the repository's root, with HOME a folder that may be written to; works below .work/tree.
+git would commit. Runs in the repository's root, with HOME a directory that may be written to; works below .work/tree.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def run_stages(registry: dict[str, list[Check]], names: list[str]) -> int:
 
 
 def run_check(check: Check) -> Result:
-    """Run one check with its output captured; what this machine lacks is told, not raised."""
+    """Run one check with its output captured; missing needs of this machine are reported, not raised."""
     lacking = [need for need in check.needs if not able(need)]
     if lacking:
         return Result(check, "unavailable", output=f"not run for lack of {', '.join(lacking)}")

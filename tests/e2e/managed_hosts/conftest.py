@@ -42,15 +42,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class Deployment:
     """Runs the playbook deploy_archiver against hosts of these names."""
 
-    def __init__(self, folder: Path, **machines: Machine) -> None:
-        self.folder, self.machines = folder, machines
+    def __init__(self, directory: Path, **machines: Machine) -> None:
+        self.directory, self.machines = directory, machines
         self.output = ""
         self.variables: dict[str, Any] = {}
         # Where another version of the collection lies, with ansible_collections in it.
         self.collections: Path | None = None
 
     def play(self, *arguments: str, **variables: Any) -> dict[str, int]:
-        """Run the playbook with these variables beside those that stand; the recap of the last host."""
+        """Run the playbook with these variables in addition to the fixed ones; return the recap of the last host."""
         done = self.attempt(*arguments, **variables)
         assert done.returncode == 0, self.output
         return self.recaps[list(self.machines)[-1]]
@@ -63,14 +63,14 @@ class Deployment:
         return {host: {name: int(n) for name, n in re.findall(r"(\w+)=(\d+)", recap)} for host, recap in found.items()}
 
     def attempt(self, *arguments: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-        inventory = self.folder / "inventory.yml"
+        inventory = self.directory / "inventory.yml"
         hosts = {name: {**_login(machine), **self.variables, **variables} for name, machine in self.machines.items()}
         inventory.write_text(json.dumps({"archivers": {"hosts": hosts}}))
         elsewhere = {"ANSIBLE_COLLECTIONS_PATH": str(self.collections)} if self.collections else {}
         done = subprocess.run(
             [BIN / "ansible-playbook", "-i", inventory, "auditops.cloudscale.deploy_archiver", *arguments],
-            env={"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **elsewhere},
-            cwd=self.folder,
+            env={"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.directory), "LC_ALL": "C.UTF-8", **elsewhere},
+            cwd=self.directory,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -141,7 +141,7 @@ def other_machine(root: Path, key: Path, simulator: Simulator) -> Iterator[Machi
 
 def trust(machine: Machine, simulator: Simulator) -> None:
     assert simulator.ca_path
-    machine.tell(f"cat > {CA} <<'END'\n{Path(simulator.ca_path).read_text()}\nEND")
+    machine.output_of(f"cat > {CA} <<'END'\n{Path(simulator.ca_path).read_text()}\nEND")
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 WORK = HERE.parents[2] / ".work"
 GATEWAY = "10.77.0.1"
 _NEW_NETWORK = 0x40000000
-# Where control groups of version 2 are, beside those of version 1 or alone.
+# Control groups of version 2 are mounted next to those of version 1, or alone.
 _GROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 _PACKAGES = (
@@ -100,7 +100,7 @@ class Machine:
     def __init__(self, root: Path, key: Path, number: int) -> None:
         self.name = f"archiver-{os.getpid()}-{number}"
         self.address = f"10.77.0.{10 + number}"
-        self._folder, self._root, self._key = root.parent / self.name, root, key
+        self._directory, self._root, self._key = root.parent / self.name, root, key
         self._link = f"host{number}"
 
     def __enter__(self) -> Machine:
@@ -112,15 +112,15 @@ class Machine:
         run(*inside, "address", "add", f"{self.address}/24", "dev", "eth0")
         run(*inside, "link", "set", "eth0", "up")
         command = ["unshare", "--mount", "--propagation", "private", str(HERE / "boot.sh")]
-        self._folder.mkdir()
-        with open(f"{self._folder}.log", "wb") as log:
+        self._directory.mkdir()
+        with open(f"{self._directory}.log", "wb") as log:
             self._process = subprocess.Popen(
-                [*command, self.name, str(self._root), str(self._folder), self.name],
+                [*command, self.name, str(self._root), str(self._directory), self.name],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
             )
-        wait_for(self._is_up, f"{self.name} is up, see {self._folder}.log")
+        wait_for(self._is_up, f"{self.name} is up, see {self._directory}.log")
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -141,7 +141,7 @@ class Machine:
             raise RuntimeError(f"{self.name} was not booted")
         self._process.stdin.write(b"again\n")
         self._process.stdin.flush()
-        wait_for(self._is_up, f"{self.name} is up again, see {self._folder}.log")
+        wait_for(self._is_up, f"{self.name} is up again, see {self._directory}.log")
 
     @property
     def _group(self) -> Path:
@@ -156,7 +156,7 @@ class Machine:
         ssh = ["ssh", *self.ssh_options.split(), "-o", "ConnectTimeout=2", f"root@{self.address}", command]
         return subprocess.run(ssh, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
 
-    def tell(self, command: str) -> str:
+    def output_of(self, command: str) -> str:
         """Run a shell command that must succeed, and return what it prints."""
         done = self.try_(command)
         if done.returncode:
@@ -165,9 +165,9 @@ class Machine:
 
     def exposure(self, unit: str) -> float:
         """How much of this machine a unit could reach, as systemd rates it: from 0, nothing, to 10."""
-        told = self.tell(f"systemd-analyze security --no-pager {unit}")
-        print(told.splitlines()[-1])
-        return float(re.findall(r"exposure level for .*: ([0-9.]+)", told)[-1])
+        printed = self.output_of(f"systemd-analyze security --no-pager {unit}")
+        print(printed.splitlines()[-1])
+        return float(re.findall(r"exposure level for .*: ([0-9.]+)", printed)[-1])
 
     def send(self, path: str, to: Path) -> None:
         """Copy a file of the host to this machine."""
@@ -179,21 +179,21 @@ class Machine:
 
     def _is_up(self) -> bool:
         if self._process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended: {Path(f'{self._folder}.log').read_text()}")
-        return self.try_("systemctl is-system-running --wait").stdout.strip() in ("running", "stale")
+            raise RuntimeError(f"{self.name} ended: {Path(f'{self._directory}.log').read_text()}")
+        return self.try_("systemctl is-system-running --wait").stdout.strip() in ("running", "degraded")
 
 
 def _removed(group: Path) -> bool:
     """Remove what is empty of this control group; whether all of it is gone."""
-    for folder in (*sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True), group):
+    for directory in (*sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True), group):
         with suppress(OSError):
-            folder.rmdir()
+            directory.rmdir()
     return not group.exists()
 
 
-def prepared_root(suite: str, folder: Path, key: Path) -> Path:
+def prepared_root(suite: str, directory: Path, key: Path) -> Path:
     """The tree unpacked, reachable over SSH by this key."""
-    root = folder / "tree"
+    root = directory / "tree"
     root.mkdir()
     run("tar", "--extract", "--file", tree(suite), "--directory", root)
     ssh = root / "root/.ssh"
@@ -202,6 +202,6 @@ def prepared_root(suite: str, folder: Path, key: Path) -> Path:
     (root / "etc/hostname").write_text("archiver\n")
     (root / "etc/machine-id").write_text("")
     (root / "etc/ssh/sshd_config.d/test.conf").write_text("PermitRootLogin prohibit-password\nUseDNS no\n")
-    # The package lists were fetched with the tree; the host would find no mirror to fetch them anew.
+    # The package lists were fetched with the tree; the host has no mirror to fetch them again.
     os.utime(root / "var/lib/apt/lists")
     return root

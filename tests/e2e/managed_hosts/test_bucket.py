@@ -60,7 +60,7 @@ def wanted(simulator: Simulator, log: Project, buckets: Buckets) -> dict[str, An
 
 def on_place(machine: Machine, command: str, options: str = "") -> str:
     """Run a command on the archive as root does."""
-    return machine.tell(
+    return machine.output_of(
         f"CREDENTIALS_DIRECTORY={SECRETS} cloudscale-audit {command} --projects {SECRETS}/projects.json {options}"
     )
 
@@ -74,7 +74,7 @@ def canonical(entry: Any) -> str:
 
 
 def journal(machine: Machine, unit: str) -> str:
-    return machine.tell(f"journalctl --no-pager --unit {unit}")
+    return machine.output_of(f"journalctl --no-pager --unit {unit}")
 
 
 @pytest.fixture(scope="module")
@@ -110,33 +110,35 @@ def test_a_run_keeps_the_log_in_the_bucket(
     more = {"archiver_projects": [wanted], "archiver_metrics_dir": METRICS, "archiver_journal": True}
     deployment.variables = {**deployment.variables, **more}
     assert deployment.play("--diff", "-vvv")["changed"] > 0
-    assert machine.tell(f"stat -c %U {METRICS} {METRICS}/..").split() == ["root", "root"]
+    assert machine.output_of(f"stat -c %U {METRICS} {METRICS}/..").split() == ["root", "root"]
     assert not [secret for secret in (log.token, buckets.keys.secret) if secret in deployment.output]
-    assert machine.tell(f"sed -n 2p {SECRETS}/sign_key").strip() not in deployment.output
+    assert machine.output_of(f"sed -n 2p {SECRETS}/sign_key").strip() not in deployment.output
     assert deployment.play("--diff")["changed"] == 0, deployment.output
-    machine.tell(f"systemctl start {SERVICE}")
+    machine.output_of(f"systemctl start {SERVICE}")
     assert kept(machine) == log.log.entries
-    told = machine.tell("journalctl --no-pager --output=cat SYSLOG_IDENTIFIER=cloudscale-audit SYSLOG_FACILITY=10")
+    printed = machine.output_of(
+        "journalctl --no-pager --output=cat SYSLOG_IDENTIFIER=cloudscale-audit SYSLOG_FACILITY=10"
+    )
     for entry in log.log.entries:
-        assert entry["message"] in told
-    assert machine.tell(f"stat -c '%n %a %U' {SECRETS}/*").splitlines() == [
+        assert entry["message"] in printed
+    assert machine.output_of(f"stat -c '%n %a %U' {SECRETS}/*").splitlines() == [
         f"{SIGNERS} 644 root",
         f"{SECRETS}/projects.json 644 root",
         f"{SECRETS}/s3 600 root",
         f"{SECRETS}/sign_key 600 root",
         f"{SECRETS}/tokens.json 600 root",
     ]
-    shown = machine.tell(f"journalctl --no-pager; systemctl show {SERVICE} {VERIFY} {RECONCILE}")
+    shown = machine.output_of(f"journalctl --no-pager; systemctl show {SERVICE} {VERIFY} {RECONCILE}")
     assert buckets.keys.secret not in shown
-    assert machine.tell("ls /var/lib/cloudscale-audit/shop").split() == ["journal.json", "pin.json", "state.json"]
+    assert machine.output_of("ls /var/lib/cloudscale-audit/shop").split() == ["journal.json", "pin.json", "state.json"]
 
 
 def test_it_is_verified_and_compared_with_the_provider(machine: Machine) -> None:
-    machine.tell(f"systemctl start {VERIFY} {RECONCILE}")
+    machine.output_of(f"systemctl start {VERIFY} {RECONCILE}")
     assert "Intact: 8 entries" in journal(machine, VERIFY)
     assert "Compared " in journal(machine, RECONCILE)
     names = [f"cloudscale-audit-{command}-shop.prom" for command in ("collect", "journal", "reconcile", "verify")]
-    assert machine.tell(f"ls {METRICS}").split() == names
+    assert machine.output_of(f"ls {METRICS}").split() == names
 
 
 @pytest.mark.parametrize("unit", [SERVICE, VERIFY, RECONCILE])
@@ -145,15 +147,15 @@ def test_each_unit_is_confined(machine: Machine, unit: str) -> None:
 
 
 def test_what_the_archive_lacks_is_found_by_a_timer(machine: Machine, deployment: Deployment, log: Project) -> None:
-    machine.tell(f"touch {METRICS}/of-others.prom")
+    machine.output_of(f"touch {METRICS}/of-others.prom")
     # Later than a collection run looks back, and within what is compared every day.
     log.log.append(timestamp=datetime.now(timezone.utc) - timedelta(hours=30), message="withheld so far")
     assert deployment.play(archiver_reconcile_schedule="*:*:0/2", archiver_metrics_dir="")["changed"] > 0
     wait_for(lambda: "FINDING missing_in_archive" in journal(machine, RECONCILE), "the comparison was made")
     assert machine.try_(f"systemctl is-failed {RECONCILE}").stdout.strip() in ("failed", "activating")
-    assert machine.tell(f"ls {METRICS}").split() == ["of-others.prom"]
+    assert machine.output_of(f"ls {METRICS}").split() == ["of-others.prom"]
     assert deployment.play(archiver_reconcile_schedule="")["changed"] > 0
-    assert "audit-reconcile.timer" not in machine.tell("ls /etc/systemd/system; systemctl list-units --all")
+    assert "audit-reconcile.timer" not in machine.output_of("ls /etc/systemd/system; systemctl list-units --all")
 
 
 def test_a_key_that_the_other_host_would_not_know_is_refused(other_machine: Machine, pair: Deployment) -> None:
@@ -168,8 +170,8 @@ def test_two_hosts_accept_each_others_commits(
     pair.play()
     for number, host in enumerate((other_machine, machine, other_machine, machine)):
         log.log.append(message=f"by turns {number}")
-        host.tell(f"systemctl start {SERVICE}")
+        host.output_of(f"systemctl start {SERVICE}")
         # The archive has them by day.
         assert sorted(map(canonical, kept(host))) == sorted(map(canonical, log.log.entries))
-    told = on_place(machine, "verify", f"--allowed-signers {SIGNERS} --every-signature")
-    assert "shop: Intact: " in told
+    printed = on_place(machine, "verify", f"--allowed-signers {SIGNERS} --every-signature")
+    assert "shop: Intact: " in printed

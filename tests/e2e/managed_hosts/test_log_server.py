@@ -58,7 +58,7 @@ class Pair:
     log: Project
 
     def collect(self) -> None:
-        self.archiver.tell(f"systemctl start {SERVICE}")
+        self.archiver.output_of(f"systemctl start {SERVICE}")
         wait_for(lambda: not self._is_at_work(), "the run and the journal's part of it have ended")
 
     def _is_at_work(self) -> bool:
@@ -67,20 +67,22 @@ class Pair:
     def received(self) -> dict[str, bytes]:
         """What arrived, by id; what has the same id is the same."""
         found: dict[str, bytes] = {}
-        for line in self.server.tell(f"cat {RECEIVED}").splitlines():
+        for line in self.server.output_of(f"cat {RECEIVED}").splitlines():
             message = parse(line.encode())
             assert found.setdefault(message["id"], canonical(message["entry"])) == canonical(message["entry"])
         return found
 
     def archived(self) -> Counter[bytes]:
-        return Counter(line.encode() for line in self.archiver.tell(f"cloudscale-audit cat {ARCHIVE}").split("\n")[:-1])
+        return Counter(
+            line.encode() for line in self.archiver.output_of(f"cloudscale-audit cat {ARCHIVE}").split("\n")[:-1]
+        )
 
     def wait_for_all(self) -> int:
         """Wait until as many entries have arrived as there are in the archive, counted as the guide says."""
         expected, count = self.archived().total(), blocks("shell")[-1]
         whole = f"tail --bytes=1 {RECEIVED}"
         wait_for(
-            lambda: int(self.server.tell(count)) >= expected and self.server.tell(whole) == "\n",
+            lambda: int(self.server.output_of(count)) >= expected and self.server.output_of(whole) == "\n",
             "all have arrived",
             seconds=180,
         )
@@ -89,7 +91,7 @@ class Pair:
     def metric(self, name: str) -> float:
         """What node_exporter serves."""
         ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9100/metrics').read().decode())"
-        served = self.archiver.tell(f'python3 -c "{ask}"')
+        served = self.archiver.output_of(f'python3 -c "{ask}"')
         found = re.search(rf"^{re.escape(name)} (\S+)$", served, re.MULTILINE)
         assert found, served
         return float(found[1])
@@ -101,7 +103,7 @@ def blocks(language: str) -> list[str]:
 
 
 def write(machine: Machine, path: str, text: str) -> None:
-    machine.tell(f"mkdir -p $(dirname {path}); cat > {path} <<'THE END'\n{text}\nTHE END")
+    machine.output_of(f"mkdir -p $(dirname {path}); cat > {path} <<'THE END'\n{text}\nTHE END")
 
 
 def place_certificate(machine: Machine, name: str, authority: trustme.CA) -> None:
@@ -115,9 +117,9 @@ def place_certificate(machine: Machine, name: str, authority: trustme.CA) -> Non
 def set_up_rsyslog(machine: Machine, name: str, authority: trustme.CA, configuration: str) -> None:
     place_certificate(machine, name, authority)
     write(machine, "/etc/rsyslog.d/00-cloudscale-audit.conf", configuration)
-    machine.tell("apt-get install --yes --no-install-recommends rsyslog rsyslog-gnutls")
-    assert "error" not in machine.tell("rsyslogd -N1 2>&1")
-    machine.tell("systemctl restart rsyslog")
+    machine.output_of("apt-get install --yes --no-install-recommends rsyslog rsyslog-gnutls")
+    assert "error" not in machine.output_of("rsyslogd -N1 2>&1")
+    machine.output_of("systemctl restart rsyslog")
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +128,10 @@ def pair(root: Path, key: Path, simulator: Simulator, tmp_path_factory: pytest.T
     sender, receiver, *_syslog_ng = blocks("text")
     with Machine(root, key, 8) as archiver, Machine(root, key, 9) as server:
         trust(archiver, simulator)
-        archiver.tell(f"echo {server.address} logs.example.org >> /etc/hosts")
+        archiver.output_of(f"echo {server.address} logs.example.org >> /etc/hosts")
         set_up_rsyslog(server, "logs.example.org", authority, receiver)
         set_up_rsyslog(archiver, "archive1.example.org", authority, sender)
-        archiver.tell("apt-get install --yes --no-install-recommends prometheus-node-exporter")
+        archiver.output_of("apt-get install --yes --no-install-recommends prometheus-node-exporter")
         deployment = Deployment(tmp_path_factory.mktemp("controller"), archiver=archiver)
         log = simulator.add_project("logged")
         deployment.variables = {
@@ -164,16 +166,16 @@ def test_what_arrives_equals_the_archive(pair: Pair, simulator: Simulator) -> No
 
 
 def test_nothing_of_it_is_in_the_hosts_own_files(pair: Pair) -> None:
-    assert '"entry":' not in pair.archiver.tell("cat /var/log/*.log /var/log/syslog")
+    assert '"entry":' not in pair.archiver.output_of("cat /var/log/*.log /var/log/syslog")
 
 
 def test_only_what_is_new_is_sent(pair: Pair) -> None:
-    before = int(pair.server.tell(f"wc -l < {RECEIVED}"))
+    before = int(pair.server.output_of(f"wc -l < {RECEIVED}"))
     pair.log.log.append(message="new")
     pair.collect()
-    wait_for(lambda: int(pair.server.tell(f"wc -l < {RECEIVED}")) > before, "the new one has arrived")
+    wait_for(lambda: int(pair.server.output_of(f"wc -l < {RECEIVED}")) > before, "the new one has arrived")
     assert Counter(pair.received().values()) == pair.archived()
-    assert int(pair.server.tell(f"wc -l < {RECEIVED}")) == before + 1
+    assert int(pair.server.output_of(f"wc -l < {RECEIVED}")) == before + 1
 
 
 def test_nobody_without_a_certificate_is_heard(pair: Pair) -> None:
@@ -181,13 +183,13 @@ def test_nobody_without_a_certificate_is_heard(pair: Pair) -> None:
     pair.archiver.try_("python3 /root/forge.py")
     pair.log.log.append(message="behind it")
     pair.collect()
-    wait_for(lambda: "behind it" in pair.server.tell(f"tail -n 1 {RECEIVED}"), "the next one has arrived")
-    assert "forged" not in pair.server.tell(f"cat {RECEIVED}")
+    wait_for(lambda: "behind it" in pair.server.output_of(f"tail -n 1 {RECEIVED}"), "the next one has arrived")
+    assert "forged" not in pair.server.output_of(f"cat {RECEIVED}")
 
 
 def test_without_its_bookmark_a_log_server_that_lost_all_is_filled_again(pair: Pair) -> None:
-    pair.server.tell(f"truncate --size=0 {RECEIVED}")
-    pair.archiver.tell(f"rm {BOOKMARK}")
+    pair.server.output_of(f"truncate --size=0 {RECEIVED}")
+    pair.archiver.output_of(f"rm {BOOKMARK}")
     pair.collect()
     pair.wait_for_all()
     assert Counter(pair.received().values()) == pair.archived()
@@ -196,7 +198,7 @@ def test_without_its_bookmark_a_log_server_that_lost_all_is_filled_again(pair: P
 def test_node_exporter_serves_the_metrics(pair: Pair, simulator: Simulator) -> None:
     labels = f'archive="{ARCHIVE}"%s,project="logged"'
     of = {command: "{%s}" % (labels % f',command="{command}"') for command in ("collect", "journal", "verify")}
-    pair.archiver.tell("systemctl start cloudscale-audit-verify.service")
+    pair.archiver.output_of("systemctl start cloudscale-audit-verify.service")
     assert pair.metric("node_textfile_scrape_error") == 0
     assert pair.metric("cloudscale_audit_entries{%s}" % (labels % "")) == pair.archived().total()
     for labelled in of.values():
@@ -216,7 +218,7 @@ def test_nothing_to_do_the_second_time(pair: Pair) -> None:
 
 
 def test_metrics_of_what_is_given_up_go_away_and_the_bookmark_stays(pair: Pair) -> None:
-    pair.archiver.tell(f"touch {METRICS}/of-others.prom")
+    pair.archiver.output_of(f"touch {METRICS}/of-others.prom")
     pair.deployment.play(archiver_state="absent", archiver_metrics_dir="")
-    assert pair.archiver.tell(f"ls {METRICS}").split() == ["of-others.prom"]
-    assert pair.archiver.tell(f"ls {BOOKMARK}").split() == [BOOKMARK]
+    assert pair.archiver.output_of(f"ls {METRICS}").split() == ["of-others.prom"]
+    assert pair.archiver.output_of(f"ls {BOOKMARK}").split() == [BOOKMARK]

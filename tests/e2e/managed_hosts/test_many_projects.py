@@ -60,8 +60,8 @@ def timed(deployment: Deployment, what: str, **variables: Any) -> tuple[float, d
 
 def round_cpu(machine: Machine, what: str) -> float:
     """Seconds of CPU of one run of the service."""
-    machine.tell(f"systemctl start {SERVICE}")
-    seconds = int(machine.tell(f"systemctl show --value --property=CPUUsageNSec {SERVICE}")) / 1e9
+    machine.output_of(f"systemctl start {SERVICE}")
+    seconds = int(machine.output_of(f"systemctl show --value --property=CPUUsageNSec {SERVICE}")) / 1e9
     print(f"{what}: {seconds:.2f} s of CPU")
     return seconds
 
@@ -79,14 +79,14 @@ def test_the_second_run_changes_nothing_within_30_seconds(deployment: Deployment
 
 def test_a_quiet_round_costs_little(machine: Machine) -> None:
     round_cpu(machine, "first round")
-    assert machine.tell(f"systemctl show --value --property=Result {SERVICE}") == "success\n"
+    assert machine.output_of(f"systemctl show --value --property=Result {SERVICE}") == "success\n"
     assert min(round_cpu(machine, "quiet round") for _again in range(3)) <= 4
     credentials = [
         f"--property=LoadCredential={name}:/etc/cloudscale-audit/{name}" for name in ("tokens.json", "sign_key")
     ]
     run = ["systemd-run", "--quiet", "--pipe", "--wait", "--property=User=cloudscale-audit", *credentials]
     collect = "/usr/local/bin/cloudscale-audit collect --projects /etc/cloudscale-audit/projects.json"
-    peak = int(machine.tell(f"{' '.join(run)} python3 -c '{PEAK}' {collect}"))
+    peak = int(machine.output_of(f"{' '.join(run)} python3 -c '{PEAK}' {collect}"))
     print(f"quiet round: {peak} MiB")
     assert peak <= 64
 
@@ -99,7 +99,7 @@ def test_a_round_of_signed_heartbeats_costs_little(machine: Machine, simulator: 
 
 def test_the_status_of_all_comes_within_two_seconds(machine: Machine) -> None:
     began = time.monotonic()
-    shown = json.loads(machine.tell("cloudscale-audit status --json"))
+    shown = json.loads(machine.output_of("cloudscale-audit status --json"))
     seconds = time.monotonic() - began
     print(f"status: {seconds:.1f} s")
     assert [archive["state"] for archive in shown["archives"]] == ["current"] * len(NAMES)
@@ -110,10 +110,10 @@ def test_one_more_project_takes_20_seconds(machine: Machine, simulator: Simulato
     simulator.add_project("more").log.append(action="server_create", message="one more")
     deployment.variables["archiver_projects"] = [project(simulator, name) for name in (*NAMES, "more")]
     seconds, _recap = timed(deployment, "one more project")
-    machine.tell(f"systemctl start {SERVICE}")
-    assert "one more" in machine.tell("cloudscale-audit cat /var/lib/cloudscale-audit/more/archive")
+    machine.output_of(f"systemctl start {SERVICE}")
+    assert "one more" in machine.output_of("cloudscale-audit cat /var/lib/cloudscale-audit/more/archive")
     changed = [project(simulator, "more", every="1h"), *(project(simulator, name) for name in NAMES[1:])]
     _seconds, recap = timed(deployment, "one changed and one removed", archiver_projects=changed)
     assert recap["changed"] == 2, deployment.output
-    assert machine.tell(f"ls /var/lib/cloudscale-audit/{NAMES[0]}/archive/commits")
+    assert machine.output_of(f"ls /var/lib/cloudscale-audit/{NAMES[0]}/archive/commits")
     assert seconds <= 20

@@ -57,16 +57,16 @@ def add(log: Project, count: int) -> None:
 
 
 def kept(machine: Machine, archive: str = ARCHIVE) -> list[Any]:
-    return [json.loads(line) for line in machine.tell(f"cloudscale-audit cat {archive}").splitlines()]
+    return [json.loads(line) for line in machine.output_of(f"cloudscale-audit cat {archive}").splitlines()]
 
 
 def key_of(machine: Machine) -> str:
     """The public key that the host signs with, as files of signers have it."""
-    return " ".join(machine.tell("ssh-keygen -y -f /etc/cloudscale-audit/sign_key").split()[:2])
+    return " ".join(machine.output_of("ssh-keygen -y -f /etc/cloudscale-audit/sign_key").split()[:2])
 
 
 def journal(machine: Machine) -> str:
-    return machine.tell("journalctl --no-pager -t cloudscale-audit")
+    return machine.output_of("journalctl --no-pager -t cloudscale-audit")
 
 
 def blocks(title: str) -> list[str]:
@@ -142,7 +142,7 @@ def listener(network: None) -> Iterator[Listener]:
 def test_installing_by_the_guide(machine: Machine, fleet: Fleet, log: Project) -> None:
     install, start = blocks("Install archivers")
     assert fleet.follow(install)["archive1.example.org"]["changed"] > 0
-    machine.tell(start)
+    machine.output_of(start)
     assert kept(machine) == log.log.entries
 
 
@@ -151,7 +151,7 @@ def test_a_good_run_is_told_to_the_ping_url(
 ) -> None:
     deployment.play("--diff", "-vvv", archiver_projects=[wanted(simulator, ping_url=listener.url)])
     add(log, 1)
-    machine.tell(f"systemctl start {SERVICE}")
+    machine.output_of(f"systemctl start {SERVICE}")
     assert listener.asked == [listener.path]
     assert kept(machine) == log.log.entries
     simulator.stop()
@@ -159,7 +159,7 @@ def test_a_good_run_is_told_to_the_ping_url(
     simulator.start()
     assert listener.asked == [listener.path]
     assert listener.path not in deployment.output
-    assert listener.path not in machine.tell(f"journalctl --no-pager; systemctl show {SERVICE}")
+    assert listener.path not in machine.output_of(f"journalctl --no-pager; systemctl show {SERVICE}")
 
 
 def test_secrets_may_lie_encrypted(
@@ -169,13 +169,13 @@ def test_secrets_may_lie_encrypted(
         "archiver_encrypted_credentials": True,
         "archiver_projects": [wanted(simulator, ping_url=listener.url)],
     }
-    before = machine.tell("ls -lR /etc/cloudscale-audit /var/lib/systemd")
+    before = machine.output_of("ls -lR /etc/cloudscale-audit /var/lib/systemd")
     assert deployment.play("--check", "--diff", **hidden)["changed"] > 0
-    assert machine.tell("ls -lR /etc/cloudscale-audit /var/lib/systemd") == before
+    assert machine.output_of("ls -lR /etc/cloudscale-audit /var/lib/systemd") == before
     deployment.play("--diff", "-vvv", **hidden)
     assert log.token not in deployment.output
     assert listener.path not in deployment.output
-    assert machine.tell("stat -c '%n %a %U' /etc/cloudscale-audit/*").splitlines() == [
+    assert machine.output_of("stat -c '%n %a %U' /etc/cloudscale-audit/*").splitlines() == [
         "/etc/cloudscale-audit/allowed_signers 644 root",
         "/etc/cloudscale-audit/pings.json.encrypted 600 root",
         "/etc/cloudscale-audit/projects.json 644 root",
@@ -185,42 +185,44 @@ def test_secrets_may_lie_encrypted(
     assert machine.try_(f"grep -rF -e {log.token} -e {listener.path} /etc").stdout == ""
     assert deployment.play("--diff", **hidden)["changed"] == 0, deployment.output
     add(log, 1)
-    machine.tell(f"systemctl start {SERVICE}")
+    machine.output_of(f"systemctl start {SERVICE}")
     assert kept(machine) == log.log.entries
     assert listener.asked == [listener.path]
     log.rotate_token()
     hidden["archiver_projects"] = [wanted(simulator, ping_url=listener.url)]
     assert deployment.play("--diff", **hidden)["changed"] == 1, deployment.output
     assert log.token not in deployment.output
-    machine.tell(f"systemctl start {SERVICE}")
+    machine.output_of(f"systemctl start {SERVICE}")
 
 
 def test_secrets_lie_plain_again(machine: Machine, deployment: Deployment, simulator: Simulator, log: Project) -> None:
     deployment.variables["archiver_projects"] = [wanted(simulator)]
     deployment.play()
     names = ["allowed_signers", "projects.json", "sign_key", "tokens.json"]
-    assert machine.tell("ls /etc/cloudscale-audit").split() == names
-    machine.tell(f"systemctl start {SERVICE}")
+    assert machine.output_of("ls /etc/cloudscale-audit").split() == names
+    machine.output_of(f"systemctl start {SERVICE}")
     assert kept(machine) == log.log.entries
 
 
 def test_the_archive_is_verified_by_a_timer(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project
 ) -> None:
-    machine.tell(f"cat > /usr/local/bin/hook <<'END'\n{HOOK}END\nchmod +x /usr/local/bin/hook")
+    machine.output_of(f"cat > /usr/local/bin/hook <<'END'\n{HOOK}END\nchmod +x /usr/local/bin/hook")
     # Not oftener: systemd refuses the sixth start within ten seconds.
     scheduled = {"archiver_verify_schedule": "*:*:0/4", "archiver_failure_command": "/usr/local/bin/hook"}
     assert deployment.play(**scheduled)["changed"] > 0
     wait_for(lambda: f"Intact: {len(log.log.entries)} entries" in journal(machine), "the archive was verified")
-    file = machine.tell(f"ls {ARCHIVE}/entries/*/* | head -1").strip()
-    machine.tell(f"cp -p {file} /root/saved && sed -i '$ s/.$//' {file}")
-    wait_for(lambda: bool(re.search(r"production: FINDING \w+: entries/", journal(machine))), "what was found is told")
+    file = machine.output_of(f"ls {ARCHIVE}/entries/*/* | head -1").strip()
+    machine.output_of(f"cp -p {file} /root/saved && sed -i '$ s/.$//' {file}")
+    wait_for(
+        lambda: bool(re.search(r"production: FINDING \w+: entries/", journal(machine))), "the finding is in the journal"
+    )
     wait_for(lambda: "the hook was told that production failed" in journal(machine), "the hook has run")
-    machine.tell(f"cp -p /root/saved {file}")
+    machine.output_of(f"cp -p /root/saved {file}")
     wait_for(lambda: "the hook was told that production recovered" in journal(machine), "the hook has run again")
     assert len(re.findall("the hook was told", journal(machine))) == 2
     assert deployment.play(archiver_verify_schedule="")["changed"] > 0
-    assert "audit-verify" not in machine.tell("ls /etc/systemd/system; systemctl list-units --all")
+    assert "audit-verify" not in machine.output_of("ls /etc/systemd/system; systemctl list-units --all")
 
 
 @pytest.mark.parametrize("pages", [2, 15, 30])
@@ -230,20 +232,20 @@ def test_a_host_killed_in_mid_run_goes_on_when_it_is_back(
     add(log, 99)
     simulator.clear_requests()
     simulator.set(latency=0.05)
-    machine.tell(f"systemctl start --no-block {SERVICE}")
+    machine.output_of(f"systemctl start --no-block {SERVICE}")
     wait_for(lambda: len(simulator.requests) >= pages, f"{pages} pages were read")
     machine.kill()
     simulator.set(latency=0.0)
-    assert machine.tell(f"systemctl is-active {TIMER}") == "active\n"
-    machine.tell(f"cloudscale-audit verify {ARCHIVE}")
+    assert machine.output_of(f"systemctl is-active {TIMER}") == "active\n"
+    machine.output_of(f"cloudscale-audit verify {ARCHIVE}")
     assert len(kept(machine)) < len(log.log.entries)
-    machine.tell(f"systemctl start {SERVICE}")
+    machine.output_of(f"systemctl start {SERVICE}")
     assert kept(machine) == log.log.entries
-    machine.tell(f"cloudscale-audit verify {ARCHIVE}")
+    machine.output_of(f"cloudscale-audit verify {ARCHIVE}")
 
 
 def test_what_was_due_while_the_host_was_off_is_made_good(machine: Machine, log: Project) -> None:
-    machine.tell(f"touch -d '3 years ago' /var/lib/systemd/timers/stamp-{TIMER}")
+    machine.output_of(f"touch -d '3 years ago' /var/lib/systemd/timers/stamp-{TIMER}")
     add(log, 1)
     machine.kill()
     wait_for(lambda: kept(machine) == log.log.entries, "the timer has fired after the boot")
@@ -252,39 +254,39 @@ def test_what_was_due_while_the_host_was_off_is_made_good(machine: Machine, log:
 def test_a_full_disk_fails_one_project_and_is_made_good(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project
 ) -> None:
-    machine.tell("mkdir -p /srv/small && mount -t tmpfs -o size=256k tmpfs /srv/small")
+    machine.output_of("mkdir -p /srv/small && mount -t tmpfs -o size=256k tmpfs /srv/small")
     archive = "/srv/small/archive"
     small = [wanted(simulator), wanted(simulator, path=archive, name="small")]
     assert deployment.attempt(archiver_projects=small).returncode != 0
     assert f"small cannot be collected: space: Only 0.0 GiB free for {archive}; make room." in deployment.output
     assert "production cannot be collected" not in deployment.output
-    machine.tell(f"systemctl start {SERVICE}")
+    machine.output_of(f"systemctl start {SERVICE}")
     add(log, 5)
     before = kept(machine, archive)
     machine.try_("cat /dev/zero > /srv/small/fill")
     assert machine.try_(f"systemctl start {SERVICE}").returncode != 0
     assert re.search(rf"small: Cannot write {archive}/\S+: No space left on device", journal(machine))
-    machine.tell(f"cloudscale-audit verify {archive}")
+    machine.output_of(f"cloudscale-audit verify {archive}")
     assert kept(machine, archive) == before
     assert kept(machine) == log.log.entries
-    machine.tell(f"rm /srv/small/fill; systemctl start {SERVICE}")
+    machine.output_of(f"rm /srv/small/fill; systemctl start {SERVICE}")
     assert kept(machine, archive) == log.log.entries
-    machine.tell(f"cloudscale-audit verify {archive}")
+    machine.output_of(f"cloudscale-audit verify {archive}")
     deployment.play()
 
 
 @pytest.fixture(scope="session")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The collection as it was when its role last had units for each project."""
-    folder = tmp_path_factory.mktemp("older")
-    place = folder / "ansible_collections/auditops/cloudscale"
+    directory = tmp_path_factory.mktemp("older")
+    place = directory / "ansible_collections/auditops/cloudscale"
     place.mkdir(parents=True)
     history = ("git", "-c", "safe.directory=*", "-C", str(ROOT))
     unit = "roles/archiver/templates/etc/systemd/system/cloudscale-audit@.service.j2"
     removed = run(*history, "log", "--diff-filter=D", "--format=%H", "--", unit).split()
     assert removed, "the history does not reach back to the units for each project: fetch all of it"
-    run(*history, "archive", "--output", str(folder / "older.tar"), f"{removed[0]}^")
-    run("tar", "--extract", "--file", folder / "older.tar", "--directory", place)
+    run(*history, "archive", "--output", str(directory / "older.tar"), f"{removed[0]}^")
+    run("tar", "--extract", "--file", directory / "older.tar", "--directory", place)
     # It looked for packages in packages by a pattern that Ansible does not follow.
     variables = place / "roles/archiver/vars/main.yml"
     packages = "archive/chain archive/format archive/storage cli cli/commands detections verification"
@@ -292,7 +294,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = variables.read_text()
     assert "archive/*/*.py, cli/*.py, cli/*/*.py" in text
     variables.write_text(text.replace("archive/*/*.py, cli/*.py, cli/*/*.py", missing))
-    return folder
+    return directory
 
 
 def test_an_upgrade_removes_the_units_for_each_project_and_keeps_the_archive(
@@ -300,39 +302,39 @@ def test_an_upgrade_removes_the_units_for_each_project_and_keeps_the_archive(
 ) -> None:
     deployment.play(archiver_state="absent")
     # Not signed at first, with a pin where it was kept then.
-    machine.tell("rm -r /var/lib/cloudscale-audit/production /etc/cloudscale-audit")
+    machine.output_of("rm -r /var/lib/cloudscale-audit/production /etc/cloudscale-audit")
     deployment.collections = older
     of_both = {"archiver_projects": [wanted(simulator, ping_url=listener.url)], "archiver_journal": True}
     deployment.play(**of_both, archiver_metrics_dir="/srv/old-metrics")
-    machine.tell("systemctl start cloudscale-audit@production")
+    machine.output_of("systemctl start cloudscale-audit@production")
     wait_for(
         lambda: machine.try_("ls /var/lib/cloudscale-audit/production/journal").returncode == 0, "the bookmark is there"
     )
-    machine.tell("touch /var/lib/systemd/timers/stamp-cloudscale-audit@production.timer")
+    machine.output_of("touch /var/lib/systemd/timers/stamp-cloudscale-audit@production.timer")
     deployment.collections = None
     assert deployment.play("--check", **of_both)["changed"] > 0
-    assert machine.tell("systemctl is-active cloudscale-audit@production.timer") == "active\n"
+    assert machine.output_of("systemctl is-active cloudscale-audit@production.timer") == "active\n"
     deployment.play(**of_both)
     places = (
         "/etc/systemd/system/cloudscale-audit*@* /var/lib/systemd/timers/*@* /usr/local/lib/cloudscale-audit/core* "
         "/etc/cloudscale-audit/production.* /srv/old-metrics/*.prom"
     )
-    assert all("No such file" in line for line in machine.tell(f"ls -d {places} 2>&1; true").splitlines())
-    assert "audit@" not in machine.tell("systemctl list-units --all --no-legend 'cloudscale-audit*'")
+    assert all("No such file" in line for line in machine.output_of(f"ls -d {places} 2>&1; true").splitlines())
+    assert "audit@" not in machine.output_of("systemctl list-units --all --no-legend 'cloudscale-audit*'")
     add(log, 2)
     written = journal(machine).count('"entry":')
-    machine.tell(f"systemctl start {SERVICE}")
+    machine.output_of(f"systemctl start {SERVICE}")
     assert kept(machine) == log.log.entries
     assert "2 entries written to the journal" in journal(machine)
-    assert '"sequence": 1' not in machine.tell("cat /var/lib/cloudscale-audit/production/pin.json"), written
-    assert "signed from" in machine.tell(f"cloudscale-audit verify {ARCHIVE} --allowed-signers {SIGNERS}").lower()
+    assert '"sequence": 1' not in machine.output_of("cat /var/lib/cloudscale-audit/production/pin.json"), written
+    assert "signed from" in machine.output_of(f"cloudscale-audit verify {ARCHIVE} --allowed-signers {SIGNERS}").lower()
     assert deployment.play(**of_both)["changed"] == 0, deployment.output
     deployment.play()
 
 
 @pytest.fixture
 def newer(tmp_path: Path) -> Path:
-    """The collection as it is, but for its version."""
+    """The collection as it is, with another version."""
     place = tmp_path / "ansible_collections/auditops/cloudscale"
     shutil.copytree(ROOT, place, ignore=shutil.ignore_patterns(".*", "tests", "docs", "__pycache__"))
     file = place / "plugins/module_utils/version.py"
@@ -344,17 +346,17 @@ def test_a_run_goes_on_with_the_version_it_began_with(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, newer: Path
 ) -> None:
     versions = "ls /usr/local/lib/cloudscale-audit/*.pyz"
-    before = machine.tell("readlink -f /usr/local/bin/cloudscale-audit").strip()
+    before = machine.output_of("readlink -f /usr/local/bin/cloudscale-audit").strip()
     add(log, 99)
     simulator.clear_requests()
     simulator.set(latency=10.0)
-    machine.tell(f"systemctl start --no-block {SERVICE}")
+    machine.output_of(f"systemctl start --no-block {SERVICE}")
     wait_for(lambda: len(simulator.requests) > 0, "the run reads")
     deployment.collections = newer
     deployment.play(archiver_doctor=False)
-    assert machine.tell("cloudscale-audit --version") == "99.0.0\n"
+    assert machine.output_of("cloudscale-audit --version") == "99.0.0\n"
     assert machine.try_(f"systemctl is-active {SERVICE}").stdout == "activating\n"
-    assert before in machine.tell(versions).split()
+    assert before in machine.output_of(versions).split()
     simulator.set(latency=0.0)
     wait_for(lambda: kept(machine) == log.log.entries, "the run has read everything")
     assert {request.headers["User-Agent"].split()[0].rpartition("/")[2] for request in simulator.requests} == {
@@ -363,7 +365,7 @@ def test_a_run_goes_on_with_the_version_it_began_with(
     for collections in (None, newer, None):
         deployment.collections = collections
         deployment.play()
-    assert len(machine.tell(versions).split()) == 2
+    assert len(machine.output_of(versions).split()) == 2
 
 
 def test_what_is_wrong_on_the_first_host_never_comes_to_the_second(
@@ -375,18 +377,18 @@ def test_what_is_wrong_on_the_first_host_never_comes_to_the_second(
     assert "production cannot be collected: api: No connection to" in grown.output
     assert grown.recaps["archive2.example.org"]["failed"] == 0
     # The keys alone come to all hosts first.
-    assert other_machine.tell("ls /etc/cloudscale-audit").split() == ["allowed_signers", "sign_key"]
+    assert other_machine.output_of("ls /etc/cloudscale-audit").split() == ["allowed_signers", "sign_key"]
     for host in (machine, other_machine):
-        assert key_of(machine) in host.tell(f"cat {SIGNERS}")
-        assert key_of(other_machine) in host.tell(f"cat {SIGNERS}")
+        assert key_of(machine) in host.output_of(f"cat {SIGNERS}")
+        assert key_of(other_machine) in host.output_of(f"cat {SIGNERS}")
 
 
 def test_commands_for_watching_run(machine: Machine, grown: Fleet, log: Project) -> None:
     watch, copy = blocks("Watch the services")
-    shown = machine.tell(f"set -eu\n{watch}")
+    shown = machine.output_of(f"set -eu\n{watch}")
     assert TIMER in shown
     assert re.search(r"^production +current", shown, re.MULTILINE)
-    machine.tell(f"set -eu\n{copy}")
+    machine.output_of(f"set -eu\n{copy}")
 
 
 def test_a_lost_host_is_restored_without_loss(
@@ -400,16 +402,16 @@ def test_a_lost_host_is_restored_without_loss(
     add(log, 4)
     grown.follow(install)
     assert other_machine.try_(f"systemctl is-active {TIMER}").stdout == "inactive\n"
-    other_machine.tell(f"set -eu\n{restore}")
+    other_machine.output_of(f"set -eu\n{restore}")
     assert kept(other_machine)[: len(copied)] == copied
     assert kept(other_machine) == log.log.entries
     noted = json.loads((tmp_path / "production.json").read_text())["head"]
-    status = json.loads(other_machine.tell(f"cloudscale-audit status --json {ARCHIVE}"))
-    assert "archive1.example.org" in other_machine.tell(f"cat {SIGNERS}")
+    status = json.loads(other_machine.output_of(f"cloudscale-audit status --json {ARCHIVE}"))
+    assert "archive1.example.org" in other_machine.output_of(f"cat {SIGNERS}")
     assert status["head"]["sequence"] > noted["sequence"]
     assert status["gaps"] == []
     grown.follow(start)
-    assert other_machine.tell(f"systemctl is-active {TIMER}") == "active\n"
+    assert other_machine.output_of(f"systemctl is-active {TIMER}") == "active\n"
 
 
 def test_a_fleet_takes_a_version_host_after_host(grown: Fleet, simulator: Simulator, log: Project) -> None:
@@ -424,7 +426,7 @@ def test_a_fleet_takes_a_version_host_after_host(grown: Fleet, simulator: Simula
     assert [recap["changed"] for recap in grown.follow(rotate).values()] == [1, 1]
     for host in grown.machines.values():
         add(log, 1)
-        host.tell(f"systemctl start {SERVICE}")
+        host.output_of(f"systemctl start {SERVICE}")
         assert kept(host) == log.log.entries
 
 
@@ -437,13 +439,13 @@ def test_keys_are_rotated_by_the_guide(
     for host, old in before.items():
         new = key_of(host)
         assert new != old
-        for signers in (machine.tell(f"cat {SIGNERS}"), other_machine.tell(f"cat {SIGNERS}")):
+        for signers in (machine.output_of(f"cat {SIGNERS}"), other_machine.output_of(f"cat {SIGNERS}")):
             lines = [next(line for line in signers.splitlines() if key in line) for key in (old, new)]
             assert ["valid-before=" in line for line in lines] == [True, False]
         add(log, 1)
-        host.tell(f"systemctl start {SERVICE}")
+        host.output_of(f"systemctl start {SERVICE}")
         assert kept(host) == log.log.entries
-        host.tell(f"cloudscale-audit verify {ARCHIVE} --allowed-signers {SIGNERS} --every-signature")
+        host.output_of(f"cloudscale-audit verify {ARCHIVE} --allowed-signers {SIGNERS} --every-signature")
     assert [recap["changed"] for recap in grown.follow(rotate.split(" -e ")[0]).values()] == [0, 0]
 
 
@@ -451,5 +453,5 @@ def test_removal_by_the_guide(machine: Machine, grown: Fleet) -> None:
     (remove,) = blocks("Remove an archiver")
     assert list(grown.follow(remove)) == ["archive1.example.org"]
     assert machine.try_("cloudscale-audit --version").returncode == 127
-    assert machine.tell("ls /etc/cloudscale-audit") == "allowed_signers\n"
-    assert machine.tell(f"ls {ARCHIVE}").split() == ["commits", "entries", "pending", "signatures", "timestamps"]
+    assert machine.output_of("ls /etc/cloudscale-audit") == "allowed_signers\n"
+    assert machine.output_of(f"ls {ARCHIVE}").split() == ["commits", "entries", "pending", "signatures", "timestamps"]

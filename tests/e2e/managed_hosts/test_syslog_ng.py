@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An archiver and a log server with syslog-ng in place of rsyslog: configured as the guide says."""
+"""An archiver and a log server with syslog-ng instead of rsyslog, configured as in the guide."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ FEW = 1_000
 
 def set_up_syslog_ng(machine: Machine, name: str, authority: trustme.CA, configuration: str) -> None:
     place_certificate(machine, name, authority)
-    machine.tell("apt-get install --yes --no-install-recommends syslog-ng-core")
+    machine.output_of("apt-get install --yes --no-install-recommends syslog-ng-core")
     write(machine, "/etc/syslog-ng/syslog-ng.conf", configuration)
-    machine.tell("syslog-ng --syntax-only")
-    machine.tell("systemctl restart syslog-ng")
+    machine.output_of("syslog-ng --syntax-only")
+    machine.output_of("systemctl restart syslog-ng")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def pair(root: Path, key: Path, simulator: Simulator, tmp_path_factory: pytest.T
     _rsyslog, _server, sender, receiver = blocks("text")
     with Machine(root, key, 10) as archiver, Machine(root, key, 11) as server:
         trust(archiver, simulator)
-        archiver.tell(f"echo {server.address} logs.example.org >> /etc/hosts")
+        archiver.output_of(f"echo {server.address} logs.example.org >> /etc/hosts")
         set_up_syslog_ng(server, "logs.example.org", authority, receiver)
         set_up_syslog_ng(archiver, "archive1.example.org", authority, sender)
         deployment = Deployment(tmp_path_factory.mktemp("controller"), archiver=archiver)
@@ -81,16 +81,16 @@ def test_nobody_without_a_certificate_is_heard(pair: Pair) -> None:
     pair.archiver.try_("python3 /root/forge.py")
     pair.log.log.append(message="behind it")
     pair.collect()
-    wait_for(lambda: "behind it" in pair.server.tell(f"tail -n 1 {RECEIVED}"), "the next one has arrived")
-    assert "forged" not in pair.server.tell(f"cat {RECEIVED}")
+    wait_for(lambda: "behind it" in pair.server.output_of(f"tail -n 1 {RECEIVED}"), "the next one has arrived")
+    assert "forged" not in pair.server.output_of(f"cat {RECEIVED}")
 
 
 def test_what_an_outage_took_arrives_without_the_bookmark(pair: Pair) -> None:
-    pair.server.tell("systemctl stop syslog-ng")
+    pair.server.output_of("systemctl stop syslog-ng")
     pair.log.log.append(message="meanwhile")
     pair.collect()
-    pair.server.tell("systemctl start syslog-ng")
-    pair.archiver.tell(f"rm {BOOKMARK}")
+    pair.server.output_of("systemctl start syslog-ng")
+    pair.archiver.output_of(f"rm {BOOKMARK}")
     pair.collect()
     pair.wait_for_all()
     assert Counter(pair.received().values()) == pair.archived()

@@ -49,13 +49,13 @@ class Ceph:
         self.buckets = Buckets(f"http://127.0.0.1:{PORT}", OWNER)
 
     def __enter__(self) -> Ceph:
-        self._folder = Path(tempfile.mkdtemp(prefix="ceph-"))
-        root = self._folder / "root"
+        self._directory = Path(tempfile.mkdtemp(prefix="ceph-"))
+        root = self._directory / "root"
         root.mkdir()
         machines.run("tar", "--extract", "--file", tree(self._suite), "--directory", root)
         self.release = int(machines.run("chroot", root, "radosgw", "--version").split()[2].split(".")[0])
         inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private"]
-        with open(self._folder / "log", "wb") as log:
+        with open(self._directory / "log", "wb") as log:
             self._process = subprocess.Popen(
                 [*inside, str(HERE / "ceph.sh"), str(root), str(PORT)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
@@ -70,7 +70,7 @@ class Ceph:
     def __exit__(self, *_error: object) -> None:
         self._process.kill()
         self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 120
@@ -82,4 +82,4 @@ class Ceph:
             except Exception as exc:  # noqa: BLE001 - whatever it is while the gateway starts
                 refusal = exc
             time.sleep(0.2)
-        raise OSError(f"Ceph does not start: {refusal}\n{(self._folder / 'log').read_text()[-3000:]}")
+        raise OSError(f"Ceph does not start: {refusal}\n{(self._directory / 'log').read_text()[-3000:]}")

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Time, CPU and memory of asking for many entries, beside what people write themselves, in one run.
+"""Time, CPU and memory of fetching many entries, compared with scripts that people write themselves, in one run.
 
-python3 dev.py run -- python tests/benchmarks/ask.py --entries 1000 10000 100000 --latency 0 50 --rounds 3
-python3 dev.py run -- python tests/benchmarks/ask.py --entries 100000 --latency 100 --rounds 1 \\
+python3 dev.py run -- python tests/benchmarks/queries.py --entries 1000 10000 100000 --latency 0 50 --rounds 3
+python3 dev.py run -- python tests/benchmarks/queries.py --entries 100000 --latency 100 --rounds 1 \\
     --urls dropped end kept --concurrency 4 8 16 --only aiohttp info
 
 Each way is a whole process, from its start to the last entry on disk or on the terminal, and must give every entry.
@@ -253,7 +253,7 @@ def simulated(case: Case) -> Iterator[Server]:
 
 
 def measure(way: Way, server: Server, entries: int) -> Cost:
-    """What one run of it costs, in a folder that is thrown away.
+    """What one run of it costs, in a directory that is thrown away.
 
     It ends the program when an entry is missing.
     """
@@ -261,14 +261,14 @@ def measure(way: Way, server: Server, entries: int) -> Cost:
     environment = {**os.environ, **server.environment, "ANSIBLE_LOCALHOST_WARNING": "false"}
     command = [sys.executable, "-c", MEASURED, *way.command]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        directory = Path(name)
         for program, text in PROGRAMS.items():
-            (folder / program).write_text(text)
+            (directory / program).write_text(text)
         before = server.cpu
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{way.command}: {done.stderr}")
-        with (folder / way.output).open() as output:
+        with (directory / way.output).open() as output:
             lines = sum(1 for _line in output)
     if lines != entries:
         sys.exit(f"{way.command} gave {lines} entries instead of {entries}")
@@ -299,7 +299,7 @@ def compare(
     ]
 
 
-def tell(
+def print_comparison(
     case: Case, rounds: int, concurrency: Sequence[int] = (8,), only: Sequence[str] = ()
 ) -> list[dict[str, object]]:
     """Compare, and print the table."""
@@ -325,7 +325,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="ways with one of these words")
     given = parser.parse_args()
     for numbers in product(given.entries, given.page_size, given.latency, given.urls):
-        tell(Case(*numbers), given.rounds, given.concurrency, given.only)
+        print_comparison(Case(*numbers), given.rounds, given.concurrency, given.only)
 
 
 if __name__ == "__main__":

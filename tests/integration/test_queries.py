@@ -153,7 +153,7 @@ def test_the_retention_is_warned_about(results: Results) -> None:
 
 def test_entries_go_to_a_file_as_lines(results: Results, controller: Controller, log: list[Any]) -> None:
     result = results["dest"]
-    written = controller.folder / "log.jsonl"
+    written = controller.directory / "log.jsonl"
     assert [json.loads(line) for line in written.read_text().splitlines()] == log
     assert written.stat().st_mode & 0o777 == 0o640
     assert (result["changed"], result["dest"]) == (True, str(written))
@@ -208,7 +208,7 @@ def test_no_output_holds_a_token_or_a_traceback(results: Results, controller: Co
 
 
 def test_a_file_is_replaced_only_when_its_content_changes(controller: Controller, log: list[Any]) -> None:
-    path = controller.folder / "same.jsonl"
+    path = controller.directory / "same.jsonl"
     case = {INFO: {"dest": str(path)}}
     dry = controller.run({"first": case, "after": {"ansible.builtin.stat": {"path": str(path)}}}, "--check")
     assert dry["first"]["changed"] is True
@@ -219,13 +219,13 @@ def test_a_file_is_replaced_only_when_its_content_changes(controller: Controller
 
 
 def test_a_failed_read_leaves_the_file_as_it_was(simulator: Simulator, controller: Controller, log: list[Any]) -> None:
-    path = controller.folder / "kept.jsonl"
+    path = controller.directory / "kept.jsonl"
     path.write_text("as it was\n")
     simulator.script(Fault("pass"), Fault("status", status=500, times=2))
     failed = controller.run({"failed": {INFO: {"dest": str(path), "api_retries": 1, "api_retry_budget": 1}}})["failed"]
     assert failed["failure"] == {"code": "service_unavailable", "http_status": 500, "retryable": True}
     assert path.read_text() == "as it was\n"
-    assert [file.name for file in controller.folder.iterdir() if file.name.startswith(".cloudscale")] == []
+    assert [file.name for file in controller.directory.iterdir() if file.name.startswith(".cloudscale")] == []
 
 
 def test_a_cursor_goes_on_exactly_where_a_read_ended(simulator: Simulator, controller: Controller) -> None:
@@ -249,7 +249,7 @@ def test_hostile_messages_stay_data(simulator: Simulator, controller: Controller
     project = simulator.add_project("hostile")
     for message in HOSTILE:
         project.log.append(action="server_create", message=message)
-    path = controller.folder / "hostile.jsonl"
+    path = controller.directory / "hostile.jsonl"
     results = controller.run(
         {"info": {INFO: {}}, "lookup": lookup(""), "dest": {INFO: {"dest": str(path)}}},
         CLOUDSCALE_API_TOKEN=project.token,

@@ -128,28 +128,28 @@ class CallbackModule(CallbackBase):
         self._warned = set()
 
     def v2_playbook_on_play_start(self, play):
-        self._tell_changes()
+        self._end_play()
         self._play = play.get_name().strip()
         if not self._trails:
-            self._trails = self._harmless(lambda: trails(self._plugin_options)) or []
+            self._trails = self._warn_on_error(lambda: trails(self._plugin_options)) or []
         for trail in self._trails:
             if trail.cursor is None:
-                self._harmless(trail.begin, trail)
+                self._warn_on_error(trail.begin, trail)
 
     def v2_playbook_on_stats(self, stats):  # noqa: ARG002
-        self._tell_changes()
+        self._end_play()
         if self._option("dest"):
-            self._harmless(self._write)
+            self._warn_on_error(self._write)
 
-    def _tell_changes(self):
+    def _end_play(self):
         if self._play is None:
             return
         followed = [trail for trail in self._trails if trail.cursor is not None]
         if followed:
             followed[0].settle()
-        found = [(trail, self._harmless(trail.changes, trail)) for trail in followed]
+        found = [(trail, self._warn_on_error(trail.changes, trail)) for trail in followed]
         known = [(trail, changes) for trail, changes in found if changes is not None]
-        self._show([(trail, changes) for trail, changes in known if changes])
+        self._show_changes([(trail, changes) for trail, changes in known if changes])
         told = {"own": [], "others": [], "system": []}
         for _trail, changes in known:
             for kind, entries in changes.as_dict().items():
@@ -158,7 +158,7 @@ class CallbackModule(CallbackBase):
         self._plays.append({"play": self._play, "complete": is_complete, **told})
         self._play = None
 
-    def _show(self, found):
+    def _show_changes(self, found):
         if found:
             self._display.banner(f"CLOUD CHANGES [{self._play}]")
         for trail, changes in found:
@@ -175,7 +175,7 @@ class CallbackModule(CallbackBase):
     def _option(self, name):
         return self._plugin_options.get(name)
 
-    def _harmless(self, step, trail=None):
+    def _warn_on_error(self, step, trail=None):
         """Do a step that must not fail the run; None if it failed. A trail begins anew with the next play then."""
         try:
             return step()

@@ -18,7 +18,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.ledger
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.timestamper import Authority
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.config import parse_config
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import read_receivers
+from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import parse_receivers
 from ansible_collections.auditops.cloudscale.plugins.module_utils.projects import (
     HOST_PROJECTS_FILE,
     HOST_STATE_DIRECTORY,
@@ -34,16 +34,16 @@ NAMESPACE = "cloudscale-audit-head"
 _LOCAL_PATH = re.compile(r"/[A-Za-z0-9._/-]+")
 _BUCKET_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._/-]*)?([?][A-Za-z0-9._/:=&-]+)?")
 # The services do not see these directories of the host.
-_HIDDEN = re.compile(r"/+(home|root|run/user|tmp|var/tmp)(/|$)")
+_INACCESSIBLE = re.compile(r"/+(home|root|run/user|tmp|var/tmp)(/|$)")
 _WORD = re.compile(r"[!-~]+")
 # What goes into unit files must mean itself there.
 _UNSAFE = re.compile(r"""["'\\$%\n\r]""")
-_IN_UNITS = ("random_delay", "timeout", "user", "python", "memory_max", "cpu_quota", "metrics_group", "jobs")
-_COPIED = ("api_url", "ca_path", "start", "every", "s3_endpoint", "s3_region", "s3_ca_path")
-_TIMESTAMPS = ("timestamp_url", "timestamp_every", "timestamp_ca")
-_POLICIES = ("retention", "compact_older_than", "reconcile_start")
+_UNIT_SETTINGS = ("random_delay", "timeout", "user", "python", "memory_max", "cpu_quota", "metrics_group", "jobs")
+_COPIED_KEYS = ("api_url", "ca_path", "start", "every", "s3_endpoint", "s3_region", "s3_ca_path")
+_TIMESTAMP_KEYS = ("timestamp_url", "timestamp_every", "timestamp_ca")
+_POLICY_KEYS = ("retention", "compact_older_than", "reconcile_start")
 # A run that began with the key that was replaced has ended by then.
-_GRACE = timedelta(days=2)
+_GRACE_PERIOD = timedelta(days=2)
 
 
 def archiver_plan(projects, settings):
@@ -76,7 +76,7 @@ class _Plan:
             self._check(projects)
 
     def result(self):
-        kinds = self._kinds()
+        kinds = self._wanted_units()
         signs = any("sign_key_file" in entry for entry in self.entries)
         secrets = self._secrets()
         return {
@@ -105,23 +105,23 @@ class _Plan:
                 doubled = sorted({value for value in values if values.count(value) > 1})
                 self.problems += [f"two projects have the {key} {value}; each needs its own" for value in doubled]
         metrics = str(self.settings["metrics_dir"])
-        if metrics and (not _LOCAL_PATH.fullmatch(metrics) or _HIDDEN.match(metrics)):
+        if metrics and (not _LOCAL_PATH.fullmatch(metrics) or _INACCESSIBLE.match(metrics)):
             self.problems.append(
                 f"archiver_metrics_dir is {metrics}; it must be absolute, of letters, digits, dots, - and _, and not "
                 "below /home, /root, /run/user, /tmp or /var/tmp, which no service sees"
             )
-        for name in _IN_UNITS:
+        for name in _UNIT_SETTINGS:
             self._check_word(f"archiver_{name}", self.settings[name])
         for name, value in self.settings["environment"].items():
             self._check_word(f"archiver_environment: {name}", f"{name}={value}")
-        for kind, schedule in self._kinds().items():
+        for kind, schedule in self._wanted_units().items():
             self._check_word(f"the schedule of {kind}", schedule)
 
     def _check_word(self, name, value):
         if _UNSAFE.search(str(value)):
             self.problems.append(f"{name} must not hold quotes, backslashes, $, % or line breaks")
 
-    def _kinds(self):
+    def _wanted_units(self):
         """The kinds of units that are wanted, with the schedule of each."""
         if not self.is_present:
             return {}
@@ -136,7 +136,7 @@ class _Plan:
 
     def _timestamps(self):
         """The settings about time stamps, which are those of all projects."""
-        url, every, ca_path = (str(self.settings[key]) for key in _TIMESTAMPS)
+        url, every, ca_path = (str(self.settings[key]) for key in _TIMESTAMP_KEYS)
         if not url:
             return {}
         try:
@@ -144,7 +144,7 @@ class _Plan:
             parse_duration(every, "archiver_timestamp_every")
         except InvalidInput as error:
             self.problems.append(error.message.rstrip("."))
-        if ca_path and (not _LOCAL_PATH.fullmatch(ca_path) or _HIDDEN.match(ca_path)):
+        if ca_path and (not _LOCAL_PATH.fullmatch(ca_path) or _INACCESSIBLE.match(ca_path)):
             self.problems.append(
                 "archiver_timestamp_ca must be an absolute path of letters, digits, dots, - and _, and not below "
                 "/home, /root, /run/user, /tmp or /var/tmp, which no service sees"
@@ -159,7 +159,7 @@ class _Plan:
 
     def _notify_file(self):
         """The file of detections and receivers, which are secret: the URL of a chat suffices to write there."""
-        detections, receivers = _plain(self.settings["detections"]), _plain(self.settings["notify"])
+        detections, receivers = _to_builtin(self.settings["detections"]), _to_builtin(self.settings["notify"])
         if not receivers:
             if detections:
                 self.problems.append("archiver_detections needs archiver_notify, which says who gets the alerts")
@@ -171,7 +171,7 @@ class _Plan:
         try:
             # As the service will read it: there, the variable is set.
             read = json.loads(text.replace(CREDENTIALS, "/run/credentials"))
-            read_receivers(parse_config(read, "archiver_detections").notify)
+            parse_receivers(parse_config(read, "archiver_detections").notify)
         except InvalidInput as error:
             self.problems.append(f"archiver_notify or archiver_detections: {error.message.rstrip('.')}")
         return text
@@ -253,10 +253,10 @@ class _Project:
     def add(self):
         name = self._values.get("name")
         if isinstance(name, (int, float)) or not NAME.fullmatch(str(name or "")):
-            self._refuse("the name must be lower-case letters, digits, - and _; quote one of digits alone")
+            self._add_problem("the name must be lower-case letters, digits, - and _; quote one of digits alone")
             return
         entry = {"name": str(name), "path": self._path()}
-        entry.update({key: str(self._values[key]) for key in _COPIED if key in self._values})
+        entry.update({key: str(self._values[key]) for key in _COPIED_KEYS if key in self._values})
         entry.update(self._policies())
         entry.update(self._plan.timestamps)
         entry.update({key: False for key in ("pin", "enabled") if not _is_true(self._values.get(key, True))})
@@ -269,22 +269,22 @@ class _Project:
         self._check_paths(entry)
         self._plan.entries.append(entry)
 
-    def _refuse(self, sentence):
+    def _add_problem(self, sentence):
         self._plan.problems.append(f"{self._label}: {sentence}")
 
     def _path(self):
         path = str(self._values.get("path", f"{STATE}/{self._label}/archive"))
         if path.startswith("s3://"):
             if not _BUCKET_PATH.fullmatch(path):
-                self._refuse("a path in a bucket looks like s3://BUCKET/PREFIX")
+                self._add_problem("a path in a bucket looks like s3://BUCKET/PREFIX")
         elif not _LOCAL_PATH.fullmatch(path):
-            self._refuse("the path must be absolute, of letters, digits, dots, - and _")
+            self._add_problem("the path must be absolute, of letters, digits, dots, - and _")
         elif not path.startswith(f"{STATE}/"):
             self._plan.directories.append(path)
         return path
 
     def _policies(self):
-        found = {key: str(self._values.get(key) or self._plan.settings[key]) for key in _POLICIES}
+        found = {key: str(self._values.get(key) or self._plan.settings[key]) for key in _POLICY_KEYS}
         policies = {key: value for key, value in found.items() if value}
         if "retention" in policies or "compact_older_than" in policies:
             self._plan.has_policy = True
@@ -293,7 +293,7 @@ class _Project:
     def _add_token(self, entry):
         name = entry["name"]
         if ("token" in self._values) == ("token_file" in self._values):
-            self._refuse("give exactly one of token and token_file")
+            self._add_problem("give exactly one of token and token_file")
         elif "token" in self._values:
             self._plan.tokens[name] = str(self._values["token"]).strip()
         else:
@@ -307,7 +307,7 @@ class _Project:
         if is_bucket and keys == ["s3_access_key", "s3_secret_key"]:
             access, secret = (str(self._values[key]).strip() for key in keys)
             if not _WORD.fullmatch(access) or not _WORD.fullmatch(secret):
-                self._refuse("s3_access_key and s3_secret_key must be words without spaces")
+                self._add_problem("s3_access_key and s3_secret_key must be words without spaces")
             profile = f"[{entry['name']}]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
             self._plan.s3_profiles.append(profile)
             entry.update(s3_credentials_file=f"{CREDENTIALS}/s3", s3_profile=entry["name"])
@@ -315,7 +315,7 @@ class _Project:
             file = self._file_of_others("s3_credentials_file", f"s3-{entry['name']}")
             entry.update(s3_credentials_file=file, s3_profile=str(self._values.get("s3_profile", "default")))
         elif is_bucket or keys:
-            self._refuse(
+            self._add_problem(
                 "s3_access_key and s3_secret_key, or s3_credentials_file, belong to a project with its path in a "
                 "bucket, and to no other"
             )
@@ -323,7 +323,7 @@ class _Project:
     def _file_of_others(self, key, credential):
         path = str(self._values[key])
         if not _LOCAL_PATH.fullmatch(path):
-            self._refuse(f"{key} must be an absolute path of letters, digits, dots, - and _")
+            self._add_problem(f"{key} must be an absolute path of letters, digits, dots, - and _")
         self._plan.files_of_others[credential] = path
         return f"{CREDENTIALS}/{credential}"
 
@@ -335,20 +335,20 @@ class _Project:
                 if key in entry:
                     parse_age(entry[key], utc_now(), key)
         except InvalidInput as error:
-            self._refuse(error.message.rstrip("."))
+            self._add_problem(error.message.rstrip("."))
 
     def _check_paths(self, entry):
         for key in ("path", "ca_path", "s3_ca_path"):
-            if _HIDDEN.match(entry.get(key, "")):
-                self._refuse(f"{key} is below /home, /root, /run/user, /tmp or /var/tmp, which no service sees")
+            if _INACCESSIBLE.match(entry.get(key, "")):
+                self._add_problem(f"{key} is below /home, /root, /run/user, /tmp or /var/tmp, which no service sees")
 
 
-def _plain(value):
+def _to_builtin(value):
     """A value of Ansible's in built-in types; one out of a vault is a text only when it is asked for one."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _to_builtin(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_to_builtin(item) for item in value]
     return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
@@ -362,31 +362,31 @@ def archiver_signers(printed, hosts, hostvars, given=(), now=None):
     ``printed`` are the lines that files/keys.sh printed on this host; those of the others are in ``hostvars``. A key is
     never removed: when its host signs with another one, it is closed. Of two lines for one key, the given one wins.
     """
-    kept = [line.removeprefix("signer ") for line in printed if line.startswith("signer ") and _key(line)]
-    found = {_key(line): line.strip() for line in kept}
+    kept = [line.removeprefix("signer ") for line in printed if line.startswith("signer ") and _public_key(line)]
+    found = {_public_key(line): line.strip() for line in kept}
     signing, replaced = {}, set()
     for host in sorted(hosts):
-        keys = _keys_of(_printed_on(host, hostvars))
+        keys = _signing_keys(_key_output(host, hostvars))
         for key in keys.values():
             found.setdefault(key, f'{host} namespaces="{NAMESPACE}" {key}')
         if keys:
             signing[host] = keys.get("next", keys.get("public"))
         if "next" in keys:
             replaced.add(keys["public"])
-    closing = (_read_time(now) + _GRACE).strftime("%Y%m%d")
+    closing = (_read_time(now) + _GRACE_PERIOD).strftime("%Y%m%d")
     for key, line in found.items():
         host = line.split(" ", 1)[0]
         is_old = key in replaced or signing.get(host, key) != key
         if is_old and "valid-before=" not in line:
             found[key] = line.replace(" namespaces=", f' valid-before="{closing}",namespaces=', 1)
-    found.update({_key(line): line.strip() for line in given if _key(line)})
+    found.update({_public_key(line): line.strip() for line in given if _public_key(line)})
     return [line for key, line in sorted(found.items(), key=lambda item: (item[1].split(" ", 1)[0], item[0]))]
 
 
 def archiver_strangers(printed, buckets, hosts, hostvars):
     """Those of the hosts that keep one of these archives, too, while this host has a key that is not accepted yet."""
-    known = {_key(line) for line in printed if line.startswith("signer ")}
-    if set(_keys_of(printed).values()) <= known:
+    known = {_public_key(line) for line in printed if line.startswith("signer ")}
+    if set(_signing_keys(printed).values()) <= known:
         return []
     return [
         host for host in hosts if {str(project.get("path")) for project in _projects_of(host, hostvars)} & set(buckets)
@@ -443,12 +443,12 @@ def _archives_in(printed):
     return [one for one in archives if isinstance(one, dict)] if isinstance(archives, list) else []
 
 
-def _keys_of(printed):
+def _signing_keys(printed):
     """The keys with which a host signs: public, the present one, and next, the one that replaces it now."""
-    return {line.split(" ", 1)[0]: _key(line) for line in printed if line.startswith(("public ", "next "))}
+    return {line.split(" ", 1)[0]: _public_key(line) for line in printed if line.startswith(("public ", "next "))}
 
 
-def _printed_on(host, hostvars):
+def _key_output(host, hostvars):
     result = hostvars[host].get("archiver_keys") if host in hostvars else None
     return (result or {}).get("stdout_lines") or []
 
@@ -461,7 +461,7 @@ def _read_time(text):
     return datetime.fromisoformat(text) if text else datetime.now(timezone.utc)
 
 
-def _key(line):
+def _public_key(line):
     """The type and the blob of the public key in a line; empty if there is none."""
     found = re.search(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+)\s+([A-Za-z0-9+/=]{20,})", str(line))
     return " ".join(found.groups()) if found and not str(line).lstrip().startswith("#") else ""

@@ -16,7 +16,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours 
 
 
 def project_logs_rows(entries):
-    return [row(entry) for entry in checked(entries, "project_logs_rows")]
+    return [row(entry) for entry in check_entries(entries, "project_logs_rows")]
 
 
 def project_logs_table(entries, time_zone="UTC"):
@@ -24,28 +24,28 @@ def project_logs_table(entries, time_zone="UTC"):
         zone = zone_of(time_zone, "time_zone")
     except InvalidInput as error:
         raise AnsibleFilterError(f"project_logs_table: {error.message}") from None
-    return table(checked(entries, "project_logs_table"), zone)
+    return table(check_entries(entries, "project_logs_table"), zone)
 
 
 def project_logs_by(entries, own_actors):
     if not _is_list_of_texts(own_actors):
         raise AnsibleFilterError("project_logs_by takes a list of actors, such as ['ci deploy', 'anna@example.com'].")
-    return Changes.by(checked(entries, "project_logs_by"), own_actors).as_dict()
+    return Changes.by(check_entries(entries, "project_logs_by"), own_actors).as_dict()
 
 
 def project_logs_summary(entries):
     summary = Summary()
-    for entry in checked(entries, "project_logs_summary"):
+    for entry in check_entries(entries, "project_logs_summary"):
         summary.add(entry)
     return summary.as_dict()
 
 
 def to_ocsf(entries):
-    return [mapping.to_ocsf(entry) for entry in checked(entries, "to_ocsf")]
+    return [mapping.to_ocsf(entry) for entry in check_entries(entries, "to_ocsf")]
 
 
 def to_ecs(entries):
-    return [mapping.to_ecs(entry) for entry in checked(entries, "to_ecs")]
+    return [mapping.to_ecs(entry) for entry in check_entries(entries, "to_ecs")]
 
 
 def comma_list(value):
@@ -68,7 +68,7 @@ def _is_list_of_texts(value):
     return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
 
 
-def checked(entries, name):
+def check_entries(entries, name):
     if not isinstance(entries, (list, tuple)) or not all(isinstance(entry, dict) for entry in entries):
         raise AnsibleFilterError(f"{name} takes a list of entries, as project_logs_info returns it.")
     return entries

@@ -71,18 +71,18 @@ def core_files():
     return sorted(file for file in found if file.name not in EXCLUDED)
 
 
-def program(python):
+def build_program(python):
     """The command as one file, which Python runs: a shebang and a zip archive, not compressed, with fixed times."""
     packed = io.BytesIO()
     packed.write(f"#!{python} -IB\n".encode())
     with zipfile.ZipFile(packed, "a") as archive:
-        archive.writestr(_member("__main__.py"), MAIN)
+        archive.writestr(_zip_member("__main__.py"), MAIN)
         for file in core_files():
-            archive.writestr(_member(f"{PACKAGE}/{file.relative_to(CORE).as_posix()}"), file.read_bytes())
+            archive.writestr(_zip_member(f"{PACKAGE}/{file.relative_to(CORE).as_posix()}"), file.read_bytes())
     return packed.getvalue()
 
 
-def _member(name):
+def _zip_member(name):
     member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
     member.create_system = 3
     member.external_attr = 0o644 << 16
@@ -92,7 +92,7 @@ def _member(name):
 class LookupModule(LookupBase):
     def run(self, terms, variables=None, **kwargs):  # noqa: ARG002 - Ansible's signature
         self.set_options(var_options=variables, direct=kwargs)
-        content = program(self.get_option("python"))
+        content = build_program(self.get_option("python"))
         name = f"cloudscale-audit-{hashlib.sha256(content).hexdigest()[:12]}.pyz"
         path = os.path.join(constants.DEFAULT_LOCAL_TMP, name)
         if not os.path.exists(path):

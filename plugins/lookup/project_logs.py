@@ -67,23 +67,23 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError, InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import plain
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.query import Question
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import to_builtin_entry
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.query import Query
 
 
 class LookupModule(LookupBase):
     def run(self, terms, variables=None, **kwargs):
         # YAML reads an unquoted time as an object, which Ansible takes for no text.
         given = {name: value.isoformat() if isinstance(value, date) else value for name, value in kwargs.items()}
-        self.set_options(var_options=self._templated(variables or {}), direct=given)
+        self.set_options(var_options=self._template_options(variables or {}), direct=given)
         try:
-            self._refuse_unknown(kwargs)
+            self._reject_unknown_options(kwargs)
             return self._entries(terms)
         except AuditError as error:
             # Without the cause: Ansible 2.19 and later would print its text behind the sentence.
             raise AnsibleLookupError(error.message) from None
 
-    def _templated(self, variables):
+    def _template_options(self, variables):
         """The variables that are options, with their templates filled in, which Ansible leaves to the lookup."""
         named = {
             entry["name"] for definition in self.option_definitions.values() for entry in definition.get("vars", ())
@@ -91,7 +91,7 @@ class LookupModule(LookupBase):
         found = {name: variables[name] for name in named & set(variables)}
         return self._templar.template(found) if self._templar and found else found
 
-    def _refuse_unknown(self, names):
+    def _reject_unknown_options(self, names):
         """Ansible drops an unknown keyword, and a misspelt condition would select everything."""
         definitions = self.option_definitions
         known = set(definitions).union(*(definition.get("aliases", ()) for definition in definitions.values()))
@@ -104,8 +104,8 @@ class LookupModule(LookupBase):
     def _entries(self, terms):
         if terms:
             raise InvalidInput(f"The lookup takes no positional terms, but got {terms!r}; name the option, as start=.")
-        question = Question(self.get_options())
-        found = [plain(entry) for entry in question.entries()]
+        question = Query(self.get_options())
+        found = [to_builtin_entry(entry) for entry in question.entries()]
         for warning in question.warnings:
             Display().warning(warning)
         return found

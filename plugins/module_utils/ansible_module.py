@@ -77,7 +77,7 @@ class CloudscaleModule(AnsibleModule):
         return kwargs if "state" in kwargs else super().add_path_info(kwargs)
 
     @contextmanager
-    def errors_told(self) -> Iterator[None]:
+    def report_errors(self) -> Iterator[None]:
         """Turns a core error that leaves the block into a failure of the module, and so an interruption."""
         # Ansible ends its modules with SIGTERM where it does not pass on the SIGINT of a terminal.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,7 +86,7 @@ class CloudscaleModule(AnsibleModule):
         try:
             yield
         except AuditError as error:
-            self.fail_json(sentence(error), failure=error.failure)
+            self.fail_json(failure_message(error), failure=error.failure)
         except KeyboardInterrupt:
             self.fail_json("Interrupted.", failure=Cancelled("").failure)
 
@@ -97,7 +97,7 @@ def _interrupt(*_signal: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def sentence(error: AuditError) -> str:
+def failure_message(error: AuditError) -> str:
     """What to tell the user: Ansible's own words where they say more, as for a missing library."""
     if isinstance(error, MissingDependency):
         told: Optional[str] = missing_required_lib(error.library)

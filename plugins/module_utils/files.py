@@ -21,17 +21,17 @@ def replace_file(path: str, lines: Iterable[bytes], option: str, mode: int = 0o6
     :raises InvalidInput: ``path`` is a folder, or lies in none; ``option`` is what the user gave it as.
     :raises StorageError: the file cannot be written.
     """
-    with draft_of(path, option) as draft:
+    with draft_file(path, option) as draft:
         write_lines(lines, draft)
         try:
             os.chmod(draft, mode)
         except OSError as exc:
             raise _storage_error(path, exc) from exc
-        put_in_place(draft, path)
+        move_into_place(draft, path)
 
 
 @contextmanager
-def draft_of(path: str, option: str = "dest") -> Iterator[str]:
+def draft_file(path: str, option: str = "dest") -> Iterator[str]:
     """The path of a temporary file in the folder of ``path``; it is removed unless the block moved it away.
 
     :raises InvalidInput: ``path`` is a folder, or lies in none; ``option`` is what the user gave it as.
@@ -78,7 +78,7 @@ def temporary_file(body: bytes) -> Iterator[str]:
         yield file.name
 
 
-def check_new(path: str, option: str) -> None:
+def check_not_existing(path: str, option: str) -> None:
     """:raises InvalidInput: there is something with this path already, or no file can have it."""
     check_destination(path, option)
     if os.path.lexists(path):
@@ -106,7 +106,7 @@ def write_lines(lines: Iterable[bytes], path: str) -> str:
     return content.hexdigest()
 
 
-def put_in_place(draft: str, path: str) -> None:
+def move_into_place(draft: str, path: str) -> None:
     """Give a finished draft its name, durably, over any file that has it.
 
     :raises StorageError: it cannot be put there.

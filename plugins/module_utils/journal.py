@@ -27,9 +27,9 @@ HEAD_IDENTIFIER = "cloudscale-audit-head"
 ALERT_IDENTIFIER = "cloudscale-audit-alert"
 
 # Of the facility authpriv, which distributions do not let everybody read.
-_SAME_FOR_ALL = {"PRIORITY": "6", "SYSLOG_FACILITY": "10", "SYSLOG_IDENTIFIER": "cloudscale-audit"}
-_PATIENCE = 60.0
-_TOO_BIG = (errno.EMSGSIZE, errno.ENOBUFS)
+_COMMON_FIELDS = {"PRIORITY": "6", "SYSLOG_FACILITY": "10", "SYSLOG_IDENTIFIER": "cloudscale-audit"}
+_TIMEOUT = 60.0
+_TOO_BIG_ERRORS = (errno.EMSGSIZE, errno.ENOBUFS)
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 _UNPRINTABLE = re.compile("[^ -~]")
 
@@ -43,12 +43,12 @@ class Journal:
     def __init__(self, path: str = SOCKET) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(_PATIENCE)
+        self._socket.settimeout(_TIMEOUT)
         try:
             self._socket.connect(path)
         except OSError as exc:
             self._socket.close()
-            raise self._failed(exc) from exc
+            raise self._storage_error(exc) from exc
 
     def __enter__(self) -> Journal:
         return self
@@ -64,18 +64,18 @@ class Journal:
 
     def send_event(self, name: str, message: str) -> None:
         """Write what was made of an entry, on one line; errors as of :meth:`send`."""
-        self.send({**_SAME_FOR_ALL, "CLOUDSCALE_AUDIT_ID": name, "MESSAGE": message})
+        self.send({**_COMMON_FIELDS, "CLOUDSCALE_AUDIT_ID": name, "MESSAGE": message})
 
     def send_head(self, record: Mapping[str, Any]) -> None:
         """Write a head of an archive, under an identifier that no entry has; errors as of :meth:`send`."""
         message = ascii_json(json.dumps(record, sort_keys=True).encode())
-        self.send({**_SAME_FOR_ALL, "SYSLOG_IDENTIFIER": HEAD_IDENTIFIER, "MESSAGE": message})
+        self.send({**_COMMON_FIELDS, "SYSLOG_IDENTIFIER": HEAD_IDENTIFIER, "MESSAGE": message})
 
     def send_alert(self, name: str, priority: int, alert: Mapping[str, Any]) -> None:
         """Write an alert, under an identifier of its own and with a priority of syslog; errors as of :meth:`send`."""
         message = ascii_json(json.dumps(alert, sort_keys=True).encode())
         more = {"SYSLOG_IDENTIFIER": ALERT_IDENTIFIER, "PRIORITY": str(priority)}
-        self.send({**_SAME_FOR_ALL, **more, "CLOUDSCALE_AUDIT_ID": name, "MESSAGE": message})
+        self.send({**_COMMON_FIELDS, **more, "CLOUDSCALE_AUDIT_ID": name, "MESSAGE": message})
 
     def send(self, fields: Mapping[str, str]) -> None:
         """Write one message of these fields; no value may have a line break. It waits while journald is behind.
@@ -87,11 +87,11 @@ class Journal:
             try:
                 self._socket.send(body)
             except OSError as exc:
-                if exc.errno not in _TOO_BIG:
+                if exc.errno not in _TOO_BIG_ERRORS:
                     raise
                 self._send_file(body)
         except OSError as exc:
-            raise self._failed(exc) from exc
+            raise self._storage_error(exc) from exc
 
     def _send_file(self, body: bytes) -> None:
         """Hand over a message that no datagram can hold: as a file in memory that cannot change any more."""
@@ -102,7 +102,7 @@ class Journal:
             fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
             self._socket.sendmsg([], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))])
 
-    def _failed(self, exc: OSError) -> StorageError:
+    def _storage_error(self, exc: OSError) -> StorageError:
         return StorageError(f"The journal at {self._path} takes no message: {exc.strerror or exc}.")
 
 

@@ -13,7 +13,7 @@ from subprocess import PIPE, Popen, TimeoutExpired
 from typing import Mapping, NamedTuple, Optional, Sequence
 
 
-class Done(NamedTuple):
+class CompletedProgram(NamedTuple):
     """What a program ended with and printed."""
 
     returncode: int
@@ -21,7 +21,7 @@ class Done(NamedTuple):
     stderr: bytes
 
     @property
-    def last_words(self) -> str:
+    def last_error_line(self) -> str:
         """The last line that it printed about what is wrong; empty without one."""
         lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
         return lines[-1].rstrip(".") if lines else ""
@@ -32,8 +32,8 @@ class ProgramFailed(Exception):
 
 
 def run_program(
-    command: Sequence[str], text: bytes, seconds: float, environment: Optional[Mapping[str, str]] = None
-) -> Done:
+    command: Sequence[str], stdin: bytes, timeout: float, environment: Optional[Mapping[str, str]] = None
+) -> CompletedProgram:
     """Run a program with this text on its standard input; at the end of the time, end it and all that it started.
 
     :raises ProgramFailed: it cannot be started, is killed, or does not end in time.
@@ -43,7 +43,7 @@ def run_program(
             command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment, start_new_session=True
         ) as process:
             try:
-                printed = process.communicate(text, timeout=seconds)
+                printed = process.communicate(stdin, timeout=timeout)
             except BaseException:
                 with suppress(OSError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -55,7 +55,7 @@ def run_program(
         raise ProgramFailed(getattr(exc, "strerror", None) or str(exc)) from exc
     if process.returncode < 0:
         raise ProgramFailed(f"signal {-process.returncode} ended it")
-    return Done(process.returncode, *printed)
+    return CompletedProgram(process.returncode, *printed)
 
 
 class _Process(Popen[bytes]):

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from .errors import MissingDependency
 from .settings import is_loopback
-from .times import read_http_date, utc_now
+from .times import parse_http_date, utc_now
 from .tls import causes
 from .version import USER_AGENT
 
@@ -70,7 +70,7 @@ def retry_after(headers: Mapping[str, str]) -> Optional[float]:
     value = headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value[:12])
-    moment, now = read_http_date(value), read_http_date(headers.get("Date", ""))
+    moment, now = parse_http_date(value), parse_http_date(headers.get("Date", ""))
     if moment is None:
         return None
     return max(0.0, (moment - (now or utc_now())).total_seconds())

@@ -19,18 +19,18 @@ from .times import RETENTION, format_optional, format_time, parse_time
 
 DEFAULT_URL = "https://api.cloudscale.ch/v1"
 DEFAULT_CONCURRENCY = 4
-MOST_CONCURRENCY = 16
-MOST = 1_000_000.0
+MAX_CONCURRENCY = 16
+MAX_NUMBER = 1_000_000.0
 """The largest number that is taken where nothing less is the most: as seconds, eleven days. Waits for longer fail."""
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 """How far a start may be ahead of a clock before it counts as in the future: clocks differ."""
 
-Namer = Callable[[str], str]
+OptionNamer = Callable[[str], str]
 """What a user knows an option as, by its name in modules: the command has flags."""
 
 _TOKEN = re.compile(r"[a-zA-Z0-9._-]+")
-_SLACK = timedelta(minutes=1)
+_TOLERANCE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,26 @@ class Connection:
     retry_budget: float = 600
     validate_certs: bool = True
     ca_path: Optional[str] = None
-    called: Namer = field(default=str, compare=False)
+    option_name: OptionNamer = field(default=str, compare=False)
 
     def __repr__(self) -> str:
         return f"Connection(api_url={self.api_url!r})"
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any], called: Namer = str) -> Connection:
+    def from_mapping(cls, options: Mapping[str, Any], option_name: OptionNamer = str) -> Connection:
         """Build it from the options ``api_token``, ``api_url``, ``api_timeout`` and so on; None means the default.
 
         :raises InvalidInput: a value is missing or cannot be used; the sentence names the option, never the token.
         """
         return cls(
-            api_token=_token(options.get("api_token"), called("api_token")),
-            api_url=_api_url(options.get("api_url") or DEFAULT_URL, called("api_url")),
-            timeout=parse_number(options, "api_timeout", cls.timeout, least=1, called=called),
-            retries=int(parse_number(options, "api_retries", cls.retries, called=called)),
-            retry_budget=parse_number(options, "api_retry_budget", cls.retry_budget, called=called),
+            api_token=_token(options.get("api_token"), option_name("api_token")),
+            api_url=_api_url(options.get("api_url") or DEFAULT_URL, option_name("api_url")),
+            timeout=parse_number(options, "api_timeout", cls.timeout, minimum=1, option_name=option_name),
+            retries=int(parse_number(options, "api_retries", cls.retries, option_name=option_name)),
+            retry_budget=parse_number(options, "api_retry_budget", cls.retry_budget, option_name=option_name),
             validate_certs=options.get("validate_certs") is not False,
-            ca_path=_ca_path(options.get("ca_path"), called("ca_path")),
-            called=called,
+            ca_path=_ca_path(options.get("ca_path"), option_name("ca_path")),
+            option_name=option_name,
         )
 
 
@@ -84,7 +84,7 @@ class Range:
 
     @classmethod
     def from_mapping(
-        cls, options: Mapping[str, Any], now: datetime, zone: tzinfo = timezone.utc, called: Namer = str
+        cls, options: Mapping[str, Any], now: datetime, zone: tzinfo = timezone.utc, option_name: OptionNamer = str
     ) -> Range:
         """Build it from the options ``start``, ``end`` and ``cursor``; relative times count from ``now``.
 
@@ -93,14 +93,15 @@ class Range:
         :raises InvalidInput: a time is unreadable, the end lies before the start, or a cursor stands beside a time.
         """
         cursor = options.get("cursor") or None
-        start, end = (_time(options.get(name), now, called(name), zone) for name in ("start", "end"))
+        start, end = (_time(options.get(name), now, option_name(name), zone) for name in ("start", "end"))
         if cursor is not None:
             if start or end:
                 raise InvalidInput("cursor excludes start and end: it already says where the read goes on.")
             return cls(cursor=_cursor(str(cursor)), now=now)
         if start and end and end < start:
             raise InvalidInput(
-                f"{called('end')} ({format_time(end)}) lies before {called('start')} ({format_time(start)}); swap them."
+                f"{option_name('end')} ({format_time(end)}) lies before "
+                f"{option_name('start')} ({format_time(start)}); swap them."
             )
         return cls(start=start, end=end, now=now)
 
@@ -108,7 +109,7 @@ class Range:
     def warnings(self) -> List[str]:
         """What the user should know before trusting the result to be what was meant."""
         found = []
-        if self.start and self.now and self.start < self.now - RETENTION - _SLACK:
+        if self.start and self.now and self.start < self.now - RETENTION - _TOLERANCE:
             found.append(
                 f"start ({format_time(self.start)}) lies before the provider's retention of {RETENTION.days} days: "
                 "older entries are deleted there, ask an archive for them."
@@ -120,7 +121,7 @@ class Range:
         return found
 
     @property
-    def can_hold_entries(self) -> bool:
+    def can_have_entries(self) -> bool:
         """Whether the log can have entries of the range: it is not empty, and does not begin in the future."""
         return not self.is_empty and not self._is_future
 
@@ -128,7 +129,7 @@ class Range:
     def _is_future(self) -> bool:
         return self.start is not None and self.now is not None and self.start > self.now + CLOCK_TOLERANCE
 
-    def holds(self, moment: Optional[datetime]) -> bool:
+    def contains(self, moment: Optional[datetime]) -> bool:
         """Whether the range holds a moment; one that is unknown (None) is never left out."""
         if moment is None:
             return True
@@ -136,17 +137,17 @@ class Range:
             return False
         return self.end is None or moment < self.end
 
-    def meets(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
+    def overlaps(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
         """Whether a file with entries from ``first`` to ``last`` can hold entries of the range; None is unknown."""
         if first is None or last is None:
             return True
         return (self.start is None or self.start <= last) and (self.end is None or first < self.end)
 
-    def holds_all(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
+    def contains_all(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
         """Whether the range holds every entry of a file with entries from ``first`` to ``last``."""
-        return self.holds(first) and self.holds(last)
+        return self.contains(first) and self.contains(last)
 
-    def within(self, start: Optional[datetime] = None, end: Optional[datetime] = None) -> Range:
+    def intersect(self, start: Optional[datetime] = None, end: Optional[datetime] = None) -> Range:
         """The part of the range from ``start`` to ``end``; None leaves that side as it is."""
         starts = [moment for moment in (self.start, start) if moment is not None]
         ends = [moment for moment in (self.end, end) if moment is not None]
@@ -163,14 +164,19 @@ def concurrency(options: Mapping[str, Any]) -> int:
     :raises InvalidInput: it is no whole number from 1 to 16.
     """
     value = options.get("concurrency")
-    most = parse_number(options, "concurrency", DEFAULT_CONCURRENCY, least=1)
-    if most > MOST_CONCURRENCY or most != int(most):
-        raise InvalidInput(f"concurrency must be a whole number from 1 to {MOST_CONCURRENCY}, not {value}.")
-    return int(most)
+    maximum = parse_number(options, "concurrency", DEFAULT_CONCURRENCY, minimum=1)
+    if maximum > MAX_CONCURRENCY or maximum != int(maximum):
+        raise InvalidInput(f"concurrency must be a whole number from 1 to {MAX_CONCURRENCY}, not {value}.")
+    return int(maximum)
 
 
 def parse_number(
-    options: Mapping[str, Any], name: str, default: float, least: float = 0, most: float = MOST, called: Namer = str
+    options: Mapping[str, Any],
+    name: str,
+    default: float,
+    minimum: float = 0,
+    maximum: float = MAX_NUMBER,
+    option_name: OptionNamer = str,
 ) -> float:
     """The number in the option of this name; None means the default.
 
@@ -182,9 +188,9 @@ def parse_number(
     try:
         found = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidInput(f"{called(name)}: {value!r} is no number.") from None
-    if not least <= found <= most:
-        raise InvalidInput(f"{called(name)} must be at least {least:g} and at most {most:.0f}, not {value}.")
+        raise InvalidInput(f"{option_name(name)}: {value!r} is no number.") from None
+    if not minimum <= found <= maximum:
+        raise InvalidInput(f"{option_name(name)} must be at least {minimum:g} and at most {maximum:.0f}, not {value}.")
     return found
 
 

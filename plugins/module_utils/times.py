@@ -25,13 +25,13 @@ _TIME = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 # As the API writes nearly all of them.
-_USUAL = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{6})?Z", re.ASCII)
+_API_FORMAT = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{6})?Z", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _AGE = re.compile(r"(\d{1,5})([dwy])", re.ASCII)
 _DURATION = re.compile(r"(\d{1,6})([smhdwy])", re.ASCII)
-_AGES = "3y, 1095d, or a date that has passed, such as 2023-11-22"
+_AGE_FORMS = "3y, 1095d, or a date that has passed, such as 2023-11-22"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_FORMS = (
+_TIME_FORMS = (
     "Use a date (2026-11-22), a time with offset (2026-11-22T08:00:00Z), now, a distance back (-90d, -24h, -15m), "
     "today, yesterday, this-week, last-week, this-month or last-month."
 )
@@ -62,7 +62,7 @@ def parse_time(text: Any, now: datetime, option: str = "time", zone: tzinfo = ti
     :raises InvalidInput: the text is none of these, has no offset, or names no existing time.
     """
     if isinstance(text, datetime):
-        return _aware(text, option)
+        return _to_utc(text, option)
     try:
         if isinstance(text, date):
             return first_moment(text, zone)
@@ -73,7 +73,7 @@ def parse_time(text: Any, now: datetime, option: str = "time", zone: tzinfo = ti
             return first_moment(NAMED_DAYS[value](now.astimezone(zone).date()), zone)
         return _parse(value, now, option, zone)
     except (ValueError, OverflowError) as exc:
-        raise InvalidInput(f"{option}: {str(text)!r} names no existing time. {_FORMS}") from exc
+        raise InvalidInput(f"{option}: {str(text)!r} names no existing time. {_TIME_FORMS}") from exc
 
 
 def is_relative(text: Any) -> bool:
@@ -96,13 +96,13 @@ def parse_age(text: Any, now: datetime, option: str = "age") -> datetime:
     """
     age = _AGE.fullmatch(str(text).strip())
     try:
-        moment = _back(now, int(age[1]), age[2]) if age else parse_time(text, now, option)
+        moment = _subtract(now, int(age[1]), age[2]) if age else parse_time(text, now, option)
     except InvalidInput as exc:
-        raise InvalidInput(f"{option}: {str(text)!r} is not a valid age; use {_AGES}.") from exc
+        raise InvalidInput(f"{option}: {str(text)!r} is not a valid age; use {_AGE_FORMS}.") from exc
     except (ValueError, OverflowError) as exc:
         raise InvalidInput(f"{option}: {text} reaches back behind the calendar.") from exc
     if moment > now:
-        raise InvalidInput(f"{option}: {text} is in the future; use {_AGES}.")
+        raise InvalidInput(f"{option}: {text} is in the future; use {_AGE_FORMS}.")
     return moment
 
 
@@ -135,7 +135,7 @@ def format_optional(moment: Optional[datetime]) -> Optional[str]:
     return None if moment is None else format_time(moment)
 
 
-def read_timestamp(value: Any) -> Optional[datetime]:
+def parse_timestamp(value: Any) -> Optional[datetime]:
     """Read a timestamp that the API wrote; None when it is unreadable, has no offset, or lies outside of YEARS."""
     if not isinstance(value, str):
         return None
@@ -146,7 +146,7 @@ def read_timestamp(value: Any) -> Optional[datetime]:
     return moment if moment is not None and YEARS[0] <= moment.year <= YEARS[1] else None
 
 
-def read_http_date(value: str) -> Optional[datetime]:
+def parse_http_date(value: str) -> Optional[datetime]:
     """Read the time in a header of HTTP, such as ``Date``; None when it is unreadable."""
     from email.utils import parsedate_to_datetime  # takes its time, and what asks nobody needs no such dates
 
@@ -157,7 +157,7 @@ def read_http_date(value: str) -> Optional[datetime]:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _back(now: datetime, count: int, unit: str) -> datetime:
+def _subtract(now: datetime, count: int, unit: str) -> datetime:
     if unit != "y":
         return now - timedelta(**{_UNITS[unit]: count})
     day = 28 if (now.month, now.day) == (2, 29) else now.day
@@ -175,12 +175,12 @@ def _parse(value: str, now: datetime, option: str, zone: tzinfo) -> datetime:
         return moment
     if _TIME.fullmatch(value):
         raise InvalidInput(f"{option}: {value!r} has no offset from UTC; write {value}Z or {value}+01:00.")
-    raise InvalidInput(f"{option}: {value!r} is no time. {_FORMS}")
+    raise InvalidInput(f"{option}: {value!r} is no time. {_TIME_FORMS}")
 
 
 def _parse_iso(value: str) -> Optional[datetime]:
     """An aware time in UTC; None when the text has another form or no offset; ValueError for a 31 February."""
-    if _USUAL.fullmatch(value):
+    if _API_FORMAT.fullmatch(value):
         return datetime.fromisoformat(f"{value[:-1]}+00:00")
     match = _TIME.fullmatch(value)
     if not match or not match[6]:
@@ -198,7 +198,7 @@ def _full_offset(offset: str) -> str:
     return f"{offset[0]}{digits[:2]}:{digits[2:] or '00'}"
 
 
-def _aware(moment: datetime, option: str) -> datetime:
+def _to_utc(moment: datetime, option: str) -> datetime:
     if moment.tzinfo is None:
         raise InvalidInput(f"{option}: {moment.isoformat()} has no offset from UTC; write it with Z or an offset.")
     return moment.astimezone(timezone.utc)

@@ -17,7 +17,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         inner = inner.__cause__ or inner.__context__
 
 
-def is_of_certificate(error: BaseException) -> bool:
+def is_certificate_error(error: BaseException) -> bool:
     """Whether a TLS error came of a certificate or a file of them, not of a connection that broke or spoke no TLS."""
     return any(
         # By name: where Python has no class for it any more, urllib3 1.26 has one of its own.

@@ -18,7 +18,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAY = "|".join(_DAYS)
 _SHIFT = re.compile(rf"({_DAY})(?:-({_DAY}))? (\d\d):(\d\d)-(\d\d):(\d\d)", re.ASCII)
 _HOLIDAY = re.compile(r"(\d{4}-)?\d\d-\d\d", re.ASCII)
-_FORM = "write it as Mon-Fri 07:00-19:00 Europe/Zurich; several are separated by a comma"
+_SHIFT_FORM = "write it as Mon-Fri 07:00-19:00 Europe/Zurich; several are separated by a comma"
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class WorkingHours:
             time_zone(zone, "working_hours"),
         )
 
-    def hold(self, moment: datetime) -> bool:
+    def contains(self, moment: datetime) -> bool:
         """Whether people work at this (aware) time."""
         local = moment.astimezone(self.zone)
         days = (shift.day_of(local) for shift in self.shifts)
         return any(day is not None and not self._is_holiday(day) for day in days)
 
-    def without(self, holidays: Iterable[str]) -> WorkingHours:
+    def with_holidays(self, holidays: Iterable[str]) -> WorkingHours:
         """The same, but for these days: a date such as 2026-04-03, or 12-25 for each year.
 
         :raises InvalidInput: one is no date.
@@ -99,13 +99,13 @@ def _check_holiday(text: str) -> None:
 def _shift(text: str) -> Shift:
     match = _SHIFT.fullmatch(text)
     if not match:
-        raise InvalidInput(f"working_hours: {text!r} is none; {_FORM}.")
+        raise InvalidInput(f"working_hours: {text!r} is none; {_SHIFT_FORM}.")
     first, last = _DAYS.index(match[1]), _DAYS.index(match[2] or match[1])
     days = frozenset((first + offset) % 7 for offset in range((last - first) % 7 + 1))
     try:
         begins, ends = time(int(match[3]), int(match[4])), _end(int(match[5]), int(match[6]))
     except ValueError:
-        raise InvalidInput(f"working_hours: {text!r} names no time of day; {_FORM}.") from None
+        raise InvalidInput(f"working_hours: {text!r} names no time of day; {_SHIFT_FORM}.") from None
     return Shift(days, begins, ends)
 
 

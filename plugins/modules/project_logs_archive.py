@@ -214,7 +214,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import store_at
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import open_store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import utc_now
@@ -233,7 +233,7 @@ def argument_spec():
     }
 
 
-def context_of(module, store):
+def run_context(module, store):
     """The context of the run; with a key, a pin is kept by default."""
     given = module.params
     key, signers = given["sign_key"], given["allowed_signers"]
@@ -252,9 +252,9 @@ def run(module):
     connection = Connection.from_mapping(given)
     span = Range.from_mapping({"start": given["start"]}, utc_now())
     settings = CollectSettings(project=given["project"] or "", start=span.start)
-    store = store_at(given["path"])
+    store = open_store(given["path"])
     with Api(connection) as api:
-        done = collect(store, api, settings, context_of(module, store))
+        done = collect(store, api, settings, run_context(module, store))
     for warning in span.warnings:
         module.warn(warning)
     # A heartbeat only says that nothing happened.
@@ -263,7 +263,7 @@ def run(module):
 
 def main():
     module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    with module.errors_told():
+    with module.report_errors():
         result = run(module)
     module.exit_json(**result)
 

@@ -235,11 +235,11 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
     connection_spec,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import readable_status, status
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status, status_or_none
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import check_heads, read_heads
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import open_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.timestamper import with_timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.counts import pluralize
@@ -248,8 +248,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.cl
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import utc_now
 
-UNSOUND = "is not intact: {}. Keep it as it is, and compare it with a copy."
-DIFFERENT = "is not what the provider has: {}. Keep it as it is, and ask the provider."
+NOT_INTACT = "is not intact: {}. Keep it as it is, and compare it with a copy."
+NOT_EQUAL = "is not what the provider has: {}. Keep it as it is, and ask the provider."
 
 
 def argument_spec():
@@ -268,7 +268,7 @@ def argument_spec():
     }
 
 
-def verified(module, store):
+def verify_archive(module, store):
     """What the verification found."""
     noted, signers, heads = (module.params[name] for name in ("expected_head", "allowed_signers", "heads"))
     records = read_heads(heads) if heads else None
@@ -280,7 +280,7 @@ def verified(module, store):
     return findings if records is None else [*findings, *check_heads(store, records).findings]
 
 
-def reconciled(module, store):
+def reconcile_archive(module, store):
     """What was compared with the provider, and what differs."""
     given = module.params
     span = Range.from_mapping({"start": given["start"], "end": given["end"]}, utc_now())
@@ -288,7 +288,7 @@ def reconciled(module, store):
         return reconcile(store, api, span)
 
 
-def refuse_problems(module, store, findings, result, told):
+def fail_on_errors(module, store, findings, result, told):
     """Fail with the findings when they are more than warnings."""
     problems = [finding for finding in findings if not finding.is_warning]
     if not problems:
@@ -302,7 +302,7 @@ def refuse_problems(module, store, findings, result, told):
     module.fail_json(message, failure=ArchiveDamaged(message).failure, **result)
 
 
-def refuse_nothing(module, store, result):
+def fail_on_empty_comparison(module, store, result):
     """Fail, because a comparison of nothing says nothing."""
     message = (
         f"Nothing was compared: no part of the range is both in the archive in {store} and at the provider; choose "
@@ -317,29 +317,29 @@ def run(module):
         raise InvalidInput("start and end require reconcile=true; set it or remove them.")
     if not given["verify"] and (given["expected_head"] or given["allowed_signers"] or given["heads"]):
         raise InvalidInput("expected_head, allowed_signers and heads require verify=true; set it or remove them.")
-    store = existing_archive(given["path"])
+    store = open_archive(given["path"])
     # Before the rest: what a collector at work adds meanwhile is not verified.
-    before = readable_status(store, utc_now()) if given["verify"] else status(store, utc_now())
-    findings = verified(module, store) if given["verify"] else []
+    before = status_or_none(store, utc_now()) if given["verify"] else status(store, utc_now())
+    findings = verify_archive(module, store) if given["verify"] else []
     result = {
         "changed": False,
         "findings": [finding.to_json() for finding in findings],
         "status": with_timestamp(before, store).to_json() if before else None,
     }
-    refuse_problems(module, store, findings, result, UNSOUND)
+    fail_on_errors(module, store, findings, result, NOT_INTACT)
     if given["reconcile"]:
-        compared = reconciled(module, store)
+        compared = reconcile_archive(module, store)
         result["findings"] += [finding.to_json() for finding in compared.findings]
         result["reconciled"] = compared.to_json()
-        refuse_problems(module, store, compared.findings, result, DIFFERENT)
+        fail_on_errors(module, store, compared.findings, result, NOT_EQUAL)
         if compared.start is None:
-            refuse_nothing(module, store, result)
+            fail_on_empty_comparison(module, store, result)
     return result
 
 
 def main():
     module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    with module.errors_told():
+    with module.report_errors():
         result = run(module)
     module.exit_json(**result)
 

@@ -259,8 +259,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.e
     RULES,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.verification import (
-    Patience,
     Verification,
+    WaitPolicy,
 )
 
 
@@ -274,21 +274,21 @@ def argument_spec():
         "expect": {"type": "list", "elements": "dict", "options": {**conditions, **counts}},
         "exclusive": {"type": "bool", "default": False},
         "own_actors": {"type": "list", "elements": "str"},
-        "timeout": {"type": "float", "default": Patience.timeout},
-        "interval": {"type": "float", "default": Patience.interval},
-        "settle": {"type": "float", "default": Patience.settle},
+        "timeout": {"type": "float", "default": WaitPolicy.timeout},
+        "interval": {"type": "float", "default": WaitPolicy.interval},
+        "settle": {"type": "float", "default": WaitPolicy.settle},
     }
 
 
 def main():
     module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    with module.errors_told():
-        verdict = Verification(module.params).run(once=module.check_mode)
-    for warning in verdict.warnings:
+    with module.report_errors():
+        result = Verification(module.params).run(once=module.check_mode)
+    for warning in result.warnings:
         module.warn(warning)
-    if verdict.error:
-        module.fail_json(verdict.error.message, failure=verdict.error.failure, **verdict.as_dict())
-    module.exit_json(changed=False, **verdict.as_dict())
+    if result.error:
+        module.fail_json(result.error.message, failure=result.error.failure, **result.as_dict())
+    module.exit_json(changed=False, **result.as_dict())
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ def main():
     module = CloudscaleModule(
         argument_spec=argument_spec(), supports_check_mode=True, mutually_exclusive=[("archives", "cursor")]
     )
-    with module.errors_told():
+    with module.report_errors():
         search = Search(module.params)
         found = search.run()
     for warning in found.warnings:

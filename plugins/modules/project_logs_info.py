@@ -173,11 +173,11 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
 from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
     check_destination,
     content_sha256,
-    draft_of,
+    draft_file,
     write_lines,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, plain
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.query import Question
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, to_builtin_entry
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.query import Query
 
 
 def argument_spec():
@@ -190,13 +190,13 @@ def argument_spec():
     }
 
 
-def replace_file(module, question, dest):
+def write_entries(module, question, dest):
     """Write the entries to dest and tell whether its content changed."""
     lines = map(canonical, question.entries())
     if module.check_mode:
         check_destination(dest)
         return write_lines(lines, "/dev/null") != content_sha256(dest)
-    with draft_of(dest) as draft:
+    with draft_file(dest) as draft:
         changed = write_lines(lines, draft) != content_sha256(dest)
         if changed:
             module.atomic_move(draft, dest)
@@ -204,12 +204,12 @@ def replace_file(module, question, dest):
 
 
 def run(module):
-    question = Question(module.params)
+    question = Query(module.params)
     if module.params["dest"] is None:
-        result = {"changed": False, "project_logs": [plain(entry) for entry in question.entries()]}
+        result = {"changed": False, "project_logs": [to_builtin_entry(entry) for entry in question.entries()]}
     else:
         dest = os.path.abspath(module.params["dest"])
-        changed = replace_file(module, question, dest)
+        changed = write_entries(module, question, dest)
         arguments = module.load_file_common_arguments(module.params, path=dest)
         result = {"changed": module.set_fs_attributes_if_different(arguments, changed), "dest": dest}
     for warning in question.warnings:
@@ -219,7 +219,7 @@ def run(module):
 
 def main():
     module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True, add_file_common_args=True)
-    with module.errors_told():
+    with module.report_errors():
         result = run(module)
     module.exit_json(**result)
 

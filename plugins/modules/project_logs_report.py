@@ -369,7 +369,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
     check_destination,
-    draft_of,
+    draft_file,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import ENGINES
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import (
@@ -421,7 +421,7 @@ def written(module, report, paths):
                 check_destination(path)
             drafts = {form: os.path.join(folder, form) for form in paths}
         else:
-            drafts = {form: stack.enter_context(draft_of(path)) for form, path in paths.items()}
+            drafts = {form: stack.enter_context(draft_file(path)) for form, path in paths.items()}
         told = report.write(drafts)
         changed = [form for form in paths if not is_same_report(form, drafts[form], paths[form])]
         for form in () if module.check_mode else changed:
@@ -445,7 +445,7 @@ def run(module):
 
 def main():
     module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True, add_file_common_args=True)
-    with module.errors_told():
+    with module.report_errors():
         result = run(module)
     module.exit_json(**result)
 

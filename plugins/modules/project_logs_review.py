@@ -208,7 +208,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
     CloudscaleModule,
     connection_spec,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.desk import Desk
+from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.desk import ReviewService
 
 
 def argument_spec():
@@ -244,8 +244,8 @@ def main():
         mutually_exclusive=[("reviews", "id", "acknowledge", "remind_after")],
         required_by={"acknowledge": "by", "entry_base64": "id"},
     )
-    with module.errors_told():
-        reviews, changed = Desk(module.params, module.check_mode).run(threading.Event())
+    with module.report_errors():
+        reviews, changed = ReviewService(module.params, module.check_mode).run(threading.Event())
     module.exit_json(changed=changed, reviews=[review.to_json() for review in reviews])
 
 

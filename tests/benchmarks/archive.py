@@ -65,7 +65,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.settings impor
 connection = Connection(api_token=os.environ["CLOUDSCALE_API_TOKEN"], api_url=os.environ["CLOUDSCALE_API_URL"])
 context = RunContext(sign_key=SigningKey(sys.argv[2]) if len(sys.argv) > 2 else None)
 with Api(connection) as api:
-    print(collect(LocalStore(sys.argv[1]), api, CollectSettings(most_pages=1), context).commits_added)
+    print(collect(LocalStore(sys.argv[1]), api, CollectSettings(max_pages=1), context).commits_added)
 """
 
 

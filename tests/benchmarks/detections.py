@@ -22,7 +22,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in_detections
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import SiteFacts
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import Detector
 
@@ -60,7 +60,7 @@ def lines(count: int) -> Iterator[bytes]:
 
 def measure(count: int) -> None:
     """Print the seconds of json.loads and of the detections, the alerts, and the peak of memory in KiB."""
-    detector = Detector(built_in(), SiteFacts.from_mapping(FACTS))
+    detector = Detector(built_in_detections(), SiteFacts.from_mapping(FACTS))
     loading = detecting = 0.0
     alerts, source = 0, lines(count)
     for _block in range(0, count, _BLOCK):

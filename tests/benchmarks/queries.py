@@ -177,12 +177,12 @@ class Way(NamedTuple):
 
     command: list[str]
     output: str
-    most_pages: int = 1_000_000
+    max_pages: int = 1_000_000
     needs: tuple[str, ...] = ()
 
     def bears(self, case: Case) -> bool:
         able = all(shutil.which(need) or find_spec(need) for need in self.needs)
-        return able and case.entries / case.page_size <= self.most_pages
+        return able and case.entries / case.page_size <= self.max_pages
 
 
 class Cost(NamedTuple):

@@ -103,7 +103,7 @@ def commit_day(store: LocalStore, before: Commit | None, day: str, of_day: Itera
         clock_skew_seconds=0.0,
         collector=Writer("0", "benchmark"),
     )
-    store.decide(commit.name, commit.to_bytes())
+    store.put_if_absent(commit.name, commit.to_bytes())
     return commit
 
 

@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head, load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head, load_commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
@@ -185,7 +185,7 @@ def measure(store: Store, commits: int, requests: list[str] | None = None) -> No
 
 def measure_removal(store: Store, requests: list[str] | None = None) -> None:
     """Merge the oldest ten days, then prune half of them."""
-    edge = load(store, FIRST_SEQUENCE).commit.covered_from + timedelta(days=10)
+    edge = load_commit(store, FIRST_SEQUENCE).commit.covered_from + timedelta(days=10)
     timed("compact", lambda: compact(store, edge), requests)
     timed("prune", lambda: prune(store, edge - timedelta(days=5)), requests)
     findings = verify(store)
@@ -203,7 +203,7 @@ def measure_collecting(name: str, store: Store, directory: Path, requests: list[
         with Api(Connection(api_token=token, api_url=simulator.url)) as api:
 
             def run() -> int:
-                return collect(store, api, CollectSettings(most_pages=1), context).commits_added
+                return collect(store, api, CollectSettings(max_pages=1), context).commits_added
 
             began, used = time.monotonic(), time.process_time()
             made = run()
@@ -234,11 +234,14 @@ def main() -> None:
             with SeaweedFS() as server, FaultyProxy(server.buckets) as proxy:
                 os.environ.update(environment(server.buckets))
                 print(f"bucket, {given.commits} commits", flush=True)
-                measure_collecting("bucket", S3Store(server.buckets.new_place()), directory)
+                measure_collecting("bucket", S3Store(server.buckets.new_location()), directory)
                 measure_collecting(
-                    "proxied", S3Store(server.buckets.new_place(), BucketAccess(proxy.url)), directory, proxy.requests
+                    "proxied",
+                    S3Store(server.buckets.new_location(), BucketAccess(proxy.url)),
+                    directory,
+                    proxy.requests,
                 )
-                place = server.buckets.new_place()
+                place = server.buckets.new_location()
                 fill_bucket(server.buckets, place, given.commits)
                 measure(S3Store(place), given.commits)
                 print("the same, through a proxy that counts", flush=True)

@@ -23,7 +23,10 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import Examination, examine
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import (
+    VerificationResult,
+    verify_archive,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse
 from ansible_collections.auditops.cloudscale.tests.e2e.fork_server import Ending
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
@@ -162,9 +165,9 @@ class Archive:
     def files(self) -> List[str]:
         return [name for directory in ("commits", "entries", "pending") for name in self.store.names(directory)]
 
-    def _verify(self, **options: Any) -> Examination:
+    def _verify(self, **options: Any) -> VerificationResult:
         signers = AllowedSigners(self.signers) if self.signers else None
-        return examine(self.store, signers=signers, now=self._now, **options)
+        return verify_archive(self.store, signers=signers, now=self._now, **options)
 
     def check_unfinished(self) -> int:
         """Nothing is claimed that is not so; returns how many entries are archived."""

@@ -44,7 +44,7 @@ _BROKEN = 70
 class Order(NamedTuple):
     """One run. ``kill_after`` seconds it is killed; ``held``, it stops itself before it begins, until SIGCONT.
 
-    ``most_bytes`` is the size that no file may exceed (``ulimit -f``). ``work`` is ``collect``, ``compact`` or
+    ``max_bytes`` is the size that no file may exceed (``ulimit -f``). ``work`` is ``collect``, ``compact`` or
     ``prune``, of what is older than a day. ``sign_key`` signs each commit; ``signers`` are whose commits count then.
     """
 
@@ -52,10 +52,10 @@ class Order(NamedTuple):
     token: str
     archive: str
     pin: str
-    most_entries: int = 4
+    max_entries: int = 4
     kill_after: Optional[float] = None
     held: bool = False
-    most_bytes: Optional[int] = None
+    max_bytes: Optional[int] = None
     work: str = "collect"
     sign_key: Optional[str] = None
     signers: Optional[str] = None
@@ -110,8 +110,8 @@ def _be_collector(order: Order, write_end: int) -> None:
     try:
         if order.held:
             os.kill(os.getpid(), signal.SIGSTOP)
-        if order.most_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (order.most_bytes, order.most_bytes))
+        if order.max_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (order.max_bytes, order.max_bytes))
         status = _work(order, write_end)
     except Exception:  # noqa: BLE001 - no error may let the forked process continue as a second server
         traceback.print_exc()
@@ -141,7 +141,7 @@ def _work(order: Order, write_end: int) -> int:
 
 def _collect(order: Order, context: RunContext) -> None:
     with Api(Connection(api_token=order.token, api_url=order.url, retries=0)) as api:
-        settings = CollectSettings(most_entries=order.most_entries)
+        settings = CollectSettings(max_entries=order.max_entries)
         collect(LocalStore(order.archive), api, settings, context)
 
 

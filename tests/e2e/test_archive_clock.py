@@ -17,7 +17,7 @@ from typing import Any, Dict, List, NamedTuple
 from unittest.mock import ANY
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import parse_timestamp
 from ansible_collections.auditops.cloudscale.tests.e2e.collectors import Archive
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
@@ -69,7 +69,7 @@ class Host:
     def __init__(self, case: Case, directory: Path) -> None:
         self.skew = case.skew
         self._case = case
-        self._moment = read_timestamp(case.moment) or datetime.max
+        self._moment = parse_timestamp(case.moment) or datetime.max
         self._shift = self._moment - timedelta(hours=1) - datetime.now(timezone.utc)
         self._file = directory / "clock"
         self._write()
@@ -137,16 +137,16 @@ class Project:
         began = self.host.earlier_clock()
         printed = self._run("collect", str(self.archive.path), "--pin", str(self.archive.pin))
         newest = self.commits()[-1]
-        server_date = read_timestamp(newest["server_date"])
+        server_date = parse_timestamp(newest["server_date"])
         assert server_date is not None
         assert began - SECOND <= server_date <= self.host.server_clock()
         assert abs(server_date - self.host.earlier_clock()) < OFF + MINUTE
         assert printed["covered_until"] == newest["covered_until"]
-        assert read_timestamp(newest["covered_until"]) == server_date - 10 * SECOND
+        assert parse_timestamp(newest["covered_until"]) == server_date - 10 * SECOND
         assert printed["gaps"] == []
         assert printed["state"] == "current"
         assert abs(newest["clock_skew_seconds"] - self.host.skew.total_seconds()) < NEAR
-        committed_at = read_timestamp(newest["committed_at"])
+        committed_at = parse_timestamp(newest["committed_at"])
         assert committed_at is not None
         assert server_date <= committed_at <= self.host.server_clock() + OFF
         return newest
@@ -317,7 +317,7 @@ def test_a_backlog_with_one_timestamp_out_of_order_loses_nothing_in_silence(righ
     right.archive.simulator.script(*[Fault("pass")] * 5, Fault("status", status=403))
     commands(right, "collect", status=3)
     assert counts(right) == [100, 1]
-    until = read_timestamp(commands(right, "status", status=6)["covered_until"])
+    until = parse_timestamp(commands(right, "status", status=6)["covered_until"])
     assert until is not None
     assert right.host.server_clock() - until > 8 * DAY
     right.archive.simulator.script(Fault("status", status=410, cursor=True))

@@ -167,7 +167,7 @@ def test_a_limit_on_the_size_of_files_stops_a_run_until_it_is_lifted(
         for limit in range(0, 4000, 50):
             # The data outgrow the commit only later.
             archive.append(1) if limit < 1200 else log_bulk(archive, 1)
-            ending = tally.note(collectors.start(archive.order(most_bytes=limit)).end())
+            ending = tally.note(collectors.start(archive.order(max_bytes=limit)).end())
             archive.check_unfinished()
             assert tally.note(collectors.start(archive.order()).end()) == Ending(0)
             archive.check_finished()

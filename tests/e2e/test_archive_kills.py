@@ -75,7 +75,7 @@ class Life:
         self._archive.simulator.before_page(self._grow)
 
     def _start(self, server: Collectors, options: dict[str, Any]) -> Run:
-        order: dict[str, Any] = self._archive.order(**options, most_entries=self._chance.choice((1, 4, 100)))
+        order: dict[str, Any] = self._archive.order(**options, max_entries=self._chance.choice((1, 4, 100)))
         if self._chance.random() < 0.1:
             call = self._chance.choice(CALLS)
             return server.start(order, f"{call}:signal=KILL:when={self._chance.randint(1, 30)}")

@@ -49,7 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world.log.extend(history(weeks=5, until=clock.now - timedelta(days=1), seed=3))
         for found in HOSTILE:
             world.log.append(**found)
-        world.collect(most_entries=100)
+        world.collect(max_entries=100)
         yield world
 
 

@@ -110,7 +110,7 @@ def show(found: Any) -> None:
         mapping.to_ecs(found),
         rows.row(found),
         table.table([found]),
-        entry.plain(found),
+        entry.to_builtin_entry(found),
     ):
         json.dumps(made)
 
@@ -126,7 +126,7 @@ def streams(data: bytes) -> None:
     """A data file, in pieces, and lines that are none."""
     limit = 1 << 16
     with contextlib.suppress(Malformed):
-        if sum(map(len, data_file.unpack((data[:7], data[7:]), limit))) > limit:
+        if sum(map(len, data_file.decompress_gzip((data[:7], data[7:]), limit))) > limit:
             raise RuntimeError("more was unpacked than allowed")
     with contextlib.suppress(ValueError):
         for found in entry.read_lines(data):

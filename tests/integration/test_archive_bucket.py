@@ -24,7 +24,10 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import Address, Place
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import (
+    ArchiveAddress,
+    BucketLocation,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import StorageError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
@@ -95,7 +98,7 @@ class Hosts:
 
 @pytest.fixture
 def hosts(simulator: Simulator, buckets: Buckets, tmp_path: Path) -> Hosts:
-    return Hosts(simulator, buckets.new_place(), tmp_path)
+    return Hosts(simulator, buckets.new_location(), tmp_path)
 
 
 def test_the_modules_take_the_address_of_a_bucket(
@@ -104,7 +107,7 @@ def test_the_modules_take_the_address_of_a_bucket(
     seaweed: Buckets,
 ) -> None:
     simulator.project("main").log.append(message="kept in a bucket")
-    place, claims = seaweed.new_place("locked"), seaweed.new_place()
+    place, claims = seaweed.new_location("locked"), seaweed.new_location()
     path = f"{place}?claims={claims}&lock_days=1"
     variables = environment(seaweed)
 
@@ -140,7 +143,7 @@ def test_the_guide_runs(
     tmp_path: Path,
 ) -> None:
     simulator.project("main").log.append(message="kept in a bucket")
-    place = seaweed.new_place()
+    place = seaweed.new_location()
 
     def here(text: str) -> str:
         return text.replace("https://objects.rma.cloudscale.ch", seaweed.url).replace("s3://audit/shop", place)
@@ -174,7 +177,7 @@ def test_the_guide_runs(
 
 @pytest.mark.parametrize("address", re.findall(r"^    (s3://audit-\S+)$", GUIDE.read_text(), re.MULTILINE))
 def test_the_addresses_in_the_guide_are_some(address: str) -> None:
-    assert Address.parse(address).place == Place("audit-locked", "shop/")
+    assert ArchiveAddress.parse(address).place == BucketLocation("audit-locked", "shop/")
 
 
 def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
@@ -184,7 +187,7 @@ def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
 ) -> None:
     """The request at which it is killed still reaches the server."""
     for number in range(1, 100):
-        hosts.move(buckets.new_place())
+        hosts.move(buckets.new_location())
         hosts.append(1)
         hosts.collect_here()
         hosts.append(1)
@@ -223,7 +226,7 @@ def test_a_collector_that_loses_its_connection_at_any_request_loses_and_doubles_
     """Two runs, of which one fails; the next one completes its work."""
     hosts.append(2)
     for number in range(100):
-        hosts.move(buckets.new_place())
+        hosts.move(buckets.new_location())
         seen: list[str] = []
 
         def fail(request: str, number: int = number) -> None:

@@ -25,7 +25,7 @@ import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in_detections
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import RETENTION
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
@@ -251,7 +251,7 @@ def test_the_guide_lists_the_built_in_detections() -> None:
     listed = re.findall(row, DETECTIONS.read_text(), re.MULTILINE)
     experimental = {True: " (experimental)", False: ""}
     assert listed == [
-        (one.name, one.severity, one.title + experimental[one.experimental], one.check) for one in built_in()
+        (one.name, one.severity, one.title + experimental[one.experimental], one.check) for one in built_in_detections()
     ]
 
 
@@ -416,7 +416,7 @@ def test_the_commit_shown_is_one(host: Host) -> None:
 
 
 def test_all_findings_are_explained() -> None:
-    known = set(re.findall(r"``(\w+)``", verifier.examine.__doc__ or ""))
-    known -= {"expected_head", "signers", "signed_from", "every_signature", "now", "is_expected"}
+    known = set(re.findall(r"``(\w+)``", verifier.verify_archive.__doc__ or ""))
+    known -= {"expected_head", "signers", "signed_from", "every_signature", "now", "is_included"}
     printed = re.findall(r"^``(\w+)`` ", FORMAT.read_text().split("\nVerifying\n")[1], re.MULTILINE)
     assert sorted(printed) == sorted(known)

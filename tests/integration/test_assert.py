@@ -337,7 +337,7 @@ class Answer:
     def __del__(self):
         self.body
 
-with CloudscaleModule(argument_spec={}).errors_told():
+with CloudscaleModule(argument_spec={}).report_errors():
     Answer()
 """
 

@@ -39,7 +39,7 @@ class Buckets:
             client.create_bucket(Bucket=kind, ObjectLockEnabledForBucket=kind == "locked")
         client.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
 
-    def new_place(self, kind: str = "plain") -> str:
+    def new_location(self, kind: str = "plain") -> str:
         """The address of a place that is empty."""
         return f"s3://{kind}/place-{os.getpid()}-{next(_numbers)}"
 
@@ -56,7 +56,7 @@ class Buckets:
 
     def upload(self, folder: Path) -> str:
         """The address of a place that has all files of a folder, byte by byte."""
-        place, client = self.new_place(), self.client()
+        place, client = self.new_location(), self.client()
         bucket, prefix = place[len("s3://") :].split("/")
         for path in folder.rglob("*"):
             if path.is_file():

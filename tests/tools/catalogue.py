@@ -85,7 +85,7 @@ def _states(detection: Detection) -> list[str]:
             "Experimental: the provider has not published the names of these actions. Off until ``enable`` names it.",
             "",
         ]
-    fact = detection.lacks(SiteFacts())
+    fact = detection.missing_fact(SiteFacts())
     return [f"Off without ``{fact}``.", ""] if fact else []
 
 

@@ -26,8 +26,8 @@ class Phrase(NamedTuple):
     """A regular expression, in which a space matches any white space, and the words to use instead."""
 
     pattern: str
-    instead: str
-    why: str
+    replacement: str
+    reason: str
 
 
 class Hit(NamedTuple):
@@ -102,7 +102,7 @@ DOUBTFUL = (
 
 # A directive, a label or a comment ends before the next line that is indented no deeper.
 INDENTED = r"(?:\n(?=\n|\1 +\S).*)*"
-LEFT_OUT = {
+NOT_PROSE = {
     ".rst": (
         rf"^( *)\.\.(?: code-block::.*| _.*:| Copyright.*|){INDENTED}$",
         r"``[^`]+``",
@@ -119,7 +119,7 @@ def blank(match: re.Match[str]) -> str:
 
 def prose(text: str, suffix: str) -> str:
     """The text with code, literals and addresses replaced by spaces."""
-    for pattern in LEFT_OUT[suffix]:
+    for pattern in NOT_PROSE[suffix]:
         text = re.sub(pattern, blank, text, flags=re.MULTILINE)
     return text
 
@@ -146,9 +146,9 @@ def main() -> int:
         wrong = sorted(hits(text, REFUSED))
         refused += len(wrong)
         for line, words, phrase in wrong:
-            print(f"{path}:{line}: '{words}': write {phrase.instead} ({phrase.why})")
+            print(f"{path}:{line}: '{words}': write {phrase.replacement} ({phrase.reason})")
         for line, words, phrase in sorted(hits(text, DOUBTFUL)) if options.doubtful else ():
-            print(f"{path}:{line}: doubtful: '{words}': perhaps {phrase.instead} ({phrase.why})")
+            print(f"{path}:{line}: doubtful: '{words}': perhaps {phrase.replacement} ({phrase.reason})")
     return 1 if refused else 0
 
 

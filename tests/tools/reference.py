@@ -14,7 +14,7 @@ import re
 import sys
 from pathlib import Path
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.main import parser_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.main import build_parser
 
 PAGE = Path("docs/docsite/rst/command_reference.rst")
 OPENING = """\
@@ -131,7 +131,7 @@ A command that fails prints ``msg``, one sentence, and ``failure`` with ``code``
 
 
 def page() -> str:
-    (commands,) = (action for action in parser_of(())._actions if isinstance(action, argparse._SubParsersAction))
+    (commands,) = (action for action in build_parser(())._actions if isinstance(action, argparse._SubParsersAction))
     return "\n".join([OPENING, *(section(name, parser) for name, parser in commands.choices.items())])
 
 

@@ -58,5 +58,5 @@ def test_code_and_literals_are_left_out_and_lines_are_counted() -> None:
 def test_each_phrase_is_a_pattern_with_a_replacement() -> None:
     for phrase in (*REFUSED, *DOUBTFUL):
         re.compile(phrase.pattern)
-        assert phrase.instead
-        assert phrase.why
+        assert phrase.replacement
+        assert phrase.reason

@@ -27,10 +27,10 @@ from ansible_collections.auditops.cloudscale.plugins.filter.archiver import (
     archiver_signers,
     archiver_strangers,
 )
-from ansible_collections.auditops.cloudscale.plugins.lookup.archiver_program import PACKAGE, core_files, program
+from ansible_collections.auditops.cloudscale.plugins.lookup.archiver_program import PACKAGE, build_program, core_files
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.config import read_config
-from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import read_receivers
+from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import parse_receivers
 from ansible_collections.auditops.cloudscale.plugins.module_utils.projects import read_projects
 
 ROOT = Path(version.__file__).parents[2]
@@ -169,7 +169,7 @@ def test_receivers_of_alerts_are_secret_and_their_file_is_one_that_the_command_r
     (tmp_path / "notify.json").write_text(made["secrets"]["notify.json"])
     read = read_config(str(tmp_path / "notify.json"), "--config")
     assert len(read.facts.known_networks) == 1
-    channels = [receiver.channel for receiver in read_receivers(read.notify)]
+    channels = [receiver.channel for receiver in parse_receivers(read.notify)]
     assert [getattr(channel, "token_file", None) for channel in channels] == [
         "/run/credentials/unit/notify-token-1",
         "/run/credentials/unit/notify-token-2",
@@ -381,7 +381,7 @@ def test_the_doctor_names_each_project_with_what_is_wrong() -> None:
     ]
 
 
-def needed(file: Path, known: set[Path]) -> set[Path]:
+def imported_files(file: Path, known: set[Path]) -> set[Path]:
     """The files that one imports, and these in turn, beside those known; also those imported only when used."""
     if file in known or not file.exists():
         return known
@@ -390,20 +390,20 @@ def needed(file: Path, known: set[Path]) -> set[Path]:
         if isinstance(node, ast.ImportFrom) and node.level:
             place = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
             for candidate in (place, *(place / name.name for name in node.names)):
-                needed(candidate.with_suffix(".py"), known)
+                imported_files(candidate.with_suffix(".py"), known)
     return known
 
 
 def test_the_program_holds_what_the_command_needs() -> None:
     known: set[Path] = set()
     for file in (ROOT / "plugins/module_utils/cli").rglob("*.py"):
-        needed(file, known)
+        imported_files(file, known)
     packages = {file.parent / "__init__.py" for file in known}
     assert {file.resolve() for file in known | packages} <= set(core_files())
 
 
 def write_program(path: Path) -> None:
-    path.write_bytes(program(sys.executable))
+    path.write_bytes(build_program(sys.executable))
     path.chmod(0o755)
 
 
@@ -415,7 +415,7 @@ def test_the_program_is_one_file_that_runs_by_itself(tmp_path: Path) -> None:
     assert (
         subprocess.run([command, "status", "nowhere"], cwd=tmp_path, capture_output=True, check=False).returncode == 4
     )
-    assert program(sys.executable) == program(sys.executable)
+    assert build_program(sys.executable) == build_program(sys.executable)
 
 
 def test_a_run_loads_all_of_it_from_the_version_it_began_with(tmp_path: Path) -> None:
@@ -518,7 +518,7 @@ def test_the_hook_is_called_once_for_each_change(tmp_path: Path) -> None:
     run = script("report-failures", tmp_path, STATE=str(state), PROJECTS=str(tmp_path / "projects.json"))
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
 
-    def heard(kind: str = "collect") -> list[str]:
+    def run_hook(kind: str = "collect") -> list[str]:
         done = subprocess.run(
             [*run, kind, str(hook), "x"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True, check=False
         )
@@ -527,22 +527,22 @@ def test_the_hook_is_called_once_for_each_change(tmp_path: Path) -> None:
     unit = "cloudscale-audit-collect.service"
     good, bad = {"exit_status": 0}, {"exit_status": 3, "failure": {"msg": "No connection."}}
     remember(state, "main", collect=good)
-    assert heard() == []
+    assert run_hook() == []
     remember(state, "main", collect=bad)
     (tmp_path / "broken").touch()
-    assert heard() == [f"x|{unit}|main|failed|No connection."]
+    assert run_hook() == [f"x|{unit}|main|failed|No connection."]
     (tmp_path / "broken").unlink()
-    assert heard() == [f"x|{unit}|main|failed|No connection."]
-    assert heard() == []
+    assert run_hook() == [f"x|{unit}|main|failed|No connection."]
+    assert run_hook() == []
     remember(state, "other", collect={"exit_status": 5})
-    assert heard() == [f"x|{unit}|other|failed|collect ended with status 5; see journalctl --unit={unit}"]
+    assert run_hook() == [f"x|{unit}|other|failed|collect ended with status 5; see journalctl --unit={unit}"]
     remember(state, "main", collect=good)
     remember(state, "other", collect=good)
-    assert [told.split("|")[2:4] for told in heard()] == [["main", "recovered"], ["other", "recovered"]]
+    assert [told.split("|")[2:4] for told in run_hook()] == [["main", "recovered"], ["other", "recovered"]]
     (tmp_path / "result").write_text("exit-code")
-    assert heard() == [f"x|{unit}||failed|The unit failed; see journalctl --unit={unit}"]
+    assert run_hook() == [f"x|{unit}||failed|The unit failed; see journalctl --unit={unit}"]
     (tmp_path / "result").write_text("success")
-    assert [told.split("|")[2:4] for told in heard()] == [["", "recovered"]]
+    assert [told.split("|")[2:4] for told in run_hook()] == [["", "recovered"]]
 
 
 def test_a_key_is_made_once_and_the_next_one_takes_its_place(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from ..errors import StorageError
 from ..files import replace_file
 from .format.commit import Head
 
-SETTLING = 600.0
+SETTLE_SECONDS = 600.0
 """Seconds after which what a receiver took is on its disk; journald makes most of it durable every five minutes."""
 
-SAME_BOOT = 5.0
+BOOT_TIME_TOLERANCE = 5.0
 """By how many seconds the time of one boot may seem to differ, since clocks are corrected."""
 
 
@@ -26,7 +26,7 @@ class Mark(NamedTuple):
     """All commits up to this one were handed on at this moment (seconds since 1970)."""
 
     head: Head
-    at: float
+    forwarded_at: float
 
 
 class Bookmark:
@@ -57,7 +57,10 @@ class Bookmark:
         try:
             with open(self._path, "rb") as file:
                 value = json.loads(file.read())
-            marks = [Mark(Head(int(number), str(digest)), float(at)) for number, digest, at in value["marks"]]
+            marks = [
+                Mark(Head(int(number), str(digest)), float(forwarded_at))
+                for number, digest, forwarded_at in value["marks"]
+            ]
             booted = float(value["boot"])
         except FileNotFoundError:
             marks, booted = [], self._boot
@@ -65,8 +68,8 @@ class Bookmark:
             raise StorageError(
                 f"Cannot read the bookmark {self._path}: {exc}; remove it, and all entries are handed on again."
             ) from exc
-        if marks and abs(booted - self._boot) > SAME_BOOT:
-            marks = [mark for mark in marks if mark.at <= marks[-1].at - SETTLING]
+        if marks and abs(booted - self._boot) > BOOT_TIME_TOLERANCE:
+            marks = [mark for mark in marks if mark.forwarded_at <= marks[-1].forwarded_at - SETTLE_SECONDS]
         self._marks, self._is_new = marks, True
         return [mark.head for mark in reversed(marks)]
 
@@ -81,9 +84,9 @@ class Bookmark:
             self._marks.pop()
         self._is_new = False
         self._marks.append(Mark(head, now))
-        settled = [mark for mark in self._marks if mark.at <= now - SETTLING]
+        settled = [mark for mark in self._marks if mark.forwarded_at <= now - SETTLE_SECONDS]
         self._marks = settled[-1:] + self._marks[len(settled) :]
-        text = json.dumps({"boot": self._boot, "marks": [[*mark.head, mark.at] for mark in self._marks]})
+        text = json.dumps({"boot": self._boot, "marks": [[*mark.head, mark.forwarded_at] for mark in self._marks]})
         replace_file(self._path, [text.encode()], "bookmark")
 
 

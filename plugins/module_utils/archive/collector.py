@@ -33,32 +33,32 @@ from ..errors import (
     StorageError,
 )
 from ..project_log.client import Api, Page, follow_pages
-from ..project_log.entry import Entry, visible
+from ..project_log.entry import Entry, to_printable
 from ..times import format_time
 from ..version import VERSION
-from .chain.chain import Link, live_files, walk_back
-from .chain.coverage import MAX_SKEW, Tracker
+from .chain.chain import StoredCommit, live_files, walk_back
+from .chain.coverage import MAX_SKEW, CoverageTracker
 from .chain.rules import (
-    BACK,
-    MAX_ASKED_AGE,
+    IDENTITY_HISTORY,
+    IDENTITY_REASONS,
+    MAX_COMMIT_DELAY,
     NO_OVERLAP,
-    OF_IDENTITY,
-    REMEMBERED_IDENTITIES,
-    is_comparable,
-    newest_of,
+    RESYNC_LOOKBACK,
+    is_overlap_expected,
+    newest_covered,
 )
-from .chain.status import Status, describe, state_of
-from .committer import Lost, Tip
-from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, day_of, token_tag
+from .chain.status import Status, archive_state, status_fields
+from .committer import CommitAppender, CommitConflict
+from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, token_tag, utc_day
 from .format.data_file import DayFile
-from .overlap import Fetched, Overlap
+from .overlap import FetchedEntry, Overlap
 from .reader import lines_of
 from .run_context import RunContext
 from .storage.store import DryRun, Store
 
-_CLOCK_ATTEMPTS = 3
+_MAX_CLOCK_ATTEMPTS = 3
 # After one of these, what was read before must not be kept: it may be wrong, or it cannot be written.
-_NOTHING_KEPT = (PaginationLoop, StorageError, ProjectMismatch, ArchiveDamaged)
+_DISCARDING_ERRORS = (PaginationLoop, StorageError, ProjectMismatch, ArchiveDamaged)
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class CollectSettings:
     start: Optional[datetime] = None
     accept_identity: bool = False
     heartbeat: timedelta = timedelta(hours=1)
-    most_entries: int = 10_000
-    most_bytes: int = 16 << 20
-    most_pages: int = 100
+    max_entries: int = 10_000
+    max_bytes: int = 16 << 20
+    max_pages: int = 100
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class _Batch:
         self._bytes = 0
         self._days: Dict[str, DayFile] = {}
 
-    def add(self, fetched: Fetched) -> None:
-        day = day_of(fetched.moment)
+    def add(self, fetched: FetchedEntry) -> None:
+        day = utc_day(fetched.moment)
         if day not in self._days:
             self._days[day] = DayFile(day)
         self._days[day].add(fetched.line, fetched.moment)
@@ -133,29 +133,29 @@ class _Batch:
         self.entries += 1
 
     def end_page(self, page: Page) -> None:
-        self.cursor_after = _raw_query(page.poll_more if page.next is None else page.next)
+        self.cursor_after = _encoded_query(page.poll_more if page.next is None else page.next)
         self.pages += 1
 
     def is_full(self, settings: CollectSettings) -> bool:
-        return self.tells_something and (
-            self.entries >= settings.most_entries
-            or self._bytes >= settings.most_bytes
-            or self.pages >= settings.most_pages
+        return self.has_content and (
+            self.entries >= settings.max_entries
+            or self._bytes >= settings.max_bytes
+            or self.pages >= settings.max_pages
         )
 
     @property
-    def tells_something(self) -> bool:
+    def has_content(self) -> bool:
         return bool(self.entries or self.gaps)
 
     def finish(self, sequence: int) -> List[Tuple[DataFile, bytes]]:
         return [self._days[day].finish(sequence) for day in sorted(self._days)]
 
 
-class _Restart(Exception):
+class _LogRestarted(Exception):
     """The API began the log again instead of continuing after the cursor."""
 
 
-class _Clocked:
+class _ClockCheckedApi:
     """An API of which a page counts only if the server's date is near the host's clock."""
 
     def __init__(self, api: Api, now: Callable[[], datetime]) -> None:
@@ -167,7 +167,7 @@ class _Clocked:
 
         :raises ClockSkew: it stays wrong.
         """
-        for _attempt in range(_CLOCK_ATTEMPTS):
+        for _attempt in range(_MAX_CLOCK_ATTEMPTS):
             page, clock = self._api.page(url), self._now()
             date = server_date_of(page)
             if abs(clock - date) <= MAX_SKEW:
@@ -175,11 +175,11 @@ class _Clocked:
         raise ClockSkew(
             f"The API's date is {format_time(date)}, but this host's clock says {format_time(clock)}; they may differ "
             "by 30 minutes. Correct the wrong clock; nothing is lost.",
-            _skew(clock, date),
+            _skew_seconds(clock, date),
         )
 
 
-def _skew(clock: datetime, date: datetime) -> float:
+def _skew_seconds(clock: datetime, date: datetime) -> float:
     """By how many seconds the host's clock is ahead of the server's date."""
     return round((clock - date).total_seconds(), 1)
 
@@ -203,12 +203,12 @@ class _Collector:
         self._settings = settings
         self._stop = context.stop
         self._now = context.now
-        self._called = context.called
-        self._run = context.nonce()
+        self._option_name = context.called
+        self._run_id = context.nonce()
         self._new_archive_id = context.nonce()
-        self._tip = Tip(store, context)
+        self._appender = CommitAppender(store, context)
         self._uuid: Optional[str] = None
-        self._skew = 0.0
+        self._skew_seconds = 0.0
         self._asked: Optional[datetime] = None
         self._resynced = False
         self._added = 0
@@ -218,25 +218,25 @@ class _Collector:
 
     def run(self) -> CollectResult:
         while True:
-            self._open()
+            self._load_head()
             try:
-                tracker = self._read_on()
-            except Lost:
+                tracker = self._read_or_resync()
+            except CommitConflict:
                 self._resynced, self._asked = False, None
                 continue
             if self._commits:
-                self._tip.clear()
-            return self._status(tracker)
+                self._appender.clean_up()
+            return self._result(tracker)
 
     # The head
 
-    def _open(self) -> None:
-        self._tip.find()
+    def _load_head(self) -> None:
+        self._appender.load_head()
         self._uuid = self._head.commit.project.uuid if self._head else None
 
     @property
-    def _head(self) -> Optional[Link]:
-        return self._tip.link
+    def _head(self) -> Optional[StoredCommit]:
+        return self._appender.stored
 
     @property
     def _archive_id(self) -> str:
@@ -248,43 +248,47 @@ class _Collector:
 
     # Reading
 
-    def _read_on(self) -> Tracker:
+    def _read_or_resync(self) -> CoverageTracker:
         try:
-            return self._continue()
-        except (CursorRejected, _Restart) as exc:
+            return self._read_from_cursor()
+        except (CursorRejected, _LogRestarted) as exc:
             if self._resynced or self._head is None:
                 raise
-            return self._resync("restart" if isinstance(exc, _Restart) else "cursor", self._head)
+            return self._resync("restart" if isinstance(exc, _LogRestarted) else "cursor", self._head)
 
-    def _continue(self) -> Tracker:
+    def _read_from_cursor(self) -> CoverageTracker:
         if self._head is None:
             start = self._settings.start
             if start is not None and start > self._now():
                 raise InvalidInput(
-                    f"{self._called('start')}: {format_time(start)} is in the future; an archive begins with what "
+                    f"{self._option_name('start')}: {format_time(start)} is in the future; an archive begins with what "
                     "happened."
                 )
-            return self._follow(self._api.first_url(start=start), Tracker(None, start))
+            return self._archive_pages(self._api.first_url(start=start), CoverageTracker(None, start))
         change = self._identity_change(self._head)
         if change:
             return self._resync(change, self._head)
         url = self._api.url_of(self._head.commit.cursor_after)
-        return self._follow(url, self._tracker(), self._unless_restarted(self._pages(url), self._head))
+        return self._archive_pages(url, self._tracker(), self._refuse_restart(self._pages(url), self._head))
 
-    def _tracker(self) -> Tracker:
-        return Tracker(self._head.commit if self._head else None, asked=self._asked)
+    def _tracker(self) -> CoverageTracker:
+        return CoverageTracker(self._head.commit if self._head else None, asked=self._asked)
 
-    def _unless_restarted(self, pages: Iterator[Page], head: Link) -> Iterator[Page]:
+    def _refuse_restart(self, pages: Iterator[Page], head: StoredCommit) -> Iterator[Page]:
         """The same pages; the first one must not begin with what the archive has.
 
         :raises _Restart: it does: the API forgot the cursor and began again.
         """
         for number, page in enumerate(pages):
-            if number == 0 and page.entries and self._is_restart([Fetched.of(entry) for entry in page.entries], head):
-                raise _Restart
+            if (
+                number == 0
+                and page.entries
+                and self._is_restart([FetchedEntry.of(entry) for entry in page.entries], head)
+            ):
+                raise _LogRestarted
             yield page
 
-    def _is_restart(self, fetched: List[Fetched], head: Link) -> bool:
+    def _is_restart(self, fetched: List[FetchedEntry], head: StoredCommit) -> bool:
         edge = head.commit.pruned_until
         # Of pruned entries nothing is left to compare.
         kept = [one for one in fetched if edge is None or one.moment is None or one.moment >= edge]
@@ -293,10 +297,10 @@ class _Collector:
         first, oldest = kept[0], kept[0].moment
         if oldest is None:
             return False
-        if first is fetched[0] and oldest >= head.commit.covered_until - BACK:
+        if first is fetched[0] and oldest >= head.commit.covered_until - RESYNC_LOOKBACK:
             return False
         live = live_files(self._store, head)
-        day = f"entries/date={day_of(oldest)}/"
+        day = f"entries/date={utc_day(oldest)}/"
         return any(
             line == first.line
             for path in sorted(live)
@@ -304,56 +308,58 @@ class _Collector:
             for line in lines_of(self._store, live[path])
         )
 
-    def _identity_change(self, head: Link) -> Optional[str]:
+    def _identity_change(self, head: StoredCommit) -> Optional[str]:
         """What no commit of late had: ``api``, ``token``, or None. Two hosts may use two tokens in turn."""
         commit, api = head.commit, self._api.connection.api_url
         if (commit.api, commit.token_tag) == (api, self._token_tag):
             return None
-        recent = [link.commit for link in islice(walk_back(self._store, head), REMEMBERED_IDENTITIES)]
+        recent = [stored.commit for stored in islice(walk_back(self._store, head), IDENTITY_HISTORY)]
         if api not in {one.api for one in recent}:
             return "api"
         return "token" if self._token_tag not in {one.token_tag for one in recent} else None
 
-    def _follow(self, url: str, tracker: Tracker, pages: Optional[Iterator[Page]] = None) -> Tracker:
+    def _archive_pages(
+        self, url: str, tracker: CoverageTracker, pages: Optional[Iterator[Page]] = None
+    ) -> CoverageTracker:
         """Read the pages from a URL to the end of the log and commit on the way."""
-        batch = _Batch(_raw_query(url))
+        batch = _Batch(_encoded_query(url))
         try:
             for page in self._pages(url) if pages is None else pages:
-                self._use(page, batch, tracker)
+                self._add_page(page, batch, tracker)
                 if page.next is not None and batch.is_full(self._settings):
                     self._commit(batch, tracker)
                     batch = _Batch(batch.cursor_after)
         except AuditError as exc:
-            if batch.tells_something and not isinstance(exc, _NOTHING_KEPT):
+            if batch.has_content and not isinstance(exc, _DISCARDING_ERRORS):
                 self._commit(batch, tracker)
             raise
-        if batch.tells_something or self._is_heartbeat_due(tracker):
+        if batch.has_content or self._is_heartbeat_due(tracker):
             self._commit(batch, tracker)
         return tracker
 
     def _pages(self, url: str) -> Iterator[Page]:
-        for page in follow_pages(_Clocked(self._api, self._now), url):
+        for page in follow_pages(_ClockCheckedApi(self._api, self._now), url):
             yield page
             if self._stop.is_set() and page.next is not None:
                 raise Cancelled("The collection was stopped; what it had read is in the archive.")
 
-    def _use(self, page: Page, batch: _Batch, tracker: Tracker, overlap: Optional[Overlap] = None) -> bool:
+    def _add_page(self, page: Page, batch: _Batch, tracker: CoverageTracker, overlap: Optional[Overlap] = None) -> bool:
         """Add a page to the batch; True when it lies wholly behind what the archive had."""
         self._check_project(page.entries)
-        self._arrive(page, batch, tracker)
-        fetched = [Fetched.of(entry) for entry in page.entries]
+        self._record_response(page, batch, tracker)
+        fetched = [FetchedEntry.of(entry) for entry in page.entries]
         for one in fetched:
             if overlap is None or overlap.is_new(one):
                 batch.add(one)
         batch.end_page(page)
         moments = [one.moment for one in fetched if one.moment is not None]
-        tracker.use(min(moments, default=None), at_end=page.next is None)
-        return overlap is not None and overlap.is_behind(fetched)
+        tracker.advance(min(moments, default=None), at_end=page.next is None)
+        return overlap is not None and overlap.is_past_archive(fetched)
 
-    def _arrive(self, page: Page, batch: _Batch, tracker: Tracker) -> None:
+    def _record_response(self, page: Page, batch: _Batch, tracker: CoverageTracker) -> None:
         clock, date = self._now(), server_date_of(page)
-        self._skew = _skew(clock, date)
-        gap = tracker.arrive(date, clock)
+        self._skew_seconds = _skew_seconds(clock, date)
+        gap = tracker.receive_page(date, clock)
         self._asked = tracker.asked
         if gap is not None:
             batch.gaps.append(gap)
@@ -365,39 +371,39 @@ class _Collector:
                 continue
             if self._uuid is not None:
                 raise ProjectMismatch(
-                    f"The API returned entries of project {visible(uuid)}, but {self._store} holds the log of project "
-                    f"{visible(self._uuid)}; check the token and the archive's path."
+                    f"The API returned entries of project {to_printable(uuid)}, but {self._store} holds the log of "
+                    f"project {to_printable(self._uuid)}; check the token and the archive's path."
                 )
             self._uuid = uuid
 
-    def _is_heartbeat_due(self, tracker: Tracker) -> bool:
+    def _is_heartbeat_due(self, tracker: CoverageTracker) -> bool:
         return self._head is None or tracker.server_date - self._head.commit.server_date >= self._settings.heartbeat
 
     # Joining the log again
 
-    def _resync(self, why: str, link: Link) -> Tracker:
+    def _resync(self, why: str, stored: StoredCommit) -> CoverageTracker:
         """Read again what the archive has last, and make one commit of what is new after it; then read on."""
         self._resynced = True
-        head, overlap = link.commit, Overlap(self._store, link)
+        head, overlap = stored.commit, Overlap(self._store, stored)
         url = self._api.first_url(start=overlap.start)
         batch, tracker = _Batch(head.cursor_after), self._tracker()
         last: Optional[Page] = None
         for last in self._pages(url):
-            if self._use(last, batch, tracker, overlap):
+            if self._add_page(last, batch, tracker, overlap):
                 break
-        for fetched in overlap.settle():
+        for fetched in overlap.resolve_undecided():
             batch.add(fetched)
         joined = bool(overlap.found or overlap.renamed)
-        comparable = is_comparable(head, tracker.asked)
-        accepted = why in OF_IDENTITY and not joined and self._accept_identity(why, head, comparable)
-        if why not in OF_IDENTITY and comparable and not joined:
+        comparable = is_overlap_expected(head, tracker.asked)
+        accepted = why in IDENTITY_REASONS and not joined and self._accept_identity(why, head, comparable)
+        if why not in IDENTITY_REASONS and comparable and not joined:
             batch.gaps.append(Gap(head.covered_until, tracker.covered_until, NO_OVERLAP))
         told = Resync(why, overlap.start, overlap.found + overlap.renamed, overlap.renamed, accepted)
         self._commit(batch, tracker, told)
         self._renamed += overlap.renamed
         if last is None or last.next is None:
             return tracker
-        return self._follow(last.next, tracker)
+        return self._archive_pages(last.next, tracker)
 
     def _accept_identity(self, why: str, head: Commit, comparable: bool) -> bool:
         """Whether the user's acceptance is recorded of a log of which nothing is left to compare.
@@ -412,39 +418,44 @@ class _Collector:
                 + (
                     "check the token and the archive's path."
                     if comparable
-                    else f"set {self._called('accept_identity')} if it is the same."
+                    else f"set {self._option_name('accept_identity')} if it is the same."
                 )
             )
         return True
 
     # Writing
 
-    def _commit(self, batch: _Batch, tracker: Tracker, resync: Optional[Resync] = None) -> None:
+    def _commit(self, batch: _Batch, tracker: CoverageTracker, resync: Optional[Resync] = None) -> None:
         sequence = self._head.commit.sequence + 1 if self._head else FIRST_SEQUENCE
         files = batch.finish(sequence)
-        self._check_age(tracker)
-        commit = self._describe(sequence, batch, tracker, resync, tuple(file for file, _body in files))
-        self._tip.add(commit, {file.path: body for file, body in files})
+        self._check_duration(tracker)
+        commit = self._build_commit(sequence, batch, tracker, resync, tuple(file for file, _body in files))
+        self._appender.add(commit, {file.path: body for file, body in files})
         self._added += batch.entries
         self._gaps.extend(batch.gaps)
         self._commits += 1
 
-    def _check_age(self, tracker: Tracker) -> None:
+    def _check_duration(self, tracker: CoverageTracker) -> None:
         """A claim about the provider's retention rests on when the run began, so that must not be long ago."""
         head = self._head.commit if self._head else None
-        since = max(tracker.asked, head.server_date) if head and head.run == self._run else tracker.asked
-        if tracker.server_date - since > MAX_ASKED_AGE:
+        since = max(tracker.asked, head.server_date) if head and head.run == self._run_id else tracker.asked
+        if tracker.server_date - since > MAX_COMMIT_DELAY:
             raise ServiceUnavailable("Reading took more than a day without a commit; run it again.")
 
-    def _describe(
-        self, sequence: int, batch: _Batch, tracker: Tracker, resync: Optional[Resync], files: Tuple[DataFile, ...]
+    def _build_commit(
+        self,
+        sequence: int,
+        batch: _Batch,
+        tracker: CoverageTracker,
+        resync: Optional[Resync],
+        files: Tuple[DataFile, ...],
     ) -> Commit:
         head = self._head.commit if self._head else None
         return Commit(
             archive_id=self._archive_id,
             sequence=sequence,
             kind="resync" if resync else "entries" if batch.entries else "heartbeat",
-            run=self._run,
+            run=self._run_id,
             signer=None,  # set where it is signed
             previous=self._head.head.sha256 if self._head else None,
             project=Project(self._settings.project or (head.project.name if head else ""), self._uuid),
@@ -464,21 +475,21 @@ class _Collector:
             pages=batch.pages,
             committed_at=max(self._now(), tracker.server_date),
             server_date=tracker.server_date,
-            clock_skew_seconds=self._skew,
+            clock_skew_seconds=self._skew_seconds,
             collector=Writer(VERSION, socket.gethostname()),
-            newest=newest_of(head, files, tracker.covered_until),
+            newest=newest_covered(head, files, tracker.covered_until),
             resync=resync,
             pruned_until=head.pruned_until if head else None,
         )
 
-    def _status(self, tracker: Tracker) -> CollectResult:
+    def _result(self, tracker: CoverageTracker) -> CollectResult:
         """Of a run that reached the end: what it read counts, whether or not a heartbeat was due to write it down."""
-        fields = {"covered_from": tracker.covered_from, **describe(self._head, tracker.covered_until)}
+        fields = {"covered_from": tracker.covered_from, **status_fields(self._head, tracker.covered_until)}
         return CollectResult(
             str(self._store),
-            state_of(tracker.covered_until, True, tracker.server_date),
+            archive_state(tracker.covered_until, True, tracker.server_date),
             gaps=self._gaps,
-            clock_skew_seconds=self._skew,
+            clock_skew_seconds=self._skew_seconds,
             added=self._added,
             commits_added=self._commits,
             renamed=self._renamed,
@@ -486,7 +497,7 @@ class _Collector:
         )
 
 
-def _raw_query(url: str) -> str:
+def _encoded_query(url: str) -> str:
     """The query of a URL as it stands; what is no ASCII in it is percent-encoded."""
     return quote(urlsplit(url).query, safe=punctuation)
 

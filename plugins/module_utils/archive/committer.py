@@ -17,15 +17,15 @@ from typing import Dict, Iterable, Iterator, List, Mapping, Optional
 
 from ..errors import ArchiveDamaged, Cancelled, ClockSkew, InvalidInput, StorageError
 from ..times import format_time
-from .chain.chain import Link, clear_left_overs, find_head, load
+from .chain.chain import StoredCommit, find_head, load_commit, remove_leftovers
 from .chain.coverage import MAX_SKEW
 from .chain.signing import signature_name, signed_text
 from .format.commit import Commit, Head, pending_name, pending_record
 from .run_context import RunContext
-from .storage.store import LARGEST_COMMIT, ObjectNotFound, Store
+from .storage.store import MAX_COMMIT_SIZE, ObjectNotFound, Store
 from .trust import check_claim, check_head
 
-_AGAIN = "run it again to remove the other files"
+_RUN_AGAIN = "run it again to remove the other files"
 
 
 def check_clock(now: datetime, head: Commit) -> None:
@@ -41,11 +41,11 @@ def check_clock(now: datetime, head: Commit) -> None:
         )
 
 
-class Lost(Exception):
+class CommitConflict(Exception):
     """Another run created the commit that this one was about to create."""
 
 
-class Tip:
+class CommitAppender:
     """The newest commit as one run knows it; ``link`` is None while the archive has none.
 
     With a pin the commit is remembered outside the archive, and one that was remembered must still be there.
@@ -56,20 +56,20 @@ class Tip:
         self._store = store
         self._context = context
         self._pin: Optional[Head] = None
-        self._lost: Dict[str, List[str]] = {}
-        self._is_proved = False
-        self.link: Optional[Link] = None
+        self._discarded: Dict[str, List[str]] = {}
+        self._is_exclusive_create_checked = False
+        self.stored: Optional[StoredCommit] = None
         self.is_trusted = False
 
     @property
     def commit(self) -> Optional[Commit]:
-        return self.link.commit if self.link else None
+        return self.stored.commit if self.stored else None
 
     @property
     def head(self) -> Optional[Head]:
-        return self.link.head if self.link else None
+        return self.stored.head if self.stored else None
 
-    def find(self) -> None:
+    def load_head(self) -> None:
         """Find the head, check that it can be trusted, rest on it durably, and clear away what earlier runs left.
 
         :raises ArchiveDamaged: it is not what was remembered, or not what a collector writes.
@@ -79,19 +79,23 @@ class Tip:
         known = self.head if self.is_trusted else None
         self._pin = known or (self._context.pin.read() if self._context.pin else None)
         # What the user expects is the head before this run: after a lost race it is another one.
-        self.link = find_head(self._store, self._pin) if known or not self._context.expected_head else self._expected()
-        if self.link:
-            check_clock(self._context.now(), self.link.commit)
-            self.is_trusted = check_head(self._store, self.link, self._pin, self._context)
-        self._store.prepare((self.link.commit.name, self.link.body) if self.link else None)
-        if self.link:
-            self._remember()
-            self.clear()
+        self.stored = (
+            find_head(self._store, self._pin)
+            if known or not self._context.expected_head
+            else self._load_expected_head()
+        )
+        if self.stored:
+            check_clock(self._context.now(), self.stored.commit)
+            self.is_trusted = check_head(self._store, self.stored, self._pin, self._context)
+        self._store.prepare((self.stored.commit.name, self.stored.body) if self.stored else None)
+        if self.stored:
+            self._update_pin()
+            self.clean_up()
 
-    def _expected(self) -> Optional[Link]:
+    def _load_expected_head(self) -> Optional[StoredCommit]:
         """The head, which the user has verified. This alone overrides a pin."""
-        expected, link = self._context.expected_head, find_head(self._store)
-        if expected is None or link is None or link.head != expected:
+        expected, stored = self._context.expected_head, find_head(self._store)
+        if expected is None or stored is None or stored.head != expected:
             named = f"{expected.sequence}:{expected.sha256}" if expected else "expected"
             raise ArchiveDamaged(f"The newest commit of {self._store} is not {named}; verify the archive.")
         if self._pin not in (None, expected):
@@ -100,14 +104,14 @@ class Tip:
                 f"that was named as expected (commit {expected.sequence})."
             )
         self._pin = None
-        return link
+        return stored
 
-    def clear(self) -> None:
+    def clean_up(self) -> None:
         """Clear away what lost and killed runs left; of others only what trusted commits say."""
-        if self.link and self.is_trusted:
-            clear_left_overs(self._store, self.link)
-        elif self.link:
-            self._clear_own()
+        if self.stored and self.is_trusted:
+            remove_leftovers(self._store, self.stored)
+        elif self.stored:
+            self._clean_up_own()
 
     def sign(self, commit: Commit) -> Commit:
         """The same commit, naming this run's key as its signer."""
@@ -124,97 +128,99 @@ class Tip:
         :raises ArchiveDamaged: the next commit was claimed by one that no collector could have made.
         """
         commit = self.sign(commit)
-        link = Link(commit, commit.to_bytes())
-        self._check_free(link)
-        record = pending_name(commit.sequence, commit.run)
-        signature = self._signature(link)
-        self._prove(record)
+        stored = StoredCommit(commit, commit.to_bytes())
+        self._check_name_is_free(stored)
+        pending = pending_name(commit.sequence, commit.run)
+        signature = self._signature(stored)
+        self._check_exclusive_create(pending)
         try:
             if files or commit.removed:
-                self._store.put({record: pending_record(files), **files, **signature})
+                self._store.put({pending: pending_record(files), **files, **signature})
             elif signature:
                 self._store.put(signature)
-            won = self._store.decide(commit.name, link.body)
+            won = self._store.put_if_absent(commit.name, stored.body)
         except ObjectNotFound:
             # Another run takes a draft away only when its sequence is decided.
             if commit.sequence not in self._store.commits(after=commit.sequence - 1):
                 raise
             won = False
         if not won:
-            self._lost[record] = list(files)
+            self._discarded[pending] = list(files)
             self._publish_claim(commit.name)
-            raise Lost
-        self.link, self.is_trusted = link, self.is_trusted or commit.previous is None
-        self._remember()
+            raise CommitConflict
+        self.stored, self.is_trusted = stored, self.is_trusted or commit.previous is None
+        self._update_pin()
         # A prune may remove thousands of files, a compaction those of one day.
-        self._store.erase(self.until_stopped(commit.removed) if commit.kind == "prune" else commit.removed)
-        self._store.remove([record])
+        self._store.purge(self.interruptible(commit.removed) if commit.kind == "prune" else commit.removed)
+        self._store.delete([pending])
 
-    def _prove(self, record: str) -> None:
+    def _check_exclusive_create(self, pending: str) -> None:
         """Once in a run; one that commits nothing needs no proof."""
-        if not self._is_proved:
-            self._store.prove_exclusive((self.link.commit.name, self.link.body) if self.link else None, record)
-            self._is_proved = True
+        if not self._is_exclusive_create_checked:
+            self._store.check_put_if_absent(
+                (self.stored.commit.name, self.stored.body) if self.stored else None, pending
+            )
+            self._is_exclusive_create_checked = True
 
     def _publish_claim(self, name: str) -> None:
         """Finish what another run was killed at, if it can be believed."""
         claim = self._store.claim(name)
         if claim is not None:
-            check_claim(self._store, self.link, claim, self._context)
-            self._store.publish(name, claim.body)
+            check_claim(self._store, self.stored, claim, self._context)
+            self._store.copy_claim(name, claim.body)
 
-    def until_stopped(self, names: Iterable[str], then: str = _AGAIN) -> Iterator[str]:
+    def interruptible(self, names: Iterable[str], advice: str = _RUN_AGAIN) -> Iterator[str]:
         """The names of files, one by one; ``then`` says what becomes of the rest.
 
         :raises Cancelled: the run was stopped before the next one.
         """
         for name in names:
-            self.check_stopped(then)
+            self.check_stopped(advice)
             yield name
 
-    def check_stopped(self, then: str) -> None:
+    def check_stopped(self, advice: str) -> None:
         """:raises Cancelled: the run was stopped."""
         if self._context.stop.is_set():
-            raise Cancelled(f"It was stopped; {then}.")
+            raise Cancelled(f"It was stopped; {advice}.")
 
-    def _check_free(self, link: Link) -> None:
+    def _check_name_is_free(self, stored: StoredCommit) -> None:
         """Refuse before anything is written for a commit that can never be made.
 
-        :raises ForeignThing: something else has the name of the commit.
+        :raises InvalidObject: something else has the name of the commit.
         """
-        name = link.commit.name
-        if len(link.body) > LARGEST_COMMIT:
+        name = stored.commit.name
+        if len(stored.body) > MAX_COMMIT_SIZE:
             raise StorageError(f"{name} would be larger than any reader takes; compact first, or prune fewer days.")
         with suppress(ObjectNotFound):
             next(self._store.chunks(name), None)
 
-    def _signature(self, link: Link) -> Dict[str, bytes]:
-        key, commit = self._context.sign_key, link.commit
+    def _signature(self, stored: StoredCommit) -> Dict[str, bytes]:
+        key, commit = self._context.sign_key, stored.commit
         if key is None or commit.signer is None:
             return {}
-        body = key.sign(commit.archive_id, link.head)
+        body = key.sign(commit.archive_id, stored.head)
         signers = self._context.allowed_signers
         if signers is not None:
-            damage = signers.damage(body, signed_text(commit.archive_id, link.head), commit.server_date)
+            damage = signers.damage(body, signed_text(commit.archive_id, stored.head), commit.server_date)
             if damage:
                 # An expired or unlisted key must not make a commit that nobody accepts.
                 raise InvalidInput(f"The signature of this run is not allowed: {damage}; nothing was committed.")
-        return {signature_name(link.head, commit.signer): body}
+        return {signature_name(stored.head, commit.signer): body}
 
-    def _clear_own(self) -> None:
+    def _clean_up_own(self) -> None:
         """Remove what this run wrote for commits that others made: nothing else may be believed here."""
-        for record, names in self._lost.items():
+        for pending, names in self._discarded.items():
             with suppress(ObjectNotFound):
-                sequence = int(record[len("pending/") :].partition("-")[0])
-                named = {file.path for file in load(self._store, sequence).commit.files}
-                self._store.remove([name for name in names if name not in named])
-                self._store.remove([record] if self._store.is_settled(record) else [])
-        self._lost = {}
+                sequence = int(pending[len("pending/") :].partition("-")[0])
+                named = {file.path for file in load_commit(self._store, sequence).commit.files}
+                self._store.delete([name for name in names if name not in named])
+                self._store.delete([pending] if self._store.is_settled(pending) else [])
+        self._discarded = {}
 
-    def _remember(self) -> None:
-        if self.link is None:
+    def _update_pin(self) -> None:
+        if self.stored is None:
             return
-        self._context.on_head(self.link)
+        self._context.on_head(self.stored)
         if self._context.pin and self.head != self._pin and not self._context.dry_run:
-            self._context.pin.write(self.link)
+            self._context.pin.write(self.stored)
             self._pin = self.head

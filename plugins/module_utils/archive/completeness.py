@@ -21,7 +21,7 @@ NOT_COVERED, PRUNED, NOT_COLLECTED, FUTURE = "not covered", "pruned", "not colle
 """Why a part is missing, besides the reasons of recorded gaps."""
 
 
-class Missing(NamedTuple):
+class MissingRange(NamedTuple):
     """A part of a time range that an archive does not hold; a bound is None where the range has none."""
 
     start: Optional[datetime]
@@ -32,7 +32,7 @@ class Missing(NamedTuple):
         return {"from": format_optional(self.start), "to": format_optional(self.end), "why": self.why}
 
 
-def missing_parts(commit: Commit, gaps: Sequence[Gap], asked: Range, now: datetime) -> List[Missing]:
+def missing_parts(commit: Commit, gaps: Sequence[Gap], requested: Range, now: datetime) -> List[MissingRange]:
     """The parts of the range ``asked`` that the archive as of ``commit`` does not hold, the oldest first.
 
     ``gaps`` are the recorded ones. Without a start the range begins where the archive began. An end that has passed
@@ -40,37 +40,37 @@ def missing_parts(commit: Commit, gaps: Sequence[Gap], asked: Range, now: dateti
     MAX_LAG before ``now`` are not missing, unless the archive holds nothing of the range. What lies in the future is
     missing under that name.
     """
-    found = (part for part in _absent(commit, gaps, asked, now) if not Range(part.start, part.end).is_empty)
+    found = (part for part in _candidates(commit, gaps, requested, now) if not Range(part.start, part.end).is_empty)
     return sorted(found, key=lambda part: part.start or part.end or now)
 
 
-def holds_whole(asked: Range, missing: Sequence[Missing]) -> bool:
+def is_complete(requested: Range, missing: Sequence[MissingRange]) -> bool:
     """Whether nothing but the future is missing from a range that was asked for; True where none was."""
-    is_asked = asked.start is not None or asked.end is not None
+    is_asked = requested.start is not None or requested.end is not None
     return not is_asked or all(part.why == FUTURE for part in missing)
 
 
-def _absent(commit: Commit, gaps: Sequence[Gap], asked: Range, now: datetime) -> Iterator[Missing]:
-    if asked.start is not None or (asked.end is not None and asked.end <= commit.covered_from):
-        yield _part(asked.within(end=commit.covered_from), NOT_COVERED)
-    yield _part(asked.within(commit.covered_from, commit.kept_from), PRUNED)
+def _candidates(commit: Commit, gaps: Sequence[Gap], requested: Range, now: datetime) -> Iterator[MissingRange]:
+    if requested.start is not None or (requested.end is not None and requested.end <= commit.covered_from):
+        yield _missing_range(requested.intersect(end=commit.covered_from), NOT_COVERED)
+    yield _missing_range(requested.intersect(commit.covered_from, commit.retained_from), PRUNED)
     for gap in gaps:
-        yield _part(asked.within(max(gap.start, commit.kept_from), gap.end), gap.why)
-    yield from _not_collected(commit.covered_until, asked, now)
+        yield _missing_range(requested.intersect(max(gap.start, commit.retained_from), gap.end), gap.why)
+    yield from _not_collected(commit.covered_until, requested, now)
 
 
-def _not_collected(covered_until: datetime, asked: Range, now: datetime) -> Iterator[Missing]:
-    if asked.start is not None and asked.start >= covered_until:
-        yield _part(asked, NOT_COLLECTED)
+def _not_collected(covered_until: datetime, requested: Range, now: datetime) -> Iterator[MissingRange]:
+    if requested.start is not None and requested.start >= covered_until:
+        yield _missing_range(requested, NOT_COLLECTED)
         return
-    if asked.end is not None and asked.end <= now - CLOCK_TOLERANCE:
-        yield _part(asked.within(start=covered_until), NOT_COLLECTED)
+    if requested.end is not None and requested.end <= now - CLOCK_TOLERANCE:
+        yield _missing_range(requested.intersect(start=covered_until), NOT_COLLECTED)
         return
     if covered_until < now - MAX_LAG:
-        yield _part(asked.within(covered_until, now), NOT_COLLECTED)
-    if asked.end is not None and asked.end > now + CLOCK_TOLERANCE:
-        yield _part(asked.within(start=now), FUTURE)
+        yield _missing_range(requested.intersect(covered_until, now), NOT_COLLECTED)
+    if requested.end is not None and requested.end > now + CLOCK_TOLERANCE:
+        yield _missing_range(requested.intersect(start=now), FUTURE)
 
 
-def _part(span: Range, why: str) -> Missing:
-    return Missing(span.start, span.end, why)
+def _missing_range(span: Range, why: str) -> MissingRange:
+    return MissingRange(span.start, span.end, why)

@@ -14,22 +14,22 @@ from datetime import datetime
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
 from ..errors import InvalidInput
-from ..files import check_destination, draft_of, put_in_place, write_lines
-from ..project_log.entry import Entry, canonical, digest, visible
-from ..project_log.rows import TEXTS, harmless, row
+from ..files import check_destination, draft_file, move_into_place, write_lines
+from ..project_log.entry import Entry, canonical, digest, to_printable
+from ..project_log.rows import TEXT_COLUMNS, neutralize_formula, row
 from ..project_log.schemas import SCHEMAS, event_line
-from ..project_log.selection import Selection, newest
+from ..project_log.selection import Selection, keep_newest
 from ..settings import Range
 from ..times import format_optional, format_time
 from ..version import VERSION
-from .chain.chain import Link, gaps
-from .chain.status import Status, describe
-from .completeness import Missing, missing_parts
+from .chain.chain import StoredCommit, gaps
+from .chain.status import Status, status_fields
+from .completeness import MissingRange, missing_parts
 from .format.commit import Gap
 from .reader import cat
 from .storage.store import Store
 
-COLUMNS = ("timestamp", *TEXTS, "sha256")
+COLUMNS = ("timestamp", *TEXT_COLUMNS, "sha256")
 CSV_HEADING = ",".join(COLUMNS).encode()
 
 
@@ -37,7 +37,7 @@ class Export(NamedTuple):
     """What was exported: the manifest that was written, and the parts of the range that the archive does not hold."""
 
     manifest: Dict[str, Any]
-    missing: Sequence[Missing]
+    missing: Sequence[MissingRange]
 
 
 def export(
@@ -54,15 +54,15 @@ def export(
     :raises StorageError: the archive cannot be read or has no commit, or the files cannot be written.
     :raises ArchiveDamaged: the archive is not what it was.
     """
-    form = _form(dest, schema)
+    form = _format(dest, schema)
     beside = f"{dest}.manifest.json"
     check_destination(dest, "--dest")
-    read_from: List[Link] = []
-    told = _Told()
+    read_from: List[StoredCommit] = []
+    counter = _Counter()
     read = cat(store, span.start, span.end, on_head=read_from.append, needles=selection.needles)
     entries = filter(selection.matches, read)
-    with draft_of(dest) as draft, draft_of(beside) as manifest_draft:
-        sha256 = write_lines(form(told.counted(newest(entries, selection.limit))), draft)
+    with draft_file(dest) as draft, draft_file(beside) as manifest_draft:
+        sha256 = write_lines(form(counter.count(keep_newest(entries, selection.limit))), draft)
         head = read_from[-1]
         known = gaps(store, head.commit)
         missing = missing_parts(head.commit, known, span, now)
@@ -71,33 +71,33 @@ def export(
             "format": schema or dest.rpartition(".")[2],
             "sha256": sha256,
             "bytes": os.path.getsize(draft),
-            "entries": told.entries,
+            "entries": counter.entries,
             "range": {"start": format_optional(span.start), "end": format_optional(span.end)},
             "complete": not missing,
             "missing": [part.to_json() for part in missing],
             "selection": _conditions(selection),
-            "archive": source_of(store, head, known),
+            "archive": describe_source(store, head, known),
             "exported_at": format_time(now),
             "exported_by": f"cloudscale-audit {VERSION}",
         }
         write_lines([json.dumps(manifest, indent=2).encode()], manifest_draft)
-        put_in_place(draft, dest)
-        put_in_place(manifest_draft, beside)
+        move_into_place(draft, dest)
+        move_into_place(manifest_draft, beside)
     return Export(manifest, missing)
 
 
-class _Told:
+class _Counter:
     """Counts what passes."""
 
     entries = 0
 
-    def counted(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+    def count(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         for entry in entries:
             self.entries += 1
             yield entry
 
 
-def _form(dest: str, schema: Optional[str]) -> Callable[[Iterable[Entry]], Iterator[bytes]]:
+def _format(dest: str, schema: Optional[str]) -> Callable[[Iterable[Entry]], Iterator[bytes]]:
     if schema is not None:
         if not dest.endswith(".jsonl"):
             raise InvalidInput(f"--dest: events are JSON lines; name a .jsonl file in place of {dest}.")
@@ -123,15 +123,15 @@ def _csv_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
 
 def csv_line(entry: Entry, sha256: str) -> bytes:
     """A line of CSV in which no cell is a formula or holds the end of a line; ``sha256`` is the entry's digest."""
-    told = {**row(entry), "timestamp": visible(entry.get("timestamp")), "sha256": sha256}
+    counter = {**row(entry), "timestamp": to_printable(entry.get("timestamp")), "sha256": sha256}
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([harmless(told[name]) for name in COLUMNS])
+    csv.writer(text, lineterminator="").writerow([neutralize_formula(counter[name]) for name in COLUMNS])
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
-def source_of(store: Store, head: Link, known: Sequence[Gap]) -> Dict[str, Any]:
+def describe_source(store: Store, head: StoredCommit, known: Sequence[Gap]) -> Dict[str, Any]:
     """The archive as of the commit that the entries are those of; what it covers is what its status says."""
-    status = Status(str(store), gaps=known, **describe(head)).to_json()
+    status = Status(str(store), gaps=known, **status_fields(head)).to_json()
     named = ("path", "project", "covered_from", "covered_until", "pruned_until", "gaps")
     return {
         **{name: status[name] for name in named},

@@ -12,14 +12,14 @@ from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from ..errors import ArchiveDamaged, Cancelled
 from .bookmark import Bookmark
-from .chain.chain import Link, find_head, follow, load, replay
-from .chain.rules import Replay
-from .chain.signing import readable_head
+from .chain.chain import StoredCommit, find_head, load_commit, replay, walk_forward
+from .chain.rules import ChainState
+from .chain.signing import checked_head
 from .format.commit import READING_KINDS, Commit, DataFile, Head, sha256
 from .reader import lines_of
 from .storage.store import ObjectNotFound, Store
 
-_REMEMBER_EVERY = 1000
+_MAX_ENTRIES_PER_BOOKMARK = 1000
 
 Send = Callable[[str, bytes], None]
 """Takes an entry's name and its canonical line, without the newline; on return the entry is the receiver's."""
@@ -37,7 +37,7 @@ def forward(
     bookmark: Bookmark,
     send: Send,
     stop: Optional[threading.Event] = None,
-    on_head: Callable[[Link], None] = lambda _link: None,
+    on_head: Callable[[StoredCommit], None] = lambda _stored: None,
 ) -> ForwardResult:
     """Send what commits behind the bookmark added, up to the newest commit. ``stop`` ends it between two commits.
 
@@ -57,43 +57,43 @@ class _Forwarder:
 
     def __init__(self, store: Store, bookmark: Bookmark, send: Send, stop: threading.Event) -> None:
         self._store = store
-        self._added = Additions(store)
+        self._added = AddedFiles(store)
         self._bookmark = bookmark
         self._send = send
         self._stop = stop
         self._sent = 0
         self._pruned = 0
 
-    def run(self, on_head: Callable[[Link], None]) -> ForwardResult:
-        done = next(iter(self._bookmark.read()), None)
-        self._check_kept(done)
-        head = readable_head(self._store, done)
+    def run(self, on_head: Callable[[StoredCommit], None]) -> ForwardResult:
+        forwarded = next(iter(self._bookmark.read()), None)
+        self._check_bookmark(forwarded)
+        head = checked_head(self._store, forwarded)
         if head:
             on_head(head)
-        remembered, last = 0, done
+        bookmarked, last = 0, forwarded
         try:
-            for link in self._added.commits(done, head):
+            for stored in self._added.commits(forwarded, head):
                 if self._stop.is_set():
                     raise Cancelled("It was stopped; the next run continues where this one ended.")
-                self._forward(link.commit)
-                last = link.head
-                if self._sent - remembered >= _REMEMBER_EVERY:
+                self._forward(stored.commit)
+                last = stored.head
+                if self._sent - bookmarked >= _MAX_ENTRIES_PER_BOOKMARK:
                     self._bookmark.write(last)
-                    remembered, done = self._sent, last
+                    bookmarked, forwarded = self._sent, last
         finally:
-            if last is not None and last != done:
+            if last is not None and last != forwarded:
                 self._bookmark.write(last)
         return ForwardResult(self._sent, self._pruned)
 
-    def _check_kept(self, done: Optional[Head]) -> None:
+    def _check_bookmark(self, forwarded: Optional[Head]) -> None:
         """Refuse to guess where to go on.
 
         :raises ArchiveDamaged: the archive no longer has the commit that was forwarded last.
         """
-        if done is None or has_commit(self._store, done):
+        if forwarded is None or has_commit(self._store, forwarded):
             return
         raise ArchiveDamaged(
-            f"Entries were forwarded up to commit {done.sequence}, but {self._store} no longer has that "
+            f"Entries were forwarded up to commit {forwarded.sequence}, but {self._store} no longer has that "
             "commit: it was cut, replaced, or restored from an older copy. Verify it, then remove the bookmark "
             f"{self._bookmark}: all entries are forwarded again, under the same ids."
         )
@@ -114,12 +114,12 @@ def has_commit(store: Store, head: Head) -> bool:
     :raises ArchiveDamaged: the file of its name is no commit.
     """
     try:
-        return load(store, head.sequence).head == head
+        return load_commit(store, head.sequence).head == head
     except ObjectNotFound:
         return False
 
 
-class Additions:
+class AddedFiles:
     """What each commit of an archive added, also after it was compacted.
 
     ``_places``: in which compacted file, and behind how many of its lines, those of a file lie now.
@@ -127,15 +127,15 @@ class Additions:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._places: Dict[str, Tuple[DataFile, int]] = {}
+        self._locations: Dict[str, Tuple[DataFile, int]] = {}
         self._live: Optional[Dict[str, DataFile]] = None
 
-    def commits(self, done: Optional[Head], head: Optional[Link]) -> Iterator[Link]:
+    def commits(self, forwarded: Optional[Head], head: Optional[StoredCommit]) -> Iterator[StoredCommit]:
         """The commits after ``done`` (None: all) up to ``head``, each checked before it is believed."""
         if head is None:
             return iter(())
-        after = load(self._store, done.sequence) if done else None
-        return follow(self._store, Replay.after(after.commit) if after else Replay(), after, head)
+        after = load_commit(self._store, forwarded.sequence) if forwarded else None
+        return walk_forward(self._store, ChainState.after(after.commit) if after else ChainState(), after, head)
 
     def files(self, commit: Commit) -> Iterator[Tuple[DataFile, Optional[Iterator[bytes]]]]:
         """The files that a commit added, and the canonical lines of each, with newlines; None if it was pruned.
@@ -149,40 +149,40 @@ class Additions:
     def _lines(self, file: DataFile, commit: Commit) -> Optional[Iterator[bytes]]:
         """The lines of a file, also when it was compacted since; None when it was pruned."""
         while True:
-            whole, before = self._places.get(file.path, (file, 0))
+            container, before = self._locations.get(file.path, (file, 0))
             try:
-                return islice(_begun(lines_of(self._store, whole)), before, before + file.entries)
+                return islice(_opened(lines_of(self._store, container)), before, before + file.entries)
             except ObjectNotFound:
-                if self._live is not None and whole.path not in self._live:
+                if self._live is not None and container.path not in self._live:
                     return None
-                self._look_again(whole.path, commit)
+                self._reload_live_files(container.path, commit)
 
-    def _look_again(self, lost: str, commit: Commit) -> None:
+    def _reload_live_files(self, missing: str, commit: Commit) -> None:
         """Take the list of live files anew, because one has vanished since, or the first time."""
         head = find_head(self._store, Head(commit.sequence, sha256(commit.to_bytes())))
         if head is None:
             raise ObjectNotFound(f"There is no commit left in {self._store}.")
         state = replay(self._store, head)
         self._live = state.live
-        if lost in self._live:
-            raise ArchiveDamaged(f"{lost} is missing in {self._store}; verify the archive.")
-        self._places = {}
-        for whole in self._live.values():
-            self._places.update(_slices(whole, whole, 0, state.merged))
+        if missing in self._live:
+            raise ArchiveDamaged(f"{missing} is missing in {self._store}; verify the archive.")
+        self._locations = {}
+        for container in self._live.values():
+            self._locations.update(_part_locations(container, container, 0, state.merged))
 
 
-def _slices(
-    whole: DataFile, merged: DataFile, before: int, others: Dict[str, DataFile]
+def _part_locations(
+    container: DataFile, merged: DataFile, before: int, others: Dict[str, DataFile]
 ) -> Iterator[Tuple[str, Tuple[DataFile, int]]]:
     """Where the files lie in a whole that went into it by being merged, some into others first."""
     for part in merged.parts:
-        yield part.path, (whole, before)
+        yield part.path, (container, before)
         if part.path in others:
-            yield from _slices(whole, others[part.path], before, others)
+            yield from _part_locations(container, others[part.path], before, others)
         before += part.entries
 
 
-def _begun(lines: Iterator[bytes]) -> Iterator[bytes]:
+def _opened(lines: Iterator[bytes]) -> Iterator[bytes]:
     """The same lines, the file already opened: whether it is there is known, and it stays readable."""
     first = next(lines, None)
     return iter(()) if first is None else chain([first], lines)

@@ -16,11 +16,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Op
 
 from ..errors import InvalidInput, StorageError
 from ..times import format_time
-from .chain.chain import Link, load
+from .chain.chain import StoredCommit, load_commit
 from .finding import Finding
 from .format.commit import Head, commit_name, sha256
-from .storage.prefetch import chunks_ahead
-from .storage.store import ObjectNotFound, Store, whole
+from .storage.prefetch import prefetch_chunks
+from .storage.store import ObjectNotFound, Store, join_chunks
 
 _MAX_LINE = 1 << 16
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -58,20 +58,20 @@ class HeadsCheck(NamedTuple):
         return {name: value for name, value in self._asdict().items() if name != "findings"}
 
 
-def head_line(link: Link) -> str:
+def head_line(stored: StoredCommit) -> str:
     """A head in one line for people."""
-    commit, head = link.commit, link.head
+    commit, head = stored.commit, stored.head
     return f"head {commit.archive_id} {head.sequence} {head.sha256} covered {format_time(commit.covered_until)}"
 
 
-def head_record(link: Link, noted_at: str) -> Dict[str, Any]:
+def head_record(stored: StoredCommit, noted_at: str) -> Dict[str, Any]:
     """A head for programs: a line of a ledger, and the record that a run writes to the journal."""
-    commit = link.commit
+    commit = stored.commit
     return {
         "archive_id": commit.archive_id,
         "project": commit.project.name,
         "sequence": commit.sequence,
-        "sha256": link.head.sha256,
+        "sha256": stored.head.sha256,
         "covered_until": format_time(commit.covered_until),
         "noted_at": noted_at,
     }
@@ -91,7 +91,7 @@ def read_heads(path: str) -> List[NotedHead]:
 
 def parse_heads(lines: Iterable[bytes], path: str) -> List[NotedHead]:
     """The heads in the lines of such a file; errors as of :func:`read_heads`."""
-    return [_noted(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
+    return [_parse_noted_head(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def check_heads(store: Store, noted: Sequence[NotedHead]) -> HeadsCheck:
@@ -100,21 +100,21 @@ def check_heads(store: Store, noted: Sequence[NotedHead]) -> HeadsCheck:
     :raises StorageError: the archive has no first commit, or cannot be read.
     :raises ArchiveDamaged: the first commit is not one.
     """
-    archive_id = load(store, 1).commit.archive_id
+    archive_id = load_commit(store, 1).commit.archive_id
     withdrawn = {(one.archive_id, one.head) for one in noted if one.superseded}
     of_others = [one for one in noted if one.archive_id != archive_id]
     superseded = [one for one in noted if one.archive_id == archive_id and (archive_id, one.head) in withdrawn]
-    own = [one for one in noted if one.archive_id == archive_id and (archive_id, one.head) not in withdrawn]
-    if not own:
+    of_archive = [one for one in noted if one.archive_id == archive_id and (archive_id, one.head) not in withdrawn]
+    if not of_archive:
         detail = f"no noted head is of this archive, {archive_id}"
         return HeadsCheck([Finding("head", commit_name(1), detail)], 0, len(of_others), len(superseded), None, 0, 0)
-    findings = list(_differences(store, own))
-    since = min(one.head.sequence for one in own)
-    pruned, compacted = _rearranged(store, since)
-    return HeadsCheck(findings, len(own), len(of_others), len(superseded), since, pruned, compacted)
+    findings = list(_differences(store, of_archive))
+    since = min(one.head.sequence for one in of_archive)
+    pruned, compacted = _count_rearranging(store, since)
+    return HeadsCheck(findings, len(of_archive), len(of_others), len(superseded), since, pruned, compacted)
 
 
-def _noted(line: bytes, number: int, path: str) -> NotedHead:
+def _parse_noted_head(line: bytes, number: int, path: str) -> NotedHead:
     try:
         value = json.loads(line)
         archive_id, sequence, digest = value["archive_id"], value["sequence"], value["sha256"]
@@ -143,10 +143,10 @@ def _differences(store: Store, noted: Sequence[NotedHead]) -> Iterator[Finding]:
     for one in noted:
         by_sequence.setdefault(one.head.sequence, []).append(one)
     sequences = sorted(by_sequence)
-    for ask, sequence in zip(chunks_ahead(store, map(commit_name, sequences)), sequences):
+    for read_chunks, sequence in zip(prefetch_chunks(store, map(commit_name, sequences)), sequences):
         name = commit_name(sequence)
         try:
-            found = sha256(whole(ask(), f"{name} in {store}"))
+            found = sha256(join_chunks(read_chunks(), f"{name} in {store}"))
         except ObjectNotFound:
             lines = ", ".join(str(one.line) for one in by_sequence[sequence])
             yield Finding(
@@ -161,19 +161,19 @@ def _differences(store: Store, noted: Sequence[NotedHead]) -> Iterator[Finding]:
                 yield Finding("head", name, f"noted in line {one.line} as {one.head.sha256}, but the commit is {found}")
 
 
-def _rearranged(store: Store, since: int) -> Tuple[int, int]:
+def _count_rearranging(store: Store, since: int) -> Tuple[int, int]:
     """How many commits after one pruned and compacted."""
     counts = [0, 0]
-    for ask in chunks_ahead(store, map(commit_name, store.commits(after=since))):
-        kind = _kind_of(ask, f"a commit in {store}")
+    for read_chunks in prefetch_chunks(store, map(commit_name, store.commits(after=since))):
+        kind = _read_kind(read_chunks, f"a commit in {store}")
         if kind in _REARRANGING:
             counts[_REARRANGING.index(kind)] += 1
     return counts[0], counts[1]
 
 
-def _kind_of(ask: Callable[[], Iterator[bytes]], what: str) -> str:
+def _read_kind(read_chunks: Callable[[], Iterator[bytes]], what: str) -> str:
     """The kind of a commit; empty where it cannot be read, which is for verify to report."""
     try:
-        return str(json.loads(whole(ask(), what))["kind"])
+        return str(json.loads(join_chunks(read_chunks(), what))["kind"])
     except (StorageError, ValueError, LookupError, TypeError, RecursionError):
         return ""

@@ -13,30 +13,30 @@ from typing import IO, Callable, Dict, Iterable, Iterator, List, NamedTuple, Opt
 
 from ..errors import StorageError
 from ..project_log.client import Api, Page
-from ..project_log.entry import Entry, Label, canonical, parse, subject, timestamp
+from ..project_log.entry import Entity, Entry, canonical, parse, subject, timestamp
 from ..project_log.reader import Reader
 from ..project_log.resource import RENAME_NEEDLE, needles, rename, resources
 from ..project_log.selection import glob_matches, resource_matches
 from ..project_log.windows import LATENESS
 from ..settings import DEFAULT_CONCURRENCY, Connection, Range
-from .chain.signing import readable_head
+from .chain.signing import checked_head
 from .format.commit import Commit, token_tag
-from .format.data_file import lines_with, split_lines
-from .reader import Listing, cat, listing
-from .storage.store import Store, no_archive
+from .format.data_file import lines_containing, split_lines
+from .reader import Snapshot, cat, take_snapshot
+from .storage.store import Store, archive_not_found
 
 MAX_NAMES = 100
 """At most this many other names are followed; more would be a sign of names made to mislead."""
 
 # A name can be had several times, as of machines that swap their names at each rollout.
-_MAX_SPELLS = 1_000
+_MAX_NAME_PERIODS = 1_000
 _CHUNK = 1 << 16
 _IN_MEMORY = 1 << 20
 
 Spool = IO[bytes]
 
 
-class Name(NamedTuple):
+class NamePeriod(NamedTuple):
     """A name that the resource had from ``start`` to ``end``, both inclusive; None is open."""
 
     kind: str
@@ -53,7 +53,7 @@ class Name(NamedTuple):
         return (self.start is None or self.start <= moment) and (self.end is None or moment <= self.end)
 
 
-class Renamed(NamedTuple):
+class RenameEvent(NamedTuple):
     """A rename and its moment."""
 
     moment: datetime
@@ -75,10 +75,10 @@ class Log:
         self.store = store
         self.commit = commit
         self.tail = tail
-        self._listing: Optional[Listing] = None
+        self._snapshot: Optional[Snapshot] = None
 
     @property
-    def border(self) -> Optional[datetime]:
+    def boundary(self) -> Optional[datetime]:
         """With both an archive and a tail: entries before it are the archive's, and from it on they are the API's."""
         return self.commit.covered_until if self.commit and self.tail else None
 
@@ -100,12 +100,12 @@ class Log:
         :raises ArchiveDamaged: a file is missing or differs from what its commit states.
         """
         if self.store is not None:
-            self._listing = self._listing or listing(self.store)
-            yield from cat(self.store, end=self.border, needles=wanted, listed=self._listing)
-        for entry in map(parse, lines_with(chunks(self.tail), wanted) if self.tail else ()):
+            self._snapshot = self._snapshot or take_snapshot(self.store)
+            yield from cat(self.store, end=self.boundary, needles=wanted, snapshot=self._snapshot)
+        for entry in map(parse, lines_containing(chunks(self.tail), wanted) if self.tail else ()):
             moment = timestamp(entry)
             # Of entries without a readable time, an archive has those that the API has, too.
-            if self.border is None or (moment is not None and moment >= self.border):
+            if self.boundary is None or (moment is not None and moment >= self.boundary):
                 yield entry
 
 
@@ -116,9 +116,9 @@ def archived_logs(archives: Sequence[Tuple[Optional[str], Store]]) -> List[Log]:
     """
     logs = []
     for name, store in archives:
-        head = readable_head(store)
+        head = checked_head(store)
         if head is None:
-            raise no_archive(store)
+            raise archive_not_found(store)
         logs.append(Log(name or head.commit.project.name or str(store), store, head.commit))
     names = [log.project for log in logs]
     for log in logs:
@@ -136,7 +136,7 @@ def add_tail(logs: List[Log], api: Api) -> None:
     start = log.commit.covered_until if log and log.commit else None
     tail = spooled()
     try:
-        project = _keep_all(tail, Reader(api, DEFAULT_CONCURRENCY, LATENESS).pages(Range(start=start)))
+        project = _spool_pages(tail, Reader(api, DEFAULT_CONCURRENCY, LATENESS).pages(Range(start=start)))
     except BaseException:
         tail.close()
         raise
@@ -149,32 +149,32 @@ def add_tail(logs: List[Log], api: Api) -> None:
         log.tail = tail
 
 
-def _keep_all(tail: Spool, pages: Iterable[Page]) -> Optional[Label]:
+def _spool_pages(tail: Spool, pages: Iterable[Page]) -> Optional[Entity]:
     """Write all entries of some pages; the project that they are of, as far as one of them tells."""
-    project: Optional[Label] = None
+    project: Optional[Entity] = None
     for page in pages:
         for entry in page.entries:
             owner = subject(entry)
             if project is None and owner.kind == "project":
                 project = owner
-            keep(tail, entry)
+            spool_entry(tail, entry)
     return project
 
 
 class History:
     """The entries about a resource in one log.
 
-    ``glob`` is its name, exact or with ``*`` and ``?``. ``is_meant`` narrows the entries down further. Renames are
+    ``glob`` is its name, exact or with ``*`` and ``?``. ``is_relevant`` narrows the entries down further. Renames are
     followed in both directions, within the time in which the resource had the other name. ``names`` are those other
-    names; they are complete once the first entry was yielded. ``is_cut`` tells that there are more than are followed.
+    names; they are complete once the first entry was yielded. ``has_more`` tells that there are more than are followed.
     """
 
-    def __init__(self, log: Log, glob: str, is_meant: Callable[[Entry], bool]) -> None:
+    def __init__(self, log: Log, glob: str, is_relevant: Callable[[Entry], bool]) -> None:
         self.log = log
         self._glob = glob
-        self._is_meant = is_meant
-        self.names: Dict[str, List[Name]] = {}
-        self.is_cut = False
+        self._is_relevant = is_relevant
+        self.names: Dict[str, List[NamePeriod]] = {}
+        self.has_more = False
 
     def entries(self) -> Iterator[Entry]:
         """The entries in the log's order. Memory does not grow with their number.
@@ -184,24 +184,24 @@ class History:
         """
         own = needles((self._glob,))
         with spooled() as spool:
-            renames: List[Renamed] = []
+            renames: List[RenameEvent] = []
             for entry in self.log.entries((*own, RENAME_NEEDLE)):
-                renames.extend(_renamed(entry))
-                if resource_matches(entry, (self._glob,)) and self._is_meant(entry):
-                    keep(spool, entry)
-            self._take_names(renames)
+                renames.extend(_rename_events(entry))
+                if resource_matches(entry, (self._glob,)) and self._is_relevant(entry):
+                    spool_entry(spool, entry)
+            self._collect_names(renames)
             if not self.names:
                 yield from map(parse, split_lines(chunks(spool)))
                 return
         # Only now is it known what else to look for.
         for entry in self.log.entries((*own, *needles(tuple(self.names)))):
-            if self._is_about(entry) and self._is_meant(entry):
+            if self._is_about(entry) and self._is_relevant(entry):
                 yield entry
 
-    def _take_names(self, renames: Sequence[Renamed]) -> None:
+    def _collect_names(self, renames: Sequence[RenameEvent]) -> None:
         for count, found in enumerate(_Renames(renames).other_names(self._glob)):
-            if count >= _MAX_SPELLS or (found.name not in self.names and len(self.names) >= MAX_NAMES):
-                self.is_cut = True
+            if count >= _MAX_NAME_PERIODS or (found.name not in self.names and len(self.names) >= MAX_NAMES):
+                self.has_more = True
                 return
             self.names.setdefault(found.name, []).append(found)
 
@@ -214,28 +214,28 @@ class History:
         )
 
 
-def _renamed(entry: Entry) -> Iterator[Renamed]:
-    told, moment = rename(entry), timestamp(entry)
-    if told is not None and moment is not None and told.old != told.new:
-        yield Renamed(moment, *told)
+def _rename_events(entry: Entry) -> Iterator[RenameEvent]:
+    event, moment = rename(entry), timestamp(entry)
+    if event is not None and moment is not None and event.old != event.new:
+        yield RenameEvent(moment, *event)
 
 
 class _Renames:
     """Renames by their old and their new names, each list ordered by time."""
 
-    def __init__(self, renames: Sequence[Renamed]) -> None:
-        self._from: Dict[str, List[Renamed]] = {}
-        self._to: Dict[str, List[Renamed]] = {}
-        for told in sorted(renames):
-            self._from.setdefault(told.old, []).append(told)
-            self._to.setdefault(told.new, []).append(told)
+    def __init__(self, renames: Sequence[RenameEvent]) -> None:
+        self._from: Dict[str, List[RenameEvent]] = {}
+        self._to: Dict[str, List[RenameEvent]] = {}
+        for event in sorted(renames):
+            self._from.setdefault(event.old, []).append(event)
+            self._to.setdefault(event.new, []).append(event)
         # For bisect, which takes no key before Python 3.10.
-        self._moments_from = {name: [told.moment for told in found] for name, found in self._from.items()}
-        self._moments_to = {name: [told.moment for told in found] for name, found in self._to.items()}
+        self._moments_from = {name: [event.moment for event in found] for name, found in self._from.items()}
+        self._moments_to = {name: [event.moment for event in found] for name, found in self._to.items()}
 
-    def other_names(self, glob: str) -> Iterator[Name]:
+    def other_names(self, glob: str) -> Iterator[NamePeriod]:
         """The other names of the resources that a glob matches, and the names before and after those."""
-        waiting = [Name("", name) for name in {**self._from, **self._to} if glob_matches(name, glob)]
+        waiting = [NamePeriod("", name) for name in {**self._from, **self._to} if glob_matches(name, glob)]
         seen = set(waiting)
         while waiting:
             known = waiting.pop()
@@ -245,23 +245,27 @@ class _Renames:
                     waiting.append(other)
                     yield other
 
-    def _later(self, known: Name) -> Iterator[Name]:
-        for told in _while_had(known, self._from, self._moments_from):
-            if known.is_of(told.kind, told.moment):
-                away = self._moments_from.get(told.new, [])
-                following = bisect_right(away, told.moment)
-                yield Name(told.kind, told.new, told.moment, away[following] if following < len(away) else None)
+    def _later(self, known: NamePeriod) -> Iterator[NamePeriod]:
+        for event in _during(known, self._from, self._moments_from):
+            if known.is_of(event.kind, event.moment):
+                departures = self._moments_from.get(event.new, [])
+                following = bisect_right(departures, event.moment)
+                yield NamePeriod(
+                    event.kind, event.new, event.moment, departures[following] if following < len(departures) else None
+                )
 
-    def _earlier(self, known: Name) -> Iterator[Name]:
-        for told in _while_had(known, self._to, self._moments_to):
-            if known.is_of(told.kind, told.moment):
+    def _earlier(self, known: NamePeriod) -> Iterator[NamePeriod]:
+        for event in _during(known, self._to, self._moments_to):
+            if known.is_of(event.kind, event.moment):
                 # Before the last rename to or from the old name, that name was another resource's.
-                moments = (self._moments_from.get(told.old, []), self._moments_to.get(told.old, []))
-                ends = [_last_before(found, told.moment) for found in moments]
-                yield Name(told.kind, told.old, max((end for end in ends if end), default=None), told.moment)
+                moments = (self._moments_from.get(event.old, []), self._moments_to.get(event.old, []))
+                ends = [_latest_before(found, event.moment) for found in moments]
+                yield NamePeriod(event.kind, event.old, max((end for end in ends if end), default=None), event.moment)
 
 
-def _while_had(known: Name, renames: Dict[str, List[Renamed]], moments: Dict[str, List[datetime]]) -> Sequence[Renamed]:
+def _during(
+    known: NamePeriod, renames: Dict[str, List[RenameEvent]], moments: Dict[str, List[datetime]]
+) -> Sequence[RenameEvent]:
     """The renames of a name from its start to its end."""
     times = moments.get(known.name, [])
     first = 0 if known.start is None else bisect_left(times, known.start)
@@ -269,9 +273,9 @@ def _while_had(known: Name, renames: Dict[str, List[Renamed]], moments: Dict[str
     return renames.get(known.name, [])[first:last]
 
 
-def _last_before(moments: List[datetime], moment: datetime) -> Optional[datetime]:
-    place = bisect_left(moments, moment)
-    return moments[place - 1] if place else None
+def _latest_before(moments: List[datetime], moment: datetime) -> Optional[datetime]:
+    index = bisect_left(moments, moment)
+    return moments[index - 1] if index else None
 
 
 def spooled() -> Spool:
@@ -279,7 +283,7 @@ def spooled() -> Spool:
     return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)
 
 
-def keep(spool: Spool, entry: Entry) -> None:
+def spool_entry(spool: Spool, entry: Entry) -> None:
     """Append the canonical line of an entry.
 
     :raises StorageError: it cannot be written.

@@ -14,12 +14,12 @@ import json
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
 from ..errors import ArchiveDamaged, StorageError
-from ..project_log.entry import visible
-from .chain.chain import Link, find_head, load
+from ..project_log.entry import to_printable
+from .chain.chain import StoredCommit, find_head, load_commit
 from .format.commit import Commit, Head, Malformed, commit_name, sha256
 from .heads import NotedHead, head_record
-from .storage.prefetch import chunks_ahead
-from .storage.store import ObjectNotFound, Store, whole
+from .storage.prefetch import prefetch_chunks
+from .storage.store import ObjectNotFound, Store, join_chunks
 
 MAX_COMMITS = 1000
 """How many commits one answer has at most; the next one continues from there."""
@@ -63,24 +63,27 @@ def continuation(store: Store, noted: Sequence[NotedHead]) -> Continuation:
     if head is None:
         raise StorageError(f"There is no commit in {store}; collect first.")
     archive_id = head.commit.archive_id
-    own = {one.head for one in valid(noted) if one.archive_id == archive_id}
-    after = next((one for one in sorted(own, reverse=True) if _has(store, one)), None)
+    own = {one.head for one in valid_heads(noted) if one.archive_id == archive_id}
+    after = next((one for one in sorted(own, reverse=True) if _has_commit(store, one)), None)
     if after is None:
         return Continuation(archive_id, None, [head.body])
     sequences = range(after.sequence + 1, min(head.commit.sequence, after.sequence + MAX_COMMITS) + 1)
     names = [commit_name(sequence) for sequence in sequences]
-    bodies = [whole(ask(), f"{name} in {store}") for ask, name in zip(chunks_ahead(store, names), names)]
+    bodies = [
+        join_chunks(read_chunks(), f"{name} in {store}")
+        for read_chunks, name in zip(prefetch_chunks(store, names), names)
+    ]
     return Continuation(archive_id, after, bodies)
 
 
-def _has(store: Store, head: Head) -> bool:
+def _has_commit(store: Store, head: Head) -> bool:
     try:
-        return load(store, head.sequence).head == head
+        return load_commit(store, head.sequence).head == head
     except (ObjectNotFound, ArchiveDamaged):
         return False
 
 
-def valid(noted: Sequence[NotedHead]) -> List[NotedHead]:
+def valid_heads(noted: Sequence[NotedHead]) -> List[NotedHead]:
     """The noted heads that count: those that no line supersedes."""
     withdrawn = {(one.archive_id, one.head) for one in noted if one.superseded}
     return [one for one in noted if (one.archive_id, one.head) not in withdrawn]
@@ -88,7 +91,7 @@ def valid(noted: Sequence[NotedHead]) -> List[NotedHead]:
 
 def extend(
     noted: Sequence[NotedHead],
-    answers: Mapping[str, Iterable[Any]],
+    responses: Mapping[str, Iterable[Any]],
     noted_at: str,
     superseded: Mapping[str, str],
     is_complete: bool,
@@ -100,52 +103,52 @@ def extend(
     on purpose, or the archive is gone. ``is_complete``: all hosts answered, so an archive that none has is refused.
     """
     known: Dict[str, List[NotedHead]] = {}
-    for one in valid(noted):
+    for one in valid_heads(noted):
         known.setdefault(one.archive_id, []).append(one)
     lines: List[str] = []
     refused: List[str] = []
-    found: Dict[str, Dict[str, _Walk]] = {}
-    for host, values in answers.items():
+    found: Dict[str, Dict[str, _CheckedContinuation]] = {}
+    for host, values in responses.items():
         for value in values:
             try:
-                walk = _walk(value)
+                walk = _check_continuation(value)
                 found.setdefault(walk.archive_id, {})[host] = walk
-            except _Refused as exc:
+            except _Rejected as exc:
                 refused.append(f"{host}: {exc}")
     for archive_id in sorted(found.keys() | known.keys()):
         heads, reason = known.get(archive_id, []), superseded.get(archive_id, "").strip()
         try:
             if archive_id in found:
-                lines.extend(_continued(heads, found[archive_id], noted_at, reason))
+                lines.extend(_continuation_lines(heads, found[archive_id], noted_at, reason))
             elif reason:
-                lines.extend(_superseded(heads, noted_at, reason))
+                lines.extend(_superseded_lines(heads, noted_at, reason))
             elif is_complete:
                 newest = max(one.head for one in heads)
-                raise _Refused(f"no host has it, but commit {newest.sequence} of it was noted")
-        except _Refused as exc:
+                raise _Rejected(f"no host has it, but commit {newest.sequence} of it was noted")
+        except _Rejected as exc:
             refused.append(f"{_label(archive_id, heads)}: {exc}")
     return Extension(lines, refused)
 
 
-class _Refused(Exception):
+class _Rejected(Exception):
     """An archive does not continue what was noted; the text says why, as a phrase."""
 
 
-class _Walk(NamedTuple):
+class _CheckedContinuation(NamedTuple):
     """A continuation whose commits follow each other."""
 
     archive_id: str
     after: Optional[Head]
-    links: List[Link]
+    stored_commits: List[StoredCommit]
 
     @property
     def heads(self) -> Dict[int, str]:
         """The SHA-256 of each commit that it names, by sequence."""
         first = {self.after.sequence: self.after.sha256} if self.after else {}
-        return {**first, **{link.commit.sequence: link.head.sha256 for link in self.links}}
+        return {**first, **{stored.commit.sequence: stored.head.sha256 for stored in self.stored_commits}}
 
 
-def _walk(value: Any) -> _Walk:
+def _check_continuation(value: Any) -> _CheckedContinuation:
     """Check that the commits follow each other.
 
     :raises _Refused: they do not, or it is no continuation.
@@ -154,43 +157,47 @@ def _walk(value: Any) -> _Walk:
         archive_id, given = str(value["archive_id"]), value["after"]
         after = Head(int(given["sequence"]), str(given["sha256"])) if given is not None else None
         bodies = [str(text).encode("ascii") for text in value["commits"]]
-        links = [Link(Commit.parse(body), body) for body in bodies]
+        stored_commits = [StoredCommit(Commit.parse(body), body) for body in bodies]
     except (ValueError, LookupError, TypeError, AttributeError, Malformed) as exc:
-        raise _Refused("it answers with what is no commit of an archive") from exc
+        raise _Rejected("it answers with what is no commit of an archive") from exc
     digest, expected = (after.sha256, after.sequence + 1) if after else (None, None)
-    for link in links:
-        commit = link.commit
+    for stored in stored_commits:
+        commit = stored.commit
         if commit.archive_id != archive_id or expected not in (None, commit.sequence):
-            raise _Refused("it answers with commits of another archive, or leaves some out")
+            raise _Rejected("it answers with commits of another archive, or leaves some out")
         if digest is not None and commit.previous != digest:
-            raise _Refused(f"commit {commit.sequence} does not name the SHA-256 of the commit before")
-        digest, expected = sha256(link.body), commit.sequence + 1
-    return _Walk(archive_id, after, links)
+            raise _Rejected(f"commit {commit.sequence} does not name the SHA-256 of the commit before")
+        digest, expected = sha256(stored.body), commit.sequence + 1
+    return _CheckedContinuation(archive_id, after, stored_commits)
 
 
-def _continued(heads: Sequence[NotedHead], walks: Mapping[str, _Walk], noted_at: str, reason: str) -> List[str]:
+def _continuation_lines(
+    heads: Sequence[NotedHead], walks: Mapping[str, _CheckedContinuation], noted_at: str, reason: str
+) -> List[str]:
     """The lines of an archive that one or more hosts have."""
     seen: Dict[int, str] = {}
     for host, walk in walks.items():
         for sequence, digest in walk.heads.items():
             if seen.setdefault(sequence, digest) != digest:
-                raise _Refused(f"{host} shows another commit {sequence} of it than another host")
+                raise _Rejected(f"{host} shows another commit {sequence} of it than another host")
     longest = max(walks.values(), key=lambda walk: max(walk.heads, default=0))
     last = max((one.head for one in heads), default=None)
     lines: List[str] = []
     if longest.after not in (None, *(one.head for one in heads)):
-        raise _Refused("it begins with a commit that was not noted")
+        raise _Rejected("it begins with a commit that was not noted")
     if longest.after != last:
         if not reason:
-            raise _Refused(f"it does not continue commit {last.sequence}, which was noted" if last else "it is unknown")
+            raise _Rejected(
+                f"it does not continue commit {last.sequence}, which was noted" if last else "it is unknown"
+            )
         kept = longest.after.sequence if longest.after else 0
-        lines.extend(_superseded([one for one in heads if one.head.sequence > kept], noted_at, reason))
-    if longest.links:
-        lines.append(_line(head_record(longest.links[-1], noted_at)))
+        lines.extend(_superseded_lines([one for one in heads if one.head.sequence > kept], noted_at, reason))
+    if longest.stored_commits:
+        lines.append(_line(head_record(longest.stored_commits[-1], noted_at)))
     return lines
 
 
-def _superseded(heads: Sequence[NotedHead], noted_at: str, reason: str) -> List[str]:
+def _superseded_lines(heads: Sequence[NotedHead], noted_at: str, reason: str) -> List[str]:
     return [
         _line({"archive_id": one.archive_id, **one.head._asdict(), "noted_at": noted_at, "superseded": reason})
         for one in heads
@@ -203,5 +210,5 @@ def _line(record: Mapping[str, Any]) -> str:
 
 
 def _label(archive_id: str, heads: Sequence[NotedHead]) -> str:
-    project = f" ({visible(heads[-1].project)})" if heads and heads[-1].project else ""
-    return f"archive {visible(archive_id)[:64]}{project}".replace("{", _BRACE)
+    project = f" ({to_printable(heads[-1].project)})" if heads and heads[-1].project else ""
+    return f"archive {to_printable(archive_id)[:64]}{project}".replace("{", _BRACE)

@@ -19,16 +19,16 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tupl
 from ..errors import ArchiveDamaged, Cancelled
 from ..times import format_optional
 from ..version import VERSION
-from .chain.chain import Link, clear_left_overs, replay
-from .chain.rules import Replay, is_before
-from .committer import Lost, Tip
-from .format.commit import UNREADABLE_DAY, Commit, DataFile, Head, Part, Writer, parse_data_name
+from .chain.chain import StoredCommit, remove_leftovers, replay
+from .chain.rules import ChainState, is_pruned_by
+from .committer import CommitAppender, CommitConflict
+from .format.commit import UNDATED_DAY, Commit, DataFile, Head, Part, Writer, parse_data_file_name
 from .format.data_file import DayFile
 from .reader import lines_of
 from .run_context import RunContext
-from .storage.store import DryRun, ObjectNotFound, Store, no_archive
+from .storage.store import DryRun, ObjectNotFound, Store, archive_not_found
 
-CLOSED_AFTER = timedelta(hours=1)
+CLOSE_DELAY = timedelta(hours=1)
 """How long after its end a day must be covered before its files are merged or removed."""
 
 _UNCHANGED = "nothing was changed"
@@ -65,13 +65,13 @@ class MaintenanceResult:
         }
 
 
-Edge = Union[datetime, Callable[[datetime], datetime]]
+Cutoff = Union[datetime, Callable[[datetime], datetime]]
 """A moment, or what returns it given the archive's own time, from which ages count."""
 
 
 def compact(
     store: Store,
-    before: Optional[Edge] = None,
+    before: Optional[Cutoff] = None,
     context: Optional[RunContext] = None,
 ) -> MaintenanceResult:
     """Merge the files of each closed UTC day into one, one day a commit; with ``before``, of days that end by then.
@@ -89,7 +89,7 @@ def compact(
 
 def prune(
     store: Store,
-    before: Edge,
+    before: Cutoff,
     context: Optional[RunContext] = None,
 ) -> MaintenanceResult:
     """Remove the files of all closed UTC days that end by ``before``, in one commit.
@@ -105,82 +105,82 @@ class _Run:
 
     def __init__(self, store: Store, context: RunContext) -> None:
         self._store = DryRun(store) if context.dry_run else store
-        self._tip = Tip(self._store, context)
+        self._appender = CommitAppender(self._store, context)
         self._stop = context.stop
         self._now = context.now
-        self._name = context.nonce()
+        self._run_id = context.nonce()
         self._dry_run = context.dry_run
-        self._done: List[DataFile] = []
+        self._removed: List[DataFile] = []
         self._commits = 0
 
-    def compact(self, before: Optional[Edge]) -> MaintenanceResult:
+    def compact(self, before: Optional[Cutoff]) -> MaintenanceResult:
         while True:
-            head, state = self._open()
-            edge = _edge(before, head.commit)
-            days = {day: files for day, files in _days(state.live, edge).items() if len(files) > 1}
+            head, state = self._load()
+            cutoff = _cutoff(before, head.commit)
+            days = {day: files for day, files in _days(state.live, cutoff).items() if len(files) > 1}
             self._check_erasable(file for day in sorted(days) for file in days[day])
             try:
                 for day in sorted(days):
                     self._merge(day, days[day])
                 return self._finish()
-            except Lost:
+            except CommitConflict:
                 continue
 
-    def prune(self, before: Edge) -> MaintenanceResult:
+    def prune(self, before: Cutoff) -> MaintenanceResult:
         while True:
-            head, state = self._open()
-            edge = max(_edge(before, head.commit), head.commit.pruned_until or _EARLIEST)
+            head, state = self._load()
+            cutoff = max(_cutoff(before, head.commit), head.commit.pruned_until or _EARLIEST)
             files = [
-                file for path, file in sorted(state.live.items()) if is_before(file, edge, state.undated.get(path))
+                file for path, file in sorted(state.live.items()) if is_pruned_by(file, cutoff, state.undated.get(path))
             ]
             self._check_erasable(files)
-            self._tip.check_stopped(_UNCHANGED)
+            self._appender.check_stopped(_UNCHANGED)
             try:
                 if files:
-                    self._commit("prune", files, pruned_until=edge)
+                    self._commit("prune", files, pruned_until=cutoff)
                 return self._finish()
-            except Lost:
+            except CommitConflict:
                 continue
 
-    def _open(self) -> Tuple[Link, Replay]:
+    def _load(self) -> Tuple[StoredCommit, ChainState]:
         """The head and what is live there, after what an earlier run was about to remove is removed."""
-        self._tip.find()
-        head = self._tip.link
+        self._appender.load_head()
+        head = self._appender.stored
         if head is None:
-            raise no_archive(self._store)
+            raise archive_not_found(self._store)
         state = replay(self._store, head)
-        clear_left_overs(self._store, head, reach=head.commit.sequence)
-        self._store.erase(self._tip.until_stopped(_awaiting_removal(self._store, head.commit, state)))
+        remove_leftovers(self._store, head, reach=head.commit.sequence)
+        self._store.purge(self._appender.interruptible(_undeleted_files(self._store, head.commit, state)))
         return head, state
 
     def _check_erasable(self, files: Iterable[DataFile]) -> None:
         """All of them before the first commit: what is half done under a lock could only be finished after it."""
-        self._store.check_erasable(self._tip.until_stopped((file.path for file in files), _UNCHANGED))
+        self._store.check_not_locked(self._appender.interruptible((file.path for file in files), _UNCHANGED))
 
     def _merge(self, day: str, files: Sequence[DataFile]) -> None:
         if self._stop.is_set():
             raise Cancelled("The compaction was stopped; the days that were done are compacted.")
         if self._dry_run:
-            self._note(files)
+            self._count_removed(files)
             return
-        merged = _Merged(day)
+        merged = _MergedDay(day)
         for file in files:
-            self._take(merged, file)
+            self._append(merged, file)
         self._commit("compact", files, merged)
 
-    def _take(self, merged: _Merged, file: DataFile) -> None:
+    def _append(self, merged: _MergedDay, file: DataFile) -> None:
         try:
-            merged.take(self._store, file)
+            merged.append(self._store, file)
         except ObjectNotFound as exc:
             if self._store.commits(after=self._head.commit.sequence):
-                raise Lost from exc
+                raise CommitConflict from exc
             raise ArchiveDamaged(f"{file.path} is missing in {self._store}; verify the archive.") from exc
 
     def _commit(
         self,
         kind: str,
         removed: Sequence[DataFile],
-        merged: Optional[_Merged] = None,
+        merged: Optional[_MergedDay] = None,
         pruned_until: Optional[datetime] = None,
     ) -> None:
         head = self._head
@@ -191,7 +191,7 @@ class _Run:
             head.commit,
             sequence=sequence,
             kind=kind,
-            run=self._name,
+            run=self._run_id,
             previous=head.head.sha256,
             cursor_before=head.commit.cursor_after,
             files=tuple(file for file, _body in added),
@@ -206,27 +206,27 @@ class _Run:
             pruned_until=pruned_until or head.commit.pruned_until,
         )
         if not self._dry_run:
-            self._tip.add(commit, {file.path: body for file, body in added})
+            self._appender.add(commit, {file.path: body for file, body in added})
             self._commits += 1
-        self._note(removed)
+        self._count_removed(removed)
 
     @property
-    def _head(self) -> Link:
-        if self._tip.link is None:
+    def _head(self) -> StoredCommit:
+        if self._appender.stored is None:
             raise ValueError("no head was found yet")
-        return self._tip.link
+        return self._appender.stored
 
-    def _note(self, removed: Sequence[DataFile]) -> None:
-        self._done.extend(removed)
+    def _count_removed(self, removed: Sequence[DataFile]) -> None:
+        self._removed.extend(removed)
 
     def _finish(self) -> MaintenanceResult:
         if self._commits:
-            self._tip.clear()
+            self._appender.clean_up()
         return MaintenanceResult(
-            days=len({_day(file) for file in self._done}),
-            files=len(self._done),
-            entries=sum(file.entries for file in self._done),
-            bytes=sum(file.bytes for file in self._done),
+            days=len({_day(file) for file in self._removed}),
+            files=len(self._removed),
+            entries=sum(file.entries for file in self._removed),
+            bytes=sum(file.bytes for file in self._removed),
             commits=self._commits,
             archive_id=self._head.commit.archive_id,
             head=self._head.head,
@@ -234,14 +234,14 @@ class _Run:
         )
 
 
-class _Merged:
+class _MergedDay:
     """One day's files, one behind the other, each of them hashed again on the way."""
 
     def __init__(self, day: str) -> None:
         self._file = DayFile(day)
-        self._taken: List[DataFile] = []
+        self._parts: List[DataFile] = []
 
-    def take(self, store: Store, file: DataFile) -> None:
+    def append(self, store: Store, file: DataFile) -> None:
         """Append a file's lines.
 
         :raises ObjectNotFound: it is gone.
@@ -253,44 +253,44 @@ class _Merged:
             self._file.add(line, None)
         if content.hexdigest() != file.content_sha256:
             raise ArchiveDamaged(f"{file.path} in {store} is not what its commit describes; verify the archive.")
-        self._taken.append(file)
+        self._parts.append(file)
 
     def finish(self, sequence: int) -> Tuple[DataFile, bytes]:
         file, body = self._file.finish(sequence)
-        parts = [Part(one.path, one.content_sha256, one.content_bytes, one.entries) for one in self._taken]
-        first = min((one.first for one in self._taken if one.first), default=None)
-        last = max((one.last for one in self._taken if one.last), default=None)
+        parts = [Part(one.path, one.content_sha256, one.content_bytes, one.entries) for one in self._parts]
+        first = min((one.first for one in self._parts if one.first), default=None)
+        last = max((one.last for one in self._parts if one.last), default=None)
         return replace(file, first=first, last=last, parts=tuple(parts)), body
 
 
-def _edge(before: Optional[Edge], head: Commit) -> datetime:
+def _cutoff(before: Optional[Cutoff], head: Commit) -> datetime:
     """The midnight by which days must end: they are older than asked for, and closed."""
-    closed = head.covered_until - CLOSED_AFTER
+    closed = head.covered_until - CLOSE_DELAY
     wanted = before(head.server_date) if callable(before) else before
     latest = closed if wanted is None else min(wanted, closed)
     return datetime.combine(latest.astimezone(timezone.utc).date(), time(), timezone.utc)
 
 
-def _days(live: Dict[str, DataFile], edge: datetime) -> Dict[str, List[DataFile]]:
+def _days(live: Dict[str, DataFile], cutoff: datetime) -> Dict[str, List[DataFile]]:
     """The live files of each day that ends by then, in the order in which they came."""
     days: Dict[str, List[DataFile]] = {}
     for path in sorted(live):
         day = _day(live[path])
-        if day != UNREADABLE_DAY and day < edge.date().isoformat():
+        if day != UNDATED_DAY and day < cutoff.date().isoformat():
             days.setdefault(day, []).append(live[path])
     return days
 
 
-def _awaiting_removal(store: Store, head: Commit, state: Replay) -> List[str]:
+def _undeleted_files(store: Store, head: Commit, state: ChainState) -> List[str]:
     """Files that a commit removed and that are still stored: a run was killed, or a copy was restored."""
-    return sorted(name for name in store.names("entries") if name in state.removed and _is_decided(name, head))
+    return sorted(name for name in store.names("entries") if name in state.removed and _is_committed(name, head))
 
 
-def _is_decided(name: str, head: Commit) -> bool:
-    parts = parse_data_name(name)
+def _is_committed(name: str, head: Commit) -> bool:
+    parts = parse_data_file_name(name)
     return parts is not None and parts.sequence <= head.sequence
 
 
 def _day(file: DataFile) -> str:
-    name = parse_data_name(file.path)
-    return name.day if name else UNREADABLE_DAY
+    name = parse_data_file_name(file.path)
+    return name.day if name else UNDATED_DAY

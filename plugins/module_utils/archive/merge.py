@@ -15,14 +15,14 @@ from ..project_log.entry import Entry, timestamp
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
-class Found(NamedTuple):
+class ProjectEntry(NamedTuple):
     """An entry, and what to call the project whose log it is from."""
 
     project: str
     entry: Entry
 
 
-def merge_by_time(logs: Sequence[Tuple[str, Iterable[Entry]]]) -> Iterator[Found]:
+def merge_by_time(logs: Sequence[Tuple[str, Iterable[Entry]]]) -> Iterator[ProjectEntry]:
     """The entries of several logs, each given with its project. Each log keeps its own order.
 
     An entry without a readable time stays right after the one before it in its log.
@@ -31,8 +31,8 @@ def merge_by_time(logs: Sequence[Tuple[str, Iterable[Entry]]]) -> Iterator[Found
         yield found
 
 
-def _timed(project: str, entries: Iterable[Entry]) -> Iterator[Tuple[datetime, Found]]:
+def _timed(project: str, entries: Iterable[Entry]) -> Iterator[Tuple[datetime, ProjectEntry]]:
     moment = _NEVER
     for entry in entries:
         moment = timestamp(entry) or moment
-        yield moment, Found(project, entry)
+        yield moment, ProjectEntry(project, entry)

@@ -17,9 +17,9 @@ from datetime import datetime
 from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from ..files import replace_file
-from ..project_log.entry import visible
+from ..project_log.entry import to_printable
 from .chain.coverage import is_at_end, retention_deadline
-from .chain.status import STATES, state_of
+from .chain.status import STATES, archive_state
 from .format.commit import Commit
 
 _PREFIX = "cloudscale_audit_"
@@ -59,7 +59,7 @@ class Run:
     command: str
     archive: str
     project: str
-    began: datetime
+    started: datetime
     ended: datetime
     exit_status: int
     succeeded: bool
@@ -74,12 +74,12 @@ def write_metrics(path: str, run: Run, samples: List[Sample]) -> None:
     success = run.ended.timestamp() if run.succeeded else _last_success(path)
     told = [
         Sample("last_run_timestamp_seconds", run.ended.timestamp()),
-        Sample("last_run_duration_seconds", (run.ended - run.began).total_seconds()),
+        Sample("last_run_duration_seconds", (run.ended - run.started).total_seconds()),
         Sample("last_run_exit_status", run.exit_status),
         Sample(_LAST_SUCCESS, success),
     ]
-    whose = {"archive": run.archive, "project": run.project}
-    lines = [*_lines(told, {**whose, "command": run.command}), *_lines(samples, whose)]
+    labels = {"archive": run.archive, "project": run.project}
+    lines = [*_lines(told, {**labels, "command": run.command}), *_lines(samples, labels)]
     replace_file(path, [line.encode("utf-8", "replace") for line in lines], "--metrics", mode=0o644)
 
 
@@ -89,9 +89,9 @@ def archive_samples(commit: Commit, now: datetime, covered_until: Optional[datet
     Such a run knows more than the commit, because it writes one without entries only once in a while.
     """
     covered = covered_until or commit.covered_until
-    state = state_of(covered, covered_until is not None or is_at_end(commit), now)
+    state = archive_state(covered, covered_until is not None or is_at_end(commit), now)
     return [
-        Sample("covered_from_timestamp_seconds", commit.kept_from.timestamp()),
+        Sample("covered_from_timestamp_seconds", commit.retained_from.timestamp()),
         Sample("covered_until_timestamp_seconds", covered.timestamp()),
         Sample("retention_deadline_timestamp_seconds", retention_deadline(covered).timestamp()),
         Sample("entries", commit.total_entries),
@@ -113,7 +113,7 @@ def _lines(samples: List[Sample], labels: Mapping[str, str]) -> Iterator[str]:
 
 
 def _labels(labels: Dict[str, str]) -> str:
-    return ",".join(f'{name}="{visible(labels[name]).translate(_LABEL_ESCAPES)}"' for name in sorted(labels))
+    return ",".join(f'{name}="{to_printable(labels[name]).translate(_LABEL_ESCAPES)}"' for name in sorted(labels))
 
 
 def _last_success(path: str) -> float:

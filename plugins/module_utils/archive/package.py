@@ -17,14 +17,14 @@ from datetime import datetime
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 from ..errors import ArchiveDamaged, InvalidInput, StorageError
-from ..files import check_destination, content_sha256, draft_of, put_in_place
+from ..files import check_destination, content_sha256, draft_file, move_into_place
 from ..settings import Range
 from ..times import utc_now
-from .chain.chain import Link, follow
-from .chain.rules import Replay
-from .chain.signing import AllowedSigners, readable_head, signature_name
+from .chain.chain import StoredCommit, walk_forward
+from .chain.rules import ChainState
+from .chain.signing import AllowedSigners, checked_head, signature_name
 from .chain.timestamp import parse_timestamp_name, read_timestamp_file
-from .completeness import Missing
+from .completeness import MissingRange
 from .finding import Finding
 from .format.commit import Head
 from .package_layout import (
@@ -37,20 +37,20 @@ from .package_layout import (
     README,
     SIGNERS,
     TABLE,
-    Extracted,
-    Subject,
+    ExtractFiles,
+    PackedRange,
     document,
     extract,
     manifest_line,
-    subject_of,
+    packed_range_of,
 )
-from .package_page import Described, page
+from .package_page import PageSection, page
 from .protocol import errors, protocol
 from .reader import bytes_of, read_files
-from .storage.prefetch import chunks_ahead
-from .storage.store import ForeignThing, ObjectNotFound, Store, no_archive, whole
+from .storage.prefetch import prefetch_chunks
+from .storage.store import InvalidObject, ObjectNotFound, Store, archive_not_found, join_chunks
 from .storage.zip_file import Spool, ZipWriter
-from .verifier import examine
+from .verifier import verify_archive
 
 MAX_SMALL = 1 << 20
 """Bytes of a signature; a larger file is something else."""
@@ -63,12 +63,12 @@ class Source(NamedTuple):
     allowed_signers: Optional[str] = None
 
 
-class Packed(NamedTuple):
+class PackedArchive(NamedTuple):
     """What was packed of one archive: ``facts`` are those in its ``extract.json``, ``problems`` findings of errors."""
 
     directory: str
     facts: Dict[str, Any]
-    missing: Sequence[Missing]
+    missing: Sequence[MissingRange]
     problems: Sequence[Finding]
 
 
@@ -77,7 +77,7 @@ class Package(NamedTuple):
 
     sha256: str
     bytes: int
-    archives: Sequence[Packed]
+    archives: Sequence[PackedArchive]
 
 
 def make_package(sources: Sequence[Source], dest: str, span: Range, now: Optional[datetime] = None) -> Package:
@@ -94,36 +94,36 @@ def make_package(sources: Sequence[Source], dest: str, span: Range, now: Optiona
     while True:
         heads = [_head_of(source.store) for source in sources]
         try:
-            with draft_of(dest, "--dest") as draft:
+            with draft_file(dest, "--dest") as draft:
                 archives = _pack(sources, heads, ZipWriter(draft, dest), span, now or utc_now())
                 done = Package(content_sha256(draft), os.path.getsize(draft), archives)
-                put_in_place(draft, dest)
+                move_into_place(draft, dest)
                 return done
-        except (ObjectNotFound, _Moved) as exc:
+        except (ObjectNotFound, _ArchiveChanged) as exc:
             # Another run may have added, compacted or pruned meanwhile; then there is a newer head.
             if seen == [head.head for head in heads]:
                 raise ArchiveDamaged(f"{exc.message[:-1]}: it is missing; verify the archive.") from exc
             seen = [head.head for head in heads]
 
 
-class _Moved(StorageError):
+class _ArchiveChanged(StorageError):
     """An archive has a newer commit than the one that is packed."""
 
 
-def _head_of(store: Store) -> Link:
-    head = readable_head(store)
+def _head_of(store: Store) -> StoredCommit:
+    head = checked_head(store)
     if head is None:
-        raise no_archive(store)
+        raise archive_not_found(store)
     return head
 
 
 def _pack(
-    sources: Sequence[Source], heads: Sequence[Link], zip_file: ZipWriter, span: Range, now: datetime
-) -> List[Packed]:
-    with zip_file as writer, _temporary_directory() as folder:
+    sources: Sequence[Source], heads: Sequence[StoredCommit], zip_file: ZipWriter, span: Range, now: datetime
+) -> List[PackedArchive]:
+    with zip_file as writer, _temporary_directory() as directory_path:
         _check_distinct(sources, heads)
         prepared = [
-            _Prepared(source, head, span, now, os.path.join(folder, str(number)))
+            _PreparedArchive(source, head, span, now, os.path.join(directory_path, str(number)))
             for number, (source, head) in enumerate(zip(sources, heads))
         ]
         # As the names of their members are sorted.
@@ -134,10 +134,10 @@ def _pack(
             one.write(writer)
         lines = (manifest_line(name, digest) for name, digest in sorted(writer.digests.items()))
         writer.add_bytes(MANIFEST, b"".join(lines))
-        return [Packed(one.directory, one.facts, one.subject.missing, one.problems) for one in prepared]
+        return [PackedArchive(one.directory, one.facts, one.subject.missing, one.problems) for one in prepared]
 
 
-def _check_distinct(sources: Sequence[Source], heads: Sequence[Link]) -> None:
+def _check_distinct(sources: Sequence[Source], heads: Sequence[StoredCommit]) -> None:
     seen: Dict[str, Store] = {}
     for source, head in zip(sources, heads):
         other = seen.get(head.commit.archive_id)
@@ -162,10 +162,10 @@ def _unwritable(exc: OSError) -> StorageError:
     )
 
 
-class _Prepared:
+class _PreparedArchive:
     """One archive, read and verified, and its extract in temporary files."""
 
-    def __init__(self, source: Source, head: Link, span: Range, now: datetime, spool: str) -> None:
+    def __init__(self, source: Source, head: StoredCommit, span: Range, now: datetime, spool: str) -> None:
         store = source.store
         self._store = store
         self.path = str(store)
@@ -178,24 +178,24 @@ class _Prepared:
         self._signers = _bytes_of_file(source.allowed_signers) if source.allowed_signers else None
         self._extracted = self._extract(spool)
         signers = AllowedSigners(source.allowed_signers) if source.allowed_signers else None
-        found = examine(store, signers=signers, now=now)
+        found = verify_archive(store, signers=signers, now=now)
         if store.commits(after=head.commit.sequence):
-            raise _Moved(f"{head.commit.name} in {store} is not the newest commit any more.")
+            raise _ArchiveChanged(f"{head.commit.name} in {store} is not the newest commit any more.")
         self.problems = errors(found.findings)
         self._protocol = protocol(found, self.subject.status, with_signers=signers is not None)
         self.facts = self.subject.facts(self._extracted)
-        self.described = Described(
+        self.described = PageSection(
             self.directory, self.facts, self.subject.head_line(), bool(self._signatures), bool(self._timestamps)
         )
 
-    def _read_chain(self, span: Range) -> Subject:
-        state = Replay()
-        for link in follow(self._store, state, None, self.head):
-            if link.commit.signer is not None:
-                self._signatures.append(signature_name(link.head, link.commit.signer))
-        return subject_of(self._store, self.path, self.head, state.live, span)
+    def _read_chain(self, span: Range) -> PackedRange:
+        state = ChainState()
+        for stored in walk_forward(self._store, state, None, self.head):
+            if stored.commit.signer is not None:
+                self._signatures.append(signature_name(stored.head, stored.commit.signer))
+        return packed_range_of(self._store, self.path, self.head, state.live, span)
 
-    def _extract(self, spool: str) -> Extracted:
+    def _extract(self, spool: str) -> ExtractFiles:
         span = self.subject.span
         try:
             entries = read_files(self._store, self.subject.files, span.start, span.end)
@@ -209,8 +209,8 @@ class _Prepared:
         inside = f"{self.directory}/"
         if self._signers is not None:
             writer.add_bytes(inside + SIGNERS, self._signers)
-        for link in follow(self._store, Replay(), None, self.head):
-            writer.add_bytes(inside + link.commit.name, link.body)
+        for stored in walk_forward(self._store, ChainState(), None, self.head):
+            writer.add_bytes(inside + stored.commit.name, stored.body)
         for file in self.subject.files:
             writer.add(inside + file.path, bytes_of(self._store, file), file.bytes, deflate=False)
         writer.add_spool(inside + TABLE, self._extracted.table)
@@ -223,17 +223,19 @@ class _Prepared:
 
     def _add_signatures(self, writer: ZipWriter) -> None:
         """Add the signatures of the commits. If one is missing or something else, the verification says so."""
-        for ask, name in zip(chunks_ahead(self._store, self._signatures), self._signatures):
-            with suppress(ObjectNotFound, ForeignThing):
-                writer.add_bytes(f"{self.directory}/{name}", whole(ask(), f"{name} in {self._store}", MAX_SMALL))
+        for read_chunks, name in zip(prefetch_chunks(self._store, self._signatures), self._signatures):
+            with suppress(ObjectNotFound, InvalidObject):
+                writer.add_bytes(
+                    f"{self.directory}/{name}", join_chunks(read_chunks(), f"{name} in {self._store}", MAX_SMALL)
+                )
 
 
 def _timestamps(store: Store) -> Dict[str, bytes]:
     """The files with time stamps, without what is none."""
     found: Dict[str, bytes] = {}
-    with suppress(ForeignThing):
+    with suppress(InvalidObject):
         for name in filter(parse_timestamp_name, store.names("timestamps")):
-            with suppress(ForeignThing, ObjectNotFound):
+            with suppress(InvalidObject, ObjectNotFound):
                 found[name] = read_timestamp_file(store, name)
     return found
 
@@ -241,6 +243,6 @@ def _timestamps(store: Store) -> Dict[str, bytes]:
 def _bytes_of_file(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return whole(iter(lambda: file.read(1 << 16), b""), path, MAX_DOCUMENT)
+            return join_chunks(iter(lambda: file.read(1 << 16), b""), path, MAX_DOCUMENT)
     except OSError as exc:
         raise InvalidInput(f"The file of allowed signers {path} cannot be read; check its path.") from exc

@@ -19,9 +19,9 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Se
 from ..counts import pluralize
 from ..errors import ArchiveDamaged, InvalidInput, StorageError
 from ..settings import Range
-from ..times import format_optional, read_timestamp
-from .chain.chain import Link, find_head, follow
-from .chain.rules import Replay
+from ..times import format_optional, parse_timestamp
+from .chain.chain import StoredCommit, find_head, walk_forward
+from .chain.rules import ChainState
 from .chain.signing import AllowedSigners, signature_name
 from .chain.timestamp import Authorities
 from .finding import Finding
@@ -39,20 +39,20 @@ from .package_layout import (
     README,
     SIGNERS,
     TABLE,
-    Subject,
+    PackedRange,
     document,
     extract,
     manifest_line,
+    packed_range_of,
     parse_member,
-    subject_of,
 )
-from .package_page import Described, page
+from .package_page import PageSection, page
 from .protocol import errors
 from .reader import read_files
-from .storage.store import whole
+from .storage.store import join_chunks
 from .storage.zip_file import Spool, ZipReader
 from .storage.zip_store import ZipStore
-from .verifier import Examination, examine
+from .verifier import VerificationResult, verify_archive
 
 _MAX_TEXT = 4096
 _MADE_BY = re.compile(r"cloudscale-audit [0-9A-Za-z.+-]{1,60}", re.ASCII)
@@ -78,8 +78,8 @@ class ArchiveCheck(NamedTuple):
 
     directory: str
     facts: Dict[str, Any]
-    head: Optional[Link]
-    examination: Examination
+    head: Optional[StoredCommit]
+    examination: VerificationResult
     heads: Optional[HeadsCheck]
     findings: List[Finding]
     has_signers: bool
@@ -197,20 +197,20 @@ def _lines(package: ZipReader, name: str) -> Iterator[bytes]:
         yield rest
 
 
-def _check_heads_file(package: ZipReader, subjects: Sequence[Subject]) -> Iterator[Finding]:
+def _check_heads_file(package: ZipReader, subjects: Sequence[PackedRange]) -> Iterator[Finding]:
     lines = list(_lines(package, HEADS))
     if lines != [subject.head_line() for subject in subjects]:
         yield Finding("head", HEADS, "its lines are not the newest commits of the archives in the package")
 
 
-def _check_page(package: ZipReader, described: Sequence[Described]) -> Iterator[Finding]:
+def _check_page(package: ZipReader, described: Sequence[PageSection]) -> Iterator[Finding]:
     expected = page(described)
-    found = whole(package.chunks(README), README, MAX_DOCUMENT)
+    found = join_chunks(package.chunks(README), README, MAX_DOCUMENT)
     if found != expected:
         yield Finding("page", README, "it is not the page of this package")
 
 
-class _Unusable(Exception):
+class _InvalidDocument(Exception):
     """What a document in a package says cannot be used; the text says why."""
 
 
@@ -236,13 +236,13 @@ class _ArchiveCheck:
         self._findings: List[Finding] = []
         self._facts: Dict[str, Any] = {}
         self._span: Optional[Range] = None
-        self.subject: Optional[Subject] = None
-        self.described: Optional[Described] = None
+        self.subject: Optional[PackedRange] = None
+        self.described: Optional[PageSection] = None
 
     def run(self) -> ArchiveCheck:
         self._read_facts()
         options = self._options
-        found = examine(
+        found = verify_archive(
             self._store,
             options.expected_head,
             options.signers,
@@ -253,12 +253,12 @@ class _ArchiveCheck:
             options.authorities,
         )
         self._add(found.findings)
-        head, live = self._replayed()
+        head, live = self._replay_chain()
         heads = check_heads(self._store, options.noted) if options.noted is not None and head is not None else None
         self._add(heads.findings if heads else ())
         if head is not None and self._span is not None:
             path = str(self._facts["archive"]["path"])
-            self.subject = subject_of(self._store, path, head, live, self._span)
+            self.subject = packed_range_of(self._store, path, head, live, self._span)
             self._check_subject(self.subject, found)
         return ArchiveCheck(
             self._directory,
@@ -271,7 +271,7 @@ class _ArchiveCheck:
         )
 
     def _is_packed(self, file: DataFile) -> bool:
-        return self._span is None or self._span.meets(file.first, file.last)
+        return self._span is None or self._span.overlaps(file.first, file.last)
 
     def _add(self, findings: Sequence[Finding]) -> None:
         for finding in findings:
@@ -285,33 +285,33 @@ class _ArchiveCheck:
             facts = self._document(FACTS)
             self._span = _range_in(facts)
             self._facts = facts
-        except _Unusable as exc:
+        except _InvalidDocument as exc:
             self._find("extract", FACTS, str(exc))
 
     def _document(self, name: str) -> Dict[str, Any]:
         try:
-            body = whole(self._package.chunks(f"{self._directory}/{name}"), name, MAX_DOCUMENT)
+            body = join_chunks(self._package.chunks(f"{self._directory}/{name}"), name, MAX_DOCUMENT)
             value = json.loads(body)
         except (StorageError, ValueError, RecursionError) as exc:
-            raise _Unusable("it is not a JSON document that can be read") from exc
+            raise _InvalidDocument("it is not a JSON document that can be read") from exc
         if not isinstance(value, dict):
-            raise _Unusable("it is not a JSON object of a package")
+            raise _InvalidDocument("it is not a JSON object of a package")
         return value
 
-    def _replayed(self) -> Tuple[Optional[Link], Dict[str, DataFile]]:
+    def _replay_chain(self) -> Tuple[Optional[StoredCommit], Dict[str, DataFile]]:
         """The newest commit and the live files; none where the chain is broken, which is a finding already."""
         try:
-            head, state = find_head(self._store), Replay()
-            for link in follow(self._store, state, None, head) if head else ():
-                if link.commit.signer is not None:
-                    self._signatures.add(signature_name(link.head, link.commit.signer))
+            head, state = find_head(self._store), ChainState()
+            for stored in walk_forward(self._store, state, None, head) if head else ():
+                if stored.commit.signer is not None:
+                    self._signatures.add(signature_name(stored.head, stored.commit.signer))
             return head, state.live
         except (ArchiveDamaged, StorageError) as exc:
             if not errors(self._findings):
                 self._find("chain", "commits", exc.message)
             return None, {}
 
-    def _check_subject(self, subject: Subject, found: Examination) -> None:
+    def _check_subject(self, subject: PackedRange, found: VerificationResult) -> None:
         if subject.directory != self._directory:
             self._find("head", "commits", f"its newest commit is of {subject.directory}")
         known = self._signatures.union(file.path for file in subject.files)
@@ -321,10 +321,10 @@ class _ArchiveCheck:
         if self._check_extract(subject):
             is_signed = found.signed_from is not None
             stamped = next(self._store.names("timestamps"), None) is not None
-            self.described = Described(self._directory, self._facts, subject.head_line(), is_signed, stamped)
+            self.described = PageSection(self._directory, self._facts, subject.head_line(), is_signed, stamped)
         self._check_protocol(subject, found)
 
-    def _check_extract(self, subject: Subject) -> bool:
+    def _check_extract(self, subject: PackedRange) -> bool:
         """Make the extract again; whether what ``extract.json`` says is right."""
         span = subject.span
         try:
@@ -342,14 +342,14 @@ class _ArchiveCheck:
             return False
         return True
 
-    def _check_protocol(self, subject: Subject, found: Examination) -> None:
+    def _check_protocol(self, subject: PackedRange, found: VerificationResult) -> None:
         try:
             protocol = self._document(PROTOCOL)
             problems = [one for one in protocol["findings"] if one["severity"] != "warning"]
             fits = protocol["intact"] is (not problems)
             fits = fits and protocol["status"] == subject.status.to_json()
             fits = fits and protocol["signed_from"] == found.signed_from
-        except (_Unusable, LookupError, TypeError, AttributeError, RecursionError) as exc:
+        except (_InvalidDocument, LookupError, TypeError, AttributeError, RecursionError) as exc:
             self._find("protocol", PROTOCOL, f"it cannot be used: {exc}")
             return
         if not fits:
@@ -362,15 +362,15 @@ class _ArchiveCheck:
 def _range_in(facts: Dict[str, Any]) -> Range:
     """The range of an extract, out of what ``extract.json`` says."""
     if facts.get("format") != FORMAT:
-        raise _Unusable(f"its format is not {FORMAT}")
+        raise _InvalidDocument(f"its format is not {FORMAT}")
     try:
         start, end = facts["range"]["start"], facts["range"]["end"]
         path, made_by = facts["archive"]["path"], facts["exported_by"]
     except (LookupError, TypeError) as exc:
-        raise _Unusable("it lacks the range or the archive") from exc
+        raise _InvalidDocument("it lacks the range or the archive") from exc
     if not isinstance(path, str) or not isinstance(made_by, str) or not _MADE_BY.fullmatch(made_by):
-        raise _Unusable("it does not say what made it")
-    span = Range(read_timestamp(start), read_timestamp(end))
+        raise _InvalidDocument("it does not say what made it")
+    span = Range(parse_timestamp(start), parse_timestamp(end))
     if [format_optional(span.start), format_optional(span.end)] != [start, end]:
-        raise _Unusable("its range is not one of times in UTC")
+        raise _InvalidDocument("its range is not one of times in UTC")
     return span

@@ -15,13 +15,13 @@ from ..project_log.entry import Entry, canonical
 from ..settings import Range
 from ..times import format_optional, format_time
 from ..version import VERSION
-from .chain.chain import Link, gaps
+from .chain.chain import StoredCommit, gaps
 from .chain.coverage import is_at_end
-from .chain.status import Status, describe, state_of
+from .chain.status import Status, archive_state, status_fields
 from .chain.timestamp import parse_timestamp_name
-from .completeness import Missing, missing_parts
-from .export import CSV_HEADING, csv_line, source_of
-from .format.commit import DataFile, Gap, parse_commit_name, parse_data_name, sha256
+from .completeness import MissingRange, missing_parts
+from .export import CSV_HEADING, csv_line, describe_source
+from .format.commit import DataFile, Gap, parse_commit_name, parse_data_file_name, sha256
 from .heads import head_record
 from .storage.store import Store
 from .storage.zip_file import Spool
@@ -42,7 +42,7 @@ MAX_DOCUMENT = 32 << 20
 _MAX_SLUG = 40
 _DIRECTORY = re.compile(r"(?:[a-z0-9]+-)*[0-9a-z]{1,64}", re.ASCII)
 _SIGNATURE = re.compile(r"signatures/\d{12}-[0-9a-f]{64}-[0-9a-f]{8}\.sig", re.ASCII)
-_ALWAYS = datetime.max.replace(tzinfo=timezone.utc)
+_END_OF_TIME = datetime.max.replace(tzinfo=timezone.utc)
 
 
 class Member(NamedTuple):
@@ -64,18 +64,18 @@ def parse_member(name: str) -> Optional[Member]:
 
 
 def _is_of_archive(name: str) -> bool:
-    is_chained = parse_commit_name(name) is not None or parse_data_name(name) is not None
+    is_chained = parse_commit_name(name) is not None or parse_data_file_name(name) is not None
     return is_chained or _SIGNATURE.fullmatch(name) is not None or parse_timestamp_name(name) is not None
 
 
-def directory_of(head: Link) -> str:
+def directory_of(head: StoredCommit) -> str:
     """The directory of an archive: the project's name as far as any file system takes it, and the archive's id."""
     words = re.findall(r"[a-z0-9]+", head.commit.project.name.lower())
     slug = "-".join(words)[:_MAX_SLUG].strip("-")
     return f"{slug}-{head.commit.archive_id}" if slug else head.commit.archive_id
 
 
-class Extracted(NamedTuple):
+class ExtractFiles(NamedTuple):
     """The entries of a range as JSON lines and as CSV, and their number."""
 
     lines: Spool
@@ -83,7 +83,7 @@ class Extracted(NamedTuple):
     entries: int
 
 
-def extract(entries: Iterable[Entry], lines: Spool, table: Spool) -> Extracted:
+def extract(entries: Iterable[Entry], lines: Spool, table: Spool) -> ExtractFiles:
     """Write entries in both forms."""
     count = 0
     table.write(CSV_HEADING + b"\n")
@@ -92,10 +92,10 @@ def extract(entries: Iterable[Entry], lines: Spool, table: Spool) -> Extracted:
         lines.write(line + b"\n")
         table.write(csv_line(entry, sha256(line)) + b"\n")
         count += 1
-    return Extracted(lines, table, count)
+    return ExtractFiles(lines, table, count)
 
 
-class Subject(NamedTuple):
+class PackedRange(NamedTuple):
     """An archive as of a commit, and the range of it that is packed.
 
     ``live`` are all data files as of that commit, ``known`` all gaps on record. ``store`` is the archive, or the part
@@ -104,7 +104,7 @@ class Subject(NamedTuple):
 
     store: Store
     path: str
-    head: Link
+    head: StoredCommit
     live: Sequence[DataFile]
     known: Sequence[Gap]
     span: Range
@@ -119,27 +119,27 @@ class Subject(NamedTuple):
         return [file for file in self.live if self.is_packed(file)]
 
     def is_packed(self, file: DataFile) -> bool:
-        return self.span.meets(file.first, file.last)
+        return self.span.overlaps(file.first, file.last)
 
     @property
-    def missing(self) -> List[Missing]:
+    def missing(self) -> List[MissingRange]:
         """The parts of the range that the archive does not hold, whatever time it is now.
 
         An end counts exactly, and without one the range ends where the archive does.
         """
         commit, span = self.head.commit, self.span
         if span.end is None and (span.start is None or span.start < commit.covered_until):
-            span = span.within(end=commit.covered_until)
-        return missing_parts(commit, self.known, span, _ALWAYS)
+            span = span.intersect(end=commit.covered_until)
+        return missing_parts(commit, self.known, span, _END_OF_TIME)
 
     @property
     def status(self) -> Status:
         """The status when the newest commit was made."""
         commit = self.head.commit
-        state = state_of(commit.covered_until, is_at_end(commit), commit.committed_at)
-        return Status(self.path, state, gaps=self.known, **describe(self.head))
+        state = archive_state(commit.covered_until, is_at_end(commit), commit.committed_at)
+        return Status(self.path, state, gaps=self.known, **status_fields(self.head))
 
-    def facts(self, extracted: Extracted, made_by: str = MADE_BY) -> Dict[str, Any]:
+    def facts(self, extracted: ExtractFiles, made_by: str = MADE_BY) -> Dict[str, Any]:
         """What ``extract.json`` says."""
         missing = self.missing
         files = {LINES: extracted.lines, TABLE: extracted.table}
@@ -150,7 +150,7 @@ class Subject(NamedTuple):
             "range": {"start": format_optional(self.span.start), "end": format_optional(self.span.end)},
             "complete": not missing,
             "missing": [part.to_json() for part in missing],
-            "archive": {**source_of(self.store, self.head, self.known), "path": self.path},
+            "archive": {**describe_source(self.store, self.head, self.known), "path": self.path},
             "as_of": format_time(self.head.commit.committed_at),
             "day_files": {"packed": len(self.files), "live": len(self.live)},
             "exported_by": made_by,
@@ -161,9 +161,9 @@ class Subject(NamedTuple):
         return json.dumps(head_record(self.head, format_time(self.head.commit.committed_at))).encode() + b"\n"
 
 
-def subject_of(store: Store, path: str, head: Link, live: Dict[str, DataFile], span: Range) -> Subject:
+def packed_range_of(store: Store, path: str, head: StoredCommit, live: Dict[str, DataFile], span: Range) -> PackedRange:
     """An archive that was read up to its head."""
-    return Subject(store, path, head, [live[name] for name in sorted(live)], gaps(store, head.commit), span)
+    return PackedRange(store, path, head, [live[name] for name in sorted(live)], gaps(store, head.commit), span)
 
 
 def document(value: Any) -> bytes:

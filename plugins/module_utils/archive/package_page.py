@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence
 
 from ..counts import pluralize
-from ..project_log.entry import visible
+from ..project_log.entry import to_printable
 
 
-class Described(NamedTuple):
+class PageSection(NamedTuple):
     """An archive in a package, as the page describes it."""
 
     directory: str
@@ -22,7 +22,7 @@ class Described(NamedTuple):
     is_timestamped: bool
 
 
-def page(archives: Sequence[Described]) -> bytes:
+def page(archives: Sequence[PageSection]) -> bytes:
     """The page, in UTF-8."""
     parts = [_ABOUT, *map(_archive, archives), _FILES, _CLAIMS, _CHECK]
     if any(one.is_signed for one in archives):
@@ -33,11 +33,11 @@ def page(archives: Sequence[Described]) -> bytes:
     return "\n".join(parts).encode("utf-8", "backslashreplace")
 
 
-def _archive(one: Described) -> str:
+def _archive(one: PageSection) -> str:
     facts = one.facts
     archive, span = facts["archive"], facts["range"]
     rows = [
-        ("Project", visible(archive["project"]["name"]) or "unnamed"),
+        ("Project", to_printable(archive["project"]["name"]) or "unnamed"),
         ("Range", _range(span)),
         ("Entries", str(facts["entries"])),
         ("Complete", "yes" if facts["complete"] else "NO, the archive lacks parts of the range:"),
@@ -61,7 +61,7 @@ def _range(span: Dict[str, Any]) -> str:
 def _missing(parts: Iterable[Dict[str, Any]]) -> Iterator[str]:
     for part in parts:
         bounds: List[str] = [f"{word} {part[word]}" for word in ("from", "to") if part[word]]
-        yield f"{' '.join(bounds)}: {visible(part['why'])}"
+        yield f"{' '.join(bounds)}: {to_printable(part['why'])}"
 
 
 def describe_missing(parts: Sequence[Dict[str, Any]]) -> str:

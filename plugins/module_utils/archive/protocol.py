@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from .chain.status import Status
 from .finding import Finding
 from .heads import HeadsCheck
-from .verifier import Examination
+from .verifier import VerificationResult
 
 
 def errors(findings: Sequence[Finding]) -> List[Finding]:
@@ -20,7 +20,7 @@ def errors(findings: Sequence[Finding]) -> List[Finding]:
 
 
 def protocol(
-    found: Examination,
+    found: VerificationResult,
     status: Optional[Status],
     heads: Optional[HeadsCheck] = None,
     with_signers: bool = False,

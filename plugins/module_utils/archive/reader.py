@@ -13,12 +13,12 @@ from typing import Callable, Dict, Iterable, Iterator, NamedTuple, Optional, Seq
 
 from ..errors import ArchiveDamaged
 from ..project_log.entry import Entry, parse, timestamp
-from .chain.chain import Link, replay
-from .chain.rules import Replay
-from .chain.signing import readable_head
-from .format.commit import DataFile, Head, Malformed, parse_data_name
-from .format.data_file import lines_with, split_lines, unpack
-from .storage.store import ObjectNotFound, Store, no_archive
+from .chain.chain import StoredCommit, replay
+from .chain.rules import ChainState
+from .chain.signing import checked_head
+from .format.commit import DataFile, Head, Malformed, parse_data_file_name
+from .format.data_file import decompress_gzip, lines_containing, split_lines
+from .storage.store import ObjectNotFound, Store, archive_not_found
 
 
 def bytes_of(store: Store, file: DataFile) -> Iterator[bytes]:
@@ -44,8 +44,8 @@ def lines_of(store: Store, file: DataFile, needles: Sequence[bytes] = ()) -> Ite
     :raises ArchiveDamaged: it does not hold what its commit says; what differs may be told at the end of its lines.
     """
     try:
-        content = unpack(bytes_of(store, file), file.content_bytes)
-        yield from lines_with(content, needles) if needles else split_lines(content)
+        content = decompress_gzip(bytes_of(store, file), file.content_bytes)
+        yield from lines_containing(content, needles) if needles else split_lines(content)
     except Malformed as exc:
         raise ArchiveDamaged(f"{file.path} in {store} is damaged: {exc}; verify the archive.") from exc
 
@@ -56,23 +56,23 @@ def entries_of(store: Store, file: DataFile) -> Iterator[Entry]:
         yield parse_entry(store, file, line)
 
 
-class Listing(NamedTuple):
+class Snapshot(NamedTuple):
     """The newest commit of an archive, and what all commits up to it add up to."""
 
-    head: Link
-    state: Replay
+    head: StoredCommit
+    state: ChainState
 
 
-def listing(store: Store, pin: Optional[Head] = None) -> Listing:
+def take_snapshot(store: Store, pin: Optional[Head] = None) -> Snapshot:
     """What an archive has now.
 
     :raises StorageError: the archive has no commit: it is none, or has lost them.
     :raises ArchiveDamaged: a commit breaks the chain or its rules.
     """
-    head = readable_head(store, pin)
+    head = checked_head(store, pin)
     if head is None:
-        raise no_archive(store)
-    return Listing(head, replay(store, head))
+        raise archive_not_found(store)
+    return Snapshot(head, replay(store, head))
 
 
 def cat(
@@ -80,9 +80,9 @@ def cat(
     start: Optional[datetime] = None,
     end: Optional[datetime] = None,
     pin: Optional[Head] = None,
-    on_head: Callable[[Link], None] = lambda _link: None,
+    on_head: Callable[[StoredCommit], None] = lambda _stored: None,
     needles: Sequence[bytes] = (),
-    listed: Optional[Listing] = None,
+    snapshot: Optional[Snapshot] = None,
 ) -> Iterator[Entry]:
     """Every entry of the archive from ``start`` (inclusive) to ``end`` (exclusive), day by day, each exactly once.
 
@@ -96,25 +96,25 @@ def cat(
     :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
     """
     done: Set[str] = set()
-    begun: Optional[int] = None
-    lost: Optional[str] = None
+    first_sequence: Optional[int] = None
+    missing: Optional[str] = None
     while True:
-        head, state = listed or listing(store, pin)
-        listed = None
+        head, state = snapshot or take_snapshot(store, pin)
+        snapshot = None
         on_head(head)
         live = state.live
-        if lost in live:
-            raise ArchiveDamaged(f"{lost} is missing in {store}; verify the archive.")
-        begun = head.commit.sequence if begun is None else begun
-        merged = {path: file for path, file in state.merged.items() if _sequence(path) > begun}
+        if missing in live:
+            raise ArchiveDamaged(f"{missing} is missing in {store}; verify the archive.")
+        first_sequence = head.commit.sequence if first_sequence is None else first_sequence
+        merged = {path: file for path, file in state.merged.items() if _sequence(path) > first_sequence}
         try:
             for path in sorted(live):
                 if path not in done:
-                    yield from _selected(store, live[path], _Given(done, merged), start, end, needles)
+                    yield from _selected(store, live[path], _AlreadyRead(done, merged), start, end, needles)
                     done.add(path)
             return
         except ObjectNotFound:
-            lost = path
+            missing = path
 
 
 def read_files(
@@ -125,12 +125,12 @@ def read_files(
     :raises ObjectNotFound: a file is gone.
     :raises ArchiveDamaged: a file holds something else than its commit says.
     """
-    nothing = _Given(set(), {})
+    nothing = _AlreadyRead(set(), {})
     for file in files:
         yield from _selected(store, file, nothing, start, end, ())
 
 
-class _Given:
+class _AlreadyRead:
     """What a reader gave already: whole files, which may since be slices of others, and slices of those of others."""
 
     def __init__(self, files: Set[str], merged: Dict[str, DataFile]) -> None:
@@ -148,21 +148,21 @@ class _Given:
 
 
 def _sequence(path: str) -> int:
-    name = parse_data_name(path)
+    name = parse_data_file_name(path)
     return name.sequence if name else 0
 
 
 def _selected(
     store: Store,
     file: DataFile,
-    given: _Given,
+    already_read: _AlreadyRead,
     start: Optional[datetime],
     end: Optional[datetime],
     needles: Sequence[bytes],
 ) -> Iterator[Entry]:
-    if not _may_hold(file, start, end):
+    if not _may_contain(file, start, end):
         return
-    for line in _fresh_lines(store, file, given, needles):
+    for line in _unread_lines(store, file, already_read, needles):
         found = parse_entry(store, file, line)
         moment = timestamp(found)
         if not _is_within(file, moment):
@@ -180,28 +180,30 @@ def _is_within(file: DataFile, moment: Optional[datetime]) -> bool:
     return file.first <= moment <= file.last
 
 
-def _fresh_lines(store: Store, file: DataFile, given: _Given, needles: Sequence[bytes]) -> Iterator[bytes]:
+def _unread_lines(
+    store: Store, file: DataFile, already_read: _AlreadyRead, needles: Sequence[bytes]
+) -> Iterator[bytes]:
     """The lines of a file, with needles those that have one, without slices that were given as files of their own."""
-    slices = list(given.slices(file))
-    if not any(is_given for _entries, is_given in slices):
+    slices = list(already_read.slices(file))
+    if not any(is_read for _entries, is_read in slices):
         yield from lines_of(store, file, needles)
         return
     lines = lines_of(store, file)
-    for entries, is_given in slices:
+    for entries, is_read in slices:
         slice_of_part = islice(lines, entries)
-        if is_given:
-            for _given in slice_of_part:
+        if is_read:
+            for _skipped in slice_of_part:
                 pass
         else:
-            yield from _with_any(slice_of_part, needles)
-    yield from _with_any(lines, needles)
+            yield from _matching_lines(slice_of_part, needles)
+    yield from _matching_lines(lines, needles)
 
 
-def _with_any(lines: Iterator[bytes], needles: Sequence[bytes]) -> Iterator[bytes]:
+def _matching_lines(lines: Iterator[bytes], needles: Sequence[bytes]) -> Iterator[bytes]:
     return (line for line in lines if not needles or any(needle in line for needle in needles))
 
 
-def _may_hold(file: DataFile, start: Optional[datetime], end: Optional[datetime]) -> bool:
+def _may_contain(file: DataFile, start: Optional[datetime], end: Optional[datetime]) -> bool:
     if file.first is None or file.last is None:
         return True
     return (start is None or start <= file.last) and (end is None or file.first < end)

@@ -27,21 +27,21 @@ from typing import Counter as CounterOf
 from ..counts import pluralize
 from ..errors import ArchiveDamaged, InvalidResponse, ProjectMismatch
 from ..project_log.client import Api, Page
-from ..project_log.entry import Entry, parse, subject, visible
+from ..project_log.entry import Entry, parse, subject, to_printable
 from ..project_log.reader import Reader
 from ..project_log.windows import LATENESS
 from ..settings import Range
 from ..times import RETENTION, format_optional
-from .chain.chain import Link, live_files
-from .chain.coverage import MARGIN, SLACK
-from .chain.signing import readable_head
+from .chain.chain import StoredCommit, live_files
+from .chain.coverage import RETENTION_MARGIN, VISIBILITY_DELAY
+from .chain.signing import checked_head
 from .finding import Finding
 from .format.commit import Commit, DataFile, Head
-from .overlap import Fetched, likeness
+from .overlap import FetchedEntry, identity_digest
 from .reader import lines_of
-from .storage.store import ObjectNotFound, Store, no_archive
+from .storage.store import ObjectNotFound, Store, archive_not_found
 
-_MOST_TOLD = 20
+_MAX_LISTED = 20
 _DIGEST_SIZE = 16
 _Found = TypeVar("_Found")
 
@@ -75,7 +75,7 @@ def reconcile(
     api: Api,
     span: Optional[Range] = None,
     pin: Optional[Head] = None,
-    on_head: Callable[[Link], None] = lambda _link: None,
+    on_head: Callable[[StoredCommit], None] = lambda _stored: None,
 ) -> Reconciliation:
     """Read the log again by time and compare it with the archive; both as multisets, first by exact form.
 
@@ -99,8 +99,8 @@ class _Day:
 
     def __init__(self, span: Range, archived: List[bytes]) -> None:
         self.span = span
-        self.lost: CounterOf[bytes] = Counter(archived)
-        self.strange: List[Fetched] = []
+        self.unmatched: CounterOf[bytes] = Counter(archived)
+        self.provider_only: List[FetchedEntry] = []
         self.found = 0
         self.renamed = 0
         self._archived = b"".join(archived)
@@ -111,185 +111,187 @@ class _Day:
         size = _DIGEST_SIZE
         return Counter(self._archived[at : at + size] for at in range(0, len(self._archived), size))
 
-    def meet(self, fetched: Fetched) -> None:
+    def add(self, fetched: FetchedEntry) -> None:
         digest = _digest(fetched.line)
-        if self.lost[digest] > 0:
-            self.find(digest)
+        if self.unmatched[digest] > 0:
+            self.count_match(digest)
         else:
-            self.strange.append(fetched)
+            self.provider_only.append(fetched)
 
-    def find(self, digest: bytes) -> None:
+    def count_match(self, digest: bytes) -> None:
         self.found += 1
-        self.lost[digest] -= 1
-        if not self.lost[digest]:
-            del self.lost[digest]
+        self.unmatched[digest] -= 1
+        if not self.unmatched[digest]:
+            del self.unmatched[digest]
 
-    def pair(self, ours: List[Fetched]) -> None:
+    def match_renamed(self, ours: List[FetchedEntry]) -> None:
         """Take away the pairs that are one entry whose names are rendered anew."""
-        alike: Dict[bytes, List[bytes]] = {}
+        by_identity: Dict[bytes, List[bytes]] = {}
         for one in ours:
-            alike.setdefault(likeness(one), []).append(_digest(one.line))
-        theirs, self.strange = self.strange, []
-        for one in theirs:
-            digests = alike.get(likeness(one))
+            by_identity.setdefault(identity_digest(one), []).append(_digest(one.line))
+        candidates, self.provider_only = self.provider_only, []
+        for one in candidates:
+            digests = by_identity.get(identity_digest(one))
             if digests:
-                self.find(digests.pop())
+                self.count_match(digests.pop())
                 self.renamed += 1
             else:
-                self.strange.append(one)
+                self.provider_only.append(one)
 
-    def find_collected(self, more: CounterOf[bytes]) -> None:
+    def match_collected(self, collected: CounterOf[bytes]) -> None:
         """Take away what collectors brought in meanwhile."""
-        theirs, self.strange = self.strange, []
-        for one in theirs:
+        candidates, self.provider_only = self.provider_only, []
+        for one in candidates:
             digest = _digest(one.line)
-            if more[digest] > 0:
-                more[digest] -= 1
+            if collected[digest] > 0:
+                collected[digest] -= 1
                 self.found += 1
             else:
-                self.strange.append(one)
+                self.provider_only.append(one)
 
 
 class _Comparison:
     """One run. ``_live`` are the live files as of ``_head``; before ``_oldest`` one side may have nothing any more."""
 
-    def __init__(self, store: Store, api: Api, pin: Optional[Head], on_head: Callable[[Link], None]) -> None:
+    def __init__(self, store: Store, api: Api, pin: Optional[Head], on_head: Callable[[StoredCommit], None]) -> None:
         self._on_head = on_head
         self._store = store
         self._api = api
         self._pin = pin
         self._oldest = datetime.min.replace(tzinfo=timezone.utc)
-        self._head, self._live = self._look()
+        self._head, self._live = self._load_archive()
         self._days: Dict[date, _Day] = {}
-        self._unpaired: List[_Day] = []
-        self._told = Reconciliation()
+        self._unfinished: List[_Day] = []
+        self._result = Reconciliation()
 
     def run(self, span: Range) -> Reconciliation:
         head = self._head
-        end = head.covered_until - SLACK
+        end = head.covered_until - VISIBILITY_DELAY
         end = end if span.end is None else min(end, span.end)
-        self._note_date(self._api.page(self._api.first_url(end)))
+        self._update_oldest(self._api.page(self._api.first_url(end)))
         start = max(moment for moment in (head.covered_from, span.start, self._oldest) if moment)
         if start >= end:
             self._find("not_compared", "commits", "nothing of this range is both in the archive and at the provider")
-            return self._told
+            return self._result
         self._compare(Range(start=start, end=end))
-        self._told.start, self._told.end = max(start, self._oldest), end
-        return self._told
+        self._result.start, self._result.end = max(start, self._oldest), end
+        return self._result
 
-    def _look(self) -> Tuple[Commit, Dict[str, DataFile]]:
-        link = readable_head(self._store, self._pin)
-        if link is None:
-            raise no_archive(self._store)
-        self._on_head(link)
-        self._oldest = max(self._oldest, link.commit.pruned_until or self._oldest)
-        return link.commit, live_files(self._store, link)
+    def _load_archive(self) -> Tuple[Commit, Dict[str, DataFile]]:
+        stored = checked_head(self._store, self._pin)
+        if stored is None:
+            raise archive_not_found(self._store)
+        self._on_head(stored)
+        self._oldest = max(self._oldest, stored.commit.pruned_until or self._oldest)
+        return stored.commit, live_files(self._store, stored)
 
     def _find(self, type_: str, path: str, detail: str) -> None:
-        self._told.findings.append(Finding(type_, path, detail))
+        self._result.findings.append(Finding(type_, path, detail))
 
     # Day by day
 
     def _compare(self, span: Range) -> None:
-        poll_more = self._meet(span)
+        poll_more = self._read_provider(span)
         days = [self._day_of(day) for day in _days(span)]
-        if any(day.lost for day in days):
+        if any(day.unmatched for day in days):
             # Of a day that was loaded last, the archive may have what became visible after the last page.
-            self._meet(replace(span, cursor=poll_more))
-        if any(day.strange for day in days):
-            self._head, self._live = self._look()
+            self._read_provider(replace(span, cursor=poll_more))
+        if any(day.provider_only for day in days):
+            self._head, self._live = self._load_archive()
         for day in days:
-            self._conclude(day)
+            self._finish_day(day)
 
-    def _meet(self, span: Range) -> Optional[str]:
+    def _read_provider(self, span: Range) -> Optional[str]:
         """Read a range, and look for each of its entries in its day; returns the URL that continues from here."""
         days = {day.start.date(): day for day in _days(span) if day.start}
         poll_more = None
         for page in Reader(self._api).pages(span):
             poll_more = page.poll_more
-            self._note_date(page)
+            self._update_oldest(page)
             self._check_project(page.entries)
             moments = [moment for moment in page.timestamps if moment is not None]
             for entry, moment in zip(page.entries, page.timestamps):
                 if moment is not None:
-                    self._day_of(days[moment.date()]).meet(Fetched.of(entry))
+                    self._day_of(days[moment.date()]).add(FetchedEntry.of(entry))
             if moments:
-                self._pair_before(min(moments) - LATENESS)
+                self._match_renamed_before(min(moments) - LATENESS)
         return poll_more
 
     def _day_of(self, span: Range) -> _Day:
         """The comparison of a day; its archived entries are read when it is needed first."""
         key = (span.start or datetime.min).date()
         if key not in self._days:
-            self._days[key] = _Day(span, self._reading(span, _digests))
-            self._unpaired.append(self._days[key])
+            self._days[key] = _Day(span, self._read_archived(span, _digests))
+            self._unfinished.append(self._days[key])
         return self._days[key]
 
-    def _pair_before(self, moment: datetime) -> None:
+    def _match_renamed_before(self, moment: datetime) -> None:
         """Pair the renamed entries of days that ended before: after a rename, these are all entries of a day."""
-        for day in [day for day in self._unpaired if day.span.end and day.span.end <= moment]:
-            self._pair(day)
-            self._unpaired.remove(day)
+        for day in [day for day in self._unfinished if day.span.end and day.span.end <= moment]:
+            self._match_renamed(day)
+            self._unfinished.remove(day)
 
-    def _pair(self, day: _Day) -> None:
-        if day.lost and day.strange:
-            day.pair(self._reading(day.span, _picker(day.lost)))
+    def _match_renamed(self, day: _Day) -> None:
+        if day.unmatched and day.provider_only:
+            day.match_renamed(self._read_archived(day.span, _picker(day.unmatched)))
 
-    def _conclude(self, day: _Day) -> None:
-        self._pair(day)
-        if day.strange:
-            day.find_collected(self._reading(day.span, _counts_of_digests) - day.archived)
+    def _finish_day(self, day: _Day) -> None:
+        self._match_renamed(day)
+        if day.provider_only:
+            day.match_collected(self._read_archived(day.span, _digest_counts) - day.archived)
         # The provider deletes while we read: what it must still have is known only at the end.
-        ours = self._reading(day.span, _picker(day.lost)) if day.lost else []
+        ours = self._read_archived(day.span, _picker(day.unmatched)) if day.unmatched else []
         if day.renamed:
             look = pluralize(day.renamed, "entry looks", "entries look")
-            self._find("renamed", _folder(day.span), f"{look} different at the provider: a name was changed")
-        self._told.entries += day.found
-        self._told.renamed += day.renamed
-        self._tell(day.span, "missing_in_archive", day.strange)
-        self._tell(day.span, "missing_at_provider", ours)
+            self._find("renamed", _directory(day.span), f"{look} different at the provider: a name was changed")
+        self._result.entries += day.found
+        self._result.renamed += day.renamed
+        self._report(day.span, "missing_in_archive", day.provider_only)
+        self._report(day.span, "missing_at_provider", ours)
 
-    def _counts(self, one: Fetched, day: Range) -> bool:
-        return one.moment is not None and one.moment >= self._oldest and day.holds(one.moment)
+    def _is_comparable(self, one: FetchedEntry, day: Range) -> bool:
+        return one.moment is not None and one.moment >= self._oldest and day.contains(one.moment)
 
-    def _tell(self, day: Range, type_: str, entries: List[Fetched]) -> None:
-        counted = [one for one in entries if self._counts(one, day)]
-        for one in counted[:_MOST_TOLD]:
-            self._find(type_, _folder(day), _described(one))
-        if len(counted) > _MOST_TOLD:
-            self._find(type_, _folder(day), f"and {len(counted) - _MOST_TOLD} more")
+    def _report(self, day: Range, type_: str, entries: List[FetchedEntry]) -> None:
+        counted = [one for one in entries if self._is_comparable(one, day)]
+        for one in counted[:_MAX_LISTED]:
+            self._find(type_, _directory(day), _describe(one))
+        if len(counted) > _MAX_LISTED:
+            self._find(type_, _directory(day), f"and {len(counted) - _MAX_LISTED} more")
 
     # The provider's side
 
-    def _note_date(self, page: Page) -> None:
+    def _update_oldest(self, page: Page) -> None:
         if page.server_date is None:
             raise InvalidResponse("The API's answer has no Date, which tells what it must still have.", 200)
-        self._oldest = max(self._oldest, page.server_date - RETENTION + MARGIN)
+        self._oldest = max(self._oldest, page.server_date - RETENTION + RETENTION_MARGIN)
 
     def _check_project(self, entries: List[Entry]) -> None:
         archived = self._head.project.uuid
         for label in map(subject, entries):
             if label.kind == "project" and archived and label.uuid and label.uuid != archived:
                 raise ProjectMismatch(
-                    f"The API returned entries of project {visible(label.uuid)}, but {self._store} holds the log of "
-                    f"project {visible(archived)}; check the token and the archive's path."
+                    f"The API returned entries of project {to_printable(label.uuid)}, but {self._store} holds the log "
+                    f"of project {to_printable(archived)}; check the token and the archive's path."
                 )
 
     # The archive's side
 
-    def _reading(self, day: Range, read: Callable[[Iterator[bytes]], _Found]) -> _Found:
+    def _read_archived(self, day: Range, read: Callable[[Iterator[bytes]], _Found]) -> _Found:
         """What comes of the archived lines of a day; read anew when a file was compacted or pruned meanwhile."""
-        lost: Optional[str] = None
+        unmatched: Optional[str] = None
         while True:
             try:
                 return read(self._lines(day))
             except ObjectNotFound as exc:
-                before, (self._head, self._live) = self._live, self._look()
-                lost = next((path for path in sorted(before) if path in self._live and not self._is_there(path)), None)
-                if lost:
-                    raise ArchiveDamaged(f"{lost} is missing in {self._store}; verify the archive.") from exc
+                before, (self._head, self._live) = self._live, self._load_archive()
+                unmatched = next(
+                    (path for path in sorted(before) if path in self._live and not self._exists(path)), None
+                )
+                if unmatched:
+                    raise ArchiveDamaged(f"{unmatched} is missing in {self._store}; verify the archive.") from exc
 
-    def _is_there(self, path: str) -> bool:
+    def _exists(self, path: str) -> bool:
         try:
             next(self._store.chunks(path), None)
         except ObjectNotFound:
@@ -298,7 +300,7 @@ class _Comparison:
 
     def _lines(self, day: Range) -> Iterator[bytes]:
         for path in sorted(self._live):
-            if path.startswith(f"{_folder(day)}/"):
+            if path.startswith(f"{_directory(day)}/"):
                 yield from lines_of(self._store, self._live[path])
 
 
@@ -311,7 +313,7 @@ def _days(span: Range) -> Iterator[Range]:
         start = midnight
 
 
-def _folder(day: Range) -> str:
+def _directory(day: Range) -> str:
     return f"entries/date={day.start.date().isoformat()}" if day.start else "entries"
 
 
@@ -319,30 +321,30 @@ def _digests(lines: Iterator[bytes]) -> List[bytes]:
     return list(map(_digest, lines))
 
 
-def _counts_of_digests(lines: Iterator[bytes]) -> CounterOf[bytes]:
+def _digest_counts(lines: Iterator[bytes]) -> CounterOf[bytes]:
     return Counter(map(_digest, lines))
 
 
-def _picker(wanted: CounterOf[bytes]) -> Callable[[Iterator[bytes]], List[Fetched]]:
+def _picker(wanted: CounterOf[bytes]) -> Callable[[Iterator[bytes]], List[FetchedEntry]]:
     """Reads those entries, each as often as it is wanted."""
 
-    def pick(lines: Iterator[bytes]) -> List[Fetched]:
+    def pick(lines: Iterator[bytes]) -> List[FetchedEntry]:
         left = Counter(wanted)
         found = []
         for line in lines:
             digest = _digest(line)
             if left[digest] > 0:
                 left[digest] -= 1
-                found.append(Fetched.of(parse(line)))
+                found.append(FetchedEntry.of(parse(line)))
         return found
 
     return pick
 
 
-def _described(one: Fetched) -> str:
+def _describe(one: FetchedEntry) -> str:
     told = [one.entry.get(name) for name in ("timestamp", "action", "message")]
     digest = hashlib.sha256(one.line.rstrip(b"\n")).hexdigest()
-    return " ".join(visible(value)[:200] for value in (*told, f"(SHA-256 {digest})"))
+    return " ".join(to_printable(value)[:200] for value in (*told, f"(SHA-256 {digest})"))
 
 
 def _digest(line: bytes) -> bytes:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Callable, Optional
 
-from ..settings import Namer
+from ..settings import OptionNamer
 from ..times import utc_now
-from .chain.chain import Link
+from .chain.chain import StoredCommit
 from .chain.pin import HeadPin
 from .format.commit import Head
 
@@ -27,11 +27,11 @@ def new_nonce() -> str:
     return secrets.token_hex(8)
 
 
-def _silent(_sentence: str) -> None:
+def _ignore_warning(_sentence: str) -> None:
     pass
 
 
-def _ignore(_link: Link) -> None:
+def _ignore_head(_stored: StoredCommit) -> None:
     pass
 
 
@@ -54,8 +54,8 @@ class RunContext:
     sign_from: Optional[Head] = None
     stop: threading.Event = field(default_factory=threading.Event)
     dry_run: bool = False
-    warn: Callable[[str], None] = _silent
-    on_head: Callable[[Link], None] = _ignore
-    called: Namer = str
+    warn: Callable[[str], None] = _ignore_warning
+    on_head: Callable[[StoredCommit], None] = _ignore_head
+    called: OptionNamer = str
     now: Callable[[], datetime] = utc_now
     nonce: Callable[[], str] = new_nonce

@@ -18,17 +18,17 @@ from .chain.signing import (
     read_signature,
     signature_name,
     signed_text,
-    signer_of,
+    signer_fingerprint,
 )
 from .finding import Finding
 from .format.commit import FIRST_SEQUENCE, Head, commit_name
-from .storage.store import ForeignThing, ObjectNotFound, Store
+from .storage.store import InvalidObject, ObjectNotFound, Store
 
-_AT_ONCE = 4
-_MAX_STRAYS = 100
+_MAX_PARALLEL = 4
+_MAX_UNMATCHED = 100
 
 
-class Signed(NamedTuple):
+class SignedCommit(NamedTuple):
     """A commit that names its signer."""
 
     archive_id: str
@@ -56,7 +56,7 @@ class SignatureCheck:
         self.signed_up_to: Optional[int] = None
 
     def findings(
-        self, commits: Sequence[Signed], head: int, signed_from: Optional[int], every: bool
+        self, commits: Sequence[SignedCommit], head: int, signed_from: Optional[int], every: bool
     ) -> Iterator[Finding]:
         """Check the newest signature, or ``every`` one, and that none is missing; ``head`` is the newest sequence."""
         if not commits and (self._signers is not None or signed_from is not None):
@@ -64,55 +64,55 @@ class SignatureCheck:
         elif signed_from is not None and commits[0].head.sequence > signed_from:
             first = commits[0].head.sequence
             yield Finding("signature_absent", commit_name(signed_from), f"only commits from {first} on are signed")
-        yield from self._missing(commits)
-        yield from self._bad(commits if every else commits[-1:])
-        yield from self._strays(commits, head)
+        yield from self._check_missing(commits)
+        yield from self._check_signatures(commits if every else commits[-1:])
+        yield from self._check_unmatched(commits, head)
 
-    def _missing(self, commits: Sequence[Signed]) -> Iterator[Finding]:
+    def _check_missing(self, commits: Sequence[SignedCommit]) -> Iterator[Finding]:
         listed = set(self._listed)
         for one in commits:
             # What was listed is older than the head: a collection that was under way looks like a cut otherwise.
-            if one.name not in listed and not self._is_there(one.name):
+            if one.name not in listed and not self._exists(one.name):
                 yield Finding("signature_absent", commit_name(one.head.sequence), "its signature is missing")
 
-    def _is_there(self, name: str) -> bool:
+    def _exists(self, name: str) -> bool:
         try:
             next(self._store.chunks(name), None)
-        except (ObjectNotFound, ForeignThing):
+        except (ObjectNotFound, InvalidObject):
             return False
         except StorageError:
             pass  # told where it is read
         return True
 
-    def _bad(self, commits: Sequence[Signed]) -> Iterator[Finding]:
-        present = [one for one in commits if self._is_there(one.name)]  # a missing one is a finding already
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+    def _check_signatures(self, commits: Sequence[SignedCommit]) -> Iterator[Finding]:
+        present = [one for one in commits if self._exists(one.name)]  # a missing one is a finding already
+        with ThreadPoolExecutor(_MAX_PARALLEL) as pool:
             for one, damage in zip(present, pool.map(self._damage, present)):
                 if damage:
                     yield Finding("signature_bad", commit_name(one.head.sequence), damage)
                 else:
                     self.signed_up_to = one.head.sequence
 
-    def _damage(self, one: Signed) -> Optional[str]:
+    def _damage(self, one: SignedCommit) -> Optional[str]:
         try:
             body = read_signature(self._store, one.name)
         except StorageError as exc:
             return exc.message
         text = signed_text(one.archive_id, one.head)
-        if signer_of(body, text) != one.signer:
+        if signer_fingerprint(body, text) != one.signer:
             return "its signature is not by its signer"
         return self._signers.damage(body, text, one.server_date) if self._signers else None
 
-    def _strays(self, commits: Sequence[Signed], head: int) -> Iterator[Finding]:
+    def _check_unmatched(self, commits: Sequence[SignedCommit], head: int) -> Iterator[Finding]:
         """Signatures that no commit has. Those of lost races and killed runs are of the next commit at the latest."""
         known = {one.name for one in commits}
-        strays = [name for name in self._listed if name not in known]
+        unmatched = [name for name in self._listed if name not in known]
         signers = {one.signer for one in commits}
         archive_id = commits[-1].archive_id if commits else None
         ahead = 0
         # Those that would show a cut first: nobody can hide them behind many others.
-        strays.sort(key=lambda name: not _is_ahead(name, head))
-        for name in strays[:_MAX_STRAYS]:
+        unmatched.sort(key=lambda name: not _is_ahead(name, head))
+        for name in unmatched[:_MAX_UNMATCHED]:
             found = parse_signature_name(name)
             if found is None:
                 yield Finding("signature_extra", name, "it has not the name of a signature")
@@ -123,7 +123,7 @@ class SignatureCheck:
             elif found.head.sequence > head + 1 and not ahead:
                 ahead = found.head.sequence
                 yield Finding("signature_ahead", name, f"it is genuine, so commits after {head} were cut off")
-        more = strays[_MAX_STRAYS:]
+        more = unmatched[_MAX_UNMATCHED:]
         if more and not ahead and _is_ahead(more[0], head):
             yield Finding(
                 "signature_ahead", more[0], f"too many are of commits after {head} to check whether it was cut"
@@ -139,7 +139,7 @@ class SignatureCheck:
         text = signed_text(archive_id, found.head)
         if self._signers is not None:
             return self._signers.damage(body, text, self._now) is None
-        return signer_of(body, text) in signers
+        return signer_fingerprint(body, text) in signers
 
 
 def _is_ahead(name: str, head: int) -> bool:

@@ -19,8 +19,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from ..errors import ArchiveDamaged, StorageError
 from ..files import replace_file
-from ..times import read_timestamp
-from .chain.status import Status, state_of
+from ..times import parse_timestamp
+from .chain.status import Status, archive_state
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Run:
 
     @property
     def attempted_at(self) -> Optional[datetime]:
-        return read_timestamp(self.attempted)
+        return parse_timestamp(self.attempted)
 
     @property
     def succeeded_at(self) -> Optional[datetime]:
-        return read_timestamp(self.succeeded)
+        return parse_timestamp(self.succeeded)
 
 
 class StateFile:
@@ -131,7 +131,7 @@ def with_runs(status: Status, runs: Mapping[str, Run], now: datetime) -> Status:
     head, before = status.head, status.covered_until
     if collected is None or head is None or before is None:
         return status
-    covered = read_timestamp(collected.covered_until)
+    covered = parse_timestamp(collected.covered_until)
     if covered is None or covered <= before or collected.head != list(head):
         return status
-    return replace(status, covered_until=covered, state=state_of(covered, True, now))
+    return replace(status, covered_until=covered, state=archive_state(covered, True, now))

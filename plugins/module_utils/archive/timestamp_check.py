@@ -15,9 +15,9 @@ from ..times import format_time
 from .chain.coverage import MAX_SKEW
 from .chain.timestamp import (
     Authorities,
-    NamedTimestamp,
-    Token,
-    Unreadable,
+    InvalidTimestamp,
+    TimestampFile,
+    TimestampToken,
     parse_timestamp_name,
     read_timestamp_file,
     read_token,
@@ -26,18 +26,18 @@ from .finding import Finding
 from .format.commit import Head
 from .storage.store import Store
 
-_AT_ONCE = 4
-_MAX_STRAYS = 100
+_MAX_PARALLEL = 4
+_MAX_UNMATCHED = 100
 
 
-class Dated(NamedTuple):
+class DatedCommit(NamedTuple):
     """A commit and the server's date in it."""
 
     head: Head
     server_date: datetime
 
 
-class Existed(NamedTuple):
+class StampedHead(NamedTuple):
     """A head, and the time by which it existed."""
 
     head: Head
@@ -47,7 +47,7 @@ class Existed(NamedTuple):
         return {**self.head._asdict(), "existed_by": format_time(self.time)}
 
 
-class Wait(NamedTuple):
+class LongestWait(NamedTuple):
     """The commit that waited longest for a time stamp of itself or of a later commit, and the times of both."""
 
     sequence: int
@@ -69,8 +69,8 @@ class Timestamps(NamedTuple):
     ``longest_wait`` is None without any. ``unstamped`` is the number of commits after the newest stamped one.
     """
 
-    heads: Sequence[Existed]
-    longest_wait: Optional[Wait]
+    heads: Sequence[StampedHead]
+    longest_wait: Optional[LongestWait]
     unstamped: int
 
     def to_json(self) -> Dict[str, Any]:
@@ -95,11 +95,11 @@ class TimestampCheck:
         self._authorities = authorities
         self.result: Optional[Timestamps] = None
 
-    def findings(self, commits: Sequence[Dated]) -> Iterator[Finding]:
+    def findings(self, commits: Sequence[DatedCommit]) -> Iterator[Finding]:
         """Check all time stamps; ``commits`` are all commits that can be read, in order."""
         by_sequence = {one.head.sequence: one for one in commits}
-        own: List[Tuple[Dated, str]] = []
-        strays: List[NamedTimestamp] = []
+        own: List[Tuple[DatedCommit, str]] = []
+        unmatched: List[TimestampFile] = []
         for name in self._listed:
             named = parse_timestamp_name(name)
             commit = by_sequence.get(named.sequence) if named else None
@@ -108,25 +108,25 @@ class TimestampCheck:
             elif commit is not None and named.is_of(commit.head):
                 own.append((commit, name))
             else:
-                strays.append(named)
+                unmatched.append(named)
         if self._authorities is None:
-            if strays:
-                count = f"; {len(strays)} such files in all" if len(strays) > 1 else ""
-                yield Finding("timestamp_extra", strays[0].name, f"it is of no commit of this archive{count}")
+            if unmatched:
+                count = f"; {len(unmatched)} such files in all" if len(unmatched) > 1 else ""
+                yield Finding("timestamp_extra", unmatched[0].name, f"it is of no commit of this archive{count}")
             return
-        yield from self._check(self._authorities, own, commits)
-        yield from self._strays(self._authorities, strays, commits[-1].head.sequence if commits else 0)
+        yield from self._check_own(self._authorities, own, commits)
+        yield from self._check_unmatched(self._authorities, unmatched, commits[-1].head.sequence if commits else 0)
 
-    def _check(
-        self, authorities: Authorities, own: Sequence[Tuple[Dated, str]], commits: Sequence[Dated]
+    def _check_own(
+        self, authorities: Authorities, own: Sequence[Tuple[DatedCommit, str]], commits: Sequence[DatedCommit]
     ) -> Iterator[Finding]:
-        good: List[Existed] = []
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        good: List[StampedHead] = []
+        with ThreadPoolExecutor(_MAX_PARALLEL) as pool:
             read = pool.map(lambda one: self._read(authorities, one[1]), own)
             for (commit, name), found in zip(own, read):
                 damage = found if isinstance(found, str) else _contradiction(commit, found)
-                if damage is None and isinstance(found, Token):
-                    good.append(Existed(commit.head, found.time))
+                if damage is None and isinstance(found, TimestampToken):
+                    good.append(StampedHead(commit.head, found.time))
                 else:
                     yield Finding("timestamp_bad", name, damage or "it cannot be read")
         if not self._listed:
@@ -135,22 +135,24 @@ class TimestampCheck:
         unstamped = sum(one.head.sequence > stamped for one in commits)
         self.result = Timestamps(good, _longest_wait(good, commits), unstamped)
 
-    def _read(self, authorities: Authorities, name: str) -> Union[str, Token]:
+    def _read(self, authorities: Authorities, name: str) -> Union[str, TimestampToken]:
         """What a time stamp of an authority says, or why it is none."""
         try:
             body = read_timestamp_file(self._store, name)
             token = read_token(body)
         except StorageError as exc:
             return exc.message
-        except Unreadable as exc:
+        except InvalidTimestamp as exc:
             return str(exc)
         return authorities.damage(body, token) or token
 
-    def _strays(self, authorities: Authorities, strays: List[NamedTimestamp], head: int) -> Iterator[Finding]:
+    def _check_unmatched(
+        self, authorities: Authorities, unmatched: List[TimestampFile], head: int
+    ) -> Iterator[Finding]:
         """Time stamps of commits that the archive does not have: those of an authority show that it had them."""
         # Those that would show a rewritten commit or a cut first: nobody can hide them behind many others.
-        strays.sort(key=lambda one: one.sequence == head + 1)
-        for one in strays[:_MAX_STRAYS]:
+        unmatched.sort(key=lambda one: one.sequence == head + 1)
+        for one in unmatched[:_MAX_UNMATCHED]:
             found = self._read(authorities, one.name)
             if isinstance(found, str) or not found.sha256.startswith(one.digits):
                 yield Finding("timestamp_extra", one.name, "it is no time stamp of an authority")
@@ -160,12 +162,12 @@ class TimestampCheck:
             elif one.sequence <= head:
                 detail = f"commit {one.sequence} was another one at {format_time(found.time)}: {found.sha256}"
                 yield Finding("timestamp_lost", one.name, detail)
-        more = len(strays) - _MAX_STRAYS
+        more = len(unmatched) - _MAX_UNMATCHED
         if more > 0:
             yield Finding("timestamp_lost", "timestamps", f"and {more} more are of no commit: too many to check them")
 
 
-def _contradiction(commit: Dated, token: Token) -> Optional[str]:
+def _contradiction(commit: DatedCommit, token: TimestampToken) -> Optional[str]:
     if token.sha256 != commit.head.sha256:
         return "it is of something else"
     if token.time < commit.server_date - MAX_SKEW:
@@ -174,9 +176,9 @@ def _contradiction(commit: Dated, token: Token) -> Optional[str]:
     return None
 
 
-def _longest_wait(good: Sequence[Existed], commits: Sequence[Dated]) -> Optional[Wait]:
+def _longest_wait(good: Sequence[StampedHead], commits: Sequence[DatedCommit]) -> Optional[LongestWait]:
     """How long commits waited at most until they were shown to exist, up to the newest stamped one."""
-    longest: Optional[Wait] = None
+    longest: Optional[LongestWait] = None
     # A time stamp of a later commit covers all before it; the earliest one counts.
     earliest: Optional[datetime] = None
     times = {one.head.sequence: one.time for one in good}
@@ -185,7 +187,7 @@ def _longest_wait(good: Sequence[Existed], commits: Sequence[Dated]) -> Optional
         earliest = min(filter(None, (stamped, earliest)), default=None)
         if earliest is None:
             continue
-        wait = Wait(commit.head.sequence, commit.server_date, earliest)
+        wait = LongestWait(commit.head.sequence, commit.server_date, earliest)
         if longest is None or wait.seconds > longest.seconds:
             longest = wait
     return longest

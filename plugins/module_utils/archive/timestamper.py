@@ -19,39 +19,39 @@ from typing import Any, Callable, Dict, Iterator, NamedTuple, Optional
 from urllib.parse import urlsplit
 
 from ..errors import ArchiveDamaged, Cancelled, InvalidInput, NotStamped, StorageError
-from ..project_log.entry import visible
+from ..project_log.entry import to_printable
 from ..sessions import new_session, requests_library, root_cause
 from ..times import format_time, utc_now
-from .chain.chain import Link, load
+from .chain.chain import StoredCommit, load_commit
 from .chain.coverage import MAX_SKEW
 from .chain.status import Status
 from .chain.timestamp import (
     MAX_TIMESTAMP,
     Authorities,
-    Token,
-    Unreadable,
-    answer_damage,
+    InvalidTimestamp,
+    TimestampToken,
     make_query,
-    named_timestamp,
     parse_timestamp_name,
     read_timestamp_file,
     read_token,
+    response_problem,
+    timestamp_file,
     timestamp_names,
 )
 from .format.commit import Head
 from .storage.store import Store
 
-_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 """The time limit of one request, its answer included."""
 
-_CONNECT_SECONDS = 10.0
+_CONNECT_TIMEOUT_SECONDS = 10.0
 # A larger piece would be waited for, however slowly its bytes drip in.
 _CHUNK = 1
-_LOOKED_AT = 10
+_MAX_EXAMINED = 10
 """How many of the newest time stamps are looked at, to find one that is of the archive."""
 
 
-class Stamped(NamedTuple):
+class HeadTimestamp(NamedTuple):
     """A head that an authority stamped: the head, and the time of the authority."""
 
     head: Head
@@ -76,7 +76,7 @@ class Authority(NamedTuple):
     @property
     def host(self) -> str:
         """What it is called: the rest of its URL can hold a customer's name."""
-        return visible(urlsplit(self.url).hostname)
+        return to_printable(urlsplit(self.url).hostname)
 
     def check_url(self, option: str) -> None:
         """:raises InvalidInput: it is no URL of HTTP; ``option`` is what the user gave it as."""
@@ -100,19 +100,19 @@ class Authority(NamedTuple):
         :raises Cancelled: ``stop`` was set.
         """
         query = make_query(sha256)
-        response = self._ask(query, stop)
+        response = self._request(query, stop)
         try:
             token = read_token(response)
-        except Unreadable as exc:
+        except InvalidTimestamp as exc:
             raise self._not_stamped(f"returned no time stamp: {exc}") from exc
-        damage = answer_damage(response, query, self.authorities)
+        damage = response_problem(response, query, self.authorities)
         if damage:
             raise self._not_stamped(f"returned a time stamp that is not valid: {damage}")
         if abs(token.time - now()) > MAX_SKEW:
             raise self._not_stamped(f"says that it is {format_time(token.time)}; check the clock of this host")
         return response
 
-    def _ask(self, query: bytes, stop: threading.Event) -> bytes:
+    def _request(self, query: bytes, stop: threading.Event) -> bytes:
         exceptions = requests_library().exceptions
         headers = {"Content-Type": "application/timestamp-query", "Accept": "application/timestamp-reply"}
         try:
@@ -122,7 +122,7 @@ class Authority(NamedTuple):
                     self.url,
                     data=query,
                     headers=headers,
-                    timeout=(_CONNECT_SECONDS, _SECONDS),
+                    timeout=(_CONNECT_TIMEOUT_SECONDS, _TIMEOUT_SECONDS),
                     allow_redirects=False,
                     stream=True,
                 ) as answer,
@@ -139,7 +139,7 @@ class Authority(NamedTuple):
 
     def _chunks(self, answer: Any, stop: threading.Event) -> Iterator[bytes]:
         """The answer in pieces; one that drips in ends at the time limit."""
-        deadline = self.clock() + _SECONDS
+        deadline = self.clock() + _TIMEOUT_SECONDS
         size = 0
         for chunk in answer.iter_content(_CHUNK):
             size += len(chunk)
@@ -157,37 +157,37 @@ class Authority(NamedTuple):
 
 def stamp_head(
     store: Store,
-    link: Link,
-    newest: Optional[Stamped],
+    stored: StoredCommit,
+    newest: Optional[HeadTimestamp],
     authority: Authority,
     every: timedelta,
     stop: threading.Event,
     now: Callable[[], datetime] = utc_now,
-) -> Stamped:
+) -> HeadTimestamp:
     """Have the head stamped, unless ``newest``, the newest time stamp, was made less than ``every`` ago; the newest.
 
     :raises StorageError: the archive cannot be read or written; other errors as :meth:`Authority.stamp`.
     """
     if newest is not None and -MAX_SKEW <= now() - newest.time < every:
         return newest
-    body = authority.stamp(link.head.sha256, stop, now)
-    store.put({named_timestamp(link.head).name: body})
-    return Stamped(link.head, read_token(body).time)
+    body = authority.stamp(stored.head.sha256, stop, now)
+    store.put({timestamp_file(stored.head).name: body})
+    return HeadTimestamp(stored.head, read_token(body).time)
 
 
-def newest_timestamp(store: Store) -> Optional[Stamped]:
+def newest_timestamp(store: Store) -> Optional[HeadTimestamp]:
     """The newest time stamp of a commit of this archive, whose maker nobody checked; None if there is none.
 
     :raises StorageError: the time stamps cannot be listed.
     :raises InvalidInput: there is one, but no openssl.
     """
     named = [one for one in map(parse_timestamp_name, timestamp_names(store)) if one]
-    for one in sorted(named, reverse=True)[:_LOOKED_AT]:
-        with suppress(Unreadable, StorageError, ArchiveDamaged):
-            head = load(store, one.sequence).head
+    for one in sorted(named, reverse=True)[:_MAX_EXAMINED]:
+        with suppress(InvalidTimestamp, StorageError, ArchiveDamaged):
+            head = load_commit(store, one.sequence).head
             token = read_token(read_timestamp_file(store, one.name))
             if one.is_of(head) and token.sha256 == head.sha256:
-                return Stamped(head, token.time)
+                return HeadTimestamp(head, token.time)
     return None
 
 
@@ -199,6 +199,6 @@ def with_timestamp(status: Status, store: Store) -> Status:
     return status
 
 
-def probe(authority: Authority, stop: threading.Event) -> Token:
+def probe(authority: Authority, stop: threading.Event) -> TimestampToken:
     """A time stamp of nothing, to see whether the authority works; errors as :meth:`Authority.stamp`."""
     return read_token(authority.stamp(secrets.token_hex(32), stop))

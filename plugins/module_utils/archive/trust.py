@@ -15,16 +15,16 @@ from functools import partial
 from typing import Iterator, Optional
 
 from ..errors import ArchiveDamaged, AuditError, InvalidInput
-from .chain.chain import Link, follow, load, parse_link, replay, walk_back
-from .chain.coverage import MAX_AHEAD
-from .chain.rules import OF_IDENTITY, Replay
-from .chain.signing import SigningKey, signature_damage
+from .chain.chain import StoredCommit, load_commit, parse_stored_commit, replay, walk_back, walk_forward
+from .chain.coverage import MAX_CLOCK_LEAD
+from .chain.rules import IDENTITY_REASONS, ChainState
+from .chain.signing import SigningKey, signature_problem
 from .format.commit import FIRST_SEQUENCE, READING_KINDS, Head
 from .run_context import RunContext
 from .storage.store import Claim, DryRun, ObjectNotFound, Store
 
 
-def check_head(store: Store, head: Link, pin: Optional[Head], context: RunContext) -> bool:
+def check_head(store: Store, head: StoredCommit, pin: Optional[Head], context: RunContext) -> bool:
     """Refuse a head that cannot be trusted; whether it was reached from an anchor.
 
     False means that nothing is signed and nothing was remembered: such a run may add, but erases nothing of others.
@@ -49,7 +49,7 @@ def check_head(store: Store, head: Link, pin: Optional[Head], context: RunContex
     return anchor is not None
 
 
-def check_claim(store: Store, head: Optional[Link], claim: Claim, context: RunContext) -> None:
+def check_claim(store: Store, head: Optional[StoredCommit], claim: Claim, context: RunContext) -> None:
     """Refuse a claim that is not what a collector would commit next: nothing else is copied to the archive.
 
     It must follow ``head`` (None: the archive has no commit) by the rules, be signed as a commit has to be, and name
@@ -59,12 +59,12 @@ def check_claim(store: Store, head: Optional[Link], claim: Claim, context: RunCo
     """
     sequence = head.commit.sequence + 1 if head else FIRST_SEQUENCE
     try:
-        link = parse_link(store, sequence, claim.body)
-        pretended = DryRun(store)
-        pretended.decide(link.commit.name, link.body)
+        link = parse_stored_commit(store, sequence, claim.body)
+        simulated = DryRun(store)
+        simulated.put_if_absent(link.commit.name, link.body)
         if head is None and context.sign_key is not None and link.commit.signer is None:
             raise ArchiveDamaged("it is not signed, and this run has a key.")
-        _check_since(pretended, head, link, context)
+        _check_since(simulated, head, link, context)
         _check_files(store, link)
     except AuditError as exc:
         if exc.retryable:
@@ -74,37 +74,37 @@ def check_claim(store: Store, head: Optional[Link], claim: Claim, context: RunCo
         ) from exc
 
 
-def _check_files(store: Store, link: Link) -> None:
+def _check_files(store: Store, link: StoredCommit) -> None:
     from .format.canonical_lines import CanonicalLines  # takes its time, and few runs find a claim
-    from .verifier import examine_file
+    from .verifier import verify_data_file
 
     for file in link.commit.files:
         try:
-            found = examine_file(file, partial(store.chunks, file.path), CanonicalLines())
+            found = verify_data_file(file, partial(store.chunks, file.path), CanonicalLines())
         except ObjectNotFound as exc:
             raise ArchiveDamaged(f"{file.path}, which it names, is missing.") from exc
         if found is not None:
             raise ArchiveDamaged(f"{file.path}, which it names, is not what it says: {found.detail}.")
 
 
-def _anchor(store: Store, head: Link, pin: Optional[Head], context: RunContext) -> Optional[Link]:
+def _anchor(store: Store, head: StoredCommit, pin: Optional[Head], context: RunContext) -> Optional[StoredCommit]:
     if context.expected_head == head.head:
         return head
     if pin is not None:
-        return head if head.head == pin else load(store, pin.sequence)
+        return head if head.head == pin else load_commit(store, pin.sequence)
     if head.commit.signer is None:
         return None
     key, signers = context.sign_key, context.allowed_signers
     own = (link for link in walk_back(store, head) if key is not None and link.commit.signer == key.fingerprint)
-    anchor = next((link for link in own if signature_damage(store, link, None) is None), None)
-    if anchor is None and signers is not None and signature_damage(store, head, signers) is None:
+    anchor = next((link for link in own if signature_problem(store, link, None) is None), None)
+    if anchor is None and signers is not None and signature_problem(store, head, signers) is None:
         return head
     return anchor
 
 
-def _check_since(store: Store, anchor: Optional[Link], head: Link, context: RunContext) -> None:
-    key, signers, latest = context.sign_key, context.allowed_signers, context.now() + MAX_AHEAD
-    for link in _followed(store, anchor, head):
+def _check_since(store: Store, anchor: Optional[StoredCommit], head: StoredCommit, context: RunContext) -> None:
+    key, signers, latest = context.sign_key, context.allowed_signers, context.now() + MAX_CLOCK_LEAD
+    for link in _verified_commits(store, anchor, head):
         if link.commit.committed_at > latest:
             raise ArchiveDamaged(f"{link.commit.name} in {store} was made in the future; verify the archive.")
         if link.commit.signer is None:
@@ -115,20 +115,20 @@ def _check_since(store: Store, anchor: Optional[Link], head: Link, context: RunC
                 f"{link.commit.name} in {store} is signed by {link.commit.signer}, a key that is not known here; name "
                 f"the signers ({context.called('allowed_signers')}), or verify the archive."
             )
-        damage = signature_damage(store, link, None if own else signers)
+        damage = signature_problem(store, link, None if own else signers)
         if damage:
             raise ArchiveDamaged(f"{link.commit.name} in {store} cannot be trusted: {damage}; verify the archive.")
 
 
-def _followed(store: Store, anchor: Optional[Link], head: Link) -> Iterator[Link]:
+def _verified_commits(store: Store, anchor: Optional[StoredCommit], head: StoredCommit) -> Iterator[StoredCommit]:
     """The commits after the anchor, checked by the rules; by all commits before where a rule needs those."""
     if anchor is None:
-        yield from follow(store, Replay(), None, head)
+        yield from walk_forward(store, ChainState(), None, head)
         return
     before, replayed = anchor.commit, False
-    for link in follow(store, Replay.after(anchor.commit), anchor, head):
+    for link in walk_forward(store, ChainState.after(anchor.commit), anchor, head):
         changed = (link.commit.api, link.commit.token_tag) != (before.api, before.token_tag)
-        joined = link.commit.resync is not None and link.commit.resync.why in OF_IDENTITY
+        joined = link.commit.resync is not None and link.commit.resync.why in IDENTITY_REASONS
         if not replayed and (changed or joined or link.commit.kind not in READING_KINDS):
             replay(store, head)
             replayed = True
@@ -136,7 +136,9 @@ def _followed(store: Store, anchor: Optional[Link], head: Link) -> Iterator[Link
         yield link
 
 
-def _check_may_sign(store: Store, head: Link, key: SigningKey, anchor: Optional[Link], context: RunContext) -> None:
+def _check_may_sign(
+    store: Store, head: StoredCommit, key: SigningKey, anchor: Optional[StoredCommit], context: RunContext
+) -> None:
     """Refuse the first signature of an archive, or of a key, that nothing vouches for."""
     signers = context.allowed_signers
     if head.commit.signer is None:

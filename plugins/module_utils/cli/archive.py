@@ -12,27 +12,27 @@ import sys
 from typing import List, Optional, Tuple
 
 from ..archive.state import StateFile
-from ..archive.storage.open import existing_archive, is_empty, is_remote, store_at
+from ..archive.storage.open import is_empty, is_remote, open_archive, open_store
 from ..archive.storage.s3_address import BucketAccess
 from ..archive.storage.store import Store
 from ..errors import AuditError
 from ..projects import HOST_PROJECTS_FILE, ProjectSettings, read_projects, user_state_directory
 
 
-def store_of(options: argparse.Namespace) -> Store:
+def store_from_options(options: argparse.Namespace) -> Store:
     """The storage of the archive, whether or not there is one yet."""
-    return store_at(options.path, options.access)
+    return open_store(options.path, options.access)
 
 
-def archive_of(options: argparse.Namespace) -> Store:
+def archive_from_options(options: argparse.Namespace) -> Store:
     """The archive, which must exist.
 
     :raises StorageError: nothing was ever collected there.
     """
-    return existing_archive(options.path, options.access)
+    return open_archive(options.path, options.access)
 
 
-def archives_of(options: argparse.Namespace) -> List[Tuple[Optional[str], Store]]:
+def archives_from_options(options: argparse.Namespace) -> List[Tuple[Optional[str], Store]]:
     """The archives of a command that reads several as one log: the project's name, if it was given, and the storage.
 
     A project of a projects file that waits for its first collection run is left out, and it is said.
@@ -44,9 +44,9 @@ def archives_of(options: argparse.Namespace) -> List[Tuple[Optional[str], Store]
         if not project.enabled:
             continue
         if options.paths:
-            found.append((None, existing_archive(project.path)))
+            found.append((None, open_archive(project.path)))
             continue
-        store = store_at(project.path, access_of(project))
+        store = open_store(project.path, bucket_access(project))
         if is_empty(store):
             sys.stderr.write(f"{project.name}: no collection run has succeeded yet.\n")
         else:
@@ -54,7 +54,7 @@ def archives_of(options: argparse.Namespace) -> List[Tuple[Optional[str], Store]
     return found
 
 
-def access_of(project: ProjectSettings) -> BucketAccess:
+def bucket_access(project: ProjectSettings) -> BucketAccess:
     """How to reach the bucket of a project."""
     return BucketAccess(
         project.s3_endpoint,
@@ -70,15 +70,15 @@ def is_package(path: str) -> bool:
     return path.endswith(".zip") and not is_remote(path) and not os.path.isdir(path)
 
 
-def state_of_path(path: str) -> StateFile:
+def state_at(path: str) -> StateFile:
     """What this user's runs on the archive at a path remember."""
-    archive = os.path.abspath(path) if is_package(path) else str(store_at(path))
+    archive = os.path.abspath(path) if is_package(path) else str(open_store(path))
     return StateFile(user_state_directory(archive), archive)
 
 
-def known_state(path: str) -> StateFile:
+def readable_state(path: str) -> StateFile:
     """The same for reading: on an archiver host, that of the service whose archive it is."""
-    own = state_of_path(path)
+    own = state_at(path)
     directory = _state_directory_of_host(own.archive)
     return StateFile(directory, own.archive) if directory else own
 
@@ -93,7 +93,7 @@ def is_new(options: argparse.Namespace) -> bool:
         return False
     if not is_remote(options.path) and not os.path.isdir(options.path):
         return False
-    return is_empty(store_of(options))
+    return is_empty(store_from_options(options))
 
 
 def _state_directory_of_host(archive: str) -> Optional[str]:

@@ -36,7 +36,7 @@ def exit_status(error: AuditError) -> int:
 
 def worst(statuses: Sequence[int]) -> int:
     """The exit status of several: the first that occurs of 70, 1, 4, 5, 3, 2, 6; 0 without any."""
-    return next((status for status in _WORST_FIRST if status in statuses), OK)
+    return next((status for status in _PRECEDENCE if status in statuses), OK)
 
 
-_WORST_FIRST = (INTERNAL_ERROR, FINDINGS, STORAGE, GAP, API, USAGE, NOT_CURRENT)
+_PRECEDENCE = (INTERNAL_ERROR, FINDINGS, STORAGE, GAP, API, USAGE, NOT_CURRENT)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-_NOT_ALIKE = {
+_SPECIAL_FLAGS = {
     "api_token": "--token-file",
     "actions": "--action",
     "actors": "--actor",
@@ -17,4 +17,4 @@ _NOT_ALIKE = {
 
 def flag(option: str) -> str:
     """The flag of an option of modules."""
-    return _NOT_ALIKE.get(option) or f"--{option.replace('_', '-')}"
+    return _SPECIAL_FLAGS.get(option) or f"--{option.replace('_', '-')}"

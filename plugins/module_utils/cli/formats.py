@@ -15,14 +15,14 @@ import sys
 from datetime import tzinfo
 from typing import Callable, Dict, Iterable, Iterator, List, Optional
 
-from ..archive.merge import Found
-from ..project_log.entry import canonical, visible
+from ..archive.merge import ProjectEntry
+from ..project_log.entry import canonical, to_printable
 from ..project_log.markup import code
-from ..project_log.rows import TEXTS, harmless, row
+from ..project_log.rows import TEXT_COLUMNS, neutralize_formula, row
 from ..project_log.schemas import event_line, to_ecs, to_ocsf
-from ..project_log.table import HEADINGS, Paint, resource_label, streamed
+from ..project_log.table import HEADINGS, Paint, resource_label, stream_table
 
-_CSV_COLUMNS = ("time", "project", *TEXTS)
+_CSV_COLUMNS = ("time", "project", *TEXT_COLUMNS)
 _STYLES = {"heading": "1", "creation": "32", "deletion": "31"}
 
 
@@ -34,11 +34,11 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def format_of(options: argparse.Namespace) -> str:
+def format_from_options(options: argparse.Namespace) -> str:
     return options.format or ("table" if sys.stdout.isatty() else "jsonl")
 
 
-def print_entries(entries: Iterable[Found], chosen: str, zone: tzinfo, with_project: bool) -> None:
+def print_entries(entries: Iterable[ProjectEntry], chosen: str, zone: tzinfo, with_project: bool) -> None:
     """Print entries as they come, in one of FORMATS; times are in ``zone``.
 
     ``with_project`` adds a column to tables with the name of the project whose log an entry is from.
@@ -56,35 +56,35 @@ def paint() -> Paint:
     return lambda text, style: f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style in _STYLES else text
 
 
-def encoded(line: str) -> bytes:
+def encode_line(line: str) -> bytes:
     """A line in the encoding of standard output, with escapes for what it lacks."""
     return line.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
 
 
-def _table(entries: Iterable[Found], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
-    return map(encoded, streamed(entries, zone, with_project, paint(), _room()))
+def _table(entries: Iterable[ProjectEntry], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
+    return map(encode_line, stream_table(entries, zone, with_project, paint(), _terminal_width()))
 
 
-def _room() -> Optional[int]:
+def _terminal_width() -> Optional[int]:
     """The width of the terminal; None if output goes elsewhere, or if it is not known."""
     return shutil.get_terminal_size((0, 0)).columns or None if sys.stdout.isatty() else None
 
 
-def _json_lines(entries: Iterable[Found], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
+def _json_lines(entries: Iterable[ProjectEntry], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
     return (canonical(found.entry) for found in entries)
 
 
-def _csv(entries: Iterable[Found], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
+def _csv(entries: Iterable[ProjectEntry], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
     columns = [name for name in _CSV_COLUMNS if with_project or name != "project"]
     yield ",".join(columns).encode()
     for found in entries:
         cells = _cells(found, zone)
         text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow([harmless(cells[name]) for name in columns])
-        yield encoded(text.getvalue())
+        csv.writer(text, lineterminator="").writerow([neutralize_formula(cells[name]) for name in columns])
+        yield encode_line(text.getvalue())
 
 
-def _markdown(entries: Iterable[Found], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
+def _markdown(entries: Iterable[ProjectEntry], zone: tzinfo, with_project: bool) -> Iterator[bytes]:
     columns = [name for name in HEADINGS if with_project or name != "project"]
     yield _markdown_row([HEADINGS[name] for name in columns])
     yield _markdown_row(["---"] * len(columns))
@@ -94,22 +94,22 @@ def _markdown(entries: Iterable[Found], zone: tzinfo, with_project: bool) -> Ite
 
 
 def _markdown_row(cells: List[str]) -> bytes:
-    return encoded(f"| {' | '.join(cells)} |")
+    return encode_line(f"| {' | '.join(cells)} |")
 
 
-def _cells(found: Found, zone: tzinfo) -> Dict[str, str]:
-    return {**row(found.entry, zone), "project": visible(found.project)}
+def _cells(found: ProjectEntry, zone: tzinfo) -> Dict[str, str]:
+    return {**row(found.entry, zone), "project": to_printable(found.project)}
 
 
-def _ecs(entries: Iterable[Found], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
+def _ecs(entries: Iterable[ProjectEntry], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
     return (event_line(to_ecs(found.entry)) for found in entries)
 
 
-def _ocsf(entries: Iterable[Found], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
+def _ocsf(entries: Iterable[ProjectEntry], _zone: tzinfo, _with_project: bool) -> Iterator[bytes]:
     return (event_line(to_ocsf(found.entry)) for found in entries)
 
 
-_Format = Callable[[Iterable[Found], tzinfo, bool], Iterator[bytes]]
+_Format = Callable[[Iterable[ProjectEntry], tzinfo, bool], Iterator[bytes]]
 FORMATS: Dict[str, _Format] = {
     "table": _table,
     "jsonl": _json_lines,

@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Optional
 
-from ..archive.chain.chain import Link
+from ..archive.chain.chain import StoredCommit
 from ..counts import pluralize
 from ..errors import StorageError
 from ..journal import SOCKET, Journal
 from ..times import format_time, utc_now
-from .output import say, warn
+from .output import print_line, warn
 
 if TYPE_CHECKING:
     from ..archive.heads import HeadsCheck
 
 
-def note_head(link: Optional[Link], as_json: bool, socket: str = SOCKET) -> None:
+def note_head(link: Optional[StoredCommit], as_json: bool, socket: str = SOCKET) -> None:
     """Print the head unless the command prints JSON, and write it to the journal if this is a service of systemd.
 
     A host's root can rewrite all archives on it; from the journal, the head reaches a log server.
@@ -30,7 +30,7 @@ def note_head(link: Optional[Link], as_json: bool, socket: str = SOCKET) -> None
     if link is None:
         return
     if not as_json:
-        say(head_line(link))
+        print_line(head_line(link))
     # Systemd sets it for services whose output goes to the journal.
     if not os.environ.get("JOURNAL_STREAM"):
         return
@@ -41,13 +41,13 @@ def note_head(link: Optional[Link], as_json: bool, socket: str = SOCKET) -> None
         warn(f"The head is not in the journal: {exc.message}")
 
 
-def tell_heads(heads: HeadsCheck) -> None:
+def print_heads(heads: HeadsCheck) -> None:
     """Print what a check of noted heads found, if nothing is wrong."""
     count = pluralize(heads.checked, "noted head", "noted heads")
-    say(f"The archive has all of {count}, the oldest of which is commit {heads.since}.")
+    print_line(f"The archive has all of {count}, the oldest of which is commit {heads.since}.")
     if heads.pruned or heads.compacted:
         pruned = pluralize(heads.pruned, "commit", "commits")
-        say(f"Since then {pruned} removed old days, and {heads.compacted} merged files.")
+        print_line(f"Since then {pruned} removed old days, and {heads.compacted} merged files.")
     if heads.others:
         skipped = pluralize(heads.others, "record of another archive was", "records of other archives were")
-        say(f"{skipped} skipped.")
+        print_line(f"{skipped} skipped.")

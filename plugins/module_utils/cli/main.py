@@ -25,10 +25,10 @@ from ..errors import AuditError, InvalidInput, StorageError
 from ..projects import HOST_PROJECTS_FILE, ProjectSettings, archive_at, read_projects
 from ..times import parse_duration
 from ..version import VERSION
-from .archive import state_of_path
+from .archive import state_at
 from .exit_status import INTERNAL_ERROR, MEANINGS, OK, STORAGE, exit_status
 from .output import print_json
-from .signals import ask_to_stop
+from .signals import set_on_signal
 
 
 class Command(Protocol):
@@ -54,38 +54,38 @@ _COMMANDS = (
 
 
 # Without an archive, these take the projects of an archiver host.
-_READING = ("status", "verify", "reconcile", "cat", "history", "detect")
-_OF_SEVERAL_PATHS = ("status", "verify", "detect", "notify", "export")
+_WITH_HOST_PROJECTS = ("status", "verify", "reconcile", "cat", "history", "detect")
+_WITH_SEVERAL_ARCHIVES = ("status", "verify", "detect", "notify", "export")
 # These read several archives as one log.
 _MERGING = ("cat", "history")
 
-_TIMES = ("--start", "--end", "--older-than")
+_TIME_FLAGS = ("--start", "--end", "--older-than")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run one command and return the exit status; errors are one sentence on stderr."""
-    _open_output()
-    options = _parse(_with_times_joined(sys.argv[1:] if arguments is None else arguments))
+    _prepare_output()
+    options = _parse(_join_times(sys.argv[1:] if arguments is None else arguments))
     stop = threading.Event()
-    ask_to_stop(stop)
+    set_on_signal(stop)
     try:
         code = _run(options, stop)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
         # The reader has seen enough.
-        _drop(sys.stdout)
+        _discard(sys.stdout)
         return OK
     except OSError as error:
         # What else can fail is told as an AuditError.
-        _drop(sys.stdout)
-        _tell(StorageError(f"The output cannot be written: {error.strerror or error}."), as_json=False)
+        _discard(sys.stdout)
+        _print_error(StorageError(f"The output cannot be written: {error.strerror or error}."), as_json=False)
         return STORAGE
     except AuditError as error:
-        _tell(error, as_json=getattr(options, "json", False))
+        _print_error(error, as_json=getattr(options, "json", False))
         return exit_status(error)
     except Exception:  # noqa: BLE001 - Python would end with status 1, which means findings
-        with _unheard(sys.stderr):
+        with _ignore_write_errors(sys.stderr):
             sys.stderr.write("cloudscale-audit: internal error; please report it with the lines below.\n")
             traceback.print_exc()
         return INTERNAL_ERROR
@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> int:
 
         return run_several(options.name, options, projects, stop)
     (options.path,) = options.paths
-    options.state = state_of_path(options.path)
+    options.state = state_at(options.path)
     command: Command = options.command
     return command.run(options, stop)
 
@@ -120,7 +120,7 @@ def _projects_of(options: argparse.Namespace) -> Optional[List[ProjectSettings]]
     paths, file = options.paths, options.projects
     if paths and file:
         options.parser.error("name archives, or --projects FILE, not both")
-    if not paths and not file and options.name in _READING and os.path.exists(HOST_PROJECTS_FILE):
+    if not paths and not file and options.name in _WITH_HOST_PROJECTS and os.path.exists(HOST_PROJECTS_FILE):
         file = HOST_PROJECTS_FILE
     if file:
         return read_projects(file)
@@ -130,53 +130,53 @@ def _projects_of(options: argparse.Namespace) -> Optional[List[ProjectSettings]]
         return [archive_at(path) for path in paths]
     if len(paths) == 1:
         return None
-    if options.name not in _OF_SEVERAL_PATHS:
+    if options.name not in _WITH_SEVERAL_ARCHIVES:
         options.parser.error(f"{options.name} takes one archive; for several, use --projects FILE")
     return [archive_at(path) for path in paths]
 
 
-def _tell(error: AuditError, as_json: bool) -> None:
+def _print_error(error: AuditError, as_json: bool) -> None:
     """Tell people and, on request, programs; where nobody takes it, there is still the exit status."""
-    with _unheard(sys.stderr):
+    with _ignore_write_errors(sys.stderr):
         sys.stderr.write(f"cloudscale-audit: {error.message}\n")
-    with _unheard(sys.stdout):
+    with _ignore_write_errors(sys.stdout):
         if as_json:
             print_json({"msg": error.message, "failure": error.failure})
         sys.stdout.flush()
 
 
 @contextmanager
-def _unheard(stream: TextIO) -> Iterator[None]:
+def _ignore_write_errors(stream: TextIO) -> Iterator[None]:
     try:
         yield
     except OSError:
-        _drop(stream)
+        _discard(stream)
 
 
-def _open_output() -> None:
+def _prepare_output() -> None:
     """Let no output end a command as an unforeseen error, whose exit status would mean findings: neither one that is
     closed, nor one whose encoding lacks a character, as of an archive's path.
     """
-    sys.stdout = sys.stdout or _nowhere()
-    sys.stderr = sys.stderr or _nowhere()
+    sys.stdout = sys.stdout or _null_stream()
+    sys.stderr = sys.stderr or _null_stream()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _nowhere() -> TextIO:
+def _null_stream() -> TextIO:
     return io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8")
 
 
-def _drop(stream: TextIO) -> None:
+def _discard(stream: TextIO) -> None:
     """Throw away what could not be written: Python would complain about it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _with_times_joined(arguments: Sequence[str]) -> List[str]:
+def _join_times(arguments: Sequence[str]) -> List[str]:
     """Join a time to its option: argparse would take the ``-24h`` of ``--start -24h`` for another option."""
     joined: List[str] = []
     for argument in arguments:
-        if joined and joined[-1] in _TIMES:
+        if joined and joined[-1] in _TIME_FLAGS:
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)
@@ -185,13 +185,13 @@ def _with_times_joined(arguments: Sequence[str]) -> List[str]:
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the arguments; what the subcommand does not know is refused with the usage of that subcommand."""
-    options, unknown = parser_of(arguments).parse_known_args(arguments)
+    options, unknown = build_parser(arguments).parse_known_args(arguments)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return options
 
 
-def parser_of(arguments: Sequence[str]) -> argparse.ArgumentParser:
+def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of the command that is called, or of all: most runs need one, and each takes its time to import."""
     called = arguments[:1] if arguments[:1] and arguments[0] in _COMMANDS else _COMMANDS
     parser = argparse.ArgumentParser(
@@ -206,7 +206,9 @@ def parser_of(arguments: Sequence[str]) -> argparse.ArgumentParser:
         command = _load(name)
         description = f"{command.ABOUT[0].upper()}{command.ABOUT[1:]}."
         added = commands.add_parser(name, help=command.ABOUT, description=description, allow_abbrev=False)
-        added.set_defaults(command=command, name=name, parser=added, json=False, dry_run=False, **_OF_ONE_ARCHIVE)
+        added.set_defaults(
+            command=command, name=name, parser=added, json=False, dry_run=False, **_SINGLE_ARCHIVE_DEFAULTS
+        )
         command.add_arguments(added)
         _add_archives(added, name)
     return parser
@@ -219,11 +221,11 @@ def _load(name: str) -> Command:
 
 
 # What a command on one archive has; several.py sets them for each of several.
-_OF_ONE_ARCHIVE = {"access": FROM_ENVIRONMENT, "token_name": None}
+_SINGLE_ARCHIVE_DEFAULTS = {"access": FROM_ENVIRONMENT, "token_name": None}
 
 
 def _add_archives(parser: argparse.ArgumentParser, name: str) -> None:
-    several = name in (*_OF_SEVERAL_PATHS, *_MERGING)
+    several = name in (*_WITH_SEVERAL_ARCHIVES, *_MERGING)
     parser.add_argument(
         "paths",
         nargs="*",

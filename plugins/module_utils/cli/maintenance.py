@@ -10,55 +10,58 @@ import argparse
 import threading
 from typing import TYPE_CHECKING, Callable, List
 
-from ..archive.chain.chain import Link
+from ..archive.chain.chain import StoredCommit
 from ..archive.run_context import RunContext
 from ..archive.storage.store import Store
 from ..counts import pluralize
-from .archive import archive_of, store_of
+from .archive import archive_from_options, store_from_options
 from .exit_status import OK
 from .heads import note_head
-from .metrics import add_metrics, measured
-from .output import add_json, print_json, say
-from .signing import add_trust, context_of
+from .metrics import add_metrics, measure
+from .output import add_json, print_json, print_line
+from .signing import add_signing, context_from_options
 
 if TYPE_CHECKING:
     from ..archive.maintenance import MaintenanceResult
 
-Work = Callable[[Store, RunContext], "MaintenanceResult"]
+Operation = Callable[[Store, RunContext], "MaintenanceResult"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
-    add_trust(parser)
+    add_signing(parser)
     add_metrics(parser)
     parser.add_argument("--dry-run", action="store_true", help="write nothing, tell what would come")
 
 
-def rearrange(options: argparse.Namespace, stop: threading.Event, work: Work, verb: str) -> None:
+def run_maintenance(options: argparse.Namespace, stop: threading.Event, work: Operation, verb: str) -> None:
     """Do the work on the archive, sign the newest commit if a key is given, and tell what was done."""
-    heads: List[Link] = []
+    heads: List[StoredCommit] = []
     kept = not options.dry_run
-    with measured(
-        options.name, options.metrics if kept else None, str(store_of(options)), state=options.state if kept else None
+    with measure(
+        options.name,
+        options.metrics if kept else None,
+        str(store_from_options(options)),
+        state=options.state if kept else None,
     ) as measurement:
 
-        def on_head(link: Link) -> None:
+        def on_head(link: StoredCommit) -> None:
             heads[:] = [link]
             measurement.note_head(link)
 
-        store = archive_of(options)
-        done = work(store, context_of(options, store, stop, on_head))
+        store = archive_from_options(options)
+        done = work(store, context_from_options(options, store, stop, on_head))
         measurement.end(OK)
     if options.json:
         print_json(done.to_json())
     else:
-        _tell(options, done, verb)
+        _print_result(options, done, verb)
     if heads and done.commits and kept:
         note_head(heads[0], options.json)
 
 
-def _tell(options: argparse.Namespace, done: MaintenanceResult, verb: str) -> None:
-    say(
+def _print_result(options: argparse.Namespace, done: MaintenanceResult, verb: str) -> None:
+    print_line(
         f"{pluralize(done.entries, 'entry', 'entries')} of {pluralize(done.days, 'day', 'days')} "
         f"in {pluralize(done.files, 'file', 'files')} {'would be ' if options.dry_run else ''}{verb}."
     )

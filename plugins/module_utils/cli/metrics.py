@@ -19,7 +19,7 @@ from .exit_status import INTERNAL_ERROR, exit_status
 from .output import warn
 
 if TYPE_CHECKING:
-    from ..archive.chain.chain import Link
+    from ..archive.chain.chain import StoredCommit
     from ..archive.finding import Finding
     from ..archive.format.commit import Head
     from ..archive.metrics import Sample
@@ -53,7 +53,7 @@ class Measurement:
         self.status, self.succeeded = status, succeeded
         return status
 
-    def note_head(self, link: Link) -> None:
+    def note_head(self, link: StoredCommit) -> None:
         """Take the label of the project from the archive's newest commit, unless it has one."""
         self.project = self.project or link.commit.project.name
         self.head = link.head
@@ -73,7 +73,7 @@ def findings_samples(command: str, problems: Optional[Sequence[Finding]]) -> Lis
 
 
 @contextmanager
-def measured(
+def measure(
     command: str, file: Optional[str], archive: str, project: str = "", state: Optional[StateFile] = None
 ) -> Iterator[Measurement]:
     """Write metrics after the block to ``file`` and the run to ``state``, if given. The block sets the measurement.

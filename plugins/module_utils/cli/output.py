@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, List, Mapping, Option
 
 from ..archive.format.commit import Gap
 from ..counts import pluralize
-from ..project_log.entry import visible
+from ..project_log.entry import to_printable
 from ..times import format_time, utc_now
 
 if TYPE_CHECKING:
     from ..archive.finding import Finding
 
 
-class Captured:
+class CapturedOutput:
     """What a command printed about one of several archives: lines for people, or a value for programs."""
 
     def __init__(self, name: str) -> None:
@@ -33,23 +33,23 @@ class Captured:
 
 
 class _Thread(threading.local):
-    captured: Optional[Captured] = None
+    captured: Optional[CapturedOutput] = None
 
 
 _thread = _Thread()
 
 
 @contextmanager
-def captured(name: str) -> Iterator[Captured]:
+def captured(name: str) -> Iterator[CapturedOutput]:
     """Keep what this thread prints in the block, which is about the archive of this name."""
-    _thread.captured = Captured(name)
+    _thread.captured = CapturedOutput(name)
     try:
         yield _thread.captured
     finally:
         _thread.captured = None
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     if _thread.captured:
         _thread.captured.lines.append(line)
     else:
@@ -64,10 +64,10 @@ def print_json(value: Any) -> None:
 
 
 def warn(sentence: str) -> None:
-    note(f"warning: {sentence}")
+    print_note(f"warning: {sentence}")
 
 
-def note(sentence: str) -> None:
+def print_note(sentence: str) -> None:
     """Say something on standard error that is worth knowing, and no reason to worry."""
     name = f"{_thread.captured.name}: " if _thread.captured else ""
     sys.stderr.write(f"cloudscale-audit: {name}{sentence}\n")
@@ -78,21 +78,21 @@ def is_captured() -> bool:
     return _thread.captured is not None
 
 
-def tell_gaps(gaps: Iterable[Gap], zone: tzinfo = timezone.utc) -> None:
+def print_gaps(gaps: Iterable[Gap], zone: tzinfo = timezone.utc) -> None:
     for gap in gaps:
         span = f"from {when(gap.start, zone)} to {when(gap.end, zone)}"
-        say(f"GAP {span} ({visible(gap.why)}): entries of this time may be missing.")
+        print_line(f"GAP {span} ({to_printable(gap.why)}): entries of this time may be missing.")
 
 
-def tell_findings(findings: Iterable[Finding]) -> None:
+def print_findings(findings: Iterable[Finding]) -> None:
     for finding in findings:
         mark = "warning" if finding.is_warning else "FINDING"
-        say(f"{mark} {finding.type}: {visible(finding.path)}: {visible(finding.detail)}")
+        print_line(f"{mark} {finding.type}: {to_printable(finding.path)}: {to_printable(finding.detail)}")
 
 
 def describe_failure(failure: Mapping[str, Any]) -> str:
     """Why the last run of a command failed, as the status of an archive has it."""
-    return f"The last run of {failure.get('command')} failed: {visible(str(failure.get('msg')))}"
+    return f"The last run of {failure.get('command')} failed: {to_printable(str(failure.get('msg')))}"
 
 
 def when(moment: Optional[datetime], zone: tzinfo = timezone.utc) -> str:
@@ -108,7 +108,7 @@ def ago(moment: Optional[datetime]) -> str:
     if moment is None:
         return "never"
     passed = utc_now() - moment
-    distance = duration(abs(passed))
+    distance = format_duration(abs(passed))
     if not distance:
         return "just now"
     return f"{distance} ago" if passed > timedelta(0) else f"in {distance}"
@@ -118,10 +118,10 @@ def ahead(moment: Optional[datetime]) -> str:
     """How long it takes until a moment, or how long ago it was."""
     if moment is None or moment <= utc_now():
         return ago(moment)
-    return f"in {duration(moment - utc_now()) or 'less than a minute'}"
+    return f"in {format_duration(moment - utc_now()) or 'less than a minute'}"
 
 
-def duration(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """A duration in its two largest units, as far as they are not zero; empty for less than a minute."""
     hours, minutes = divmod(int(span.total_seconds() // 60), 60)
     days, hours = divmod(hours, 24)

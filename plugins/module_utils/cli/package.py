@@ -17,12 +17,12 @@ from ..archive.protocol import errors
 from ..counts import pluralize
 from ..errors import InvalidInput
 from .exit_status import FINDINGS, OK
-from .heads import tell_heads
-from .output import print_json, say, tell_findings
-from .timestamps import authorities_of, tell_timestamps
+from .heads import print_heads
+from .output import print_findings, print_json, print_line
+from .timestamps import authorities_from_options, print_timestamps
 
 if TYPE_CHECKING:
-    from ..archive.chain.chain import Link
+    from ..archive.chain.chain import StoredCommit
 
 
 def verify_package(options: argparse.Namespace) -> int:
@@ -32,51 +32,51 @@ def verify_package(options: argparse.Namespace) -> int:
             raise InvalidInput(f"--{name.replace('_', '-')} is for archives, not for evidence packages; leave it out.")
     signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
     noted = read_heads(options.heads) if options.heads else None
-    authorities = authorities_of(options)
+    authorities = authorities_from_options(options)
     given = Options(options.expected_head, signers, options.signed_from, options.every_signature, noted, authorities)
     found = check_package(options.path, given)
     problems = errors(found.findings)
     if options.json:
         print_json(_to_json(found, given))
         return FINDINGS if problems else OK
-    tell_findings(found.findings)
+    print_findings(found.findings)
     if problems:
         count = pluralize(len(problems), "finding", "findings")
-        say(f"Not intact: {count}. Keep {options.path} as it is, and ask its maker for another copy.")
+        print_line(f"Not intact: {count}. Keep {options.path} as it is, and ask its maker for another copy.")
         return FINDINGS
     archives, size = pluralize(len(found.archives), "archive", "archives"), pluralize(found.bytes, "byte", "bytes")
-    say(f"Intact: evidence of {archives}, {size}.")
+    print_line(f"Intact: evidence of {archives}, {size}.")
     for archive in found.archives:
-        _tell(archive, given)
+        _print_archive(archive, given)
     if not found.is_page_checked:
-        say("Another version made the package: its README.txt was not compared.")
-    say(f"SHA-256: {found.sha256}")
+        print_line("Another version made the package: its README.txt was not compared.")
+    print_line(f"SHA-256: {found.sha256}")
     return OK
 
 
-def _tell(archive: ArchiveCheck, given: Options) -> None:
+def _print_archive(archive: ArchiveCheck, given: Options) -> None:
     facts = archive.facts
     name, span, days = archive.directory, facts["range"], facts["day_files"]
     others = days["live"] - days["packed"]
-    say(
+    print_line(
         f"{name}: {pluralize(facts['entries'], 'entry', 'entries')} from {span['start'] or 'the beginning'} to "
         f"{span['end'] or 'the end'}, in {pluralize(days['packed'], 'data file', 'data files')}."
     )
     if others:
         files = pluralize(others, "data file of other days is", "data files of other days are")
-        say(f"{name}: {files} not in the package and could not be checked.")
+        print_line(f"{name}: {files} not in the package and could not be checked.")
     if facts["missing"]:
-        say(f"{name}: {describe_missing(facts['missing'])}")
+        print_line(f"{name}: {describe_missing(facts['missing'])}")
     if archive.head is not None:
-        say(f"{name}: {head_line(archive.head)}")
-        say(f"{name}: {_vouched(archive, given)}")
+        print_line(f"{name}: {head_line(archive.head)}")
+        print_line(f"{name}: {_signature_sentence(archive, given)}")
     if archive.heads:
-        tell_heads(archive.heads)
+        print_heads(archive.heads)
     if archive.examination.timestamps:
-        tell_timestamps(archive.examination.timestamps)
+        print_timestamps(archive.examination.timestamps)
 
 
-def _vouched(archive: ArchiveCheck, given: Options) -> str:
+def _signature_sentence(archive: ArchiveCheck, given: Options) -> str:
     """Who vouches for the newest commit, in one sentence."""
     up_to = archive.examination.signed_up_to
     if up_to is None:
@@ -114,5 +114,5 @@ def _archive_to_json(archive: ArchiveCheck, given: Options) -> Dict[str, Any]:
     }
 
 
-def _head(link: Optional[Link]) -> Optional[Dict[str, Any]]:
+def _head(link: Optional[StoredCommit]) -> Optional[Dict[str, Any]]:
     return {"archive_id": link.commit.archive_id, **link.head._asdict()} if link else None

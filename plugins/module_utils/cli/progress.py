@@ -29,7 +29,7 @@ class Progress:
         for entry in entries:
             self._entries += 1
             self._reached = max(filter(None, (self._reached, timestamp(entry))), default=None)
-        self._write(f"{pluralize(self._entries, 'entry', 'entries')} read{self._how_far()}")
+        self._write(f"{pluralize(self._entries, 'entry', 'entries')} read{self._newest_time()}")
 
     def end(self) -> None:
         """Leave the line as it is and begin a new one."""
@@ -37,7 +37,7 @@ class Progress:
             sys.stderr.write("\n")
             self._width = 0
 
-    def _how_far(self) -> str:
+    def _newest_time(self) -> str:
         return f", up to {when(self._reached)}" if self._reached else ""
 
     def _write(self, line: str) -> None:

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Tuple
 from ..settings import Range
 from ..times import utc_now
 from .flags import flag
-from .time_zone import zone_of
+from .time_zone import zone_from_options
 
 if TYPE_CHECKING:
     from ..project_log.selection import Selection
 
 
-def add_span(parser: argparse.ArgumentParser) -> None:
+def add_range(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", metavar="TIME", help="only entries of this moment or later")
     parser.add_argument("--end", metavar="TIME", help="only entries before this moment")
 
 
 def add_selection(parser: argparse.ArgumentParser, with_resource: bool = True) -> None:
-    add_span(parser)
+    add_range(parser)
     add_conditions(parser, with_resource)
     parser.add_argument("--limit", metavar="N", help="only the newest N matches")
 
@@ -44,15 +44,15 @@ def add_conditions(parser: argparse.ArgumentParser, with_resource: bool = True) 
         )
 
 
-def span_of(options: argparse.Namespace) -> Range:
-    return Range.from_mapping({"start": options.start, "end": options.end}, utc_now(), zone_of(options), flag)
+def range_from_options(options: argparse.Namespace) -> Range:
+    return Range.from_mapping({"start": options.start, "end": options.end}, utc_now(), zone_from_options(options), flag)
 
 
-def selected(options: argparse.Namespace) -> Tuple[Range, Selection]:
-    return span_of(options), selection_of(options)
+def range_and_selection(options: argparse.Namespace) -> Tuple[Range, Selection]:
+    return range_from_options(options), selection_from_options(options)
 
 
-def selection_of(options: argparse.Namespace) -> Selection:
+def selection_from_options(options: argparse.Namespace) -> Selection:
     from ..project_log.selection import Selection
 
     return Selection.from_mapping(vars(options), flag)

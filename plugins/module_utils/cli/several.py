@@ -23,19 +23,19 @@ from ..archive.storage.store import LocalStore
 from ..errors import AuditError, Cancelled, InvalidInput
 from ..projects import ProjectSettings
 from ..times import utc_now
-from .archive import access_of, is_new
+from .archive import bucket_access, is_new
 from .exit_status import API, INTERNAL_ERROR, NOT_CURRENT, OK, exit_status, worst
-from .output import Captured, captured, print_json, say
+from .output import CapturedOutput, captured, print_json, print_line
 from .status_table import status_table
 
-_DUE_TOLERANCE = timedelta(seconds=30)
-_WATCH_INTERVAL = 0.5
+_TIMER_TOLERANCE = timedelta(seconds=30)
+_POLL_INTERVAL = 0.5
 # These work also where no collection run has succeeded yet.
-_FOR_NEW = ("collect", "doctor")
+_WITHOUT_ARCHIVE = ("collect", "doctor")
 # These refuse to judge nothing.
-_JUDGING = ("status", "verify", "reconcile")
+_NEEDING_PROJECTS = ("status", "verify", "reconcile")
 # These keep a pinned head or a bookmark in the state directory.
-_REMEMBERING = ("collect", "prune", "compact", "journal", "notify")
+_WITH_STATE = ("collect", "prune", "compact", "journal", "notify")
 
 
 @dataclass
@@ -46,7 +46,7 @@ class _Task:
     options: argparse.Namespace
     stop: threading.Event = field(default_factory=threading.Event)
     began: float = 0.0
-    is_late: bool = False
+    is_overdue: bool = False
 
 
 @dataclass
@@ -55,7 +55,7 @@ class _Outcome:
 
     task: _Task
     status: int
-    printed: Captured
+    printed: CapturedOutput
 
     def value(self) -> Dict[str, Any]:
         """For programs: what the command returns about the archive, its name, path and exit status."""
@@ -71,8 +71,8 @@ def run_several(
 
     :raises Cancelled: ``stop`` was set; what runs then has ended where that is safe.
     """
-    tasks = [_Task(project, _options_of(name, options, project)) for project in projects if project.enabled]
-    if name in _JUDGING and not tasks:
+    tasks = [_Task(project, _task_options(name, options, project)) for project in projects if project.enabled]
+    if name in _NEEDING_PROJECTS and not tasks:
         raise InvalidInput(f"No project is enabled, so {name} has nothing to judge.")
     if name == "collect":
         tasks = [task for task in tasks if _is_due(task, utc_now())]
@@ -81,7 +81,7 @@ def run_several(
     for outcome in _run(name, tasks, options, stop):
         outcomes.append(outcome)
         if not options.json and name != "status":
-            _tell(outcome)
+            _print_outcome(outcome)
     status = worst([outcome.status for outcome in outcomes])
     order = {project.name: number for number, project in enumerate(projects)}
     outcomes.sort(key=lambda outcome: order[outcome.task.project.name])
@@ -89,15 +89,15 @@ def run_several(
         print_json({"archives": [outcome.value() for outcome in outcomes], "exit_status": status})
     elif name == "status":
         for line in status_table([outcome.value() for outcome in outcomes], utc_now()):
-            say(line)
+            print_line(line)
     if stop.is_set():
         raise Cancelled("The command was stopped before it came to its end.")
     return status
 
 
-def _tell(outcome: _Outcome) -> None:
+def _print_outcome(outcome: _Outcome) -> None:
     for line in outcome.printed.lines:
-        say(f"{outcome.task.project.name}: {line}")
+        print_line(f"{outcome.task.project.name}: {line}")
     sys.stdout.flush()
 
 
@@ -117,7 +117,7 @@ def _run(name: str, tasks: List[_Task], options: argparse.Namespace, stop: threa
                 return
             task.began = time.monotonic()
             running[id(task)] = task
-            outcome = _attempt(name, task)
+            outcome = _run_task(name, task)
             del running[id(task)]
             ended.put(outcome)
 
@@ -127,28 +127,28 @@ def _run(name: str, tasks: List[_Task], options: argparse.Namespace, stop: threa
         thread.start()
     while any(thread.is_alive() for thread in threads) or not ended.empty():
         try:
-            yield ended.get(timeout=_WATCH_INTERVAL)
+            yield ended.get(timeout=_POLL_INTERVAL)
         except queue.Empty:
-            _end_late(list(running.values()), options.time_limit, stop)
+            _stop_overdue(list(running.values()), options.time_limit, stop)
 
 
-def _end_late(running: List[_Task], limit: timedelta, stop: threading.Event) -> None:
+def _stop_overdue(running: List[_Task], limit: timedelta, stop: threading.Event) -> None:
     """Ask those to stop that take too long, or all if the command was asked to."""
     now = time.monotonic()
     for task in running:
-        task.is_late = task.is_late or now - task.began > limit.total_seconds()
-        if task.is_late or stop.is_set():
+        task.is_overdue = task.is_overdue or now - task.began > limit.total_seconds()
+        if task.is_overdue or stop.is_set():
             task.stop.set()
 
 
-def _attempt(name: str, task: _Task) -> _Outcome:
+def _run_task(name: str, task: _Task) -> _Outcome:
     """Run the command on one archive, whatever happens."""
     with captured(task.project.name) as printed:
         try:
             return _Outcome(task, _run_one(name, task), printed)
         except Cancelled as error:
             message = error.message
-            if task.is_late:
+            if task.is_overdue:
                 message = "Not finished within the time limit; the next run continues from here."
             return _failed(task, printed, API, message, error.failure)
         except AuditError as error:
@@ -159,16 +159,16 @@ def _attempt(name: str, task: _Task) -> _Outcome:
 
 
 def _run_one(name: str, task: _Task) -> int:
-    if name not in _FOR_NEW and is_new(task.options):
-        say("new: no collection run has succeeded yet.")
+    if name not in _WITHOUT_ARCHIVE and is_new(task.options):
+        print_line("new: no collection run has succeeded yet.")
         print_json({"state": "new", "project": {"name": task.project.name, "uuid": None}, "failure": None})
         return NOT_CURRENT if name == "status" else OK
-    if name in _REMEMBERING:
+    if name in _WITH_STATE:
         task.options.state.create_directory()
     return int(task.options.command.run(task.options, task.stop))
 
 
-def _failed(task: _Task, printed: Captured, status: int, message: str, failure: Any) -> _Outcome:
+def _failed(task: _Task, printed: CapturedOutput, status: int, message: str, failure: Any) -> _Outcome:
     printed.lines.append(message)
     printed.value = {"msg": message, "failure": failure}
     return _Outcome(task, status, printed)
@@ -180,7 +180,7 @@ def _is_due(task: _Task, now: datetime) -> bool:
     run = task.options.state.runs().get("collect")
     if every is None or run is None or run.attempted_at is None:
         return True
-    return not timedelta() <= now - run.attempted_at < every - _DUE_TOLERANCE
+    return not timedelta() <= now - run.attempted_at < every - _TIMER_TOLERANCE
 
 
 def _last_attempt(name: str, task: _Task) -> str:
@@ -189,7 +189,7 @@ def _last_attempt(name: str, task: _Task) -> str:
     return run.attempted if run else ""
 
 
-def _of_timestamps(name: str, project: ProjectSettings) -> Dict[str, Any]:
+def _timestamp_settings(name: str, project: ProjectSettings) -> Dict[str, Any]:
     """The settings about time stamps. Where they are not required, an archive may rightly have none to verify."""
     if name == "verify":
         return {"timestamp_ca": project.timestamp_ca if project.timestamp_required else None}
@@ -201,7 +201,7 @@ def _of_timestamps(name: str, project: ProjectSettings) -> Dict[str, Any]:
     }
 
 
-def _options_of(name: str, options: argparse.Namespace, project: ProjectSettings) -> argparse.Namespace:
+def _task_options(name: str, options: argparse.Namespace, project: ProjectSettings) -> argparse.Namespace:
     """The options of the command for one project; a flag that was given counts more than the projects file."""
     archive = project.path if is_remote(project.path) else str(LocalStore(project.path))
     state = StateFile(project.state_directory, archive)
@@ -215,13 +215,18 @@ def _options_of(name: str, options: argparse.Namespace, project: ProjectSettings
         "sign_key": project.sign_key_file,
         "allowed_signers": project.allowed_signers,
         "bookmark": os.path.join(project.state_directory, f"{name}.json"),
-        **_of_timestamps(name, project),
+        **_timestamp_settings(name, project),
         "older_than": {"prune": project.retention, "compact": project.compact_older_than}.get(name),
     }
     # The table of status is made of what programs get.
     as_json = options.json or name == "status"
     values = dict(
-        vars(options), json=as_json, path=project.path, token_name=project.name, state=state, access=access_of(project)
+        vars(options),
+        json=as_json,
+        path=project.path,
+        token_name=project.name,
+        state=state,
+        access=bucket_access(project),
     )
     for setting, value in settings.items():
         if setting in values and not values[setting]:

@@ -13,15 +13,15 @@ from typing import Any, Callable, NoReturn
 from ..errors import Cancelled
 
 
-def ask_to_stop(stop: threading.Event) -> None:
+def set_on_signal(stop: threading.Event) -> None:
     """Let a signal set this, which the command looks at where it may stop."""
     _handle(lambda *_signal: stop.set())
 
 
-def end_at_once() -> None:
+def end_on_signal() -> None:
     """Let a signal end the command right where it is, by :class:`Cancelled`; only the main thread can ask for this."""
     if threading.current_thread() is threading.main_thread():
-        _handle(_raise_stopped)
+        _handle(_raise_cancelled)
 
 
 def _handle(handler: Callable[..., Any]) -> None:
@@ -29,5 +29,5 @@ def _handle(handler: Callable[..., Any]) -> None:
         signal.signal(number, handler)
 
 
-def _raise_stopped(*_signal: Any) -> NoReturn:
+def _raise_cancelled(*_signal: Any) -> NoReturn:
     raise Cancelled("The command was stopped before it came to its end.")

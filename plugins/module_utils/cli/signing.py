@@ -10,7 +10,7 @@ import argparse
 import threading
 from typing import Any, Callable, Dict
 
-from ..archive.chain.chain import Link
+from ..archive.chain.chain import StoredCommit
 from ..archive.chain.pin import DefaultPin, HeadPin
 from ..archive.format.commit import Head
 from ..archive.run_context import RunContext
@@ -19,7 +19,7 @@ from .flags import flag
 from .output import warn
 
 
-def add_trust(parser: argparse.ArgumentParser) -> None:
+def add_signing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pin", metavar="FILE", help="remember the head in FILE outside the archive, to detect a cut")
     parser.add_argument("--sign-key", metavar="FILE", help="an OpenSSH key that signs every commit, by ssh-keygen")
     parser.add_argument(
@@ -33,11 +33,11 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def context_of(
+def context_from_options(
     options: argparse.Namespace,
     store: Store,
     stop: threading.Event,
-    on_head: Callable[[Link], None] = lambda _link: None,
+    on_head: Callable[[StoredCommit], None] = lambda _link: None,
 ) -> RunContext:
     """The context of a run with these options. With a key, a pin is kept by default.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Iterator, List, Mapping, Sequence
 
-from ..times import read_timestamp
-from .output import describe_failure, duration
+from ..times import parse_timestamp
+from .output import describe_failure, format_duration
 
 _COLUMNS = ("PROJECT", "STATE", "LAG", "DEADLINE", "GAPS", "VERIFIED", "ENTRIES")
 
@@ -38,19 +38,19 @@ def _row(archive: Mapping[str, Any], now: datetime) -> List[str]:
     return [
         name,
         str(archive["state"]),
-        _distance(archive.get("covered_until"), now),
-        _distance(archive.get("retention_deadline"), now),
+        _relative_time(archive.get("covered_until"), now),
+        _relative_time(archive.get("retention_deadline"), now),
         str(len(archive.get("gaps") or ())),
-        _distance(archive.get("last_verified"), now),
+        _relative_time(archive.get("last_verified"), now),
         str(archive.get("entries", 0)),
     ]
 
 
-def _distance(value: Any, now: datetime) -> str:
+def _relative_time(value: Any, now: datetime) -> str:
     """How far a moment is from now, in the largest units; a dash without one."""
-    moment = read_timestamp(value)
+    moment = parse_timestamp(value)
     if moment is None:
         return "-"
     ahead = moment > now
-    text = duration(moment - now if ahead else now - moment) or "0 min"
+    text = format_duration(moment - now if ahead else now - moment) or "0 min"
     return f"in {text}" if ahead else text

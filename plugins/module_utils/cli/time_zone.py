@@ -18,7 +18,7 @@ def add_time_zone(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def zone_of(options: argparse.Namespace) -> tzinfo:
+def zone_from_options(options: argparse.Namespace) -> tzinfo:
     """The time zone that was asked for; UTC where none was, or where the command has no such flag.
 
     :raises InvalidInput: this host knows none of that name.

@@ -10,28 +10,28 @@ import argparse
 import threading
 from typing import TYPE_CHECKING, Optional
 
-from ..archive.chain.chain import Link
+from ..archive.chain.chain import StoredCommit
 from ..archive.storage.store import Store
 from ..counts import pluralize
 from ..errors import AuditError, InvalidInput
 from ..times import parse_duration
 from .flags import flag
-from .output import duration, note, say, when
+from .output import format_duration, print_line, print_note, when
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from ..archive.chain.timestamp import Authorities
     from ..archive.timestamp_check import Timestamps
-    from ..archive.timestamper import Authority, Stamped
+    from ..archive.timestamper import Authority, HeadTimestamp
 
 _EVERY = "1d"
-_SHOWN = 20
+_MAX_PRINTED = 20
 
 
-def add_stamping(parser: argparse.ArgumentParser) -> None:
+def add_timestamping(parser: argparse.ArgumentParser) -> None:
     """The flags of a command that can have a head stamped."""
-    add_authority(parser)
+    add_timestamp_url(parser)
     parser.add_argument(
         "--timestamp-every", metavar="DURATION", help=f"shortest time between two time stamps (default: {_EVERY})"
     )
@@ -42,24 +42,24 @@ def add_stamping(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_authority(parser: argparse.ArgumentParser) -> None:
+def add_timestamp_url(parser: argparse.ArgumentParser) -> None:
     """The flags that name an authority."""
     parser.add_argument(
         "--timestamp-url",
         metavar="URL",
         help="a time stamping authority (RFC 3161) that stamps the head; needs openssl",
     )
-    add_authorities(parser)
+    add_timestamp_ca(parser)
 
 
-def add_authorities(parser: argparse.ArgumentParser) -> None:
+def add_timestamp_ca(parser: argparse.ArgumentParser) -> None:
     """The flag that says whose time stamps count."""
     parser.add_argument(
         "--timestamp-ca", metavar="FILE", help="certificates, in PEM, of the authorities whose time stamps count"
     )
 
 
-def authorities_of(options: argparse.Namespace) -> Optional[Authorities]:
+def authorities_from_options(options: argparse.Namespace) -> Optional[Authorities]:
     """Those whose time stamps count, if they were given.
 
     :raises InvalidInput: the file cannot be used.
@@ -71,7 +71,7 @@ def authorities_of(options: argparse.Namespace) -> Optional[Authorities]:
     return Authorities(options.timestamp_ca)
 
 
-def authority_of(options: argparse.Namespace) -> Optional[Authority]:
+def authority_from_options(options: argparse.Namespace) -> Optional[Authority]:
     """The authority that was given, if one was.
 
     :raises InvalidInput: it, or what belongs to it, cannot be used.
@@ -80,30 +80,30 @@ def authority_of(options: argparse.Namespace) -> Optional[Authority]:
         return None
     from ..archive.timestamper import Authority
 
-    authority = Authority(options.timestamp_url, authorities_of(options))
+    authority = Authority(options.timestamp_url, authorities_from_options(options))
     authority.check_url(flag("timestamp_url"))
     return authority
 
 
-class Stamping:
+class Timestamping:
     """What a run does about time stamps after its commits; nothing without an authority.
 
     ``newest`` is the newest time stamp that the run knows, ``failure`` why there is none that is required.
     """
 
-    newest: Optional[Stamped] = None
+    newest: Optional[HeadTimestamp] = None
     failure: Optional[AuditError] = None
 
     def __init__(self, options: argparse.Namespace) -> None:
         """:raises InvalidInput: the flags cannot be used, whatever the archive is."""
-        self._authority = authority_of(options)
+        self._authority = authority_from_options(options)
         self._is_required: bool = options.timestamp_required
         self._every: timedelta = parse_duration(options.timestamp_every or _EVERY, flag("timestamp_every"))
         for name in ("timestamp_every", "timestamp_required"):
             if self._authority is None and getattr(options, name):
                 raise InvalidInput(f"{flag(name)} needs --timestamp-url.")
 
-    def stamp(self, store: Store, link: Optional[Link], stop: threading.Event) -> None:
+    def stamp(self, store: Store, link: Optional[StoredCommit], stop: threading.Event) -> None:
         """Have the head stamped if that is due. Whatever goes wrong, the commits are made."""
         if self._authority is None or link is None:
             return
@@ -113,21 +113,21 @@ class Stamping:
             self.newest = newest_timestamp(store)
             self.newest = stamp_head(store, link, self.newest, self._authority, self._every, stop)
         except AuditError as error:
-            note(f"{'' if self._is_required else 'warning: '}{error.message} The head has no time stamp.")
+            print_note(f"{'' if self._is_required else 'warning: '}{error.message} The head has no time stamp.")
             self.failure = error if self._is_required else None
 
 
-def tell_timestamps(found: Timestamps) -> None:
+def print_timestamps(found: Timestamps) -> None:
     """Print by when each head existed, if nothing is wrong."""
-    older = len(found.heads) - _SHOWN
+    older = len(found.heads) - _MAX_PRINTED
     if older > 0:
-        say(f"Time stamps of {pluralize(older, 'older commit', 'older commits')} are good, too; --json has all.")
-    for one in found.heads[-_SHOWN:]:
-        say(f"Commit {one.head.sequence} existed by {when(one.time)}, and so did all before it.")
+        print_line(f"Time stamps of {pluralize(older, 'older commit', 'older commits')} are good, too; --json has all.")
+    for one in found.heads[-_MAX_PRINTED:]:
+        print_line(f"Commit {one.head.sequence} existed by {when(one.time)}, and so did all before it.")
     wait = found.longest_wait
     if wait:
-        within = duration(wait.time - wait.server_date) or "a minute"
+        within = format_duration(wait.time - wait.server_date) or "a minute"
         longest = f"longest: commit {wait.sequence}"
-        say(f"Up to there, every commit is shown to exist within {within} of the date in it ({longest}).")
+        print_line(f"Up to there, every commit is shown to exist within {within} of the date in it ({longest}).")
     if found.unstamped:
-        say(f"{pluralize(found.unstamped, 'newer commit has', 'newer commits have')} no time stamp yet.")
+        print_line(f"{pluralize(found.unstamped, 'newer commit has', 'newer commits have')} no time stamp yet.")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from ..errors import InvalidInput
-from ..project_log.selection import texts
+from ..project_log.selection import parse_list
 from ..settings import describe_unknown
 from .detection import Detection
 
@@ -123,12 +123,12 @@ BUILT_IN: Tuple[Dict[str, Any], ...] = (
 )
 
 
-def built_in() -> List[Detection]:
+def built_in_detections() -> List[Detection]:
     """All built-in detections, experimental ones included."""
     return [Detection.from_mapping(value) for value in BUILT_IN]
 
 
-def chosen(own: Sequence[Mapping[str, Any]] = (), enable: Any = (), disable: Any = ()) -> List[Detection]:
+def select_detections(own: Sequence[Mapping[str, Any]] = (), enable: Any = (), disable: Any = ()) -> List[Detection]:
     """The detections to apply: built-in ones without the experimental ones, and the site's own.
 
     ``enable`` names experimental ones to apply too, ``disable`` those to leave out. A detection of the site replaces
@@ -138,7 +138,7 @@ def chosen(own: Sequence[Mapping[str, Any]] = (), enable: Any = (), disable: Any
     """
     if not isinstance(own, (list, tuple)):
         raise InvalidInput("detections must be a list.")
-    by_name = {detection.name: detection for detection in built_in()}
+    by_name = {detection.name: detection for detection in built_in_detections()}
     experimental = {name for name, detection in by_name.items() if detection.experimental}
     sites = [Detection.from_mapping(value) for value in own]
     for detection in sites:
@@ -152,7 +152,7 @@ def chosen(own: Sequence[Mapping[str, Any]] = (), enable: Any = (), disable: Any
 
 
 def _names(value: Any, option: str, known: Mapping[str, Detection]) -> Tuple[str, ...]:
-    names = texts(value, option)
+    names = parse_list(value, option)
     unknown = describe_unknown(names, known)
     if unknown:
         raise InvalidInput(f"{option} names unknown detections: {', '.join(unknown)}.")

@@ -12,10 +12,10 @@ from typing import Any, List, NamedTuple
 
 from ..errors import InvalidInput
 from ..settings import describe_unknown
-from .catalogue import chosen
+from .catalogue import select_detections
 from .detection import Detection, SiteFacts
 
-_KEYS = (
+_KNOWN_KEYS = (
     *("version", "detections", "enable", "disable"),
     *("own_actors", "working_hours", "holidays", "known_networks", "reviewers", "notify"),
 )
@@ -49,10 +49,10 @@ def parse_config(content: Any, where: str) -> Config:
     """
     if not isinstance(content, dict) or content.get("version") != 1:
         raise InvalidInput(f'{where} is not a valid file of detections; it begins with {{"version": 1, …}}.')
-    unknown = describe_unknown(content, _KEYS)
+    unknown = describe_unknown(content, _KNOWN_KEYS)
     if unknown:
         raise InvalidInput(f"{where} has unknown keys: {', '.join(unknown)}.")
-    detections = chosen(content.get("detections", ()), content.get("enable"), content.get("disable"))
+    detections = select_detections(content.get("detections", ()), content.get("enable"), content.get("disable"))
     return Config(detections, SiteFacts.from_mapping(content), content.get("notify"))
 
 

@@ -16,7 +16,7 @@ from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ..errors import InvalidInput
 from ..project_log.entry import Entry
-from ..project_log.selection import Network, Selection, address_matches, networks, texts
+from ..project_log.selection import Network, Selection, address_matches, parse_list, parse_networks
 from ..settings import describe_unknown
 from ..times import parse_duration
 from ..working_hours import WorkingHours
@@ -27,7 +27,7 @@ SEVERITIES = ("info", "low", "medium", "high", "critical")
 FIRST_SEEN = ("actor", "token", "network")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _SELECTION = ("actions", "actors", "ip_networks", "message_pattern", "resources")
-_KEYS = (
+_KNOWN_KEYS = (
     *("name", "title", "severity", "why", "check", "select", "except"),
     *("count", "within", "outside", "unknown", "first_seen", "experimental"),
 )
@@ -53,23 +53,23 @@ class SiteFacts:
 
         :raises InvalidInput: a value is not valid.
         """
-        hours, holidays = options.get("working_hours"), texts(options.get("holidays"), "holidays")
+        hours, holidays = options.get("working_hours"), parse_list(options.get("holidays"), "holidays")
         if holidays and not hours:
             raise InvalidInput("holidays needs working_hours, such as Mon-Fri 07:00-19:00 Europe/Zurich.")
         return cls(
-            texts(options.get("own_actors"), "own_actors"),
-            WorkingHours.parse(str(hours), zone).without(holidays) if hours else None,
-            networks(options.get("known_networks"), "known_networks"),
-            texts(options.get("reviewers"), "reviewers"),
+            parse_list(options.get("own_actors"), "own_actors"),
+            WorkingHours.parse(str(hours), zone).with_holidays(holidays) if hours else None,
+            parse_networks(options.get("known_networks"), "known_networks"),
+            parse_list(options.get("reviewers"), "reviewers"),
         )
 
 
-def is_outside(hours: WorkingHours, moment: Optional[datetime]) -> bool:
+def is_outside_hours(hours: WorkingHours, moment: Optional[datetime]) -> bool:
     """Whether nobody works at this time; a time that is unreadable is not outside."""
-    return moment is not None and not hours.hold(moment)
+    return moment is not None and not hours.contains(moment)
 
 
-def is_unknown(entry: Entry, known: Sequence[Network]) -> bool:
+def is_unknown_network(entry: Entry, known: Sequence[Network]) -> bool:
     """Whether an entry comes from none of these networks; one without an address comes from no network."""
     return bool(entry.get("ip_address")) and not address_matches(entry, known)
 
@@ -104,7 +104,7 @@ class Detection:
         :raises InvalidInput: a key is missing, unknown or not valid; the sentence names the detection and the key.
         """
         name = _name(value)
-        unknown = describe_unknown(value, _KEYS)
+        unknown = describe_unknown(value, _KNOWN_KEYS)
         if unknown:
             raise InvalidInput(f"detection {name} has unknown keys: {', '.join(unknown)}.")
         detection = cls(
@@ -137,7 +137,7 @@ class Detection:
                 f"detection {self.name} would report every entry: give it a select or another condition."
             )
 
-    def lacks(self, facts: SiteFacts) -> Optional[str]:
+    def missing_fact(self, facts: SiteFacts) -> Optional[str]:
         """The fact of the site without which it is off, if one is missing."""
         if self.outside is True and facts.working_hours is None:
             return "working_hours"
@@ -211,7 +211,7 @@ def _outside(value: Any) -> Union[bool, WorkingHours]:
 def _unknown(value: Any, name: str) -> Union[bool, Tuple[Network, ...]]:
     if isinstance(value, bool):
         return value
-    return networks(value, f"unknown of detection {name}")
+    return parse_networks(value, f"unknown of detection {name}")
 
 
 def _first_seen(value: Any, name: str) -> Optional[str]:

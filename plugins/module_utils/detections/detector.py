@@ -13,20 +13,20 @@ from functools import lru_cache
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..errors import InvalidInput
-from ..project_log.entry import Entry, actor, digest, plain, timestamp
+from ..project_log.entry import Entry, actor, digest, timestamp, to_builtin_entry
 from ..project_log.selection import action_matches, actor_matches
-from ..times import format_time, read_timestamp
+from ..times import format_time, parse_timestamp
 from ..working_hours import WorkingHours
-from .detection import FIRST_SEEN, Detection, SiteFacts, is_outside, is_unknown
+from .detection import FIRST_SEEN, Detection, SiteFacts, is_outside_hours, is_unknown_network
 
-BASELINE = timedelta(days=7)
+BASELINE_PERIOD = timedelta(days=7)
 """For so long after the oldest entry known, actors, tokens and networks are only learnt: everything is new then."""
 
 ID_LENGTH = 32
 """Characters of an id: hexadecimal digits."""
 
 _NETWORK_SIZES = {4: 24, 6: 48}
-Seen = Dict[str, Optional[str]]
+SeenKeys = Dict[str, Optional[str]]
 """Under which name an entry counts as seen, for each of FIRST_SEEN."""
 
 
@@ -50,7 +50,7 @@ class Alert(NamedTuple):
         return {
             **self._asdict(),
             "time": format_time(self.time) if self.time else None,
-            "entry": plain(self.entry),
+            "entry": to_builtin_entry(self.entry),
         }
 
 
@@ -89,10 +89,12 @@ class Memory:
         """:raises InvalidInput: it is something else."""
         memory = cls()
         try:
-            memory.oldest = read_timestamp(value["oldest"])
+            memory.oldest = parse_timestamp(value["oldest"])
             for kind in FIRST_SEEN:
-                memory.seen[kind] = {str(key): _moment(text) for key, text in value["seen"][kind].items()}
-            memory.recent = {str(name): [_moment(text) for text in texts] for name, texts in value["recent"].items()}
+                memory.seen[kind] = {str(key): _parse_time(text) for key, text in value["seen"][kind].items()}
+            memory.recent = {
+                str(name): [_parse_time(text) for text in texts] for name, texts in value["recent"].items()
+            }
         except (LookupError, TypeError, ValueError, AttributeError) as exc:
             raise InvalidInput(f"What the detections remembered cannot be read: {exc}.") from exc
         return memory
@@ -108,7 +110,7 @@ class Detector:
         project: str = "",
         memory: Optional[Memory] = None,
     ) -> None:
-        self._detections = [detection for detection in detections if detection.lacks(facts) is None]
+        self._detections = [detection for detection in detections if detection.missing_fact(facts) is None]
         self._facts = facts
         self._project = project
         self.memory = memory or Memory()
@@ -116,16 +118,16 @@ class Detector:
 
     def learn(self, entry: Entry) -> None:
         """Take notice of an entry without any alert, as of the time before the range of interest."""
-        self._note(seen_as(entry), timestamp(entry))
+        self._remember(first_seen_keys(entry), timestamp(entry))
 
     def alerts(self, entry: Entry) -> List[Alert]:
         """The alerts of the next entry, most of the time none."""
-        moment, seen = timestamp(entry), seen_as(entry)
+        moment, seen = timestamp(entry), first_seen_keys(entry)
         if self._facts.own_actors and actor_matches(entry, self._facts.own_actors):
-            self._note(seen, moment)
+            self._remember(seen, moment)
             return []
         fired = [found for found in self._candidates(entry) if self._fires(found, entry, moment, seen)]
-        self._note(seen, moment)
+        self._remember(seen, moment)
         return [self._alert(detection, entry, moment) for detection in fired]
 
     def again(self, name: str, entry: Entry) -> List[Alert]:
@@ -143,31 +145,31 @@ class Detector:
                 self._by_action[key] = found
         return found
 
-    def _fires(self, detection: Detection, entry: Entry, moment: Optional[datetime], seen: Seen) -> bool:
+    def _fires(self, detection: Detection, entry: Entry, moment: Optional[datetime], seen: SeenKeys) -> bool:
         if detection.select and not any(selection.matches(entry) for selection in detection.select):
             return False
         if any(selection.matches(entry) for selection in detection.exceptions):
             return False
-        if detection.outside and not self._is_outside(detection.outside, moment):
+        if detection.outside and not self._is_outside_hours(detection.outside, moment):
             return False
-        if detection.unknown and not self._is_unknown(detection, entry):
+        if detection.unknown and not self._is_unknown_network(detection, entry):
             return False
-        if detection.first_seen and not self._is_first(detection, seen, moment):
+        if detection.first_seen and not self._is_first_seen(detection, seen, moment):
             return False
         return detection.count == 1 or self._reaches_count(detection, moment)
 
-    def _is_outside(self, hours: Any, moment: Optional[datetime]) -> bool:
+    def _is_outside_hours(self, hours: Any, moment: Optional[datetime]) -> bool:
         given = hours if isinstance(hours, WorkingHours) else self._facts.working_hours
-        return given is not None and is_outside(given, moment)
+        return given is not None and is_outside_hours(given, moment)
 
-    def _is_unknown(self, detection: Detection, entry: Entry) -> bool:
+    def _is_unknown_network(self, detection: Detection, entry: Entry) -> bool:
         known = self._facts.known_networks if isinstance(detection.unknown, bool) else detection.unknown
-        return is_unknown(entry, known)
+        return is_unknown_network(entry, known)
 
-    def _is_first(self, detection: Detection, seen: Seen, moment: Optional[datetime]) -> bool:
+    def _is_first_seen(self, detection: Detection, seen: SeenKeys, moment: Optional[datetime]) -> bool:
         kind = detection.first_seen or ""
         key, oldest = seen[kind], self.memory.oldest
-        if key is None or moment is None or oldest is None or moment < oldest + BASELINE:
+        if key is None or moment is None or oldest is None or moment < oldest + BASELINE_PERIOD:
             return False
         last = self.memory.seen[kind].get(key)
         if detection.within is None:
@@ -187,7 +189,7 @@ class Detector:
         recent.clear()
         return True
 
-    def _note(self, seen: Seen, moment: Optional[datetime]) -> None:
+    def _remember(self, seen: SeenKeys, moment: Optional[datetime]) -> None:
         if moment is None:
             return
         if self.memory.oldest is None or moment < self.memory.oldest:
@@ -200,7 +202,7 @@ class Detector:
     def _alert(self, detection: Detection, entry: Entry, moment: Optional[datetime]) -> Alert:
         text = f"{detection.name}\n{digest(entry)}".encode()
         identifier = hashlib.sha256(text).hexdigest()[:ID_LENGTH]
-        reviewer = nominate(identifier, entry, self._facts.reviewers)
+        reviewer = assign_reviewer(identifier, entry, self._facts.reviewers)
         return Alert(
             identifier, detection.name, detection.severity, detection.title, moment, self._project, entry, reviewer
         )
@@ -210,60 +212,60 @@ _MAX_ACTIONS = 10_000
 _MAX_KEY = 200
 
 
-def nominate(identifier: str, entry: Entry, reviewers: Sequence[str]) -> Optional[str]:
+def assign_reviewer(identifier: str, entry: Entry, reviewers: Sequence[str]) -> Optional[str]:
     """Who reviews the alert with this id: always the same of these people, never the actor; None if nobody is left.
 
     When somebody joins or leaves, only the alerts of that person change hands.
     """
-    own = _own_names(entry)
-    others = [name for name in reviewers if _person(name) not in own]
-    return max(others, key=lambda name: _weight(identifier, name), default=None)
+    own = _actor_names(entry)
+    others = [name for name in reviewers if _normalize_name(name) not in own]
+    return max(others, key=lambda name: _rendezvous_weight(identifier, name), default=None)
 
 
 def is_actor(name: str, entry: Entry) -> bool:
     """Whether this person or token made the change, however their address is written."""
-    return _person(name) in _own_names(entry)
+    return _normalize_name(name) in _actor_names(entry)
 
 
 def is_same_person(one: str, other: str) -> bool:
     """Whether two names mean one person: e-mail addresses are compared without case."""
-    return _person(one) == _person(other)
+    return _normalize_name(one) == _normalize_name(other)
 
 
-def _own_names(entry: Entry) -> Set[str]:
+def _actor_names(entry: Entry) -> Set[str]:
     label = actor(entry)
-    return {_person(name) for name in (label.name, label.uuid) if name}
+    return {_normalize_name(name) for name in (label.name, label.uuid) if name}
 
 
-def _weight(identifier: str, name: str) -> bytes:
-    return hashlib.sha256(f"{identifier}\n{_person(name)}".encode("utf-8", "surrogatepass")).digest()
+def _rendezvous_weight(identifier: str, name: str) -> bytes:
+    return hashlib.sha256(f"{identifier}\n{_normalize_name(name)}".encode("utf-8", "surrogatepass")).digest()
 
 
-def _person(name: str) -> str:
+def _normalize_name(name: str) -> str:
     name = name.strip()
     return name.casefold() if "@" in name else name
 
 
-def seen_as(entry: Entry) -> Seen:
+def first_seen_keys(entry: Entry) -> SeenKeys:
     """Under which names an entry counts as seen: its actor, its token's uuid, and its network; None without one."""
     label = actor(entry)
     token = label.uuid or label.name if label.kind == "api_token" else None
     name = label.name.casefold() if label.kind == "user" else label.uuid or label.name
     return {
-        "actor": _bounded(f"{label.kind} {name}".strip()),
-        "token": _bounded(token) if token else None,
-        "network": _network(entry),
+        "actor": _bounded_key(f"{label.kind} {name}".strip()),
+        "token": _bounded_key(token) if token else None,
+        "network": _network_key(entry),
     }
 
 
-def _bounded(key: str) -> str:
+def _bounded_key(key: str) -> str:
     """The same key, or a hash of one that is too long to be remembered."""
     if len(key) <= _MAX_KEY:
         return key
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _network(entry: Entry) -> Optional[str]:
+def _network_key(entry: Entry) -> Optional[str]:
     text = entry.get("ip_address")
     return _network_of(text) if isinstance(text, str) else None
 
@@ -283,8 +285,8 @@ def _allows_action(detection: Detection, entry: Entry) -> bool:
     )
 
 
-def _moment(text: Any) -> datetime:
-    moment = read_timestamp(text)
+def _parse_time(text: Any) -> datetime:
+    moment = parse_timestamp(text)
     if moment is None:
         raise ValueError(f"{text!r} is not a time")
     return moment.astimezone(timezone.utc)

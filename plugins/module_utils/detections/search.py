@@ -10,33 +10,33 @@ from datetime import datetime
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..archive.chain.chain import gaps
-from ..archive.chain.signing import readable_head
-from ..archive.completeness import Missing, holds_whole, missing_parts
+from ..archive.chain.signing import checked_head
+from ..archive.completeness import MissingRange, is_complete, missing_parts
 from ..archive.reader import cat
-from ..archive.storage.open import existing_archive
-from ..archive.storage.store import Store, no_archive
+from ..archive.storage.open import open_archive
+from ..archive.storage.store import Store, archive_not_found
 from ..counts import pluralize
 from ..errors import AlertsFound, NotAsExpected, RangeIncomplete
 from ..project_log.client import Api
-from ..project_log.entry import Entry, actor, timestamp, visible
+from ..project_log.entry import Entry, actor, timestamp, to_printable
 from ..project_log.reader import Reader
-from ..project_log.rows import cut
-from ..project_log.selection import Selection, texts
+from ..project_log.rows import truncate
+from ..project_log.selection import Selection, parse_list
 from ..settings import Connection, Range
 from ..times import utc_now
-from .catalogue import chosen
+from .catalogue import select_detections
 from .detection import Detection, SiteFacts, is_at_least
-from .detector import BASELINE, Alert, Detector
+from .detector import BASELINE_PERIOD, Alert, Detector
 
 
 class MissingPart(NamedTuple):
     """A part of the range that an archive does not hold."""
 
     archive: str
-    part: Missing
+    part: MissingRange
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """The alerts of a range, how many entries it has, and which parts of it were not there to look at."""
 
     alerts: List[Alert]
@@ -57,33 +57,33 @@ class Search:
         self._range = Range.from_mapping(options, self._now)
         self._selection = Selection.from_mapping(options)
         self._facts = SiteFacts.from_mapping(options)
-        enable, disable = (texts(options.get(name), name) for name in ("enable", "disable"))
-        self._detections = chosen(options.get("detections") or (), enable, disable)
+        enable, disable = (parse_list(options.get(name), name) for name in ("enable", "disable"))
+        self._detections = select_detections(options.get("detections") or (), enable, disable)
         self._fail_on = options.get("fail_on")
-        self._archives = texts(options.get("archives"), "archives")
+        self._archives = parse_list(options.get("archives"), "archives")
         self._connection = None if self._archives else Connection.from_mapping(options)
 
-    def run(self) -> Found:
+    def run(self) -> SearchResult:
         """Search all of it.
 
         :raises AuditError: it could not be read.
         """
         if self._connection is not None:
             with Api(self._connection) as api:
-                return self._selected(search_api(api, self._range, self._detections, self._facts))
+                return self._filtered(search_api(api, self._range, self._detections, self._facts))
         alerts: List[Alert] = []
         missing: List[MissingPart] = []
         entries = 0
         for path in self._archives:
-            found = search_archive(existing_archive(path), self._range, self._detections, self._facts, self._now)
+            found = search_archive(open_archive(path), self._range, self._detections, self._facts, self._now)
             alerts += found.alerts
             missing += found.missing
             entries += found.entries
         # What the provider deleted, an archive may have.
-        warnings = [] if self._range.can_hold_entries else self._range.warnings
-        return self._selected(Found(alerts, entries, missing, None, warnings))
+        warnings = [] if self._range.can_have_entries else self._range.warnings
+        return self._filtered(SearchResult(alerts, entries, missing, None, warnings))
 
-    def error(self, found: Found) -> Optional[NotAsExpected]:
+    def error(self, found: SearchResult) -> Optional[NotAsExpected]:
         """Why the result is not acceptable, with ``fail_on``."""
         if self._fail_on is None:
             return None
@@ -92,62 +92,67 @@ class Search:
             first = severe[0]
             return AlertsFound(
                 f"{pluralize(len(severe), 'alert', 'alerts')} of severity {self._fail_on} or higher, the first is "
-                f"{first.detection} by {visible(actor(first.entry))}: {cut(visible(first.entry.get('message')), 160)}."
+                f"{first.detection} by {to_printable(actor(first.entry))}: "
+                f"{truncate(to_printable(first.entry.get('message')), 160)}."
             )
         if found.warnings:
             return RangeIncomplete(f"Nothing can be said about the whole range: {' '.join(found.warnings)}")
-        if not holds_whole(self._range, [part.part for part in found.missing]):
+        if not is_complete(self._range, [part.part for part in found.missing]):
             return RangeIncomplete(
                 f"{found.missing[0].archive} does not hold the whole range ({found.missing[0].part.why}), so nothing "
                 "can be said about all of it; collect first, or choose another range."
             )
         return None
 
-    def to_json(self, found: Found) -> Dict[str, Any]:
+    def to_json(self, found: SearchResult) -> Dict[str, Any]:
         """Plain values for programs; the newest alerts where there is a limit."""
         left_out = len(found.alerts) - (self._selection.limit or len(found.alerts))
         newest = found.alerts[max(0, left_out) :]
         return {
             "alerts": [alert.to_json() for alert in newest],
             "entries": found.entries,
-            "inactive": {one.name: fact for one in self._detections for fact in [one.lacks(self._facts)] if fact},
+            "inactive": {
+                one.name: fact for one in self._detections for fact in [one.missing_fact(self._facts)] if fact
+            },
             "missing": [{"archive": part.archive, **part.part.to_json()} for part in found.missing],
             "poll_more": found.poll_more,
         }
 
-    def _selected(self, found: Found) -> Found:
+    def _filtered(self, found: SearchResult) -> SearchResult:
         return found._replace(alerts=[alert for alert in found.alerts if self._selection.matches(alert.entry)])
 
 
 def search_archive(
     store: Store, span: Range, detections: Sequence[Detection], facts: SiteFacts, now: datetime
-) -> Found:
+) -> SearchResult:
     """Search a range of an archive. All its entries before the range teach what is normal.
 
     :raises StorageError: there is no archive, or it cannot be read.
     :raises ArchiveDamaged: it is not what its commits say.
     """
-    head = readable_head(store)
+    head = checked_head(store)
     if head is None:
-        raise no_archive(store)
+        raise archive_not_found(store)
     detector = Detector(detections, facts, head.commit.project.name or str(store))
     alerts, count = _apply(detector, cat(store, None, span.end), span.start)
     missing = missing_parts(head.commit, gaps(store, head.commit), span, now)
-    return Found(alerts, count, [MissingPart(str(store), part) for part in missing])
+    return SearchResult(alerts, count, [MissingPart(str(store), part) for part in missing])
 
 
-def search_api(api: Api, span: Range, detections: Sequence[Detection], facts: SiteFacts, project: str = "") -> Found:
+def search_api(
+    api: Api, span: Range, detections: Sequence[Detection], facts: SiteFacts, project: str = ""
+) -> SearchResult:
     """Search a range of the API's log. The week before it teaches what is normal; before a cursor nothing does.
 
     :raises AuditError: the log could not be read.
     """
     detector = Detector(detections, facts, project)
     # Without the moment of asking, which would make the range complain of a start that nobody gave.
-    read = span if span.start is None else Range(span.start - BASELINE, span.end)
+    read = span if span.start is None else Range(span.start - BASELINE_PERIOD, span.end)
     reader = Reader(api)
     entries = (entry for page in reader.pages(read) for entry in page.entries)
     alerts, count = _apply(detector, entries, span.start)
-    return Found(alerts, count, [], reader.poll_more, span.warnings)
+    return SearchResult(alerts, count, [], reader.poll_more, span.warnings)
 
 
 def _apply(detector: Detector, entries: Iterable[Entry], start: Optional[datetime]) -> Tuple[List[Alert], int]:

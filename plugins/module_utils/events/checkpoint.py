@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 from ..detections.detector import Memory
 from ..errors import InvalidInput, StorageError
 from ..files import replace_file
-from ..times import format_time, read_timestamp
+from ..times import format_time, parse_timestamp
 
 _FORMAT = 1
 _T = TypeVar("_T")
@@ -30,12 +30,12 @@ class Position:
 
     url: str
     index: int
-    seen: datetime
+    complete_until: datetime
     memory: Optional[Memory] = None
 
 
 @dataclass(frozen=True)
-class Visit:
+class DeliveredPage:
     """What was handed on lately, and when: so many entries of a page, the first ones, or a gap.
 
     ``fired`` has the names of the detections that fired, by the index of the entry. Without it the page is the one
@@ -58,7 +58,7 @@ class Checkpoint:
 
     def load(self) -> Optional[Position]:
         """:raises StorageError: the file cannot be read, or holds no checkpoint: never taken for none at all."""
-        return _load(self.path, _position, "remove it to begin at start")
+        return _load(self.path, _parse_position, "remove it to begin at start")
 
     def save(self, position: Position) -> None:
         """:raises StorageError: the position is not safely on disk; the one before may still be there."""
@@ -67,21 +67,25 @@ class Checkpoint:
         if position.memory is not self._memory[0]:
             # It can be large, and stays the same for all entries of a page.
             self._memory = (position.memory, json.dumps(position.memory and position.memory.to_json()))
-        seen = format_time(position.seen)
-        _save(self.path, {"url": position.url, "index": position.index, "seen": seen}, f', "memory": {self._memory[1]}')
+        complete_until = format_time(position.complete_until)
+        _save(
+            self.path,
+            {"url": position.url, "index": position.index, "seen": complete_until},
+            f', "memory": {self._memory[1]}',
+        )
 
 
-class Recent:
+class ReplayLog:
     """The visits of a watch, the oldest first, in a file beside its checkpoint; without one they are kept nowhere."""
 
     def __init__(self, checkpoint: Optional[str]) -> None:
         self._path = f"{checkpoint}.recent" if checkpoint else None
 
-    def load(self) -> List[Visit]:
+    def load(self) -> List[DeliveredPage]:
         """:raises StorageError: the file cannot be read, or holds no visits."""
-        return _load(self._path, _visits, "remove it to hand on nothing again") or []
+        return _load(self._path, _parse_pages, "remove it to hand on nothing again") or []
 
-    def save(self, visits: Iterable[Visit]) -> None:
+    def save(self, visits: Iterable[DeliveredPage]) -> None:
         """:raises StorageError: they are not safely on disk; those saved before may still be there."""
         _save(self._path, {"visits": [{**asdict(visit), "at": format_time(visit.at)} for visit in visits]})
 
@@ -112,21 +116,21 @@ def _save(path: Optional[str], document: Mapping[str, Any], more: str = "") -> N
         raise StorageError(exc.message) from exc
 
 
-def _position(document: Mapping[str, Any]) -> Position:
-    url, index, seen = document["url"], document["index"], read_timestamp(document["seen"])
-    if not isinstance(url, str) or not isinstance(index, int) or seen is None:
+def _parse_position(document: Mapping[str, Any]) -> Position:
+    url, index, complete_until = document["url"], document["index"], parse_timestamp(document["seen"])
+    if not isinstance(url, str) or not isinstance(index, int) or complete_until is None:
         raise ValueError("no position")
     memory = document.get("memory")
-    return Position(url, index, seen, None if memory is None else Memory.from_json(memory))
+    return Position(url, index, complete_until, None if memory is None else Memory.from_json(memory))
 
 
-def _visits(document: Mapping[str, Any]) -> List[Visit]:
-    return [_visit(visit) for visit in document["visits"]]
+def _parse_pages(document: Mapping[str, Any]) -> List[DeliveredPage]:
+    return [_parse_page(visit) for visit in document["visits"]]
 
 
-def _visit(document: Mapping[str, Any]) -> Visit:
-    url, count, at = document["url"], document["count"], read_timestamp(document["at"])
+def _parse_page(document: Mapping[str, Any]) -> DeliveredPage:
+    url, count, at = document["url"], document["count"], parse_timestamp(document["at"])
     if not isinstance(url, str) or not isinstance(count, int) or at is None:
         raise ValueError("no visit")
     fired = {int(number): [str(name) for name in names] for number, names in (document.get("fired") or {}).items()}
-    return Visit(url, count, at, document["gap"], fired)
+    return DeliveredPage(url, count, at, document["gap"], fired)

@@ -11,10 +11,10 @@ import json
 from base64 import b64encode
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 
-from ..detections.catalogue import chosen
+from ..detections.catalogue import select_detections
 from ..detections.detection import SEVERITIES, SiteFacts, is_at_least, severity
-from ..detections.detector import ID_LENGTH, Alert, Detector, Memory, nominate
-from ..project_log.entry import Entry, plain, timestamp
+from ..detections.detector import ID_LENGTH, Alert, Detector, Memory, assign_reviewer
+from ..project_log.entry import Entry, timestamp, to_builtin_entry
 
 OPTIONS = (
     *("detections", "enable", "disable", "severity"),
@@ -22,10 +22,10 @@ OPTIONS = (
 )
 
 _GAP = "gap"
-_CHECK_OF_GAP = "Compare with an archive of the project; reconcile it if there is one."
+_GAP_CHECK = "Compare with an archive of the project; reconcile it if there is one."
 
 
-class Detecting:
+class PageDetector:
     """The detections that a watch was given. ``severity`` is the least severe alert that an event names.
 
     :raises InvalidInput: an option cannot be used.
@@ -33,9 +33,9 @@ class Detecting:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._facts = SiteFacts.from_mapping(options)
-        detections = chosen(options.get("detections") or (), options.get("enable"), options.get("disable"))
-        self._least = severity(options.get("severity") or SEVERITIES[0], "severity")
-        self._checks = {_GAP: _CHECK_OF_GAP, **{detection.name: detection.check for detection in detections}}
+        detections = select_detections(options.get("detections") or (), options.get("enable"), options.get("disable"))
+        self._min_severity = severity(options.get("severity") or SEVERITIES[0], "severity")
+        self._checks = {_GAP: _GAP_CHECK, **{detection.name: detection.check for detection in detections}}
         self._detector = Detector(detections, self._facts)
 
     def learn(self, memory: Memory, entries: Iterable[Entry]) -> None:
@@ -49,14 +49,14 @@ class Detecting:
         if not entries:
             return [], memory
         self._detector.memory = memory.copy()
-        alerts = [self._wanted(self._detector.alerts(entry)) for entry in entries]
+        alerts = [self._severe_enough(self._detector.alerts(entry)) for entry in entries]
         return alerts, self._detector.memory
 
     def again(self, names: Iterable[str], entry: Entry) -> List[Alert]:
         """The alerts that these detections gave for an entry; without those that the site no longer has."""
         return [alert for name in names for alert in self._detector.again(name, entry)]
 
-    def of_gap(self, identifier: str, gap: Mapping[str, Any]) -> Alert:
+    def gap_alert(self, identifier: str, gap: Mapping[str, Any]) -> Alert:
         """The alert that says that entries may have been lost. No severity keeps it from an event."""
         identifier = hashlib.sha256(f"{_GAP}\n{identifier}".encode()).hexdigest()[:ID_LENGTH]
         entry = {
@@ -65,18 +65,18 @@ class Detecting:
             "message": gap["message"],
             "actor": {"the event source": {}},
         }
-        reviewer = nominate(identifier, entry, self._facts.reviewers)
+        reviewer = assign_reviewer(identifier, entry, self._facts.reviewers)
         return Alert(identifier, _GAP, "high", "Entries may have been lost", timestamp(entry), "", entry, reviewer)
 
-    def fields(self, alerts: Sequence[Alert]) -> Dict[str, Any]:
+    def event_fields(self, alerts: Sequence[Alert]) -> Dict[str, Any]:
         """What an event says of its alerts: ``detections`` for rules, and ``review`` for playbooks."""
-        told = [self._told(alert) for alert in alerts]
+        told = [self._to_event(alert) for alert in alerts]
         if not told:
             return {"detections": []}
-        review = {"detections": told, "entry": plain(alerts[0].entry)}
+        review = {"detections": told, "entry": to_builtin_entry(alerts[0].entry)}
         return {"detections": told, "review": b64encode(json.dumps(review).encode()).decode()}
 
-    def _told(self, alert: Alert) -> Dict[str, Any]:
+    def _to_event(self, alert: Alert) -> Dict[str, Any]:
         return {
             "id": alert.id,
             "detection": alert.detection,
@@ -86,5 +86,5 @@ class Detecting:
             "reviewer": alert.reviewer,
         }
 
-    def _wanted(self, alerts: List[Alert]) -> List[Alert]:
-        return [alert for alert in alerts if is_at_least(alert.severity, self._least)]
+    def _severe_enough(self, alerts: List[Alert]) -> List[Alert]:
+        return [alert for alert in alerts if is_at_least(alert.severity, self._min_severity)]

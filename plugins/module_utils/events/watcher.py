@@ -19,16 +19,16 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 from urllib.parse import urlsplit
 
-from ..detections.detector import BASELINE, Alert, Memory
+from ..detections.detector import BASELINE_PERIOD, Alert, Memory
 from ..errors import AuditError, Cancelled, CursorRejected, InvalidInput, MissingDependency, StorageError
 from ..project_log.client import Api, Page, follow_pages
-from ..project_log.entry import Entry, actor, plain, subject, timestamp
+from ..project_log.entry import Entry, actor, subject, timestamp, to_builtin_entry
 from ..project_log.reader import Reader
 from ..project_log.selection import Selection
 from ..settings import Connection, Range, parse_number
 from ..times import RETENTION, format_time, utc_now
-from .checkpoint import Checkpoint, Position, Recent, Visit
-from .detecting import OPTIONS, Detecting
+from .checkpoint import Checkpoint, DeliveredPage, Position, ReplayLog
+from .detecting import OPTIONS, PageDetector
 
 DEFAULT_INTERVAL = 120.0
 
@@ -38,21 +38,21 @@ _OPTIONS = (
     *("interval", "start", "checkpoint", "replay", "feedback"),
     *OPTIONS,
 )
-_ENVIRONMENT = {
+_ENVIRONMENT_VARIABLES = {
     "api_token": "CLOUDSCALE_API_TOKEN",
     "api_url": "CLOUDSCALE_API_URL",
     "api_timeout": "CLOUDSCALE_API_TIMEOUT",
 }
 _DAY = 86_400.0
-_FIRST_WAIT = 5.0
-_LONGEST_WAIT = 600.0
+_MIN_BACKOFF = 5.0
+_MAX_BACKOFF = 600.0
 # A refusal may come from a restart of the API or of a proxy; after this many it is believed.
-_REFUSALS_BORNE = 3
+_MAX_REJECTIONS = 3
 # Entries may become visible after later ones, and clocks differ: how far behind its time a lost place is taken up.
-_MARGIN = timedelta(minutes=10)
-_SLACK = timedelta(minutes=1)
+_OVERLAP = timedelta(minutes=10)
+_RETENTION_TOLERANCE = timedelta(minutes=1)
 # Pages that can come again: as many as an hour of one a few seconds holds.
-_MOST_VISITS = 1000
+_MAX_REPLAY_PAGES = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,8 @@ class Delivery:
     """An event to hand on, and the position that holds once it is handed on; one that comes again moves nothing."""
 
     event: Dict[str, Any]
-    then: Position
-    is_repeated: bool = False
+    next_position: Position
+    is_replay: bool = False
 
 
 class Watcher:
@@ -88,10 +88,10 @@ class Watcher:
     ) -> None:
         known = {name: value for name, value in options.items() if not name.startswith("eda_")}
         _check_names(known)
-        connection = Connection.from_mapping({**_from_environment(), **_given(known)})
-        self._interval = parse_number(known, "interval", DEFAULT_INTERVAL, least=1, most=_DAY)
-        self._replay = timedelta(seconds=parse_number(known, "replay", 0, most=_DAY))
-        self._detecting = Detecting(known)
+        connection = Connection.from_mapping({**_from_environment(), **_without_empty(known)})
+        self._interval = parse_number(known, "interval", DEFAULT_INTERVAL, minimum=1, maximum=_DAY)
+        self._replay_period = timedelta(seconds=parse_number(known, "replay", 0, maximum=_DAY))
+        self._detecting = PageDetector(known)
         self._start = str(known.get("start") or "now")
         Range.from_mapping({"start": self._start}, now())
         self._selection = Selection.from_mapping(known)
@@ -103,18 +103,18 @@ class Watcher:
         if self._position is not None:
             # Tell at once, not after the first event, that the file cannot be replaced.
             self._checkpoint.save(self._position)
-        self._recent = Recent(self._checkpoint.path if self._replay else None)
+        self._replay_log = ReplayLog(self._checkpoint.path if self._replay_period else None)
         # Of now: after a second kill they come once more.
-        self._visits = [replace(visit, at=now()) for visit in self._recent.load()]
-        self._to_repeat = deque([*self._visits, *self._begun()])
+        self._delivered_pages = [replace(visit, at=now()) for visit in self._replay_log.load()]
+        self._pages_to_replay = deque([*self._delivered_pages, *self._unfinished_page()])
         self._api = Api(connection, self._stop, clock, wait)
         self._pages: Optional[Iterator[Page]] = None
-        self._after: Optional[Position] = None
+        self._next_position: Optional[Position] = None
         self._fired: Dict[int, List[str]] = {}
-        self._handed_on: Optional[Position] = None
-        self._idle = False
-        self._faults = 0
-        self._refusals = 0
+        self._acknowledged: Optional[Position] = None
+        self._is_caught_up = False
+        self._failed_reads = 0
+        self._rejections = 0
 
     def close(self) -> None:
         """End every wait and the session."""
@@ -130,62 +130,62 @@ class Watcher:
         :raises Cancelled: a wait was ended.
         """
         while True:
-            if self._after is not None:
-                self._go_to(self._after)
-            if self._idle:
+            if self._next_position is not None:
+                self._advance(self._next_position)
+            if self._is_caught_up:
                 self._pause(self._interval)
-                self._idle = False
-            found = self._patiently()
+                self._is_caught_up = False
+            found = self._try_read()
             if found:
                 return found
 
     def done(self, delivery: Delivery) -> None:
         """The event was handed on: after a restart the log is read on behind it."""
-        if delivery.is_repeated:
+        if delivery.is_replay:
             return
         if "gap" in delivery.event:
-            self._note(Visit(delivery.then.url, 0, self._now(), delivery.event))
-        self._handed_on = delivery.then
-        self._save(delivery.then)
+            self._record_page(DeliveredPage(delivery.next_position.url, 0, self._now(), delivery.event))
+        self._acknowledged = delivery.next_position
+        self._save(delivery.next_position)
 
-    def _patiently(self) -> List[Delivery]:
+    def _try_read(self) -> List[Delivery]:
         try:
-            if self._to_repeat:
-                found = self._repeat(self._to_repeat[0])
-                self._to_repeat.popleft()
+            if self._pages_to_replay:
+                found = self._replay_page(self._pages_to_replay[0])
+                self._pages_to_replay.popleft()
             else:
-                found = self._next_page(self._begin())
+                found = self._read_page(self._prepared_position())
         except CursorRejected as error:
-            return self._lost_place(error)
+            return self._recover_cursor(error)
         except (InvalidInput, MissingDependency, StorageError, Cancelled):
             raise
         except AuditError as error:
-            self._bear(error)
+            self._back_off(error)
             return []
-        if self._faults:
+        if self._failed_reads:
             logger.warning("The log of %s can be read again.", self._host)
-        self._faults = 0
+        self._failed_reads = 0
         return found
 
-    def _begin(self) -> Position:
+    def _prepared_position(self) -> Position:
         """The position, with what the detections have to know there. The first one is where the user said."""
-        position = self._position or self._first()
+        position = self._position or self._initial_position()
         if position.memory is None:
-            self._position = replace(position, memory=self._learned(position.seen))
+            self._position = replace(position, memory=self._learn_baseline(position.complete_until))
             self._checkpoint.save(self._position)
             return self._position
         return position
 
-    def _learned(self, until: datetime) -> Memory:
+    def _learn_baseline(self, until: datetime) -> Memory:
         """What the week before the watch teaches."""
         memory = Memory()
-        for page in Reader(self._api).pages(Range(until - BASELINE, until)):
+        for page in Reader(self._api).pages(Range(until - BASELINE_PERIOD, until)):
             self._detecting.learn(memory, page.entries)
             if self._stop.is_set():
                 raise Cancelled("The watch was stopped.")
         return memory
 
-    def _first(self) -> Position:
+    def _initial_position(self) -> Position:
         """What is relative counts from the API's clock: ours may be ahead of it."""
         now = self._api.page(self._api.first_url(self._now())).server_date or self._now()
         span = Range.from_mapping({"start": self._start}, now)
@@ -197,65 +197,65 @@ class Watcher:
         self._position = position
         return position
 
-    def _repeat(self, visit: Visit) -> List[Delivery]:
+    def _replay_page(self, visit: DeliveredPage) -> List[Delivery]:
         """What a visit handed on, as it was then: actions on it may have been cut short."""
-        position = self._begin()
+        position = self._prepared_position()
         if visit.gap is not None:
-            return [Delivery(visit.gap, position, is_repeated=True)]
+            return [Delivery(visit.gap, position, is_replay=True)]
         try:
             page = self._api.page(visit.url)
         except CursorRejected as error:
             logger.warning("%s What was handed on of it cannot come again.", error.message)
             return []
-        alerts = self._alerts_again(page, visit, position)
+        alerts = self._replayed_alerts(page, visit, position)
         return [
-            Delivery(self._event(page, index, alerts[index]), position, is_repeated=True)
+            Delivery(self._event(page, index, alerts[index]), position, is_replay=True)
             for index, entry in enumerate(page.entries[: visit.count])
             if self._selection.matches(entry)
         ]
 
-    def _alerts_again(self, page: Page, visit: Visit, position: Position) -> List[List[Alert]]:
+    def _replayed_alerts(self, page: Page, visit: DeliveredPage, position: Position) -> List[List[Alert]]:
         """The alerts of each entry of a page, as they were when it was handed on."""
         if visit.fired is None:
             return self._detecting.apply(position.memory or Memory(), page.entries)[0]
         fired = visit.fired
         return [self._detecting.again(fired.get(index, ()), entry) for index, entry in enumerate(page.entries)]
 
-    def _begun(self) -> List[Visit]:
+    def _unfinished_page(self) -> List[DeliveredPage]:
         """The visit of the page that the watch ended in, as far as it came."""
-        if not self._replay or self._position is None or not self._position.index:
+        if not self._replay_period or self._position is None or not self._position.index:
             return []
-        return [Visit(self._position.url, self._position.index, self._now())]
+        return [DeliveredPage(self._position.url, self._position.index, self._now())]
 
-    def _note(self, visit: Visit) -> None:
+    def _record_page(self, visit: DeliveredPage) -> None:
         """Keep what was handed on, and drop what was long ago."""
-        since = visit.at - self._replay
-        recent = [known for known in self._visits if known.at >= since]
-        self._visits = [*recent, visit][-_MOST_VISITS:]
+        since = visit.at - self._replay_period
+        recent = [known for known in self._delivered_pages if known.at >= since]
+        self._delivered_pages = [*recent, visit][-_MAX_REPLAY_PAGES:]
         try:
-            self._recent.save(self._visits)
+            self._replay_log.save(self._delivered_pages)
         except StorageError as error:
             logger.error("%s Events may not come again after a restart.", error.message)
 
-    def _next_page(self, position: Position) -> List[Delivery]:
+    def _read_page(self, position: Position) -> List[Delivery]:
         if self._pages is None:
             self._pages = follow_pages(self._api, position.url)
         page = next(self._pages)
         read_at = page.server_date or self._now()
         found: List[Delivery] = []
-        if read_at - position.seen > RETENTION + _SLACK:
+        if read_at - position.complete_until > RETENTION + _RETENTION_TOLERANCE:
             # What retention took from this page moved the others forward: the index means nothing any more.
-            left = replace(position, index=0, seen=read_at - RETENTION)
-            found.append(self._gap(position, "retention", left.seen, left))
+            left = replace(position, index=0, complete_until=read_at - RETENTION)
+            found.append(self._gap(position, "retention", left.complete_until, left))
             position = left
         alerts, memory = self._detecting.apply(position.memory or Memory(), page.entries)
         self._fired = {index: [one.detection for one in fired] for index, fired in enumerate(alerts) if fired}
         found.extend(self._deliveries(page, position, alerts))
-        self._after = replace(_behind(page, position, read_at), memory=memory)
+        self._next_position = replace(_position_after(page, position, read_at), memory=memory)
         if page.next is None:
             self._pages = None
-            self._idle = True
-            self._refusals = 0
+            self._is_caught_up = True
+            self._rejections = 0
         return found
 
     def _deliveries(self, page: Page, position: Position, alerts: List[List[Alert]]) -> Iterator[Delivery]:
@@ -264,48 +264,53 @@ class Watcher:
                 yield Delivery(self._event(page, index, alerts[index]), replace(position, index=index + 1))
 
     def _event(self, page: Page, index: int, alerts: List[Alert]) -> Dict[str, Any]:
-        return {**_event(page.entries[index], page.url, index), **self._detecting.fields(alerts)}
+        return {**_event(page.entries[index], page.url, index), **self._detecting.event_fields(alerts)}
 
-    def _gap(self, position: Position, reason: str, until: datetime, then: Position) -> Delivery:
+    def _gap(self, position: Position, reason: str, until: datetime, next_position: Position) -> Delivery:
         event = _gap(position, reason, until)
-        alert = self._detecting.of_gap(event["meta"]["uuid"], event["gap"])
-        return Delivery({**event, **self._detecting.fields([alert])}, then)
+        alert = self._detecting.gap_alert(event["meta"]["uuid"], event["gap"])
+        return Delivery({**event, **self._detecting.event_fields([alert])}, next_position)
 
-    def _lost_place(self, error: CursorRejected) -> List[Delivery]:
+    def _recover_cursor(self, error: CursorRejected) -> List[Delivery]:
         """The API no longer knows the cursor: say so, and read on from the time until which nothing was missing."""
         if self._position is None:
             raise error
         logger.warning("%s", error.message)
         now = self._now()
-        seen = self._position.seen
-        again = Position(self._api.first_url(seen - _MARGIN), 0, max(seen, now - RETENTION), self._position.memory)
-        self._after, self._pages = again, None
+        complete_until = self._position.complete_until
+        again = Position(
+            self._api.first_url(complete_until - _OVERLAP),
+            0,
+            max(complete_until, now - RETENTION),
+            self._position.memory,
+        )
+        self._next_position, self._pages = again, None
         return [self._gap(self._position, "cursor_rejected", now, again)]
 
-    def _bear(self, error: AuditError) -> None:
+    def _back_off(self, error: AuditError) -> None:
         """Wait before the next try, longer each time.
 
         :raises AuditError: this one, when it came too often to be a passing fault.
         """
         self._pages = None
         if not error.retryable:
-            self._refusals += 1
-            if self._refusals > _REFUSALS_BORNE:
+            self._rejections += 1
+            if self._rejections > _MAX_REJECTIONS:
                 raise error
-        seconds = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(self._faults, 10))
-        self._faults += 1
+        seconds = min(_MAX_BACKOFF, _MIN_BACKOFF * 2 ** min(self._failed_reads, 10))
+        self._failed_reads += 1
         logger.warning("%s Trying again in %.0f s.", error.message, seconds)
         self._pause(seconds)
 
-    def _go_to(self, position: Position) -> None:
-        left = self._handed_on
+    def _advance(self, position: Position) -> None:
+        left = self._acknowledged
         if left and left.index:
             # Before the place moves on: killed in between, the page comes again twice rather than never.
             fired = {index: names for index, names in self._fired.items() if index < left.index}
-            self._note(Visit(left.url, left.index, self._now(), fired=fired))
-        self._handed_on = None
+            self._record_page(DeliveredPage(left.url, left.index, self._now(), fired=fired))
+        self._acknowledged = None
         self._save(position)
-        self._position, self._after = position, None
+        self._position, self._next_position = position, None
 
     def _save(self, position: Position) -> None:
         """Events matter more than the checkpoint: without it they come again, with the same uuid."""
@@ -323,22 +328,22 @@ class Watcher:
         return urlsplit(self._api.connection.api_url).netloc
 
 
-def _behind(page: Page, position: Position, read_at: datetime) -> Position:
+def _position_after(page: Page, position: Position, read_at: datetime) -> Position:
     """The position behind a page; a place that its entries do not reach yet lies in the pages behind it."""
     if page.next is None:
         return Position(page.poll_more, 0, read_at)
-    latest = (timestamp(page.entries[-1]) if page.entries else None) or position.seen
-    seen = max(position.seen, min(latest, read_at))
-    return Position(page.next, max(0, position.index - len(page.entries)), seen)
+    latest = (timestamp(page.entries[-1]) if page.entries else None) or position.complete_until
+    complete_until = max(position.complete_until, min(latest, read_at))
+    return Position(page.next, max(0, position.index - len(page.entries)), complete_until)
 
 
 def _event(entry: Entry, url: str, index: int) -> Dict[str, Any]:
     owner = subject(entry)
     who = actor(entry)
     return {
-        "entry": plain(entry),
+        "entry": to_builtin_entry(entry),
         # Playbooks get events as variables, which they take for templates: this form of it cannot pose as one.
-        "entry_base64": b64encode(json.dumps(plain(entry)).encode()).decode(),
+        "entry_base64": b64encode(json.dumps(to_builtin_entry(entry)).encode()).decode(),
         "actor": {"kind": who.kind, "name": who.name, "uuid": who.uuid or ""},
         # The subject too: cursors of two projects may be equal.
         "meta": _meta(f"{url}#{index}@{owner.uuid or owner.name}", url, index),
@@ -346,7 +351,7 @@ def _event(entry: Entry, url: str, index: int) -> Dict[str, Any]:
 
 
 def _gap(position: Position, reason: str, until: datetime) -> Dict[str, Any]:
-    since = format_time(position.seen)
+    since = format_time(position.complete_until)
     sentences = {
         "retention": f"The log was not read since {since}, longer than the provider's retention of {RETENTION.days} "
         "days: entries in between may be lost.",
@@ -370,12 +375,12 @@ def _check_names(options: Mapping[str, Any]) -> None:
         raise InvalidInput(f"There is no option {', '.join(unknown)}; there are {', '.join(_OPTIONS)}.")
 
 
-def _given(options: Mapping[str, Any]) -> Dict[str, Any]:
+def _without_empty(options: Mapping[str, Any]) -> Dict[str, Any]:
     return {name: value for name, value in options.items() if value not in (None, "")}
 
 
 def _from_environment() -> Dict[str, Any]:
-    return {option: os.environ[name] for option, name in _ENVIRONMENT.items() if os.environ.get(name)}
+    return {option: os.environ[name] for option, name in _ENVIRONMENT_VARIABLES.items() if os.environ.get(name)}
 
 
 def _path(value: Any) -> Optional[str]:

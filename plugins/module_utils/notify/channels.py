@@ -18,25 +18,25 @@ from urllib.parse import urljoin, urlsplit
 from ..errors import Cancelled, InvalidInput, NotDelivered
 from ..journal import Journal
 from ..programs import ProgramFailed, run_program
-from ..project_log.entry import visible
+from ..project_log.entry import to_printable
 from ..sessions import new_session, origin, requests_library, retry_after, root_cause
-from ..tls import is_of_certificate
+from ..tls import is_certificate_error
 from .message import Message
 
 SENDMAIL = "/usr/sbin/sendmail"
 
-_SECONDS = 60.0
+_TIMEOUT = 60.0
 """The time limit of one message, all tries included."""
 
-_CONNECT_SECONDS = 10.0
-_ANSWER_SECONDS = 30.0
-_RETRIES = 3
-_FIRST_WAIT = 0.5
-_RETRIED = (408, 425, 429, 500, 502, 503, 504)
-_REPEATING_REDIRECTS = (307, 308)
-_REDIRECTS = (301, 302, 303, *_REPEATING_REDIRECTS)
+_CONNECT_TIMEOUT = 10.0
+_RESPONSE_TIMEOUT = 30.0
+_MAX_RETRIES = 3
+_MIN_BACKOFF = 0.5
+_RETRYABLE_STATUSES = (408, 425, 429, 500, 502, 503, 504)
+_REDIRECTS_KEEPING_METHOD = (307, 308)
+_REDIRECTS = (301, 302, 303, *_REDIRECTS_KEEPING_METHOD)
 _MAX_REDIRECTS = 3
-_MAX_WORDS = 200
+_MAX_PROGRAM_OUTPUT = 200
 # Of syslog: critical, error, warning, notice, informational.
 _PRIORITIES = {"critical": 2, "high": 3, "medium": 4, "low": 5, "info": 6}
 
@@ -63,70 +63,70 @@ class Webhook(NamedTuple):
     @property
     def host(self) -> str:
         """What the receiver is called: the rest of its URL can be a secret."""
-        return visible(urlsplit(self.url).netloc)
+        return to_printable(urlsplit(self.url).netloc)
 
     def send(self, message: Message, stop: threading.Event) -> None:
         body = json.dumps({"text": message.text, "alerts": message.alerts}).encode()
         headers = {"Content-Type": "application/json", "Idempotency-Key": message.id}
-        deadline = self.clock() + _SECONDS
+        deadline = self.clock() + _TIMEOUT
         with new_session(self.url, self._token()) as session:
-            for attempt in range(_RETRIES + 1):
+            for attempt in range(_MAX_RETRIES + 1):
                 try:
                     self._post(session, body, headers)
                     return
-                except _Transient as fault:
-                    pause = fault.after or _FIRST_WAIT * 2**attempt * (1 + self.chance())
-                    if attempt == _RETRIES or self.clock() + pause > deadline:
-                        raise NotDelivered(fault.sentence, fault.status) from fault.__cause__
+                except _TransientError as fault:
+                    pause = fault.delay or _MIN_BACKOFF * 2**attempt * (1 + self.chance())
+                    if attempt == _MAX_RETRIES or self.clock() + pause > deadline:
+                        raise NotDelivered(fault.message, fault.status) from fault.__cause__
                 if stop.wait(pause):
                     raise Cancelled("It was stopped while it waited for a receiver; the next run sends the alert.")
 
     def _post(self, session: Any, body: bytes, headers: Mapping[str, str]) -> None:
         url = self.url
         for _redirect in range(_MAX_REDIRECTS + 1):
-            status, answered = self._exchange(session, url, body, headers)
+            status, response_headers = self._request(session, url, body, headers)
             if status not in _REDIRECTS:
                 break
-            url = self._redirected(url, status, answered.get("Location", ""))
+            url = self._redirect_target(url, status, response_headers.get("Location", ""))
         if 200 <= status < 300:
             return
-        sentence = f"{self.host} did not take an alert (HTTP {status})"
-        if status in _RETRIED:
-            raise _Transient(sentence, status, retry_after(answered))
-        raise NotDelivered(sentence, status)
+        message = f"{self.host} did not take an alert (HTTP {status})"
+        if status in _RETRYABLE_STATUSES:
+            raise _TransientError(message, status, retry_after(response_headers))
+        raise NotDelivered(message, status)
 
-    def _exchange(self, session: Any, url: str, body: bytes, headers: Mapping[str, str]) -> Tuple[int, Any]:
+    def _request(self, session: Any, url: str, body: bytes, headers: Mapping[str, str]) -> Tuple[int, Any]:
         exceptions = requests_library().exceptions
         try:
             with session.post(
                 url,
                 data=body,
                 headers=headers,
-                timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS),
+                timeout=(_CONNECT_TIMEOUT, _RESPONSE_TIMEOUT),
                 allow_redirects=False,
                 stream=True,
                 verify=self.ca_path or True,
-            ) as answer:
-                return answer.status_code, answer.headers
+            ) as response:
+                return response.status_code, response.headers
         except exceptions.SSLError as exc:
-            if not is_of_certificate(exc):
-                raise _Transient(f"No TLS connection to {self.host}: {root_cause(exc)}") from exc
+            if not is_certificate_error(exc):
+                raise _TransientError(f"No TLS connection to {self.host}: {root_cause(exc)}") from exc
             raise NotDelivered(f"The TLS certificate of {self.host} cannot be verified; check its ca_path") from exc
         except exceptions.Timeout as exc:
-            raise _Transient(f"{self.host} did not answer in time") from exc
+            raise _TransientError(f"{self.host} did not answer in time") from exc
         except exceptions.RequestException as exc:
-            raise _Transient(f"No connection to {self.host}: {root_cause(exc)}") from exc
+            raise _TransientError(f"No connection to {self.host}: {root_cause(exc)}") from exc
         except (OSError, ValueError) as exc:  # requests reports a missing ca_path and a malformed redirect this way
             raise NotDelivered(f"{self.host} cannot be asked; check its url and ca_path") from exc
 
-    def _redirected(self, url: str, status: int, location: str) -> str:
+    def _redirect_target(self, url: str, status: int, location: str) -> str:
         """The next URL. A token and alerts go to no other host, and no redirect may turn them into a GET."""
         try:
             target = urljoin(url, location)
             same = origin(urlsplit(target)) == origin(urlsplit(self.url)) and "@" not in urlsplit(target).netloc
         except ValueError:
             same = False
-        if not location or not same or status not in _REPEATING_REDIRECTS:
+        if not location or not same or status not in _REDIRECTS_KEEPING_METHOD:
             raise NotDelivered(f"{self.host} redirects to another address (HTTP {status}); set its final url", status)
         return target
 
@@ -144,14 +144,14 @@ class Webhook(NamedTuple):
         return token
 
 
-class _Transient(Exception):
+class _TransientError(Exception):
     """A failure that may pass: the sentence to report if it stays, and how many seconds the server asks to wait."""
 
-    def __init__(self, sentence: str, status: Optional[int] = None, after: Optional[float] = None) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, message: str, status: Optional[int] = None, delay: Optional[float] = None) -> None:
+        super().__init__(message)
+        self.message = message
         self.status = status
-        self.after = after
+        self.delay = delay
 
 
 class Mail(NamedTuple):
@@ -170,20 +170,20 @@ class Mail(NamedTuple):
         mail["Message-ID"] = f"<{message.id}@{self.sender.partition('@')[2] or 'localhost'}>"
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(message.body + "\n")
-        _run([self.sendmail, "-t", "-i"], mail.as_bytes(), self.sendmail)
+        _run_program([self.sendmail, "-t", "-i"], mail.as_bytes(), self.sendmail)
 
 
 class Command(NamedTuple):
     """A program of the site that gets JSON on its standard input; status 0 means that it has taken it."""
 
-    words: Tuple[str, ...]
+    arguments: Tuple[str, ...]
 
     def send(self, message: Message, _stop: threading.Event) -> None:
         body = json.dumps({"text": message.text, "alerts": message.alerts}).encode()
-        _run(self.words, body + b"\n", os.path.basename(self.words[0]))
+        _run_program(self.arguments, body + b"\n", os.path.basename(self.arguments[0]))
 
 
-class ToJournal(NamedTuple):
+class JournalChannel(NamedTuple):
     """systemd's journal, of which this is the socket."""
 
     socket: str
@@ -194,12 +194,14 @@ class ToJournal(NamedTuple):
                 journal.send_alert(str(alert["id"]), _PRIORITIES[str(alert["severity"])], alert)
 
 
-def _run(command: Any, text: bytes, name: str) -> None:
-    shown = visible(name)
+def _run_program(command: Any, text: bytes, name: str) -> None:
+    shown = to_printable(name)
     try:
-        done = run_program(list(command), text, _SECONDS)
+        done = run_program(list(command), text, _TIMEOUT)
     except ProgramFailed as exc:
         raise NotDelivered(f"{shown} cannot take an alert: {exc}") from exc
     if done.returncode != 0:
-        words: List[str] = [visible(done.last_words)[:_MAX_WORDS]] if done.last_words else []
-        raise NotDelivered(": ".join([f"{shown} did not take an alert (exit status {done.returncode})", *words]))
+        arguments: List[str] = (
+            [to_printable(done.last_error_line)[:_MAX_PROGRAM_OUTPUT]] if done.last_error_line else []
+        )
+        raise NotDelivered(": ".join([f"{shown} did not take an alert (exit status {done.returncode})", *arguments]))

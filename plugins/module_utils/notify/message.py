@@ -19,7 +19,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 from ..counts import pluralize
 from ..detections.detection import SEVERITIES, Detection
 from ..detections.detector import ID_LENGTH, Alert
-from ..project_log.entry import Entry, actor, to_builtin, visible
+from ..project_log.entry import Entry, actor, to_builtin, to_printable
 from ..times import format_time
 
 MAX_ALERTS = 100
@@ -30,12 +30,16 @@ _MAX_ENTRY = 16_000
 _MAX_DEPTH = 20
 _MAX_LINE = 300
 _MAX_CHAT_ITEMS = 20
-_PROVIDER = {"system": "the provider's system", "admin": "the provider's staff (admin)", "unknown": "an unknown actor"}
-_CUT = "\u2026"
-_KNOWN = ("timestamp", "action", "message", "ip_address", "actor", "subject")
+_PROVIDER_ACTORS = {
+    "system": "the provider's system",
+    "admin": "the provider's staff (admin)",
+    "unknown": "an unknown actor",
+}
+_ELLIPSIS = "\u2026"
+_KNOWN_KEYS = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 _CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # Mentions, and the middle of links whose text could hide the address. E-mail addresses stay as they are.
-_CHAT_CALLS = re.compile(r"(?<!\w)@(?=\w)|@(?=(?:channel|here|everyone|all)\b)|\](?=\()", re.IGNORECASE)
+_CHAT_MENTIONS = re.compile(r"(?<!\w)@(?=\w)|@(?=(?:channel|here|everyone|all)\b)|\](?=\()", re.IGNORECASE)
 _INVISIBLE_SPACE = "\u200b"
 
 
@@ -61,15 +65,15 @@ def compose(alerts: Sequence[Alert], detections: Mapping[str, Detection]) -> Mes
         subject, text = described[0].headline, described[0].lines()
     else:
         subject = headline(alerts, pluralize(len(alerts), "alert", "alerts"))
-        text = [f"{subject}:", *listed(described)]
-    signed = [[*one.lines(), *map(_signature, found)] for one, found in zip(described, changes)]
+        text = [f"{subject}:", *format_list(described)]
+    signed = [[*one.lines(), *map(_reference_line, found)] for one, found in zip(described, changes)]
     paragraphs = ["\n".join(lines) for lines in signed]
     body = "\n\n".join(paragraphs if len(changes) == 1 else [f"{subject}:", *paragraphs])
-    identifier = alerts[0].id if len(alerts) == 1 else digest_id([alert.id for alert in alerts])
-    return Message(identifier, subject, chat_text(text), body, [presentable(alert) for alert in alerts])
+    identifier = alerts[0].id if len(alerts) == 1 else combined_id([alert.id for alert in alerts])
+    return Message(identifier, subject, chat_text(text), body, [alert_payload(alert) for alert in alerts])
 
 
-class Described(NamedTuple):
+class ChangeDescription(NamedTuple):
     """An entry with alerts in words. ``what`` happened, ``who`` did it, from where and when, and what is ``to_do``."""
 
     severity: str
@@ -90,24 +94,24 @@ class Described(NamedTuple):
         return [self.headline, self.what, self.who, *self.to_do, *reviewer]
 
 
-def describe(alerts: Sequence[Alert], checks: Mapping[str, str]) -> Described:
+def describe(alerts: Sequence[Alert], checks: Mapping[str, str]) -> ChangeDescription:
     """Put the alerts of one entry into words; the reviewer is that of the most severe one."""
     first = max(alerts, key=lambda alert: SEVERITIES.index(alert.severity))
     address, moment = first.entry.get("ip_address"), first.time
     when = (
         f"{format_time(moment.replace(microsecond=0))[:-1].replace('T', ' ')} UTC" if moment else "at an unknown time"
     )
-    where = f" from {shown(address, 50)}" if address else ""
+    where = f" from {one_line(address, 50)}" if address else ""
     to_do = dict.fromkeys(checks.get(alert.detection, "") for alert in alerts)
-    title, *others = (shown(alert.title, 150) for alert in alerts)
-    return Described(
+    title, *others = (one_line(alert.title, 150) for alert in alerts)
+    return ChangeDescription(
         first.severity,
-        "; ".join([title, *map(_within_sentence, others)]),
+        "; ".join([title, *map(_lowercase_first, others)]),
         _project(first),
-        shown(first.entry.get("message"), _MAX_LINE) or "(no message)",
-        f"By {_person(first.entry)}{where}, {when}",
-        [f"What to do: {shown(check, _MAX_LINE)}" for check in to_do if check],
-        shown(first.reviewer, 100),
+        one_line(first.entry.get("message"), _MAX_LINE) or "(no message)",
+        f"By {_actor_text(first.entry)}{where}, {when}",
+        [f"What to do: {one_line(check, _MAX_LINE)}" for check in to_do if check],
+        one_line(first.reviewer, 100),
     )
 
 
@@ -117,7 +121,7 @@ def headline(alerts: Sequence[Alert], what: str) -> str:
     return f"[{severity}] {what}{_project(alerts[0])}"
 
 
-def listed(described: Sequence[Described]) -> List[str]:
+def format_list(described: Sequence[ChangeDescription]) -> List[str]:
     """The first ones as a list for a chat."""
     lines = []
     for one in described[:_MAX_CHAT_ITEMS]:
@@ -129,21 +133,21 @@ def listed(described: Sequence[Described]) -> List[str]:
 
 def chat_text(lines: Sequence[str]) -> str:
     """Lines in which a chat finds neither markup nor a mention of its own."""
-    return _CHAT_CALLS.sub(rf"\g<0>{_INVISIBLE_SPACE}", "\n".join(lines).translate(_CHAT_ESCAPES))
+    return _CHAT_MENTIONS.sub(rf"\g<0>{_INVISIBLE_SPACE}", "\n".join(lines).translate(_CHAT_ESCAPES))
 
 
-def shown(value: Any, most: int) -> str:
+def one_line(value: Any, max_length: int) -> str:
     """A value as one line of text, cut where it is long."""
     text = str(value if value is not None else "")
-    return visible(text if len(text) <= most else text[:most] + _CUT)
+    return to_printable(text if len(text) <= max_length else text[:max_length] + _ELLIPSIS)
 
 
-def digest_id(ids: Sequence[str]) -> str:
+def combined_id(ids: Sequence[str]) -> str:
     """The id of a message about several things."""
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:ID_LENGTH]
 
 
-def trial_message(now: datetime) -> Message:
+def sample_message(now: datetime) -> Message:
     """A message without meaning, which shows that a receiver takes alerts."""
     title, text = "Test message", "This is a test, nothing happened; alerts look like this message"
     identifier = hashlib.sha256(f"test\n{format_time(now)}".encode()).hexdigest()[:ID_LENGTH]
@@ -151,52 +155,52 @@ def trial_message(now: datetime) -> Message:
     return compose([Alert(identifier, "test", SEVERITIES[0], title, now, "", entry)], {})
 
 
-def presentable(alert: Alert) -> Dict[str, Any]:
+def alert_payload(alert: Alert) -> Dict[str, Any]:
     """The alert for programs: its entry without control characters, and cut where it is long."""
     plain = alert._replace(entry={}).to_json()
-    values = {key: value if value is None else shown(value, _MAX_TEXT) for key, value in plain.items()}
-    return {**values, "entry": _Cutter().entry(alert.entry)}
+    values = {key: value if value is None else one_line(value, _MAX_TEXT) for key, value in plain.items()}
+    return {**values, "entry": _Truncator().entry(alert.entry)}
 
 
-def _signature(alert: Alert) -> str:
+def _reference_line(alert: Alert) -> str:
     return f"Detection {alert.detection}, alert {alert.id}"
 
 
 def _project(alert: Alert) -> str:
-    return f" in {shown(alert.project, 100)}" if alert.project else ""
+    return f" in {one_line(alert.project, 100)}" if alert.project else ""
 
 
-def _person(entry: Entry) -> str:
+def _actor_text(entry: Entry) -> str:
     """Who did it. The description of a token may say anything, so a token never passes for a person."""
     label = actor(entry)
-    if label.kind in _PROVIDER:
-        return _PROVIDER[label.kind]
-    kind = {"api_token": "API token"}.get(label.kind) or shown(label.kind, 50)
-    name = shown(label.name or label.uuid, 100)
+    if label.kind in _PROVIDER_ACTORS:
+        return _PROVIDER_ACTORS[label.kind]
+    kind = {"api_token": "API token"}.get(label.kind) or one_line(label.kind, 50)
+    name = one_line(label.name or label.uuid, 100)
     if not name:
         return kind
     return name if label.kind == "user" else f"{kind} '{name}'"
 
 
-def _within_sentence(title: str) -> str:
+def _lowercase_first(title: str) -> str:
     """A title that is not at the beginning of a sentence; abbreviations stay as they are."""
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
-class _Cutter:
+class _Truncator:
     """Makes the copy of one entry; all of its texts together have a limit."""
 
     def __init__(self) -> None:
-        self._left = _MAX_ENTRY
+        self._remaining = _MAX_ENTRY
 
     def entry(self, entry: Entry) -> Dict[str, Any]:
         """The keys that are known come first, so that no other key can displace them."""
-        order = [*(key for key in _KNOWN if key in entry), *(key for key in entry if key not in _KNOWN)]
+        order = [*(key for key in _KNOWN_KEYS if key in entry), *(key for key in entry if key not in _KNOWN_KEYS)]
         return self._mapping({key: entry[key] for key in order}, 0)
 
     def _value(self, value: Any, depth: int) -> Any:
         if isinstance(value, (dict, list)) and depth >= _MAX_DEPTH:
-            return _CUT
+            return _ELLIPSIS
         if isinstance(value, dict):
             return self._mapping(value, depth)
         if isinstance(value, list):
@@ -208,8 +212,8 @@ class _Cutter:
     def _mapping(self, value: Mapping[str, Any], depth: int) -> Dict[str, Any]:
         found: Dict[str, Any] = {}
         for key, item in value.items():
-            if self._left <= 0:
-                found[_CUT] = _CUT
+            if self._remaining <= 0:
+                found[_ELLIPSIS] = _ELLIPSIS
                 break
             found[self._text(str(key))] = self._value(item, depth + 1)
         return found
@@ -217,13 +221,13 @@ class _Cutter:
     def _sequence(self, value: Sequence[Any], depth: int) -> List[Any]:
         found: List[Any] = []
         for item in value:
-            if self._left <= 0:
-                found.append(_CUT)
+            if self._remaining <= 0:
+                found.append(_ELLIPSIS)
                 break
             found.append(self._value(item, depth + 1))
         return found
 
     def _text(self, text: str) -> str:
-        most = max(0, min(_MAX_TEXT, self._left))
-        self._left -= len(text) + 1
-        return shown(text, most)
+        max_length = max(0, min(_MAX_TEXT, self._remaining))
+        self._remaining -= len(text) + 1
+        return one_line(text, max_length)

@@ -15,10 +15,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from ..archive.chain.chain import Link
-from ..archive.chain.signing import readable_head
+from ..archive.chain.chain import StoredCommit
+from ..archive.chain.signing import checked_head
 from ..archive.format.commit import READING_KINDS, Commit, Head
-from ..archive.forwarder import Additions, has_commit
+from ..archive.forwarder import AddedFiles, has_commit
 from ..archive.reader import parse_entry
 from ..archive.storage.store import Store
 from ..detections.config import Config
@@ -27,13 +27,13 @@ from ..errors import ArchiveDamaged, AuditError, Cancelled
 from .message import compose
 from .positions import Position, PositionFile, Progress
 from .receivers import Receiver
-from .track import Track
+from .track import DeliveryTracker
 
-_REMEMBER_EVERY = 100
+_MESSAGES_PER_SAVE = 100
 """After so many messages within one commit, positions are stored before its end."""
 
 
-class Delivery(NamedTuple):
+class DeliveryResult(NamedTuple):
     """What a run did for one receiver: the alerts it took, and why it takes no more, if it does not."""
 
     receiver: str
@@ -49,7 +49,7 @@ class Delivery(NamedTuple):
 class NotifyResult(NamedTuple):
     """What a run did. ``found``: all alerts so far, by severity; ``pruned``: entries that were gone before it came."""
 
-    deliveries: List[Delivery]
+    deliveries: List[DeliveryResult]
     found: Dict[str, int]
     pruned: int
 
@@ -79,15 +79,15 @@ class Notifier:
         self._stop = stop or threading.Event()
         self._from_start = from_start
         self._note = note
-        self._added = Additions(store)
+        self._additions = AddedFiles(store)
         self._pruned = 0
         self._unsaved = 0
         self._archive_id = ""
-        self._here = Position()
-        self._tracks: List[Track] = []
-        self._ahead: List[Track] = []
+        self._position = Position()
+        self._trackers: List[DeliveryTracker] = []
+        self._inactive: List[DeliveryTracker] = []
 
-    def run(self, on_head: Callable[[Link], None] = lambda _link: None) -> NotifyResult:
+    def run(self, on_head: Callable[[StoredCommit], None] = lambda _link: None) -> NotifyResult:
         """Deliver the alerts of all commits up to the newest one.
 
         :raises StorageError: the archive or the bookmark cannot be read or written.
@@ -97,43 +97,43 @@ class Notifier:
         """
         self._file.check()
         known = self._file.read()
-        head = readable_head(self._store, self._newest_kept(known))
+        head = checked_head(self._store, self._newest_delivered(known))
         if head is None:
             return NotifyResult([], {}, 0)
         on_head(head)
         self._archive_id = head.commit.archive_id
         if not known:
             known = self._file.read(self._archive_id)
-            self._newest_kept(known)
-        self._begin(known)
+            self._newest_delivered(known)
+        self._create_trackers(known)
         try:
-            self._walk(head)
+            self._process_commits(head)
         finally:
             self._save()
-        deliveries = [Delivery(track.receiver.label, track.delivered, track.failure) for track in self._tracks]
-        return NotifyResult(deliveries, dict(self._here.found), self._pruned)
+        deliveries = [DeliveryResult(track.receiver.label, track.delivered, track.failure) for track in self._trackers]
+        return NotifyResult(deliveries, dict(self._position.found), self._pruned)
 
-    def _begin(self, known: Mapping[str, Progress]) -> None:
+    def _create_trackers(self, known: Mapping[str, Progress]) -> None:
         """Give each receiver its position, and stand at the one that is furthest back."""
         for receiver in self._receivers:
-            track = Track(receiver, known.get(receiver.key), self._file.clock, self._deliver, self._sent)
+            track = DeliveryTracker(receiver, known.get(receiver.key), self._file.clock, self._deliver, self._on_sent)
             if track.is_new and self._from_start:
-                track.begin(Position())
+                track.set_first_position(Position())
             elif track.is_new:
                 self._note(
                     f"{receiver.label} is new: it gets alerts of entries that are archived from now on; pass "
                     "--from-start in its first run for those of all entries."
                 )
-            elif self._file.is_rebooted and receiver.settles:
-                track.step_back()
-            self._tracks.append(track)
-        self._ahead = sorted(
-            (track for track in self._tracks if not track.is_new), key=lambda track: track.position.sequence
+            elif self._file.was_rebooted and receiver.loses_recent_on_reboot:
+                track.rewind_after_reboot()
+            self._trackers.append(track)
+        self._inactive = sorted(
+            (track for track in self._trackers if not track.is_new), key=lambda track: track.position.sequence
         )
-        if self._ahead:
-            self._here = self._ahead[0].position
+        if self._inactive:
+            self._position = self._inactive[0].position
 
-    def _newest_kept(self, known: Mapping[str, Progress]) -> Optional[Head]:
+    def _newest_delivered(self, known: Mapping[str, Progress]) -> Optional[Head]:
         """The newest commit up to which a receiver got alerts. Refuse to guess where to continue.
 
         :raises ArchiveDamaged: the archive no longer has such a commit.
@@ -149,46 +149,46 @@ class Notifier:
                 )
         return max(heads, default=None)
 
-    def _walk(self, head: Link) -> None:
+    def _process_commits(self, head: StoredCommit) -> None:
         detector = Detector(self._config.detections, self._config.facts, head.commit.project.name)
-        for link in self._added.commits(self._here.head, head):
+        for link in self._additions.commits(self._position.head, head):
             if self._stop.is_set():
                 raise Cancelled("It was stopped; the next run continues where this one ended.")
-            self._join(link.commit.sequence - 1)
-            if not self._ahead and all(track.failure for track in self._tracks):
+            self._activate(link.commit.sequence - 1)
+            if not self._inactive and all(track.failure for track in self._trackers):
                 return
-            self._take(link, detector)
-        self._join(head.commit.sequence)
-        self._end(head.commit.sequence)
+            self._process_commit(link, detector)
+        self._activate(head.commit.sequence)
+        self._finish(head.commit.sequence)
 
-    def _join(self, sequence: int) -> None:
+    def _activate(self, sequence: int) -> None:
         """Take along the receivers whose position this is. What is known at their position counts from there on."""
-        while self._ahead and self._ahead[0].position.sequence <= sequence:
-            track = self._ahead.pop(0)
+        while self._inactive and self._inactive[0].position.sequence <= sequence:
+            track = self._inactive.pop(0)
             track.is_active = True
-            self._here = replace(track.position, after=None)
+            self._position = replace(track.position, last_alert=None)
 
-    def _take(self, link: Link, detector: Detector) -> None:
+    def _process_commit(self, link: StoredCommit, detector: Detector) -> None:
         """Look at what one commit added, and deliver its alerts."""
-        before, memory = self._here, self._here.memory
+        before, memory = self._position, self._position.memory
         alerts: List[Alert] = []
         if link.commit.kind in READING_KINDS and link.commit.files:
             # A receiver that fails keeps the memory of its position.
             memory = detector.memory = memory.copy()
             alerts = self._alerts(link.commit, detector)
-        self._here = Position(link.head, memory, _counted(before.found, alerts))
+        self._position = Position(link.head, memory, _add_counts(before.found, alerts))
         for track in self._active():
-            track.offer(alerts, before)
-            if track.until == link.commit.sequence:
+            track.deliver(alerts, before)
+            if track.digest_end == link.commit.sequence:
                 track.end_digest()
-            track.move(self._here)
+            track.advance(self._position)
         if self._unsaved:
             self._save()
 
     def _alerts(self, commit: Commit, detector: Detector) -> List[Alert]:
         """The alerts of what a commit added, each id once: entries without any difference are one alert."""
         found: Dict[str, Alert] = {}
-        for file, lines in self._added.files(commit):
+        for file, lines in self._additions.files(commit):
             if lines is None:
                 self._pruned += file.entries
                 continue
@@ -197,44 +197,44 @@ class Notifier:
                     found.setdefault(alert.id, alert)
         return list(found.values())
 
-    def _end(self, sequence: int) -> None:
+    def _finish(self, sequence: int) -> None:
         """Send digests, and let new receivers begin.
 
         The end of a digest is stored before it is sent: a later run sends the same one again if this one is killed.
         """
-        waiting = [track for track in self._active() if track.is_waiting]
+        waiting = [track for track in self._active() if track.has_pending_alerts]
         for track in waiting:
-            track.plan(sequence)
+            track.plan_digest_end(sequence)
         if waiting:
             self._save()
         for track in waiting:
             track.end_digest()
         for track in self._active():
-            track.move(self._here)
-        for track in self._tracks:
+            track.advance(self._position)
+        for track in self._trackers:
             if track.is_new:
-                track.begin(self._here)
+                track.set_first_position(self._position)
 
-    def _active(self) -> List[Track]:
-        return [track for track in self._tracks if track.is_active and track.failure is None]
+    def _active(self) -> List[DeliveryTracker]:
+        return [track for track in self._trackers if track.is_active and track.failure is None]
 
     def _deliver(self, receiver: Receiver, alerts: Sequence[Alert]) -> None:
         receiver.channel.send(compose(alerts, self._by_name), self._stop)
 
-    def _sent(self) -> None:
+    def _on_sent(self) -> None:
         self._unsaved += 1
-        if self._unsaved >= _REMEMBER_EVERY:
+        if self._unsaved >= _MESSAGES_PER_SAVE:
             self._save()
 
     def _save(self) -> None:
         """Store the positions that there are, if one has changed."""
         self._unsaved = 0
-        if any(track.is_changed for track in self._tracks):
-            known = {track.receiver.key: track.progress() for track in self._tracks if not track.is_new}
+        if any(track.is_changed for track in self._trackers):
+            known = {track.receiver.key: track.progress() for track in self._trackers if not track.is_new}
             self._file.write(self._archive_id, known)
-            for track in self._tracks:
+            for track in self._trackers:
                 track.is_changed = False
 
 
-def _counted(found: Mapping[str, int], alerts: Sequence[Alert]) -> Mapping[str, int]:
+def _add_counts(found: Mapping[str, int], alerts: Sequence[Alert]) -> Mapping[str, int]:
     return Counter(found) + Counter(alert.severity for alert in alerts) if alerts else found

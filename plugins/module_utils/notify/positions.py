@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..archive.bookmark import SAME_BOOT, SETTLING, boot_time
+from ..archive.bookmark import BOOT_TIME_TOLERANCE, SETTLE_SECONDS, boot_time
 from ..archive.format.commit import Head
 from ..detections.detector import Memory
 from ..errors import InvalidInput, StorageError
-from ..files import draft_of, replace_file
+from ..files import draft_file, replace_file
 
 _VERSION = 1
 _writing = threading.Lock()
@@ -40,17 +40,17 @@ class Position:
     head: Optional[Head] = None
     memory: Memory = field(default_factory=Memory)
     found: Mapping[str, int] = field(default_factory=dict)
-    after: Optional[str] = None
+    last_alert: Optional[str] = None
 
     @property
     def sequence(self) -> int:
         return self.head.sequence if self.head else 0
 
-    def is_same(self, other: Position) -> bool:
-        return (self.head, self.after) == (other.head, other.after) and self.memory is other.memory
+    def is_equal(self, other: Position) -> bool:
+        return (self.head, self.last_alert) == (other.head, other.last_alert) and self.memory is other.memory
 
 
-class Mark(NamedTuple):
+class TimedPosition(NamedTuple):
     """A position that a receiver had at this moment (seconds since 1970)."""
 
     position: Position
@@ -61,18 +61,18 @@ class Mark(NamedTuple):
 class Progress:
     """How far one receiver is. ``marks`` are its positions, the newest last; ``until`` ends a digest under way."""
 
-    marks: List[Mark]
-    until: Optional[int] = None
+    marks: List[TimedPosition]
+    digest_end: Optional[int] = None
 
-    def after_boot(self) -> Progress:
+    def after_reboot(self) -> Progress:
         """What counts if the host was booted since: what the receiver had only in memory is delivered again."""
-        settled = [mark for mark in self.marks if mark.at <= self.marks[-1].at - SETTLING]
+        settled = [mark for mark in self.marks if mark.at <= self.marks[-1].at - SETTLE_SECONDS]
         return Progress(settled or self.marks[:1])
 
-    def reduced(self, now: float) -> Progress:
+    def without_outdated(self, now: float) -> Progress:
         """The marks that can still be needed: those of the last minutes and one older than that."""
-        settled = [mark for mark in self.marks if mark.at <= now - SETTLING]
-        return Progress(settled[-1:] + self.marks[len(settled) :], self.until)
+        settled = [mark for mark in self.marks if mark.at <= now - SETTLE_SECONDS]
+        return Progress(settled[-1:] + self.marks[len(settled) :], self.digest_end)
 
 
 class PositionFile:
@@ -92,7 +92,7 @@ class PositionFile:
         self._archive = archive
         self._boot = boot()
         self.clock = clock
-        self.is_rebooted = False
+        self.was_rebooted = False
 
     def __str__(self) -> str:
         return self._path
@@ -103,7 +103,7 @@ class PositionFile:
         :raises InvalidInput: the file cannot be where it should.
         :raises StorageError: its directory takes no file.
         """
-        with draft_of(self._path, "--bookmark"):
+        with draft_file(self._path, "--bookmark"):
             pass
 
     def read(self, archive_id: Optional[str] = None) -> Dict[str, Progress]:
@@ -111,14 +111,14 @@ class PositionFile:
 
         :raises StorageError: the file is unreadable or holds something else.
         """
-        for own in self._own(self._read(), archive_id):
+        for own in self._records_of_archive(self._read(), archive_id):
             try:
                 memories = [Memory.from_json(value) for value in own["memories"]]
                 states = [_state(value, memories) for value in own["states"]]
-                self.is_rebooted = abs(float(own["boot"]) - self._boot) > SAME_BOOT
+                self.was_rebooted = abs(float(own["boot"]) - self._boot) > BOOT_TIME_TOLERANCE
                 return {str(key): _progress(value, states) for key, value in own["receivers"].items()}
             except (LookupError, TypeError, ValueError, AttributeError, InvalidInput) as exc:
-                raise self._unreadable(exc) from exc
+                raise self._read_error(exc) from exc
         return {}
 
     def write(self, archive_id: str, receivers: Mapping[str, Progress]) -> None:
@@ -127,23 +127,25 @@ class PositionFile:
         :raises InvalidInput: the file cannot be where it should.
         :raises StorageError: the file cannot be written.
         """
-        table = _Table()
+        table = _PositionTable()
         told = {
             key: {
-                "marks": [[table.number_of(mark.position), mark.position.after, mark.at] for mark in progress.marks],
-                "until": progress.until,
+                "marks": [
+                    [table.index_of(mark.position), mark.position.last_alert, mark.at] for mark in progress.marks
+                ],
+                "until": progress.digest_end,
             }
             for key, progress in receivers.items()
         }
         own = {"archive": self._archive, "archive_id": archive_id, "boot": self._boot, **table.to_json()}
         with self._locked():
             content = self._read()
-            others = [value for value in content if value not in self._own(content, archive_id)]
+            others = [value for value in content if value not in self._records_of_archive(content, archive_id)]
             archives = [*others, {**own, "receivers": told}]
             text = json.dumps({"version": _VERSION, "archives": archives})
             replace_file(self._path, [text.encode()], "--bookmark")
 
-    def _own(self, content: List[Any], archive_id: Optional[str]) -> List[Any]:
+    def _records_of_archive(self, content: List[Any], archive_id: Optional[str]) -> List[Any]:
         by_address = [value for value in content if value.get("archive") == self._archive]
         return by_address or [value for value in content if archive_id and value.get("archive_id") == archive_id]
 
@@ -157,9 +159,9 @@ class PositionFile:
         except FileNotFoundError:
             return []
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as exc:
-            raise self._unreadable(exc) from exc
+            raise self._read_error(exc) from exc
 
-    def _unreadable(self, exc: Exception) -> StorageError:
+    def _read_error(self, exc: Exception) -> StorageError:
         return StorageError(
             f"Cannot read the bookmark {self._path}: {getattr(exc, 'message', exc)}; restore it or remove it. "
             "Without it, each receiver begins as a new one."
@@ -181,14 +183,14 @@ class PositionFile:
                 os.close(directory)
 
 
-class _Table:
+class _PositionTable:
     """The different positions of receivers, each stored once, and so are memories."""
 
     def __init__(self) -> None:
         self._memories: Dict[int, Memory] = {}
         self._states: Dict[Tuple[int, int], Position] = {}
 
-    def number_of(self, position: Position) -> int:
+    def index_of(self, position: Position) -> int:
         self._memories.setdefault(id(position.memory), position.memory)
         self._states.setdefault((id(position.memory), position.sequence), position)
         return list(self._states).index((id(position.memory), position.sequence))
@@ -213,12 +215,14 @@ def _state(value: Any, memories: List[Memory]) -> Position:
 
 
 def _progress(value: Any, states: List[Position]) -> Progress:
-    marks = [Mark(_at(states[int(number)], after), float(at)) for number, after, at in value["marks"]]
+    marks = [
+        TimedPosition(_at(states[int(number)], last_alert), float(at)) for number, last_alert, at in value["marks"]
+    ]
     if not marks:
         raise ValueError("a receiver has no position")
-    until = value["until"]
-    return Progress(marks, None if until is None else int(until))
+    digest_end = value["until"]
+    return Progress(marks, None if digest_end is None else int(digest_end))
 
 
-def _at(state: Position, after: Optional[str]) -> Position:
-    return Position(state.head, state.memory, state.found, None if after is None else str(after))
+def _at(state: Position, last_alert: Optional[str]) -> Position:
+    return Position(state.head, state.memory, state.found, None if last_alert is None else str(last_alert))

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from ..detections.detection import SEVERITIES, is_at_least, severity
 from ..errors import InvalidInput
 from ..journal import SOCKET
-from ..project_log.entry import visible
+from ..project_log.entry import to_printable
 from ..settings import describe_unknown, is_loopback
-from .channels import SENDMAIL, Channel, Command, Mail, ToJournal, Webhook
+from .channels import SENDMAIL, Channel, Command, JournalChannel, Mail, Webhook
 
 _KINDS = ("webhook", "mail", "journal", "command")
 _KEYS = (*_KINDS, "severity", "digest")
@@ -37,19 +37,19 @@ class Receiver:
     label: str
     key: str
     channel: Channel
-    least: str = SEVERITIES[0]
+    min_severity: str = SEVERITIES[0]
     digest: bool = False
 
     @property
-    def settles(self) -> bool:
+    def loses_recent_on_reboot(self) -> bool:
         """Whether it keeps what it took in memory for a while, as journald does, and loses that in a power failure."""
-        return isinstance(self.channel, ToJournal)
+        return isinstance(self.channel, JournalChannel)
 
-    def wants(self, alert_severity: str) -> bool:
-        return is_at_least(alert_severity, self.least)
+    def accepts(self, alert_severity: str) -> bool:
+        return is_at_least(alert_severity, self.min_severity)
 
 
-def read_receivers(value: Any, socket: Optional[str] = None) -> List[Receiver]:
+def parse_receivers(value: Any, socket: Optional[str] = None) -> List[Receiver]:
     """The receivers that the key ``notify`` lists; ``socket`` is another journald's.
 
     :raises InvalidInput: a key is missing, unknown or not valid; the sentence names the receiver and the key.
@@ -72,61 +72,63 @@ def _receiver(value: Any, number: int, socket: str) -> Receiver:
     name = f"receiver {number}"
     if not isinstance(value, dict):
         raise InvalidInput(f"notify: {name} must be an object with one of {', '.join(_KINDS)}.")
-    _refuse_unknown(value, _KEYS, name)
+    _reject_unknown_keys(value, _KEYS, name)
     kinds = [kind for kind in _KINDS if kind in value]
     if len(kinds) != 1:
         raise InvalidInput(f"notify: {name} must have exactly one of {', '.join(_KINDS)}.")
     (kind,) = kinds
-    channel, address, shown = _READERS[kind](value[kind], name, socket)
-    least = severity(value.get("severity", SEVERITIES[0]), f"notify: severity of {name}")
+    channel, address, shown = _PARSERS[kind](value[kind], name, socket)
+    min_severity = severity(value.get("severity", SEVERITIES[0]), f"notify: severity of {name}")
     digest = _flag(value.get("digest", False), f"notify: digest of {name}")
     if digest and kind == "journal":
         raise InvalidInput(f"notify: {name} is the journal, which takes each alert by itself; remove digest.")
     hashed = hashlib.sha256(json.dumps([kind, *address]).encode()).hexdigest()
-    return Receiver(f"{name} ({' '.join([kind, shown]).strip()})", f"{kind}-{hashed[:16]}", channel, least, digest)
+    return Receiver(
+        f"{name} ({' '.join([kind, shown]).strip()})", f"{kind}-{hashed[:16]}", channel, min_severity, digest
+    )
 
 
-_Read = Tuple[Channel, Sequence[str], str]
+_ParsedChannel = Tuple[Channel, Sequence[str], str]
 
 
-def _webhook(value: Any, name: str, _socket: str) -> _Read:
+def _webhook(value: Any, name: str, _socket: str) -> _ParsedChannel:
     if not isinstance(value, dict):
         raise InvalidInput(f"notify: webhook of {name} must be an object with url.")
-    _refuse_unknown(value, ("url", "token_file", "ca_path"), f"webhook of {name}")
-    url = read_url(value.get("url"), f"notify: url of {name}")
+    _reject_unknown_keys(value, ("url", "token_file", "ca_path"), f"webhook of {name}")
+    url = parse_url(value.get("url"), f"notify: url of {name}")
     token_file = _path(value, "token_file", name)
     webhook = Webhook(url, token_file, _path(value, "ca_path", name))
     return webhook, [url], webhook.host
 
 
-def _mail(value: Any, name: str, _socket: str) -> _Read:
+def _mail(value: Any, name: str, _socket: str) -> _ParsedChannel:
     if not isinstance(value, dict):
         raise InvalidInput(f"notify: mail of {name} must be an object with to and from.")
-    _refuse_unknown(value, ("to", "from", "sendmail"), f"mail of {name}")
+    _reject_unknown_keys(value, ("to", "from", "sendmail"), f"mail of {name}")
     given = value.get("to")
     recipients = [given] if isinstance(given, str) else given
     if not isinstance(recipients, list) or not 1 <= len(recipients) <= _MAX_RECIPIENTS:
         raise InvalidInput(f"notify: to of {name} must be an e-mail address or a list of at most {_MAX_RECIPIENTS}.")
-    to = tuple(read_address(item, f"notify: to of {name}") for item in recipients)
-    sender = read_address(value.get("from"), f"notify: from of {name}")
+    to = tuple(parse_address(item, f"notify: to of {name}") for item in recipients)
+    sender = parse_address(value.get("from"), f"notify: from of {name}")
     mail = Mail(to, sender, _path(value, "sendmail", name) or SENDMAIL)
     return mail, sorted(to), ", ".join(to)
 
 
-def _journal(value: Any, name: str, socket: str) -> _Read:
+def _journal(value: Any, name: str, socket: str) -> _ParsedChannel:
     if value is not True:
         raise InvalidInput(f"notify: journal of {name} must be true.")
-    return ToJournal(socket), [], ""
+    return JournalChannel(socket), [], ""
 
 
-def _command(value: Any, name: str, _socket: str) -> _Read:
-    words = value if isinstance(value, list) else []
-    if not words or not all(isinstance(word, str) and "\0" not in word for word in words) or not words[0]:
+def _command(value: Any, name: str, _socket: str) -> _ParsedChannel:
+    arguments = value if isinstance(value, list) else []
+    if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments) or not arguments[0]:
         raise InvalidInput(f"notify: command of {name} must be a list of words: a program and its arguments.")
-    return Command(tuple(words)), words, visible(os.path.basename(words[0]))
+    return Command(tuple(arguments)), arguments, to_printable(os.path.basename(arguments[0]))
 
 
-_READERS: Dict[str, Callable[[Any, str, str], _Read]] = {
+_PARSERS: Dict[str, Callable[[Any, str, str], _ParsedChannel]] = {
     "webhook": _webhook,
     "mail": _mail,
     "journal": _journal,
@@ -134,13 +136,13 @@ _READERS: Dict[str, Callable[[Any, str, str], _Read]] = {
 }
 
 
-def _refuse_unknown(value: Mapping[str, Any], known: Sequence[str], name: str) -> None:
+def _reject_unknown_keys(value: Mapping[str, Any], known: Sequence[str], name: str) -> None:
     unknown = describe_unknown(value, known)
     if unknown:
-        raise InvalidInput(f"notify: {name} has unknown keys: {', '.join(map(visible, unknown))}.")
+        raise InvalidInput(f"notify: {name} has unknown keys: {', '.join(map(to_printable, unknown))}.")
 
 
-def read_url(value: Any, option: str) -> str:
+def parse_url(value: Any, option: str) -> str:
     """A URL, of which no error shows more than the host: chats put secrets into the path.
 
     :raises InvalidInput: it is not one, or would send alerts unencrypted; the sentence names the option.
@@ -156,7 +158,7 @@ def read_url(value: Any, option: str) -> str:
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise InvalidInput(f"{option} must not have a user, a password or a fragment; use token_file.")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise InvalidInput(f"{option} would send alerts to {visible(parts.hostname)} unencrypted; use https://.")
+        raise InvalidInput(f"{option} would send alerts to {to_printable(parts.hostname)} unencrypted; use https://.")
     return url
 
 
@@ -173,7 +175,7 @@ def _path(value: Mapping[str, Any], key: str, name: str) -> Optional[str]:
     return path
 
 
-def read_address(value: Any, option: str) -> str:
+def parse_address(value: Any, option: str) -> str:
     """An e-mail address that a user wrote.
 
     :raises InvalidInput: it is not one; the sentence names the option.

@@ -11,14 +11,14 @@ from typing import Callable, List, Optional, Sequence
 from ..detections.detector import Alert
 from ..errors import AuditError, Cancelled
 from .message import MAX_ALERTS
-from .positions import Mark, Position, Progress
+from .positions import Position, Progress, TimedPosition
 from .receivers import Receiver
 
 Send = Callable[[Receiver, Sequence[Alert]], None]
 """Delivers some alerts as one message; on return the receiver has them."""
 
 
-class Track:
+class DeliveryTracker:
     """``progress`` is None for a new receiver. ``on_sent`` is called after each message, with the position moved.
 
     A receiver that failed once gets nothing more: an alert never arrives before an earlier one. ``is_active``: the run
@@ -38,8 +38,8 @@ class Track:
         self.is_changed = False
         self.failure: Optional[AuditError] = None
         self.delivered = 0
-        self.until: Optional[int] = progress.until if progress else None
-        self._marks: List[Mark] = list(progress.marks) if progress else []
+        self.digest_end: Optional[int] = progress.digest_end if progress else None
+        self._marks: List[TimedPosition] = list(progress.marks) if progress else []
         self._has_moved = False
         self._buffer: List[Alert] = []
         self._clock = clock
@@ -55,46 +55,50 @@ class Track:
         return self._marks[-1].position
 
     @property
-    def is_waiting(self) -> bool:
+    def has_pending_alerts(self) -> bool:
         """Whether alerts wait for the end of a digest."""
         return bool(self._buffer) and self.failure is None
 
     def progress(self) -> Progress:
         """What to store."""
-        found = Progress(self._marks, self.until)
-        return found.reduced(self._clock()) if self.receiver.settles else Progress(self._marks[-1:], self.until)
+        found = Progress(self._marks, self.digest_end)
+        return (
+            found.without_outdated(self._clock())
+            if self.receiver.loses_recent_on_reboot
+            else Progress(self._marks[-1:], self.digest_end)
+        )
 
-    def begin(self, position: Position) -> None:
+    def set_first_position(self, position: Position) -> None:
         """Give a new receiver its first position."""
-        self._marks = [Mark(position, self._clock())]
+        self._marks = [TimedPosition(position, self._clock())]
         self.is_changed = True
 
-    def step_back(self) -> None:
+    def rewind_after_reboot(self) -> None:
         """Go back to what had settled when the host was booted."""
-        self._marks = Progress(self._marks).after_boot().marks
+        self._marks = Progress(self._marks).after_reboot().marks
 
-    def offer(self, alerts: Sequence[Alert], before: Position) -> None:
+    def deliver(self, alerts: Sequence[Alert], before: Position) -> None:
         """Deliver the alerts of one commit, before which ``before`` is; a digest is delivered when it is full."""
-        for alert in self._left(alerts, before):
-            if not self.receiver.wants(alert.severity):
+        for alert in self._undelivered(alerts, before):
+            if not self.receiver.accepts(alert.severity):
                 continue
             self._buffer.append(alert)
             if not self.receiver.digest or len(self._buffer) == MAX_ALERTS:
                 self.flush()
                 if self.failure is not None:
                     return
-                self._set(Position(before.head, before.memory, before.found, alert.id))
+                self._set_position(Position(before.head, before.memory, before.found, alert.id))
                 self._on_sent()
 
-    def move(self, position: Position) -> None:
+    def advance(self, position: Position) -> None:
         """Go behind a commit, unless something of it or of an earlier one still has to be delivered."""
-        if self.failure is None and not self._buffer and not self.position.is_same(position):
-            self._set(position)
+        if self.failure is None and not self._buffer and not self.position.is_equal(position):
+            self._set_position(position)
 
-    def plan(self, sequence: int) -> None:
+    def plan_digest_end(self, sequence: int) -> None:
         """Let the digest under way end with this commit, also if it is sent by a later run."""
-        if self.until is None:
-            self.until = sequence
+        if self.digest_end is None:
+            self.digest_end = sequence
             self.is_changed = True
 
     def flush(self) -> None:
@@ -113,19 +117,19 @@ class Track:
     def end_digest(self) -> None:
         self.flush()
         if self.failure is None:
-            self.until = None
+            self.digest_end = None
 
-    def _left(self, alerts: Sequence[Alert], before: Position) -> Sequence[Alert]:
+    def _undelivered(self, alerts: Sequence[Alert], before: Position) -> Sequence[Alert]:
         """The alerts of a commit without those that an earlier run delivered."""
         position = self.position
         ids = [alert.id for alert in alerts]
-        if position.after is None or position.head != before.head or position.after not in ids:
+        if position.last_alert is None or position.head != before.head or position.last_alert not in ids:
             return alerts
-        return alerts[ids.index(position.after) + 1 :]
+        return alerts[ids.index(position.last_alert) + 1 :]
 
-    def _set(self, position: Position) -> None:
+    def _set_position(self, position: Position) -> None:
         """One mark for each run is enough."""
         if self._has_moved:
             self._marks.pop()
-        self._marks.append(Mark(position, self._clock()))
+        self._marks.append(TimedPosition(position, self._clock()))
         self._has_moved = self.is_changed = True

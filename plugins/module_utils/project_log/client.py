@@ -34,26 +34,26 @@ from ..errors import (
 )
 from ..sessions import new_session, origin, requests_library, retry_after, root_cause
 from ..settings import Connection
-from ..times import format_time, parse_time, read_http_date, utc_now
-from ..tls import causes, is_of_certificate
+from ..times import format_time, parse_http_date, parse_time, utc_now
+from ..tls import causes, is_certificate_error
 from . import entry as entries_of
-from .entry import Entry, visible
+from .entry import Entry, to_printable
 
 RESOURCE = "project-logs"
 
 TOO_MANY_REQUESTS = 429
 
-_RETRIED = (TOO_MANY_REQUESTS, 500, 502, 503, 504)
-_REDIRECTS = (301, 302, 303, 307, 308)
-_CURSOR_REFUSALS = (400, 404, 410)
-_MOST_REDIRECTS = 5
-_FIRST_WAIT = 0.5
-_LONGEST_WAIT = 60.0
+_RETRY_STATUSES = (TOO_MANY_REQUESTS, 500, 502, 503, 504)
+_REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+_CURSOR_REJECTED_STATUSES = (400, 404, 410)
+_MAX_REDIRECTS = 5
+_FIRST_DELAY = 0.5
+_MAX_DELAY = 60.0
 # urllib3 1.26 unpacks all of a chunk at once, and what is packed well grows a thousandfold.
-_CHUNK = 1 << 15
+_CHUNK_SIZE = 1 << 15
 # Far more than any page of the log: an answer that grows further is no page, and would fill the memory.
-_LARGEST_ANSWER = 64 << 20
-_LONGEST_CONNECT = 10.0
+_MAX_RESPONSE_SIZE = 64 << 20
+_MAX_CONNECT_TIMEOUT = 10.0
 # A host that never answered is more likely misspelt than out of order: tell it within seconds.
 _FIRST_CONTACT_RETRIES = 2
 _FIRST_CONTACT_BUDGET = 5.0
@@ -94,17 +94,17 @@ class Api:
         stop: Optional[threading.Event] = None,
         clock: Callable[[], float] = time.monotonic,
         wait: Optional[Callable[[float], bool]] = None,
-        chance: Callable[[], float] = random.random,
-        gate: Optional[Gate] = None,
+        jitter: Callable[[], float] = random.random,
+        throttle: Optional[Throttle] = None,
     ) -> None:
         self.connection = connection
-        self.gate = gate or Gate()
+        self.throttle = throttle or Throttle()
         self._stop = stop or threading.Event()
         self._clock = clock
-        self._given_wait = wait
+        self._custom_wait = wait
         self._wait = wait or self._stop.wait
-        self._chance = chance
-        self._answered = False
+        self._jitter = jitter
+        self._responded = False
         self._base = urlsplit(connection.api_url)
         self._session = new_session(connection.api_url, connection.api_token)
 
@@ -119,10 +119,10 @@ class Api:
     def close(self) -> None:
         self._session.close()
 
-    def sibling(self, stop: threading.Event) -> Api:
+    def clone(self, stop: threading.Event) -> Api:
         """Another conversation like this one, for another thread; when one is asked to slow down, both do."""
-        made = Api(self.connection, stop, self._clock, self._given_wait, self._chance, self.gate)
-        made._answered = self._answered
+        made = Api(self.connection, stop, self._clock, self._custom_wait, self._jitter, self.throttle)
+        made._responded = self._responded
         return made
 
     @property
@@ -144,7 +144,7 @@ class Api:
         :raises UntrustedURL: it belongs to another API.
         :raises InvalidInput: it is no URL that this API's log would return.
         """
-        self._guard(cursor, "cursor")
+        self._check_url(cursor, "cursor")
         parts = urlsplit(cursor)
         fields = parse_qs(parts.query)
         known = "cursor" in fields or set(fields) == {"start"}
@@ -166,22 +166,22 @@ class Api:
 
         :raises AuditError: what went wrong in the end; the last error is the one told.
         """
-        self._guard(url, "URL")
-        if self.gate.left(self._clock()) > 0:
-            self._sleep(self.gate.left(self._clock()))
-        attempt = _Attempts(self.connection, self._clock, self._chance)
+        self._check_url(url, "URL")
+        if self.throttle.seconds_left(self._clock()) > 0:
+            self._sleep(self.throttle.seconds_left(self._clock()))
+        attempt = RetrySchedule(self.connection, self._clock, self._jitter)
         while True:
             try:
                 page = self._fetch(url)
-            except _Retry as fault:
-                pause = attempt.pause_after(fault, self._answered)
+            except TransientError as fault:
+                pause = attempt.delay_after(fault, self._responded)
                 if pause is None:
                     raise fault.error from fault.__cause__
                 if fault.error.status == TOO_MANY_REQUESTS:
-                    self.gate.hold(self._clock() + pause)
+                    self.throttle.block_until(self._clock() + pause)
                 self._sleep(pause)
             else:
-                self._answered = True
+                self._responded = True
                 return page
 
     def _sleep(self, seconds: float) -> None:
@@ -190,51 +190,56 @@ class Api:
 
     def _fetch(self, url: str) -> Page:
         asked = url
-        for _redirect in range(_MOST_REDIRECTS + 1):
-            status, headers, body = self._exchange(asked)
-            if status not in _REDIRECTS:
+        for _redirect in range(_MAX_REDIRECTS + 1):
+            status, headers, body = self._send(asked)
+            if status not in _REDIRECT_STATUSES:
                 break
             asked = urljoin(asked, headers.get("Location", ""))
-            self._guard(asked, "redirect")
+            self._check_url(asked, "redirect")
         else:
             raise InvalidResponse(
-                f"{self._base.netloc} redirected more than {_MOST_REDIRECTS} times; check {self._option('api_url')}.",
+                f"{self._base.netloc} redirected more than {_MAX_REDIRECTS} times; "
+                f"check {self._option_name('api_url')}.",
                 status,
             )
         if status != 200:
-            self._refuse(status, headers, body, url)
-        return self._read(body, headers, url)
+            self._raise_for_status(status, headers, body, url)
+        return self._parse_page(body, headers, url)
 
-    def _option(self, name: str) -> str:
+    def _option_name(self, name: str) -> str:
         """What the user knows an option as."""
-        return self.connection.called(name)
+        return self.connection.option_name(name)
 
-    def _exchange(self, url: str) -> Any:
+    def _send(self, url: str) -> Any:
         requests = requests_library()
         try:
             with self._session.get(
                 url,
-                timeout=(min(_LONGEST_CONNECT, self.connection.timeout), self.connection.timeout),
+                timeout=(min(_MAX_CONNECT_TIMEOUT, self.connection.timeout), self.connection.timeout),
                 allow_redirects=False,
                 stream=True,
                 verify=self.connection.validate_certs and (self.connection.ca_path or True),
             ) as answer:
                 return answer.status_code, answer.headers, b"".join(self._chunks(answer))
         except requests.exceptions.SSLError as exc:
-            if not is_of_certificate(exc):
+            if not is_certificate_error(exc):
                 raise self._unreachable(exc) from exc
             raise CertificateRejected(
-                f"The TLS certificate of {self._base.netloc} cannot be verified; check {self._option('api_url')}, "
-                f"{self._option('ca_path')} or the clock."
+                f"The TLS certificate of {self._base.netloc} cannot be verified; check {self._option_name('api_url')}, "
+                f"{self._option_name('ca_path')} or the clock."
             ) from exc
         except requests.exceptions.InvalidURL as exc:
-            raise InvalidInput(f"{self._option('api_url')} {self.connection.api_url!r} cannot be used: {exc}.") from exc
+            raise InvalidInput(
+                f"{self._option_name('api_url')} {self.connection.api_url!r} cannot be used: {exc}."
+            ) from exc
         except ValueError as exc:  # requests looks at a redirect before we do
             raise UntrustedURL(f"{self._base.netloc} redirects to a malformed URL; nothing was sent there.") from exc
         except requests.exceptions.RequestException as exc:
             raise self._unreachable(exc) from exc
         except OSError as exc:  # requests tells a missing ca_path this way
-            raise InvalidInput(f"{self._option('ca_path')} or a certificate setting cannot be used: {exc}.") from exc
+            raise InvalidInput(
+                f"{self._option_name('ca_path')} or a certificate setting cannot be used: {exc}."
+            ) from exc
 
     def _chunks(self, answer: Any) -> Iterator[bytes]:
         """The body in pieces, unpacked; the time-out bounds the whole answer, so that one that drips in ends too.
@@ -243,11 +248,12 @@ class Api:
         """
         deadline = self._clock() + self.connection.timeout
         size = 0
-        for chunk in answer.iter_content(_CHUNK):
+        for chunk in answer.iter_content(_CHUNK_SIZE):
             size += len(chunk)
-            if size > _LARGEST_ANSWER:
+            if size > _MAX_RESPONSE_SIZE:
                 raise InvalidResponse(
-                    f"The answer of {self._base.netloc} is larger than 64 MiB; check {self._option('api_url')}.", 200
+                    f"The answer of {self._base.netloc} is larger than 64 MiB; check {self._option_name('api_url')}.",
+                    200,
                 )
             if self._stop.is_set():
                 raise Cancelled("The read was stopped.")
@@ -258,41 +264,41 @@ class Api:
         if answer.raw.length_remaining:
             raise requests_library().exceptions.ChunkedEncodingError("it was cut off")
 
-    def _unreachable(self, exc: Exception) -> _Retry:
+    def _unreachable(self, exc: Exception) -> TransientError:
         exceptions = requests_library().exceptions
         host = self._base.netloc
         if isinstance(exc, exceptions.ConnectTimeout):
-            text = f"{host} could not be reached in time; check {self._option('api_url')} and the network."
+            text = f"{host} could not be reached in time; check {self._option_name('api_url')} and the network."
         elif isinstance(exc, exceptions.Timeout) or any(isinstance(cause, socket.timeout) for cause in causes(exc)):
-            option = self._option("api_timeout")
+            option = self._option_name("api_timeout")
             text = f"{host} did not answer within {self.connection.timeout:g} s; try later or raise {option}."
         elif isinstance(exc, exceptions.ConnectionError):
-            text = f"No connection to {host}: {root_cause(exc)}; check {self._option('api_url')} and the network."
+            text = f"No connection to {host}: {root_cause(exc)}; check {self._option_name('api_url')} and the network."
         else:
             text = f"The connection to {host} broke in the middle of an answer: {root_cause(exc)}; try again."
         timed_out = isinstance(exc, exceptions.ConnectTimeout)
-        return _Retry(Unreachable(text), never_connected=_never_connected(exc), timed_out=timed_out)
+        return TransientError(Unreachable(text), never_connected=_never_connected(exc), timed_out=timed_out)
 
-    def _refuse(self, status: int, headers: Mapping[str, str], body: bytes, url: str) -> NoReturn:
+    def _raise_for_status(self, status: int, headers: Mapping[str, str], body: bytes, url: str) -> NoReturn:
         host = self._base.netloc
-        detail = _detail(body, self.connection.api_token)
-        if status in _RETRIED:
+        detail = _error_detail(body, self.connection.api_token)
+        if status in _RETRY_STATUSES:
             reason = "asks for fewer requests" if status == TOO_MANY_REQUESTS else "is out of order"
             error: AuditError = ServiceUnavailable(f"{host} {reason} (HTTP {status}){detail}; try again later.", status)
-            raise _Retry(error, retry_after(headers))
+            raise TransientError(error, retry_after(headers))
         if status == 401:
-            token = self._option("api_token")
+            token = self._option_name("api_token")
             raise Unauthorized(f"{host} does not accept the token (HTTP 401); check {token} and its project.", status)
         if status == 403:
             raise Forbidden(f"{host} forbids this token to read the project log (HTTP 403){detail}.", status)
-        if status in _CURSOR_REFUSALS and "cursor" in parse_qs(urlsplit(url).query):
+        if status in _CURSOR_REJECTED_STATUSES and "cursor" in parse_qs(urlsplit(url).query):
             raise CursorRejected(
                 f"{host} refuses the cursor (HTTP {status}){detail}; it may have expired: read on with start.", status
             )
-        url_option = self._option("api_url")
+        url_option = self._option_name("api_url")
         raise RequestRejected(f"{host} refused to read {RESOURCE} (HTTP {status}){detail}; check {url_option}.", status)
 
-    def _read(self, body: bytes, headers: Mapping[str, str], url: str) -> Page:
+    def _parse_page(self, body: bytes, headers: Mapping[str, str], url: str) -> Page:
         try:
             document = entries_of.parse(body)
         except ValueError as exc:
@@ -308,14 +314,16 @@ class Api:
             )
         for name, target in (("next", following), ("poll_more", poll_more)):
             if target is not None:
-                self._guard(target, name)
+                self._check_url(target, name)
         return Page(found, following, poll_more, _server_date(headers), url)
 
-    def _invalid_response(self, what: str) -> _Retry:
-        option = self._option("api_url")
-        return _Retry(InvalidResponse(f"The answer of {self._base.netloc} {what}; try again, or check {option}.", 200))
+    def _invalid_response(self, what: str) -> TransientError:
+        option = self._option_name("api_url")
+        return TransientError(
+            InvalidResponse(f"The answer of {self._base.netloc} {what}; try again, or check {option}.", 200)
+        )
 
-    def _guard(self, url: str, what: str) -> None:
+    def _check_url(self, url: str, what: str) -> None:
         """Let no URL pass that would carry the token to another scheme, host or port, or out of the API's path.
 
         :raises UntrustedURL: the URL leads elsewhere; the sentence names the host.
@@ -326,11 +334,11 @@ class Api:
         except ValueError:
             raise UntrustedURL(f"The {what} of the log is malformed; nothing was sent there.") from None
         if not same_origin or parts.username is not None or parts.password is not None:
-            elsewhere = visible(parts.hostname)
+            elsewhere = to_printable(parts.hostname)
             raise UntrustedURL(
                 f"The {what} leads to {elsewhere}, away from {self.connection.api_url}; nothing was sent there."
             )
-        if not _below(parts.path, self._base.path):
+        if not _is_below(parts.path, self._base.path):
             raise UntrustedURL(f"The {what} leads out of the API's path on {parts.hostname}; nothing was sent there.")
 
 
@@ -358,29 +366,30 @@ def follow_pages(api: PageSource, url: str) -> Iterator[Page]:
         following = page.next
         if following is not None and hash(following) in asked:
             raise PaginationLoop(
-                f"The API returned a next page that was already read ({visible(following[:200])}); try again later."
+                f"The API returned a next page that was already read ({to_printable(following[:200])}); "
+                "try again later."
             )
         asked.add(hash(following))
         yield page
 
 
-class Gate:
+class Throttle:
     """What conversations with one API share: when one is asked to slow down, all wait. ``overloads`` counts that."""
 
     def __init__(self) -> None:
         self.overloads = 0
         self._until = 0.0
 
-    def hold(self, until: float) -> None:
+    def block_until(self, until: float) -> None:
         self.overloads += 1
         self._until = max(self._until, until)
 
-    def left(self, now: float) -> float:
+    def seconds_left(self, now: float) -> float:
         """Seconds until the next request may be sent."""
         return self._until - now
 
 
-class _Retry(Exception):
+class TransientError(Exception):
     """A transient error: what to raise if it stays, and how many seconds the server asks to wait.
 
     ``never_connected``: no connection was established; ``timed_out``: because nothing came back in time.
@@ -400,40 +409,40 @@ class _Retry(Exception):
         self.timed_out = timed_out
 
 
-class _Attempts:
+class RetrySchedule:
     """Counts the tries of one page and says how long to wait before the next one."""
 
-    def __init__(self, connection: Connection, clock: Callable[[], float], chance: Callable[[], float]) -> None:
+    def __init__(self, connection: Connection, clock: Callable[[], float], jitter: Callable[[], float]) -> None:
         self._connection = connection
         self._clock = clock
-        self._chance = chance
+        self._jitter = jitter
         self._began = clock()
         self._retries = 0
 
-    def pause_after(self, fault: _Retry, answered: bool) -> Optional[float]:
+    def delay_after(self, fault: TransientError, responded: bool) -> Optional[float]:
         """Seconds to wait before the next try; None when it is enough."""
-        most, budget = self._limits(fault, answered)
-        left = budget - (self._clock() - self._began)
-        if self._retries >= most or left <= 0 or (fault.after or 0) > left:
+        most, budget = self._limits(fault, responded)
+        seconds_left = budget - (self._clock() - self._began)
+        if self._retries >= most or seconds_left <= 0 or (fault.after or 0) > seconds_left:
             return None
-        longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2**self._retries)
+        longest = min(_MAX_DELAY, _FIRST_DELAY * 2**self._retries)
         self._retries += 1
         # Half of the wait is jitter, so that many hosts that failed together do not come back together.
-        pause = fault.after or longest * (1 + self._chance()) / 2
-        return min(pause, left)
+        pause = fault.after or longest * (1 + self._jitter()) / 2
+        return min(pause, seconds_left)
 
-    def _limits(self, fault: _Retry, answered: bool) -> Tuple[int, float]:
+    def _limits(self, fault: TransientError, responded: bool) -> Tuple[int, float]:
         """The maximum number of retries, and the seconds that they may take in all."""
         most, budget = self._connection.retries, self._connection.retry_budget
         # What returns a web page as its first response is no API: asking for minutes would not make it one.
-        if answered or not (fault.never_connected or isinstance(fault.error, InvalidResponse)):
+        if responded or not (fault.never_connected or isinstance(fault.error, InvalidResponse)):
             return most, budget
         if fault.timed_out:
             return min(most, _FIRST_CONNECT_RETRIES), budget
         return min(most, _FIRST_CONTACT_RETRIES), min(budget, _FIRST_CONTACT_BUDGET)
 
 
-def _below(path: str, base: str) -> bool:
+def _is_below(path: str, base: str) -> bool:
     steps = unquote(path).split("/")
     return ".." not in steps and "\\" not in unquote(path) and (path == base or path.startswith(base + "/"))
 
@@ -446,7 +455,7 @@ def _never_connected(exc: Exception) -> bool:
     return isinstance(reason, (ConnectTimeoutError, NewConnectionError, SSLError))
 
 
-def _detail(body: bytes, token: str) -> str:
+def _error_detail(body: bytes, token: str) -> str:
     """What the API says of an error: its ``detail``, or the fields it complains about; nothing for anything else.
 
     It may repeat the token, which is masked before anything is cut: a part of it would not be known again.
@@ -458,7 +467,7 @@ def _detail(body: bytes, token: str) -> str:
     if not isinstance(said, dict):
         return ""
     text = said.get("detail") or "; ".join(f"{field}: {_first(reasons)}" for field, reasons in said.items())
-    return f": {visible(text).replace(token, '***')[:300].strip().rstrip('.')}" if text else ""
+    return f": {to_printable(text).replace(token, '***')[:300].strip().rstrip('.')}" if text else ""
 
 
 def _first(reasons: Any) -> Any:
@@ -466,4 +475,4 @@ def _first(reasons: Any) -> Any:
 
 
 def _server_date(headers: Mapping[str, str]) -> Optional[datetime]:
-    return read_http_date(headers.get("Date", ""))
+    return parse_http_date(headers.get("Date", ""))

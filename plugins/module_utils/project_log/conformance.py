@@ -80,7 +80,7 @@ class Conformance:
             found = pluralize(len(empty.entries), "entry", "entries")
             raise InvalidResponse(f"A range that begins in the future returned {found}.", 200)
         polled = self._api.page(empty.poll_more)
-        moments = _moments(polled.entries)
+        moments = _timestamps(polled.entries)
         if moments and min(moments) < self._api_time - LATENESS:
             raise InvalidResponse(
                 f"poll_more of an empty page returned an entry of {format_time(min(moments))}, which is not new.", 200
@@ -95,7 +95,7 @@ class Conformance:
 
     def order(self) -> str:
         """Whether entries are in order of time, and by how much one was late."""
-        moments = _moments(self._two_pages)
+        moments = _timestamps(self._two_pages)
         if len(moments) < 2:
             return "unknown: the log has fewer than two entries"
         if moments[0] > moments[-1] and moments == sorted(moments, reverse=True):
@@ -115,11 +115,11 @@ class Conformance:
         if middle is None:
             return "unknown: the log has no entries"
         since, before = self._read(start=middle), self._read(start=self._oldest, end=middle)
-        if middle not in _moments(since.entries):
+        if middle not in _timestamps(since.entries):
             raise InvalidResponse(f"start={format_time(middle)} leaves out an entry of that very time.", 200)
-        if min(_moments(since.entries)) < middle:
+        if min(_timestamps(since.entries)) < middle:
             raise InvalidResponse(f"start={format_time(middle)} returns earlier entries.", 200)
-        if any(moment >= middle for moment in _moments(before.entries)):
+        if any(moment >= middle for moment in _timestamps(before.entries)):
             raise InvalidResponse(f"end={format_time(middle)} returns entries of that time or later.", 200)
         return "start is inclusive, end is exclusive"
 
@@ -129,7 +129,7 @@ class Conformance:
         if middle is None:
             return "unknown: the log has no entries"
         opened = self._read(start=middle).entries
-        wanted = [entry for entry in self._two_pages if _is_from(entry, middle)]
+        wanted = [entry for entry in self._two_pages if _is_at_or_after(entry, middle)]
         length = min(len(wanted), len(opened))
         if opened[:length] != wanted[:length]:
             return "a read from the middle meets other entries, or in another order: ranges are read page by page"
@@ -161,11 +161,11 @@ class Conformance:
 
     @property
     def _oldest(self) -> Optional[datetime]:
-        return min(_moments(self._first.entries), default=None)
+        return min(_timestamps(self._first.entries), default=None)
 
     @property
     def _middle(self) -> Optional[datetime]:
-        moments = sorted(_moments(self._first.entries))
+        moments = sorted(_timestamps(self._first.entries))
         return moments[len(moments) // 2] if moments else None
 
     @property
@@ -181,11 +181,11 @@ class Conformance:
         return [*self._first.entries, *self._second]
 
 
-def _moments(entries: List[Entry]) -> List[datetime]:
+def _timestamps(entries: List[Entry]) -> List[datetime]:
     return [moment for moment in map(timestamp, entries) if moment is not None]
 
 
-def _is_from(entry: Entry, start: datetime) -> bool:
+def _is_at_or_after(entry: Entry, start: datetime) -> bool:
     moment = timestamp(entry)
     return moment is not None and moment >= start
 

@@ -17,7 +17,7 @@ import re
 from datetime import datetime
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional
 
-from ..times import read_timestamp
+from ..times import parse_timestamp
 
 Entry = Dict[str, Any]
 
@@ -25,10 +25,12 @@ ACTOR_KINDS = ("user", "api_token", "system", "admin")
 SUBJECT_KINDS = ("project", "organization", "user")
 
 # Control characters, and marks that turn the direction of the text around them: a message could pose as another.
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_CONTROL_CHARS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
-class Label(NamedTuple):
+class Entity(NamedTuple):
     """A short name for an actor or a subject: its kind, its human name (may be empty) and its uuid."""
 
     kind: str
@@ -37,7 +39,7 @@ class Label(NamedTuple):
 
     def __str__(self) -> str:
         """What to call it, safe to show on one line."""
-        return visible(self.name or self.uuid or self.kind)
+        return to_printable(self.name or self.uuid or self.kind)
 
 
 class _Number(float):
@@ -52,7 +54,7 @@ class _Number(float):
         return number
 
 
-class _Exact(dict):  # type: ignore[type-arg]
+class _ExactEntry(dict):  # type: ignore[type-arg]
     """An entry out of a body with numbers or surrogates: only these pay for a look at each of their values."""
 
 
@@ -61,7 +63,7 @@ def parse(body: bytes) -> Any:
 
     :raises ValueError: the body is no JSON in UTF-8, is nested too deeply, or holds NaN or Infinity.
     """
-    text = _decoded(body)
+    text = _decode(body)
     exact = "\\ud" in text or "\\uD" in text
 
     def number(literal: str) -> Any:
@@ -78,7 +80,7 @@ def parse(body: bytes) -> Any:
 
 def canonical(entry: Entry) -> bytes:
     """The one byte form of an entry: sorted keys, no spaces, UTF-8, lone surrogates escaped, numbers as received."""
-    text = _encode_exact(entry) if isinstance(entry, _Exact) else _ENCODER.encode(entry)
+    text = _encode_exact(entry) if isinstance(entry, _ExactEntry) else _ENCODER.encode(entry)
     # A lone surrogate has no UTF-8 form; backslashreplace writes just the escape that JSON has for it.
     return text.encode("utf-8", "backslashreplace")
 
@@ -89,7 +91,7 @@ def read_lines(block: bytes) -> List[Entry]:
     :raises ValueError: a line is something else; the text says what, as a phrase.
     """
     try:
-        return _read_usual(block.decode())
+        return _read_plain_lines(block.decode())
     except (ValueError, RecursionError):
         pass
     # Once more, line by line: for numbers and surrogates, and to tell what is wrong.
@@ -104,12 +106,12 @@ def digest(entry: Entry) -> str:
     return hashlib.sha256(canonical(entry)).hexdigest()
 
 
-def plain(entry: Entry) -> Entry:
+def to_builtin_entry(entry: Entry) -> Entry:
     """The entry for programs that know neither exact numbers nor lone surrogates, as Ansible.
 
     Numbers become Python's, and what has no such form (1e400, half a surrogate pair) becomes the text received.
     """
-    if isinstance(entry, _Exact):
+    if isinstance(entry, _ExactEntry):
         simple: Entry = to_builtin(entry)
         return simple
     return entry
@@ -118,37 +120,37 @@ def plain(entry: Entry) -> Entry:
 def to_builtin(value: Any) -> Any:
     """The same for any value, such as one that was made from an entry."""
     if isinstance(value, dict):
-        return {_valid(key): to_builtin(item) for key, item in value.items()}
+        return {_escape_surrogates(key): to_builtin(item) for key, item in value.items()}
     if isinstance(value, list):
         return [to_builtin(item) for item in value]
     if isinstance(value, _Number):
-        return _ordinary(value)
-    return _valid(value) if isinstance(value, str) else value
+        return _to_python_number(value)
+    return _escape_surrogates(value) if isinstance(value, str) else value
 
 
 def timestamp(entry: Entry) -> Optional[datetime]:
     """When the change happened, aware and in UTC; None when the entry does not say it readably."""
-    return read_timestamp(entry.get("timestamp"))
+    return parse_timestamp(entry.get("timestamp"))
 
 
-def actor(entry: Entry) -> Label:
+def actor(entry: Entry) -> Entity:
     """Who made the change: a user by e-mail, a token by its description, or ``system`` and ``admin``."""
-    return _label(entry.get("actor"), ACTOR_KINDS)
+    return _entity(entry.get("actor"), ACTOR_KINDS)
 
 
-def subject(entry: Entry) -> Label:
+def subject(entry: Entry) -> Entity:
     """What the change belongs to: a project, an organization or a user."""
-    return _label(entry.get("subject"), SUBJECT_KINDS)
+    return _entity(entry.get("subject"), SUBJECT_KINDS)
 
 
-def visible(value: Any) -> str:
+def to_printable(value: Any) -> str:
     """A value as one line of text in which every control and direction character became a replacement character."""
-    return "" if value is None else _UNSEEN.sub("\ufffd", str(value))
+    return "" if value is None else _CONTROL_CHARS.sub("\ufffd", str(value))
 
 
-def _label(value: Any, kinds: Any) -> Label:
+def _entity(value: Any, kinds: Any) -> Entity:
     if not isinstance(value, dict) or not value:
-        return Label("unknown", "", None)
+        return Entity("unknown", "", None)
     for kind in kinds:
         if kind in value:
             break
@@ -156,13 +158,13 @@ def _label(value: Any, kinds: Any) -> Label:
         kind = str(next(iter(value)))
     facts = value[kind]
     if not isinstance(facts, dict):
-        return Label(kind, "", None)
+        return Entity(kind, "", None)
     name = facts.get("email") or facts.get("description") or facts.get("name")
     uuid = facts.get("uuid")
-    return Label(kind, name if isinstance(name, str) else "", uuid if isinstance(uuid, str) else None)
+    return Entity(kind, name if isinstance(name, str) else "", uuid if isinstance(uuid, str) else None)
 
 
-def _decoded(body: bytes) -> str:
+def _decode(body: bytes) -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -178,12 +180,12 @@ def _refuse_literal(literal: str) -> NoReturn:
     raise ValueError(f"{literal} has to be kept as it is")
 
 
-def _read_usual(text: str) -> List[Entry]:
+def _read_plain_lines(text: str) -> List[Entry]:
     """The entries of canonical lines without numbers; ValueError for any other text."""
     found: List[Entry] = []
     position = 0
     while position < len(text):
-        entry, position = _USUAL.raw_decode(text, position)
+        entry, position = _PLAIN_DECODER.raw_decode(text, position)
         if not isinstance(entry, dict) or text[position : position + 1] != "\n":
             raise ValueError("no line of an entry")
         found.append(entry)
@@ -208,17 +210,17 @@ def _read_line(line: bytes) -> Entry:
 
 def _mark_exact(value: Any) -> Any:
     if isinstance(value, dict):
-        return _Exact((key, _mark_exact(item)) for key, item in value.items())
+        return _ExactEntry((key, _mark_exact(item)) for key, item in value.items())
     if isinstance(value, list):
         return [_mark_exact(item) for item in value]
     return value
 
 
-def _valid(text: str) -> str:
+def _escape_surrogates(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _ordinary(number: _Number) -> Any:
+def _to_python_number(number: _Number) -> Any:
     if not math.isfinite(number):
         return number.literal
     try:
@@ -239,5 +241,7 @@ def _encode_exact(value: Any) -> str:
 
 
 # Made once, for the entries in which nothing has to be kept as it is written.
-_USUAL = json.JSONDecoder(parse_float=_refuse_literal, parse_int=_refuse_literal, parse_constant=_refuse_literal)
+_PLAIN_DECODER = json.JSONDecoder(
+    parse_float=_refuse_literal, parse_int=_refuse_literal, parse_constant=_refuse_literal
+)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False)

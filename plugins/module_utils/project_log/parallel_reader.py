@@ -45,16 +45,16 @@ from ..errors import Cancelled
 from ..settings import Range
 from ..times import format_time
 from .client import Api, Page, follow_pages
-from .windows import HandOverError, Plan, Window, cursor_number, known_timestamps, until
+from .windows import HandOverError, Plan, Window, cursor_number, known_timestamps, take_until
 
 # In pages: what a window must have left to be divided.
 _MIN_SPLIT = 10
 # In pages: what the window holds that is being yielded; all windows together hold as many for each thread.
-_MAX_HELD = 16
+_MAX_BUFFERED = 16
 
 
 def read_windows(
-    api: Api, span: Range, concurrency: int, is_past: Callable[[Page], bool] = lambda _page: False
+    api: Api, time_range: Range, concurrency: int, is_past: Callable[[Page], bool] = lambda _page: False
 ) -> Iterator[Page]:
     """Yield the pages of a range without a cursor; at most ``concurrency`` requests are under way at once.
 
@@ -63,37 +63,37 @@ def read_windows(
     :raises AuditError: the read failed; what was yielded before is not complete.
     """
     newest: Optional[datetime] = None
-    for page in until(is_past, follow_pages(api, api.first_url(span.start, span.end))):
+    for page in take_until(is_past, follow_pages(api, api.first_url(time_range.start, time_range.end))):
         # The first pages may cover weeks, and a later one an hour: whatever is left is estimated again.
-        plan = Plan.of(page, span, concurrency)
+        plan = Plan.of(page, time_range, concurrency)
         if plan is not None:
             window = Window(plan.begin, page, newest)
-            yield from _ParallelReader(api, span, plan, window, concurrency, is_past).pages()
+            yield from ParallelReader(api, time_range, plan, window, concurrency, is_past).pages()
             return
         yield page
         newest = max([*known_timestamps(page), *([newest] if newest else [])], default=None)
 
 
-class _Unusable(Exception):
+class _UnusableWindow(Exception):
     """A window cannot begin where it was to open."""
 
 
-class _ParallelReader:
+class ParallelReader:
     """Threads that each read one window after the other, while one thread yields their pages in the log's order."""
 
     def __init__(
-        self, api: Api, span: Range, plan: Plan, first: Window, concurrency: int, is_past: Callable[[Page], bool]
+        self, api: Api, time_range: Range, plan: Plan, first: Window, concurrency: int, is_past: Callable[[Page], bool]
     ) -> None:
         self._api = api
-        self._span = span
+        self._time_range = time_range
         self._plan = plan
         self._is_past = is_past
         self._concurrency = concurrency
-        self._halt = threading.Event()
+        self._stop_event = threading.Event()
         self._changed = threading.Condition()
-        self._running = 0
-        self._held = 0
-        self._opened = 1
+        self._running_requests = 0
+        self._buffered = 0
+        self._opened_count = 1
         self._may_append = True
         self._may_split = True
         self._error: Optional[BaseException] = None
@@ -117,20 +117,20 @@ class _ParallelReader:
         window = self._windows[0]
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: bool(window.held) or window.is_done or self._error is not None)
+                self._changed.wait_for(lambda: bool(window.buffer) or window.is_done or self._error is not None)
                 if self._error is not None:
                     raise self._error
-                if not window.held:
+                if not window.buffer:
                     self._windows.popleft()
                     self._changed.notify_all()
                     return
-                page = window.held.popleft()
-                self._held -= 1
+                page = window.buffer.popleft()
+                self._buffered -= 1
                 self._changed.notify_all()
             yield page
 
     def _stop(self) -> None:
-        self._halt.set()
+        self._stop_event.set()
         with self._changed:
             self._changed.notify_all()
 
@@ -138,7 +138,7 @@ class _ParallelReader:
 
     def _work(self) -> None:
         try:
-            with self._api.sibling(self._halt) as api:
+            with self._api.clone(self._stop_event) as api:
                 window = self._next_window()
                 while window is not None:
                     self._read(api, window)
@@ -151,7 +151,7 @@ class _ParallelReader:
     def _next_window(self) -> Optional[Window]:
         """Wait for something to read; None if the read is over."""
         with self._changed:
-            while not self._halt.is_set():
+            while not self._stop_event.is_set():
                 window = self._unread.pop() if self._unread else self._append() or self._split()
                 if window is not None:
                     return window
@@ -162,7 +162,7 @@ class _ParallelReader:
         if not self._may_append or not self._windows or len(self._windows) > self._concurrency:
             return None
         # Begin with one and double: the first page may be a burst that says nothing about the rest.
-        if sum(window.opening is None for window in self._windows) >= self._opened:
+        if sum(window.opening is None for window in self._windows) >= self._opened_count:
             return None
         last = self._windows[-1]
         begin = self._plan.begin_after(last)
@@ -197,10 +197,10 @@ class _ParallelReader:
         try:
             url = self._open(api, window)
             if url is not None:
-                self._read_on(api, window, url)
+                self._read_pages(api, window, url)
             self._finish(window)
-        except _Unusable:
-            self._close_before(window)
+        except _UnusableWindow:
+            self._extend_previous(window)
         except Cancelled:
             if not window.is_dropped:
                 raise
@@ -212,60 +212,60 @@ class _ParallelReader:
         """
         if window.opening is not None:
             return window.opening.next
-        with self._turn():
-            opening = api.page(api.first_url(window.begin, self._span.end))
+        with self._request_slot():
+            opening = api.page(api.first_url(window.begin, self._time_range.end))
         if not known_timestamps(opening) or cursor_number(opening.next) is None:
-            raise _Unusable
+            raise _UnusableWindow
         with self._changed:
             window.opening = opening
-            self._opened += 1
-            window.see(opening)
+            self._opened_count += 1
+            window.observe(opening)
             if window.newest is not None:
-                self._plan.learn(window.newest - window.begin, 1)
+                self._plan.update_pace(window.newest - window.begin, 1)
             self._changed.notify_all()
         try:
-            if self._own(window, opening) is None:
-                return self._resumed(opening.next)
+            if self._count_owned(window, opening) is None:
+                return self._with_start(opening.next)
             # The next window opens with the very same entries.
             if window.next_window is not None and window.next_window.cursor == window.cursor:
                 return None
         except HandOverError:
             pass
-        self._give_up_after(window)
-        return self._resumed(opening.next)
+        self._fall_back_to_sequential(window)
+        return self._with_start(opening.next)
 
-    def _resumed(self, url: Optional[str]) -> Optional[str]:
+    def _with_start(self, url: Optional[str]) -> Optional[str]:
         """The URL with the range's own start, if the API keeps it: the one that a sequential read would use."""
         parts = urlsplit(url or "")
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         if not any(name == "start" for name, _value in pairs):
             return url
-        start = self._span.start
+        start = self._time_range.start
         kept = [(name, value) for name, value in pairs if name != "start"]
         kept += [] if start is None else [("start", format_time(start))]
         return urlunsplit(parts._replace(query=urlencode(kept)))
 
-    def _read_on(self, api: Api, window: Window, url: str) -> None:
+    def _read_pages(self, api: Api, window: Window, url: str) -> None:
         before = window.cursor
         pages = follow_pages(api, url)
         while not window.is_dropped:
-            with self._turn():
+            with self._request_slot():
                 page = next(pages, None)
             if page is None:
                 break
             if page.next is None:
-                self._put(window, page)
+                self._buffer_page(window, page)
                 break
             try:
-                count = self._own(window, page)
+                count = self._count_owned(window, page)
                 if count is not None:
                     window.check_cursors(before, page)
-                    self._put(window, replace(page, entries=page.entries[:count]))
+                    self._buffer_page(window, replace(page, entries=page.entries[:count]))
                     return
             except HandOverError:
-                self._give_up_after(window)
+                self._fall_back_to_sequential(window)
             before = cursor_number(page.next)
-            self._put(window, page)
+            self._buffer_page(window, page)
             if self._is_past(page):
                 break
         # Nothing follows in the log: whatever later windows found is in this one, too.
@@ -276,7 +276,7 @@ class _ParallelReader:
                 window.is_done = True
                 self._drop_after(window)
 
-    def _own(self, window: Window, page: Page) -> Optional[int]:
+    def _count_owned(self, window: Window, page: Page) -> Optional[int]:
         """How many entries of a page are the window's own; None if all are, and it reads on.
 
         :raises HandOverError: what it meets is not what the next window opened with.
@@ -287,14 +287,14 @@ class _ParallelReader:
             if self._is_over(window):
                 raise Cancelled("The read was stopped.")
             if page is not window.opening:
-                window.see(page)
+                window.observe(page)
                 window.pages += 1
-            return window.match(page, self._span.end)
+            return window.match(page, self._time_range.end)
 
     def _is_over(self, window: Window) -> bool:
-        return window.is_dropped or self._halt.is_set()
+        return window.is_dropped or self._stop_event.is_set()
 
-    def _put(self, window: Window, page: Page) -> None:
+    def _buffer_page(self, window: Window, page: Page) -> None:
         """Hand a page over; wait while too much is held.
 
         :raises Cancelled: nobody wants it any more.
@@ -303,23 +303,23 @@ class _ParallelReader:
             self._changed.wait_for(lambda: self._is_over(window) or self._has_room(window))
             if self._is_over(window):
                 raise Cancelled("The read was stopped.")
-            window.held.append(page)
-            self._held += 1
+            window.buffer.append(page)
+            self._buffered += 1
             self._changed.notify_all()
 
     def _has_room(self, window: Window) -> bool:
         if self._windows and window is self._windows[0]:
-            return len(window.held) < _MAX_HELD
-        return self._held < _MAX_HELD * self._concurrency
+            return len(window.buffer) < _MAX_BUFFERED
+        return self._buffered < _MAX_BUFFERED * self._concurrency
 
     def _finish(self, window: Window) -> None:
         with self._changed:
             window.is_done = True
             if window.newest is not None:
-                self._plan.learn(window.newest - window.begin, window.pages)
+                self._plan.update_pace(window.newest - window.begin, window.pages)
             self._changed.notify_all()
 
-    def _close_before(self, window: Window) -> None:
+    def _extend_previous(self, window: Window) -> None:
         """Let the window before this one read the rest: hardly anything is stamped later than this one's begin."""
         with self._changed:
             if window.is_dropped:
@@ -327,7 +327,7 @@ class _ParallelReader:
             self._plan.end = min(self._plan.end, window.begin)
             self._drop_after(self._windows[self._windows.index(window) - 1])
 
-    def _give_up_after(self, window: Window) -> None:
+    def _fall_back_to_sequential(self, window: Window) -> None:
         """Let this window read on to the end of the log, as a sequential read would."""
         with self._changed:
             self._may_append = self._may_split = False
@@ -340,24 +340,24 @@ class _ParallelReader:
         while self._windows[-1] is not window:
             dropped = self._windows.pop()
             dropped.is_dropped = True
-            self._held -= len(dropped.held)
-            dropped.held.clear()
+            self._buffered -= len(dropped.buffer)
+            dropped.buffer.clear()
         self._changed.notify_all()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _request_slot(self) -> Iterator[None]:
         """Wait for permission to send a request: the more often the API asked to slow down, the fewer at once."""
         with self._changed:
-            self._changed.wait_for(lambda: self._halt.is_set() or self._running < self._allowed())
-            if self._halt.is_set():
+            self._changed.wait_for(lambda: self._stop_event.is_set() or self._running_requests < self._max_requests())
+            if self._stop_event.is_set():
                 raise Cancelled("The read was stopped.")
-            self._running += 1
+            self._running_requests += 1
         try:
             yield
         finally:
             with self._changed:
-                self._running -= 1
+                self._running_requests -= 1
                 self._changed.notify_all()
 
-    def _allowed(self) -> int:
-        return max(1, self._concurrency - self._api.gate.overloads)
+    def _max_requests(self) -> int:
+        return max(1, self._concurrency - self._api.throttle.overloads)

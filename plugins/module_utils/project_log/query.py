@@ -14,12 +14,12 @@ from ..times import utc_now
 from .client import Api
 from .entry import Entry
 from .reader import Reader
-from .selection import Selection, newest
+from .selection import Selection, keep_newest
 from .summary import Summary
 from .windows import LATENESS
 
 
-class Question:
+class Query:
     """Options, read and checked before anything is asked; then a stream of entries, and what there is to say of it.
 
     ``poll_more``, ``summary`` and ``warnings`` are complete when ``entries()`` is exhausted.
@@ -43,7 +43,7 @@ class Question:
         """
         with Api(self._connection) as api:
             self._reader = Reader(api, self._concurrency, LATENESS)
-            for entry, moment in newest(self._selected(self._reader), self._selection.limit):
+            for entry, moment in keep_newest(self._selected(self._reader), self._selection.limit):
                 self._counts.count(entry, moment)
                 yield entry
 
@@ -54,7 +54,7 @@ class Question:
     @property
     def range_empty(self) -> bool:
         """Whether the log can have no entries of the range, so that a result without entries says nothing."""
-        return not self._range.can_hold_entries
+        return not self._range.can_have_entries
 
     @property
     def warnings(self) -> List[str]:

@@ -13,7 +13,7 @@ from ..settings import Range
 from ..times import utc_now
 from .client import Api, Page, follow_pages
 from .parallel_reader import read_windows
-from .windows import LATENESS, until, within
+from .windows import LATENESS, clip, take_until
 
 
 class Reader:
@@ -28,14 +28,14 @@ class Reader:
         self._api = api
         self._concurrency = concurrency
         self._lateness = lateness
-        self._span = Range()
+        self._time_range = Range()
         self._newest: Optional[Page] = None
-        self._met_end = False
+        self._reached_end = False
         self.warnings: List[str] = []
         self.pages_read = 0
         self.entries_read = 0
 
-    def pages(self, span: Range) -> Iterator[Page]:
+    def pages(self, time_range: Range) -> Iterator[Page]:
         """Yield each page as it arrives, with only those entries that the range holds; keep none of them.
 
         The API may forget the range on a later page, so it is checked again here. An entry whose time is unreadable
@@ -43,13 +43,13 @@ class Reader:
 
         :raises AuditError: the read failed; what was yielded before is not complete.
         """
-        self.warnings.extend(span.warnings)
-        self._span = span = self._resolved(span)
-        for page in self._source(span):
+        self.warnings.extend(time_range.warnings)
+        self._time_range = time_range = self._resolve_cursor(time_range)
+        for page in self._fetch_pages(time_range):
             self._newest = page
             # An open range holds everything.
-            inside = page if span.start is None and span.end is None else within(page, span)
-            self._met_end = self._met_end or self._reaches_end(page)
+            inside = page if time_range.start is None and time_range.end is None else clip(page, time_range)
+            self._reached_end = self._reached_end or self._reaches_end(page)
             self.pages_read += 1
             self.entries_read += len(inside.entries)
             yield inside
@@ -63,34 +63,36 @@ class Reader:
         """
         if self._newest is None:
             return None
-        end, now = self._span.end, self._newest.server_date
-        if end is not None and (self._met_end or (self._sends_end(self._span) and (now is None or end <= now))):
+        end, now = self._time_range.end, self._newest.server_date
+        if end is not None and (
+            self._reached_end or (self._sends_end(self._time_range) and (now is None or end <= now))
+        ):
             return self._api.first_url(start=end)
         return self._newest.poll_more
 
-    def _resolved(self, span: Range) -> Range:
+    def _resolve_cursor(self, time_range: Range) -> Range:
         """A cursor that is the continuation of a past range is that range's rest."""
-        start = None if span.cursor is None else self._api.start_of(span.cursor)
-        return span if start is None else Range(start=start, now=span.now)
+        start = None if time_range.cursor is None else self._api.start_of(time_range.cursor)
+        return time_range if start is None else Range(start=start, now=time_range.now)
 
-    def _source(self, span: Range) -> Iterator[Page]:
-        if span.cursor is not None:
-            return follow_pages(self._api, self._api.cursor_url(span.cursor))
-        sent = span if self._sends_end(span) else Range(start=span.start)
+    def _fetch_pages(self, time_range: Range) -> Iterator[Page]:
+        if time_range.cursor is not None:
+            return follow_pages(self._api, self._api.cursor_url(time_range.cursor))
+        sent = time_range if self._sends_end(time_range) else Range(start=time_range.start)
         if self._concurrency == 1:
-            return until(self._is_past, follow_pages(self._api, self._api.first_url(sent.start, sent.end)))
+            return take_until(self._is_past, follow_pages(self._api, self._api.first_url(sent.start, sent.end)))
         return read_windows(self._api, sent, self._concurrency, self._is_past)
 
-    def _sends_end(self, span: Range) -> bool:
+    def _sends_end(self, time_range: Range) -> bool:
         """An end of just now is checked here alone: then it is known whether anything was later than it."""
-        return span.end is not None and span.end < (span.now or utc_now()) - LATENESS
+        return time_range.end is not None and time_range.end < (time_range.now or utc_now()) - LATENESS
 
     def _is_past(self, page: Page) -> bool:
-        end = self._span.end
+        end = self._time_range.end
         if end is None or self._lateness is None or not page.entries:
             return False
         return all(moment is not None and moment >= end + self._lateness for moment in page.timestamps)
 
     def _reaches_end(self, page: Page) -> bool:
-        end = self._span.end
+        end = self._time_range.end
         return end is not None and any(moment is not None and moment >= end for moment in page.timestamps)

@@ -10,13 +10,13 @@ import re
 from datetime import datetime, timezone, tzinfo
 from typing import Dict
 
-from .entry import Entry, actor, subject, timestamp, visible
+from .entry import Entry, actor, subject, timestamp, to_printable
 from .resource import resource
 
-TEXTS = ("actor", "actor_kind", "action", "message", "ip_address", "resource_kind", "resource", "subject")
+TEXT_COLUMNS = ("actor", "actor_kind", "action", "message", "ip_address", "resource_kind", "resource", "subject")
 """The columns that all tables for programs have beside a time, in their order."""
 
-_SECOND = "%Y-%m-%d %H:%M:%S"
+_TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 # A spreadsheet takes a cell that begins so for a formula, in the wide forms of East Asian writing, too.
 # Where a semicolon is what separates cells, as in Excel in Switzerland, it begins a cell whatever the quotes say.
 _FORMULA = re.compile(r"(^|;)(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
@@ -33,28 +33,28 @@ def row(entry: Entry, zone: tzinfo = timezone.utc) -> Dict[str, str]:
     who, what, about = actor(entry), subject(entry), resource(entry)
     return {
         "day": "" if moment is None else moment.strftime("%Y-%m-%d"),
-        "time": visible(entry.get("timestamp")) if moment is None else moment.strftime(_SECOND),
-        "actor": visible(who),
-        "actor_kind": visible(who.kind),
-        "action": visible(entry.get("action")),
-        "message": visible(entry.get("message")),
-        "ip_address": visible(entry.get("ip_address")),
+        "time": to_printable(entry.get("timestamp")) if moment is None else moment.strftime(_TIME_FORMAT),
+        "actor": to_printable(who),
+        "actor_kind": to_printable(who.kind),
+        "action": to_printable(entry.get("action")),
+        "message": to_printable(entry.get("message")),
+        "ip_address": to_printable(entry.get("ip_address")),
         "resource_kind": about.kind if about else "",
-        "resource": visible(about.name) if about else "",
-        "subject": visible(what),
+        "resource": to_printable(about.name) if about else "",
+        "subject": to_printable(what),
     }
 
 
-def offset(moment: datetime) -> str:
+def utc_offset(moment: datetime) -> str:
     """The distance of an aware time from UTC, as text: ``UTC`` or ``+01:00``."""
     return "UTC" if moment.tzinfo is timezone.utc or moment.tzname() == "UTC" else moment.isoformat()[-6:]
 
 
-def cut(text: str, most: int) -> str:
+def truncate(text: str, max_length: int) -> str:
     """The text, or its beginning and three dots where it has more characters than this."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
-def harmless(cell: str) -> str:
+def neutralize_formula(cell: str) -> str:
     """The text for a cell of a spreadsheet, which will not take it for a formula."""
     return _FORMULA.sub(r"\1'", cell)

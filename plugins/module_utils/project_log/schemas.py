@@ -15,14 +15,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Callable, Dict, Mapping, Optional
 
 from ..times import format_time
-from .entry import Entry, Label, actor, canonical, subject, timestamp, to_builtin
+from .entry import Entity, Entry, actor, canonical, subject, timestamp, to_builtin
 from .resource import resource
 
 OCSF_VERSION = "1.8.0"
 ECS_VERSION = "9.4.0"
 PROVIDER = "cloudscale.ch"
 
-_KNOWN = ("timestamp", "action", "message", "ip_address", "actor", "subject")
+_KNOWN_KEYS = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _CREATE, _READ, _UPDATE, _DELETE, _OTHER = 1, 2, 3, 4, 99
@@ -48,7 +48,7 @@ def to_ocsf(entry: Entry) -> Dict[str, Any]:
     """
     activity, action = _activity(entry), _text(entry.get("action"))
     what, about = subject(entry), resource(entry)
-    event = _filled(
+    event = _without_empty(
         {
             "activity_id": activity,
             "activity_name": _ACTIVITIES.get(activity, action or "Unknown"),
@@ -77,13 +77,13 @@ def to_ocsf(entry: Entry) -> Dict[str, Any]:
                 "org": {"name": what.name, "uid": what.uuid} if what.kind == "organization" else None,
             },
             "resources": [
-                *([_filled({"type": about.kind, "name": about.name})] if about else []),
-                _filled({"type": what.kind, "name": what.name, "uid": what.uuid}),
+                *([_without_empty({"type": about.kind, "name": about.name})] if about else []),
+                _without_empty({"type": what.kind, "name": what.name, "uid": what.uuid}),
             ],
             "raw_data": _raw(entry),
         }
     )
-    unmapped = {key: value for key, value in entry.items() if key not in _KNOWN}
+    unmapped = {key: value for key, value in entry.items() if key not in _KNOWN_KEYS}
     return {**event, "unmapped": unmapped} if unmapped else event
 
 
@@ -95,7 +95,7 @@ def to_ecs(entry: Entry) -> Dict[str, Any]:
     who, what, address = actor(entry), subject(entry), _text(entry.get("ip_address"))
     name = who.name or who.uuid or who.kind
     about = resource(entry)
-    return _filled(
+    return _without_empty(
         {
             "@timestamp": format_time(_moment(entry)),
             "ecs": {"version": ECS_VERSION},
@@ -160,7 +160,7 @@ def _moment(entry: Entry) -> datetime:
     return timestamp(entry) or _EPOCH
 
 
-def _ocsf_user(who: Label) -> Dict[str, Any]:
+def _ocsf_user(who: Entity) -> Dict[str, Any]:
     number, kind = _USER_TYPES.get(who.kind, (0, "Unknown"))
     return {
         "name": who.name or who.uuid or who.kind,
@@ -195,7 +195,7 @@ def _raw(entry: Entry) -> str:
     return canonical(entry).decode()
 
 
-def _filled(value: Mapping[str, Any]) -> Dict[str, Any]:
+def _without_empty(value: Mapping[str, Any]) -> Dict[str, Any]:
     """The mapping without what is absent or empty, at every depth."""
-    found = ((key, _filled(item) if isinstance(item, dict) else item) for key, item in value.items())
+    found = ((key, _without_empty(item) if isinstance(item, dict) else item) for key, item in value.items())
     return {key: item for key, item in found if item is not None and item not in ("", {}, [])}

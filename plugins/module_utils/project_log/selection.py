@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Iterable, Iterator, Mapping, Optional, Pattern, Tuple, TypeVar, Union
 
 from ..errors import InvalidInput
-from ..settings import Namer
+from ..settings import OptionNamer
 from .entry import Entry, actor
 from .resource import needles, resources
 
@@ -40,7 +40,7 @@ class Selection:
     limit: Optional[int] = None
 
     @classmethod
-    def from_mapping(cls, options: Mapping[str, Any], called: Namer = str) -> Selection:
+    def from_mapping(cls, options: Mapping[str, Any], option_name: OptionNamer = str) -> Selection:
         """Build it from the options ``actions``, ``actors``, ``ip_networks``, ``message_pattern``, ``resources`` and
         ``limit``.
 
@@ -49,12 +49,12 @@ class Selection:
         :raises InvalidInput: a list is not a list or has an empty item, or another value is malformed.
         """
         return cls(
-            actions=texts(options.get("actions"), called("actions")),
-            actors=texts(options.get("actors"), called("actors")),
-            ip_networks=networks(options.get("ip_networks"), called("ip_networks")),
-            message_pattern=_message_pattern(options.get("message_pattern"), called("message_pattern")),
-            resources=texts(options.get("resources"), called("resources")),
-            limit=_limit(options.get("limit"), called("limit")),
+            actions=parse_list(options.get("actions"), option_name("actions")),
+            actors=parse_list(options.get("actors"), option_name("actors")),
+            ip_networks=parse_networks(options.get("ip_networks"), option_name("ip_networks")),
+            message_pattern=_message_pattern(options.get("message_pattern"), option_name("message_pattern")),
+            resources=parse_list(options.get("resources"), option_name("resources")),
+            limit=_limit(options.get("limit"), option_name("limit")),
         )
 
     def matches(self, entry: Entry) -> bool:
@@ -72,7 +72,7 @@ class Selection:
         return needles(self.resources)
 
 
-def newest(matches: Iterator[Match], limit: Optional[int]) -> Iterator[Match]:
+def keep_newest(matches: Iterator[Match], limit: Optional[int]) -> Iterator[Match]:
     """The last ``limit`` of a stream, or all of it; no more than these are held."""
     return matches if limit is None else iter(deque(matches, maxlen=limit))
 
@@ -122,11 +122,11 @@ def _compiled(glob: str) -> Optional[Pattern[str]]:
     return re.compile("".join(meanings), re.DOTALL)
 
 
-def address_matches(entry: Entry, networks: Iterable[Network]) -> bool:
+def address_matches(entry: Entry, parse_networks: Iterable[Network]) -> bool:
     """Whether the entry came from one of the networks; one without an address came from none."""
     text = entry.get("ip_address")
     address = _address(text) if isinstance(text, str) else None
-    return address is not None and any(address in network for network in networks)
+    return address is not None and any(address in parse_network for parse_network in parse_networks)
 
 
 @lru_cache(maxsize=10_000)
@@ -137,9 +137,9 @@ def _address(text: str) -> Optional[Union[ipaddress.IPv4Address, ipaddress.IPv6A
         return None
 
 
-def message_matches(entry: Entry, pattern: Pattern[str]) -> bool:
+def message_matches(entry: Entry, parse_pattern: Pattern[str]) -> bool:
     message = entry.get("message")
-    return isinstance(message, str) and pattern.search(message) is not None
+    return isinstance(message, str) and parse_pattern.search(message) is not None
 
 
 def resource_matches(entry: Entry, globs: Iterable[str]) -> bool:
@@ -151,7 +151,7 @@ def resource_matches(entry: Entry, globs: Iterable[str]) -> bool:
     return any(glob_matches(name, glob) for glob in globs for name in names)
 
 
-def network(text: str, option: str) -> Network:
+def parse_network(text: str, option: str) -> Network:
     """A network or a single address that a user wrote.
 
     :raises InvalidInput: it is none; the sentence names the option.
@@ -162,12 +162,12 @@ def network(text: str, option: str) -> Network:
         raise InvalidInput(f"{option}: {text!r} is no network; write 192.0.2.0/24 or 2001:db8::/32.") from None
 
 
-def networks(value: Any, option: str) -> Tuple[Network, ...]:
+def parse_networks(value: Any, option: str) -> Tuple[Network, ...]:
     """Networks that a user wrote as a list, or one alone; errors as of :func:`network`."""
-    return tuple(network(text, option) for text in texts(value, option))
+    return tuple(parse_network(text, option) for text in parse_list(value, option))
 
 
-def pattern(text: str, option: str) -> Pattern[str]:
+def parse_pattern(text: str, option: str) -> Pattern[str]:
     """A regular expression that a user wrote.
 
     :raises InvalidInput: it is none; the sentence names the option.
@@ -178,7 +178,7 @@ def pattern(text: str, option: str) -> Pattern[str]:
         raise InvalidInput(f"{option}: {text!r} is no regular expression: {exc}.") from None
 
 
-def texts(value: Any, option: str) -> Tuple[str, ...]:
+def parse_list(value: Any, option: str) -> Tuple[str, ...]:
     """Texts that a user wrote as a list, or as one text with commas. An empty text alone means none.
 
     :raises InvalidInput: it is not a list, or one of several texts is empty; the sentence names the option.
@@ -203,7 +203,7 @@ def _items(value: Any, option: str) -> Tuple[str, ...]:
 
 
 def _message_pattern(text: Any, option: str) -> Optional[Pattern[str]]:
-    return None if text is None or text == "" else pattern(str(text), option)
+    return None if text is None or text == "" else parse_pattern(str(text), option)
 
 
 def _limit(value: Any, option: str) -> Optional[int]:

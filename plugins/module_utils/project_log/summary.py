@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Optional
 from typing import Counter as CounterOf
 
 from ..times import format_optional
-from .entry import Entry, Label, actor, timestamp, visible
+from .entry import Entity, Entry, actor, timestamp, to_printable
 
 
 class Summary:
@@ -23,7 +23,7 @@ class Summary:
         self._first: Optional[datetime] = None
         self._last: Optional[datetime] = None
         self._actions: CounterOf[str] = Counter()
-        self._actors: CounterOf[Label] = Counter()
+        self._actors: CounterOf[Entity] = Counter()
         self._addresses: CounterOf[str] = Counter()
 
     def add(self, entry: Entry) -> None:
@@ -47,14 +47,14 @@ class Summary:
             "entries": self.entries,
             "first": format_optional(self._first),
             "last": format_optional(self._last),
-            "actions": _ranked(self._actions, visible),
+            "actions": _ranked(self._actions, to_printable),
             "actors": _ranked(self._actors, str),
-            "ip_addresses": _ranked(self._addresses, lambda address: visible(address) or "none"),
+            "ip_addresses": _ranked(self._addresses, lambda address: to_printable(address) or "none"),
         }
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else visible(value)
+    return value if isinstance(value, str) else to_printable(value)
 
 
 def _ranked(counts: CounterOf[Any], name: Callable[[Any], str]) -> Dict[str, int]:

@@ -11,15 +11,15 @@ from datetime import timezone, tzinfo
 from itertools import islice
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
-from .entry import Entry, timestamp, visible
+from .entry import Entry, timestamp, to_printable
 from .resource import resource
-from .rows import cut, offset, row
+from .rows import row, truncate, utc_offset
 from .schemas import change_type
 
 _COLUMNS = ("time", "actor", "ip_address", "action", "message")
-_WIDEST = (26, 40, 39, 40, 160)
+_MAX_WIDTHS = (26, 40, 39, 40, 160)
 _GAP = "  "
-_BLOCK = 500
+_BLOCK_SIZE = 500
 
 HEADINGS = {
     "time": "When",
@@ -30,31 +30,31 @@ HEADINGS = {
     "resource": "Resource",
     "message": "What",
 }
-_WIDEST_OF = {**dict(zip(_COLUMNS, _WIDEST)), "project": 40, "resource": 40}
+_MAX_WIDTH = {**dict(zip(_COLUMNS, _MAX_WIDTHS)), "project": 40, "resource": 40}
 
 Paint = Callable[[str, str], str]
 """Returns a text in the style of this name: ``heading``, or the type of a change; see :func:`change_type`."""
 
 
-def table(entries: Iterable[Entry], zone: tzinfo = timezone.utc, name_utc: bool = True) -> List[str]:
+def table(entries: Iterable[Entry], zone: tzinfo = timezone.utc, show_utc: bool = True) -> List[str]:
     """A line for each entry: when, who, from where, which action, and what in words; long texts are cut.
 
-    Times are in ``zone`` and carry its offset; ``name_utc`` False leaves ``UTC`` out, where it is said elsewhere.
+    Times are in ``zone`` and carry its offset; ``show_utc`` False leaves ``UTC`` out, where it is said elsewhere.
     """
     rows = [
-        [cut(told[name], most) for name, most in zip(_COLUMNS, _WIDEST)]
-        for told in (_row(entry, zone, name_utc) for entry in entries)
+        [truncate(told[name], max_length) for name, max_length in zip(_COLUMNS, _MAX_WIDTHS)]
+        for told in (_row(entry, zone, show_utc) for entry in entries)
     ]
     widths = [max(map(_width, column)) for column in zip(*rows)]
     return [_line(cells, widths) for cells in rows]
 
 
-def streamed(
+def stream_table(
     entries: Iterable[Tuple[str, Entry]],
     zone: tzinfo,
     with_project: bool,
     paint: Paint = lambda text, _style: text,
-    room: Optional[int] = None,
+    terminal_width: Optional[int] = None,
 ) -> Iterator[str]:
     """The same with a line of headings, for any number of entries, each with its project and its resource.
 
@@ -65,7 +65,7 @@ def streamed(
     widths: Dict[str, int] = {}
     pending = iter(entries)
     while True:
-        block = list(islice(pending, _BLOCK))
+        block = list(islice(pending, _BLOCK_SIZE))
         if not block:
             return
         rows = [_cells(project, entry, zone) for project, entry in block]
@@ -75,7 +75,7 @@ def streamed(
             for name in columns
         }
         if is_first:
-            if room is not None and sum(widths.values()) + len(_GAP) * (len(columns) - 1) > room:
+            if terminal_width is not None and sum(widths.values()) + len(_GAP) * (len(columns) - 1) > terminal_width:
                 columns.remove("resource")
             yield paint(_line([HEADINGS[name] for name in columns], [widths[name] for name in columns]), "heading")
         for (_project, entry), cells in zip(block, rows):
@@ -84,19 +84,19 @@ def streamed(
 
 
 def _cells(project: str, entry: Entry, zone: tzinfo) -> Dict[str, str]:
-    told = {**_row(entry, zone, True), "project": visible(project), "resource": resource_label(entry)}
-    return {name: cut(told[name], _WIDEST_OF[name]) for name in HEADINGS}
+    told = {**_row(entry, zone, True), "project": to_printable(project), "resource": resource_label(entry)}
+    return {name: truncate(told[name], _MAX_WIDTH[name]) for name in HEADINGS}
 
 
 def resource_label(entry: Entry) -> str:
     """Kind and name of the resource that an entry is about, as far as its message tells; safe to show on one line."""
-    return visible(resource(entry))
+    return to_printable(resource(entry))
 
 
-def _row(entry: Entry, zone: tzinfo, name_utc: bool) -> Dict[str, str]:
+def _row(entry: Entry, zone: tzinfo, show_utc: bool) -> Dict[str, str]:
     told, moment = row(entry, zone), timestamp(entry)
-    shown = "" if moment is None else offset(moment.astimezone(zone))
-    if shown and (name_utc or shown != "UTC"):
+    shown = "" if moment is None else utc_offset(moment.astimezone(zone))
+    if shown and (show_utc or shown != "UTC"):
         told["time"] = f"{told['time']} {shown}"
     return told
 

@@ -26,12 +26,12 @@ LATENESS = timedelta(minutes=10)
 _MIN_RANGE = 8
 _MIN_WINDOW = 8
 _MAX_WINDOW = 16
-_FASTEST_CHANGE = 64
+_MAX_PACE_CHANGE = 64
 # In seconds: the resolution of timestamps.
-_INSTANT = 1e-6
+_TIME_RESOLUTION = 1e-6
 
 
-def until(is_past: Callable[[Page], bool], pages: Iterator[Page]) -> Iterator[Page]:
+def take_until(is_past: Callable[[Page], bool], pages: Iterator[Page]) -> Iterator[Page]:
     """The pages up to and including the first one for which ``is_past`` is true."""
     for page in pages:
         yield page
@@ -39,10 +39,10 @@ def until(is_past: Callable[[Page], bool], pages: Iterator[Page]) -> Iterator[Pa
             return
 
 
-def within(page: Page, span: Range) -> Page:
+def clip(page: Page, time_range: Range) -> Page:
     """The page with only those entries that the range holds."""
-    held = [entry for entry, moment in zip(page.entries, page.timestamps) if span.holds(moment)]
-    return page if len(held) == len(page.entries) else replace(page, entries=held)
+    buffer = [entry for entry, moment in zip(page.entries, page.timestamps) if time_range.contains(moment)]
+    return page if len(buffer) == len(page.entries) else replace(page, entries=buffer)
 
 
 @dataclass
@@ -55,14 +55,14 @@ class Plan:
     width: int
 
     @classmethod
-    def of(cls, first: Page, span: Range, concurrency: int) -> Optional[Plan]:
+    def of(cls, first: Page, time_range: Range, concurrency: int) -> Optional[Plan]:
         """None if the range is small, or if its first page does not tell enough."""
         moments = known_timestamps(first)
         if cursor_number(first.next) is None or first.server_date is None or not moments:
             return None
         begin, newest = min(moments), max(moments)
-        end = first.server_date if span.end is None else min(span.end, first.server_date)
-        pace = max(newest - begin, timedelta(seconds=_INSTANT))
+        end = first.server_date if time_range.end is None else min(time_range.end, first.server_date)
+        pace = max(newest - begin, timedelta(seconds=_TIME_RESOLUTION))
         pages = (end - newest) / pace
         if pages < _MIN_RANGE:
             return None
@@ -71,7 +71,7 @@ class Plan:
         width = min(_MAX_WINDOW, max(_MIN_WINDOW, ceil(pages / (concurrency * rounds))))
         return cls(begin, end, pace, width)
 
-    def learn(self, covered: timedelta, pages: int) -> None:
+    def update_pace(self, covered: timedelta, pages: int) -> None:
         """Take into account how much time some pages covered."""
         if covered > timedelta(0):
             self.pace = (self.pace + covered / pages) / 2
@@ -96,26 +96,26 @@ class Window:
         self.pages = 1
         self.matched = 0
         self.next_window: Optional[Window] = None
-        self.held: Deque[Page] = deque()
+        self.buffer: Deque[Page] = deque()
         self.is_done = False
         self.is_dropped = False
         if opening is not None:
-            self.see(opening)
+            self.observe(opening)
 
     @property
     def cursor(self) -> Optional[int]:
         """The position behind the opening page."""
         return cursor_number(self.opening.next) if self.opening else None
 
-    def see(self, page: Page) -> None:
+    def observe(self, page: Page) -> None:
         """Take a page into account. ``pace`` follows within a few pages what a page covers where the window reads."""
         known = known_timestamps(page)
         if not known:
             return
         before = self.begin if self.newest is None else self.newest
         self.newest = max(before, *known)
-        covered = max((self.newest - before).total_seconds(), _INSTANT)
-        self.pace = covered if self.pace is None else sqrt(self.pace * max(covered, self.pace / _FASTEST_CHANGE))
+        covered = max((self.newest - before).total_seconds(), _TIME_RESOLUTION)
+        self.pace = covered if self.pace is None else sqrt(self.pace * max(covered, self.pace / _MAX_PACE_CHANGE))
 
     def pages_left(self, end: datetime) -> float:
         """An estimate of how many pages it is up to a time."""

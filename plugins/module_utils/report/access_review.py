@@ -17,7 +17,7 @@ from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Any, Dict, FrozenSet, Iterable, List, Optional, Tuple
 from typing import Counter as CounterOf
 
-from ..project_log.entry import ACTOR_KINDS, Label, visible
+from ..project_log.entry import ACTOR_KINDS, Entity, to_printable
 from ..project_log.selection import action_matches
 from ..settings import Range
 from ..times import first_moment
@@ -205,7 +205,7 @@ def access_review(
         accounts=sorted(accounts, key=_attention),
         extent=(rows.iso(first), rows.iso(last)),
         filters=filters,
-        sensitive=frozenset(map(visible, risky)),
+        sensitive=frozenset(map(to_printable, risky)),
     )
 
 
@@ -213,7 +213,7 @@ def access_review(
 class _Trace:
     """What an account left in the log: in the period and in the one before."""
 
-    labels: Dict[Label, datetime] = field(default_factory=dict)
+    labels: Dict[Entity, datetime] = field(default_factory=dict)
     entries: int = 0
     sensitive: int = 0
     first: Optional[datetime] = None
@@ -232,12 +232,12 @@ class _Trace:
     def addresses_used(self) -> CounterOf[str]:
         used: CounterOf[str] = Counter()
         for seen in self.addresses:
-            used[visible(seen.value)] += seen.entries
+            used[to_printable(seen.value)] += seen.entries
         del used[""]
         return used
 
     @property
-    def newest_first(self) -> List[Label]:
+    def newest_first(self) -> List[Entity]:
         """Everything that it was called. Of several at the same time, the order is the same every time."""
         return sorted(self.labels, key=lambda found: (self.labels[found], tuple(map(str, found))), reverse=True)
 
@@ -259,7 +259,7 @@ def _traces(
         trace.saw(group)
         trace.entries += group.entries
         trace.sensitive += group.entries if action in risky else 0
-        trace.actions[visible(action)] += group.entries
+        trace.actions[to_printable(action)] += group.entries
         trace.first = min(filter(None, (trace.first, group.first)), default=None)
         trace.last = max(filter(None, (trace.last, group.last)), default=None)
     for group in by_address:
@@ -290,7 +290,7 @@ def _account(
         identity=who,
         kind=current.kind if current.kind in ACTOR_KINDS else "unknown",
         name=str(current),
-        uuid=visible(current.uuid),
+        uuid=to_printable(current.uuid),
         former_names=_former_names(trace, current),
         entries=None if missing and not trace.entries else trace.entries,
         sensitive=trace.sensitive,
@@ -316,7 +316,7 @@ def _standing(trace: _Trace, is_complete: bool, is_compared: bool) -> str:
     return "dormant" if is_complete and not trace.entries else "no_data"
 
 
-def _former_names(trace: _Trace, current: Label) -> List[str]:
+def _former_names(trace: _Trace, current: Entity) -> List[str]:
     """Other descriptions of the same token; an e-mail address in other letters is no other name."""
     if current.kind != "api_token":
         return []

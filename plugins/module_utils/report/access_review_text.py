@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Dict, Iterator, List, Optional, Sequence
 
 from ..project_log.markup import code, text
-from ..project_log.rows import cut
+from ..project_log.rows import truncate
 from .access_review import Account, Review
 from .facts import Count
 from .markdown import coverage_lines, heading_lines, missing_lines
@@ -34,7 +34,7 @@ _MAX_CELL = 30_000
 
 def shorten(value: str) -> str:
     """A name that nobody made this long by accident, cut."""
-    return cut(value, _MAX_LENGTH)
+    return truncate(value, _MAX_LENGTH)
 
 
 def formerly(names: Sequence[str]) -> str:
@@ -187,10 +187,10 @@ def _cells(account: Account, say: Words) -> Dict[str, Optional[str]]:
     if account.is_before_partial and account.entries_before is not None:
         before = say("at_least", n=account.entries_before)
     return {
-        "project": cut(account.project, _MAX_CELL),
+        "project": truncate(account.project, _MAX_CELL),
         "kind": account.kind,
-        "name": cut(account.name, _MAX_CELL),
-        "uuid": cut(account.uuid, _MAX_CELL),
+        "name": truncate(account.name, _MAX_CELL),
+        "uuid": truncate(account.uuid, _MAX_CELL),
         "former_names": _joined(account.former_names),
         "comparison": account.standing.replace("_", " "),
         "no_data_because": _joined([reason(why, say) for why in account.reasons]),
@@ -208,4 +208,4 @@ def _cells(account: Account, say: Words) -> Dict[str, Optional[str]]:
 
 
 def _joined(values: Sequence[str]) -> str:
-    return cut(", ".join(values), _MAX_CELL)
+    return truncate(", ".join(values), _MAX_CELL)

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Counter, Deque, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..detections.catalogue import chosen
+from ..detections.catalogue import select_detections
 from ..detections.detection import SEVERITIES, Detection, SiteFacts
 from ..detections.detector import Alert, Detector
 from ..project_log.entry import Entry, canonical, timestamp
-from ..project_log.selection import Selection, texts
+from ..project_log.selection import Selection, parse_list
 from ..settings import Range
 from .query.engine import COLUMNS
 
@@ -89,14 +89,14 @@ class Rules:
     """
 
     def __init__(self, options: Mapping[str, Any], zone: str) -> None:
-        enable, disable = (texts(options.get(name), name) for name in ("enable", "disable"))
-        self.detections = chosen(options.get("detections") or (), enable, disable)
+        enable, disable = (parse_list(options.get(name), name) for name in ("enable", "disable"))
+        self.detections = select_detections(options.get("detections") or (), enable, disable)
         self.facts = SiteFacts.from_mapping(options, zone)
 
     @property
     def inactive(self) -> Dict[str, str]:
         """Detections that are off for want of a fact, with the option that gives it."""
-        return {one.name: fact for one in self.detections for fact in [one.lacks(self.facts)] if fact}
+        return {one.name: fact for one in self.detections for fact in [one.missing_fact(self.facts)] if fact}
 
 
 class Watch:
@@ -129,7 +129,7 @@ class Watch:
                 # A count that begins before the range does not end in it: the alerts are those of ``detect``.
                 detector.memory.recent.clear()
                 has_begun = True
-            if not self._asked.holds(moment):
+            if not self._asked.contains(moment):
                 continue
             alerts = detector.alerts(entry)
             if not self._selection.matches(entry):
@@ -165,7 +165,7 @@ class Watch:
         return self._asked.start is not None and moment is not None and moment < self._asked.start
 
     def _count_before(self, detector: Detector, entry: Entry, moment: Optional[datetime]) -> None:
-        if self._preceding is None or not self._preceding.holds(moment):
+        if self._preceding is None or not self._preceding.contains(moment):
             detector.learn(entry)
             return
         alerts = detector.alerts(entry)

@@ -80,7 +80,7 @@ def missing_of(origin: Origin, origins: Sequence[Origin], asked: Range, now: dat
     if asked.start is None or asked.start <= now:
         if asked.end is None or asked.end - now <= _A_MINUTE:
             return _missing_until_now(origin, origins, asked)
-        found = _missing_until_now(origin, origins, asked.within(end=now))
+        found = _missing_until_now(origin, origins, asked.intersect(end=now))
     return found if is_told_by_archive else [*found, (_latest(asked.start, now), asked.end, "future")]
 
 

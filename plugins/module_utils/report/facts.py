@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..detections.detector import Alert
-from ..project_log.entry import Label, subject, visible
+from ..project_log.entry import Entity, subject, to_printable
 from ..project_log.resource import resource
 from ..project_log.selection import actor_matches
 from ..settings import Range
@@ -184,14 +184,14 @@ class Rows:
         name, kind = self._actor(record["actor"])
         about = resource(record)
         return {
-            "time": visible(record["timestamp"]) if moment is None else self.local(moment).strftime(_SECOND),
+            "time": to_printable(record["timestamp"]) if moment is None else self.local(moment).strftime(_SECOND),
             "actor": name,
             "actor_kind": kind,
-            "action": visible(record["action"]),
-            "message": visible(record["message"]),
-            "ip_address": visible(record["ip_address"]),
+            "action": to_printable(record["action"]),
+            "message": to_printable(record["message"]),
+            "ip_address": to_printable(record["ip_address"]),
             "resource_kind": "" if about is None else about.kind,
-            "resource": "" if about is None else visible(about.name),
+            "resource": "" if about is None else to_printable(about.name),
             "subject": self._subject(record["subject"]),
             "project": record["project"],
         }
@@ -262,7 +262,7 @@ class Inquiry:
             alerts=alerts,
             actors=_actors(seen for seen in self.actors if seen.value not in own),
             own=_actors(seen for seen in self.actors if seen.value in own),
-            actions=[Count(visible(seen.value), seen.entries) for seen in self.log.seen("action")],
+            actions=[Count(to_printable(seen.value), seen.entries) for seen in self.log.seen("action")],
             networks=networks_of(self.addresses),
             slots=[(self.rows.minute(slot.start), slot.entries, slot.own) for slot in slots],
             axis=(self.rows.minute(axis[0]), self.rows.minute(axis[1])),
@@ -349,7 +349,7 @@ class Inquiry:
     def _told(self, found: Iterable[Seen], key: str) -> List[First]:
         told = []
         for seen in sorted(found, key=_first, reverse=True):
-            name = visible(seen.value) if key == "network" else str(label(seen.value))
+            name = to_printable(seen.value) if key == "network" else str(label(seen.value))
             value = name if key == "network" else f"{kind_of(seen.value)}:{name}"
             # Where no time could be read, nobody was the first.
             by = "" if seen.by is None else str(label(seen.by))
@@ -393,7 +393,7 @@ def local_days(slots: Sequence[Tuple[int, int, int]]) -> List[Tuple[str, int, in
 
 def _actor(text: Optional[str]) -> Tuple[str, str]:
     found = label(text)
-    return str(found), visible(found.kind)
+    return str(found), to_printable(found.kind)
 
 
 def _subject(text: Optional[str]) -> str:
@@ -402,7 +402,7 @@ def _subject(text: Optional[str]) -> str:
 
 def identity(text: Optional[str]) -> Tuple[str, str]:
     """Who an actor is, whatever a token is called now, and however an e-mail address is written."""
-    found: Label = label(text)
+    found: Entity = label(text)
     return found.kind, found.uuid or (found.name.casefold() if found.kind == "user" else found.name)
 
 
@@ -424,7 +424,7 @@ def network_of(text: Optional[str]) -> str:
     try:
         address = ipaddress.ip_address(text or "")
     except ValueError:
-        return visible(text)
+        return to_printable(text)
     return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
 
 

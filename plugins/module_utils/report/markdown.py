@@ -10,7 +10,7 @@ import re
 from typing import Dict, Iterator, List, Optional, Sequence
 
 from ..project_log.markup import code, text
-from ..project_log.rows import cut
+from ..project_log.rows import truncate
 from .coverage import Coverage, state_of
 from .facts import FIGURES, Count, Facts, Heading, Rows
 from .translations import Words, format_count, reason
@@ -61,7 +61,13 @@ def _attention(facts: Facts, rows: Rows, say: Words) -> Iterator[str]:
         yield f"- **{severity}**: {text(title)}: {format_count(group.total)}{before}"
         for alert in group.newest[: _ALERTS_LISTED.get(group.detection.severity, 0)]:
             row = rows.alert(alert)
-            cells = [row["time"], *_project(facts, row), row["actor"], cut(row["message"], _LONGEST), row["ip_address"]]
+            cells = [
+                row["time"],
+                *_project(facts, row),
+                row["actor"],
+                truncate(row["message"], _LONGEST),
+                row["ip_address"],
+            ]
             yield f"  - {', '.join(_cell(cell) for cell in cells if cell)}"
     if facts.alerts.groups:
         yield ""
@@ -160,7 +166,7 @@ def _entries(heading: str, rows: Sequence[Dict[str, str]], facts: Facts, say: Wo
     yield f"| {' | '.join(columns)} |"
     yield "| " + " | ".join(["---"] * len(columns)) + " |"
     for row in rows:
-        cells = [row["time"], *_project(facts, row), row["actor"], row["action"], cut(row["message"], _LONGEST)]
+        cells = [row["time"], *_project(facts, row), row["actor"], row["action"], truncate(row["message"], _LONGEST)]
         yield "| " + " | ".join(map(_cell, [*cells, row["ip_address"]])) + " |"
     yield ""
 

@@ -16,8 +16,8 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 
 from ..errors import InvalidInput
 from ..files import content_sha256, write_lines
-from ..project_log.entry import parse, timestamp, visible
-from ..project_log.selection import Selection, texts
+from ..project_log.entry import parse, timestamp, to_printable
+from ..project_log.selection import Selection, parse_list
 from ..settings import Range
 from ..times import is_relative, parse_time, utc_now
 from ..working_hours import time_zone
@@ -117,7 +117,7 @@ class Report:
         asked = sources.asked
         if self._selection.limit is not None:
             # Of entries that are left out there are no alerts.
-            asked = asked.within(start=log.extent()[0])
+            asked = asked.intersect(start=log.extent()[0])
         watch = Watch(self._rules, self._selection, asked, preceding)
         for project, entries in sources.entries():
             watch.read(project, entries)
@@ -206,9 +206,9 @@ class Report:
     @property
     def _filters(self) -> Dict[str, List[str]]:
         """The options that leave out entries, with their values."""
-        found = {name: list(texts(self._options.get(name), name)) for name in _FILTERS}
+        found = {name: list(parse_list(self._options.get(name), name)) for name in _FILTERS}
         found["message_pattern"] = list(filter(None, [str(self._options.get("message_pattern") or "")]))
-        return {name: list(map(visible, values)) for name, values in found.items() if values}
+        return {name: list(map(to_printable, values)) for name, values in found.items() if values}
 
     @property
     def _is_relative(self) -> bool:

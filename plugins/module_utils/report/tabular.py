@@ -10,13 +10,13 @@ import csv
 from itertools import islice
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
-from ..project_log.entry import visible
+from ..project_log.entry import to_printable
 from ..project_log.resource import resource
-from ..project_log.rows import TEXTS, harmless
+from ..project_log.rows import TEXT_COLUMNS, neutralize_formula
 from .facts import Rows
 from .query.dataset import Record
 
-COLUMNS = ("time", "project", *TEXTS)
+COLUMNS = ("time", "project", *TEXT_COLUMNS)
 
 _GROUP = 100_000
 
@@ -32,7 +32,7 @@ def write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, O
         file.write(",".join(columns) + "\r\n")
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         for row in rows:
-            writer.writerow([harmless(row[name] or "") for name in columns])
+            writer.writerow([neutralize_formula(row[name] or "") for name in columns])
 
 
 def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
@@ -40,7 +40,7 @@ def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    texts = (*TEXTS, "project", "timestamp_text", "actor_json", "subject_json")
+    texts = (*TEXT_COLUMNS, "project", "timestamp_text", "actor_json", "subject_json")
     fields = [("time", pyarrow.timestamp("us", tz="UTC")), *((name, pyarrow.string()) for name in texts)]
     schema = pyarrow.schema(fields)
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -64,7 +64,7 @@ def _cells(record: Record, rows: Rows) -> Dict[str, Any]:
 def _resource(record: Record) -> Dict[str, Optional[str]]:
     """The resource that the message is about, as far as its wording is known."""
     about = resource(record)
-    return {"resource_kind": about and (about.kind or None), "resource": about and visible(about.name)}
+    return {"resource_kind": about and (about.kind or None), "resource": about and to_printable(about.name)}
 
 
 def _groups(rows: Iterator[Dict[str, Any]]) -> Iterator[List[Dict[str, Any]]]:

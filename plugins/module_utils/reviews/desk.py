@@ -10,17 +10,17 @@ import threading
 from typing import Any, List, Mapping, Optional, Tuple
 
 from ..notify.channels import SENDMAIL, Webhook
-from ..notify.receivers import read_address, read_url
-from ..project_log.selection import texts
+from ..notify.receivers import parse_address, parse_url
+from ..project_log.selection import parse_list
 from ..times import parse_duration
-from .ledger import Ledger, Request, Review
+from .ledger import Ledger, Review, ReviewRequest
 from .sender import Sender
 
-Done = Tuple[List[Review], bool]
+ReviewOutcome = Tuple[List[Review], bool]
 """Reviews, and whether anything changed."""
 
 
-class Desk:
+class ReviewService:
     """Does one of these: opens ``reviews`` or the one with ``id``, closes those of ``acknowledge``, or reminds.
 
     :raises InvalidInput: an option cannot be used.
@@ -29,50 +29,50 @@ class Desk:
     def __init__(self, options: Mapping[str, Any], dry_run: bool = False) -> None:
         self._ledger = Ledger(str(options["ledger"]))
         self._dry_run = dry_run
-        self._reviewers = texts(options.get("reviewers"), "reviewers")
-        self._deputies = texts(options.get("deputies"), "deputies")
-        self._acknowledge = texts(options.get("acknowledge"), "acknowledge")
+        self._reviewers = parse_list(options.get("reviewers"), "reviewers")
+        self._deputies = parse_list(options.get("deputies"), "deputies")
+        self._acknowledge = parse_list(options.get("acknowledge"), "acknowledge")
         self._by, self._note = str(options.get("by") or ""), str(options.get("note") or "")
         self._sender = _sender(self._ledger, options)
         remind_after = options.get("remind_after")
-        self._since = None if remind_after is None else parse_duration(remind_after, "remind_after")
+        self._remind_after = None if remind_after is None else parse_duration(remind_after, "remind_after")
         self._requests = _requests(options)
 
-    def run(self, stop: threading.Event) -> Done:
+    def run(self, stop: threading.Event) -> ReviewOutcome:
         """Do it.
 
         :raises AuditError: a review cannot be opened, closed or sent; the others were.
         """
         if self._acknowledge:
             return self._close()
-        if self._since is not None:
-            waiting = self._ledger.waiting(self._since)
-            return (waiting, bool(waiting)) if self._dry_run else (self._sender.send(waiting, stop), bool(waiting))
+        if self._remind_after is not None:
+            overdue = self._ledger.overdue(self._remind_after)
+            return (overdue, bool(overdue)) if self._dry_run else (self._sender.send(overdue, stop), bool(overdue))
         return self._open(stop)
 
-    def _open(self, stop: threading.Event) -> Done:
+    def _open(self, stop: threading.Event) -> ReviewOutcome:
         """A review that could not be sent before is sent now."""
         opened = [
             self._ledger.open(request, self._reviewers, self._deputies, self._dry_run) for request in self._requests
         ]
         reviews = list({review.id: review for review, _is_new in opened}.values())
         unsent = [review for review in reviews if review.is_open and not review.sent]
-        changed = any(is_new for _review, is_new in opened) or bool(unsent and self._sender.is_any)
+        changed = any(is_new for _review, is_new in opened) or bool(unsent and self._sender.is_configured)
         if self._dry_run:
             return reviews, changed
         sent = {review.id: review for review in self._sender.send(unsent, stop)}
         return [sent.get(review.id, review) for review in reviews], changed
 
-    def _close(self) -> Done:
+    def _close(self) -> ReviewOutcome:
         closed = [self._ledger.acknowledge(one, self._by, self._note, self._dry_run) for one in self._acknowledge]
         return [review for review, _was_open in closed], any(was_open for _review, was_open in closed)
 
 
-def _requests(options: Mapping[str, Any]) -> List[Request]:
+def _requests(options: Mapping[str, Any]) -> List[ReviewRequest]:
     if options.get("id"):
         reason = str(options.get("reason") or "")
-        return [Request.of_entry(options["id"], str(options.get("entry_base64") or ""), reason)]
-    return [Request.of_event(text) for text in options.get("reviews") or ()]
+        return [ReviewRequest.from_entry(options["id"], str(options.get("entry_base64") or ""), reason)]
+    return [ReviewRequest.from_event(text) for text in options.get("reviews") or ()]
 
 
 def _sender(ledger: Ledger, options: Mapping[str, Any]) -> Sender:
@@ -81,9 +81,9 @@ def _sender(ledger: Ledger, options: Mapping[str, Any]) -> Sender:
     if given:
         # A playbook gives an empty text for a path that is not set.
         token_file, ca_path = given.get("token_file") or None, given.get("ca_path") or None
-        webhook = Webhook(read_url(given["url"], "webhook: url"), token_file, ca_path)
+        webhook = Webhook(parse_url(given["url"], "webhook: url"), token_file, ca_path)
     mail = options.get("mail")
     if not mail:
         return Sender(ledger, webhook)
-    address = read_address(mail.get("from"), "mail: from")
-    return Sender(ledger, webhook, address, str(mail.get("sendmail") or SENDMAIL))
+    sender_address = parse_address(mail.get("from"), "mail: from")
+    return Sender(ledger, webhook, sender_address, str(mail.get("sendmail") or SENDMAIL))

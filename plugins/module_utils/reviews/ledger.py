@@ -17,18 +17,18 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..detections.detection import SEVERITIES
-from ..detections.detector import Alert, is_actor, is_same_person, nominate
+from ..detections.detector import Alert, assign_reviewer, is_actor, is_same_person
 from ..errors import InvalidInput, StorageError
 from ..files import replace_file
-from ..project_log.entry import Entry, subject, timestamp, visible
-from ..times import format_time, read_timestamp, utc_now
+from ..project_log.entry import Entry, subject, timestamp, to_printable
+from ..times import format_time, parse_timestamp, utc_now
 
 _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_ALERT = ("id", "detection", "severity", "title", "check", "reviewer")
+_ALERT_KEYS = ("id", "detection", "severity", "title", "check", "reviewer")
 
 
 @dataclass(frozen=True)
-class Request:
+class ReviewRequest:
     """What is to be reviewed: an entry and why, the most severe alert first. ``id`` is that alert's."""
 
     id: str
@@ -37,28 +37,34 @@ class Request:
     reviewer: Optional[str] = None
 
     @classmethod
-    def of_event(cls, text: str) -> Request:
+    def from_event(cls, text: str) -> ReviewRequest:
         """Read what an event has as ``review``.
 
         :raises InvalidInput: it is something else.
         """
-        value = _decoded(text, "event.review")
+        value = _decode(text, "event.review")
         try:
-            alerts = [{key: alert[key] for key in _ALERT} for alert in value["detections"]]
+            alerts = [{key: alert[key] for key in _ALERT_KEYS} for alert in value["detections"]]
             first = max(alerts, key=lambda alert: SEVERITIES.index(alert["severity"]))
-            return cls(_id(first["id"]), _entry(value["entry"]), tuple(alerts), first["reviewer"])
+            return cls(_validate_id(first["id"]), _entry(value["entry"]), tuple(alerts), first["reviewer"])
         except (KeyError, TypeError, ValueError) as exc:
             raise InvalidInput("What was given is not the review of an event; give event.review.") from exc
 
     @classmethod
-    def of_entry(cls, identifier: str, text: str, reason: str) -> Request:
+    def from_entry(cls, identifier: str, text: str, reason: str) -> ReviewRequest:
         """Ask for a review of an entry, in Base64, on which no detection fired; or of none, without a text.
 
         :raises InvalidInput: a value is not valid.
         """
-        entry = _entry(_decoded(text, "event.entry_base64")) if text else {}
+        entry = _entry(_decode(text, "event.entry_base64")) if text else {}
         title = reason.strip() or "Somebody asked for a review"
-        alert = {"id": _id(identifier), "detection": "asked", "severity": "medium", "title": title, "check": ""}
+        alert = {
+            "id": _validate_id(identifier),
+            "detection": "asked",
+            "severity": "medium",
+            "title": title,
+            "check": "",
+        }
         return cls(alert["id"], entry, ({**alert, "reviewer": None},))
 
 
@@ -87,7 +93,7 @@ class Review:
     def is_open(self) -> bool:
         return self.state == "open"
 
-    def as_alerts(self) -> List[Alert]:
+    def to_alerts(self) -> List[Alert]:
         """What fired, as alerts of the entry."""
         owner = subject(self.entry)
         project = owner.name if owner.kind == "project" else ""
@@ -119,7 +125,7 @@ class Ledger:
         self._now = now
 
     def open(
-        self, request: Request, reviewers: Sequence[str] = (), deputies: Sequence[str] = (), dry_run: bool = False
+        self, request: ReviewRequest, reviewers: Sequence[str] = (), deputies: Sequence[str] = (), dry_run: bool = False
     ) -> Tuple[Review, bool]:
         """Open a review, and say whether it is new: the same request again finds the one that there is.
 
@@ -129,7 +135,7 @@ class Ledger:
         known = self._read(request.id)
         if known is not None:
             return known, False
-        reviewer = request.reviewer or nominate(request.id, request.entry, reviewers)
+        reviewer = request.reviewer or assign_reviewer(request.id, request.entry, reviewers)
         if reviewer is None:
             raise InvalidInput("Nobody is left to review a change: give reviewers other than its actor.")
         review = Review(
@@ -152,10 +158,10 @@ class Ledger:
         :raises StorageError: the ledger cannot be read or written.
         """
         with self._locked():
-            review = self._read(_id(identifier))
+            review = self._read(_validate_id(identifier))
             if review is None:
                 raise InvalidInput(f"There is no review {identifier} in {self.path}; copy its id from the message.")
-            _check_who(review, by)
+            _check_acknowledger(review, by)
             if not review.is_open:
                 return review, False
             now = format_time(self._now())
@@ -164,7 +170,7 @@ class Ledger:
                 self._write(closed)
             return closed, True
 
-    def waiting(self, since: timedelta) -> List[Review]:
+    def overdue(self, since: timedelta) -> List[Review]:
         """Open reviews that nobody was told of for this long, the oldest first.
 
         :raises StorageError: the ledger cannot be read.
@@ -173,10 +179,11 @@ class Ledger:
         reviews = [self._read(name[: -len(".json")]) for name in self._names()]
         found = [review for review in reviews if review is not None and review.is_open]
         return sorted(
-            (one for one in found if _moment(one.sent_at or one.opened) <= until), key=lambda one: (one.opened, one.id)
+            (one for one in found if _parse_time(one.sent_at or one.opened) <= until),
+            key=lambda one: (one.opened, one.id),
         )
 
-    def note_sent(self, review: Review) -> Review:
+    def record_sent(self, review: Review) -> Review:
         """Note that a message about a review was sent.
 
         :raises StorageError: the ledger cannot be read or written.
@@ -193,7 +200,7 @@ class Ledger:
         except FileNotFoundError:
             return []
         except OSError as exc:
-            raise self._failed(exc) from exc
+            raise self._storage_error(exc) from exc
 
     def _file(self, identifier: str) -> str:
         return os.path.join(self.path, f"{identifier}.json")
@@ -205,13 +212,13 @@ class Ledger:
                 value = json.load(file)
             known = {one.name for one in fields(Review)}
             review = Review(**{key: item for key, item in value.items() if key in known})
-            _moment(review.sent_at or review.opened)
-            review.as_alerts()
+            _parse_time(review.sent_at or review.opened)
+            review.to_alerts()
             return review
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise self._failed(exc) from exc
+            raise self._storage_error(exc) from exc
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as exc:
             raise StorageError(f"{path} is not a review; restore it, or remove it.") from exc
 
@@ -226,35 +233,35 @@ class Ledger:
         try:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
         except OSError as exc:
-            raise self._failed(exc) from exc
+            raise self._storage_error(exc) from exc
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
             directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as exc:
-            raise self._failed(exc) from exc
+            raise self._storage_error(exc) from exc
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)
             yield
         finally:
             os.close(directory)
 
-    def _failed(self, exc: OSError) -> StorageError:
+    def _storage_error(self, exc: OSError) -> StorageError:
         return StorageError(f"The ledger {self.path} cannot be used: {exc.strerror or exc}.")
 
 
-def _check_who(review: Review, by: str) -> None:
+def _check_acknowledger(review: Review, by: str) -> None:
     if not by.strip():
         raise InvalidInput("by: say who acknowledges the review.")
     if is_actor(by, review.entry):
-        raise InvalidInput(f"Nobody acknowledges their own change; {visible(review.reviewer)} does.")
+        raise InvalidInput(f"Nobody acknowledges their own change; {to_printable(review.reviewer)} does.")
     if not any(is_same_person(by, name) for name in (review.reviewer, *review.deputies)):
-        names = " or ".join(visible(name) for name in (review.reviewer, *review.deputies))
-        raise InvalidInput(f"Only {names} can acknowledge review {review.id}, not {visible(by)}.")
+        names = " or ".join(to_printable(name) for name in (review.reviewer, *review.deputies))
+        raise InvalidInput(f"Only {names} can acknowledge review {review.id}, not {to_printable(by)}.")
 
 
-def _decoded(text: str, name: str) -> Mapping[str, Any]:
+def _decode(text: str, name: str) -> Mapping[str, Any]:
     try:
         value = json.loads(b64decode(text, validate=True))
     except (ValueError, RecursionError) as exc:
@@ -268,14 +275,16 @@ def _entry(value: Any) -> Entry:
     return value
 
 
-def _id(value: Any) -> str:
+def _validate_id(value: Any) -> str:
     if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidInput(f"{visible(value)!r} is not the id of a review, which is 32 hexadecimal digits or a uuid.")
+        raise InvalidInput(
+            f"{to_printable(value)!r} is not the id of a review, which is 32 hexadecimal digits or a uuid."
+        )
     return value
 
 
-def _moment(text: Any) -> datetime:
-    moment = read_timestamp(text)
+def _parse_time(text: Any) -> datetime:
+    moment = parse_timestamp(text)
     if moment is None:
         raise ValueError("no time")
     return moment

@@ -24,21 +24,21 @@ from ..project_log.selection import (
     actor_matches,
     address_matches,
     message_matches,
-    network,
-    pattern,
+    parse_list,
+    parse_network,
+    parse_pattern,
     resource_matches,
-    texts,
 )
-from .matching import Matching, bits
+from .matching import Matching, bit_positions
 
 RULES = ("expect", "forbid", "ignore")
 CONDITIONS = ("action", "resource", "message_pattern", "actor", "ip_network")
 COUNTS = ("count", "min", "max")
 
-_REMEMBERED = 1000
-_COMPARED = 20
-_LONGEST_COMPARED = 120
-_ALIKE = 0.6
+_MAX_REMEMBERED = 1000
+_MAX_COMPARED = 20
+_MAX_COMPARED_LENGTH = 120
+_MIN_SIMILARITY = 0.6
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,20 @@ class Rule:
     name: str
     given: Mapping[str, Any]
     selection: Selection
-    least: int = 1
-    most: Optional[int] = None
+    minimum: int = 1
+    maximum: Optional[int] = None
 
     @property
     def wanted(self) -> str:
         """How many entries it asks for, in words."""
-        if self.most is None:
-            return f"at least {self.least}"
-        if self.least == self.most:
-            return f"exactly {self.least}"
-        return f"at most {self.most}" if not self.least else f"{self.least} to {self.most}"
+        if self.maximum is None:
+            return f"at least {self.minimum}"
+        if self.minimum == self.maximum:
+            return f"exactly {self.minimum}"
+        return f"at most {self.maximum}" if not self.minimum else f"{self.minimum} to {self.maximum}"
 
     @property
-    def conditions(self) -> int:
+    def condition_count(self) -> int:
         """How many conditions it has."""
         chosen = self.selection
         return sum(
@@ -106,7 +106,7 @@ class Expectations:
         """
         own = _own_actors(options.get("own_actors"))
         return cls(
-            expect=[_of_ours(rule, own) for rule in _rules(options, "expect", CONDITIONS + COUNTS)],
+            expect=[_with_own_actors(rule, own) for rule in _rules(options, "expect", CONDITIONS + COUNTS)],
             forbid=_rules(options, "forbid", CONDITIONS),
             ignore=_rules(options, "ignore", CONDITIONS),
             exclusive=bool(options.get("exclusive")),
@@ -137,7 +137,7 @@ class Unexpected(NamedTuple):
     reason: str
 
 
-class Evidence:
+class Comparison:
     """Compares entries with expectations, each once, as they come in.
 
     What is unexpected stays so whatever comes later, and what is met stays met. Of the entries that no rule is about
@@ -145,13 +145,13 @@ class Evidence:
     """
 
     def __init__(self, expectations: Expectations) -> None:
-        self._wanted = expectations
+        self._expectations = expectations
         self._expect, self._forbid, self._ignore = map(
-            _Lookup, (expectations.expect, expectations.forbid, expectations.ignore)
+            _RuleIndex, (expectations.expect, expectations.forbid, expectations.ignore)
         )
         self._matching = Matching(expectations.expect)
         self._counted: Dict[int, Entry] = {}
-        self._recent: Deque[Tuple[int, Entry]] = deque(maxlen=_REMEMBERED)
+        self._recent: Deque[Tuple[int, Entry]] = deque(maxlen=_MAX_REMEMBERED)
         self.read = 0
         self.unexpected: List[Unexpected] = []
 
@@ -160,7 +160,7 @@ class Evidence:
         self._recent.append((number, entry))
         forbidden = self._forbid.rules_for(entry)
         if forbidden:
-            rule = self._wanted.forbid[next(bits(forbidden))]
+            rule = self._expectations.forbid[next(bit_positions(forbidden))]
             self.unexpected.append(Unexpected(entry, f"forbidden by {rule.name}"))
             return
         expected = self._expect.rules_for(entry)
@@ -168,21 +168,21 @@ class Evidence:
         if expected:
             self._counted[number] = entry
             if not self._matching.add(number, expected, ignored):
-                names = [self._wanted.expect[index].name for index in bits(expected)]
+                names = [self._expectations.expect[index].name for index in bit_positions(expected)]
                 allow = "allows" if len(names) == 1 else "allow"
                 self.unexpected.append(Unexpected(entry, f"more than {' and '.join(names)} {allow}"))
-        elif self._wanted.exclusive and not ignored:
-            self.unexpected.append(Unexpected(entry, self._stranger(entry)))
+        elif self._expectations.exclusive and not ignored:
+            self.unexpected.append(Unexpected(entry, self._why_unexpected(entry)))
 
     @property
     def met(self) -> bool:
         """Whether every expectation has the entries it needs."""
-        return self._matching.lacking == 0
+        return self._matching.missing_count == 0
 
     @property
     def matched(self) -> List[Entry]:
         """The entries that count for an expectation, in the order in which they came."""
-        return [self._counted[number] for number in sorted(self._matching.holders())]
+        return [self._counted[number] for number in sorted(self._matching.assignments())]
 
     @property
     def found(self) -> List[int]:
@@ -191,39 +191,39 @@ class Evidence:
 
     def missing(self) -> List[Missing]:
         """The expectations that are not met, each with its nearest miss."""
-        holders = self._matching.holders()
+        assignments = self._matching.assignments()
         return [
-            Missing(rule, found, self._nearest(rule, holders))
-            for rule, found in zip(self._wanted.expect, self._matching.counts)
-            if found < rule.least
+            Missing(rule, found, self._nearest(rule, assignments))
+            for rule, found in zip(self._expectations.expect, self._matching.counts)
+            if found < rule.minimum
         ]
 
-    def _stranger(self, entry: Entry) -> str:
-        own = self._wanted.own_actors
+    def _why_unexpected(self, entry: Entry) -> str:
+        own = self._expectations.own_actors
         if own and not actor_matches(entry, own):
             return "expected by no rule, and not by own_actors"
         return "expected by no rule"
 
-    def _nearest(self, rule: Rule, holders: Mapping[int, int]) -> Optional[Nearest]:
+    def _nearest(self, rule: Rule, assignments: Mapping[int, int]) -> Optional[Nearest]:
         """The remembered entry that meets most of a rule's conditions; of several the one that reads most like it."""
         looked_at = [
             (len(rule.differs(entry)), number, entry)
             for number, entry in self._recent
-            if holders.get(number) is None or self._wanted.expect[holders[number]] is not rule
+            if assignments.get(number) is None or self._expectations.expect[assignments[number]] is not rule
         ]
         fewest = min((item[0] for item in looked_at), default=0)
-        best = [(number, entry) for differing, number, entry in looked_at if differing == fewest][-_COMPARED:]
+        best = [(number, entry) for differing, number, entry in looked_at if differing == fewest][-_MAX_COMPARED:]
         if not best:
             return None
-        likeness = _Likeness(rule)
+        likeness = _Similarity(rule)
         degree, number, entry = max((likeness.of(entry), number, entry) for number, entry in best)
-        if fewest >= rule.conditions and degree < _ALIKE:
+        if fewest >= rule.condition_count and degree < _MIN_SIMILARITY:
             return None
-        holder = holders.get(number)
-        return Nearest(entry, rule.differs(entry), None if holder is None else self._wanted.expect[holder].name)
+        holder = assignments.get(number)
+        return Nearest(entry, rule.differs(entry), None if holder is None else self._expectations.expect[holder].name)
 
 
-class _Lookup:
+class _RuleIndex:
     """Which of many rules mean an entry, as bits of a number. Each action, actor and address is looked at once."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
@@ -239,29 +239,29 @@ class _Lookup:
         if not self._chosen:
             return 0
         found = (
-            self._known(
+            self._matching_rules(
                 self._actions, _text(entry, "action"), lambda s: not s.actions or action_matches(entry, s.actions)
             )
-            & self._known(self._actors, actor(entry), lambda s: not s.actors or actor_matches(entry, s.actors))
-            & self._known(
+            & self._matching_rules(self._actors, actor(entry), lambda s: not s.actors or actor_matches(entry, s.actors))
+            & self._matching_rules(
                 self._addresses,
                 _text(entry, "ip_address"),
                 lambda s: not s.ip_networks or address_matches(entry, s.ip_networks),
             )
         )
-        for index in bits(found & self._with_message):
-            if not _message_meant(entry, self._chosen[index]):
+        for index in bit_positions(found & self._with_message):
+            if not _message_conditions_met(entry, self._chosen[index]):
                 found ^= 1 << index
         return found
 
-    def _known(self, known: Dict[Any, int], key: Any, matches: Callable[[Selection], bool]) -> int:
+    def _matching_rules(self, known: Dict[Any, int], key: Any, matches: Callable[[Selection], bool]) -> int:
         found = known.get(key)
         if found is None:
             found = known[key] = sum(1 << index for index, chosen in enumerate(self._chosen) if matches(chosen))
         return found
 
 
-def _message_meant(entry: Entry, chosen: Selection) -> bool:
+def _message_conditions_met(entry: Entry, chosen: Selection) -> bool:
     if chosen.message_pattern is not None and not message_matches(entry, chosen.message_pattern):
         return False
     return not chosen.resources or resource_matches(entry, chosen.resources)
@@ -272,7 +272,7 @@ def _text(entry: Entry, key: str) -> Optional[str]:
     return value if isinstance(value, str) else None
 
 
-class _Likeness:
+class _Similarity:
     """How much entries read like what a rule says, from 0 to 1."""
 
     def __init__(self, rule: Rule) -> None:
@@ -281,14 +281,14 @@ class _Likeness:
             if condition in rule.given:
                 # The matcher prepares its second text for many comparisons.
                 self._compare[key] = SequenceMatcher(
-                    None, "", rule.given[condition][:_LONGEST_COMPARED], autojunk=False
+                    None, "", rule.given[condition][:_MAX_COMPARED_LENGTH], autojunk=False
                 )
 
     def of(self, entry: Entry) -> float:
         degrees = []
         for key, matcher in self._compare.items():
             text = resource(entry) if key == "resource" else entry.get(key)
-            matcher.set_seq1(str(text)[:_LONGEST_COMPARED])
+            matcher.set_seq1(str(text)[:_MAX_COMPARED_LENGTH])
             degrees.append(matcher.ratio())
         return sum(degrees) / len(degrees) if degrees else 0.0
 
@@ -309,21 +309,27 @@ def _rule(name: str, rule: Any, keys: Tuple[str, ...]) -> Rule:
     for key in given:
         if key not in keys:
             raise InvalidInput(f"{name}.{key}: there is no such key; a rule of this kind has {', '.join(keys)}.")
-    texts = {key: _condition(f"{name}.{key}", given[key]) for key in CONDITIONS if key in given}
-    if not texts:
+    parse_list = {key: _condition(f"{name}.{key}", given[key]) for key in CONDITIONS if key in given}
+    if not parse_list:
         raise InvalidInput(f"{name}: give at least one of {', '.join(CONDITIONS)}; action: '*' means any change.")
-    least, most = _bounds(name, {key: _whole(f"{name}.{key}", given[key]) for key in COUNTS if key in given})
-    return Rule(name, given, _selection(name, texts), least, most)
+    minimum, maximum = _bounds(
+        name, {key: _whole_number(f"{name}.{key}", given[key]) for key in COUNTS if key in given}
+    )
+    return Rule(name, given, _selection(name, parse_list), minimum, maximum)
 
 
-def _selection(name: str, texts: Mapping[str, str]) -> Selection:
+def _selection(name: str, parse_list: Mapping[str, str]) -> Selection:
     return Selection(
-        actions=(texts["action"],) if "action" in texts else (),
-        actors=(texts["actor"],) if "actor" in texts else (),
-        resources=(texts["resource"],) if "resource" in texts else (),
-        ip_networks=(network(texts["ip_network"], f"{name}.ip_network"),) if "ip_network" in texts else (),
+        actions=(parse_list["action"],) if "action" in parse_list else (),
+        actors=(parse_list["actor"],) if "actor" in parse_list else (),
+        resources=(parse_list["resource"],) if "resource" in parse_list else (),
+        ip_networks=(parse_network(parse_list["ip_network"], f"{name}.ip_network"),)
+        if "ip_network" in parse_list
+        else (),
         message_pattern=(
-            pattern(texts["message_pattern"], f"{name}.message_pattern") if "message_pattern" in texts else None
+            parse_pattern(parse_list["message_pattern"], f"{name}.message_pattern")
+            if "message_pattern" in parse_list
+            else None
         ),
     )
 
@@ -333,11 +339,11 @@ def _bounds(name: str, counts: Mapping[str, int]) -> Tuple[int, Optional[int]]:
         if len(counts) > 1:
             raise InvalidInput(f"{name}.count excludes min and max: it is both at once.")
         return counts["count"], counts["count"]
-    most = counts.get("max")
-    least = counts.get("min", 1 if most is None else 0)
-    if most is not None and most < least:
-        raise InvalidInput(f"{name}.max ({most}) is less than min ({least}); swap them.")
-    return least, most
+    maximum = counts.get("max")
+    minimum = counts.get("min", 1 if maximum is None else 0)
+    if maximum is not None and maximum < minimum:
+        raise InvalidInput(f"{name}.max ({maximum}) is less than min ({minimum}); swap them.")
+    return minimum, maximum
 
 
 def _condition(name: str, value: Any) -> str:
@@ -349,7 +355,7 @@ def _condition(name: str, value: Any) -> str:
     return value
 
 
-def _whole(name: str, value: Any) -> int:
+def _whole_number(name: str, value: Any) -> int:
     try:
         number = -1 if isinstance(value, (bool, float)) else int(value)
     except (TypeError, ValueError):
@@ -360,14 +366,14 @@ def _whole(name: str, value: Any) -> int:
 
 
 def _own_actors(given: Any) -> Tuple[str, ...]:
-    named = texts(given, "own_actors")
+    named = parse_list(given, "own_actors")
     if given not in (None, [], ()) and not named:
         # As in a rule: with nobody named, anybody's change would do.
         raise InvalidInput("own_actors is empty; remove it, or name who makes your changes.")
     return named
 
 
-def _of_ours(rule: Rule, own: Tuple[str, ...]) -> Rule:
+def _with_own_actors(rule: Rule, own: Tuple[str, ...]) -> Rule:
     if not own or rule.selection.actors:
         return rule
     return replace(rule, selection=replace(rule.selection, actors=own))

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import List, Sequence
 
 from ..counts import pluralize
-from ..project_log.entry import Entry, actor, visible
-from ..project_log.rows import cut, row
+from ..project_log.entry import Entry, actor, to_printable
+from ..project_log.rows import row, truncate
 from .expectations import CONDITIONS, Missing, Nearest, Unexpected
 
-_MOST = 10
-_LONGEST = 200
+_MAX_SHOWN = 10
+_MAX_LENGTH = 200
 _FIELDS = {
     "action": "action",
     "message_pattern": "message",
@@ -27,10 +27,10 @@ _FIELDS = {
 def explain(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expectations: int, waited: float) -> str:
     """A sentence that counts, then a few lines for each finding; the first ten of each kind."""
     lines = [f"The project log is not as expected after {waited:.0f} s: {_counts(missing, unexpected, expectations)}."]
-    for finding in unexpected[:_MOST]:
+    for finding in unexpected[:_MAX_SHOWN]:
         lines += _about_unexpected(finding)
     lines += _more(unexpected, "unexpected changes")
-    for gap in missing[:_MOST]:
+    for gap in missing[:_MAX_SHOWN]:
         lines += _about_missing(gap)
     return "\n".join([*lines, *_more(missing, "missing changes")])
 
@@ -59,7 +59,7 @@ def _about_missing(missing: Missing) -> List[str]:
 
 
 def _condition(key: str, value: object) -> str:
-    text = cut(visible(value), _LONGEST)
+    text = truncate(to_printable(value), _MAX_LENGTH)
     return f"message /{text}/" if key == "message_pattern" else f"{key} {text}"
 
 
@@ -73,11 +73,11 @@ def _difference(nearest: Nearest) -> str:
 
 
 def _more(findings: Sequence[object], what: str) -> List[str]:
-    more = len(findings) - _MOST
+    more = len(findings) - _MAX_SHOWN
     return [f"... and {more} more {what}."] if more > 0 else []
 
 
 def _line(entry: Entry) -> str:
     told = row(entry)
     address = f" from {told['ip_address']}" if told["ip_address"] else ""
-    return f"{told['time']} {told['actor']}{address}: {cut(told['message'], _LONGEST)} ({told['action']})"
+    return f"{told['time']} {told['actor']}{address}: {truncate(told['message'], _MAX_LENGTH)} ({told['action']})"

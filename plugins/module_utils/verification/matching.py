@@ -14,11 +14,11 @@ class Bounds(Protocol):
     """How many entries a rule needs, and how many it can take (None: any number)."""
 
     @property
-    def least(self) -> int:
+    def minimum(self) -> int:
         """The number of entries that it needs."""
 
     @property
-    def most(self) -> Optional[int]:
+    def maximum(self) -> Optional[int]:
         """The number of entries that it can take."""
 
 
@@ -33,82 +33,87 @@ class Matching:
     def __init__(self, rules: Sequence[Bounds]) -> None:
         self._rules = rules
         self.counts = [0] * len(rules)
-        self.lacking = sum(rule.least for rule in rules)
-        self._held: List[Dict[Tuple[int, bool], List[int]]] = [{} for _rule in rules]
-        self._no_need = 0
-        self._no_room = 0
+        self.missing_count = sum(rule.minimum for rule in rules)
+        self._assigned: List[Dict[Tuple[int, bool], List[int]]] = [{} for _rule in rules]
+        self._closed_to_need = 0
+        self._closed_to_room = 0
 
     def add(self, number: int, mask: int, ignored: bool) -> bool:
         """Give an entry to one of the rules in ``mask``; False if they are all full and it cannot be ignored."""
-        path, self._no_need = self._path(mask, self._no_need, self._needs)
+        path, self._closed_to_need = self._find_path(mask, self._closed_to_need, self._needs)
         if path:
-            self.lacking -= 1
+            self.missing_count -= 1
         elif ignored:
             return True
         else:
-            path, self._no_room = self._path(mask, self._no_room, self._has_room)
+            path, self._closed_to_room = self._find_path(mask, self._closed_to_room, self._has_room)
         if not path:
             return False
-        self._push(path, (mask, ignored), number)
+        self._shift_along(path, (mask, ignored), number)
         return True
 
-    def holders(self) -> Dict[int, int]:
+    def assignments(self) -> Dict[int, int]:
         """The rule that each entry counts for, by their numbers."""
         return {
-            number: index for index, held in enumerate(self._held) for numbers in held.values() for number in numbers
+            number: index
+            for index, assigned in enumerate(self._assigned)
+            for numbers in assigned.values()
+            for number in numbers
         }
 
     def _needs(self, index: int) -> bool:
-        return self.counts[index] < self._rules[index].least
+        return self.counts[index] < self._rules[index].minimum
 
     def _has_room(self, index: int) -> bool:
         """Whether a rule can take another entry, if need be instead of one that can be ignored."""
-        most = self._rules[index].most
-        return most is None or self.counts[index] < most or any(ignored for _mask, ignored in self._held[index])
+        maximum = self._rules[index].maximum
+        return (
+            maximum is None or self.counts[index] < maximum or any(ignored for _mask, ignored in self._assigned[index])
+        )
 
-    def _path(self, mask: int, dead: int, is_end: Callable[[int], bool]) -> Tuple[List[int], int]:
+    def _find_path(self, mask: int, closed: int, is_end: Callable[[int], bool]) -> Tuple[List[int], int]:
         """The shortest way over rules to one that is an end, and the rules from which no way leads to any."""
-        came_from: Dict[int, Optional[int]] = dict.fromkeys(bits(mask & ~dead))
-        seen = mask | dead
+        came_from: Dict[int, Optional[int]] = dict.fromkeys(bit_positions(mask & ~closed))
+        seen = mask | closed
         waiting = deque(came_from)
         while waiting:
             index = waiting.popleft()
             if is_end(index):
-                return _way(came_from, index), dead
-            for held, _ignored in self._held[index]:
-                for other in bits(held & ~seen):
+                return _trace_back(came_from, index), closed
+            for assigned, _ignored in self._assigned[index]:
+                for other in bit_positions(assigned & ~seen):
                     came_from[other] = index
                     waiting.append(other)
-                seen |= held
+                seen |= assigned
         return [], seen
 
-    def _push(self, path: List[int], key: Tuple[int, bool], number: int) -> None:
+    def _shift_along(self, path: List[int], key: Tuple[int, bool], number: int) -> None:
         """Put an entry into the first rule of a path; one of each rule moves on to the next."""
         for index, following in zip(path, path[1:]):
-            moving = next(held for held in self._held[index] if held[0] >> following & 1)
-            moved = self._take(index, moving)
-            self._put(index, key, number)
+            moving = next(assigned for assigned in self._assigned[index] if assigned[0] >> following & 1)
+            moved = self._remove(index, moving)
+            self._assign(index, key, number)
             key, number = moving, moved
         last = path[-1]
-        most = self._rules[last].most
-        if most is not None and self.counts[last] == most:
-            self._take(last, next(held for held in self._held[last] if held[1]))
-        self._put(last, key, number)
+        maximum = self._rules[last].maximum
+        if maximum is not None and self.counts[last] == maximum:
+            self._remove(last, next(assigned for assigned in self._assigned[last] if assigned[1]))
+        self._assign(last, key, number)
 
-    def _put(self, index: int, key: Tuple[int, bool], number: int) -> None:
-        self._held[index].setdefault(key, []).append(number)
+    def _assign(self, index: int, key: Tuple[int, bool], number: int) -> None:
+        self._assigned[index].setdefault(key, []).append(number)
         self.counts[index] += 1
 
-    def _take(self, index: int, key: Tuple[int, bool]) -> int:
-        numbers = self._held[index][key]
+    def _remove(self, index: int, key: Tuple[int, bool]) -> int:
+        numbers = self._assigned[index][key]
         number = numbers.pop()
         if not numbers:
-            del self._held[index][key]
+            del self._assigned[index][key]
         self.counts[index] -= 1
         return number
 
 
-def _way(came_from: Mapping[int, Optional[int]], end: int) -> List[int]:
+def _trace_back(came_from: Mapping[int, Optional[int]], end: int) -> List[int]:
     way: List[int] = []
     index: Optional[int] = end
     while index is not None:
@@ -117,7 +122,7 @@ def _way(came_from: Mapping[int, Optional[int]], end: int) -> List[int]:
     return way[::-1]
 
 
-def bits(mask: int) -> Iterator[int]:
+def bit_positions(mask: int) -> Iterator[int]:
     """The positions of the bits that are set, the lowest first."""
     while mask:
         low = mask & -mask

@@ -16,33 +16,33 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from ..counts import pluralize
 from ..errors import InvalidInput
 from ..project_log.client import Api
-from ..project_log.entry import Entry, actor, plain
+from ..project_log.entry import Entry, actor, to_builtin_entry
 from ..project_log.reader import Reader
-from ..project_log.selection import actor_matches, texts
+from ..project_log.selection import actor_matches, parse_list
 from ..project_log.table import table
 from ..settings import Connection, Range, parse_number, read_token
 from ..times import utc_now
 from ..working_hours import time_zone
 
 # How far back the first read begins. The clocks here and there may differ by so much, and no entry is lost.
-_LOOK_BACK = timedelta(minutes=30)
+_LOOKBACK = timedelta(minutes=30)
 
 
 @dataclass
 class Changes:
     """Entries by who made them, in the API's order. Staff of the provider are others, automated tasks the system.
 
-    Without ``own_named`` nobody said who is meant by own, and everybody is an other.
+    Without ``has_own_actors`` nobody said who is meant by own, and everybody is an other.
     """
 
     own: List[Entry] = field(default_factory=list)
     others: List[Entry] = field(default_factory=list)
     system: List[Entry] = field(default_factory=list)
-    own_named: bool = True
+    has_own_actors: bool = True
 
     @classmethod
-    def by(cls, entries: Sequence[Entry], own_actors: Sequence[str]) -> Changes:
-        found = cls(own_named=bool(own_actors))
+    def group(cls, entries: Sequence[Entry], own_actors: Sequence[str]) -> Changes:
+        found = cls(has_own_actors=bool(own_actors))
         for entry in entries:
             if actor_matches(entry, own_actors):
                 found.own.append(entry)
@@ -62,21 +62,21 @@ class Changes:
 
         :raises InvalidInput: this host does not know the time zone.
         """
-        others = "by others" if self.own_named else "by users and tokens"
+        others = "by others" if self.has_own_actors else "by users and tokens"
         groups = [(others, self.others), ("by own actors", self.own), ("by the system", self.system)]
-        rows = iter(table([*self.others, *self.own, *self.system], time_zone(zone, "time_zone"), name_utc=False))
+        rows = iter(table([*self.others, *self.own, *self.system], time_zone(zone, "time_zone"), show_utc=False))
         counts = ", ".join(f"{len(entries)} {who}" for who, entries in groups if entries)
         lines = [f"{pluralize(len(self), 'change', 'changes')}: {counts}. Times are in {zone}."]
         for who, entries in groups:
             if entries:
                 lines += ["", f"{who[:1].upper()}{who[1:]}:", *(f"  {line}" for line in islice(rows, len(entries)))]
-        if not self.own_named and self.others:
+        if not self.has_own_actors and self.others:
             lines += ["", "Set own_actors to tell your own changes from those of others."]
         return lines
 
     def as_dict(self) -> Dict[str, Any]:
         groups = {"own": self.own, "others": self.others, "system": self.system}
-        return {name: [plain(entry) for entry in entries] for name, entries in groups.items()}
+        return {name: [to_builtin_entry(entry) for entry in entries] for name, entries in groups.items()}
 
 
 class Trail:
@@ -99,7 +99,7 @@ class Trail:
         self._connection = replace(
             given, timeout=min(given.timeout, longest), retry_budget=min(given.retry_budget, longest)
         )
-        self._own_actors = texts(options.get("own_actors"), "own_actors")
+        self._own_actors = parse_list(options.get("own_actors"), "own_actors")
         self.time_zone = str(options.get("time_zone") or "UTC")
         time_zone(self.time_zone, "time_zone")
         self._settle = parse_number(options, "settle", 0)
@@ -113,7 +113,7 @@ class Trail:
         :raises AuditError: the log could not be read.
         """
         self.cursor = None
-        moment = (now or utc_now()) - _LOOK_BACK
+        moment = (now or utc_now()) - _LOOKBACK
         self._read(Range(start=moment))
 
     def settle(self) -> None:
@@ -125,12 +125,12 @@ class Trail:
 
         :raises AuditError: the log could not be read.
         """
-        return Changes.by(self._read(Range(cursor=self.cursor)), self._own_actors)
+        return Changes.group(self._read(Range(cursor=self.cursor)), self._own_actors)
 
-    def _read(self, span: Range) -> List[Entry]:
+    def _read(self, time_range: Range) -> List[Entry]:
         with Api(self._connection, clock=self._clock, wait=self._wait) as api:
             reader = Reader(api)
-            entries = [entry for page in reader.pages(span) for entry in page.entries]
+            entries = [entry for page in reader.pages(time_range) for entry in page.entries]
             self.cursor = reader.poll_more
         return entries
 
@@ -140,7 +140,7 @@ def trails(options: Mapping[str, Any]) -> List[Trail]:
 
     :raises InvalidInput: an option cannot be used.
     """
-    given = texts(options.get("token_files"), "token_files")
+    given = parse_list(options.get("token_files"), "token_files")
     if not given:
         return [Trail(options)]
     found = [_named_file(text) for text in given]

@@ -69,7 +69,7 @@ def metrics_directories(units):
     return found
 
 
-def look(wanted):
+def inspect_host(wanted):
     units = [path for path in names(UNITS, "cloudscale-audit-*") if os.path.isfile(path) and not is_earlier(path)]
     timers = [os.path.basename(path) for path in units if path.endswith(".timer")]
     version = re.search(r"[0-9]+", output("systemctl", "--version"))
@@ -95,4 +95,4 @@ def look(wanted):
     }
 
 
-sys.stdout.write(json.dumps(look(json.loads(sys.argv[1]))))
+sys.stdout.write(json.dumps(inspect_host(json.loads(sys.argv[1]))))

@@ -52,10 +52,10 @@ def buckets(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> Buckets:
 @pytest.fixture(params=KINDS)
 def address(request: pytest.FixtureRequest, buckets: Buckets) -> str:
     """An archive's address in a bucket of each kind, as the guide says to give it."""
-    place = buckets.new_place(request.param)
+    place = buckets.new_location(request.param)
     if request.param == "plain":
         return place
-    return f"{place}?claims={buckets.new_place()}" + ("&lock_days=1" if request.param == "locked" else "")
+    return f"{place}?claims={buckets.new_location()}" + ("&lock_days=1" if request.param == "locked" else "")
 
 
 def sound(world: World) -> bool:
@@ -64,13 +64,13 @@ def sound(world: World) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bucket_that_cannot_decide_is_refused(ceph: Ceph, buckets: Buckets, kind: str) -> None:
-    store = S3Store(buckets.new_place(kind))
+    store = S3Store(buckets.new_location(kind))
     record = "pending/000000000001-probe.json"
     if kind == "plain" or ceph.release >= CONDITIONS_EVERYWHERE:
-        store.prove_exclusive(None, record)
+        store.check_put_if_absent(None, record)
         return
     with pytest.raises(StorageError, match="ignores If-None-Match"):
-        store.prove_exclusive(None, record)
+        store.check_put_if_absent(None, record)
 
 
 def test_one_of_eight_at_once_creates_each_commit(address: str) -> None:
@@ -80,7 +80,7 @@ def test_one_of_eight_at_once_creates_each_commit(address: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         for sequence in range(1, 21):
             name = f"commits/{sequence:012d}.json"
-            won = list(pool.map(lambda body, name=name: store.decide(name, body), bodies))  # type: ignore[misc]
+            won = list(pool.map(lambda body, name=name: store.put_if_absent(name, body), bodies))  # type: ignore[misc]
             assert [body for body, has in zip(bodies, won) if has] == [read(store, name)]
 
 
@@ -90,7 +90,7 @@ def test_two_collectors_at_once(address: str, world: World) -> None:
 
     def run() -> None:
         try:
-            world.collect(S3Store(address), most_entries=4)
+            world.collect(S3Store(address), max_entries=4)
         except BaseException as exc:  # noqa: BLE001 - whatever it is, the test has failed
             failures.append(exc)
 
@@ -132,8 +132,8 @@ def test_runs_that_lose_their_connection(
 
 
 def test_a_delete_marker_stops_the_run(buckets: Buckets, world: World) -> None:
-    place = buckets.new_place("versioned")
-    world.store = S3Store(f"{place}?claims={buckets.new_place()}")
+    place = buckets.new_location("versioned")
+    world.store = S3Store(f"{place}?claims={buckets.new_location()}")
     for _run in range(2):
         world.append(2)
         world.collect()
@@ -150,14 +150,14 @@ def test_an_attack_is_named(buckets: Buckets, archive: World, tmp_path: Path, na
 
 
 def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None:
-    store = S3Store(f"{buckets.new_place('locked')}?claims={buckets.new_place()}&lock_days=1")
+    store = S3Store(f"{buckets.new_location('locked')}?claims={buckets.new_location()}&lock_days=1")
     world.store = store
     world.append(2, ago=3 * 86400)
     world.append(2)
     world.collect()
     for name in (*store.names("entries"), "commits/000000000001.json"):
         with pytest.raises(StorageError, match="does not allow to erase"):
-            store.erase([name])
+            store.purge([name])
     with pytest.raises(StorageError, match="is locked until .* and stays"):
         prune(store, world.clock.ago(days=1), world.context())
     assert len(store.commits()) == 1
@@ -198,13 +198,13 @@ def rights(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Callable[..., s
 def test_the_documented_rights_suffice_and_no_commit_can_be_deleted_with_them(
     rights: Callable[..., str], buckets: Buckets, world: World
 ) -> None:
-    world.store = S3Store(rights(buckets.new_place()))
+    world.store = S3Store(rights(buckets.new_location()))
     for _run in range(2):
         world.append(2)
         world.collect()
     assert sound(world)
     with pytest.raises(StorageError, match="does not allow to remove"):
-        world.store.remove(["commits/000000000001.json"])
+        world.store.delete(["commits/000000000001.json"])
     with pytest.raises(StorageError, match="does not allow to list"):
         S3Store("s3://locked/x").commits()
 
@@ -212,7 +212,7 @@ def test_the_documented_rights_suffice_and_no_commit_can_be_deleted_with_them(
 def test_who_prunes_and_compacts_needs_the_other_documented_rights(
     rights: Callable[..., str], buckets: Buckets, world: World
 ) -> None:
-    place = rights(buckets.new_place())
+    place = rights(buckets.new_location())
     world.store = S3Store(place)
     for ago in (3, 2, 2, 0):
         world.append(2, ago=ago * 86400)

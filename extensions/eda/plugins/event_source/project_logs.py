@@ -160,7 +160,7 @@ EXAMPLES = r"""
 
 CORE = "auditops_cloudscale_core"
 FEEDBACK_TIMEOUT = 600.0
-_LOOK_AGAIN = 0.02
+_POLL_SECONDS = 0.02
 
 
 def load_core() -> Any:
@@ -185,25 +185,25 @@ async def main(queue: Any, args: Dict[str, Any]) -> None:
         while True:
             for delivery in await asyncio.to_thread(watch.read):
                 await queue.put(delivery.event)
-                await received(queue, delivery.event, feedback)
+                await wait_until_received(queue, delivery.event, feedback)
                 await asyncio.to_thread(watch.done, delivery)
     finally:
         # A thread cannot be cancelled: this ends its waits.
         watch.close()
 
 
-async def received(queue: Any, event: Dict[str, Any], feedback: Any) -> None:
+async def wait_until_received(queue: Any, event: Dict[str, Any], feedback: Any) -> None:
     """Wait until the event is with the rules: by feedback, else by the engine having taken it out of its queue."""
     if feedback is not None:
-        await _feedback_on(event["meta"]["uuid"], feedback)
+        await _wait_for_feedback(event["meta"]["uuid"], feedback)
         return
     # The engine takes an event and posts it to the rules in one step; in its queue a kill would lose it.
     taken = getattr(queue, "queue", queue)
     while hasattr(taken, "empty") and not taken.empty():
-        await asyncio.sleep(_LOOK_AGAIN)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _feedback_on(uuid: str, feedback: Any) -> None:
+async def _wait_for_feedback(uuid: str, feedback: Any) -> None:
     async def arrival() -> None:
         while (await feedback.get())["meta"]["uuid"] != uuid:
             pass

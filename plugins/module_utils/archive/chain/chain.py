@@ -19,23 +19,23 @@ from ..format.commit import (
     Head,
     Malformed,
     commit_name,
-    parse_data_name,
+    parse_data_file_name,
     parse_pending_name,
     parse_pending_record,
     sha256,
 )
-from ..storage.prefetch import chunks_ahead
-from ..storage.store import ForeignThing, ObjectNotFound, Store, read, whole
-from .rules import Replay
+from ..storage.prefetch import prefetch_chunks
+from ..storage.store import InvalidObject, ObjectNotFound, Store, join_chunks, read
+from .rules import ChainState
 
-REACH = 100
+MAX_LOOKBACK = 100
 """How many commits back a run looks for what other runs left behind."""
 
 
 _MAX_RECORD = 1 << 20
 
 
-class Link(NamedTuple):
+class StoredCommit(NamedTuple):
     """A commit as it is stored."""
 
     commit: Commit
@@ -46,16 +46,16 @@ class Link(NamedTuple):
         return Head(self.commit.sequence, sha256(self.body))
 
 
-def load(store: Store, sequence: int) -> Link:
+def load_commit(store: Store, sequence: int) -> StoredCommit:
     """The commit with this sequence.
 
     :raises ObjectNotFound: there is none.
     :raises ArchiveDamaged: the file of that name is no such commit.
     """
-    return parse_link(store, sequence, read(store, commit_name(sequence)))
+    return parse_stored_commit(store, sequence, read(store, commit_name(sequence)))
 
 
-def parse_link(store: Store, sequence: int, body: bytes) -> Link:
+def parse_stored_commit(store: Store, sequence: int, body: bytes) -> StoredCommit:
     """The commit with this sequence from its bytes.
 
     :raises ArchiveDamaged: they are no such commit.
@@ -67,10 +67,10 @@ def parse_link(store: Store, sequence: int, body: bytes) -> Link:
         raise ArchiveDamaged(f"{name} in {store} is no commit: {exc}; verify the archive.") from exc
     if commit.sequence != sequence:
         raise ArchiveDamaged(f"{name} in {store} is commit {commit.sequence}; verify the archive.")
-    return Link(commit, body)
+    return StoredCommit(commit, body)
 
 
-def find_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
+def find_head(store: Store, pin: Optional[Head] = None) -> Optional[StoredCommit]:
     """The newest commit; None for an archive without any.
 
     With ``pin``, a head seen earlier, only the commits after it are looked for.
@@ -82,13 +82,13 @@ def find_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
     found = store.commits(after=pin.sequence if pin else 0)
     if pin is not None and found and found[-1] != pin.sequence + len(found):
         raise ArchiveDamaged(f"Commits after {pin.sequence} are missing in {store}; verify it.")
-    head = _newer(store, load(store, found[-1]) if found else head)
+    head = _newer(store, load_commit(store, found[-1]) if found else head)
     if head is None:
         _check_new(store)
     return head
 
 
-def _newer(store: Store, link: Optional[Link]) -> Optional[Link]:
+def _newer(store: Store, link: Optional[StoredCommit]) -> Optional[StoredCommit]:
     """This commit, or a newer one: a list may be older than what it lists.
 
     Something else under the next commit's name is no commit; it only stops whoever wants to make one.
@@ -96,12 +96,12 @@ def _newer(store: Store, link: Optional[Link]) -> Optional[Link]:
     while True:
         sequence = link.commit.sequence if link else 0
         try:
-            link = load(store, sequence + 1)
-        except (ObjectNotFound, ForeignThing):
+            link = load_commit(store, sequence + 1)
+        except (ObjectNotFound, InvalidObject):
             return link
 
 
-def walk_back(store: Store, head: Link) -> Iterator[Link]:
+def walk_back(store: Store, head: StoredCommit) -> Iterator[StoredCommit]:
     """The commits from this one back to the first; each is the one that the next names.
 
     :raises ArchiveDamaged: a commit is missing, or is not the one that the next names.
@@ -113,7 +113,7 @@ def walk_back(store: Store, head: Link) -> Iterator[Link]:
         if previous is None:
             return
         try:
-            link = load(store, sequence)
+            link = load_commit(store, sequence)
         except ObjectNotFound as exc:
             raise _missing(store, sequence) from exc
         if link.head.sha256 != previous:
@@ -124,18 +124,20 @@ def _missing(store: Store, sequence: int) -> ArchiveDamaged:
     return ArchiveDamaged(f"{commit_name(sequence)} in {store} is missing; verify the archive.")
 
 
-def replay(store: Store, head: Link) -> Replay:
+def replay(store: Store, head: StoredCommit) -> ChainState:
     """What all commits up to this one add up to: each is the one that the next names, and breaks no rule.
 
     :raises ArchiveDamaged: a commit is missing, is not the one that the next names, or says what no collector writes.
     """
-    state = Replay()
-    for _checked in follow(store, state, None, head):
+    state = ChainState()
+    for _checked in walk_forward(store, state, None, head):
         pass
     return state
 
 
-def follow(store: Store, state: Replay, after: Optional[Link], head: Link) -> Iterator[Link]:
+def walk_forward(
+    store: Store, state: ChainState, after: Optional[StoredCommit], head: StoredCommit
+) -> Iterator[StoredCommit]:
     """The commits after ``after`` (None: all) up to ``head``, in order, each checked against ``state`` and applied.
 
     :raises ArchiveDamaged: as :func:`replay`; what was yielded before is only known to lead to ``head`` at the end.
@@ -144,9 +146,9 @@ def follow(store: Store, state: Replay, after: Optional[Link], head: Link) -> It
     digest = after.head.sha256 if after else None
     sequences = range(first, head.commit.sequence + 1)
     link = after
-    for sequence, ask in zip(sequences, chunks_ahead(store, map(commit_name, sequences))):
+    for sequence, ask in zip(sequences, prefetch_chunks(store, map(commit_name, sequences))):
         try:
-            link = parse_link(store, sequence, whole(ask(), f"{commit_name(sequence)} in {store}"))
+            link = parse_stored_commit(store, sequence, join_chunks(ask(), f"{commit_name(sequence)} in {store}"))
         except ObjectNotFound as exc:
             raise _missing(store, sequence) from exc
         if link.commit.previous != digest:
@@ -164,7 +166,7 @@ def follow(store: Store, state: Replay, after: Optional[Link], head: Link) -> It
         raise ArchiveDamaged(f"{head.commit.name} in {store} changed while it was read; verify the archive.")
 
 
-def live_files(store: Store, head: Optional[Link]) -> Dict[str, DataFile]:
+def live_files(store: Store, head: Optional[StoredCommit]) -> Dict[str, DataFile]:
     """The data files that make up the archive as of this commit, by path; errors as of :func:`replay`."""
     return replay(store, head).live if head else {}
 
@@ -178,7 +180,7 @@ def gaps(store: Store, head: Commit) -> List[Gap]:
         found.extend(reversed(last.gaps))
         if last.sequence == FIRST_SEQUENCE or not last.gaps:
             break
-        last = load(store, last.sequence - 1).commit
+        last = load_commit(store, last.sequence - 1).commit
     return found[::-1]
 
 
@@ -187,7 +189,7 @@ def _first_with(store: Store, commit: Commit) -> Commit:
     low, high = FIRST_SEQUENCE, commit.sequence
     while low < high:
         sequence = (low + high) // 2
-        middle = load(store, sequence).commit
+        middle = load_commit(store, sequence).commit
         if middle.total_gaps < commit.total_gaps:
             low = middle.sequence + 1
         else:
@@ -195,7 +197,7 @@ def _first_with(store: Store, commit: Commit) -> Commit:
     return commit
 
 
-def clear_left_overs(store: Store, head: Link, reach: int = REACH) -> None:
+def remove_leftovers(store: Store, head: StoredCommit, reach: int = MAX_LOOKBACK) -> None:
     """Remove what lost and killed runs left behind under sequences that are decided, up to that of the head.
 
     Only commits that lead to the head, which must be trusted, and are at most ``reach`` before it are believed. A data
@@ -212,18 +214,18 @@ def clear_left_overs(store: Store, head: Link, reach: int = REACH) -> None:
     # none of the files that the record names can appear once they are removed.
     drafts = [name for name in _decided(store, head.commit.sequence, reach) if not _is_record(name)]
     with suppress(StorageError):
-        store.remove([name for name in drafts if _sequence_of(name) in commits])
+        store.delete([name for name in drafts if _sequence_of(name) in commits])
         for record, settled in records.items():
             commit = commits.get(_sequence_of(record))
             if commit is None:
                 continue
             named = {file.path for file in commit.files}
-            store.remove([name for name in _names_in(store, record) if name not in named])
-            store.erase(commit.removed)
-            store.remove([record] if settled else [])
+            store.delete([name for name in _names_in(store, record) if name not in named])
+            store.purge(commit.removed)
+            store.delete([record] if settled else [])
 
 
-def announced(store: Store) -> Dict[str, Optional[List[str]]]:
+def pending_records(store: Store) -> Dict[str, Optional[List[str]]]:
     """The data files that runs which are at work, or were killed, announced, by record; None: it is no record."""
     found: Dict[str, Optional[List[str]]] = {}
     for record in _pending(store):
@@ -246,7 +248,7 @@ def _decided(store: Store, head: int, reach: int) -> Iterator[str]:
 def _pending(store: Store, after: str = "") -> Iterator[str]:
     try:
         return store.names("pending", after)
-    except ForeignThing:  # who writes will fail there; who only reads needs nothing of it
+    except InvalidObject:  # who writes will fail there; who only reads needs nothing of it
         return iter(())
 
 
@@ -267,15 +269,15 @@ def _names_in(store: Store, record: str) -> List[str]:
 
 def _read_record(store: Store, record: str) -> Optional[List[str]]:
     try:
-        body = whole(store.chunks(record), f"{record} in {store}", _MAX_RECORD)
-    except ForeignThing:
+        body = join_chunks(store.chunks(record), f"{record} in {store}", _MAX_RECORD)
+    except InvalidObject:
         return None
     return parse_pending_record(body, _sequence_of(record))
 
 
-def _pinned(store: Store, pin: Head) -> Link:
+def _pinned(store: Store, pin: Head) -> StoredCommit:
     with suppress(ObjectNotFound, ArchiveDamaged):
-        link = load(store, pin.sequence)
+        link = load_commit(store, pin.sequence)
         if link.head == pin:
             return link
     raise ArchiveDamaged(
@@ -286,6 +288,6 @@ def _pinned(store: Store, pin: Head) -> Link:
 
 def _check_new(store: Store) -> None:
     """A first run that was killed leaves data files of the first commit only."""
-    parts = map(parse_data_name, store.names("entries"))
+    parts = map(parse_data_file_name, store.names("entries"))
     if any(part is not None and part.sequence > FIRST_SEQUENCE for part in parts):
         raise ArchiveDamaged(f"{store} has data files but no commit: its commits were lost; restore them from a copy.")

@@ -16,39 +16,39 @@ from typing import Optional
 from ...times import RETENTION
 from ..format.commit import Commit, Gap
 
-SLACK = timedelta(seconds=10)
+VISIBILITY_DELAY = timedelta(seconds=10)
 """Entries may become visible a little late; nothing is claimed for the last moments."""
 
-MARGIN = timedelta(minutes=10)
+RETENTION_MARGIN = timedelta(minutes=10)
 """How much earlier than announced the provider is taken to delete."""
 
 MAX_SKEW = timedelta(minutes=30)
 """By how much the two clocks may differ. A hardware clock on local time is off by at least an hour."""
 
-MAX_AHEAD = timedelta(hours=1)
+MAX_CLOCK_LEAD = timedelta(hours=1)
 """How far after the clock of a verifier or collector a commit may have been made."""
 
-TOLERANCE = timedelta(seconds=2)
+DATE_RESOLUTION = timedelta(seconds=2)
 """The server's date has whole seconds."""
 
 
 def retention_gap(covered: datetime, asked: datetime) -> Optional[Gap]:
     """The gap that opened if the provider may have deleted entries after ``covered`` before ``asked``."""
-    oldest_left = asked - RETENTION + MARGIN
+    oldest_left = asked - RETENTION + RETENTION_MARGIN
     return Gap(covered, oldest_left, "retention") if oldest_left > covered else None
 
 
 def retention_deadline(covered: datetime) -> datetime:
     """When the provider may begin to delete entries that were not read yet."""
-    return covered + RETENTION - MARGIN
+    return covered + RETENTION - RETENTION_MARGIN
 
 
 def is_at_end(commit: Commit) -> bool:
     """Whether this commit's read reached the end of what the log then had."""
-    return commit.covered_until >= commit.server_date - SLACK - TOLERANCE
+    return commit.covered_until >= commit.server_date - VISIBILITY_DELAY - DATE_RESOLUTION
 
 
-class Tracker:
+class CoverageTracker:
     """Follows the pages of a run and keeps what may be claimed after each of them.
 
     ``head`` is the newest commit. ``start`` is where a new archive begins. ``asked`` is when the run asked for its
@@ -83,7 +83,7 @@ class Tracker:
         """The earlier of the two clocks when the newest page arrived; never before the head's."""
         return _known(self._server_date)
 
-    def arrive(self, server_date: datetime, clock: datetime) -> Optional[Gap]:
+    def receive_page(self, server_date: datetime, clock: datetime) -> Optional[Gap]:
         """Note a page before it is used; the gap, if entries may have been deleted before it was asked for."""
         if self._asked is None:
             self._asked = max(server_date, clock)
@@ -93,22 +93,22 @@ class Tracker:
         if self._from is None or self._until is None:
             oldest = self._asked - RETENTION
             begin = oldest if self._start is None else max(self._start, oldest)
-            self._from = self._until = min(self._server_date - SLACK, begin)
+            self._from = self._until = min(self._server_date - VISIBILITY_DELAY, begin)
             return None
         gap = retention_gap(self._until, self._asked) if is_first and self._head else None
         if gap is not None:
             self._until = gap.end
         return gap
 
-    def use(self, least: Optional[datetime], at_end: bool) -> None:
+    def advance(self, least: Optional[datetime], at_end: bool) -> None:
         """Note that a page was used whose least readable timestamp is ``least``; ``at_end``: no page follows now.
 
         Before the end of the log only the least timestamp counts: one that is out of order must not claim entries that
         were not read.
         """
-        reached = self.server_date - SLACK
+        reached = self.server_date - VISIBILITY_DELAY
         if not at_end:
-            reached = self.covered_until if least is None else min(reached, least - SLACK)
+            reached = self.covered_until if least is None else min(reached, least - VISIBILITY_DELAY)
         self._until = max(self.covered_until, reached)
 
 

@@ -14,7 +14,7 @@ from ...errors import InvalidInput, StorageError
 from ...files import replace_file
 from ...projects import user_state_directory
 from ..format.commit import Head
-from .chain import Link
+from .chain import StoredCommit
 
 
 class HeadPin:
@@ -37,7 +37,7 @@ class HeadPin:
         except (ValueError, LookupError, TypeError) as exc:
             raise self._unreadable(exc) from exc
 
-    def write(self, link: Link) -> None:
+    def write(self, link: StoredCommit) -> None:
         """Remember a commit as the head, durably.
 
         :raises StorageError: the file cannot be written.
@@ -48,7 +48,7 @@ class HeadPin:
             # By then commits may have been made: it is no usage that could be put right before anything happened.
             raise StorageError(exc.message) from exc
 
-    def _content(self, link: Link) -> Dict[str, Any]:
+    def _content(self, link: StoredCommit) -> Dict[str, Any]:
         return {"archive_id": link.commit.archive_id, **link.head._asdict()}
 
     def _load(self) -> Any:
@@ -90,12 +90,12 @@ class DefaultPin(HeadPin):
             return None
         return super().read()
 
-    def write(self, link: Link) -> None:
+    def write(self, link: StoredCommit) -> None:
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             super().write(link)
         except (OSError, StorageError) as exc:
             self._warn(f"The head of {self._archive} cannot be remembered: {exc}.")
 
-    def _content(self, link: Link) -> Dict[str, Any]:
+    def _content(self, link: StoredCommit) -> Dict[str, Any]:
         return {"path": self._archive, **super()._content(link)}

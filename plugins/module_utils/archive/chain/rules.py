@@ -19,26 +19,26 @@ from ...times import RETENTION
 from ..format.commit import (
     FIRST_SEQUENCE,
     READING_KINDS,
-    UNREADABLE_DAY,
+    UNDATED_DAY,
     Commit,
     DataFile,
-    day_of,
-    parse_data_name,
+    parse_data_file_name,
+    utc_day,
 )
-from .coverage import MARGIN, MAX_SKEW, SLACK
+from .coverage import MAX_SKEW, RETENTION_MARGIN, VISIBILITY_DELAY
 
-BACK = timedelta(days=1)
+RESYNC_LOOKBACK = timedelta(days=1)
 """How far before the newest archived entry a resync begins to read again."""
 
-REMEMBERED_IDENTITIES = 100
+IDENTITY_HISTORY = 100
 """A token or API that one of so many commits before had is no change of identity."""
 
-MAX_ASKED_AGE = timedelta(days=1)
+MAX_COMMIT_DELAY = timedelta(days=1)
 """How long after its first page, or its last commit, a run may make a commit."""
 
 RETENTION_GAP, NO_OVERLAP = "retention", "no overlap"
-REASONS = ("cursor", "restart", "token", "api")
-OF_IDENTITY = ("token", "api")
+RESYNC_REASONS = ("cursor", "restart", "token", "api")
+IDENTITY_REASONS = ("token", "api")
 
 _ONE_DAY = timedelta(days=1)
 
@@ -50,7 +50,7 @@ class Violation(NamedTuple):
     detail: str
 
 
-class Replay:
+class ChainState:
     """What the commits so far add up to. Each next commit is checked against it and then applied.
 
     It begins before the first commit. ``is_complete`` is False once a commit was skipped; what then depends on all
@@ -65,10 +65,10 @@ class Replay:
         self.merged: Dict[str, DataFile] = {}
         self.is_complete = True
         self._undated: Dict[str, datetime] = {}
-        self._identities: Deque[Tuple[str, str]] = deque(maxlen=REMEMBERED_IDENTITIES)
+        self._identities: Deque[Tuple[str, str]] = deque(maxlen=IDENTITY_HISTORY)
 
     @classmethod
-    def after(cls, commit: Commit) -> Replay:
+    def after(cls, commit: Commit) -> ChainState:
         """A replay that begins after a commit which is trusted; what the commits before it add up to is not known."""
         made = cls()
         made.skip()
@@ -108,7 +108,7 @@ class Replay:
             self.live[file.path] = file
             if file.parts:
                 self.merged[file.path] = file
-            if _day(file) == UNREADABLE_DAY:
+            if _day(file) == UNDATED_DAY:
                 self._undated[file.path] = commit.covered_until
         self._identities.append((commit.api, commit.token_tag))
         self.commit = commit
@@ -117,9 +117,9 @@ class Replay:
         if before.project.uuid not in (None, commit.project.uuid):
             yield Violation("identity", "it is of another project")
         why = commit.resync.why if commit.resync else ""
-        if self.is_complete or len(self._identities) == REMEMBERED_IDENTITIES:
+        if self.is_complete or len(self._identities) == IDENTITY_HISTORY:
             known_api, known_tag = self._is_known(commit.api, commit.token_tag)
-            if why in OF_IDENTITY:
+            if why in IDENTITY_REASONS:
                 if known_api and known_tag:
                     yield Violation("identity", "it joins the log again for another token or API, which are known")
             elif not (known_api and known_tag):
@@ -144,7 +144,7 @@ class Replay:
                 yield Violation("removal", "it does not remove exactly the files before its edge")
 
     def _is_before(self, path: str, edge: datetime) -> bool:
-        return is_before(self.live[path], edge, self._undated.get(path))
+        return is_pruned_by(self.live[path], edge, self._undated.get(path))
 
     def _totals(self, commit: Commit, gone: List[DataFile]) -> Iterator[Violation]:
         total = (self.commit.total_entries if self.commit else 0) + commit.entries - sum(file.entries for file in gone)
@@ -157,17 +157,17 @@ class Replay:
         return self._undated
 
 
-def is_before(file: DataFile, edge: datetime, collected: Optional[datetime]) -> bool:
+def is_pruned_by(file: DataFile, edge: datetime, collected: Optional[datetime]) -> bool:
     """Whether a prune with this edge removes a file; ``collected``: the coverage of the commit that added it."""
     day = _day(file)
-    if day == UNREADABLE_DAY:
+    if day == UNDATED_DAY:
         return collected is not None and collected < edge
-    return day < day_of(edge)
+    return day < utc_day(edge)
 
 
-def is_comparable(before: Commit, asked: datetime) -> bool:
+def is_overlap_expected(before: Commit, asked: datetime) -> bool:
     """Whether the provider must still have an entry that the archive has after this commit."""
-    oldest = asked - RETENTION + MARGIN
+    oldest = asked - RETENTION + RETENTION_MARGIN
     if before.pruned_until is not None:
         oldest = max(oldest, before.pruned_until)
     return before.newest is not None and before.newest >= oldest
@@ -175,10 +175,10 @@ def is_comparable(before: Commit, asked: datetime) -> bool:
 
 def resync_start(before: Commit) -> datetime:
     """From when on a resync after this commit reads again."""
-    return (before.newest or before.covered_until) - BACK
+    return (before.newest or before.covered_until) - RESYNC_LOOKBACK
 
 
-def newest_of(before: Optional[Commit], files: Tuple[DataFile, ...], covered: datetime) -> Optional[datetime]:
+def newest_covered(before: Optional[Commit], files: Tuple[DataFile, ...], covered: datetime) -> Optional[datetime]:
     """The newest timestamp in what is covered after a commit with these files; a later one proves nothing."""
     found = [min(file.last, covered) for file in files if file.first and file.last and file.first <= covered]
     if before is not None and before.newest is not None:
@@ -204,17 +204,17 @@ def _by_itself(commit: Commit) -> Iterator[Violation]:
 
 
 def _broken_file(commit: Commit, file: DataFile) -> Optional[str]:
-    name = parse_data_name(file.path)
+    name = parse_data_file_name(file.path)
     if name is None or name.sequence != commit.sequence:
         return "it names data files of another sequence"
     if not file.entries or not file.bytes or not file.content_bytes:
         return f"{file.path} is empty"
-    if (file.first is None) != (file.last is None) or (file.first is None) != (name.day == UNREADABLE_DAY):
+    if (file.first is None) != (file.last is None) or (file.first is None) != (name.day == UNDATED_DAY):
         return f"{file.path} has times that its day does not have"
     if (
         file.first
         and file.last
-        and not (file.first <= file.last and file.first.date() == file.last.date() and day_of(file.first) == name.day)
+        and not (file.first <= file.last and file.first.date() == file.last.date() and utc_day(file.first) == name.day)
     ):
         return f"{file.path} has times of another day"
     return None
@@ -246,7 +246,7 @@ def _times(commit: Commit) -> Iterator[Violation]:
         yield Violation("coverage", "its run began after its end")
     if abs(commit.clock_skew_seconds) > MAX_SKEW.total_seconds():
         yield Violation("coverage", "the clocks of the server and the host differ by more than 30 minutes")
-    if not commit.covered_from <= commit.covered_until <= commit.server_date - SLACK:
+    if not commit.covered_from <= commit.covered_until <= commit.server_date - VISIBILITY_DELAY:
         yield Violation("coverage", "it covers a range that ends before it begins, or after it was read")
 
 
@@ -260,9 +260,9 @@ def _begins(commit: Commit) -> Iterator[Violation]:
         yield Violation("coverage", "it covers what the provider had deleted before")
     if commit.pruned_until is not None:
         yield Violation("chain", "a first commit was pruned")
-    if commit.newest != newest_of(None, commit.files, commit.covered_until):
+    if commit.newest != newest_covered(None, commit.files, commit.covered_until):
         yield Violation("totals", "newest is not that of its files")
-    if commit.server_date - commit.asked > MAX_ASKED_AGE:
+    if commit.server_date - commit.asked > MAX_COMMIT_DELAY:
         yield Violation("coverage", "it was made more than a day after its run began")
 
 
@@ -288,7 +288,7 @@ def _reads_on(before: Commit, commit: Commit) -> Iterator[Violation]:
         yield Violation("coverage", "what it covers, or the server's date, goes back")
     if commit.pruned_until != before.pruned_until:
         yield Violation("chain", "it changes the edge of the last prune")
-    if commit.newest != newest_of(before, commit.files, commit.covered_until):
+    if commit.newest != newest_covered(before, commit.files, commit.covered_until):
         yield Violation("totals", "newest is not that of the files so far")
     yield from _asked(before, commit)
     yield from _gaps(before, commit)
@@ -303,7 +303,7 @@ def _asked(before: Commit, commit: Commit) -> Iterator[Violation]:
         if commit.asked < before.server_date - MAX_SKEW:
             yield Violation("coverage", "its run began before the commit that it rests on")
         since = commit.asked
-    if commit.server_date - since > MAX_ASKED_AGE:
+    if commit.server_date - since > MAX_COMMIT_DELAY:
         yield Violation("coverage", "it was made more than a day after its run began")
 
 
@@ -318,7 +318,7 @@ def _gaps(before: Commit, commit: Commit) -> Iterator[Violation]:
     if gap is None:
         if oldest > before.covered_until:
             yield Violation("coverage", "the provider had deleted entries before, and no gap says so")
-    elif gap.start != before.covered_until or not oldest <= gap.end <= oldest + MARGIN:
+    elif gap.start != before.covered_until or not oldest <= gap.end <= oldest + RETENTION_MARGIN:
         yield Violation("coverage", "its gap is not that of the provider's retention")
     if NO_OVERLAP in whys and (commit.resync is None or commit.resync.overlap):
         yield Violation("coverage", "it has a gap for want of an overlap, and none was wanted or there is one")
@@ -328,20 +328,20 @@ def _resync(before: Commit, commit: Commit) -> Iterator[Violation]:
     told = commit.resync
     if told is None:
         return
-    if told.why not in REASONS:
+    if told.why not in RESYNC_REASONS:
         yield Violation("cursor", "it joins the log again for no known reason")
     if told.start != resync_start(before):
         yield Violation("cursor", "it joins the log again from another time than it has to")
     if told.renamed > told.overlap:
         yield Violation("totals", "more entries were renamed than found again")
-    if told.accepted_identity and (told.why not in OF_IDENTITY or told.overlap):
+    if told.accepted_identity and (told.why not in IDENTITY_REASONS or told.overlap):
         yield Violation("identity", "it accepts an identity that needs no acceptance")
     if told.overlap or told.accepted_identity:
         return
-    if told.why in OF_IDENTITY:
+    if told.why in IDENTITY_REASONS:
         if before.newest is not None:
             yield Violation("identity", "it joins another log, which neither overlaps nor was accepted")
-    elif not commit.gaps and is_comparable(before, commit.asked):
+    elif not commit.gaps and is_overlap_expected(before, commit.asked):
         yield Violation("cursor", "it joins the log again without an overlap and without a gap")
 
 
@@ -367,7 +367,7 @@ def _compact(commit: Commit, gone: List[DataFile]) -> Iterator[Violation]:
         return  # told already
     (file,) = commit.files
     day = _day(file)
-    if any(_day(one) != day for one in gone) or day == UNREADABLE_DAY:
+    if any(_day(one) != day for one in gone) or day == UNDATED_DAY:
         yield Violation("removal", "it merges files of several days, or of none")
     elif _end_of(day) > commit.covered_until:
         yield Violation("removal", "it merges files of a day that was not over")
@@ -395,5 +395,5 @@ def _end_of(day: str) -> datetime:
 
 
 def _day(file: DataFile) -> str:
-    name = parse_data_name(file.path)
-    return name.day if name else UNREADABLE_DAY
+    name = parse_data_file_name(file.path)
+    return name.day if name else UNDATED_DAY

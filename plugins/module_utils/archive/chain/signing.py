@@ -21,10 +21,10 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import ArchiveDamaged, InvalidInput, StorageError
 from ...files import temporary_file
-from ...programs import Done, ProgramFailed, run_program
+from ...programs import CompletedProgram, ProgramFailed, run_program
 from ..format.commit import Head
-from ..storage.store import ObjectNotFound, Store, whole
-from .chain import Link, find_head
+from ..storage.store import ObjectNotFound, Store, join_chunks
+from .chain import StoredCommit, find_head
 
 NAMESPACE = "cloudscale-audit-head"
 """What ssh-keygen ties a signature to, so that one made for another purpose is none of an archive."""
@@ -116,7 +116,7 @@ class AllowedSigners:
         return "it is no signature of this commit"
 
 
-def signer_of(signature: bytes, text: bytes) -> Optional[str]:
+def signer_fingerprint(signature: bytes, text: bytes) -> Optional[str]:
     """The fingerprint of the key that made this signature of a text; None if it is none.
 
     It shows that somebody has that key, not whose it is.
@@ -133,10 +133,10 @@ def read_signature(store: Store, name: str) -> bytes:
     :raises ObjectNotFound: there is none.
     :raises StorageError: it cannot be read, or is larger than any signature.
     """
-    return whole(store.chunks(name), f"{name} in {store}", _MAX_SIGNATURE)
+    return join_chunks(store.chunks(name), f"{name} in {store}", _MAX_SIGNATURE)
 
 
-def signature_damage(store: Store, link: Link, signers: Optional[AllowedSigners]) -> Optional[str]:
+def signature_problem(store: Store, link: StoredCommit, signers: Optional[AllowedSigners]) -> Optional[str]:
     """Why the commit's signature is not that of its signer, who must be allowed if ``signers`` are given; else None."""
     commit, signer = link.commit, link.commit.signer
     if signer is None:
@@ -148,19 +148,19 @@ def signature_damage(store: Store, link: Link, signers: Optional[AllowedSigners]
     except StorageError as exc:
         return exc.message
     text = signed_text(commit.archive_id, link.head)
-    if signer_of(body, text) != signer:
+    if signer_fingerprint(body, text) != signer:
         return "its signature is not by its signer"
     return signers.damage(body, text, commit.server_date) if signers else None
 
 
-def readable_head(store: Store, pin: Optional[Head] = None) -> Optional[Link]:
+def checked_head(store: Store, pin: Optional[Head] = None) -> Optional[StoredCommit]:
     """The head for those who only read; where it names a signer, its signature must be good.
 
     :raises ArchiveDamaged: it is not, or errors as of :func:`find_head`.
     """
     head = find_head(store, pin)
     if head is not None and head.commit.signer is not None:
-        damage = signature_damage(store, head, None)
+        damage = signature_problem(store, head, None)
         if damage:
             raise ArchiveDamaged(f"{head.commit.name} in {store} cannot be believed: {damage}; verify the archive.")
     return head
@@ -188,11 +188,11 @@ def _public_half(path: str) -> Tuple[str, bytes]:
         raise InvalidInput(f"The key {path} is not a valid OpenSSH key.") from exc
 
 
-def _keygen(what: str, arguments: Sequence[str], text: bytes) -> Done:
+def _keygen(what: str, arguments: Sequence[str], text: bytes) -> CompletedProgram:
     return _run([_program(), "-Y", what, *arguments], text)
 
 
-def _run(command: Sequence[str], text: bytes) -> Done:
+def _run(command: Sequence[str], text: bytes) -> CompletedProgram:
     """Run a program.
 
     :raises InvalidInput: it cannot be started, is killed, or does not end in time. This says nothing of a signature.
@@ -212,5 +212,5 @@ def _program() -> str:
     return found
 
 
-def _words(done: Done) -> str:
-    return done.last_words or f"ssh-keygen ended with status {done.returncode}"
+def _words(done: CompletedProgram) -> str:
+    return done.last_error_line or f"ssh-keygen ended with status {done.returncode}"

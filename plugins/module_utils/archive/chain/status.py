@@ -14,27 +14,27 @@ from ...errors import ArchiveDamaged, StorageError
 from ...times import format_optional
 from ..format.commit import Gap, Head, Project
 from ..storage.store import Store
-from .chain import Link, find_head, gaps
+from .chain import StoredCommit, find_head, gaps
 from .coverage import MAX_SKEW, is_at_end, retention_deadline
 
 STATES = ("new", "current", "backlog", "stale", "expired")
 """``new``: no commit yet; ``current``: read to the end of the log; ``backlog``: there was more to read; ``stale``: not
 read for a day, or by a clock far ahead; ``expired``: the provider may have deleted entries that were not read."""
 
-UNNAMED = Project("", None)
+UNKNOWN_PROJECT = Project("", None)
 
-SILENCE = timedelta(days=1)
+STALE_AFTER = timedelta(days=1)
 """An archive that was not read for longer than this is stale."""
 
 
-def state_of(covered: datetime, at_end: bool, now: datetime) -> str:
+def archive_state(covered: datetime, at_end: bool, now: datetime) -> str:
     """The state of an archive that covers the log up to ``covered``; ``at_end``: nothing followed then."""
     if now >= retention_deadline(covered):
         return "expired"
     if not at_end:
         return "backlog"
     # One that ends in the future was read by another clock: nothing shows that it was read of late.
-    return "current" if -MAX_SKEW <= now - covered <= SILENCE else "stale"
+    return "current" if -MAX_SKEW <= now - covered <= STALE_AFTER else "stale"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Status:
 
     path: str
     state: str = "new"
-    project: Project = UNNAMED
+    project: Project = UNKNOWN_PROJECT
     archive_id: Optional[str] = None
     entries: int = 0
     commits: int = 0
@@ -85,7 +85,7 @@ class Status:
         }
 
 
-def describe(link: Optional[Link], covered_until: Optional[datetime] = None) -> Dict[str, Any]:
+def status_fields(link: Optional[StoredCommit], covered_until: Optional[datetime] = None) -> Dict[str, Any]:
     """The fields of a status that its newest commit tells.
 
     ``covered_until`` is that of a run which read to the end of the log: it knows more than the commit, because without
@@ -100,7 +100,7 @@ def describe(link: Optional[Link], covered_until: Optional[datetime] = None) -> 
         "entries": commit.total_entries,
         "commits": commit.sequence,
         "head": link.head,
-        "covered_from": commit.kept_from,
+        "covered_from": commit.retained_from,
         "covered_until": covered_until or commit.covered_until,
         "pruned_until": commit.pruned_until,
     }
@@ -116,11 +116,11 @@ def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
     if link is None:
         return Status(str(store))
     commit = link.commit
-    state = state_of(commit.covered_until, is_at_end(commit), now)
-    return Status(str(store), state, gaps=gaps(store, commit), **describe(link))
+    state = archive_state(commit.covered_until, is_at_end(commit), now)
+    return Status(str(store), state, gaps=gaps(store, commit), **status_fields(link))
 
 
-def readable_status(store: Store, now: datetime) -> Optional[Status]:
+def status_or_none(store: Store, now: datetime) -> Optional[Status]:
     """The status, or None where even the newest commit cannot be read.
 
     Taken before a verification, it tells of nothing that a collector at work adds meanwhile.

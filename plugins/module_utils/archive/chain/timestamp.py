@@ -18,9 +18,9 @@ from typing import List, NamedTuple, Optional, Sequence
 
 from ...errors import InvalidInput
 from ...files import temporary_file
-from ...programs import Done, ProgramFailed, run_program
+from ...programs import CompletedProgram, ProgramFailed, run_program
 from ..format.commit import Head
-from ..storage.store import ForeignThing, Store, whole
+from ..storage.store import InvalidObject, Store, join_chunks
 
 MAX_TIMESTAMP = 1 << 16
 """Bytes. A response with a chain of four certificates has some 8,000."""
@@ -45,7 +45,7 @@ _REASONS = {
 _SECONDS = 60
 
 
-class NamedTimestamp(NamedTuple):
+class TimestampFile(NamedTuple):
     """A time stamp in the archive: the sequence and the first digits of the SHA-256 that it says it is of, its name."""
 
     sequence: int
@@ -53,43 +53,43 @@ class NamedTimestamp(NamedTuple):
     name: str
 
     def is_of(self, head: Head) -> bool:
-        return self == named_timestamp(head)
+        return self == timestamp_file(head)
 
 
-class Token(NamedTuple):
+class TimestampToken(NamedTuple):
     """What a time stamp says: the SHA-256 that it is of, and the time of the authority."""
 
     sha256: str
     time: datetime
 
 
-class Unreadable(Exception):
+class InvalidTimestamp(Exception):
     """A file is no time stamp; the text says why, as a phrase."""
 
 
-def named_timestamp(head: Head) -> NamedTimestamp:
+def timestamp_file(head: Head) -> TimestampFile:
     """Where the time stamp of a commit is stored."""
     digits = head.sha256[:_DIGITS]
-    return NamedTimestamp(head.sequence, digits, f"timestamps/{head.sequence:012d}-{digits}.tsr")
+    return TimestampFile(head.sequence, digits, f"timestamps/{head.sequence:012d}-{digits}.tsr")
 
 
-def parse_timestamp_name(name: str) -> Optional[NamedTimestamp]:
+def parse_timestamp_name(name: str) -> Optional[TimestampFile]:
     """The parts of a time stamp's name; None for any other name."""
     match = _NAME.fullmatch(name)
-    return NamedTimestamp(int(match[1]), match[2], name) if match else None
+    return TimestampFile(int(match[1]), match[2], name) if match else None
 
 
 def timestamp_names(store: Store) -> List[str]:
     """The names of all files that are stored with the time stamps."""
     try:
         return list(store.names("timestamps"))
-    except ForeignThing:
+    except InvalidObject:
         return []  # verify reports it as what it is
 
 
 def read_timestamp_file(store: Store, name: str) -> bytes:
-    """A time stamp's file; errors as of :meth:`Store.chunks`, ForeignThing if it is larger than any time stamp."""
-    return whole(store.chunks(name), f"{name} in {store}", MAX_TIMESTAMP)
+    """A time stamp's file; errors as of :meth:`Store.chunks`, InvalidObject if it is larger than any time stamp."""
+    return join_chunks(store.chunks(name), f"{name} in {store}", MAX_TIMESTAMP)
 
 
 def make_query(sha256: str) -> bytes:
@@ -103,7 +103,7 @@ def make_query(sha256: str) -> bytes:
     return done.stdout
 
 
-def read_token(response: bytes) -> Token:
+def read_token(response: bytes) -> TimestampToken:
     """What a time stamp says, whoever made it.
 
     :raises Unreadable: it is none.
@@ -114,7 +114,7 @@ def read_token(response: bytes) -> Token:
     # Of a token alone: the text of a response would begin with words that no signature covers.
     found = _TEXT.search(done.stdout.decode("utf-8", "replace"))
     if done.returncode != 0 or found is None:
-        raise Unreadable("it is no time stamp of a SHA-256")
+        raise InvalidTimestamp("it is no time stamp of a SHA-256")
     dump, month, day, hour, minute, second, fraction, year = found.groups()
     digest = "".join(re.findall("[0-9a-f]{2}", "".join(_DUMPED.findall(dump))))
     try:
@@ -124,21 +124,21 @@ def read_token(response: bytes) -> Token:
             timezone.utc,
         )
     except ValueError as exc:
-        raise Unreadable("its time is not valid") from exc
-    return Token(digest, moment)
+        raise InvalidTimestamp("its time is not valid") from exc
+    return TimestampToken(digest, moment)
 
 
-def answer_damage(response: bytes, query: bytes, authorities: Optional[Authorities]) -> Optional[str]:
+def response_problem(response: bytes, query: bytes, authorities: Optional[Authorities]) -> Optional[str]:
     """Why this is no answer to a request, by an authority whose certificate is valid now; None if it is one.
 
     Without ``authorities``, anybody's certificate will do: this shows that the time stamp is complete and answers the
     request, not whose it is.
     """
     if authorities is not None:
-        return authorities.answer_damage(response, query)
+        return authorities.response_problem(response, query)
     try:
         token = _token_in(response)
-    except Unreadable as exc:
+    except InvalidTimestamp as exc:
         return str(exc)
     inside = _openssl(["pkcs7", "-inform", "DER", "-print_certs"], token).stdout
     with temporary_file(inside) as certificates, temporary_file(query) as file:
@@ -162,12 +162,12 @@ class Authorities:
             raise InvalidInput(f"{path} has no certificate of a time stamping authority in PEM.")
         _program()
 
-    def damage(self, response: bytes, token: Token) -> Optional[str]:
+    def damage(self, response: bytes, token: TimestampToken) -> Optional[str]:
         """Why this is no time stamp by such an authority with a certificate that was valid then; None if it is one."""
         then = ["-attime", str(int(token.time.timestamp()))]
         return _damage(response, ["-digest", token.sha256, "-CAfile", self.path, *then])
 
-    def answer_damage(self, response: bytes, query: bytes) -> Optional[str]:
+    def response_problem(self, response: bytes, query: bytes) -> Optional[str]:
         """Why this is no answer to a request by such an authority, with a certificate that is valid now."""
         with temporary_file(query) as file:
             return _damage(response, ["-queryfile", file, "-CAfile", self.path])
@@ -177,7 +177,7 @@ def _token_in(response: bytes) -> bytes:
     with temporary_file(response) as file:
         done = _ts(["-reply", "-in", file, "-token_out"])
     if done.returncode != 0 or not done.stdout:
-        raise Unreadable("it is no time stamp, or the authority refused the request")
+        raise InvalidTimestamp("it is no time stamp, or the authority refused the request")
     return done.stdout
 
 
@@ -187,7 +187,7 @@ def _damage(response: bytes, arguments: Sequence[str]) -> Optional[str]:
     return None if done.returncode == 0 else _reason(done)
 
 
-def _reason(done: Done) -> str:
+def _reason(done: CompletedProgram) -> str:
     printed = (done.stdout + done.stderr).decode("utf-8", "replace")
     certificate = _CERTIFICATE.search(printed)
     if certificate:
@@ -195,11 +195,11 @@ def _reason(done: Done) -> str:
     return next((meaning for words, meaning in _REASONS.items() if words in printed), "it is no valid time stamp")
 
 
-def _ts(arguments: Sequence[str]) -> Done:
+def _ts(arguments: Sequence[str]) -> CompletedProgram:
     return _openssl(["ts", *arguments])
 
 
-def _openssl(arguments: Sequence[str], text: bytes = b"") -> Done:
+def _openssl(arguments: Sequence[str], text: bytes = b"") -> CompletedProgram:
     """Run openssl.
 
     :raises InvalidInput: it is missing, cannot be started, is killed, or does not end in time.
@@ -218,5 +218,5 @@ def _program() -> str:
     return found
 
 
-def _words(done: Done) -> str:
-    return done.last_words or f"openssl ended with status {done.returncode}"
+def _words(done: CompletedProgram) -> str:
+    return done.last_error_line or f"openssl ended with status {done.returncode}"

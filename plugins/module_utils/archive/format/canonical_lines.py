@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any, List, NamedTuple, Optional, Set, Tuple
 
 from ...project_log.entry import Entry, read_lines, timestamp
-from ...times import read_timestamp
+from ...times import parse_timestamp
 
 # Without escapes, which may have several forms; a line with one is read in full.
 _STRING = r'"[^"\\\x00-\x1f]*"'
@@ -141,5 +141,5 @@ def _ends(moments: List[str]) -> List[datetime]:
     """The first and the last of these times; none unless all of them exist and are of one day."""
     first, last = min(moments, default=""), max(moments, default="")
     # The pattern leaves open only whether the day exists.
-    found = [read_timestamp(first), read_timestamp(last)] if first[:_DAY] == last[:_DAY] else []
+    found = [parse_timestamp(first), parse_timestamp(last)] if first[:_DAY] == last[:_DAY] else []
     return [moment for moment in found if moment is not None]

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Pattern, Tuple, TypeVar
 
-from ...times import format_optional, format_time, read_timestamp
+from ...times import format_optional, format_time, parse_timestamp
 
 FORMAT = 1
 FIRST_SEQUENCE = 1
@@ -24,7 +24,7 @@ READING_KINDS = ("entries", "heartbeat", "resync")
 """Kinds of commits that read the API; the others only rearrange files."""
 
 KINDS = (*READING_KINDS, "prune", "compact")
-UNREADABLE_DAY = "0000-00-00"
+UNDATED_DAY = "0000-00-00"
 
 _DAY = r"0000-00-00|\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
 _DATA_NAME = re.compile(rf"entries/date=({_DAY})/(\d{{12}})-([0-9a-f]{{12}})\.jsonl\.gz", re.ASCII)
@@ -59,7 +59,7 @@ class Head(NamedTuple):
     sha256: str
 
 
-class DataName(NamedTuple):
+class DataFileName(NamedTuple):
     """The parts of a data file's name."""
 
     day: str
@@ -189,7 +189,7 @@ class Commit:
         return commit_name(self.sequence)
 
     @property
-    def kept_from(self) -> datetime:
+    def retained_from(self) -> datetime:
         """From when on the archive still has what it covers: a prune let go of all before."""
         return max(self.covered_from, self.pruned_until or self.covered_from)
 
@@ -257,16 +257,16 @@ def token_tag(archive_id: str, token: str) -> str:
     return hmac.new(archive_id.encode(), token.encode(), hashlib.sha256).hexdigest()[:8]
 
 
-def day_of(moment: Optional[datetime]) -> str:
+def utc_day(moment: Optional[datetime]) -> str:
     """The UTC day, as in a folder's name, of an entry with this timestamp; a day of its own for an unreadable one."""
-    return moment.isoformat()[:10] if moment else UNREADABLE_DAY
+    return moment.isoformat()[:10] if moment else UNDATED_DAY
 
 
 def commit_name(sequence: int) -> str:
     return f"commits/{sequence:012d}.json"
 
 
-def data_name(day: str, sequence: int, digest: str) -> str:
+def data_file_name(day: str, sequence: int, digest: str) -> str:
     return f"entries/date={day}/{sequence:012d}-{digest[:12]}.jsonl.gz"
 
 
@@ -281,10 +281,10 @@ def parse_commit_name(name: str) -> Optional[int]:
 
 
 @lru_cache(maxsize=1024)
-def parse_data_name(name: str) -> Optional[DataName]:
+def parse_data_file_name(name: str) -> Optional[DataFileName]:
     """The parts of a data file's name; None for any other name."""
     match = _DATA_NAME.fullmatch(name)
-    return DataName(match[1], int(match[2]), match[3]) if match else None
+    return DataFileName(match[1], int(match[2]), match[3]) if match else None
 
 
 def is_day_directory(name: str) -> bool:
@@ -324,7 +324,7 @@ def _decode(body: bytes) -> Any:
 
 
 def _sequence_of(name: str) -> Optional[int]:
-    parts = parse_data_name(name)
+    parts = parse_data_file_name(name)
     return parts.sequence if parts else None
 
 
@@ -397,7 +397,7 @@ class _Fields:
 
     def data_names(self, key: str) -> Tuple[str, ...]:
         values = self._list(key)
-        if not all(isinstance(value, str) and parse_data_name(value) for value in values):
+        if not all(isinstance(value, str) and parse_data_file_name(value) for value in values):
             raise self._wrong(key)
         return tuple(values)
 
@@ -408,7 +408,7 @@ class _Fields:
         return value
 
     def _moment(self, key: str, value: Any) -> datetime:
-        moment = read_timestamp(value)
+        moment = parse_timestamp(value)
         if moment is None:
             raise self._wrong(key)
         if not _TIME.fullmatch(value):
@@ -506,7 +506,7 @@ def _read_file(fields: _Fields) -> DataFile:
     )
     if fields.has("parts") and not file.parts:
         raise Malformed(_OTHER_FORM)
-    name = parse_data_name(file.path)
+    name = parse_data_file_name(file.path)
     if name is None or not file.sha256.startswith(name.digest):
         raise Malformed(f"the name of {file.path} does not begin its SHA-256")
     return file

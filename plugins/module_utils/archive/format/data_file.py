@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from ...counts import pluralize
-from .commit import DataFile, Malformed, data_name, sha256
+from .commit import DataFile, Malformed, data_file_name, sha256
 
 _GZIP = 31  # zlib's window bits for a gzip stream: its header then has no name and no time
 
@@ -58,7 +58,7 @@ class DayFile:
         body = b"".join(self._stored)
         digest = sha256(body)
         file = DataFile(
-            path=data_name(self.day, sequence, digest),
+            path=data_file_name(self.day, sequence, digest),
             sha256=digest,
             bytes=len(body),
             content_sha256=self._content.hexdigest(),
@@ -79,7 +79,7 @@ class DayFile:
         self._waiting, self._waiting_bytes = [], 0
 
 
-def unpack(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+def decompress_gzip(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
     """Decompress one gzip stream piece by piece, never more than ``limit`` bytes in all.
 
     :raises Malformed: it is no gzip stream, is cut, is followed by more bytes, or holds more than ``limit``.
@@ -100,7 +100,7 @@ def unpack(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         raise Malformed("the gzip stream is cut")
 
 
-def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def complete_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The same text in blocks of whole lines; what follows the last newline comes as it is.
 
     :raises Malformed: a line is longer than any entry can be.
@@ -122,7 +122,7 @@ def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The lines of a text in pieces, each with its newline; what follows the last newline comes as it is."""
-    for block in whole_lines(pieces):
+    for block in complete_lines(pieces):
         # Only here: bytes.splitlines would also split at a carriage return.
         lines = block.split(b"\n")
         rest = lines.pop()
@@ -132,9 +132,9 @@ def split_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield rest
 
 
-def lines_with(pieces: Iterable[bytes], needles: Sequence[bytes]) -> Iterator[bytes]:
+def lines_containing(pieces: Iterable[bytes], needles: Sequence[bytes]) -> Iterator[bytes]:
     """The lines of a text in pieces that have any of some bytes (of which none is a newline), each with its newline."""
-    for block in whole_lines(pieces):
+    for block in complete_lines(pieces):
         # Where each needle is next. Looking for bytes in a block is far quicker than splitting it.
         ahead = {needle: block.find(needle) for needle in needles}
         while True:

@@ -10,7 +10,7 @@ import os
 
 from ...errors import InvalidInput, StorageError
 from .s3_address import FROM_ENVIRONMENT, BucketAccess
-from .store import LocalStore, Store, no_archive
+from .store import LocalStore, Store, archive_not_found
 
 
 def is_remote(path: str) -> bool:
@@ -18,7 +18,7 @@ def is_remote(path: str) -> bool:
     return path.startswith("s3://")
 
 
-def store_at(path: str, access: BucketAccess = FROM_ENVIRONMENT) -> Store:
+def open_store(path: str, access: BucketAccess = FROM_ENVIRONMENT) -> Store:
     """The storage at a path, a folder or ``s3://BUCKET/PREFIX``, whether or not there is an archive yet.
 
     :raises InvalidInput: it is empty, or no address of a bucket although it looks like one.
@@ -36,14 +36,14 @@ def store_at(path: str, access: BucketAccess = FROM_ENVIRONMENT) -> Store:
     return LocalStore(path)
 
 
-def existing_archive(path: str, access: BucketAccess = FROM_ENVIRONMENT) -> Store:
+def open_archive(path: str, access: BucketAccess = FROM_ENVIRONMENT) -> Store:
     """The archive at a path that must hold one: a wrong path must not pass for a sound archive.
 
     :raises StorageError: nothing was ever collected there.
     """
-    store = store_at(path, access)
+    store = open_store(path, access)
     if is_empty(store):
-        raise no_archive(store)
+        raise archive_not_found(store)
     return store
 
 

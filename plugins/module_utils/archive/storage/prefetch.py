@@ -16,23 +16,23 @@ from .store import Store
 Chunks = Iterator[bytes]
 
 
-def chunks_ahead(store: Store, names: Iterable[str]) -> Iterator[Callable[[], Chunks]]:
+def prefetch_chunks(store: Store, names: Iterable[str]) -> Iterator[Callable[[], Chunks]]:
     """For each file, in order, what returns its bytes piece by piece; that, or they, raise why it cannot be read.
 
     As many as the store allows at once are begun before they are taken. Of each of them one piece is held in memory.
     """
-    if store.reads_at_once == 1:
+    if store.max_concurrent_reads == 1:
         for name in names:
             yield partial(store.chunks, name)
         return
     from concurrent.futures import ThreadPoolExecutor  # takes its time, and an archive in a folder needs none
 
     waiting: Deque[Any] = deque()
-    with ThreadPoolExecutor(store.reads_at_once) as pool:
+    with ThreadPoolExecutor(store.max_concurrent_reads) as pool:
         try:
             for name in names:
                 waiting.append(pool.submit(_begin, store, name))
-                if len(waiting) == store.reads_at_once:
+                if len(waiting) == store.max_concurrent_reads:
                     yield waiting.popleft().result
             while waiting:
                 yield waiting.popleft().result

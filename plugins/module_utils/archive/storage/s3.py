@@ -35,11 +35,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Named
 from urllib.parse import urlsplit
 
 from ...errors import ArchiveDamaged, MissingDependency, StorageError, StorageUnreachable
-from ...times import format_time, read_http_date
-from ...tls import is_of_certificate
+from ...times import format_time, parse_http_date
+from ...tls import is_certificate_error
 from ..format.commit import commit_name, parse_commit_name, pending_record
-from .s3_address import FROM_ENVIRONMENT, SCHEME, Address, BucketAccess, Lock, Place
-from .store import ROOT_NAMES, Claim, Foreign, ObjectNotFound
+from .s3_address import FROM_ENVIRONMENT, SCHEME, ArchiveAddress, BucketAccess, BucketLocation, ObjectLock
+from .store import TOP_LEVEL_NAMES, Claim, ObjectNotFound, UnexpectedItem
 
 _CHUNK = 1 << 16
 _ATTEMPTS = 5
@@ -62,34 +62,34 @@ class S3Store:
     """
 
     # Less than the ten connections that boto3 keeps.
-    reads_at_once = 8
+    max_concurrent_reads = 8
 
-    def __init__(self, address: Union[str, Address], access: BucketAccess = FROM_ENVIRONMENT) -> None:
-        self._address = Address.parse(address) if isinstance(address, str) else address
+    def __init__(self, address: Union[str, ArchiveAddress], access: BucketAccess = FROM_ENVIRONMENT) -> None:
+        self._address = ArchiveAddress.parse(address) if isinstance(address, str) else address
         self._access = access
         server = _Server(access)
-        place, claims, lock = self._address
+        place, commit_bucket, lock = self._address
         self._main = _Objects(server, place, lock)
-        self._claims = _Objects(server, claims) if claims else None
+        self._commit_bucket = _Objects(server, commit_bucket) if commit_bucket else None
         self._settled: Set[str] = set()
 
     def __str__(self) -> str:
         return str(self._address.place)
 
     @contextmanager
-    def throw_away(self) -> Iterator[S3Store]:
+    def scratch(self) -> Iterator[S3Store]:
         """A store that decides where and how this one does, in a folder of its own; removed with all in it at the end.
 
         Its requests may come from several threads at once.
         """
-        made = S3Store(self._address.below(f"probe-{secrets.token_hex(8)}"), self._access)
+        made = S3Store(self._address.child(f"probe-{secrets.token_hex(8)}"), self._access)
         try:
             yield made
         finally:
             made._clear()
 
     def _clear(self) -> None:
-        for objects in filter(None, (self._main, self._claims)):
+        for objects in filter(None, (self._main, self._commit_bucket)):
             for name in list(objects.names("")):
                 objects.delete(name)
 
@@ -99,32 +99,32 @@ class S3Store:
     def names(self, folder: str, after: str = "") -> Iterator[str]:
         return self._main.names(f"{folder}/", after)
 
-    def foreign(self) -> Iterator[Foreign]:
+    def list_unexpected(self) -> Iterator[UnexpectedItem]:
         """Only at the top: below it, a bucket has nothing but objects, which :meth:`names` returns."""
-        place, claims, _lock = self._address
-        inside = claims.prefix if claims and claims.bucket == place.bucket else ""
+        place, commit_bucket, _lock = self._address
+        inside = commit_bucket.prefix if commit_bucket and commit_bucket.bucket == place.bucket else ""
         for name in self._main.top():
-            if name.rstrip("/") not in {*ROOT_NAMES, ""} and not inside.startswith(place.prefix + name):
-                yield Foreign(name.rstrip("/"), "objects of this prefix" if name.endswith("/") else "an object")
+            if name.rstrip("/") not in {*TOP_LEVEL_NAMES, ""} and not inside.startswith(place.prefix + name):
+                yield UnexpectedItem(name.rstrip("/"), "objects of this prefix" if name.endswith("/") else "an object")
 
     def commits(self, after: int = 0) -> List[int]:
         names = self._main.names("commits/", commit_name(after) if after else "")
         return [sequence for sequence in map(parse_commit_name, names) if sequence is not None]
 
-    def deleted_commits(self, after: int = 0) -> List[int]:
+    def list_deleted_commits(self, after: int = 0) -> List[int]:
         names = self._main.deleted("commits/", commit_name(after) if after else "")
         return [sequence for sequence in map(parse_commit_name, names) if sequence is not None]
 
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         sequence = (parse_commit_name(head[0]) if head else None) or 0
-        for deleted in self.deleted_commits(after=sequence):
+        for deleted in self.list_deleted_commits(after=sequence):
             raise ArchiveDamaged(
                 f"Commit {deleted} in {self} was deleted, the bucket has a delete marker for it; verify the archive "
                 "and restore it."
             )
 
-    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
-        deciding = self._claims or self._main
+    def check_put_if_absent(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+        deciding = self._commit_bucket or self._main
         # A record of nothing: if it cannot be deleted again, it is one that any later run removes.
         name, body = head or (record, pending_record(()))
         try:
@@ -134,7 +134,7 @@ class S3Store:
         finally:
             if head is None:
                 deciding.delete(name)
-        if head is not None and self._claims is not None and self._claims.find(name) != body:
+        if head is not None and self._commit_bucket is not None and self._commit_bucket.find(name) != body:
             raise self._differing(name)
 
     def put(self, files: Mapping[str, bytes]) -> None:
@@ -149,53 +149,53 @@ class S3Store:
     def is_settled(self, record: str) -> bool:
         return record in self._settled or self._main.is_older(record, _SETTLED_AFTER)
 
-    def decide(self, name: str, body: bytes) -> bool:
-        if self._claims is None:
+    def put_if_absent(self, name: str, body: bytes) -> bool:
+        if self._commit_bucket is None:
             return self._main.create(name, body)
-        won = self._claims.create(name, body)
+        won = self._commit_bucket.create(name, body)
         if won:
             # Whoever wins may be killed before this: the next run then finds the claim.
-            self.publish(name, body)
+            self.copy_claim(name, body)
         return won
 
     def claim(self, name: str) -> Optional[Claim]:
-        claimed = self._claims.find(name) if self._claims else None
-        if self._claims is None or claimed is None:
+        claimed = self._commit_bucket.find(name) if self._commit_bucket else None
+        if self._commit_bucket is None or claimed is None:
             return None
         present = self._main.find(name)
         if present is None:
-            return Claim(claimed, f"{self._claims}/{name}")
+            return Claim(claimed, f"{self._commit_bucket}/{name}")
         if present != claimed:
             raise self._differing(name)
         return None
 
-    def publish(self, name: str, body: bytes) -> None:
+    def copy_claim(self, name: str, body: bytes) -> None:
         present = self._main.find(name)
         if present is None and self._main.create(name, body):
             return
         if present != body:
             raise self._differing(name)
 
-    def remove(self, names: Iterable[str]) -> None:
+    def delete(self, names: Iterable[str]) -> None:
         for name in names:
             self._main.delete(name)
 
-    def check_erasable(self, names: Iterable[str]) -> None:
+    def check_not_locked(self, names: Iterable[str]) -> None:
         for name in names:
             lock = self._main.lock_of(name)
             if lock is not None:
                 raise StorageError(f"{self}/{name} is locked {lock} and stays; wait, or ask for older days only.")
 
-    def erase(self, names: Iterable[str]) -> None:
+    def purge(self, names: Iterable[str]) -> None:
         for name in names:
-            self._main.erase(name)
+            self._main.purge(name)
 
     def _differing(self, name: str) -> ArchiveDamaged:
-        return ArchiveDamaged(f"{name} in {self} is not the one decided in {self._claims}; verify the archive.")
+        return ArchiveDamaged(f"{name} in {self} is not the one decided in {self._commit_bucket}; verify the archive.")
 
     def _undecidable(self) -> StorageError:
         return StorageError(
-            f"{self._claims or self} cannot decide commits: the server ignores If-None-Match there, so that one "
+            f"{self._commit_bucket or self} cannot decide commits: the server ignores If-None-Match there, so that one "
             "collector could overwrite another's commit (Ceph before release 20 does so in versioned and locked "
             "buckets); name a plain bucket to decide them in, as in ?claims=s3://BUCKET/PREFIX."
         )
@@ -302,7 +302,7 @@ def _import_boto3() -> Any:
 class _Objects:
     """The objects of one place; every failure is one sentence, without anything of the credentials."""
 
-    def __init__(self, server: _Server, place: Place, lock: Optional[Lock] = None) -> None:
+    def __init__(self, server: _Server, place: BucketLocation, lock: Optional[ObjectLock] = None) -> None:
         self._server = server
         self._place = place
         self._lock = lock
@@ -310,8 +310,8 @@ class _Objects:
     def __str__(self) -> str:
         return str(self._place)
 
-    def below(self, name: str) -> _Objects:
-        return _Objects(self._server, self._place.below(name))
+    def child(self, name: str) -> _Objects:
+        return _Objects(self._server, self._place.child(name))
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The bytes of an object; after a broken connection, the rest of them.
@@ -384,7 +384,7 @@ class _Objects:
         for page in self._versions(folder, after):
             yield from self._names_of(mark for mark in page.get("DeleteMarkers", ()) if mark["IsLatest"])
 
-    def erase(self, name: str) -> None:
+    def purge(self, name: str) -> None:
         """Delete each version of an object by its id, and then the marks that hide them."""
         pages = list(self._versions(name))
         for kind in ("Versions", "DeleteMarkers"):
@@ -479,7 +479,7 @@ class _Objects:
 
     def _date(self, facts: Mapping[str, Any]) -> datetime:
         """The server's date of an answer."""
-        date = read_http_date(facts.get("HTTPHeaders", {}).get("date", ""))
+        date = parse_http_date(facts.get("HTTPHeaders", {}).get("date", ""))
         if date is None:
             raise StorageError(f"{self._server} tells no time in its answers; keep the archive elsewhere.")
         return date
@@ -571,7 +571,7 @@ def _failure(exc: Exception, server: str, bucket: str) -> StorageError:
             f"There are no usable credentials for {server}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a "
             "profile of the AWS configuration."
         )
-    if "SSLError" in names and is_of_certificate(exc):
+    if "SSLError" in names and is_certificate_error(exc):
         return StorageError(f"The certificate of {server} cannot be verified; set AWS_CA_BUNDLE if it is your own.")
     if names & {"ParamValidationError", "InvalidEndpointConfigurationError", "ValueError"}:
         return StorageError(

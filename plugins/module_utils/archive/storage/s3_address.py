@@ -40,7 +40,7 @@ class BucketAccess(NamedTuple):
 FROM_ENVIRONMENT = BucketAccess()
 
 
-class Place(NamedTuple):
+class BucketLocation(NamedTuple):
     """A bucket and what the names of an archive's files are prefixed with in it."""
 
     bucket: str
@@ -50,18 +50,18 @@ class Place(NamedTuple):
         return f"{SCHEME}{self.bucket}/{self.prefix}".rstrip("/")
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def parse(cls, text: str) -> BucketLocation:
         found = _PLACE.fullmatch(text)
         if found is None:
             raise InvalidInput(f"{text!r} is no place in a bucket; it looks like s3://BUCKET/PREFIX.")
         prefix = (found.group(2) or "").strip("/")
         return cls(found.group(1), f"{prefix}/" if prefix else "")
 
-    def below(self, name: str) -> Place:
-        return Place(self.bucket, f"{self.prefix}{name}/")
+    def child(self, name: str) -> BucketLocation:
+        return BucketLocation(self.bucket, f"{self.prefix}{name}/")
 
 
-class Lock(NamedTuple):
+class ObjectLock(NamedTuple):
     """How long, in days, each commit and data file is locked when it is written, and how strictly."""
 
     days: int
@@ -72,40 +72,40 @@ class Lock(NamedTuple):
         return {"ObjectLockMode": self.mode.upper(), "ObjectLockRetainUntilDate": until}
 
 
-class Address(NamedTuple):
+class ArchiveAddress(NamedTuple):
     """Where an archive lies, where its commits are decided if not there, and how long its objects are locked."""
 
-    place: Place
-    claims: Optional[Place] = None
-    lock: Optional[Lock] = None
+    place: BucketLocation
+    commit_bucket: Optional[BucketLocation] = None
+    lock: Optional[ObjectLock] = None
 
     @classmethod
-    def parse(cls, url: str) -> Address:
+    def parse(cls, url: str) -> ArchiveAddress:
         """Read ``s3://BUCKET/PREFIX?claims=s3://BUCKET/PREFIX&lock_days=DAYS&lock_mode=governance``.
 
         :raises InvalidInput: it is something else.
         """
         where, _mark, query = url.partition("?")
-        place = Place.parse(where)
+        place = BucketLocation.parse(where)
         given = dict(parse_qsl(query, keep_blank_values=True))
-        claims = Place.parse(given.pop("claims")) if "claims" in given else None
-        if claims == place:
+        commit_bucket = BucketLocation.parse(given.pop("claims")) if "claims" in given else None
+        if commit_bucket == place:
             raise InvalidInput(f"The claims of {place} must lie in another place.")
         lock = _parse_lock(given.pop("lock_days", None), given.pop("lock_mode", None))
         if given:
             raise InvalidInput(f"{min(given)!r} is no option of {place}; there are claims, lock_days and lock_mode.")
-        return cls(place, claims, lock)
+        return cls(place, commit_bucket, lock)
 
-    def below(self, name: str) -> Address:
+    def child(self, name: str) -> ArchiveAddress:
         """The same in a folder of its own beside the archive's, without locks."""
-        return Address(self.place.below(name), self.claims.below(name) if self.claims else None)
+        return ArchiveAddress(self.place.child(name), self.commit_bucket.child(name) if self.commit_bucket else None)
 
 
-def _parse_lock(days: Optional[str], mode: Optional[str]) -> Optional[Lock]:
+def _parse_lock(days: Optional[str], mode: Optional[str]) -> Optional[ObjectLock]:
     if days is None and mode is None:
         return None
     if days is None or not re.fullmatch(r"[1-9]\d{0,4}", days, re.ASCII):
         raise InvalidInput(f"lock_days must be a number of days from 1 to 99999, not {days!r}.")
     if mode not in (None, *_LOCK_MODES):
         raise InvalidInput(f"lock_mode must be governance or compliance, not {mode!r}.")
-    return Lock(int(days), mode or "governance")
+    return ObjectLock(int(days), mode or "governance")

@@ -17,13 +17,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple, Type
 
 from ...errors import StorageError
-from ..format.commit import is_day_directory, parse_commit_name, parse_data_name
+from ..format.commit import is_day_directory, parse_commit_name, parse_data_file_name
 
-FOLDERS = ("entries", "commits", "pending", "signatures", "timestamps")
-ROOT_NAMES = frozenset(FOLDERS)
+DIRECTORIES = ("entries", "commits", "pending", "signatures", "timestamps")
+TOP_LEVEL_NAMES = frozenset(DIRECTORIES)
 """What may be stored at the top of an archive."""
 
-LARGEST_COMMIT = 32 << 20
+MAX_COMMIT_SIZE = 32 << 20
 """Bytes. Commits are of some kilobytes; one that removes 400,000 files is as large as this."""
 
 _CHUNK = 1 << 16
@@ -56,11 +56,11 @@ class Claim(NamedTuple):
     address: str
 
 
-class ForeignThing(StorageError):
+class InvalidObject(StorageError):
     """What has this name cannot be a collector's: a directory, a link, a pipe, or a file that is far too large."""
 
 
-class Foreign(NamedTuple):
+class UnexpectedItem(NamedTuple):
     """Something that no writer of an archive makes: its name inside the archive, and what it is, as a phrase."""
 
     name: str
@@ -71,10 +71,10 @@ class Store(Protocol):
     """One archive's files by their names inside the archive, such as ``commits/000000000042.json``.
 
     Every method raises StorageError when the storage fails, ObjectNotFound when a named file is absent, and
-    ForeignThing when there is something else of this name.
+    InvalidObject when there is something else of this name.
     """
 
-    reads_at_once: int
+    max_concurrent_reads: int
     """How many files may be read at once by several threads, if that is quicker; else 1."""
 
     def __str__(self) -> str:
@@ -90,13 +90,13 @@ class Store(Protocol):
         is left to :meth:`foreign`.
         """
 
-    def foreign(self) -> Iterator[Foreign]:
+    def list_unexpected(self) -> Iterator[UnexpectedItem]:
         """All that :meth:`names` leaves out, and what does not belong at the top of the archive; never entered."""
 
     def commits(self, after: int = 0) -> List[int]:
         """The sequences greater than ``after`` of the commits that exist, ascending."""
 
-    def deleted_commits(self, after: int = 0) -> List[int]:
+    def list_deleted_commits(self, after: int = 0) -> List[int]:
         """The sequences greater than ``after`` of commits that were deleted, as far as the storage remembers that."""
 
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
@@ -107,7 +107,7 @@ class Store(Protocol):
         :raises ArchiveDamaged: the storage remembers that a commit after the head was deleted.
         """
 
-    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+    def check_put_if_absent(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
         """Prove that this storage creates a commit only once. Each run that is about to commit asks for it first.
 
         The head's own bytes serve for that, or, before the first commit, the name of the run's record in pending/.
@@ -126,7 +126,7 @@ class Store(Protocol):
     def is_settled(self, record: str) -> bool:
         """Whether nothing that the run did which wrote this record in pending/ can still take effect by itself."""
 
-    def decide(self, name: str, body: bytes) -> bool:
+    def put_if_absent(self, name: str, body: bytes) -> bool:
         """Create a commit if, and only if, there is none of this name; durable on return.
 
         False when another one has the name. A repeated call with the same bytes answers True.
@@ -138,26 +138,26 @@ class Store(Protocol):
         :raises ArchiveDamaged: the archive has another commit of this name.
         """
 
-    def publish(self, name: str, body: bytes) -> None:
+    def copy_claim(self, name: str, body: bytes) -> None:
         """Copy a claim to the archive. Its caller has checked that it can be believed."""
 
-    def remove(self, names: Iterable[str]) -> None:
+    def delete(self, names: Iterable[str]) -> None:
         """Remove files; one that is absent already is no error. The storage may keep older versions of them."""
 
-    def check_erasable(self, names: Iterable[str]) -> None:
+    def check_not_locked(self, names: Iterable[str]) -> None:
         """Do nothing if no lock that the storage tells of forbids to erase these files; absent ones have none.
 
         :raises StorageError: one does; the sentence tells which file, and until when.
         """
 
-    def erase(self, names: Iterable[str]) -> None:
+    def purge(self, names: Iterable[str]) -> None:
         """Remove files with all their versions, so that nobody can read them any more.
 
         :raises StorageError: also where a lock forbids it; then some may be gone already.
         """
 
 
-def no_archive(store: Store) -> StorageError:
+def archive_not_found(store: Store) -> StorageError:
     """What to tell where there should be an archive and is none."""
     return StorageError(f"There is no archive in {store}; check the path, or collect first.")
 
@@ -166,16 +166,16 @@ def read(store: Store, name: str) -> bytes:
     """The whole of a small file.
 
     :raises ObjectNotFound: there is none.
-    :raises ForeignThing: it is no file, or larger than any that a collector writes.
+    :raises InvalidObject: it is no file, or larger than any that a collector writes.
     :raises StorageError: it cannot be read.
     """
-    return whole(store.chunks(name), f"{name} in {store}")
+    return join_chunks(store.chunks(name), f"{name} in {store}")
 
 
-def whole(chunks: Iterable[bytes], what: str, limit: int = LARGEST_COMMIT) -> bytes:
+def join_chunks(chunks: Iterable[bytes], what: str, limit: int = MAX_COMMIT_SIZE) -> bytes:
     """A small file from its chunks.
 
-    :raises ForeignThing: it is larger than ``limit`` bytes, unlike any that a collector writes.
+    :raises InvalidObject: it is larger than ``limit`` bytes, unlike any that a collector writes.
     """
     taken: List[bytes] = []
     size = 0
@@ -183,7 +183,7 @@ def whole(chunks: Iterable[bytes], what: str, limit: int = LARGEST_COMMIT) -> by
         taken.append(chunk)
         size += len(chunk)
         if size > limit:
-            raise ForeignThing(
+            raise InvalidObject(
                 f"Cannot read {what}: it is larger than {limit >> 10} KiB, unlike all that belongs there."
             )
     return b"".join(taken)
@@ -196,7 +196,7 @@ class LocalStore:
     lead reads and writes out of the archive. ``path`` itself may be a link, that is its owner's choice.
     """
 
-    reads_at_once = 1
+    max_concurrent_reads = 1
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(os.path.expanduser(path))
@@ -226,11 +226,11 @@ class LocalStore:
             found = [name for name, what in self._listed(folder) if not what]
         return iter(sorted(name for name in found if name > after))
 
-    def foreign(self) -> Iterator[Foreign]:
+    def list_unexpected(self) -> Iterator[UnexpectedItem]:
         with self._told("list", ""):
-            found = [one for one in self._root() if one.name not in ROOT_NAMES or one.what != _A_DIRECTORY]
+            found = [one for one in self._root() if one.name not in TOP_LEVEL_NAMES or one.what != _A_DIRECTORY]
             blocked = {one.name for one in found}
-            for folder in FOLDERS:
+            for folder in DIRECTORIES:
                 found.extend(one for one in (() if folder in blocked else self._listed(folder)) if one.what)
         return iter(sorted(found))
 
@@ -238,7 +238,7 @@ class LocalStore:
         sequences = (parse_commit_name(name) for name in self.names("commits"))
         return sorted(sequence for sequence in sequences if sequence is not None and sequence > after)
 
-    def deleted_commits(self, after: int = 0) -> List[int]:  # noqa: ARG002 - a folder remembers none
+    def list_deleted_commits(self, after: int = 0) -> List[int]:  # noqa: ARG002 - a folder remembers none
         return []
 
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
@@ -250,7 +250,7 @@ class LocalStore:
                 self._sync_file(head[0])
                 self._sync_folder("commits")
 
-    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+    def check_put_if_absent(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
         """A file system that cannot do it fails when a commit is created."""
 
     def put(self, files: Mapping[str, bytes]) -> None:
@@ -262,7 +262,7 @@ class LocalStore:
     def is_settled(self, record: str) -> bool:  # noqa: ARG002 - nothing outlives its process there
         return True
 
-    def decide(self, name: str, body: bytes) -> bool:
+    def put_if_absent(self, name: str, body: bytes) -> bool:
         with (
             self._drafts({name: body}, "create") as (folder, drafts),
             self._told("create", name),
@@ -284,21 +284,21 @@ class LocalStore:
     def claim(self, name: str) -> Optional[Claim]:  # noqa: ARG002 - commits are decided in the archive itself
         return None
 
-    def publish(self, name: str, body: bytes) -> None:
+    def copy_claim(self, name: str, body: bytes) -> None:
         """There are no claims."""
 
-    def remove(self, names: Iterable[str]) -> None:
+    def delete(self, names: Iterable[str]) -> None:
         for name in names:
             with suppress(ObjectNotFound), self._told("remove", name), self._folder(name) as (folder, base):
                 os.unlink(base, dir_fd=folder)
 
-    def check_erasable(self, names: Iterable[str]) -> None:
+    def check_not_locked(self, names: Iterable[str]) -> None:
         """A folder locks nothing for a time."""
 
-    def erase(self, names: Iterable[str]) -> None:
+    def purge(self, names: Iterable[str]) -> None:
         newest = ""
         for name in names:
-            self.remove([name])
+            self.delete([name])
             newest = max(newest, os.path.dirname(name))
         self._remove_empty_days(newest)
 
@@ -341,7 +341,7 @@ class LocalStore:
         for above in sorted({os.path.dirname(name) for name in names}):
             with self._told("make durable", above):
                 self._sync_folder(above)
-        if any(parse_data_name(name) for name in names):
+        if any(parse_data_file_name(name) for name in names):
             # Also when the day's folder was there: whoever made it may not have lived to do this.
             with self._told("make durable", "entries"):
                 self._sync_folder("entries")
@@ -363,23 +363,23 @@ class LocalStore:
     def _make_folders(self) -> None:
         _make_path(self._path)
         with self._folder("") as (root, _unused):
-            for name in FOLDERS:
+            for name in DIRECTORIES:
                 _make_folder(name, root)
             os.fsync(root)
 
-    def _root(self) -> List[Foreign]:
+    def _root(self) -> List[UnexpectedItem]:
         try:
             with os.scandir(self._path) as items:
-                return [Foreign(item.name, _what(item) or "a file") for item in items]
+                return [UnexpectedItem(item.name, _what(item) or "a file") for item in items]
         except FileNotFoundError:
             return []
 
-    def _listed(self, folder: str) -> List[Foreign]:
+    def _listed(self, folder: str) -> List[UnexpectedItem]:
         """All that is in a folder, and for entries in the folders in it; what a regular file is stays empty.
 
         No other folder is entered, however many there are in one another.
         """
-        found: List[Foreign] = []
+        found: List[UnexpectedItem] = []
         waiting = [folder]
         while waiting:
             above = waiting.pop()
@@ -388,21 +388,21 @@ class LocalStore:
                     if above == "entries" and what == _A_DIRECTORY:
                         waiting.append(name)
                     else:
-                        found.append(Foreign(name, what))
+                        found.append(UnexpectedItem(name, what))
             except FileNotFoundError:
                 continue
             except OSError as exc:
                 if above == folder:
                     raise
-                found.append(Foreign(above, f"a folder that cannot be listed ({exc.strerror})"))
+                found.append(UnexpectedItem(above, f"a folder that cannot be listed ({exc.strerror})"))
             if above != folder and not is_day_directory(above):
-                found.append(Foreign(above, "a folder that is not one of a day"))
+                found.append(UnexpectedItem(above, "a folder that is not one of a day"))
         return found
 
-    def _things(self, folder: str) -> List[Foreign]:
+    def _things(self, folder: str) -> List[UnexpectedItem]:
         """What is in this folder alone."""
         with self._folder(f"{folder}/") as (handle, _unused):
-            return [Foreign(f"{folder}/{item.name}", _what(item)) for item in os.scandir(handle)]
+            return [UnexpectedItem(f"{folder}/{item.name}", _what(item)) for item in os.scandir(handle)]
 
     def _sync_file(self, name: str) -> None:
         with self._folder(name) as (folder, base):
@@ -463,7 +463,7 @@ def _meaning(exc: OSError) -> Tuple[Type[StorageError], str]:
     if isinstance(exc, FileNotFoundError):
         return ObjectNotFound, ""
     if exc.errno in _NOT_OF_THIS_KIND:
-        return ForeignThing, "; no collector makes such a thing: move it away"
+        return InvalidObject, "; no collector makes such a thing: move it away"
     return StorageError, "; run this as the user that the archive belongs to" if exc.errno in _DENIED else ""
 
 
@@ -549,7 +549,7 @@ def _rename_exclusively(drafts: int, draft: str, folder: int, name: str) -> None
 class DryRun:
     """A store that only pretends to write: it shows what would come, and leaves the one beneath as it is."""
 
-    reads_at_once = 1
+    max_concurrent_reads = 1
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -564,19 +564,19 @@ class DryRun:
     def names(self, folder: str, after: str = "") -> Iterator[str]:
         return self._store.names(folder, after)
 
-    def foreign(self) -> Iterator[Foreign]:
-        return self._store.foreign()
+    def list_unexpected(self) -> Iterator[UnexpectedItem]:
+        return self._store.list_unexpected()
 
     def commits(self, after: int = 0) -> List[int]:
         return self._store.commits(after)
 
-    def deleted_commits(self, after: int = 0) -> List[int]:
-        return self._store.deleted_commits(after)
+    def list_deleted_commits(self, after: int = 0) -> List[int]:
+        return self._store.list_deleted_commits(after)
 
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         """Nothing is written, so nothing has to be ready."""
 
-    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+    def check_put_if_absent(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
         """Nothing is written, so nobody can be overwritten."""
 
     def put(self, files: Mapping[str, bytes]) -> None:
@@ -585,21 +585,21 @@ class DryRun:
     def is_settled(self, record: str) -> bool:
         return self._store.is_settled(record)
 
-    def decide(self, name: str, body: bytes) -> bool:
+    def put_if_absent(self, name: str, body: bytes) -> bool:
         self._written[name] = body
         return True
 
     def claim(self, name: str) -> Optional[Claim]:
         return self._store.claim(name)
 
-    def publish(self, name: str, body: bytes) -> None:
+    def copy_claim(self, name: str, body: bytes) -> None:
         """Nothing is written."""
 
-    def remove(self, names: Iterable[str]) -> None:
+    def delete(self, names: Iterable[str]) -> None:
         """Nothing is removed."""
 
-    def check_erasable(self, names: Iterable[str]) -> None:
-        self._store.check_erasable(names)
+    def check_not_locked(self, names: Iterable[str]) -> None:
+        self._store.check_not_locked(names)
 
-    def erase(self, names: Iterable[str]) -> None:
+    def purge(self, names: Iterable[str]) -> None:
         """Nothing is removed."""

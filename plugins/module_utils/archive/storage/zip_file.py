@@ -25,7 +25,7 @@ from ...errors import ArchiveDamaged, AuditError, InvalidInput, StorageError
 MAX_RATIO = 100
 """How many times its compressed size a member may be, if it is larger than ROOM."""
 
-ROOM = 1 << 20
+MIN_RATIO_SIZE = 1 << 20
 MAX_DIRECTORY = 64 << 20
 """Bytes of the table of contents; that of an archive with 26,000 signed commits has 9 MB."""
 
@@ -84,7 +84,7 @@ class Spool:
     @property
     def is_bomb(self) -> bool:
         """Whether a reader would refuse these bytes if they were deflated."""
-        return self.bytes > ROOM and self.bytes > MAX_RATIO // 2 * self._compressed
+        return self.bytes > MIN_RATIO_SIZE and self.bytes > MAX_RATIO // 2 * self._compressed
 
     def close(self) -> None:
         """End writing; many spools need no more open files than one."""
@@ -129,7 +129,7 @@ class ZipWriter:
                 os.close(handle)
 
     def add_bytes(self, name: str, body: bytes) -> None:
-        is_bomb = len(body) > ROOM and len(body) > MAX_RATIO // 2 * len(zlib.compress(body))
+        is_bomb = len(body) > MIN_RATIO_SIZE and len(body) > MAX_RATIO // 2 * len(zlib.compress(body))
         self.add(name, [body], len(body), deflate=not is_bomb)
 
     def add_spool(self, name: str, spool: Spool) -> None:
@@ -287,7 +287,7 @@ class ZipReader:
             raise self.refused(f"{shown} is encrypted")
         if member.compress_type not in _METHODS:
             raise self.refused(f"{shown} is compressed by a method that no package has")
-        if member.file_size > ROOM and member.file_size > MAX_RATIO * member.compress_size:
+        if member.file_size > MIN_RATIO_SIZE and member.file_size > MAX_RATIO * member.compress_size:
             raise self.refused(f"{shown} expands to more than {MAX_RATIO} times its size")
         if len(name) > MAX_NAME or not name.isascii() or not name.isprintable():
             raise self.refused(f"{shown} is a name that no package has")

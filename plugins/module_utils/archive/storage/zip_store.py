@@ -11,14 +11,14 @@ from typing import Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ...errors import StorageError
 from ..format.commit import parse_commit_name
-from .store import Claim, Foreign, ObjectNotFound
+from .store import Claim, ObjectNotFound, UnexpectedItem
 from .zip_file import ZipReader
 
 
 class ZipStore:
     """One archive's files in a zip file whose names were checked. It is a :class:`Store` that refuses to write."""
 
-    reads_at_once = 1
+    max_concurrent_reads = 1
 
     def __init__(self, package: ZipReader, directory: str, names: Sequence[str]) -> None:
         """``names`` are those in the directory, sorted."""
@@ -41,14 +41,14 @@ class ZipStore:
                 return
             yield name
 
-    def foreign(self) -> Iterator[Foreign]:
+    def list_unexpected(self) -> Iterator[UnexpectedItem]:
         return iter(())
 
     def commits(self, after: int = 0) -> List[int]:
         sequences = (parse_commit_name(name) for name in self.names("commits"))
         return [sequence for sequence in sequences if sequence is not None and sequence > after]
 
-    def deleted_commits(self, after: int = 0) -> List[int]:  # noqa: ARG002 - a zip file remembers none
+    def list_deleted_commits(self, after: int = 0) -> List[int]:  # noqa: ARG002 - a zip file remembers none
         return []
 
     def claim(self, name: str) -> Optional[Claim]:  # noqa: ARG002 - a package has no claims
@@ -60,25 +60,25 @@ class ZipStore:
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:  # noqa: ARG002
         raise self._refusal()
 
-    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:  # noqa: ARG002
+    def check_put_if_absent(self, head: Optional[Tuple[str, bytes]], record: str) -> None:  # noqa: ARG002
         raise self._refusal()
 
     def put(self, files: Mapping[str, bytes]) -> None:  # noqa: ARG002
         raise self._refusal()
 
-    def decide(self, name: str, body: bytes) -> bool:  # noqa: ARG002
+    def put_if_absent(self, name: str, body: bytes) -> bool:  # noqa: ARG002
         raise self._refusal()
 
-    def publish(self, name: str, body: bytes) -> None:  # noqa: ARG002
+    def copy_claim(self, name: str, body: bytes) -> None:  # noqa: ARG002
         raise self._refusal()
 
-    def remove(self, names: Iterable[str]) -> None:  # noqa: ARG002
+    def delete(self, names: Iterable[str]) -> None:  # noqa: ARG002
         raise self._refusal()
 
-    def check_erasable(self, names: Iterable[str]) -> None:  # noqa: ARG002
+    def check_not_locked(self, names: Iterable[str]) -> None:  # noqa: ARG002
         raise self._refusal()
 
-    def erase(self, names: Iterable[str]) -> None:  # noqa: ARG002
+    def purge(self, names: Iterable[str]) -> None:  # noqa: ARG002
         raise self._refusal()
 
     def _refusal(self) -> StorageError:

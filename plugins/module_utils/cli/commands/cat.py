@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import threading
 
-from ..archive import archives_of
-from ..completeness import warn_of_log
+from ..archive import archives_from_options
+from ..completeness import warn_of_incomplete_log
 from ..exit_status import worst
-from ..formats import add_format, format_of, print_entries
-from ..selection import add_selection, selected
-from ..signals import end_at_once
-from ..time_zone import add_time_zone, zone_of
+from ..formats import add_format, format_from_options, print_entries
+from ..selection import add_selection, range_and_selection
+from ..signals import end_on_signal
+from ..time_zone import add_time_zone, zone_from_options
 
 ABOUT = "print entries of archives, ordered by time; needs no token and no network"
 
@@ -27,21 +27,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
-    end_at_once()
+    end_on_signal()
     from ...archive.history import archived_logs
     from ...archive.merge import merge_by_time
     from ...archive.reader import cat
-    from ...project_log.selection import newest
+    from ...project_log.selection import keep_newest
 
-    zone = zone_of(options)
-    span, selection = selected(options)
-    chosen = format_of(options)
-    archives = archives_of(options)
+    zone = zone_from_options(options)
+    time_range, selection = range_and_selection(options)
+    chosen = format_from_options(options)
+    archives = archives_from_options(options)
     logs = archived_logs(archives)
     found = [
-        (log.project, filter(selection.matches, cat(store, span.start, span.end, needles=selection.needles)))
+        (
+            log.project,
+            filter(selection.matches, cat(store, time_range.start, time_range.end, needles=selection.needles)),
+        )
         for log, (_name, store) in zip(logs, archives)
     ]
     several = len(logs) > 1
-    print_entries(newest(merge_by_time(found), selection.limit), chosen, zone, with_project=several)
-    return worst([warn_of_log(log, span, zone, several) for log in logs])
+    print_entries(keep_newest(merge_by_time(found), selection.limit), chosen, zone, with_project=several)
+    return worst([warn_of_incomplete_log(log, time_range, zone, several) for log in logs])

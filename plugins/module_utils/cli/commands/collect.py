@@ -11,23 +11,23 @@ import threading
 from datetime import tzinfo
 from typing import TYPE_CHECKING, List, Optional
 
-from ...archive.chain.chain import Link
+from ...archive.chain.chain import StoredCommit
 from ...archive.collector import CollectResult, CollectSettings, collect
 from ...counts import pluralize
 from ...errors import ClockSkew
 from ...project_log.client import Api
 from ...settings import Range
 from ...times import utc_now
-from ..archive import store_of
+from ..archive import store_from_options
 from ..connection import add_connection, with_token
 from ..exit_status import GAP, OK, exit_status, worst
 from ..flags import flag
 from ..heads import note_head
-from ..metrics import add_metrics, measured
-from ..output import add_json, is_captured, print_json, say, tell_gaps, warn, when
-from ..signing import add_trust, context_of
-from ..time_zone import add_time_zone, zone_of
-from ..timestamps import Stamping, add_stamping
+from ..metrics import add_metrics, measure
+from ..output import add_json, is_captured, print_gaps, print_json, print_line, warn, when
+from ..signing import add_signing, context_from_options
+from ..time_zone import add_time_zone, zone_from_options
+from ..timestamps import Timestamping, add_timestamping
 
 if TYPE_CHECKING:
     from ...archive.metrics import Sample
@@ -46,16 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="continue although another token or api_url can no longer be compared with the archive",
     )
-    add_trust(parser)
-    add_stamping(parser)
+    add_signing(parser)
+    add_timestamping(parser)
     parser.add_argument("--dry-run", action="store_true", help="write nothing, print what would be added")
     add_metrics(parser)
 
 
-class _Newest:
+class _CollectMetrics:
     """What the run found out, for metrics: the newest commit that it saw, and how far the clocks were apart."""
 
-    link: Optional[Link] = None
+    link: Optional[StoredCommit] = None
     result: Optional[CollectResult] = None
     skew: Optional[float] = None
 
@@ -71,12 +71,12 @@ class _Newest:
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
-    newest = _Newest()
-    zone = zone_of(options)
-    stamping = Stamping(options)
-    store = store_of(options)
+    newest = _CollectMetrics()
+    zone = zone_from_options(options)
+    stamping = Timestamping(options)
+    store = store_from_options(options)
     kept = not options.dry_run
-    with measured(
+    with measure(
         "collect",
         options.metrics if kept else None,
         str(store),
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     ) as measurement:
         measurement.samples = newest.samples
 
-        def on_head(link: Link) -> None:
+        def on_head(link: StoredCommit) -> None:
             newest.link = link
             measurement.note_head(link)
 
@@ -94,7 +94,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
             start=Range.from_mapping({"start": options.start}, utc_now(), zone, flag).start,
             accept_identity=options.accept_identity,
         )
-        context = context_of(options, store, stop, on_head)
+        context = context_from_options(options, store, stop, on_head)
 
         def collect_once(api: Api) -> CollectResult:
             try:
@@ -120,20 +120,22 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     if options.json:
         print_json({**done.to_json(), "timestamp": stamping.newest.to_json() if stamping.newest else None})
     else:
-        _tell_collected(done, options.dry_run, zone)
+        _print_result(done, options.dry_run, zone)
         if stamping.newest:
-            say(f"Time stamp: commit {stamping.newest.head.sequence} existed by {when(stamping.newest.time, zone)}.")
+            print_line(
+                f"Time stamp: commit {stamping.newest.head.sequence} existed by {when(stamping.newest.time, zone)}."
+            )
     if kept:
         note_head(newest.link, options.json)
     return status
 
 
-def _tell_collected(done: CollectResult, dry_run: bool, zone: tzinfo) -> None:
+def _print_result(done: CollectResult, dry_run: bool, zone: tzinfo) -> None:
     verb = "would be added" if dry_run else "added"
     commits = pluralize(done.commits_added, "commit", "commits")
-    say(f"{pluralize(done.added, 'entry', 'entries')} {verb} in {commits}.")
+    print_line(f"{pluralize(done.added, 'entry', 'entries')} {verb} in {commits}.")
     if done.renamed:
         known = pluralize(done.renamed, "archived entry looks", "archived entries look")
-        say(f"{known} different now: a name was changed.")
-    say(f"State: {done.state}. Covered until {when(done.covered_until, zone)}.")
-    tell_gaps(done.gaps, zone)
+        print_line(f"{known} different now: a name was changed.")
+    print_line(f"State: {done.state}. Covered until {when(done.covered_until, zone)}.")
+    print_gaps(done.gaps, zone)

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from ...times import parse_age, utc_now
 from ..exit_status import OK
-from ..maintenance import add_options, rearrange
-from ..output import say
+from ..maintenance import add_options, run_maintenance
+from ..output import print_line
 
 ABOUT = "merge the files of each closed day into one; the archive stays provable, and readers are not disturbed"
 
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.maintenance import compact
 
     if options.projects and not options.older_than:
-        say("No compaction policy: nothing is merged.")
+        print_line("No compaction policy: nothing is merged.")
         return OK
 
     def before(now: datetime) -> datetime:
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
 
     if options.older_than:
         before(utc_now())  # refused before the archive is opened
-    rearrange(
+    run_maintenance(
         options,
         stop,
         lambda store, context: compact(store, before if options.older_than else None, context),

@@ -15,29 +15,29 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Callable, Iterator, List, NamedTuple, Set
 
-from ...archive.chain.chain import Link, find_head
+from ...archive.chain.chain import StoredCommit, find_head
 from ...archive.format.commit import FIRST_SEQUENCE, commit_name, pending_name
 from ...archive.storage.open import is_remote
 from ...archive.storage.store import LocalStore, Store, read
 from ...counts import pluralize
 from ...errors import AuditError, InvalidInput, StorageError
 from ...project_log.client import Api, Page
-from ...project_log.entry import subject, visible
+from ...project_log.entry import subject, to_printable
 from ...times import format_time, utc_now
-from ..archive import store_of
+from ..archive import store_from_options
 from ..connection import add_connection, with_token
 from ..exit_status import API, OK, STORAGE
-from ..output import add_json, print_json, say
-from ..timestamps import add_authority, authority_of
+from ..output import add_json, print_json, print_line
+from ..timestamps import add_timestamp_url, authority_from_options
 
 ABOUT = "check all that a collection run needs, and how the API behaves"
 
-_SKEW_TOLERATED = 5.0
-_SPACE_WANTED = 1 << 30
+_MAX_SKEW = 5.0
+_MIN_FREE_SPACE = 1 << 30
 _WRITERS = 8
 _RACES = 5
 # The file systems that were raced on by this process.
-_proven: Set[int] = set()
+_tested_devices: Set[int] = set()
 
 
 class Check(NamedTuple):
@@ -51,7 +51,7 @@ class Check(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_connection(parser)
-    add_authority(parser)
+    add_timestamp_url(parser)
     parser.add_argument("--config", metavar="FILE", help="with --notify: JSON file with the receivers of alerts")
     parser.add_argument(
         "--notify",
@@ -69,11 +69,11 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         print_json({"healthy": not failed, "checks": [check._asdict() for check in checks]})
     else:
         for check in checks:
-            say(f"{'FAILED' if check.failed else 'ok':<7} {check.name:<8} {check.detail}")
-    return _worst(checks)
+            print_line(f"{'FAILED' if check.failed else 'ok':<7} {check.name:<8} {check.detail}")
+    return _exit_status(checks)
 
 
-def _worst(checks: List[Check]) -> int:
+def _exit_status(checks: List[Check]) -> int:
     failed = {check.name for check in checks if check.failed}
     if not failed:
         return OK
@@ -82,37 +82,37 @@ def _worst(checks: List[Check]) -> int:
 
 def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Check]:
     if is_remote(options.path):
-        yield _checked("bucket", lambda: _probe_bucket(options))
+        yield _run_check("bucket", lambda: _probe_bucket(options))
     else:
-        yield _checked("folder", lambda: _probe_folder(options.path))
-        yield _checked("space", lambda: _probe_space(options.path))
-    heads: List[Link] = []
-    yield _checked("archive", lambda: _probe_archive(options, heads))
+        yield _run_check("folder", lambda: _probe_directory(options.path))
+        yield _run_check("space", lambda: _probe_space(options.path))
+    heads: List[StoredCommit] = []
+    yield _run_check("archive", lambda: _probe_archive(options, heads))
     if options.timestamp_url:
-        yield _checked("time", lambda: _probe_authority(options, stop))
+        yield _run_check("time", lambda: _probe_authority(options, stop))
     found: List[Check] = []
-    asked = _checked("api", lambda: with_token(options, stop, lambda api: _probe_api(options, api, heads, found)))
+    asked = _run_check("api", lambda: with_token(options, stop, lambda api: _probe_api(options, api, heads, found)))
     yield asked
     yield from found
 
 
 def _receiver_checks(path: str, stop: threading.Event) -> Iterator[Check]:
     from ...detections.config import read_config
-    from ...notify.message import trial_message
-    from ...notify.receivers import Receiver, read_receivers
+    from ...notify.message import sample_message
+    from ...notify.receivers import Receiver, parse_receivers
 
-    message = trial_message(utc_now())
+    message = sample_message(utc_now())
 
     def probe(receiver: Receiver) -> str:
         receiver.channel.send(message, stop)
         return f"{receiver.label} took the test message"
 
-    for receiver in read_receivers(read_config(path, "--config").notify):
-        check = _checked("notify", partial(probe, receiver))
+    for receiver in parse_receivers(read_config(path, "--config").notify):
+        check = _run_check("notify", partial(probe, receiver))
         yield check._replace(detail=f"{receiver.label}: {check.detail}") if check.failed else check
 
 
-def _checked(name: str, probe: Callable[[], str]) -> Check:
+def _run_check(name: str, probe: Callable[[], str]) -> Check:
     try:
         return Check(name, False, probe())
     except AuditError as error:
@@ -121,18 +121,18 @@ def _checked(name: str, probe: Callable[[], str]) -> Check:
         return Check(name, True, f"{error.filename or name}: {error.strerror or error}")
 
 
-def _probe_folder(path: str) -> str:
+def _probe_directory(path: str) -> str:
     """Prove on a throw-away archive beside the real one that exclusive creation and fsync work there."""
-    above = _existing(path)
+    above = _nearest_directory(path)
     folder = tempfile.mkdtemp(prefix=".cloudscale-audit-doctor-", dir=above)
     try:
         store = LocalStore(folder)
         _make_first_commit(store)
         # Who wins is up to the file system: a host with hundreds of archives need not ask it hundreds of times.
         device = os.stat(folder).st_dev
-        if device not in _proven:
+        if device not in _tested_devices:
             _race(store, above)
-            _proven.add(device)
+            _tested_devices.add(device)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return f"{above} creates files exclusively and makes them durable"
@@ -143,7 +143,7 @@ def _probe_bucket(options: argparse.Namespace) -> str:
     from ...archive.storage.s3 import S3Store  # few archives need it
 
     store = S3Store(options.path, options.access)
-    with store.throw_away() as place:
+    with store.scratch() as place:
         _make_first_commit(place)
         _race(place, str(store))
     return f"{store} lets one of {_WRITERS} writers at once create a commit"
@@ -152,8 +152,8 @@ def _probe_bucket(options: argparse.Namespace) -> str:
 def _make_first_commit(store: Store) -> None:
     store.prepare(None)
     name = commit_name(FIRST_SEQUENCE)
-    store.prove_exclusive(None, pending_name(FIRST_SEQUENCE, "doctor"))
-    if not store.decide(name, b"first") or read(store, name) != b"first":
+    store.check_put_if_absent(None, pending_name(FIRST_SEQUENCE, "doctor"))
+    if not store.put_if_absent(name, b"first") or read(store, name) != b"first":
         raise StorageError(f"{store} does not keep a commit that was created there; keep the archive elsewhere.")
 
 
@@ -163,21 +163,21 @@ def _race(store: Store, where: str) -> None:
     with ThreadPoolExecutor(_WRITERS) as pool:
         for sequence in range(FIRST_SEQUENCE + 1, FIRST_SEQUENCE + 1 + _RACES):
             name = commit_name(sequence)
-            won = list(pool.map(lambda writer, name=name: store.decide(name, b"%d" % writer), writers))
+            won = list(pool.map(lambda writer, name=name: store.put_if_absent(name, b"%d" % writer), writers))
             if won.count(True) != 1 or read(store, name) != b"%d" % won.index(True):
                 raise StorageError(f"{where} lets two collectors create the same commit; keep the archive elsewhere.")
 
 
 def _probe_space(path: str) -> str:
-    free = shutil.disk_usage(_existing(path)).free
+    free = shutil.disk_usage(_nearest_directory(path)).free
     told = f"{free / (1 << 30):.1f} GiB free"
-    if free < _SPACE_WANTED:
+    if free < _MIN_FREE_SPACE:
         raise StorageError(f"Only {told} for {path}; make room.")
     return told
 
 
-def _probe_archive(options: argparse.Namespace, heads: List[Link]) -> str:
-    head = find_head(store_of(options))
+def _probe_archive(options: argparse.Namespace, heads: List[StoredCommit]) -> str:
+    head = find_head(store_from_options(options))
     if head is None:
         return "none yet"
     heads.append(head)
@@ -188,7 +188,7 @@ def _probe_archive(options: argparse.Namespace, heads: List[Link]) -> str:
 def _probe_authority(options: argparse.Namespace, stop: threading.Event) -> str:
     from ...archive.timestamper import probe
 
-    authority = authority_of(options)
+    authority = authority_from_options(options)
     if authority is None:
         return "none is set"
     token = probe(authority, stop)
@@ -196,35 +196,37 @@ def _probe_authority(options: argparse.Namespace, stop: threading.Event) -> str:
     return f"{authority.host} stamps, at {format_time(token.time)}{checked}"
 
 
-def _probe_api(options: argparse.Namespace, api: Api, heads: List[Link], found: List[Check]) -> str:
+def _probe_api(options: argparse.Namespace, api: Api, heads: List[StoredCommit], found: List[Check]) -> str:
     """Read a page, and check in ``found`` what it says and what the API does, on the same connection."""
     from ...project_log.conformance import Conformance  # takes its time, and is loaded with all commands
 
     page = api.page(api.first_url())
-    found.append(_checked("project", lambda: _probe_project(options, page, heads)))
-    found.append(_checked("clock", lambda: _probe_clock(page)))
-    found.extend(_checked(name, check) for name, check in Conformance(api, page).checks())
+    found.append(_run_check("project", lambda: _probe_project(options, page, heads)))
+    found.append(_run_check("clock", lambda: _probe_clock(page)))
+    found.extend(_run_check(name, check) for name, check in Conformance(api, page).checks())
     return "the token may read a project's log"
 
 
-def _probe_project(options: argparse.Namespace, page: Page, heads: List[Link]) -> str:
+def _probe_project(options: argparse.Namespace, page: Page, heads: List[StoredCommit]) -> str:
     labels = {label.uuid: label for label in map(subject, page.entries) if label.kind == "project" and label.uuid}
     archived = heads[0].commit.project.uuid if heads else None
     if archived is not None and labels and archived not in labels:
-        raise StorageError(f"The token is of another project than the archive in {options.path} ({visible(archived)}).")
-    return ", ".join(f"{label} ({visible(uuid)})" for uuid, label in labels.items()) or "no entry names it yet"
+        raise StorageError(
+            f"The token is of another project than the archive in {options.path} ({to_printable(archived)})."
+        )
+    return ", ".join(f"{label} ({to_printable(uuid)})" for uuid, label in labels.items()) or "no entry names it yet"
 
 
 def _probe_clock(page: Page) -> str:
     if page.server_date is None:
         raise StorageError("The API tells no time, so an archive could not tell what it covers.")
     skew = (utc_now() - page.server_date).total_seconds()
-    if abs(skew) > _SKEW_TOLERATED:
+    if abs(skew) > _MAX_SKEW:
         raise StorageError(f"This host's clock differs from the API's by {skew:.0f} s; correct it.")
-    return f"within {_SKEW_TOLERATED:.0f} s of the API's"
+    return f"within {_MAX_SKEW:.0f} s of the API's"
 
 
-def _existing(path: str) -> str:
+def _nearest_directory(path: str) -> str:
     path = os.path.abspath(os.path.expanduser(path))
     while not os.path.isdir(path):
         path = os.path.dirname(path)

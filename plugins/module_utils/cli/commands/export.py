@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, List
 
 from ...counts import pluralize
 from ...errors import InvalidInput
-from ...files import check_new
-from ...project_log.entry import visible
+from ...files import check_not_existing
+from ...project_log.entry import to_printable
 from ...settings import Range
 from ...times import utc_now
-from ..archive import access_of, archive_of, archives_of
-from ..completeness import warn_of_missing
+from ..archive import archive_from_options, archives_from_options, bucket_access
+from ..completeness import warn_of_missing_parts
 from ..exit_status import FINDINGS, worst
 from ..flags import flag
-from ..output import add_json, print_json, say, warn
-from ..selection import add_selection, selected
-from ..signals import end_at_once
-from ..time_zone import zone_of
+from ..output import add_json, print_json, print_line, warn
+from ..selection import add_selection, range_and_selection
+from ..signals import end_on_signal
+from ..time_zone import zone_from_options
 
 if TYPE_CHECKING:
-    from ...archive.package import Packed, Source
+    from ...archive.package import PackedArchive, Source
 
 ABOUT = (
     "write entries to a .jsonl or .csv file with a manifest, or entries and all evidence of one or more archives to a "
     ".zip file"
 )
 
-_SELECTING = ("actions", "actors", "ip_networks", "message_pattern", "resources", "limit")
+_CONDITIONS = ("actions", "actors", "ip_networks", "message_pattern", "resources", "limit")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,25 +66,25 @@ def merges(options: argparse.Namespace) -> bool:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
-    end_at_once()
+    end_on_signal()
     if merges(options):
         return _pack(options)
     from ...archive.export import export
 
     if options.signers:
         raise InvalidInput("--allowed-signers goes with an evidence package; name a .zip file as --dest.")
-    span, selection = selected(options)
+    time_range, selection = range_and_selection(options)
     if not options.force:
-        check_new(options.dest, "--dest")
-        check_new(f"{options.dest}.manifest.json", "--dest")
-    done = export(archive_of(options), options.dest, span, selection, utc_now(), options.format)
+        check_not_existing(options.dest, "--dest")
+        check_not_existing(f"{options.dest}.manifest.json", "--dest")
+    done = export(archive_from_options(options), options.dest, time_range, selection, utc_now(), options.format)
     manifest = done.manifest
     if options.json:
         print_json(manifest)
     else:
-        say(f"{pluralize(manifest['entries'], 'entry', 'entries')} written to {options.dest}.")
-        say(f"SHA-256: {manifest['sha256']}")
-    return warn_of_missing(span, done.missing, zone_of(options))
+        print_line(f"{pluralize(manifest['entries'], 'entry', 'entries')} written to {options.dest}.")
+        print_line(f"SHA-256: {manifest['sha256']}")
+    return warn_of_missing_parts(time_range, done.missing, zone_from_options(options))
 
 
 def _pack(options: argparse.Namespace) -> int:
@@ -92,13 +92,13 @@ def _pack(options: argparse.Namespace) -> int:
 
     if options.format:
         raise InvalidInput("An evidence package has the entries as they were received; leave --format out.")
-    given = [flag(name) for name in _SELECTING if getattr(options, name)]
+    given = [flag(name) for name in _CONDITIONS if getattr(options, name)]
     if given:
         raise InvalidInput(f"An evidence package has all entries of its range; leave {given[0]} out.")
-    span, _selection = selected(options)
+    time_range, _selection = range_and_selection(options)
     if not options.force:
-        check_new(options.dest, "--dest")
-    done = make_package(_sources(options), options.dest, span)
+        check_not_existing(options.dest, "--dest")
+    done = make_package(_sources(options), options.dest, time_range)
     if options.json:
         print_json(
             {
@@ -112,31 +112,31 @@ def _pack(options: argparse.Namespace) -> int:
         )
     else:
         for one in done.archives:
-            say(f"{one.directory}: {pluralize(one.facts['entries'], 'entry', 'entries')}.")
-        say(f"Evidence of {pluralize(len(done.archives), 'archive', 'archives')} written to {options.dest}.")
-        say(f"SHA-256: {done.sha256}")
-    return worst([_judge(options, span, one, len(done.archives) > 1) for one in done.archives])
+            print_line(f"{one.directory}: {pluralize(one.facts['entries'], 'entry', 'entries')}.")
+        print_line(f"Evidence of {pluralize(len(done.archives), 'archive', 'archives')} written to {options.dest}.")
+        print_line(f"SHA-256: {done.sha256}")
+    return worst([_report_archive(options, time_range, one, len(done.archives) > 1) for one in done.archives])
 
 
 def _sources(options: argparse.Namespace) -> List[Source]:
     from ...archive.package import Source
-    from ...archive.storage.open import store_at
+    from ...archive.storage.open import open_store
 
-    stores = [store for _name, store in archives_of(options)]
+    stores = [store for _name, store in archives_from_options(options)]
     if not stores:
         raise InvalidInput("There is no archive to pack: no project has been collected yet.")
     of_projects = {
-        str(store_at(project.path, access_of(project))): project.allowed_signers
+        str(open_store(project.path, bucket_access(project))): project.allowed_signers
         for project in options.archives
         if project.allowed_signers
     }
     return [Source(store, options.signers or of_projects.get(str(store))) for store in stores]
 
 
-def _judge(options: argparse.Namespace, span: Range, packed: Packed, several: bool) -> int:
+def _report_archive(options: argparse.Namespace, time_range: Range, packed: PackedArchive, several: bool) -> int:
     """Warn of what is missing or not intact, and return the exit status of the archive."""
-    project = f"{visible(packed.directory)}: " if several else ""
-    status = warn_of_missing(span, packed.missing, zone_of(options), project)
+    project = f"{to_printable(packed.directory)}: " if several else ""
+    status = warn_of_missing_parts(time_range, packed.missing, zone_from_options(options), project)
     if not packed.problems:
         return status
     count = pluralize(len(packed.problems), "finding", "findings")

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Iterable, Iterator, List, Optional
 
 from ...counts import pluralize
 from ...errors import InvalidInput
-from ...project_log.entry import canonical, timestamp, visible
-from ..archive import archives_of
-from ..completeness import warn_of_log
+from ...project_log.entry import canonical, timestamp, to_printable
+from ..archive import archives_from_options
+from ..completeness import warn_of_incomplete_log
 from ..connection import add_connection, with_token
 from ..exit_status import worst
 from ..formats import print_entries
-from ..output import add_json, say
-from ..selection import add_selection, selected
-from ..signals import end_at_once
-from ..time_zone import add_time_zone, zone_of
+from ..output import add_json, print_line
+from ..selection import add_selection, range_and_selection
+from ..signals import end_on_signal
+from ..time_zone import add_time_zone, zone_from_options
 
 if TYPE_CHECKING:
     from ...archive.history import History, Log
-    from ...archive.merge import Found
+    from ...archive.merge import ProjectEntry
 
 ABOUT = "tell what happened to a resource, under all names that it had; needs no token for archives"
 
@@ -42,41 +42,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
-    end_at_once()
+    end_on_signal()
     from ...archive.history import History
     from ...archive.merge import merge_by_time
-    from ...project_log.selection import newest
+    from ...project_log.selection import keep_newest
 
     if not options.resource.strip():
         raise InvalidInput("RESOURCE is empty; name the resource, exactly or with * and ?.")
-    zone = zone_of(options)
-    span, selection = selected(options)
+    zone = zone_from_options(options)
+    time_range, selection = range_and_selection(options)
     with ExitStack() as stack:
         logs = _logs(options, stop)
         for log in logs:
             stack.callback(log.close)
         told = [
-            History(log, options.resource, lambda one: span.holds(timestamp(one)) and selection.matches(one))
+            History(log, options.resource, lambda one: time_range.contains(timestamp(one)) and selection.matches(one))
             for log in logs
         ]
-        found = newest(merge_by_time([(one.log.project, one.entries()) for one in told]), selection.limit)
+        found = keep_newest(merge_by_time([(one.log.project, one.entries()) for one in told]), selection.limit)
         if options.json:
             _print_json(found)
         else:
             _print_table(options.resource, found, told, zone)
-        return worst([warn_of_log(log, span, zone, len(logs) > 1) for log in logs])
+        return worst([warn_of_incomplete_log(log, time_range, zone, len(logs) > 1) for log in logs])
 
 
 def _logs(options: argparse.Namespace, stop: threading.Event) -> List[Log]:
     from ...archive.history import add_tail, archived_logs
 
-    logs = archived_logs(archives_of(options))
+    logs = archived_logs(archives_from_options(options))
     if options.token_file or not logs:
         with_token(options, stop, lambda api: add_tail(logs, api))
     return logs
 
 
-def _print_json(found: Iterable[Found]) -> None:
+def _print_json(found: Iterable[ProjectEntry]) -> None:
     """A list of entries as they were received, one a line."""
     write = sys.stdout.buffer.write
     is_first = True
@@ -87,59 +87,61 @@ def _print_json(found: Iterable[Found]) -> None:
     sys.stdout.buffer.flush()
 
 
-def _print_table(resource: str, found: Iterable[Found], told: List[History], zone: tzinfo) -> None:
-    counted = _Counted(found)
+def _print_table(resource: str, found: Iterable[ProjectEntry], told: List[History], zone: tzinfo) -> None:
+    counted = _CountedEntries(found)
     print_entries(counted, "table", zone, with_project=len(told) > 1)
     if counted.entries:
-        say("")
-        say(f"{pluralize(counted.entries, 'entry', 'entries')} about {visible(resource)}.")
+        print_line("")
+        print_line(f"{pluralize(counted.entries, 'entry', 'entries')} about {to_printable(resource)}.")
     else:
-        say(f"No entry is about {visible(resource)}.")
+        print_line(f"No entry is about {to_printable(resource)}.")
     for history in told:
-        _tell_names(history, zone)
+        _print_names(history, zone)
     for history in told:
-        _tell_coverage(history.log, zone)
+        _print_coverage(history.log, zone)
 
 
-class _Counted:
+class _CountedEntries:
     """Counts what passes."""
 
-    def __init__(self, found: Iterable[Found]) -> None:
+    def __init__(self, found: Iterable[ProjectEntry]) -> None:
         self.entries = 0
         self._found = found
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[ProjectEntry]:
         for one in self._found:
             self.entries += 1
             yield one
 
 
-def _tell_names(history: History, zone: tzinfo) -> None:
+def _print_names(history: History, zone: tzinfo) -> None:
     for name, times in sorted(history.names.items()):
-        spells = ", ".join(_between(one.start, one.end, zone) for one in times[:3])
+        spells = ", ".join(_describe_period(one.start, one.end, zone) for one in times[:3])
         more = ", ..." if len(times) > 3 else ""
-        say(f"{visible(history.log.project)}: it was also named {visible(name)} ({spells}{more}).")
-    if history.is_cut:
-        say(f"{visible(history.log.project)}: it had more names than can be followed; ask for them one by one.")
+        print_line(f"{to_printable(history.log.project)}: it was also named {to_printable(name)} ({spells}{more}).")
+    if history.has_more:
+        print_line(
+            f"{to_printable(history.log.project)}: it had more names than can be followed; ask for them one by one."
+        )
 
 
-def _between(start: Optional[datetime], end: Optional[datetime], zone: tzinfo) -> str:
-    words = [f"from {_local(start, zone)}"] if start else []
-    words += [f"until {_local(end, zone)}"] if end else []
+def _describe_period(start: Optional[datetime], end: Optional[datetime], zone: tzinfo) -> str:
+    words = [f"from {_local_time(start, zone)}"] if start else []
+    words += [f"until {_local_time(end, zone)}"] if end else []
     return " ".join(words)
 
 
-def _tell_coverage(log: Log, zone: tzinfo) -> None:
+def _print_coverage(log: Log, zone: tzinfo) -> None:
     if log.store is None or log.commit is None:
-        say(f"{visible(log.project)}: the entries are the API's, which keeps 90 days.")
+        print_line(f"{to_printable(log.project)}: the entries are the API's, which keeps 90 days.")
         return
-    start, end = _local(log.commit.kept_from, zone), _local(log.commit.covered_until, zone)
+    start, end = _local_time(log.commit.retained_from, zone), _local_time(log.commit.covered_until, zone)
     then = "; from then on the entries are the API's" if log.tail else ""
-    say(f"{visible(log.project)}: the archive covers {start} to {end}{then}.")
+    print_line(f"{to_printable(log.project)}: the archive covers {start} to {end}{then}.")
 
 
-def _local(moment: datetime, zone: tzinfo) -> str:
-    from ...project_log.rows import offset
+def _local_time(moment: datetime, zone: tzinfo) -> str:
+    from ...project_log.rows import utc_offset
 
     local = moment.astimezone(zone)
-    return f"{local:%Y-%m-%d %H:%M:%S} {offset(local)}"
+    return f"{local:%Y-%m-%d %H:%M:%S} {utc_offset(local)}"

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Optional
 
 from ...counts import pluralize
 from ...errors import ArchiveDamaged
-from ..archive import archive_of, store_of
+from ..archive import archive_from_options, store_from_options
 from ..exit_status import OK
-from ..metrics import add_metrics, measured
-from ..output import add_json, print_json, say
-from ..selection import add_conditions, selection_of
+from ..metrics import add_metrics, measure
+from ..output import add_json, print_json, print_line
+from ..selection import add_conditions, selection_from_options
 
 if TYPE_CHECKING:
     from ...journal import Journal
@@ -48,22 +48,22 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.forwarder import forward
     from ...journal import SOCKET, Journal
 
-    selection = selection_of(options)
-    with measured("journal", options.metrics, str(store_of(options)), state=options.state) as measurement:
+    selection = selection_from_options(options)
+    with measure("journal", options.metrics, str(store_from_options(options)), state=options.state) as measurement:
         with Journal(options.socket or SOCKET) as journal:
-            bookmark, receiver = Bookmark(_bookmark_path(options)), _Receiver(journal, selection, options.format)
-            done = forward(archive_of(options), bookmark, receiver.send, stop, on_head=measurement.note_head)
+            bookmark, receiver = Bookmark(_bookmark_path(options)), _JournalWriter(journal, selection, options.format)
+            done = forward(archive_from_options(options), bookmark, receiver.send, stop, on_head=measurement.note_head)
         measurement.end(OK)
     if options.json:
         print_json({**done._asdict(), "entries": receiver.entries})
     else:
-        say(f"{pluralize(receiver.entries, 'entry', 'entries')} written to the journal.")
+        print_line(f"{pluralize(receiver.entries, 'entry', 'entries')} written to the journal.")
         if done.pruned:
-            say(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
+            print_line(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
     return measurement.status
 
 
-class _Receiver:
+class _JournalWriter:
     """Writes entries that are selected to the journal, as they are or as events of a schema, and counts them."""
 
     def __init__(self, journal: Journal, selection: Selection, schema: Optional[str]) -> None:

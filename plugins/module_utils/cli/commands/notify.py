@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, List, Optional
 
 from ...counts import pluralize
 from ...errors import NotDelivered
-from ..archive import archive_of, store_of
+from ..archive import archive_from_options, store_from_options
 from ..exit_status import API, OK
-from ..metrics import add_metrics, measured
-from ..output import add_json, note, print_json, say
+from ..metrics import add_metrics, measure
+from ..output import add_json, print_json, print_line, print_note
 
 if TYPE_CHECKING:
     from ...archive.metrics import Sample
-    from ...notify.notifier import Delivery, NotifyResult
+    from ...notify.notifier import DeliveryResult, NotifyResult
 
 ABOUT = "send new alerts of the archive by webhook, mail, journal or command; needs no token"
 
@@ -45,14 +45,14 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...detections.config import read_config
     from ...notify.notifier import Notifier
     from ...notify.positions import PositionFile
-    from ...notify.receivers import read_receivers
+    from ...notify.receivers import parse_receivers
 
-    with measured("notify", options.metrics, str(store_of(options)), state=options.state) as measurement:
+    with measure("notify", options.metrics, str(store_from_options(options)), state=options.state) as measurement:
         config = read_config(options.config, "--config")
-        receivers = read_receivers(config.notify, options.socket)
-        store = archive_of(options)
+        receivers = parse_receivers(config.notify, options.socket)
+        store = archive_from_options(options)
         file = PositionFile(_bookmark_path(options), str(store))
-        done = Notifier(store, file, config, receivers, stop, options.from_start, note).run(measurement.note_head)
+        done = Notifier(store, file, config, receivers, stop, options.from_start, print_note).run(measurement.note_head)
         measurement.samples = lambda: _samples(done)
         error = _error(done.deliveries)
         measurement.end(API if error else OK, succeeded=error is None)
@@ -63,9 +63,9 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         print_json({"receivers": receivers_done, "pruned": done.pruned, **failure})
         return measurement.status
     for delivery in done.deliveries:
-        say(f"{pluralize(delivery.alerts, 'alert', 'alerts')} sent to {delivery.receiver}.")
+        print_line(f"{pluralize(delivery.alerts, 'alert', 'alerts')} sent to {delivery.receiver}.")
     if done.pruned:
-        say(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
+        print_line(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
     if error:
         raise error
     return measurement.status
@@ -78,7 +78,7 @@ def _bookmark_path(options: argparse.Namespace) -> str:
     return str(options.state.path_of("notify.json"))
 
 
-def _error(deliveries: List[Delivery]) -> Optional[NotDelivered]:
+def _error(deliveries: List[DeliveryResult]) -> Optional[NotDelivered]:
     """One sentence about all receivers that failed."""
     failed = [one for one in deliveries if one.failure is not None]
     if not failed:

@@ -19,9 +19,9 @@ from ...counts import pluralize
 from ...errors import Cancelled, InvalidInput
 from ...times import RETENTION, parse_age, utc_now
 from ..exit_status import OK
-from ..maintenance import add_options, rearrange
-from ..output import say
-from ..signals import ask_to_stop, end_at_once
+from ..maintenance import add_options, run_maintenance
+from ..output import print_line
+from ..signals import end_on_signal, set_on_signal
 
 if TYPE_CHECKING:
     from ...archive.maintenance import MaintenanceResult
@@ -57,11 +57,11 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         return edge
 
     def work(store: Store, context: RunContext) -> MaintenanceResult:
-        if _is_asked(options):
-            _ask(store, prune(store, before, replace(context, dry_run=True)), stop)
+        if _needs_confirmation(options):
+            _confirm(store, prune(store, before, replace(context, dry_run=True)), stop)
         return prune(store, before, context)
 
-    rearrange(options, stop, work, "removed")
+    run_maintenance(options, stop, work, "removed")
     return OK
 
 
@@ -72,16 +72,16 @@ def _nothing_to_prune(options: argparse.Namespace) -> int:
     """
     if not options.projects:
         raise InvalidInput("--older-than is missing; pass an age such as 3y or 1095d, or a date.")
-    say("No retention policy: nothing is removed.")
+    print_line("No retention policy: nothing is removed.")
     return OK
 
 
-def _is_asked(options: argparse.Namespace) -> bool:
+def _needs_confirmation(options: argparse.Namespace) -> bool:
     """Whether somebody is at a terminal, and has not said yes: by a flag, or by the policies of a projects file."""
     return not (options.yes or options.dry_run or options.projects) and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _ask(store: Store, would: MaintenanceResult, stop: threading.Event) -> None:
+def _confirm(store: Store, would: MaintenanceResult, stop: threading.Event) -> None:
     """Let the user decide, who sees what would be removed.
 
     :raises Cancelled: they did not say yes.
@@ -90,10 +90,10 @@ def _ask(store: Store, would: MaintenanceResult, stop: threading.Event) -> None:
         return
     count, days = pluralize(would.entries, "entry", "entries"), pluralize(would.days, "day", "days")
     # Before the question: a signal that only asked to stop would not end the wait for the answer.
-    end_at_once()
+    end_on_signal()
     sys.stderr.write(f"This permanently removes {count} of {days} from {store}. Continue? [y/N] ")
     sys.stderr.flush()
     said = sys.stdin.readline()
-    ask_to_stop(stop)
+    set_on_signal(stop)
     if said.strip().lower() not in ("y", "yes"):
         raise Cancelled("Nothing was removed.")

@@ -11,13 +11,13 @@ import threading
 from typing import TYPE_CHECKING, List, Optional
 
 from ...counts import pluralize
-from ..archive import archive_of, store_of
+from ..archive import archive_from_options, store_from_options
 from ..connection import add_connection, with_token
 from ..exit_status import FINDINGS, GAP, OK
-from ..metrics import add_metrics, findings_samples, measured
-from ..output import add_json, print_json, say, tell_findings, when
-from ..selection import add_span, span_of
-from ..time_zone import add_time_zone, zone_of
+from ..metrics import add_metrics, findings_samples, measure
+from ..output import add_json, print_findings, print_json, print_line, when
+from ..selection import add_range, range_from_options
+from ..time_zone import add_time_zone, zone_from_options
 
 if TYPE_CHECKING:
     from ...archive.finding import Finding
@@ -28,7 +28,7 @@ ABOUT = "read the log again by time, and compare the archive with it"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_connection(parser)
-    add_span(parser)
+    add_range(parser)
     add_time_zone(parser)
     add_metrics(parser)
 
@@ -36,12 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...archive.reconciler import reconcile
 
-    span, zone = span_of(options), zone_of(options)
+    time_range, zone = range_from_options(options), zone_from_options(options)
     problems: Optional[List[Finding]] = None
-    with measured("reconcile", options.metrics, str(store_of(options)), state=options.state) as measurement:
+    with measure("reconcile", options.metrics, str(store_from_options(options)), state=options.state) as measurement:
         measurement.samples = lambda: findings_samples("reconcile", problems)
-        store = archive_of(options)
-        told = with_token(options, stop, lambda api: reconcile(store, api, span, on_head=measurement.note_head))
+        store = archive_from_options(options)
+        told = with_token(options, stop, lambda api: reconcile(store, api, time_range, on_head=measurement.note_head))
         problems = [finding for finding in told.findings if not finding.is_warning]
         # A comparison of nothing says nothing.
         compared = told.start is not None
@@ -51,9 +51,9 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         same = not problems if problems or compared else None
         print_json({"same": same, "compared": told.to_json(), "findings": findings})
     else:
-        tell_findings(told.findings)
+        print_findings(told.findings)
         if told.start:
             count = pluralize(told.entries, "entry", "entries")
             result = "they differ" if problems else "the archive has what the provider has"
-            say(f"Compared {count} from {when(told.start, zone)} to {when(told.end, zone)}: {result}.")
+            print_line(f"Compared {count} from {when(told.start, zone)} to {when(told.end, zone)}: {result}.")
     return measurement.status

@@ -16,13 +16,13 @@ from ...archive.chain.pin import HeadPin
 from ...archive.chain.status import Status
 from ...archive.format.commit import Head
 from ...errors import InvalidInput
-from ...project_log.entry import visible
-from ...times import read_timestamp, utc_now
-from ..archive import archive_of, known_state
+from ...project_log.entry import to_printable
+from ...times import parse_timestamp, utc_now
+from ..archive import archive_from_options, readable_state
 from ..exit_status import NOT_CURRENT, OK
-from ..output import add_json, ago, ahead, describe_failure, print_json, say, tell_gaps, when
-from ..signals import end_at_once
-from ..time_zone import add_time_zone, zone_of
+from ..output import add_json, ago, ahead, describe_failure, print_gaps, print_json, print_line, when
+from ..signals import end_on_signal
+from ..time_zone import add_time_zone, zone_from_options
 
 if TYPE_CHECKING:
     from ...archive.heads import NotedHead
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_time_zone(parser)
     parser.add_argument(
         "--heads",
-        type=noted_heads,
+        type=heads_in_file,
         metavar="FILE",
         help="with --json: add the commits since the newest of these heads, for a ledger on another host",
     )
@@ -45,32 +45,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
-    end_at_once()
+    end_on_signal()
     from ...archive.chain.status import status
     from ...archive.ledger import continuation
     from ...archive.state import with_runs
-    from ...archive.storage.store import no_archive
+    from ...archive.storage.store import archive_not_found
     from ...archive.timestamper import with_timestamp
 
     pin = HeadPin(options.pin).read() if options.pin else None
-    zone = zone_of(options)
-    store = archive_of(options)
+    zone = zone_from_options(options)
+    store = archive_from_options(options)
     now = utc_now()
-    runs = (options.state.runs() or known_state(options.path).runs()) if options.path else {}
+    runs = (options.state.runs() or readable_state(options.path).runs()) if options.path else {}
     found = with_runs(status(store, now, pin), runs, now)
     head = found.head
     if head is None:
-        raise no_archive(store)
+        raise archive_not_found(store)
     found = with_timestamp(found, store)
     if options.json:
         more = {} if options.heads is None else {"continuation": continuation(store, options.heads).to_json()}
         print_json({**found.to_json(), **more})
     else:
-        _tell_status(options.path, found, head, zone)
+        _print_status(options.path, found, head, zone)
     return OK if found.state == "current" else NOT_CURRENT
 
 
-def noted_heads(path: str) -> List[NotedHead]:
+def heads_in_file(path: str) -> List[NotedHead]:
     """The heads in a file, read once for all archives: it can be the standard input."""
     from ...archive.heads import read_heads
 
@@ -101,17 +101,17 @@ def _verdict(found: Status, zone: tzinfo) -> str:
     )
 
 
-def _stamped(stamped: Dict[str, Any], zone: tzinfo) -> str:
-    moment = read_timestamp(stamped["time"])
+def _describe_timestamp(stamped: Dict[str, Any], zone: tzinfo) -> str:
+    moment = parse_timestamp(stamped["time"])
     return f"commit {stamped['sequence']} existed by {when(moment, zone)} ({ago(moment)}), not verified"
 
 
-def _tell_status(path: str, found: Status, head: Head, zone: tzinfo) -> None:
+def _print_status(path: str, found: Status, head: Head, zone: tzinfo) -> None:
     if found.failure:
-        say(describe_failure(found.failure))
-    say(_verdict(found, zone))
+        print_line(describe_failure(found.failure))
+    print_line(_verdict(found, zone))
     rows: List[Tuple[str, str]] = [
-        ("project", visible(found.project.name) or "unnamed"),
+        ("project", to_printable(found.project.name) or "unnamed"),
         ("archive", path),
         ("state", found.state),
         ("covered from", f"{when(found.covered_from, zone)}{', older days were pruned' if found.pruned_until else ''}"),
@@ -120,10 +120,10 @@ def _tell_status(path: str, found: Status, head: Head, zone: tzinfo) -> None:
         ("entries", str(found.entries)),
         ("commits", str(found.commits)),
         ("head", f"{head.sequence}:{head.sha256}"),
-        *([("time stamp", _stamped(found.timestamp, zone))] if found.timestamp else []),
+        *([("time stamp", _describe_timestamp(found.timestamp, zone))] if found.timestamp else []),
         ("last verified", when(found.last_verified, zone)),
         ("gaps", str(len(found.gaps)) if found.gaps else "none"),
     ]
     for name, value in rows:
-        say(f"{name:<14} {value}")
-    tell_gaps(found.gaps, zone)
+        print_line(f"{name:<14} {value}")
+    print_gaps(found.gaps, zone)

@@ -15,15 +15,15 @@ from ...archive.chain.status import Status
 from ...archive.format.commit import Head
 from ...counts import pluralize
 from ...times import parse_duration, utc_now
-from ..archive import archive_of, is_package, store_of
+from ..archive import archive_from_options, is_package, store_from_options
 from ..exit_status import FINDINGS, NOT_CURRENT, OK
-from ..heads import tell_heads
-from ..metrics import add_metrics, findings_samples, measured
-from ..output import add_json, ago, print_json, say, tell_findings, tell_gaps, when
-from ..signals import end_at_once
+from ..heads import print_heads
+from ..metrics import add_metrics, findings_samples, measure
+from ..output import add_json, ago, print_findings, print_gaps, print_json, print_line, when
+from ..signals import end_on_signal
 from ..signing import head
-from ..time_zone import add_time_zone, zone_of
-from ..timestamps import add_authorities, authorities_of, tell_timestamps
+from ..time_zone import add_time_zone, zone_from_options
+from ..timestamps import add_timestamp_ca, authorities_from_options, print_timestamps
 
 if TYPE_CHECKING:
     from ...archive.finding import Finding
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heads", metavar="FILE", help="heads noted elsewhere, a JSON object a line, all of which must still be there"
     )
-    add_authorities(parser)
+    add_timestamp_ca(parser)
     parser.add_argument("--signed-from", type=int, metavar="SEQUENCE", help="it must be signed from this commit on")
     parser.add_argument("--every-signature", action="store_true", help="check all signatures, not the newest alone")
     parser.add_argument(
@@ -56,30 +56,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
-    end_at_once()
+    end_on_signal()
     if is_package(options.path):
         from ..package import verify_package  # few runs need it
 
         return verify_package(options)
     from ...archive.chain.signing import AllowedSigners
-    from ...archive.chain.status import readable_status
+    from ...archive.chain.status import status_or_none
     from ...archive.heads import check_heads, read_heads
     from ...archive.protocol import errors, protocol
-    from ...archive.verifier import examine
+    from ...archive.verifier import verify_archive
 
-    zone = zone_of(options)
+    zone = zone_from_options(options)
     max_lag = parse_duration(options.max_lag, "--max-lag") if options.max_lag is not None else None
     problems: Optional[List[Finding]] = None
-    with measured("verify", options.metrics, str(store_of(options)), state=options.state) as measurement:
+    with measure("verify", options.metrics, str(store_from_options(options)), state=options.state) as measurement:
         measurement.samples = lambda: findings_samples("verify", problems)
         signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
-        authorities = authorities_of(options)
+        authorities = authorities_from_options(options)
         noted = read_heads(options.heads) if options.heads else None
-        store = archive_of(options)
+        store = archive_from_options(options)
         # Before the rest: what a collector at work adds or signs meanwhile is not verified.
-        before = readable_status(store, utc_now())
+        before = status_or_none(store, utc_now())
         measurement.project = before.project.name if before else ""
-        found = examine(
+        found = verify_archive(
             store,
             options.expected_head,
             signers,
@@ -96,27 +96,27 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     if options.json:
         print_json(protocol(found, before, heads, bool(signers), options.every_signature, current))
         return measurement.status
-    tell_findings(findings)
+    print_findings(findings)
     if problems:
         count = pluralize(len(problems), "finding", "findings")
-        say(f"Not intact: {count}. Keep {options.path} as it is, and compare it with a copy.")
+        print_line(f"Not intact: {count}. Keep {options.path} as it is, and compare it with a copy.")
         return measurement.status
     if before is None or before.head is None:
-        say("There is no commit yet: collect again.")
+        print_line("There is no commit yet: collect again.")
     else:
-        _tell_intact(before, before.head, zone)
+        _print_intact(before, before.head, zone)
     if found.signed_up_to:
         whose = "by an allowed signer" if signers else "by a key that nobody vouched for; pass --allowed-signers"
         checked = "all signatures were" if options.every_signature else "its signature alone was"
-        say(f"Signed from commit {found.signed_from} on.")
-        say(f"Commit {found.signed_up_to} is signed {whose}; {checked} checked.")
+        print_line(f"Signed from commit {found.signed_from} on.")
+        print_line(f"Commit {found.signed_up_to} is signed {whose}; {checked} checked.")
     if found.timestamps:
-        tell_timestamps(found.timestamps)
+        print_timestamps(found.timestamps)
     if heads:
-        tell_heads(heads)
+        print_heads(heads)
     if before and current is False:
         reached = f"{when(before.covered_until, zone)}, {ago(before.covered_until)}"
-        say(f"Not current: the archive covers the log until {reached}; --max-lag allows {options.max_lag}.")
+        print_line(f"Not current: the archive covers the log until {reached}; --max-lag allows {options.max_lag}.")
     return measurement.status
 
 
@@ -125,12 +125,12 @@ def is_within(status: Optional[Status], max_lag: timedelta) -> bool:
     return status is not None and status.covered_until is not None and utc_now() - status.covered_until <= max_lag
 
 
-def _tell_intact(found: Status, newest: Head, zone: tzinfo) -> None:
+def _print_intact(found: Status, newest: Head, zone: tzinfo) -> None:
     gaps = f"with {pluralize(len(found.gaps), 'gap', 'gaps')} on record" if found.gaps else "without a gap"
-    say(
+    print_line(
         f"Intact: {pluralize(found.entries, 'entry', 'entries')} in {pluralize(found.commits, 'commit', 'commits')}, "
         f"covering {when(found.covered_from, zone)} to {when(found.covered_until, zone)} {gaps}"
         f"{'; older days were pruned' if found.pruned_until else ''}."
     )
-    tell_gaps(found.gaps, zone)
-    say(f"Head: {newest.sequence}:{newest.sha256}, of archive {found.archive_id}")
+    print_gaps(found.gaps, zone)
+    print_line(f"Head: {newest.sequence}:{newest.sha256}, of archive {found.archive_id}")

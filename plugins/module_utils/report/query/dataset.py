@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 from ...archive.storage.store import ObjectNotFound
 from ...errors import StorageError
-from ...project_log.entry import ACTOR_KINDS, Label, actor
+from ...project_log.entry import ACTOR_KINDS, Entity, actor
 from ...project_log.selection import (
     Selection,
     action_matches,
@@ -240,7 +240,7 @@ def decoded(text: Optional[str]) -> Any:
         return None
 
 
-def label(text: Optional[str]) -> Label:
+def label(text: Optional[str]) -> Entity:
     """Who an actor's JSON names."""
     return actor({"actor": decoded(text)})
 

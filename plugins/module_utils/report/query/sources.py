@@ -21,17 +21,17 @@ from itertools import chain
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from ...archive.chain.chain import gaps, live_files
-from ...archive.chain.signing import readable_head
-from ...archive.format.commit import UNREADABLE_DAY, Commit, DataFile, Gap, Head, token_tag
+from ...archive.chain.signing import checked_head
+from ...archive.format.commit import UNDATED_DAY, Commit, DataFile, Gap, Head, token_tag
 from ...archive.reader import bytes_of, cat, lines_of
-from ...archive.storage.open import existing_archive, is_remote
+from ...archive.storage.open import is_remote, open_archive
 from ...archive.storage.store import Store
 from ...errors import InvalidInput
-from ...files import draft_of
+from ...files import draft_file
 from ...project_log.client import Api
-from ...project_log.entry import Entry, canonical, parse, plain, subject, timestamp, visible
+from ...project_log.entry import Entry, canonical, parse, subject, timestamp, to_builtin_entry, to_printable
 from ...project_log.reader import Reader
-from ...project_log.selection import texts
+from ...project_log.selection import parse_list
 from ...project_log.windows import LATENESS
 from ...settings import Connection, Range, concurrency
 from ...times import RETENTION
@@ -78,7 +78,7 @@ class Archive:
     """
 
     def __init__(self, path: str, span: Range, folder: str) -> None:
-        self.store: Store = existing_archive(path)
+        self.store: Store = open_archive(path)
         self.span = span
         self.name = ""
         self._copies = folder if is_remote(path) else None
@@ -86,7 +86,7 @@ class Archive:
 
     def refresh(self) -> None:
         """Take the list of files anew from the head."""
-        link = readable_head(self.store)
+        link = checked_head(self.store)
         if link is None:
             raise InvalidInput(f"archives: {self.store} has no commit yet; collect first.")
         self.commit: Commit = link.commit
@@ -95,11 +95,11 @@ class Archive:
 
     @property
     def project(self) -> str:
-        return visible(self.name or self.commit.project.name or self.commit.project.uuid)
+        return to_printable(self.name or self.commit.project.name or self.commit.project.uuid)
 
     def files(self) -> List[DataFile]:
         """The live files that may hold something of the span, by path."""
-        return [file for _path, file in sorted(self.live.items()) if self.span.meets(file.first, file.last)]
+        return [file for _path, file in sorted(self.live.items()) if self.span.overlaps(file.first, file.last)]
 
     def has_lost(self) -> bool:
         """Whether a file of the list is gone, or may be."""
@@ -107,7 +107,7 @@ class Archive:
 
     def _paths(self, files: Sequence[DataFile]) -> List[str]:
         # Of a copy, most is waiting for the server.
-        with ThreadPoolExecutor(self.store.reads_at_once) as pool:
+        with ThreadPoolExecutor(self.store.max_concurrent_reads) as pool:
             return list(pool.map(self._path, files))
 
     def _place(self, file: DataFile) -> str:
@@ -122,7 +122,7 @@ class Archive:
         path = os.path.join(self._copies, f"{file.sha256}.jsonl.gz")
         if not os.path.exists(path):
             # Two files may have the same bytes, and be copied at once.
-            with draft_of(path) as draft:
+            with draft_file(path) as draft:
                 with open(draft, "wb") as copy:
                     copy.writelines(bytes_of(self.store, file))
                 os.replace(draft, path)
@@ -135,7 +135,7 @@ class Archive:
             return
         for file in self.files():
             with gzip.open(self._path(file)) as lines:
-                yield from (found for found in map(parse, lines) if self.span.holds(timestamp(found)))
+                yield from (found for found in map(parse, lines) if self.span.contains(timestamp(found)))
 
     def lines(self) -> Iterator[bytes]:
         return map(canonical, self.entries())
@@ -145,15 +145,15 @@ class Archive:
         sorted_out: Dict[Range, List[str]] = {EVER: [], self.span: []}
         files = self.files()
         for file, path in zip(files, self._paths(files)):
-            span = EVER if self.span.holds_all(file.first, file.last) else self.span
+            span = EVER if self.span.contains_all(file.first, file.last) else self.span
             sorted_out[span].append(path)
         return [Part(self.project, tuple(paths), span) for span, paths in sorted_out.items() if paths]
 
     def origin(self, asked: Range) -> Origin:
-        known = [gap for gap in gaps(self.store, self.commit) if asked.meets(gap.start, gap.end)]
+        known = [gap for gap in gaps(self.store, self.commit) if asked.overlaps(gap.start, gap.end)]
         return Origin(
             project=self.project,
-            covered_from=self.commit.kept_from,
+            covered_from=self.commit.retained_from,
             covered_until=self.commit.covered_until,
             archive=self.commit.archive_id,
             head=self.head,
@@ -170,9 +170,9 @@ class Archive:
             # What the archive has of the moments behind that is gone at the API.
             newest = max((file.last for file in self.live.values() if file.last), default=ends)
             return max(ends, newest + _INSTANT)
-        oldest = self.span.within(start=now - RETENTION + _MARGIN).start or ends
-        border = oldest if oldest < self.commit.kept_from else ends
-        self.span = self.span.within(end=border)
+        oldest = self.span.intersect(start=now - RETENTION + _MARGIN).start or ends
+        border = oldest if oldest < self.commit.retained_from else ends
+        self.span = self.span.intersect(end=border)
         return border
 
     def has_token(self, connection: Connection) -> bool:
@@ -182,7 +182,7 @@ class Archive:
 
     def unreadable(self) -> Counter[bytes]:
         """The lines of entries without a readable time."""
-        files = [file for path, file in self.live.items() if f"date={UNREADABLE_DAY}/" in path]
+        files = [file for path, file in self.live.items() if f"date={UNDATED_DAY}/" in path]
         return Counter(line for file in files for line in lines_of(self.store, file))
 
 
@@ -201,7 +201,7 @@ class Fetched:
 
     @property
     def project(self) -> str:
-        return visible(self.name or self.uuid)
+        return to_printable(self.name or self.uuid)
 
     def write(self, entries: Iterable[Entry]) -> None:
         with open(self.path, "wb") as file:
@@ -223,7 +223,7 @@ class Fetched:
     def entries(self) -> Iterator[Entry]:
         with open(self.path, "rb") as file:
             for found in map(parse, file):
-                if self.span.holds(timestamp(found)):
+                if self.span.contains(timestamp(found)):
                     yield found
 
     def lines(self) -> Iterator[bytes]:
@@ -233,7 +233,7 @@ class Fetched:
         return [Part(self.project, (self.path,), self.span)]
 
     def origin(self) -> Origin:
-        return Origin(self.project, covered_from=self.span.within(start=self.oldest).start)
+        return Origin(self.project, covered_from=self.span.intersect(start=self.oldest).start)
 
 
 class Sources:
@@ -258,7 +258,7 @@ class Sources:
         self._folder = folder
         self._now = now
         self._range = Range.from_mapping(options, now, zone)
-        archives = texts(options.get("archives"), "archives")
+        archives = parse_list(options.get("archives"), "archives")
         # What the range lacks at the API, an archive has.
         self.warnings: List[str] = [] if archives else self._range.warnings
         self.asked = Range(self._range.start, self._range.end)
@@ -285,7 +285,7 @@ class Sources:
         """The canonical form of each entry of the range, source by source, each in its own order."""
         for source in self._all:
             for line in source.lines():
-                if self.asked.holds(timestamp(parse(line))):
+                if self.asked.contains(timestamp(parse(line))):
                     yield line
 
     def entries(self) -> Iterator[Tuple[str, Iterator[Entry]]]:
@@ -315,7 +315,7 @@ class Sources:
         path = os.path.join(self._folder, f"rewritten-{number}.jsonl")
         with open(path, "wb") as file:
             for line in source.lines():
-                found = plain(parse(line))
+                found = to_builtin_entry(parse(line))
                 file.write(canonical({name: found[name] for name in COLUMNS if name in found}) + b"\n")
         return Part(source.project, (path,), source.span)
 
@@ -327,7 +327,7 @@ class Sources:
 
     def _fetch(self, name: str, connection: Connection) -> None:
         archive = next((archive for archive in self.archives if archive.has_token(connection)), None)
-        span = self._span if archive is None else self._span.within(start=archive.yield_to_api(self._now))
+        span = self._span if archive is None else self._span.intersect(start=archive.yield_to_api(self._now))
         if span.is_empty:
             return
         path = os.path.join(self._folder, f"api-{len(self.fetched)}.jsonl")
@@ -336,7 +336,7 @@ class Sources:
         if archive is None:
             archive = next((found for found in self.archives if fetched.uuid in (found.commit.project.uuid,)), None)
             if archive is not None and fetched.uuid is not None:
-                fetched.span = span.within(start=archive.yield_to_api(self._now))
+                fetched.span = span.intersect(start=archive.yield_to_api(self._now))
         if archive is not None:
             archive.name = archive.name or name
             fetched.name = archive.project
@@ -359,7 +359,7 @@ def _connections(options: Mapping[str, Any]) -> List[Tuple[str, Connection]]:
     projects = options.get("projects") or []
     if projects:
         return [(str(project.get("name") or ""), _connection(options, project)) for project in projects]
-    if texts(options.get("archives"), "archives") and not options.get("api_token"):
+    if parse_list(options.get("archives"), "archives") and not options.get("api_token"):
         return []
     return [("", Connection.from_mapping(options))]
 

@@ -47,5 +47,5 @@ def connect(simulator: Simulator, **options: Any) -> Connection:
 
 @pytest.fixture
 def api(simulator: Simulator, waits: Waits) -> Iterator[Api]:
-    with Api(connect(simulator), clock=waits.clock, wait=waits.wait, chance=lambda: 0.5) as made:
+    with Api(connect(simulator), clock=waits.clock, wait=waits.wait, jitter=lambda: 0.5) as made:
         yield made

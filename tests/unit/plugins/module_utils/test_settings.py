@@ -114,12 +114,12 @@ def test_a_range_holds_its_start_and_not_its_end() -> None:
     day = timedelta(days=1)
     midnight = datetime(2026, 11, 21, tzinfo=timezone.utc)
     moments = [midnight - day / 9, midnight, midnight + day / 2, midnight + day, None]
-    assert [span.holds(moment) for moment in moments] == [False, True, True, False, True]
+    assert [span.contains(moment) for moment in moments] == [False, True, True, False, True]
     assert span.warnings == []
 
 
 def test_an_open_range_holds_everything() -> None:
-    assert Range.from_mapping({"start": None, "end": ""}, NOW).holds(NOW - timedelta(days=9999))
+    assert Range.from_mapping({"start": None, "end": ""}, NOW).contains(NOW - timedelta(days=9999))
 
 
 @pytest.mark.parametrize(

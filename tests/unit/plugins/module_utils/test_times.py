@@ -15,7 +15,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.times import (
     is_relative,
     parse_age,
     parse_time,
-    read_timestamp,
+    parse_timestamp,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,7 +148,7 @@ def test_times_that_do_not_exist_are_refused(text: str) -> None:
 @given(MOMENTS)
 def test_any_moment_survives_writing_and_reading(moment: datetime) -> None:
     assert parse_time(format_time(moment), NOW) == moment
-    assert read_timestamp(format_time(moment)) == moment
+    assert parse_timestamp(format_time(moment)) == moment
 
 
 @given(MOMENTS)
@@ -167,24 +167,24 @@ def test_any_text_is_a_time_or_a_clear_refusal(text: str) -> None:
 
 @given(st.one_of(st.none(), st.integers(), st.text(), st.lists(st.text())))
 def test_an_unreadable_timestamp_is_none(value: object) -> None:
-    moment = read_timestamp(value)
+    moment = parse_timestamp(value)
     assert moment is None or moment.utcoffset() == timedelta(0)
 
 
 def test_a_timestamp_needs_no_more_than_the_api_writes() -> None:
-    assert read_timestamp("2025-12-11T12:23:17.460366Z") == utc(2025, 12, 11, 12, 23, 17, 460366)
-    assert read_timestamp("2025-12-11T12:23:17.460366") is None
-    assert read_timestamp("2025-02-30T12:23:17Z") is None
+    assert parse_timestamp("2025-12-11T12:23:17.460366Z") == utc(2025, 12, 11, 12, 23, 17, 460366)
+    assert parse_timestamp("2025-12-11T12:23:17.460366") is None
+    assert parse_timestamp("2025-02-30T12:23:17Z") is None
 
 
 @pytest.mark.parametrize("text", ["24:00:00Z", "24:00:00.000000Z", "12:00:00+01:75", "23:59:60Z"])
 def test_a_timestamp_that_not_every_python_reads_alike_is_unreadable(text: str) -> None:
-    assert read_timestamp(f"2025-12-11T{text}") is None
+    assert parse_timestamp(f"2025-12-11T{text}") is None
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9998-12-31T23:59:59-01:00"])
 def test_a_timestamp_at_an_end_of_the_calendar_is_unreadable(text: str) -> None:
-    assert read_timestamp(text) is None
+    assert parse_timestamp(text) is None
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from typing import List
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import SiteFacts
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import parse_timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.working_hours import WorkingHours
 
 
-def hold(hours: str, time: str) -> bool:
-    moment = read_timestamp(time)
+def contains(hours: str, time: str) -> bool:
+    moment = parse_timestamp(time)
     assert moment is not None
-    return WorkingHours.parse(hours).hold(moment)
+    return WorkingHours.parse(hours).contains(moment)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def hold(hours: str, time: str) -> bool:
     ],
 )
 def test_working_hours(hours: str, time: str, expected: bool) -> None:
-    assert hold(hours, time) is expected
+    assert contains(hours, time) is expected
 
 
 @pytest.mark.parametrize(
@@ -75,15 +75,15 @@ def test_malformed_working_hours_are_told(text: str) -> None:
     ],
 )
 def test_nobody_works_on_holidays(hours: str, holidays: List[str], time: str, expected: bool) -> None:
-    moment = read_timestamp(time)
+    moment = parse_timestamp(time)
     assert moment is not None
-    assert WorkingHours.parse(hours).without(holidays).hold(moment) is expected
+    assert WorkingHours.parse(hours).with_holidays(holidays).contains(moment) is expected
 
 
 @pytest.mark.parametrize("text", ["", "25.12.", "2026-13-01", "02-30", "2026-02-29", "12-25 ", "20261225", "christmas"])
 def test_a_holiday_that_is_no_date_is_told(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"holidays: .* is not a date; write 2026-04-03, or 12-25 for each year"):
-        WorkingHours.parse("Mon-Fri 07:00-19:00").without([text])
+        WorkingHours.parse("Mon-Fri 07:00-19:00").with_holidays([text])
 
 
 def test_holidays_need_working_hours() -> None:

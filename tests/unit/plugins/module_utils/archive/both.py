@@ -16,7 +16,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify_archive
 from ansible_collections.auditops.cloudscale.tests.second_verifier import verifier as second
 
 
@@ -31,14 +31,14 @@ class Verdicts(NamedTuple):
         return bool(self.ours) == bool(self.second)
 
     @property
-    def are_found(self) -> bool:
+    def both_found(self) -> bool:
         return bool(self.ours) and bool(self.second)
 
 
 def verdicts(path: Path, now: datetime, head: Optional[Head] = None, allowed: Optional[str] = None) -> Verdicts:
     """What both verifiers say about the archive in a directory; both check every signature."""
     signers = AllowedSigners(allowed) if allowed else None
-    ours = examine(LocalStore(str(path)), head, signers, every_signature=True, now=now).findings
+    ours = verify_archive(LocalStore(str(path)), head, signers, every_signature=True, now=now).findings
     noted = f"{head.sequence}:{head.sha256}" if head else None
     others = second.verify(path, Path(allowed) if allowed else None, noted, now)
     return Verdicts(
@@ -47,7 +47,7 @@ def verdicts(path: Path, now: datetime, head: Optional[Head] = None, allowed: Op
     )
 
 
-def remember_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
+def cache_signature_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the collection's verifier ask ssh-keygen once for the same signature, as the second one does anyway."""
     judge = AllowedSigners.damage
 
@@ -58,5 +58,7 @@ def remember_signatures(monkeypatch: pytest.MonkeyPatch) -> None:
     def damage(self: AllowedSigners, signature: bytes, text: bytes, moment: datetime) -> Optional[str]:
         return judged(self._path, Path(self._path).read_bytes(), signature, text, moment)
 
-    monkeypatch.setattr(signature_check, "signer_of", lru_cache(maxsize=None)(signature_check.signer_of))
+    monkeypatch.setattr(
+        signature_check, "signer_fingerprint", lru_cache(maxsize=None)(signature_check.signer_fingerprint)
+    )
     monkeypatch.setattr(AllowedSigners, "damage", damage)

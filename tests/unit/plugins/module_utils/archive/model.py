@@ -21,8 +21,8 @@ from typing import Any, List, NamedTuple, Optional, Set, Tuple
 from typing import Counter as CounterOf
 
 RETENTION = timedelta(days=90)
-MARGIN = timedelta(minutes=10)
-SLACK = timedelta(seconds=10)
+RETENTION_MARGIN = timedelta(minutes=10)
+VISIBILITY_DELAY = timedelta(seconds=10)
 FOUND_AGAIN = timedelta(days=1)
 READING = ("entries", "heartbeat", "resync")
 
@@ -131,7 +131,7 @@ class Model:
         for number in range(len(before.commits), len(now.commits)):
             commit = now.commits[number]
             previous = now.commits[number - 1] if number else None
-            if read_time(commit["covered_until"]) > clocks.true - SLACK:
+            if read_time(commit["covered_until"]) > clocks.true - VISIBILITY_DELAY:
                 false.append(f"{number + 1} covers what was not read")
             if previous and read_time(commit["covered_until"]) < read_time(previous["covered_until"]):
                 false.append(f"{number + 1} covers less than before")
@@ -195,5 +195,5 @@ def expected_gaps(commit: Any, previous: Any, clocks: Clocks) -> List[Tuple[date
     """The gap that is due if the provider may have deleted entries that nobody had read."""
     if previous is None or commit["kind"] not in READING:
         return []
-    covered, oldest = read_time(previous["covered_until"]), clocks.asked - RETENTION + MARGIN
+    covered, oldest = read_time(previous["covered_until"]), clocks.asked - RETENTION + RETENTION_MARGIN
     return [(covered, oldest, "retention")] if oldest > covered else []

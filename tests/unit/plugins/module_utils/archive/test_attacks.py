@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_covered
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Commit, sha256
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import Store
-from ansible_collections.auditops.cloudscale.plugins.module_utils.times import read_timestamp
+from ansible_collections.auditops.cloudscale.plugins.module_utils.times import parse_timestamp
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_verifier import (
     commit_path,
     data_path,
@@ -109,7 +109,7 @@ def append_to(path: Path, body: bytes) -> None:
 
 def leave_out_an_entry(world: World) -> None:
     """The perfect forgery: one entry less in the newest file, and everything that depends on it made anew."""
-    commit = load(world.store, 8).commit
+    commit = load_commit(world.store, 8).commit
     file = commit.files[0]
     text = gzip.decompress((world.path / file.path).read_bytes())
     kept = text.splitlines(keepends=True)[0]
@@ -118,16 +118,16 @@ def leave_out_an_entry(world: World) -> None:
         "content_sha256": sha256(kept),
         "content_bytes": len(kept),
         "entries": 1,
-        "last": read_timestamp(moment),
+        "last": parse_timestamp(moment),
     }
     forge_file(world, 8, gzip.compress(kept), **facts)
     forge(world, 8, entries=1, total_entries=commit.total_entries - 1)
-    before, forged = load(world.store, 7).commit, load(world.store, 8).commit
-    forge(world, 8, newest=newest_of(before, forged.files, forged.covered_until))
+    before, forged = load_commit(world.store, 7).commit, load_commit(world.store, 8).commit
+    forge(world, 8, newest=newest_covered(before, forged.files, forged.covered_until))
 
 
 def restore_pruned(world: World) -> None:
-    path = world.path / load(world.store, 6).commit.removed[0]
+    path = world.path / load_commit(world.store, 6).commit.removed[0]
     path.parent.mkdir(exist_ok=True)
     write(path, FORGED)
 
@@ -169,7 +169,10 @@ ATTACKS: dict[str, Attack] = {
     "a gzip member appended": Attack(lambda world: append_to(data_path(world, 8), FORGED), {"appended"}),
     "a file that is a link": Attack(lambda world: link(data_path(world, 8)), {"unreadable"}),
     "a file that is a pipe": Attack(
-        lambda world: (data_path(world, 8).unlink(), os.mkfifo(world.path / load(world.store, 8).commit.files[0].path)),
+        lambda world: (
+            data_path(world, 8).unlink(),
+            os.mkfifo(world.path / load_commit(world.store, 8).commit.files[0].path),
+        ),
         {"unreadable"},
     ),
     "a file at the top": Attack(lambda world: write(world.path / "note.txt", FORGED), {"foreign"}),
@@ -239,11 +242,11 @@ def test_an_attack_is_named(archive: World, name: str) -> None:
 
 
 def test_every_finding_has_its_attack() -> None:
-    told = set(re.findall(r"``(\w+)``", verifier.examine.__doc__ or "")) - {
+    told = set(re.findall(r"``(\w+)``", verifier.verify_archive.__doc__ or "")) - {
         "expected_head",
         "signers",
         "now",
-        "is_expected",
+        "is_included",
     }
     told -= {name for name in told if name.startswith(("sign", "timestamp", "every_"))}
     named = set().union(*(attack.alone | attack.head for attack in ATTACKS.values()))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     AllowedSigners,
     SigningKey,
@@ -23,7 +23,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import commit_name, sha256
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import Place
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import BucketLocation
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, StorageError
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets
 from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
@@ -43,7 +43,7 @@ class Claims:
 
     def __init__(self, buckets: Buckets, world: World) -> None:
         self._client = buckets.client()
-        self._place = Place.parse(buckets.new_place())
+        self._place = BucketLocation.parse(buckets.new_location())
         self.head = world.head
         self.store = S3Store(f"{buckets.upload(world.path)}?claims={self._place}")
         self._put(self.head.commit.name, self.head.body)
@@ -53,7 +53,7 @@ class Claims:
         self.store.put(forged.files)
         self._put(forged.commit.name, forged.commit.to_bytes())
 
-    def remove(self) -> None:
+    def delete(self) -> None:
         name = commit_name(self.head.commit.sequence + 1)
         self._client.delete_object(Bucket=self._place.bucket, Key=self._place.prefix + name)
 
@@ -87,7 +87,7 @@ def test_a_forged_claim_is_not_copied(buckets: Buckets, archive: World, kind: st
         with pytest.raises(ArchiveDamaged, match="is not copied to .*; find out who wrote it, then remove it: "):
             archive.collect(claims.store, pin=True)
         assert claims.is_unchanged, name
-    claims.remove()
+    claims.delete()
     assert archive.collect(claims.store, pin=True).added == 1
     # What is left is the forged data file, which no commit names.
     assert errors(archive, store=claims.store) == (["extra"] if kind == "entries" else [])
@@ -110,7 +110,7 @@ def test_what_a_killed_run_claimed_is_copied(buckets: Buckets, archive: World, k
     genuine = LEGITIMATE[kind](archive)
     claims.make(genuine)
     assert archive.collect(claims.store, pin=True).added == 1
-    assert load(claims.store, genuine.commit.sequence).commit == genuine.commit
+    assert load_commit(claims.store, genuine.commit.sequence).commit == genuine.commit
     assert errors(archive, store=claims.store) == []
 
 
@@ -170,8 +170,8 @@ def test_a_first_commit_that_somebody_claimed_is_checked(buckets: Buckets, world
     too_much = replace(first, covered_from=first.covered_from - timedelta(days=9))
 
     def claimed(forged: Forged) -> S3Store:
-        place, claims = buckets.new_place(), buckets.new_place()
-        S3Store(claims).decide(forged.commit.name, forged.commit.to_bytes())
+        place, claims = buckets.new_location(), buckets.new_location()
+        S3Store(claims).put_if_absent(forged.commit.name, forged.commit.to_bytes())
         found = S3Store(f"{place}?claims={claims}")
         found.put({"pending/000000000001-killed.json": b"{}", **forged.files})
         return found
@@ -190,7 +190,7 @@ def test_signatures_are_in_the_locked_bucket_before_the_claim(
 ) -> None:
     """So the claim of a run that is killed right after it can be checked by the next one."""
     signer = Signer(tmp_path, "log1")
-    place, claims = buckets.new_place("locked"), buckets.new_place()
+    place, claims = buckets.new_location("locked"), buckets.new_location()
     store = S3Store(f"{place}?claims={claims}&lock_days=1")
     world.append(2)
     world.collect(store, sign_key=SigningKey(signer.key))

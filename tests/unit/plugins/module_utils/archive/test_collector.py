@@ -110,16 +110,16 @@ def test_files_hold_one_day_of_utc_each(world: World) -> None:
 
 def test_commits_are_made_by_entries_by_bytes_and_by_pages(world: World) -> None:
     world.append(9)
-    for number, limits in enumerate(({"most_entries": 3}, {"most_bytes": 1}, {"most_entries": 99, "most_pages": 1})):
+    for number, limits in enumerate(({"max_entries": 3}, {"max_bytes": 1}, {"max_entries": 99, "max_pages": 1})):
         store = MemoryStore()
         assert world.collect(store, **limits).commits_added == 3, number
-    assert world.collect(MemoryStore(), most_entries=99).commits_added == 1
+    assert world.collect(MemoryStore(), max_entries=99).commits_added == 1
 
 
 def test_empty_pages_in_the_middle_are_passed(world: World) -> None:
     world.append(6)
     world.simulator.page_sizes([0, 2, 0, 0, 1])
-    world.collect(most_pages=1)
+    world.collect(max_pages=1)
     assert sound(world)
     assert all(commit["entries"] for commit in world.commits())
 
@@ -226,7 +226,7 @@ def test_a_backlog_with_an_entry_out_of_order_and_a_refused_cursor_lose_nothing_
     world.append(20, ago=70 * 86400, step=86400)
     world.simulator.script(Fault("pass"), Fault("pass"), Fault("pass"), Fault("status", status=403, times=9))
     with pytest.raises(AuditError):
-        world.collect(most_entries=5)
+        world.collect(max_entries=5)
     assert world.head.commit.covered_until < world.clock.ago(days=69)
     world.simulator.clear_script()
     refuse_cursor(world)
@@ -236,7 +236,7 @@ def test_a_backlog_with_an_entry_out_of_order_and_a_refused_cursor_lose_nothing_
 
 def test_a_restart_of_the_api_inside_retention_doubles_nothing(world: World) -> None:
     world.append(50, ago=50 * 86400, step=86400)
-    world.collect(most_entries=99)
+    world.collect(max_entries=99)
     world.append(2)
     begin = {
         "next": None,
@@ -244,7 +244,7 @@ def test_a_restart_of_the_api_inside_retention_doubles_nothing(world: World) -> 
         "results": world.log.entries[:9],
     }
     world.simulator.script(Fault("raw", body=json.dumps(begin).encode(), cursor=True))
-    result = world.collect(most_entries=99)
+    result = world.collect(max_entries=99)
     assert (result.added, resync_of(world)["why"]) == (2, "restart")
     assert sound(world)
 
@@ -259,7 +259,7 @@ def test_coverage_begins_at_the_start_that_was_asked_for(world: World) -> None:
 
 def test_a_commit_in_the_middle_of_a_backlog_claims_no_more_than_was_read(world: World) -> None:
     world.append(6, ago=3600, step=60)
-    world.collect(most_entries=3)
+    world.collect(max_entries=3)
     assert world.commits()[0]["covered_until"] == "2026-11-22T10:59:50Z"
     assert world.commits()[1]["covered_until"] == "2026-11-22T11:59:50Z"
 
@@ -267,7 +267,7 @@ def test_a_commit_in_the_middle_of_a_backlog_claims_no_more_than_was_read(world:
 def test_an_entry_of_the_future_extends_no_coverage(world: World) -> None:
     world.log.append(timestamp="2027-11-22T00:00:00Z")
     world.append(5)
-    world.collect(most_entries=3)
+    world.collect(max_entries=3)
     assert world.commits()[0]["covered_until"] == "2026-11-22T11:58:50Z"
     assert sound(world)
 
@@ -330,7 +330,7 @@ def test_a_gap_is_not_told_again_while_the_backlog_behind_it_is_read(world: Worl
     world.collect()
     world.wait(days=91)
     world.append(9, ago=90 * 86400 - 60)
-    assert len(world.collect(most_entries=3).gaps) == 1
+    assert len(world.collect(max_entries=3).gaps) == 1
     assert world.commits()[1]["covered_until"] == world.commits()[1]["gaps"][0]["to"]
     assert world.verify() == []
 
@@ -339,7 +339,7 @@ def test_a_first_backlog_at_the_edge_of_retention_has_no_gap(world: World) -> No
     world.append(9, ago=90 * 86400 - 30, step=1)
     world.simulator.before_page(lambda: world.wait(seconds=1))
     try:
-        result = world.collect(most_entries=3)
+        result = world.collect(max_entries=3)
     finally:
         world.simulator.before_page(None)
     assert (result.added, result.gaps) == (9, [])
@@ -389,7 +389,7 @@ def test_times_at_the_ends_of_the_calendar_stop_neither_a_collection_nor_a_resyn
 def test_a_cursor_refused_in_the_middle_keeps_what_was_read_before(world: World) -> None:
     world.append(12)
     world.simulator.script(Fault("pass"), Fault("pass"), Fault("status", status=410))
-    world.collect(most_entries=99)
+    world.collect(max_entries=99)
     assert [commit["kind"] for commit in world.commits()][:2] == ["entries", "resync"]
     assert sound(world)
 
@@ -599,7 +599,7 @@ def test_what_was_read_before_a_fault_is_kept(world: World, fault: Fault, error:
     world.append(9)
     world.simulator.script(Fault("pass"), Fault("pass"), fault)
     with pytest.raises(error):
-        world.collect(most_entries=99)
+        world.collect(max_entries=99)
     assert sum(world.archived().values()) == 6
     assert world.verify() == []
     world.collect()
@@ -610,7 +610,7 @@ def test_a_chain_that_leads_in_a_circle_adds_nothing(world: World) -> None:
     world.append(5)
     world.simulator.script(Fault("pass"), Fault("loop"))
     with pytest.raises(PaginationLoop):
-        world.collect(most_entries=99)
+        world.collect(max_entries=99)
     world.collect()
     assert sound(world)
 
@@ -637,7 +637,7 @@ class Ring:
 def test_a_ring_of_pages_adds_no_entry_twice_however_often_it_is_read(world: World) -> None:
     for _run in range(5):
         with pytest.raises(PaginationLoop):
-            collector.collect(world.store, Ring(world), CollectSettings(most_pages=99), world.context())  # type: ignore[arg-type]
+            collector.collect(world.store, Ring(world), CollectSettings(max_pages=99), world.context())  # type: ignore[arg-type]
     assert max(world.archived().values(), default=0) <= 1
 
 
@@ -648,7 +648,7 @@ def test_a_stopped_run_keeps_what_it_read(world: World) -> None:
     world.simulator.before_page(lambda: stop.set() if next(pages) == 1 else None)
     try:
         with pytest.raises(Cancelled):
-            world.collect(stop=stop, most_entries=99)
+            world.collect(stop=stop, max_entries=99)
     finally:
         world.simulator.before_page(None)
     assert sum(world.archived().values()) == 6
@@ -669,10 +669,10 @@ def test_the_loser_of_a_race_goes_on_quietly(world: World) -> None:
     class Slow(LocalStore):
         """Lets a rival commit just before it commits itself."""
 
-        def decide(self, name: str, body: bytes) -> bool:
+        def put_if_absent(self, name: str, body: bytes) -> bool:
             if next(done, False):
-                world.collect(rival, most_entries=3)
-            return super().decide(name, body)
+                world.collect(rival, max_entries=3)
+            return super().put_if_absent(name, body)
 
     result = world.collect(Slow(str(world.path)))
     assert result.added == 0
@@ -729,7 +729,7 @@ def test_a_loser_killed_while_the_winner_cleared_leaves_nothing_for_good(
             if len(loser.calls) == number:  # noqa: B023 - called only while this one is in place
                 loser.calls.append("the winner's")  # noqa: B023
                 with Disk().in_place():
-                    world.collect(most_entries=3)
+                    world.collect(max_entries=3)
 
         loser = Disk(fail_at=number + 1 + die_after, after_each=win)
         with loser.in_place(), suppress(Killed, StorageError):
@@ -774,7 +774,7 @@ def test_a_hole_behind_the_pinned_head_is_not_filled(world: World) -> None:
     world.append(3)
     world.collect(pin=True)
     world.append(9)
-    world.collect(most_entries=3)
+    world.collect(max_entries=3)
     (world.path / "commits" / "000000000002.json").unlink()
     with pytest.raises(ArchiveDamaged, match="missing"):
         world.collect(pin=True)

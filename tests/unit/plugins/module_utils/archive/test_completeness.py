@@ -12,8 +12,8 @@ from typing import Optional
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.completeness import (
-    Missing,
-    holds_whole,
+    MissingRange,
+    is_complete,
     missing_parts,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Gap
@@ -33,10 +33,10 @@ FROM, EDGE, UNTIL = -80.0, -50.0, -HOUR
 GONE, LOST = (FROM, EDGE, "pruned"), (-20.0, -10.0, "retention")
 
 
-def parts_of(world: World, asked: Range, until: float = UNTIL) -> list[Missing]:
+def parts_of(world: World, requested: Range, until: float = UNTIL) -> list[MissingRange]:
     begun = replace(world.head.commit, covered_from=at(FROM), pruned_until=at(EDGE), covered_until=at(until))
     gap = Gap(NOON - timedelta(days=20), NOON - timedelta(days=10), "retention")
-    return missing_parts(begun, [gap], asked, NOON)
+    return missing_parts(begun, [gap], requested, NOON)
 
 
 @pytest.fixture
@@ -76,20 +76,20 @@ def archive(world: World) -> World:
 def test_the_missing_parts_of_a_range(
     archive: World, start: Optional[float], end: Optional[float], missing: list[tuple[float, float, str]], whole: bool
 ) -> None:
-    asked = Range(at(start), at(end))
-    found = parts_of(archive, asked)
-    assert found == [Missing(at(begin), at(ends), why) for begin, ends, why in missing]
-    assert holds_whole(asked, found) is whole
+    requested = Range(at(start), at(end))
+    found = parts_of(archive, requested)
+    assert found == [MissingRange(at(begin), at(ends), why) for begin, ends, why in missing]
+    assert is_complete(requested, found) is whole
 
 
 def test_an_archive_that_is_no_longer_collected_lacks_the_present(archive: World) -> None:
     for end in (None, at(0), at(3)):
-        asked = Range(at(-5), end)
-        found = parts_of(archive, asked, until=-2)
-        assert found[0] == Missing(at(-2), NOON, "not collected")
-        assert not holds_whole(asked, found)
+        requested = Range(at(-5), end)
+        found = parts_of(archive, requested, until=-2)
+        assert found[0] == MissingRange(at(-2), NOON, "not collected")
+        assert not is_complete(requested, found)
     assert parts_of(archive, Range(at(-5), at(-3)), until=-2) == []
 
 
 def test_a_part_as_plain_values() -> None:
-    assert Missing(NOON, None, "pruned").to_json() == {"from": "2026-11-22T12:00:00Z", "to": None, "why": "pruned"}
+    assert MissingRange(NOON, None, "pruned").to_json() == {"from": "2026-11-22T12:00:00Z", "to": None, "why": "pruned"}

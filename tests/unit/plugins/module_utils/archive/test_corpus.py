@@ -21,7 +21,10 @@ from typing import Any, Callable, NamedTuple
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import replay
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_of, resync_start
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import (
+    newest_covered,
+    resync_start,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     AllowedSigners,
     SigningKey,
@@ -121,7 +124,7 @@ def entries(world: World) -> Forged:
     line = json.dumps({"message": "m", "timestamp": f"{moment:%Y-%m-%dT%H:%M:%S}Z"}, separators=(",", ":")).encode()
     file, files = stored(world, f"{moment:%Y-%m-%d}", [line + b"\n"])
     made = after(world, "entries", files=(file,), entries=1, total_entries=world.head.commit.total_entries + 1)
-    return Forged(replace(made, newest=newest_of(world.head.commit, made.files, made.covered_until)), files)
+    return Forged(replace(made, newest=newest_covered(world.head.commit, made.files, made.covered_until)), files)
 
 
 def merge(world: World) -> Forged:
@@ -329,7 +332,7 @@ CASES = [(kind, name) for kind, lies in LIES.items() for name in lies]
 
 def append(world: World, forged: Forged) -> None:
     world.store.put(forged.files)
-    world.store.decide(forged.commit.name, forged.commit.to_bytes())
+    world.store.put_if_absent(forged.commit.name, forged.commit.to_bytes())
 
 
 def errors(world: World, **options: Any) -> list[str]:

@@ -18,8 +18,8 @@ from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import (
     Disk,
+    DurableDisk,
     Killed,
-    Platter,
     World,
 )
 
@@ -50,7 +50,7 @@ def test_a_run_may_fail_at_any_change_of_the_disk(
         world.store = LocalStore(str(world.path))
         with Disk(fail_at=number, failure=failure).in_place():
             with suppress(Killed, StorageError):
-                world.collect(pin=True, most_entries=4)
+                world.collect(pin=True, max_entries=4)
         if (world.path / "commits").exists() and any((world.path / "commits").iterdir()):
             assert [finding for finding in world.verify() if not finding.is_warning] == [], number
         assert is_part_of_log(world), number
@@ -67,7 +67,7 @@ def test_what_was_told_as_done_survives_a_power_failure(world: World, tmp_path: 
     folder.mkdir()
     world.path = folder / "archive"
     world.store = LocalStore(str(world.path))
-    platter = Platter(folder)
+    platter = DurableDisk(folder)
     acknowledged = 0
     numbers = iter(range(10_000))
 
@@ -84,6 +84,6 @@ def test_what_was_told_as_done_survives_a_power_failure(world: World, tmp_path: 
     for _run in range(3):
         world.append(7)
         with Disk(after_each=fail_and_look).in_place():
-            world.collect(most_entries=4)
+            world.collect(max_entries=4)
         acknowledged = sum(world.archived().values())
     assert next(numbers) > 80

@@ -27,7 +27,7 @@ from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.both import (
     Verdicts,
-    remember_signatures,
+    cache_signature_checks,
     verdicts,
 )
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.examples import examples
@@ -76,7 +76,7 @@ def signed(server: Simulator, clock: Clock, tmp_path: Path, monkeypatch: pytest.
     live = sorted(live_files(world.store, world.head))
     names = {kind: [name for name in world.files() if name.startswith(kind)] for kind in KINDS}
     shutil.copytree(world.path, tmp_path / "copy")
-    remember_signatures(monkeypatch)
+    cache_signature_checks(monkeypatch)
     return Signed(world.path, tmp_path / "copy", world.clock.now, world.head.head, allowed, {**names, "entries": live})
 
 
@@ -195,7 +195,7 @@ def test_every_edit_of_a_signed_archive_is_found_by_both_verifiers(signed: Signe
         shutil.copytree(signed.path, signed.copy)
         edit = data.draw(st.sampled_from(EDITS))
         if edit(signed, data.draw):
-            assert signed.verdicts.are_found
+            assert signed.verdicts.both_found
 
     assert signed.verdicts == (set(), set())
     check()

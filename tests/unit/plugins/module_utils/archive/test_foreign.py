@@ -21,7 +21,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.export
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.finding import Finding
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.forwarder import forward
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import ForeignThing
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import InvalidObject
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.examples import MANY
@@ -123,7 +123,7 @@ def test_what_has_the_next_commits_name_stops_only_who_makes_a_commit(archive: W
     archive.append(2, ago=30)
     before = [list(archive.store.names(folder)) for folder in ("entries", "pending")]
     for _run in range(2):
-        with pytest.raises(ForeignThing, match="no collector makes such a thing: move it away"):
+        with pytest.raises(InvalidObject, match="no collector makes such a thing: move it away"):
             archive.collect()
     assert [list(archive.store.names(folder)) for folder in ("entries", "pending")] == before
     remove(archive.path, name)
@@ -148,7 +148,7 @@ def test_another_thing_in_place_of_a_folder_stops_only_who_needs_it(
         use(archive, tmp_path)
         return
     archive.append(1, ago=30)
-    with pytest.raises(ForeignThing):
+    with pytest.raises(InvalidObject):
         archive.collect()
 
 
@@ -183,7 +183,7 @@ def test_another_thing_in_place_of_a_signature_is_told(signed: World, thing: str
 
 
 def test_many_findings_of_one_type_hide_no_other(archive: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifier, "MAX_TOLD", 3)
+    monkeypatch.setattr(verifier, "MAX_LISTED", 3)
     for number in range(9):
         put(archive.path, f"odd{number}", THINGS["nothing"])
     put(archive.path, FORGED, THINGS["nothing"])

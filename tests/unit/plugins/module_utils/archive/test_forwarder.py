@@ -219,7 +219,7 @@ def test_a_bookmark_whose_commit_is_gone_is_told_and_not_guessed(world: World, r
     world.collect()
     receiver.follow(world)
     newest = world.head
-    world.store.remove([newest.commit.name, *(file.path for file in newest.commit.files)])
+    world.store.delete([newest.commit.name, *(file.path for file in newest.commit.files)])
     for _state in ("restored from an older copy", "grown again"):
         with pytest.raises(ArchiveDamaged, match="up to commit 2, .* then remove the bookmark .*/bookmark: all"):
             receiver.follow(world)
@@ -235,7 +235,7 @@ def test_another_archive_is_told(world: World, receiver: Receiver) -> None:
     world.append(3)
     world.collect()
     receiver.follow(world)
-    world.store.remove(world.files())
+    world.store.delete(world.files())
     with pytest.raises(ArchiveDamaged, match="was cut, replaced, or restored"):
         receiver.follow(world)
     world.collect()

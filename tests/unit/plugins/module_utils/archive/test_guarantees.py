@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load, replay
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit, replay
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     AllowedSigners,
     SigningKey,
@@ -132,7 +132,7 @@ def append_signed(scene: Scene, made: Forged, signer: SigningKey | None = None) 
 def skip_entries(scene: Scene) -> None:
     elsewhere = MemoryStore()
     scene.world.collect(elsewhere)
-    later = load(elsewhere, elsewhere.commits()[-1]).commit.cursor_after
+    later = load_commit(elsewhere, elsewhere.commits()[-1]).commit.cursor_after
     made = heartbeat(scene.world)
     append_signed(scene, made._replace(commit=replace(made.commit, cursor_after=later)))
 
@@ -248,7 +248,7 @@ def test_the_tables_have_no_other_rows() -> None:
 
 
 def test_every_signature_shows_a_replaced_one(world: World, tmp_path: Path) -> None:
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify_archive
 
     key = SigningKey(Signer(tmp_path, "log1").key)
     for _run in range(3):
@@ -256,5 +256,5 @@ def test_every_signature_shows_a_replaced_one(world: World, tmp_path: Path) -> N
         world.collect(sign_key=key)
         world.wait(minutes=1)
     signatures(Scene(world))[1].write_text("forged")
-    found = examine(world.store, every_signature=True, now=world.clock.now + timedelta(minutes=1)).findings
+    found = verify_archive(world.store, every_signature=True, now=world.clock.now + timedelta(minutes=1)).findings
     assert [finding.type for finding in found] == ["signature_bad"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import (
     check_heads,
     head_line,
@@ -31,7 +31,7 @@ LATER = "2026-11-22T13:00:00Z"
 
 def noted(archive: World, *sequences: int, **more: Any) -> list[str]:
     """Records of these commits' heads, as a ledger has them."""
-    return [json.dumps({**head_record(load(archive.store, number), LATER), **more}) for number in sequences]
+    return [json.dumps({**head_record(load_commit(archive.store, number), LATER), **more}) for number in sequences]
 
 
 def written(folder: Path, lines: list[str]) -> str:

@@ -18,7 +18,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.histor
     Log,
     add_tail,
     archived_logs,
-    keep,
+    spool_entry,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.merge import merge_by_time
@@ -40,7 +40,7 @@ def log_of(*messages: str) -> Log:
 def log_with(entries: Sequence[Dict[str, Any]]) -> Log:
     tail = io.BytesIO()
     for entry in entries:
-        keep(tail, entry)
+        spool_entry(tail, entry)
     return Log("shop", tail=tail)
 
 
@@ -148,8 +148,8 @@ def test_too_many_names_are_cut_off_and_it_is_said(monkeypatch: pytest.MonkeyPat
     chain = [f"Server 'n{number}' has been renamed to 'n{number + 1}'" for number in range(150)]
     history = History(log_of(*chain), "n0", lambda _entry: True)
     assert len(list(history.entries())) == history_module.MAX_NAMES + 1
-    assert history.is_cut
-    assert not History(log_of(*LIFE), "db", lambda _entry: True).is_cut
+    assert history.has_more
+    assert not History(log_of(*LIFE), "db", lambda _entry: True).has_more
 
 
 @pytest.mark.parametrize("count", [2_000, 20_000])
@@ -238,7 +238,7 @@ def test_what_is_compacted_while_a_history_is_read_is_found_all_the_same(world: 
 def test_the_needles_leave_out_nothing(world: World) -> None:
     world.append(200)
     live(world, *LIFE)
-    world.collect(most_entries=50)
+    world.collect(max_entries=50)
     (log,) = archived_logs([(None, world.store)])
     for glob in ("n*", "*1", "d?ta", "db", "archive", "*"):
         found = Counter(map(canonical, History(log, glob, lambda _entry: True).entries()))

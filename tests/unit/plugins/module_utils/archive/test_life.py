@@ -30,7 +30,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.both import (
-    remember_signatures,
+    cache_signature_checks,
     verdicts,
 )
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.examples import examples
@@ -143,7 +143,7 @@ class Life(RuleBasedStateMachine):
         self.world.clock.now += wait
         self.set_clocks(offset, on_host)
         self.world.simulator.set(page_size=size)
-        self.collect(who, most_entries=most, pin=pin)
+        self.collect(who, max_entries=most, pin=pin)
 
     @rule(offset=st.sampled_from(FAR), on_host=st.booleans())
     def refuse_a_clock(self, offset: timedelta, on_host: bool) -> None:
@@ -271,16 +271,16 @@ class Rival(LocalStore):
         self._before = before
         self._meanwhile = meanwhile
 
-    def decide(self, name: str, body: bytes) -> bool:
+    def put_if_absent(self, name: str, body: bytes) -> bool:
         self._before -= 1
         if self._before == 0:
             self._meanwhile()
-        return super().decide(name, body)
+        return super().put_if_absent(name, body)
 
 
 @pytest.fixture
 def lives(server: Simulator, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    remember_signatures(monkeypatch)
+    cache_signature_checks(monkeypatch)
     signers = [Signer(tmp_path, name) for name in ("log1", "log2", "log3")]
     numbers = iter(range(1_000_000))
 

@@ -19,7 +19,7 @@ from threading import Event
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import (
     MaintenanceResult,
@@ -40,9 +40,9 @@ from ansible_collections.auditops.cloudscale.tests.simulator.testing import Cloc
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_verifier import forge
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import (
     Disk,
+    DurableDisk,
     Killed,
     MemoryStore,
-    Platter,
     World,
 )
 
@@ -243,11 +243,11 @@ def test_a_re_read_brings_nothing_back_that_was_pruned(world: World, why: str) -
 
 def test_a_re_read_of_many_pages_brings_nothing_back_when_all_was_pruned(world: World) -> None:
     world.append(9, ago=13 * 3600)
-    world.collect(most_entries=99)
+    world.collect(max_entries=99)
     assert work(prune, world, midnight(22)).entries == 9
     world.append(2)
     world.simulator.script(Fault("status", status=410, cursor=True))
-    assert world.collect(most_entries=99).added == 2
+    assert world.collect(max_entries=99).added == 2
     assert world.archived() == since(world, midnight(22))
     assert world.verify() == []
 
@@ -257,13 +257,13 @@ def test_a_restart_of_the_api_with_pruned_entries_doubles_nothing(world: World, 
     """Whether the entries that were kept are young or old."""
     world.append(4, ago=20 * DAY, step=DAY)
     world.append(5, ago=days * DAY, step=60)
-    world.collect(most_entries=99)
+    world.collect(max_entries=99)
     assert work(prune, world, world.clock.ago(days=16)).entries == 4
     kept = world.archived()
     url = f"{world.simulator.url}/project-logs?cursor=1"
     begin = {"next": None, "poll_more": url, "results": world.log.entries[:9]}
     world.simulator.script(Fault("raw", body=json.dumps(begin).encode(), cursor=True))
-    world.collect(most_entries=99)
+    world.collect(max_entries=99)
     assert world.head.commit.kind == "resync"
     assert world.archived() == kept
     assert world.verify() == []
@@ -308,7 +308,7 @@ def test_a_damaged_file_is_not_laundered(archive: World) -> None:
 
 def test_files_without_their_times_by_a_forger_are_not_compacted(archive: World) -> None:
     for sequence in (1, 2):
-        (file,) = load(archive.store, sequence).commit.files
+        (file,) = load_commit(archive.store, sequence).commit.files
         forge(archive, sequence, files=(replace(file, first=None, last=None),))
     before = archive.files()
     with pytest.raises(ArchiveDamaged, match="breaks the rules of an archive"):
@@ -331,9 +331,9 @@ def test_a_compaction_ends_between_two_days(archive: World) -> None:
     stop = Event()
 
     class Stopping(LocalStore):
-        def decide(self, name: str, body: bytes) -> bool:
+        def put_if_absent(self, name: str, body: bytes) -> bool:
             stop.set()
-            return super().decide(name, body)
+            return super().put_if_absent(name, body)
 
     with pytest.raises(Cancelled):
         work(compact, archive, store=Stopping(str(archive.path)), stop=stop)
@@ -351,9 +351,9 @@ def test_a_prune_stops_before_its_commit_and_between_two_files(archive: World) -
     stop.clear()
 
     class Stopping(LocalStore):
-        def remove(self, names: Any) -> None:
+        def delete(self, names: Any) -> None:
             stop.set()
-            super().remove(names)
+            super().delete(names)
 
     with pytest.raises(Cancelled, match="run it again to remove the other files"):
         work(prune, archive, midnight(21), store=Stopping(str(archive.path)), stop=stop)
@@ -389,11 +389,11 @@ class Racing(LocalStore):
         super().__init__(str(world.path))
         self._meanwhile: Optional[Callable[[], Any]] = meanwhile
 
-    def decide(self, name: str, body: bytes) -> bool:
+    def put_if_absent(self, name: str, body: bytes) -> bool:
         meanwhile, self._meanwhile = self._meanwhile, None
         if meanwhile:
             meanwhile()
-        return super().decide(name, body)
+        return super().put_if_absent(name, body)
 
 
 RIVALS: dict[str, Callable[[World], Any]] = {
@@ -444,7 +444,7 @@ def test_a_reader_goes_on_behind_what_was_pruned(archive: World) -> None:
 
 def test_what_a_killed_run_did_not_remove_is_removed_by_any_later_one(archive: World) -> None:
     class Dying(LocalStore):
-        def remove(self, names: Any) -> None:
+        def delete(self, names: Any) -> None:
             if any(name.startswith("entries/") for name in names):
                 raise Killed
 
@@ -477,11 +477,11 @@ def test_what_came_back_from_a_copy_is_removed_again(archive: World) -> None:
 
 def test_what_must_not_be_deleted_yet_keeps_no_collection_from_going_on(archive: World) -> None:
     class Locked(LocalStore):
-        def remove(self, names: Any) -> None:
+        def delete(self, names: Any) -> None:
             for name in names:
                 if name.startswith("entries/"):
                     raise StorageError(f"{name} is under a retention lock until 2030-01-01.")
-                super().remove([name])
+                super().delete([name])
 
     locked = Locked(str(archive.path))
     with pytest.raises(StorageError, match="retention lock"):
@@ -536,7 +536,7 @@ def test_what_was_told_as_done_survives_a_power_failure(world: World, tmp_path: 
     folder.mkdir()
     world.path = folder / "archive"
     world.store = LocalStore(str(world.path))
-    platter = Platter(folder)
+    platter = DurableDisk(folder)
     numbers = iter(range(10_000))
 
     def note(name: str, subject: Any) -> None:

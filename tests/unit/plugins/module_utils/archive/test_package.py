@@ -22,14 +22,14 @@ from textwrap import dedent
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     AllowedSigners,
     SigningKey,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.timestamp import (
     Authorities,
-    named_timestamp,
+    timestamp_file,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import NotedHead
@@ -48,7 +48,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.packag
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.zip_file import (
-    ROOM,
+    MIN_RATIO_SIZE,
     ZipReader,
     ZipWriter,
 )
@@ -608,7 +608,7 @@ def test_bombs_cost_nothing(package: Path, tmp_path: Path) -> None:
     members = read_members(package)
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as opened:
         for name, body in members.items():
-            opened.writestr(name, body + b"\0" * (200 * ROOM if name == HEADS else 0))
+            opened.writestr(name, body + b"\0" * (200 * MIN_RATIO_SIZE if name == HEADS else 0))
     with pytest.raises(ArchiveDamaged, match="'heads.jsonl' expands to more than 100 times its size"):
         checked(tmp_path / "bomb.zip")
     # Members that overlap: each byte is used many times.
@@ -689,7 +689,7 @@ def test_large_files_have_the_same_form(package: Path, tmp_path: Path, monkeypat
 
 def test_entries_that_compress_too_well_are_stored(world: World, tmp_path: Path) -> None:
     world.append(2, ip_address=None)
-    world.log.append(timestamp=world.clock.ago(seconds=30), message="a" * (3 * ROOM))
+    world.log.append(timestamp=world.clock.ago(seconds=30), message="a" * (3 * MIN_RATIO_SIZE))
     world.collect()
     made(world, tmp_path / "package.zip", None, None)
     assert findings(tmp_path / "package.zip") == set()
@@ -791,13 +791,13 @@ def test_a_package_is_never_written_to(package: Path) -> None:
         store = ZipStore(opened, directory, names)
         calls: list[Callable[[], Any]] = [
             lambda: store.put({}),
-            lambda: store.decide("", b""),
-            lambda: store.publish("", b""),
-            lambda: store.remove([]),
-            lambda: store.erase([]),
-            lambda: store.check_erasable([]),
+            lambda: store.put_if_absent("", b""),
+            lambda: store.copy_claim("", b""),
+            lambda: store.delete([]),
+            lambda: store.purge([]),
+            lambda: store.check_not_locked([]),
             lambda: store.prepare(None),
-            lambda: store.prove_exclusive(None, ""),
+            lambda: store.check_put_if_absent(None, ""),
         ]
         for call in calls:
             with pytest.raises(StorageError, match="never changed"):
@@ -868,9 +868,9 @@ def authority(tmp_path: Path) -> TimeAuthority:
 def stamped(world: World, authority: TimeAuthority, dest: Path) -> Path:
     """A package of the archive, of which commits 2 and 4 were stamped."""
     for sequence in (2, 4):
-        head = load(world.store, sequence).head
+        head = load_commit(world.store, sequence).head
         body = authority.at(world.clock.now + timedelta(hours=sequence), head.sha256)
-        (world.path / named_timestamp(head).name).write_bytes(body)
+        (world.path / timestamp_file(head).name).write_bytes(body)
     (world.path / "timestamps/..x").write_bytes(b"not a name that is packed")
     made(world, dest)
     return dest
@@ -908,7 +908,7 @@ def test_edited_time_stamps_are_found(archive: World, authority: TimeAuthority, 
         one, other = (name for name in members if "/timestamps/" in name)
         members[one], members[other] = members[other], members[one]
 
-    def remove(members: Members) -> None:
+    def delete(members: Members) -> None:
         for name in [name for name in members if "/timestamps/" in name]:
             del members[name]
 
@@ -917,4 +917,4 @@ def test_edited_time_stamps_are_found(archive: World, authority: TimeAuthority, 
     assert findings(target, **known) == {"timestamp_bad"}
     with pytest.raises(subprocess.CalledProcessError):
         run_blocks(target, tmp_path)
-    assert "timestamp_absent" in findings(edited(package, tmp_path / "edited.zip", remove), **known)
+    assert "timestamp_absent" in findings(edited(package, tmp_path / "edited.zip", delete), **known)

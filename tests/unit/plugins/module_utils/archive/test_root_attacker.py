@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     AllowedSigners,
     SigningKey,
@@ -27,7 +27,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.timestamp import (
     Authorities,
-    named_timestamp,
+    timestamp_file,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import sha256
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import (
@@ -36,7 +36,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads 
     head_record,
     parse_heads,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import format_time
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.authority import TimeAuthority
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
@@ -86,21 +86,21 @@ class Host:
 
     def stamp(self, moment: datetime) -> None:
         head = self.world.head.head
-        (self.world.path / named_timestamp(head).name).write_bytes(self.authority.at(moment, head.sha256))
+        (self.world.path / timestamp_file(head).name).write_bytes(self.authority.at(moment, head.sha256))
         self.stamped_at[head.sequence] = moment
 
     # What root does
 
     def falsify(self, sequence: int) -> None:
         """Change an entry, and let all that depends on it follow."""
-        file = load(self.world.store, sequence).commit.files[0]
+        file = load_commit(self.world.store, sequence).commit.files[0]
         text = gzip.decompress((self.world.path / file.path).read_bytes())
         changed = text.replace(b"created", b"deleted")
         forge_file(self.world, sequence, gzip.compress(changed), content_sha256=sha256(changed))
         for name in self.of("signatures", sequence):
             name.unlink()
         for number in self.world.store.commits(after=sequence - 1):
-            link = load(self.world.store, number)
+            link = load_commit(self.world.store, number)
             name = signature_name(link.head, self.key.fingerprint)
             (self.world.path / name).write_bytes(self.key.sign(link.commit.archive_id, link.head))
 
@@ -139,11 +139,11 @@ class Host:
         self.falsify(5)
         for sequence, moment in self.stamped_at.items():
             if sequence >= 5:
-                head = load(self.world.store, sequence).head
+                head = load_commit(self.world.store, sequence).head
                 for path in (self.world.path / "timestamps").glob(f"{sequence:012d}-*"):
                     path.unlink()
                 body = self.authority.at(moment, head.sha256)
-                (self.world.path / named_timestamp(head).name).write_bytes(body)
+                (self.world.path / timestamp_file(head).name).write_bytes(body)
         self.other_ledger, self.keeper = self.keeper.noted, Keeper()
         self.keeper.ask(self.world)
 
@@ -164,7 +164,7 @@ class Host:
     # What the witnesses say
 
     def says_verify(self) -> str:
-        found = examine(self.world.store, signers=self.signers, every_signature=True, now=self.world.clock.now)
+        found = verify_archive(self.world.store, signers=self.signers, every_signature=True, now=self.world.clock.now)
         return "found" if any(not finding.is_warning for finding in found.findings) else NOT_NOTICED
 
     def says_ledger(self) -> str:
@@ -178,7 +178,7 @@ class Host:
 
     def says_time(self) -> str:
         authorities = Authorities(self.authority.root)
-        found = examine(self.world.store, authorities=authorities, now=self.world.clock.now)
+        found = verify_archive(self.world.store, authorities=authorities, now=self.world.clock.now)
         if any(not finding.is_warning for finding in found.findings):
             return "found"
         assert found.timestamps is not None

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_covered
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     SigningKey,
     signature_name,
@@ -224,7 +224,7 @@ def test_every_form_of_a_line_is_judged_alike(world: World, tmp_path: Path) -> N
         head = world.head.commit
         added = {"files": (described,), "entries": 1, "total_entries": head.total_entries + 1}
         commit = test_corpus.after(world, "entries", **added)
-        commit = replace(commit, newest=newest_of(head, commit.files, commit.covered_until))
+        commit = replace(commit, newest=newest_covered(head, commit.files, commit.covered_until))
         with copied(world, tmp_path / str(number)):
             append(world, Forged(commit, {described.path: body}))
             found = verdicts(world.path, world.clock.now)

@@ -17,22 +17,25 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import timestamp
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.timestamp import (
     Authorities,
-    Unreadable,
-    named_timestamp,
+    InvalidTimestamp,
     parse_timestamp_name,
     read_token,
+    timestamp_file,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.timestamper import (
     Authority,
-    Stamped,
+    HeadTimestamp,
     newest_timestamp,
     stamp_head,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import Examination, examine
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import (
+    VerificationResult,
+    verify_archive,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     Cancelled,
     InvalidInput,
@@ -68,21 +71,21 @@ def grow(world: World, commits: int) -> None:
         world.collect()
 
 
-def stamp(world: World, authority: TimeAuthority, every: timedelta = DAY, **options: Any) -> Stamped:
+def stamp(world: World, authority: TimeAuthority, every: timedelta = DAY, **options: Any) -> HeadTimestamp:
     known = Authority(**{"url": authority.url, "authorities": Authorities(authority.root), **options})
     return stamp_head(world.store, world.head, newest_timestamp(world.store), known, every, threading.Event())
 
 
 def put(world: World, sequence: int, body: bytes, name: Optional[str] = None) -> Path:
     """Store a time stamp of a commit."""
-    path = world.path / (name or named_timestamp(load(world.store, sequence).head).name)
+    path = world.path / (name or timestamp_file(load_commit(world.store, sequence).head).name)
     path.write_bytes(body)
     return path
 
 
-def checked(world: World, authority: Optional[TimeAuthority], now: Optional[datetime] = None) -> Examination:
+def checked(world: World, authority: Optional[TimeAuthority], now: Optional[datetime] = None) -> VerificationResult:
     authorities = Authorities(authority.root) if authority else None
-    return examine(world.store, authorities=authorities, now=now or max(world.clock.now, utc_now()))
+    return verify_archive(world.store, authorities=authorities, now=now or max(world.clock.now, utc_now()))
 
 
 def told(world: World, authority: Optional[TimeAuthority]) -> list[tuple[str, bool]]:
@@ -91,7 +94,7 @@ def told(world: World, authority: Optional[TimeAuthority]) -> list[tuple[str, bo
 
 def test_the_head_is_stamped_and_openssl_alone_checks_it(archive: World, authority: TimeAuthority) -> None:
     stamped = stamp(archive, authority)
-    name = named_timestamp(archive.head.head).name
+    name = timestamp_file(archive.head.head).name
     assert list(archive.store.names("timestamps")) == [name]
     assert stamped.head == archive.head.head
     assert abs(stamped.time - utc_now()) < timedelta(minutes=1)
@@ -127,14 +130,14 @@ def test_only_time_stamps_of_this_archive_count(archive: World, authority: TimeA
 
 
 def test_an_archive_in_a_locked_bucket_is_stamped(world: World, authority: TimeAuthority, buckets: Buckets) -> None:
-    store = S3Store(f"{buckets.new_place('locked')}?claims={buckets.new_place()}&lock_days=1")
+    store = S3Store(f"{buckets.new_location('locked')}?claims={buckets.new_location()}&lock_days=1")
     world.clock.now = utc_now().replace(microsecond=0)
     world.append(2, ago=30)
     world.collect(store)
     asked_of = Authority(authority.url, Authorities(authority.root))
-    first = stamp_head(store, load(store, 1), newest_timestamp(store), asked_of, DAY, threading.Event())
+    first = stamp_head(store, load_commit(store, 1), newest_timestamp(store), asked_of, DAY, threading.Event())
     assert newest_timestamp(store) == first
-    found = examine(store, authorities=Authorities(authority.root))
+    found = verify_archive(store, authorities=Authorities(authority.root))
     assert found.findings == []
     assert found.timestamps is not None
     assert [one.head for one in found.timestamps.heads] == [first.head]
@@ -264,7 +267,7 @@ def test_verify_says_by_when_each_head_existed(archive: World, authority: TimeAu
     grow(archive, 2)
     now = archive.clock.now
     for sequence, hours in ((2, 5), (4, 30)):
-        body = authority.at(now + timedelta(hours=hours), load(archive.store, sequence).head.sha256)
+        body = authority.at(now + timedelta(hours=hours), load_commit(archive.store, sequence).head.sha256)
         put(archive, sequence, body)
     found = checked(archive, authority).timestamps
     assert found is not None
@@ -281,7 +284,11 @@ def test_verify_says_by_when_each_head_existed(archive: World, authority: TimeAu
 def test_the_earliest_time_stamp_that_covers_a_commit_counts(archive: World, authority: TimeAuthority) -> None:
     now = archive.clock.now
     for sequence, hours in ((1, 50), (3, 20)):
-        put(archive, sequence, authority.at(now + timedelta(hours=hours), load(archive.store, sequence).head.sha256))
+        put(
+            archive,
+            sequence,
+            authority.at(now + timedelta(hours=hours), load_commit(archive.store, sequence).head.sha256),
+        )
     found = checked(archive, authority).timestamps
     assert found is not None
     assert found.longest_wait is not None
@@ -289,9 +296,9 @@ def test_the_earliest_time_stamp_that_covers_a_commit_counts(archive: World, aut
 
 
 def test_what_is_no_time_stamp_of_its_commit_is_found(archive: World, authority: TimeAuthority, tmp_path: Path) -> None:
-    genuine = authority.of(load(archive.store, 2).head.sha256)
-    others = TimeAuthority(tmp_path, "other").of(load(archive.store, 2).head.sha256)
-    early = authority.at(archive.clock.now - DAY, load(archive.store, 2).head.sha256)
+    genuine = authority.of(load_commit(archive.store, 2).head.sha256)
+    others = TimeAuthority(tmp_path, "other").of(load_commit(archive.store, 2).head.sha256)
+    early = authority.at(archive.clock.now - DAY, load_commit(archive.store, 2).head.sha256)
     for body, reason in (
         (authority.of(DIGEST), "it is of something else"),
         (others, "its certificate is not accepted"),
@@ -315,15 +322,15 @@ def test_an_archive_without_time_stamps_has_none_to_show(archive: World, authori
 def test_time_stamps_of_other_commits_show_a_rewritten_or_cut_history(archive: World, authority: TimeAuthority) -> None:
     grow(archive, 4)
     for sequence in (2, 4, 7):
-        put(archive, sequence, authority.of(load(archive.store, sequence).head.sha256))
+        put(archive, sequence, authority.of(load_commit(archive.store, sequence).head.sha256))
     assert told(archive, authority) == []
     for sequence in (5, 6, 7):
-        (archive.path / load(archive.store, sequence).commit.name).unlink()
+        (archive.path / load_commit(archive.store, sequence).commit.name).unlink()
     found = {finding.path: finding for finding in checked(archive, authority).findings}
     (lost,) = [finding for finding in found.values() if finding.type == "timestamp_lost"]
     assert lost.detail.startswith("commit 7 existed by ")
     assert lost.detail.endswith("so commits after 4 were cut off")
-    own = parse_timestamp_name(named_timestamp(load(archive.store, 2).head).name)
+    own = parse_timestamp_name(timestamp_file(load_commit(archive.store, 2).head).name)
     assert own is not None
     put(archive, 2, authority.of(DIGEST), "timestamps/000000000002-2d711642b726.tsr")
     details = [finding.detail for finding in checked(archive, authority).findings if finding.type == "timestamp_lost"]
@@ -332,8 +339,8 @@ def test_time_stamps_of_other_commits_show_a_rewritten_or_cut_history(archive: W
 
 def test_the_commit_after_the_head_may_have_one(archive: World, authority: TimeAuthority) -> None:
     """Of a copy that was made while a collector ran."""
-    put(archive, 3, authority.of(load(archive.store, 3).head.sha256))
-    put(archive, 2, authority.of(load(archive.store, 2).head.sha256))
+    put(archive, 3, authority.of(load_commit(archive.store, 3).head.sha256))
+    put(archive, 2, authority.of(load_commit(archive.store, 2).head.sha256))
     (archive.path / "commits/000000000003.json").unlink()
     assert "timestamp_lost" not in {type_ for type_, _is_warning in told(archive, authority)}
 
@@ -365,7 +372,7 @@ def test_the_collection_needs_no_time_stamp_folder(archive: World, authority: Ti
 
 @pytest.mark.parametrize("body", [b"", b"\x30\x80", bytes(1000), b"\x30\x84\xff\xff\xff\xff"])
 def test_what_cannot_be_read_is_no_token(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(InvalidTimestamp):
         read_token(body)
 
 

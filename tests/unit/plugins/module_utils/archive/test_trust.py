@@ -74,10 +74,10 @@ def test_a_run_that_names_the_head_may_lose_a_race(archive: World, key: SigningK
     rival = iter([True])
 
     class Slow(LocalStore):
-        def decide(self, name: str, body: bytes) -> bool:
+        def put_if_absent(self, name: str, body: bytes) -> bool:
             if next(rival, False):
-                archive.collect(sign_key=key, most_entries=1)
-            return super().decide(name, body)
+                archive.collect(sign_key=key, max_entries=1)
+            return super().put_if_absent(name, body)
 
     archive.collect(Slow(str(archive.path)), pin=pin, sign_key=key, expected_head=archive.head.head)
     assert archive.archived() == archive.logged()
@@ -89,7 +89,7 @@ def test_a_good_prefix_is_copied_to_a_new_place_of_a_locked_bucket(
     """Nothing can be moved there; the pin in the good prefix holds for the copy."""
     head = archive.head
     forged = replace(head.commit, sequence=4, previous=head.head.sha256, run="forger", signer=None)
-    archive.store.decide(forged.name, forged.to_bytes())
+    archive.store.put_if_absent(forged.name, forged.to_bytes())
     refused = S3Store(buckets.upload(archive.path))
     archive.append(1, ago=20)
     with pytest.raises(ArchiveDamaged, match="breaks the rules"):

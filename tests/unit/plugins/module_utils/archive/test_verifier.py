@@ -24,8 +24,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import live_files, load
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_of
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import live_files, load_commit
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import newest_covered
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
     Commit,
@@ -33,7 +33,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
     Gap,
     Head,
     Part,
-    parse_data_name,
+    parse_data_file_name,
     sha256,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
@@ -41,7 +41,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.mainte
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat, lines_of
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import FROM_ENVIRONMENT
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.commands import verify as command
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import timestamp
@@ -92,7 +92,7 @@ def forge_previous(world: World, sequence: int) -> None:
 
 def forge_file(world: World, sequence: int, stored: bytes, **facts: Any) -> None:
     """Replace a data file, and let its commit describe the new one."""
-    file = load(world.store, sequence).commit.files[0]
+    file = load_commit(world.store, sequence).commit.files[0]
     digest = sha256(stored)
     day = file.path.split("/")[1]
     path = f"entries/{day}/{sequence:012d}-{digest[:12]}.jsonl.gz"
@@ -116,8 +116,8 @@ def test_what_is_added_while_it_is_verified_is_not_told_as_verified(
 ) -> None:
     head = archive.head.head
 
-    def slowly(*arguments: Any, **options: Any) -> verifier.Examination:
-        found = examine(*arguments, **options)
+    def slowly(*arguments: Any, **options: Any) -> verifier.VerificationResult:
+        found = verify_archive(*arguments, **options)
         archive.append(3)
         archive.collect()
         return found
@@ -306,13 +306,13 @@ def test_content_that_no_collector_writes(archive: World, change: Callable[[byte
 
 @pytest.mark.parametrize("fact", ["first", "last"])
 def test_times_that_the_file_has_not(archive: World, fact: str) -> None:
-    file = load(archive.store, 2).commit.files[0]
+    file = load_commit(archive.store, 2).commit.files[0]
     forge(archive, 2, files=(replace(file, **{fact: NOON}),))
     assert "content" in types(archive)
 
 
 def test_another_number_of_entries(archive: World) -> None:
-    file = load(archive.store, 2).commit.files[0]
+    file = load_commit(archive.store, 2).commit.files[0]
     forge(archive, 2, files=(replace(file, entries=4),))
     assert types(archive) == {"content", "totals"}
 
@@ -431,13 +431,13 @@ def test_a_forged_commit_contradicts_its_neighbours(archive: World, expected: st
 
 
 def test_a_forged_project(archive: World) -> None:
-    project = load(archive.store, 2).commit.project
+    project = load_commit(archive.store, 2).commit.project
     forge(archive, 2, project=project._replace(uuid="other"))
     assert types(archive) == {"identity"}
 
 
 def test_a_forged_list_of_files(archive: World) -> None:
-    file = load(archive.store, 2).commit.files[0]
+    file = load_commit(archive.store, 2).commit.files[0]
     forge(archive, 3, files=(file,))
     assert "chain" in types(archive)
 
@@ -471,7 +471,7 @@ def test_a_chain_that_was_forged_from_within(archive: World) -> None:
 
 def test_an_expected_head_may_be_any_commit_of_the_chain(archive: World) -> None:
     for sequence in range(1, 6):
-        assert archive.verify(expected_head=load(archive.store, sequence).head) == []
+        assert archive.verify(expected_head=load_commit(archive.store, sequence).head) == []
     assert types(archive, expected_head=Head(3, "0" * 64)) == {"head"}
 
 
@@ -499,7 +499,7 @@ def rearranged(world: World, kind: str, **changes: Any) -> Commit:
 
 
 def write(world: World, commit: Commit) -> None:
-    world.store.decide(commit.name, commit.to_bytes())
+    world.store.put_if_absent(commit.name, commit.to_bytes())
 
 
 def compact(world: World) -> tuple[Commit, list[DataFile]]:
@@ -531,7 +531,7 @@ def test_a_prune_is_accepted_and_its_file_awaits_deletion(archive: World) -> Non
     assert (finding.type, finding.path, finding.is_warning) == ("deletion_pending", min(files), True)
     assert f"{len(files)} such files in all" in finding.detail
     assert len(files) > 1
-    archive.store.remove(list(files))
+    archive.store.delete(list(files))
     assert archive.verify() == []
     archive.append(2)
     archive.collect()
@@ -542,7 +542,7 @@ def test_a_prune_is_accepted_and_its_file_awaits_deletion(archive: World) -> Non
 def test_a_compaction_is_accepted_and_its_slices_are_hashed_again(archive: World) -> None:
     commit, origins = compact(archive)
     write(archive, commit)
-    archive.store.remove([file.path for file in origins])
+    archive.store.delete([file.path for file in origins])
     assert archive.verify() == []
     assert archive.archived() == archive.logged()
 
@@ -559,14 +559,14 @@ def test_a_compaction_of_something_else(archive: World, change: str) -> None:
     else:
         first = first._replace(entries=2)
     write(archive, replace(commit, files=(replace(file, parts=(first, *others)),)))
-    archive.store.remove([origin.path for origin in origins])
+    archive.store.delete([origin.path for origin in origins])
     assert types(archive) - {"content"} == {"removal"}
 
 
 def test_a_compaction_that_drops_entries(archive: World) -> None:
     commit, origins = compact(archive)
     write(archive, replace(commit, files=(), entries=0))
-    archive.store.remove([origin.path for origin in origins])
+    archive.store.delete([origin.path for origin in origins])
     assert "totals" in types(archive)
 
 
@@ -581,7 +581,7 @@ class Racing(LocalStore):
         self.events = [event]
 
     def chunks(self, name: str) -> Any:
-        parts = parse_data_name(name)
+        parts = parse_data_file_name(name)
         if parts and parts.sequence == 3 and self.events:
             self.events.pop()()
         return super().chunks(name)
@@ -590,7 +590,7 @@ class Racing(LocalStore):
 def compact_and_delete(world: World) -> None:
     commit, origins = compact(world)
     write(world, commit)
-    world.store.remove([origin.path for origin in origins])
+    world.store.delete([origin.path for origin in origins])
 
 
 def test_cat_gives_each_entry_once_although_it_is_compacted_meanwhile(archive: World) -> None:
@@ -614,7 +614,7 @@ def test_cat_tells_a_missing_file(archive: World) -> None:
 @pytest.mark.parametrize("name", ["first", "last"])
 def test_cat_refuses_a_file_whose_times_are_others_than_its_commit_says(archive: World, name: str) -> None:
     """Else an entry could be hidden from everybody who reads a range."""
-    commit = load(archive.store, 3).commit
+    commit = load_commit(archive.store, 3).commit
     (file,) = commit.files
     assert file.first is not None
     assert file.last is not None
@@ -624,8 +624,8 @@ def test_cat_refuses_a_file_whose_times_are_others_than_its_commit_says(archive:
         if int(path.stem) > 3:
             path.unlink()
     forged = replace(commit, files=(replace(file, **{name: other}),))
-    before = load(archive.store, 2).commit
-    forged = replace(forged, newest=newest_of(before, forged.files, forged.covered_until))
+    before = load_commit(archive.store, 2).commit
+    forged = replace(forged, newest=newest_covered(before, forged.files, forged.covered_until))
     commit_path(archive, 3).write_bytes(forged.to_bytes())
     with pytest.raises(ArchiveDamaged, match="has an entry of another time than its commit says"):
         list(cat(archive.store))

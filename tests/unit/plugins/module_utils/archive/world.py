@@ -16,7 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import Link, find_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import StoredCommit, find_head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import (
     CollectResult,
@@ -28,10 +28,10 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import store as store_module
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import (
-    Foreign,
     LocalStore,
     ObjectNotFound,
     Store,
+    UnexpectedItem,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
@@ -88,7 +88,7 @@ class World:
             return collect(
                 store or self.store,
                 api,
-                CollectSettings(**{"most_entries": 5, **settings}),
+                CollectSettings(**{"max_entries": 5, **settings}),
                 self.context(pin=self.pin if pin else None, **options),
             )
 
@@ -96,7 +96,7 @@ class World:
         return verify(store or self.store, **{"now": self.clock.now, **options})
 
     @property
-    def head(self) -> Link:
+    def head(self) -> StoredCommit:
         found = find_head(self.store)
         if found is None:
             raise LookupError("the archive has no commit")
@@ -121,7 +121,7 @@ class World:
 class MemoryStore:
     """A store in a dict: quick, and durable at once."""
 
-    reads_at_once = 3
+    max_concurrent_reads = 3
 
     def __init__(self) -> None:
         self.files: Dict[str, bytes] = {}
@@ -137,7 +137,7 @@ class MemoryStore:
     def names(self, folder: str, after: str = "") -> Iterator[str]:
         return iter(sorted(name for name in self.files if name.startswith(f"{folder}/") and name > after))
 
-    def foreign(self) -> Iterator[Foreign]:
+    def list_unexpected(self) -> Iterator[UnexpectedItem]:
         return iter(())
 
     def commits(self, after: int = 0) -> List[int]:
@@ -147,16 +147,16 @@ class MemoryStore:
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
         pass
 
-    def prove_exclusive(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
+    def check_put_if_absent(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
         pass
 
     def claim(self, name: str) -> None:
         return None
 
-    def publish(self, name: str, body: bytes) -> None:
+    def copy_claim(self, name: str, body: bytes) -> None:
         pass
 
-    def deleted_commits(self, after: int = 0) -> List[int]:
+    def list_deleted_commits(self, after: int = 0) -> List[int]:
         return []
 
     def put(self, files: Mapping[str, bytes]) -> None:
@@ -165,17 +165,17 @@ class MemoryStore:
     def is_settled(self, record: str) -> bool:
         return True
 
-    def decide(self, name: str, body: bytes) -> bool:
+    def put_if_absent(self, name: str, body: bytes) -> bool:
         return self.files.setdefault(name, body) == body
 
-    def remove(self, names: Any) -> None:
+    def delete(self, names: Any) -> None:
         for name in names:
             self.files.pop(name, None)
 
-    def check_erasable(self, names: Any) -> None:
+    def check_not_locked(self, names: Any) -> None:
         pass
 
-    erase = remove
+    purge = delete
 
 
 class Killed(BaseException):
@@ -246,7 +246,7 @@ class Disk:
             store_module.os = genuine
 
 
-class Platter:
+class DurableDisk:
     """What of a folder survives a power failure when only that survives which was synced."""
 
     def __init__(self, above: Path) -> None:

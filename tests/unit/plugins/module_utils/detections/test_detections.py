@@ -12,14 +12,21 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in, chosen
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import (
+    built_in_detections,
+    select_detections,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import (
     SEVERITIES,
     Detection,
     SiteFacts,
     is_at_least,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import Detector, Memory, nominate
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import (
+    Detector,
+    Memory,
+    assign_reviewer,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from hypothesis import given, settings, strategies
 
@@ -79,7 +86,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
 
 
 def alerts(name: str, entries: list[Any], facts: SiteFacts = FACTS) -> list[str]:
-    detection = next(found for found in built_in() if found.name == name)
+    detection = next(found for found in built_in_detections() if found.name == name)
     detector = Detector([detection], facts)
     for known in KNOWN:
         detector.learn(known)
@@ -87,8 +94,8 @@ def alerts(name: str, entries: list[Any], facts: SiteFacts = FACTS) -> list[str]
 
 
 def test_each_built_in_detection_has_cases() -> None:
-    assert set(CASES) == {detection.name for detection in built_in()}
-    for detection in built_in():
+    assert set(CASES) == {detection.name for detection in built_in_detections()}
+    for detection in built_in_detections():
         assert "" not in (detection.title, detection.why, detection.check)
 
 
@@ -112,34 +119,38 @@ def test_own_automation_is_left_out_but_remembered() -> None:
 def test_a_detection_without_its_fact_is_off() -> None:
     nothing = SiteFacts()
     assert alerts("unknown_network", CASES["unknown_network"][0], nothing) == []
-    assert {found.name: found.lacks(nothing) for found in built_in() if found.lacks(nothing)} == {
+    assert {
+        found.name: found.missing_fact(nothing) for found in built_in_detections() if found.missing_fact(nothing)
+    } == {
         "unknown_network": "known_networks",
         "outside_working_hours": "working_hours",
     }
 
 
 def test_in_the_first_days_of_a_log_nobody_is_new() -> None:
-    detector = Detector([found for found in built_in() if found.first_seen and not found.within], SiteFacts())
+    detector = Detector(
+        [found for found in built_in_detections() if found.first_seen and not found.within], SiteFacts()
+    )
     first = [entry(days=day, actor={"user": {"email": f"{day}@example.com"}}) for day in range(7)]
     assert [alert for one in first for alert in detector.alerts(one)] == []
     assert detector.alerts(entry(days=8, actor={"user": {"email": "late@example.com"}}))
 
 
 def test_an_alert_has_the_same_id_whenever_it_is_found() -> None:
-    first, again = (Detector(built_in(), FACTS).alerts(entry("server_delete")) for _time in range(2))
+    first, again = (Detector(built_in_detections(), FACTS).alerts(entry("server_delete")) for _time in range(2))
     assert [alert.id for alert in first] == [alert.id for alert in again]
     assert len({alert.id for alert in first}) == len(first)
-    other = Detector(built_in(), FACTS).alerts(entry("server_delete", ip_address="192.0.2.8"))
+    other = Detector(built_in_detections(), FACTS).alerts(entry("server_delete", ip_address="192.0.2.8"))
     assert {alert.id for alert in first}.isdisjoint(alert.id for alert in other)
 
 
 def test_experimental_detections_are_off_until_they_are_enabled() -> None:
-    names = {found.name for found in chosen()}
-    assert names == {found.name for found in built_in() if not found.experimental}
-    assert "access_changed" in {found.name for found in chosen(enable=["access_changed"])}
-    assert "deletion" not in {found.name for found in chosen(disable=["deletion"])}
+    names = {found.name for found in select_detections()}
+    assert names == {found.name for found in built_in_detections() if not found.experimental}
+    assert "access_changed" in {found.name for found in select_detections(enable=["access_changed"])}
+    assert "deletion" not in {found.name for found in select_detections(disable=["deletion"])}
     own = {"name": "deletion", "title": "Mine", "severity": "info", "select": {"actions": "server_delete"}}
-    assert next(found for found in chosen([own]) if found.name == "deletion").title == "Mine"
+    assert next(found for found in select_detections([own]) if found.name == "deletion").title == "Mine"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +185,7 @@ def test_a_mistake_in_a_detection_is_refused(change: dict[str, Any], told: str) 
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(InvalidInput, match="deletoin .did you mean deletion"):
-        chosen(disable=["deletoin"])
+        select_detections(disable=["deletoin"])
 
 
 def test_severities_are_ordered() -> None:
@@ -200,12 +211,12 @@ def _entries() -> Iterator[Any]:
 @given(*_entries(), strategies.integers(0, 30))
 def test_a_stored_memory_continues_where_it_ended(entries: list[Any], cut: int) -> None:
     """Fed at once or in two runs with the memory stored between them: the same alerts."""
-    whole = Detector(built_in(), FACTS)
+    whole = Detector(built_in_detections(), FACTS)
     expected = [alert.id for one in entries for alert in whole.alerts(one)]
-    first = Detector(built_in(), FACTS)
+    first = Detector(built_in_detections(), FACTS)
     found = [alert.id for one in entries[:cut] for alert in first.alerts(one)]
     stored = json.loads(json.dumps(first.memory.to_json()))
-    second = Detector(built_in(), FACTS, memory=Memory.from_json(stored))
+    second = Detector(built_in_detections(), FACTS, memory=Memory.from_json(stored))
     found += [alert.id for one in entries[cut:] for alert in second.alerts(one)]
     assert found == expected
 
@@ -219,8 +230,8 @@ def test_a_memory_that_is_something_else_is_refused(value: Any) -> None:
 def test_when_a_reviewer_leaves_only_their_alerts_change_hands() -> None:
     everybody = ["anna@example.com", "bea@example.com", "carl@example.com"]
     numbers = [str(number) for number in range(100)]
-    before = {number: nominate(number, entry(actor=TOKEN), everybody) for number in numbers}
-    after = {number: nominate(number, entry(actor=TOKEN), everybody[:2]) for number in numbers}
+    before = {number: assign_reviewer(number, entry(actor=TOKEN), everybody) for number in numbers}
+    after = {number: assign_reviewer(number, entry(actor=TOKEN), everybody[:2]) for number in numbers}
     assert set(before.values()) == set(everybody)
     assert {number for number in numbers if before[number] != after[number]} == {
         number for number in numbers if before[number] == "carl@example.com"
@@ -240,7 +251,7 @@ def test_when_a_reviewer_leaves_only_their_alerts_change_hands() -> None:
     ],
 )
 def test_nobody_reviews_their_own_change(actor: Any, reviewers: list[str], nominated: Any) -> None:
-    assert nominate("1", entry(actor=actor), reviewers) == nominated
+    assert assign_reviewer("1", entry(actor=actor), reviewers) == nominated
 
 
 def test_a_huge_name_is_remembered_by_its_hash() -> None:
@@ -250,7 +261,7 @@ def test_a_huge_name_is_remembered_by_its_hash() -> None:
 
 
 def test_a_copy_of_a_memory_stays_as_it_is() -> None:
-    detector = Detector([one for one in built_in() if one.name == "burst_of_deletions"], FACTS)
+    detector = Detector([one for one in built_in_detections() if one.name == "burst_of_deletions"], FACTS)
     detector.alerts(entry("volume_delete"))
     copy = detector.memory.copy()
     before = copy.to_json()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import chosen
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import select_detections
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import SiteFacts
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import Detector
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
@@ -285,7 +285,7 @@ def test_an_alert_is_the_one_that_every_way_finds(engine: Engine, simulator: Sim
     append(simulator, *range(5), action="volume_delete")
     engine.live()
     facts = SiteFacts.from_mapping({"reviewers": reviewers})
-    detector = Detector(chosen(), facts)
+    detector = Detector(select_detections(), facts)
     expected = [alert for entry in simulator.project("main").log.entries for alert in detector.alerts(entry)]
     found = [alert for event in engine.events for alert in event["detections"]]
     assert [(alert["id"], alert["reviewer"], alert["title"]) for alert in found] == [
@@ -596,7 +596,7 @@ def test_no_story_of_kills_and_faults_loses_or_renames_an_entry(
         engine.live()
     first_time = list(dict.fromkeys(engine.numbers))
     assert first_time == list(range(written))
-    detector = Detector(chosen(), SiteFacts())
+    detector = Detector(select_detections(), SiteFacts())
     alerts = [[alert.id for alert in detector.alerts(entry)] for entry in simulator.project("main").log.entries]
     for event in engine.events:
         assert [alert["id"] for alert in event["detections"]] == alerts[event["entry"]["n"]]

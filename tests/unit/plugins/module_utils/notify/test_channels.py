@@ -248,7 +248,7 @@ def test_a_command_need_not_read_what_it_gets() -> None:
 def test_a_command_that_does_not_end_is_ended_with_all_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "_SECONDS", 1)
+    monkeypatch.setattr(channels, "_TIMEOUT", 1)
     with pytest.raises(NotDelivered, match="sh cannot take an alert: it does not end$"):
         Command(("sh", "-c", f"sleep 600 & echo $! > {tmp_path}/pid; wait")).send(MESSAGE, NoWait())
     with suppress(ProcessLookupError):

@@ -11,13 +11,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in_detections
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import Alert
 from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.message import Message, compose
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import parse, visible
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import parse, to_printable
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
-DETECTIONS = {detection.name: detection for detection in built_in()}
+DETECTIONS = {detection.name: detection for detection in built_in_detections()}
 
 
 def alert(message: Any = "m", number: int = 1, severity: str = "medium", **facts: Any) -> Alert:
@@ -62,7 +62,7 @@ def test_the_reviewer_is_named() -> None:
 def test_chats_find_nothing_of_theirs_in_a_text(hostile: str, never: str) -> None:
     for found in (one(hostile), compose([alert(hostile), alert(hostile, 2)], DETECTIONS)):
         assert never not in found.text
-        assert visible(found.text.replace("\n", "")) == found.text.replace("\n", "")
+        assert to_printable(found.text.replace("\n", "")) == found.text.replace("\n", "")
     assert len(one(hostile).text.splitlines()) == 4
 
 

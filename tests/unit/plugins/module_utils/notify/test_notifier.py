@@ -16,14 +16,14 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import chosen
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import select_detections
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.config import Config
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detection import SiteFacts
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, Cancelled, StorageError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.notify import message, notifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.notifier import Notifier, NotifyResult
 from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.positions import PositionFile
-from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import read_receivers
+from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import parse_receivers
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import Killed, World
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook, NoWait
@@ -64,8 +64,10 @@ class Site:
     def run(self, *receivers: Any, from_start: bool = False, stop: Optional[threading.Event] = None) -> NotifyResult:
         self.is_killed = False
         given = [{"webhook": {"url": one.url}} if isinstance(one, Hook) else one for one in receivers]
-        config = Config(chosen(self.own, disable=self.options.get("disable")), SiteFacts.from_mapping(self.options))
-        found = read_receivers(given, self.socket)
+        config = Config(
+            select_detections(self.own, disable=self.options.get("disable")), SiteFacts.from_mapping(self.options)
+        )
+        found = parse_receivers(given, self.socket)
         file = DyingFile(self)
         return Notifier(self.world.store, file, config, found, stop or NoWait(), from_start, self.notes.append).run()
 
@@ -297,7 +299,7 @@ def test_many_alerts_of_one_run_are_several_digests(world: World, site: Site, ho
     receiver = {"webhook": {"url": hook.url}, "digest": True}
     site.options = {"disable": ["burst_of_deletions"]}
     world.append(count=250, ago=3000, action="server_delete")
-    world.collect(most_entries=1000)
+    world.collect(max_entries=1000)
     hook.answers = [(200, {}), DOWN]
     site.run(receiver, from_start=True)
     site.run(receiver)
@@ -308,10 +310,10 @@ def test_many_alerts_of_one_run_are_several_digests(world: World, site: Site, ho
 def test_positions_are_stored_within_a_commit_of_many_alerts(
     world: World, site: Site, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifier, "_REMEMBER_EVERY", 4)
+    monkeypatch.setattr(notifier, "_MESSAGES_PER_SAVE", 4)
     site.options = {"disable": ["burst_of_deletions"]}
     world.append(count=10, ago=3000, action="server_delete")
-    world.collect(most_entries=1000)
+    world.collect(max_entries=1000)
     hook.on_taken = lambda: site.kill() if len(hook.taken) == 10 else None
     with pytest.raises(Killed):
         site.run(hook, from_start=True)

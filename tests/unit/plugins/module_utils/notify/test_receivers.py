@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
-from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import read_receivers
+from ansible_collections.auditops.cloudscale.plugins.module_utils.notify.receivers import parse_receivers
 
 HOOK = {"url": "https://chat.example.com/hooks/s3cret"}
 MAIL = {"to": "audit@example.com", "from": "root@log1.example.com"}
@@ -100,27 +100,27 @@ MAIL = {"to": "audit@example.com", "from": "root@log1.example.com"}
 )
 def test_a_mistake_is_one_sentence(value: Any, sentence: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        read_receivers(value)
+        parse_receivers(value)
     assert refused.value.message == sentence
     assert "s3cret" not in sentence
 
 
 def test_the_key_depends_on_the_address_alone_and_shows_no_secret() -> None:
-    (plain,) = read_receivers([{"webhook": HOOK}])
-    (other,) = read_receivers([{"webhook": {**HOOK, "token_file": "/t"}, "severity": "high", "digest": True}])
-    (moved,) = read_receivers([{"webhook": {"url": HOOK["url"] + "x"}}])
+    (plain,) = parse_receivers([{"webhook": HOOK}])
+    (other,) = parse_receivers([{"webhook": {**HOOK, "token_file": "/t"}, "severity": "high", "digest": True}])
+    (moved,) = parse_receivers([{"webhook": {"url": HOOK["url"] + "x"}}])
     assert plain.key == other.key != moved.key
     assert "s3cret" not in plain.key + plain.label
-    assert [plain.wants("info"), other.wants("info"), other.wants("critical")] == [True, False, True]
+    assert [plain.accepts("info"), other.accepts("info"), other.accepts("critical")] == [True, False, True]
 
 
 def test_the_order_of_recipients_does_not_matter() -> None:
     both = ["a@example.com", "b@example.com"]
-    keys = {read_receivers([{"mail": {**MAIL, "to": to}}])[0].key for to in (both, both[::-1])}
+    keys = {parse_receivers([{"mail": {**MAIL, "to": to}}])[0].key for to in (both, both[::-1])}
     assert len(keys) == 1
 
 
 def test_a_token_can_be_a_credential_of_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/x")
-    (receiver,) = read_receivers([{"webhook": {**HOOK, "token_file": "$CREDENTIALS_DIRECTORY/chat"}}])
+    (receiver,) = parse_receivers([{"webhook": {**HOOK, "token_file": "$CREDENTIALS_DIRECTORY/chat"}}])
     assert receiver.channel.token_file == "/run/credentials/x/chat"  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ TOKEN = "s3cret-Token.0123456789_abcdefghijkl"
 @pytest.fixture
 def make(simulator: Simulator, waits: Waits) -> Callable[..., Api]:
     def make_api(**options: Any) -> Api:
-        return Api(connect(simulator, **options), clock=waits.clock, wait=waits.wait, chance=lambda: 0.5)
+        return Api(connect(simulator, **options), clock=waits.clock, wait=waits.wait, jitter=lambda: 0.5)
 
     return make_api
 
@@ -412,7 +412,7 @@ def test_an_answer_that_stalls_ends_with_the_time_out() -> None:
 
 def test_an_odd_retry_after_is_none(waits: Waits) -> None:
     with answering(b"HTTP/1.1 503 X\r\nRetry-After: \xb2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") as address:
-        with Api(Connection(TOKEN, f"http://{address}/v1", retries=1), wait=waits.wait, chance=lambda: 0.5) as api:
+        with Api(Connection(TOKEN, f"http://{address}/v1", retries=1), wait=waits.wait, jitter=lambda: 0.5) as api:
             with pytest.raises(errors.ServiceUnavailable):
                 api.page(api.first_url())
     assert waits.seconds == [0.375]

@@ -71,14 +71,14 @@ def test_what_is_no_json_is_a_value_error(body: str) -> None:
 
 def test_plain_entries_hold_ordinary_values_only() -> None:
     received = parse_one(r'{"f": 1.10, "i": 7, "l": [1e400, "\ud800"], "d": {"x": 2.5}}')
-    assert entry.plain(received) == {"f": 1.1, "i": 7, "l": ["1e400", r"\ud800"], "d": {"x": 2.5}}
-    assert {entry.plain(received).__class__} == {dict}
-    assert {value.__class__ for value in entry.plain(received).values()} == {float, int, list, dict}
+    assert entry.to_builtin_entry(received) == {"f": 1.1, "i": 7, "l": ["1e400", r"\ud800"], "d": {"x": 2.5}}
+    assert {entry.to_builtin_entry(received).__class__} == {dict}
+    assert {value.__class__ for value in entry.to_builtin_entry(received).values()} == {float, int, list, dict}
 
 
 def test_an_entry_without_numbers_is_handed_on_as_it_is() -> None:
     received = parse_one('{"message": "x", "ip_address": null}')
-    assert entry.plain(received) is received
+    assert entry.to_builtin_entry(received) is received
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_digest_is_the_sha256_of_the_canonical_form() -> None:
     "char", ["\x00", "\x1b", "\n", "\r", "\t", "\x7f", "\x85", "\u2028", "\u202e", "\u2066", "\ud800"]
 )
 def test_what_could_mislead_a_reader_is_made_visible(char: str) -> None:
-    assert entry.visible(f"a{char}b") == "a\ufffdb"
+    assert entry.to_printable(f"a{char}b") == "a\ufffdb"
 
 
 @given(st.one_of(st.none(), st.text(), st.integers(), st.dictionaries(st.text(), st.text())))
 def test_a_cell_is_one_printable_line(value: Any) -> None:
-    assert len(entry.visible(value).splitlines()) <= 1
-    entry.visible(value).encode()
+    assert len(entry.to_printable(value).splitlines()) <= 1
+    entry.to_printable(value).encode()
 
 
 @given(st.lists(ENTRIES))
@@ -189,7 +189,7 @@ def test_surrogates_as_bytes_of_their_own_are_read_as_escapes(body: bytes, line:
     parsed = entry.parse(body)
     assert entry.canonical(parsed) == line.encode()
     assert entry.read_lines(line.encode() + b"\n") == [parsed]
-    json.dumps(entry.plain(parsed), ensure_ascii=False).encode()
+    json.dumps(entry.to_builtin_entry(parsed), ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("body", [b"\xff", b'{"a":"\xff"}', '{"a":"b"}'.encode("utf-16")])

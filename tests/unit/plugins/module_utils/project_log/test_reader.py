@@ -26,21 +26,21 @@ EVERYTHING = Range()
 NUMBERS = count()
 
 
-def read(api: Api, span: Range = EVERYTHING) -> tuple[list[Any], Reader]:
+def read(api: Api, range_of: Range = EVERYTHING) -> tuple[list[Any], Reader]:
     reader = Reader(api)
-    return [entry for page in reader.pages(span) for entry in page.entries], reader
+    return [entry for page in reader.pages(range_of) for entry in page.entries], reader
 
 
 def at(minutes: float) -> str:
     return (NOW - timedelta(minutes=minutes)).isoformat()
 
 
-def span(**options: str) -> Range:
+def range_of(**options: str) -> Range:
     return Range.from_mapping(options, NOW)
 
 
 def test_an_empty_log_has_a_place_to_poll_from(simulator: Simulator, api: Api) -> None:
-    entries, reader = read(api, span(start="now"))
+    entries, reader = read(api, range_of(start="now"))
     assert entries == []
     wanted = simulator.project("main").log.append(action="server_create", message="m")
     assert read(api, Range(cursor=reader.poll_more))[0] == [wanted]
@@ -49,7 +49,7 @@ def test_an_empty_log_has_a_place_to_poll_from(simulator: Simulator, api: Api) -
 def test_poll_more_of_an_empty_page_is_kept(simulator: Simulator, api: Api) -> None:
     log = simulator.project("main").log
     log.append(action="server_create", message="before the range", timestamp=NOW - timedelta(hours=1))
-    nothing, reader = read(api, span(start="now"))
+    nothing, reader = read(api, range_of(start="now"))
     more, later = read(api, Range(cursor=reader.poll_more))
     assert nothing == more == []
     wanted = log.append(action="server_stop", message="since")
@@ -74,7 +74,7 @@ def test_the_range_holds_whether_later_urls_carry_it_or_not(simulator: Simulator
     inside = [log.append(action="a", message=str(n), timestamp=NOW - timedelta(minutes=n)) for n in range(29, 10, -1)]
     log.append(action="late", message="overtaken", timestamp=NOW - timedelta(minutes=45))
     log.append(action="after", message="too late", timestamp=NOW - timedelta(minutes=5))
-    assert read(api, span(start="-30m", end="-10m"))[0] == inside
+    assert read(api, range_of(start="-30m", end="-10m"))[0] == inside
 
 
 @pytest.mark.parametrize("urls", ["dropped", "end", "kept"])
@@ -84,7 +84,7 @@ def test_a_past_range_continues_at_its_end(simulator: Simulator, api: Api, urls:
     log = simulator.project("main").log
     inside = [log.append(action="in", message=str(n), timestamp=at(50 + count - n)) for n in range(count)]
     after = [log.append(action="after", message=str(n), timestamp=at(30 - n)) for n in range(8)]
-    found, reader = read(api, span(start="-100m", end="-40m"))
+    found, reader = read(api, range_of(start="-100m", end="-40m"))
     assert found == inside
     assert "cursor" not in str(reader.poll_more)
     after.append(log.append(action="after", message="then"))
@@ -100,7 +100,7 @@ def test_a_range_that_ends_just_now_continues_behind_its_entries(simulator: Simu
     log = simulator.project("main").log
     for n in range(8):
         log.append(action="in", message=str(n), timestamp=at(30 - n))
-    found, reader = read(api, span(end=end))
+    found, reader = read(api, range_of(end=end))
     assert len(found) == 8
     # An entry that was under way when the range was read.
     late = log.append(action="late", message="late", timestamp=at(2))
@@ -111,7 +111,7 @@ def test_a_range_that_ends_just_now_leaves_nothing_out_after_it(simulator: Simul
     log = simulator.project("main").log
     inside = log.append(action="in", message="in", timestamp=at(3))
     after = log.append(action="after", message="after", timestamp=at(1))
-    found, reader = read(api, span(end="-2m"))
+    found, reader = read(api, range_of(end="-2m"))
     assert found == [inside]
     assert read(api, Range(cursor=reader.poll_more))[0] == [after]
 
@@ -119,14 +119,14 @@ def test_a_range_that_ends_just_now_leaves_nothing_out_after_it(simulator: Simul
 def test_a_range_that_ends_in_the_future_continues_by_the_cursor(simulator: Simulator, api: Api) -> None:
     simulator.project("main").log.append(action="in", message="in", timestamp=at(3))
     later = (NOW + timedelta(days=1)).isoformat()
-    assert "cursor" in str(read(api, span(end=later))[1].poll_more)
+    assert "cursor" in str(read(api, range_of(end=later))[1].poll_more)
 
 
 def test_a_past_range_ends_with_the_first_page_that_is_later(simulator: Simulator, api: Api) -> None:
     log = simulator.project("main").log
     for n in range(60):
         log.append(action="a", message=str(n), timestamp=at(120 - n))
-    wanted = span(start="-110m", end="-90m")
+    wanted = range_of(start="-110m", end="-90m")
     found, _exhaustive = read(api, wanted)
     assert len(simulator.requests) == 50 / 3 // 1 + 1
     simulator.clear_requests()
@@ -160,7 +160,7 @@ def test_pages_are_not_held(simulator: Simulator, api: Api) -> None:
 
 
 def test_a_start_before_the_retention_is_warned_about(api: Api) -> None:
-    assert "retention" in read(api, span(start="-100d"))[1].warnings[0]
+    assert "retention" in read(api, range_of(start="-100d"))[1].warnings[0]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -189,9 +189,9 @@ def test_any_split_into_pages_and_any_overtaking_gives_the_log(simulator: Simula
             found += more
         found += read(api, Range(cursor=reader.poll_more))[0]
         simulator.before_page(None)
-        ranged = read(api, span(start="-50m", end="-20m"))[0]
+        ranged = read(api, range_of(start="-50m", end="-20m"))[0]
     assert list(map(digest, found)) == list(map(digest, project.log.entries))
-    wanted = [entry for entry in project.log.entries if span(start="-50m", end="-20m").holds(_moment(entry))]
+    wanted = [entry for entry in project.log.entries if range_of(start="-50m", end="-20m").contains(_moment(entry))]
     assert list(map(digest, ranged)) == list(map(digest, wanted))
 
 

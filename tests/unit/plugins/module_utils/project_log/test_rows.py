@@ -8,7 +8,7 @@ import csv
 import io
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.rows import harmless, row
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.rows import neutralize_formula, row
 
 
 def test_a_row_tells_an_entry_in_words() -> None:
@@ -44,11 +44,11 @@ def test_what_is_absent_or_unreadable_stays_tellable() -> None:
 @pytest.mark.parametrize("text", ["=1", " =1", "a;=1", "a; -1;b", 'a;"=1";b', ";@a", "\uff1d1", "a;\uff1d1"])
 def test_no_cell_is_a_formula_whatever_separates_cells(quoting: int, delimiter: str, text: str) -> None:
     written = io.StringIO()
-    csv.writer(written, quoting=quoting).writerow(["first", harmless(text), "last"])
+    csv.writer(written, quoting=quoting).writerow(["first", neutralize_formula(text), "last"])
     cells = next(csv.reader([written.getvalue()], delimiter=delimiter))
     assert not [cell for cell in cells if cell.lstrip(' "').startswith(("=", "+", "-", "@", "\uff1d"))]
 
 
 def test_what_is_no_formula_stays_as_it_is() -> None:
     for text in ("", "a", "a=b", "a; b", "a, -1", "1-2;3", 'a "quoted" cell', "'=1"):
-        assert harmless(text) == text
+        assert neutralize_formula(text) == text

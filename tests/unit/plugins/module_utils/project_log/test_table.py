@@ -40,7 +40,7 @@ def test_times_in_another_zone_carry_their_offset() -> None:
         "2026-07-02 00:00:00 +02:00  b@example.com  server_stop  b",
         "noon                        b@example.com  server_stop  b",
     ]
-    assert table([entry("b@example.com", "b")], ZoneInfo("UTC"), name_utc=False) == [
+    assert table([entry("b@example.com", "b")], ZoneInfo("UTC"), show_utc=False) == [
         "2026-11-22 12:23:17  b@example.com  server_stop  b"
     ]
 

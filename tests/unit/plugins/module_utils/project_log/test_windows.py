@@ -55,7 +55,7 @@ def fill(project: Any, entries: int, hours: float) -> None:
 
 def read(
     simulator: Simulator,
-    span: Range,
+    time_range: Range,
     concurrency: int,
     project: str = "main",
     lateness: timedelta | None = None,
@@ -63,7 +63,7 @@ def read(
     connection = connect(simulator, api_token=simulator.project(project).token)
     with Api(connection, wait=lambda _seconds: False) as api:
         reader = Reader(api, concurrency, lateness)
-        return [entry for page in reader.pages(span) for entry in page.entries], reader
+        return [entry for page in reader.pages(time_range) for entry in page.entries], reader
 
 
 def overlapping(simulator: Simulator) -> int:
@@ -82,10 +82,10 @@ def overlapping(simulator: Simulator) -> int:
 def test_a_large_range_comes_whole_and_in_order(simulator: Simulator, mode: str) -> None:
     fill(simulator.project("main"), 500, hours=48)
     simulator.set(range_in_urls=mode, latency=0.002)
-    span = Range.from_mapping({"start": "-40h", "end": "-2h"}, NOW)
-    wanted, _reader = read(simulator, span, 1)
+    time_range = Range.from_mapping({"start": "-40h", "end": "-2h"}, NOW)
+    wanted, _reader = read(simulator, time_range, 1)
     simulator.clear_requests()
-    found, reader = read(simulator, span, 4)
+    found, reader = read(simulator, time_range, 4)
     assert found == wanted
     assert reader.entries_read == len(wanted)
     # A range inside the cursor is read by one chain.
@@ -257,11 +257,11 @@ def test_an_entry_three_hours_late_is_handed_out_once(simulator: Simulator, mode
     for number in range(600):
         late = timedelta(hours=3) if number == 311 else timedelta(0)
         project.log.append(action="a", message=str(number), timestamp=oldest + timedelta(minutes=4.7) * number - late)
-    for span in (Range(), Range.from_mapping({"start": "-45h"}, NOW), Range.from_mapping({"end": "-2h"}, NOW)):
-        found, reader = read(simulator, span, 4, lateness=LATENESS)
-        assert found == read(simulator, span, 1, lateness=LATENESS)[0]
+    for time_range in (Range(), Range.from_mapping({"start": "-45h"}, NOW), Range.from_mapping({"end": "-2h"}, NOW)):
+        found, reader = read(simulator, time_range, 4, lateness=LATENESS)
+        assert found == read(simulator, time_range, 1, lateness=LATENESS)[0]
         assert [entry["message"] for entry in found].count("311") == 1
-        if span.end is None:
+        if time_range.end is None:
             new = project.log.append(action="b", message=f"new {next(NUMBERS)}")
             assert read(simulator, Range(cursor=reader.poll_more), 4)[0] == [new]
 
@@ -401,10 +401,10 @@ def test_a_past_range_is_not_read_up_to_now(simulator: Simulator, mode: str, con
     simulator.set(range_in_urls=mode)
     project = simulator.project("main")
     fill(project, 2400, hours=48)
-    span = Range.from_mapping({"start": "-40h", "end": "-30h"}, NOW)
+    time_range = Range.from_mapping({"start": "-40h", "end": "-30h"}, NOW)
     with Api(connect(simulator)) as api:
         reader = Reader(api, concurrency, LATENESS)
-        found = [entry for page in reader.pages(span) for entry in page.entries]
+        found = [entry for page in reader.pages(time_range) for entry in page.entries]
     assert found == project.log.entries[400:900]
     assert len(simulator.requests) <= 1.15 * 500 / 5 + 8
 
@@ -444,7 +444,7 @@ def test_a_burst_on_the_first_page_does_not_open_many_windows(simulator: Simulat
 def test_a_window_that_read_to_the_end_is_not_divided(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other threads look for work before it is finished; nobody would read a window that begins where it ends."""
     divided: list[Window] = []
-    finish = parallel_reader._ParallelReader._finish
+    finish = parallel_reader.ParallelReader._finish
 
     def finish_late(reader: Any, window: Window) -> None:
         with reader._changed:
@@ -454,7 +454,7 @@ def test_a_window_that_read_to_the_end_is_not_divided(simulator: Simulator, monk
                 reader._drop_after(window)
         finish(reader, window)
 
-    monkeypatch.setattr(parallel_reader._ParallelReader, "_finish", finish_late)
+    monkeypatch.setattr(parallel_reader.ParallelReader, "_finish", finish_late)
     for number in range(8):
         moment = NOW - timedelta(hours=48, microseconds=-number)
         simulator.project("main").log.append(action="a", message=str(number), timestamp=moment)
@@ -497,11 +497,11 @@ def test_any_log_gives_the_same_as_one_page_after_the_other(simulator: Simulator
             project.log.append(action="a", message=str(number % 3), timestamp=moment - late)
             if number % 4 == 0:
                 others.log.append(action="a", message="of others", timestamp=moment)
-    span = Range.from_mapping({"start": start, "end": end}, NOW)
-    wanted, sequential = read(simulator, span, 1, project.name, lateness)
+    time_range = Range.from_mapping({"start": start, "end": end}, NOW)
+    wanted, sequential = read(simulator, time_range, 1, project.name, lateness)
     kinds = data.draw(st.lists(st.sampled_from(["pass", "pass", "html", "reset", "truncated", "slow"]), max_size=20))
     simulator.script(*[Fault(kind, seconds=0.01, project=project.name) for kind in kinds])
-    found, reader = read(simulator, span, data.draw(st.integers(2, 6)), project.name, lateness)
+    found, reader = read(simulator, time_range, data.draw(st.integers(2, 6)), project.name, lateness)
     simulator.clear_script()
     assert found == wanted
     if end is None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import nominate
+from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.detector import assign_reviewer
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput, StorageError
-from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.ledger import Ledger, Request
+from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.ledger import Ledger, ReviewRequest
 
 ID = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 UUID = "0a1b2c3d-0000-4000-8000-000000000000"
@@ -64,9 +64,9 @@ def ledger(tmp_path: Path, clock: Clock) -> Ledger:
 
 
 def test_the_same_event_opens_one_review(ledger: Ledger, tmp_path: Path) -> None:
-    request = Request.of_event(event())
+    request = ReviewRequest.from_event(event())
     review, is_new = ledger.open(request, PEOPLE)
-    assert (is_new, review.reviewer, review.state, review.sent) == (True, nominate(ID, ENTRY, PEOPLE), "open", 0)
+    assert (is_new, review.reviewer, review.state, review.sent) == (True, assign_reviewer(ID, ENTRY, PEOPLE), "open", 0)
     assert ledger.open(request, ["new@example.com"]) == (review, False)
     (record,) = (tmp_path / "ledger").iterdir()
     assert (record.name, record.stat().st_mode & 0o777) == (f"{ID}.json", 0o600)
@@ -76,22 +76,24 @@ def test_the_same_event_opens_one_review(ledger: Ledger, tmp_path: Path) -> None
 
 def test_the_most_severe_alert_gives_a_review_its_id_and_its_reviewer(ledger: Ledger) -> None:
     other = ID.replace("0", "1")
-    request = Request.of_event(event(alert(reviewer="lou@example.com"), alert(other, "high", "max@example.com")))
+    request = ReviewRequest.from_event(
+        event(alert(reviewer="lou@example.com"), alert(other, "high", "max@example.com"))
+    )
     review, _is_new = ledger.open(request, ["anna@example.com"])
     assert (review.id, review.reviewer, len(review.alerts)) == (other, "max@example.com", 2)
 
 
 def test_an_entry_without_an_alert_can_be_reviewed(ledger: Ledger) -> None:
-    review, _is_new = ledger.open(Request.of_entry(UUID, packed(ENTRY), "As the policy says"), PEOPLE)
+    review, _is_new = ledger.open(ReviewRequest.from_entry(UUID, packed(ENTRY), "As the policy says"), PEOPLE)
     assert (review.id, review.entry, review.alerts[0]["title"]) == (UUID, ENTRY, "As the policy says")
-    review, _is_new = ledger.open(Request.of_entry(UUID.replace("a", "b"), "", ""), PEOPLE)
+    review, _is_new = ledger.open(ReviewRequest.from_entry(UUID.replace("a", "b"), "", ""), PEOPLE)
     assert (review.entry, review.alerts[0]["title"]) == ({}, "Somebody asked for a review")
 
 
 @pytest.mark.parametrize("people", [[], ["KIM@example.com"], [" kim@Example.com "]])
 def test_nobody_is_nominated_for_their_own_change(ledger: Ledger, people: list[str]) -> None:
     with pytest.raises(InvalidInput, match="Nobody is left to review a change"):
-        ledger.open(Request.of_event(event()), people)
+        ledger.open(ReviewRequest.from_event(event()), people)
     assert not os.path.exists(ledger.path)
 
 
@@ -107,43 +109,43 @@ def test_nobody_is_nominated_for_their_own_change(ledger: Ledger, people: list[s
     ],
 )
 def test_only_the_reviewer_or_a_deputy_acknowledges(ledger: Ledger, by: str, sentence: str) -> None:
-    ledger.open(Request.of_event(event()), ["lou@example.com"], ["lead@example.com"])
+    ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"], ["lead@example.com"])
     with pytest.raises(InvalidInput) as refused:
         ledger.acknowledge(ID, by)
     assert refused.value.message == sentence
 
 
 def test_a_deputy_who_made_the_change_cannot_acknowledge_it(ledger: Ledger) -> None:
-    ledger.open(Request.of_event(event()), ["lou@example.com"], ["kim@example.com"])
+    ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"], ["kim@example.com"])
     with pytest.raises(InvalidInput, match="Nobody acknowledges their own change"):
         ledger.acknowledge(ID, "Kim@example.com")
 
 
 @pytest.mark.parametrize("by", ["LOU@example.com", "lead@example.com"])
 def test_an_acknowledgement_is_noted_once(ledger: Ledger, clock: Clock, by: str) -> None:
-    ledger.open(Request.of_event(event()), ["lou@example.com"], ["lead@example.com"])
+    ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"], ["lead@example.com"])
     clock.now += timedelta(hours=1)
     assert ledger.acknowledge(ID, by, "CHG-4711", dry_run=True)[1]
     review, changed = ledger.acknowledge(ID, by, "CHG-4711")
     assert (changed, review.state, review.acknowledged_by, review.note) == (True, "acknowledged", by, "CHG-4711")
     assert review.acknowledged == "2026-11-22T13:05:00Z"
     assert ledger.acknowledge(ID, "lou@example.com", "again") == (review, False)
-    assert ledger.waiting(timedelta(0)) == []
+    assert ledger.overdue(timedelta(0)) == []
 
 
 def test_reviews_wait_since_the_last_message(ledger: Ledger, clock: Clock) -> None:
-    review, _is_new = ledger.open(Request.of_event(event()), ["lou@example.com"])
-    assert ledger.waiting(timedelta(hours=1)) == []
+    review, _is_new = ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
+    assert ledger.overdue(timedelta(hours=1)) == []
     clock.now += timedelta(hours=1)
-    assert ledger.waiting(timedelta(hours=1)) == [review]
-    sent = ledger.note_sent(review)
-    assert (sent.sent, ledger.waiting(timedelta(hours=1)), ledger.waiting(timedelta(0))) == (1, [], [sent])
+    assert ledger.overdue(timedelta(hours=1)) == [review]
+    sent = ledger.record_sent(review)
+    assert (sent.sent, ledger.overdue(timedelta(hours=1)), ledger.overdue(timedelta(0))) == (1, [], [sent])
 
 
 def test_a_note_of_a_message_keeps_an_acknowledgement_that_came_meanwhile(ledger: Ledger) -> None:
-    review, _is_new = ledger.open(Request.of_event(event()), ["lou@example.com"])
+    review, _is_new = ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
     ledger.acknowledge(ID, "lou@example.com")
-    assert ledger.note_sent(review).state == "acknowledged"
+    assert ledger.record_sent(review).state == "acknowledged"
 
 
 def test_many_at_once_open_one_review(ledger: Ledger) -> None:
@@ -151,7 +153,7 @@ def test_many_at_once_open_one_review(ledger: Ledger) -> None:
     people = [f"{number}@example.com" for number in range(8)]
 
     def open_it(person: str) -> None:
-        found.append(ledger.open(Request.of_event(event()), [person])[1])
+        found.append(ledger.open(ReviewRequest.from_event(event()), [person])[1])
 
     threads = [threading.Thread(target=open_it, args=(person,)) for person in people]
     for thread in threads:
@@ -164,7 +166,7 @@ def test_many_at_once_open_one_review(ledger: Ledger) -> None:
 @pytest.mark.parametrize("text", ["", "x", "e30", packed([]), packed({}), packed({"detections": [], "entry": {}})])
 def test_something_else_than_an_event_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput):
-        Request.of_event(text)
+        ReviewRequest.from_event(text)
 
 
 @pytest.mark.parametrize(
@@ -172,12 +174,12 @@ def test_something_else_than_an_event_is_refused(text: str) -> None:
 )
 def test_an_alert_that_is_none_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
-        Request.of_event(event({**alert(), **change}))
+        ReviewRequest.from_event(event({**alert(), **change}))
 
 
 @pytest.mark.parametrize("identifier", ["../../etc/passwd", "", ID.upper(), ID + "\n"])
 def test_an_id_leads_to_no_other_file(ledger: Ledger, identifier: str) -> None:
-    ledger.open(Request.of_event(event()), ["lou@example.com"])
+    ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
     with pytest.raises(InvalidInput, match="is not the id of a review"):
         ledger.acknowledge(identifier, "lou@example.com")
 
@@ -185,8 +187,8 @@ def test_an_id_leads_to_no_other_file(ledger: Ledger, identifier: str) -> None:
 def test_a_review_that_is_not_there_is_told(ledger: Ledger) -> None:
     with pytest.raises(StorageError, match="The ledger /.* cannot be used: No such file"):
         ledger.acknowledge(ID, "lou@example.com")
-    assert ledger.waiting(timedelta(0)) == []
-    ledger.open(Request.of_event(event()), ["lou@example.com"])
+    assert ledger.overdue(timedelta(0)) == []
+    ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
     with pytest.raises(InvalidInput, match=f"There is no review {UUID} in /"):
         ledger.acknowledge(UUID, "lou@example.com")
 
@@ -195,10 +197,10 @@ def test_a_review_that_is_not_there_is_told(ledger: Ledger) -> None:
     "content", ["", "[]", "{}", '{"id": 1, "reviewer": 2, "opened": "x", "alerts": [], "entry": {}}']
 )
 def test_a_damaged_record_never_reads_as_none(ledger: Ledger, content: str) -> None:
-    ledger.open(Request.of_event(event()), ["lou@example.com"])
+    ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
     Path(ledger.path, f"{ID}.json").write_text(content)
     with pytest.raises(StorageError, match=r"\.json is not a review; restore it, or remove it"):
-        ledger.open(Request.of_event(event()), ["lou@example.com"])
+        ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
 
 
 def test_a_ledger_has_an_absolute_path() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError, InvalidInput, NotDelivered
-from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.desk import Desk
+from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.desk import ReviewService
 from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.ledger import Review
 from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.sender import compose
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook, NoWait
@@ -62,7 +62,7 @@ class Office:
         }
 
     def run(self, check: bool = False, **options: Any) -> tuple[list[Review], bool]:
-        return Desk({**self.options, **options}, check).run(NoWait())
+        return ReviewService({**self.options, **options}, check).run(NoWait())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.expectations import (
-    Evidence,
+    Comparison,
     Expectations,
 )
 from hypothesis import given, settings
@@ -31,15 +31,15 @@ def entry(action: str = "server_create", message: str = "m", actor: Any = None, 
     }
 
 
-def compare(entries: List[Any], **options: Any) -> Evidence:
-    evidence = Evidence(Expectations.from_mapping(options))
+def compare(entries: List[Any], **options: Any) -> Comparison:
+    comparison = Comparison(Expectations.from_mapping(options))
     for item in entries:
-        evidence.add(item)
-    return evidence
+        comparison.add(item)
+    return comparison
 
 
-def reasons(evidence: Evidence) -> List[str]:
-    return [found.reason for found in evidence.unexpected]
+def reasons(comparison: Comparison) -> List[str]:
+    return [found.reason for found in comparison.unexpected]
 
 
 # --- Rules
@@ -77,7 +77,7 @@ def test_a_rule_that_cannot_be_used_is_named(options: Dict[str, Any], told: str)
 
 def test_keys_without_a_value_are_not_there() -> None:
     rule = Expectations.from_mapping({"expect": [{"action": "x", "actor": None, "count": None, "max": "2"}]}).expect[0]
-    assert (rule.given, rule.least, rule.most) == ({"action": "x", "max": "2"}, 0, 2)
+    assert (rule.given, rule.minimum, rule.maximum) == ({"action": "x", "max": "2"}, 0, 2)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_keys_without_a_value_are_not_there() -> None:
     ],
 )
 def test_counts_say_how_many(counts: Any, number: int, met: bool, unexpected: int) -> None:
-    evidence = compare([entry() for _number in range(number)], expect=[{"action": "server_*", **counts}])
-    assert (evidence.met, len(evidence.unexpected)) == (met, unexpected)
+    comparison = compare([entry() for _number in range(number)], expect=[{"action": "server_*", **counts}])
+    assert (comparison.met, len(comparison.unexpected)) == (met, unexpected)
 
 
 # --- Which entries count
@@ -126,9 +126,9 @@ def test_all_conditions_of_a_rule_must_hold(rule: Dict[str, str]) -> None:
 
 def test_entries_of_odd_form_are_compared_too() -> None:
     odd: Any = [{}, {"action": ["x"], "message": 3, "ip_address": {}, "actor": [1]}]
-    evidence = compare(odd, expect=[{"action": "*"}], exclusive=True)
-    assert not evidence.met
-    assert len(evidence.unexpected) == 2
+    comparison = compare(odd, expect=[{"action": "*"}], exclusive=True)
+    assert not comparison.met
+    assert len(comparison.unexpected) == 2
 
 
 def test_equal_entries_count_one_by_one() -> None:
@@ -147,32 +147,32 @@ def test_exclusive_takes_only_what_is_expected_or_ignored() -> None:
     entries = [entry(), entry("server_pause", actor={"system": {}}), entry("server_delete", actor=ANNA)]
     rules: Any = {"expect": [{"action": "server_create"}], "ignore": [{"actor": "system"}]}
     assert compare(entries, **rules).unexpected == []
-    evidence = compare(entries, exclusive=True, **rules)
-    assert [found.entry for found in evidence.unexpected] == entries[2:]
-    assert evidence.matched == entries[:1]
+    comparison = compare(entries, exclusive=True, **rules)
+    assert [found.entry for found in comparison.unexpected] == entries[2:]
+    assert comparison.matched == entries[:1]
 
 
 def test_what_is_forbidden_is_so_even_if_it_is_expected_or_ignored() -> None:
     rule = {"action": "server_delete"}
-    evidence = compare([entry("server_delete")], expect=[rule], ignore=[rule], forbid=[{"action": "x"}, rule])
-    assert reasons(evidence) == ["forbidden by forbid[1]"]
-    assert not evidence.met
+    comparison = compare([entry("server_delete")], expect=[rule], ignore=[rule], forbid=[{"action": "x"}, rule])
+    assert reasons(comparison) == ["forbidden by forbid[1]"]
+    assert not comparison.met
 
 
 def test_what_is_ignored_may_be_too_many_but_makes_room_for_what_is_not() -> None:
     rules: Any = {"expect": [{"action": "server_*", "count": 1}], "ignore": [{"actor": "system"}]}
     system = entry("server_stop", actor={"system": {}})
     assert compare([system, system], **rules).met
-    evidence = compare([system, entry(), system], exclusive=True, **rules)
-    assert (evidence.matched, evidence.unexpected) == ([entry()], [])
+    comparison = compare([system, entry(), system], exclusive=True, **rules)
+    assert (comparison.matched, comparison.unexpected) == ([entry()], [])
     assert reasons(compare([system, entry(), entry()], **rules)) == ["more than expect[0] allows"]
 
 
 def test_own_actors_alone_meet_expectations_that_name_no_actor() -> None:
     rules: Any = {"expect": [{"action": "server_create"}], "own_actors": ["ci deploy"], "exclusive": True}
-    evidence = compare([entry(actor=ANNA)], **rules)
-    assert not evidence.met
-    assert reasons(evidence) == ["expected by no rule, and not by own_actors"]
+    comparison = compare([entry(actor=ANNA)], **rules)
+    assert not comparison.met
+    assert reasons(comparison) == ["expected by no rule, and not by own_actors"]
     assert compare([entry()], **rules).met
     assert compare([entry(actor=ANNA)], **{**rules, "expect": [{"action": "*", "actor": "anna@example.com"}]}).met
 
@@ -263,8 +263,8 @@ def best(wanted: List[Any], entries: List[Tuple[str, bool]]) -> Tuple[int, int]:
     filled = counted = 0
     for choice in product(*choices):
         counts = [choice.count(n) for n in range(len(wanted))]
-        if all(rule.most is None or count <= rule.most for rule, count in zip(wanted, counts)):
-            filled = max(filled, sum(min(rule.least, count) for rule, count in zip(wanted, counts)))
+        if all(rule.maximum is None or count <= rule.maximum for rule, count in zip(wanted, counts)):
+            filled = max(filled, sum(min(rule.minimum, count) for rule, count in zip(wanted, counts)))
             counted = max(
                 counted, sum(1 for n, (_action, ignored) in zip(choice, entries) if n is not None and not ignored)
             )
@@ -280,21 +280,21 @@ def test_no_other_way_to_deal_out_the_entries_is_better(case: Any) -> None:
         entry(action, f"{action}{number}", {"system": {}} if ignored else CI)
         for number, (action, ignored) in enumerate(given_entries)
     ]
-    evidence = compare(entries, expect=given_rules, ignore=[{"actor": "system"}])
+    comparison = compare(entries, expect=given_rules, ignore=[{"actor": "system"}])
     filled, counted = best(list(wanted.expect), given_entries)
-    needed = sum(rule.least for rule in wanted.expect)
+    needed = sum(rule.minimum for rule in wanted.expect)
     meant = [
         item
         for item, (action, ignored) in zip(entries, given_entries)
         if not ignored and any(action in rule["message_pattern"] for rule in given_rules)
     ]
-    assert sum(max(0, rule.least - found) for rule, found in zip(wanted.expect, evidence.found)) == needed - filled
-    assert evidence.met is (filled == needed)
-    assert len(evidence.unexpected) == len(meant) - counted
-    assert all(rule.most is None or found <= rule.most for rule, found in zip(wanted.expect, evidence.found))
-    assert sum(evidence.found) == len(evidence.matched)
-    left_out = [found.entry for found in evidence.unexpected]
-    assert [item for item in meant if item not in evidence.matched] == left_out
+    assert sum(max(0, rule.minimum - found) for rule, found in zip(wanted.expect, comparison.found)) == needed - filled
+    assert comparison.met is (filled == needed)
+    assert len(comparison.unexpected) == len(meant) - counted
+    assert all(rule.maximum is None or found <= rule.maximum for rule, found in zip(wanted.expect, comparison.found))
+    assert sum(comparison.found) == len(comparison.matched)
+    left_out = [found.entry for found in comparison.unexpected]
+    assert [item for item in meant if item not in comparison.matched] == left_out
 
 
 @given(cases, st.randoms(use_true_random=False))
@@ -304,9 +304,9 @@ def test_the_order_of_rules_and_entries_does_not_matter(case: Any, random: Any) 
     entries = [entry(action, action, {"system": {}} if ignored else CI) for action, ignored in given_entries]
 
     def outcome() -> Tuple[bool, int, int]:
-        evidence = compare(entries, expect=given_rules, ignore=[{"actor": "system"}], exclusive=True)
-        lacking = sum(missing.rule.least - missing.found for missing in evidence.missing())
-        return evidence.met, lacking, len(evidence.unexpected)
+        comparison = compare(entries, expect=given_rules, ignore=[{"actor": "system"}], exclusive=True)
+        missing_count = sum(missing.rule.minimum - missing.found for missing in comparison.missing())
+        return comparison.met, missing_count, len(comparison.unexpected)
 
     before = outcome()
     random.shuffle(given_rules)

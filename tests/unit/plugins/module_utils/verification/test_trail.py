@@ -70,7 +70,7 @@ def test_changes_read_as_a_table_for_each_group() -> None:
         return {"timestamp": "2026-11-22T12:23:17.460366Z", "actor": actor, **facts}
 
     entries = [entry(CI, "ours", "192.0.2.7"), entry(MALLORY, "theirs", "203.0.113.9"), entry({"system": {}}, "its")]
-    assert Changes.by(entries, ["ci deploy"]).lines() == [
+    assert Changes.group(entries, ["ci deploy"]).lines() == [
         "3 changes: 1 by others, 1 by own actors, 1 by the system. Times are in UTC.",
         "",
         "By others:",
@@ -82,10 +82,10 @@ def test_changes_read_as_a_table_for_each_group() -> None:
         "By the system:",
         "  2026-11-22 12:23:17  system                            server_stop  its",
     ]
-    local = Changes.by(entries[:1], ["ci deploy"]).lines("Europe/Zurich")
+    local = Changes.group(entries[:1], ["ci deploy"]).lines("Europe/Zurich")
     assert local[0] == "1 change: 1 by own actors. Times are in Europe/Zurich."
     assert local[-1] == "  2026-11-22 13:23:17 +01:00  ci deploy  192.0.2.7  server_stop  ours"
-    assert Changes.by(entries[1:2], []).lines() == [
+    assert Changes.group(entries[1:2], []).lines() == [
         "1 change: 1 by users and tokens. Times are in UTC.",
         "",
         "By users and tokens:",

@@ -18,7 +18,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
     ServiceUnavailable,
     UnexpectedChanges,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.verification import Verdict, Verification
+from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.verification import Result, Verification
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
 from ..conftest import Waits
@@ -52,7 +52,7 @@ def cursor_of(simulator: Simulator) -> str:
     return verdict.poll_more
 
 
-def check(simulator: Simulator, timeline: Waits, once: bool = False, **options: Any) -> Verdict:
+def check(simulator: Simulator, timeline: Waits, once: bool = False, **options: Any) -> Result:
     token = simulator.project("main").token
     # All that the log holds, where a test names no range; what matters there is something else.
     start = {} if {"start", "end", "cursor"} & set(options) else {"start": "2020-01-01"}
@@ -81,7 +81,7 @@ def test_what_is_there_is_confirmed_by_one_more_poll_after_settling(simulator: S
     entry = simulator.project("main").log.append(action="server_create")
     verdict = check(simulator, timeline, cursor=cursor, expect=CREATED)
     assert verdict.error is None
-    assert (verdict.evidence.matched, verdict.missing, verdict.waited) == ([entry], [], 5)
+    assert (verdict.comparison.matched, verdict.missing, verdict.waited) == ([entry], [], 5)
     assert timeline.seconds == [5]
 
 
@@ -95,7 +95,7 @@ def test_it_polls_on_and_never_reads_again(simulator: Simulator, timeline: Timel
     assert verdict.error is None
     assert timeline.seconds == [5, 5, 5, 5]
     assert verdict.waited == 20
-    assert verdict.evidence.read == 1
+    assert verdict.comparison.read == 1
     assert len(simulator.requests) == 5
     assert all("cursor" in query for query in asked(simulator))
 
@@ -105,7 +105,7 @@ def test_poll_more_goes_on_where_it_ended(simulator: Simulator, timeline: Timeli
         simulator.project("main").log.append(action="server_create")
     verdict = check(simulator, timeline, expect=CREATED)
     later = simulator.project("main").log.append(action="server_create", message="later")
-    assert check(simulator, timeline, cursor=verdict.poll_more, expect=CREATED).evidence.matched == [later]
+    assert check(simulator, timeline, cursor=verdict.poll_more, expect=CREATED).comparison.matched == [later]
 
 
 @pytest.mark.parametrize("mode", ["dropped", "end", "kept"])
@@ -120,10 +120,10 @@ def test_poll_more_of_a_past_range_goes_on_at_its_end(
     after = [log.append(action="server_create", timestamp=end + timedelta(seconds=number)) for number in range(9)]
     # The last poll of a range that ended just now meets no entry, and the first one did.
     verdict = check(simulator, timeline, start="-2d", end=end.isoformat(), expect=CREATED)
-    assert verdict.evidence.matched == inside
+    assert verdict.comparison.matched == inside
     assert timeline.seconds == [5]
     after.append(log.append(action="server_create", message="then"))
-    assert check(simulator, timeline, cursor=verdict.poll_more, expect=CREATED).evidence.matched == after
+    assert check(simulator, timeline, cursor=verdict.poll_more, expect=CREATED).comparison.matched == after
 
 
 def test_a_warning_is_given_once(simulator: Simulator, timeline: Timeline) -> None:
@@ -184,7 +184,7 @@ def test_all_intruders_that_are_visible_are_told(simulator: Simulator, timeline:
     for number in range(7):
         simulator.project("main").log.append(action="server_delete", message=str(number))
     verdict = check(simulator, timeline, exclusive=True)
-    assert len(verdict.evidence.unexpected) == 7
+    assert len(verdict.comparison.unexpected) == 7
 
 
 def test_the_last_poll_is_sent_no_earlier_than_settling_ends(simulator: Simulator, timeline: Timeline) -> None:
@@ -238,7 +238,7 @@ def test_faults_while_waiting_pass(simulator: Simulator, timeline: Timeline) -> 
     timeline.plan[30] = appended(simulator, action="server_create")
     verdict = check(simulator, timeline, expect=CREATED)
     assert verdict.error is None
-    assert verdict.evidence.read == 1
+    assert verdict.comparison.read == 1
 
 
 def test_a_fault_that_stays_is_told_as_it_is(simulator: Simulator, timeline: Timeline) -> None:

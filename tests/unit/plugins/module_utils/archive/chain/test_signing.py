@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import signing
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import DefaultPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     NAMESPACE,
@@ -26,7 +26,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import examine
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer, allowing
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import MemoryStore, World
@@ -49,16 +49,18 @@ def archive(world: World, signer: Signer) -> World:
 
 def told(world: World, allowed: str | None, **options: Any) -> list[tuple[str, bool]]:
     signers = AllowedSigners(allowed) if allowed else None
-    found = examine(world.store, signers=signers, now=world.clock.now, **options)
+    found = verify_archive(world.store, signers=signers, now=world.clock.now, **options)
     return [(finding.type, finding.is_warning) for finding in found.findings]
 
 
 def test_every_commit_is_signed_before_it_exists(archive: World, signer: Signer) -> None:
     key = SigningKey(signer.key)
-    names = {signature_name(load(archive.store, number).head, key.fingerprint) for number in (1, 2, 3)}
+    names = {signature_name(load_commit(archive.store, number).head, key.fingerprint) for number in (1, 2, 3)}
     assert set(archive.store.names("signatures")) == names
     assert {commit["signer"] for commit in archive.commits()} == {key.fingerprint}
-    found = examine(archive.store, signers=AllowedSigners(signer.allowed), every_signature=True, now=archive.clock.now)
+    found = verify_archive(
+        archive.store, signers=AllowedSigners(signer.allowed), every_signature=True, now=archive.clock.now
+    )
     assert found == ([], 1, 3, None)
     assert told(archive, None) == []
 
@@ -188,11 +190,11 @@ def test_only_a_signature_that_was_checked_and_is_good_counts(archive: World, si
     good = newest.read_bytes()
     options: Any = {"signers": AllowedSigners(signer.allowed), "every_signature": every, "now": archive.clock.now}
     newest.write_bytes(oldest.read_bytes())
-    assert examine(archive.store, **options).signed_up_to == (2 if every else None)
+    assert verify_archive(archive.store, **options).signed_up_to == (2 if every else None)
     newest.unlink()
-    assert examine(archive.store, **options).signed_up_to == (2 if every else None)
+    assert verify_archive(archive.store, **options).signed_up_to == (2 if every else None)
     newest.write_bytes(good)
-    assert examine(archive.store, **options).signed_up_to == 3
+    assert verify_archive(archive.store, **options).signed_up_to == 3
 
 
 def test_signatures_that_no_commit_has(archive: World, signer: Signer, tmp_path: Path) -> None:

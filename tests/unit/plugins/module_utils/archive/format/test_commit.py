@@ -226,20 +226,20 @@ def test_a_repeated_key_is_refused() -> None:
     ],
 )
 def test_only_strict_names_are_data_files(name: str) -> None:
-    assert archive_format.parse_data_name(name) is None
+    assert archive_format.parse_data_file_name(name) is None
 
 
 def test_names_are_read_as_they_are_written() -> None:
-    name = archive_format.data_name("0000-00-00", 42, DIGEST)
-    assert archive_format.parse_data_name(name) == ("0000-00-00", 42, "3f9ac0d1e2b4")
+    name = archive_format.data_file_name("0000-00-00", 42, DIGEST)
+    assert archive_format.parse_data_file_name(name) == ("0000-00-00", 42, "3f9ac0d1e2b4")
     assert archive_format.parse_commit_name(archive_format.commit_name(7)) == 7
     assert archive_format.parse_pending_name(archive_format.pending_name(7, "abc")) == 7
 
 
 def test_the_day_is_that_of_utc() -> None:
-    assert archive_format.day_of(NOON) == "2026-11-22"
-    assert archive_format.day_of(datetime(9, 1, 2, tzinfo=timezone.utc)) == "0009-01-02"
-    assert archive_format.day_of(None) == "0000-00-00"
+    assert archive_format.utc_day(NOON) == "2026-11-22"
+    assert archive_format.utc_day(datetime(9, 1, 2, tzinfo=timezone.utc)) == "0009-01-02"
+    assert archive_format.utc_day(None) == "0000-00-00"
 
 
 def test_a_data_file_is_the_same_bytes_each_time_and_plain_gzip() -> None:
@@ -261,7 +261,7 @@ def test_a_data_file_is_the_same_bytes_each_time_and_plain_gzip() -> None:
 
 def unpacked(body: bytes, limit: int, size: int = 7) -> bytes:
     chunks = (body[place : place + size] for place in range(0, len(body), size))
-    return b"".join(data_file.unpack(chunks, limit))
+    return b"".join(data_file.decompress_gzip(chunks, limit))
 
 
 def test_unpacking_gives_the_content_back_in_pieces() -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.prefetch import chunks_ahead
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.prefetch import prefetch_chunks
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import ObjectNotFound
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import MemoryStore
 
@@ -22,14 +22,14 @@ class Distant(MemoryStore):
 
     def __init__(self, at_once: int) -> None:
         super().__init__()
-        self.reads_at_once = at_once
+        self.max_concurrent_reads = at_once
         self.put({name: name.encode() for name in NAMES})
         self.begun: list[str] = []
         self._together = threading.Barrier(at_once)
 
     def chunks(self, name: str) -> Iterator[bytes]:
         self.begun.append(name)
-        if name in NAMES[: self.reads_at_once]:
+        if name in NAMES[: self.max_concurrent_reads]:
             self._together.wait(30)
         yield from (self.files[name][:3], self.files[name][3:])
 
@@ -37,7 +37,7 @@ class Distant(MemoryStore):
 @pytest.mark.parametrize("at_once", [1, 3, 7])
 def test_files_come_in_order_and_some_are_begun_before(at_once: int) -> None:
     store = Distant(at_once)
-    for number, ask in enumerate(chunks_ahead(store, NAMES)):
+    for number, ask in enumerate(prefetch_chunks(store, NAMES)):
         assert b"".join(ask()) == NAMES[number].encode()
         assert len(store.begun) <= number + at_once
     assert sorted(store.begun) == NAMES
@@ -46,10 +46,10 @@ def test_files_come_in_order_and_some_are_begun_before(at_once: int) -> None:
 @pytest.mark.parametrize("at_once", [1, 3, 9])
 def test_a_failure_is_told_where_the_file_is_taken(at_once: int) -> None:
     store = MemoryStore()
-    store.reads_at_once = at_once
+    store.max_concurrent_reads = at_once
     store.put({name: b"" for name in NAMES if name != NAMES[4]})
     failed = []
-    for name, ask in zip(NAMES, chunks_ahead(store, NAMES)):
+    for name, ask in zip(NAMES, prefetch_chunks(store, NAMES)):
         try:
             assert b"".join(ask()) == b""
         except ObjectNotFound:
@@ -59,7 +59,7 @@ def test_a_failure_is_told_where_the_file_is_taken(at_once: int) -> None:
 
 def test_who_has_seen_enough_leaves_no_thread_behind() -> None:
     before, store = threading.active_count(), Distant(3)
-    asks = chunks_ahead(store, iter(NAMES))
+    asks = prefetch_chunks(store, iter(NAMES))
     next(asks)
     asks.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before

@@ -22,13 +22,13 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.mainte
     prune,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import s3
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import existing_archive, store_at
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.open import open_archive, open_store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import (
-    Address,
+    ArchiveAddress,
     BucketAccess,
-    Lock,
-    Place,
+    BucketLocation,
+    ObjectLock,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import ObjectNotFound, read
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
@@ -67,19 +67,24 @@ def sound(world: World) -> bool:
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("s3://audit", Address(Place("audit", ""))),
-        ("s3://audit/", Address(Place("audit", ""))),
-        ("s3://audit/log/shop/", Address(Place("audit", "log/shop/"))),
-        ("s3://audit/shop?claims=s3://plain", Address(Place("audit", "shop/"), Place("plain", ""))),
-        ("s3://a-b/x?lock_days=400", Address(Place("a-b", "x/"), None, Lock(400, "governance"))),
+        ("s3://audit", ArchiveAddress(BucketLocation("audit", ""))),
+        ("s3://audit/", ArchiveAddress(BucketLocation("audit", ""))),
+        ("s3://audit/log/shop/", ArchiveAddress(BucketLocation("audit", "log/shop/"))),
+        (
+            "s3://audit/shop?claims=s3://plain",
+            ArchiveAddress(BucketLocation("audit", "shop/"), BucketLocation("plain", "")),
+        ),
+        ("s3://a-b/x?lock_days=400", ArchiveAddress(BucketLocation("a-b", "x/"), None, ObjectLock(400, "governance"))),
         (
             "s3://audit/shop?claims=s3://plain/shop&lock_days=1&lock_mode=compliance",
-            Address(Place("audit", "shop/"), Place("plain", "shop/"), Lock(1, "compliance")),
+            ArchiveAddress(
+                BucketLocation("audit", "shop/"), BucketLocation("plain", "shop/"), ObjectLock(1, "compliance")
+            ),
         ),
     ],
 )
-def test_an_address_is_read(url: str, address: Address) -> None:
-    assert Address.parse(url) == address
+def test_an_address_is_read(url: str, address: ArchiveAddress) -> None:
+    assert ArchiveAddress.parse(url) == address
 
 
 @pytest.mark.parametrize(
@@ -101,34 +106,34 @@ def test_an_address_is_read(url: str, address: Address) -> None:
 )
 def test_a_wrong_address_is_told(url: str) -> None:
     with pytest.raises(InvalidInput):
-        store_at(url)
+        open_store(url)
 
 
 def test_a_place_without_an_archive_is_told(buckets: Buckets) -> None:
     with pytest.raises(StorageError, match="There is no archive in s3://"):
-        existing_archive(buckets.new_place())
+        open_archive(buckets.new_location())
 
 
 def test_a_missing_library_is_told(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(MissingDependency, match="boto3"):
-        S3Store(buckets.new_place()).commits()
+        S3Store(buckets.new_location()).commits()
 
 
 # Who decides
 
 
 def test_a_server_that_ignores_the_condition_is_refused(buckets: Buckets, proxy: FaultyProxy) -> None:
-    place = buckets.new_place()
+    place = buckets.new_location()
     proxy.unconditional = place[len("s3:/") :]
     with pytest.raises(StorageError, match="ignores If-None-Match.*claims=s3://BUCKET/PREFIX"):
-        S3Store(place).prove_exclusive(None, RECORD)
+        S3Store(place).check_put_if_absent(None, RECORD)
     assert buckets.objects(place) == {}
     proxy.unconditional = None
-    S3Store(place).decide(FIRST, b"one")
+    S3Store(place).put_if_absent(FIRST, b"one")
     proxy.unconditional = place[len("s3:/") :]
     with pytest.raises(StorageError, match="ignores If-None-Match"):
-        S3Store(place).prove_exclusive((FIRST, b"one"), RECORD)
+        S3Store(place).check_put_if_absent((FIRST, b"one"), RECORD)
 
 
 def puts(proxy: FaultyProxy) -> List[str]:
@@ -141,7 +146,7 @@ def puts(proxy: FaultyProxy) -> List[str]:
 def test_only_a_run_that_commits_proves_that_the_server_decides(
     buckets: Buckets, proxy: FaultyProxy, world: World
 ) -> None:
-    world.store = S3Store(buckets.new_place())
+    world.store = S3Store(buckets.new_location())
     world.append(3)
     world.collect(pin=True)
     first = puts(proxy)
@@ -165,22 +170,22 @@ def test_only_a_run_that_commits_proves_that_the_server_decides(
 def test_a_server_that_knows_no_condition_is_refused(buckets: Buckets, proxy: FaultyProxy) -> None:
     proxy.script(Fault("501 NotImplemented", path="/pending/"))
     with pytest.raises(StorageError, match="does not know how to write .*If-None-Match"):
-        S3Store(buckets.new_place()).prove_exclusive(None, RECORD)
+        S3Store(buckets.new_location()).check_put_if_absent(None, RECORD)
 
 
 def test_claims_that_ignore_the_condition_are_refused(buckets: Buckets, proxy: FaultyProxy) -> None:
-    claims = buckets.new_place()
-    store = S3Store(f"{buckets.new_place()}?claims={claims}")
+    claims = buckets.new_location()
+    store = S3Store(f"{buckets.new_location()}?claims={claims}")
     proxy.unconditional = claims[len("s3:/") :]
     for head in (None, (FIRST, b"one")):
         with pytest.raises(StorageError, match=f"{claims} cannot decide commits"):
-            store.prove_exclusive(head, RECORD)
+            store.check_put_if_absent(head, RECORD)
 
 
 def test_claims_decide_where_the_bucket_ignores_the_condition(
     buckets: Buckets, proxy: FaultyProxy, world: World
 ) -> None:
-    place, claims = buckets.new_place("versioned"), buckets.new_place()
+    place, claims = buckets.new_location("versioned"), buckets.new_location()
     proxy.unconditional = place[len("s3:/") :]
     world.store = S3Store(f"{place}?claims={claims}")
     world.append(12)
@@ -197,7 +202,7 @@ def test_claims_decide_where_the_bucket_ignores_the_condition(
 def test_a_commit_whose_winner_died_before_it_was_copied_is_copied(
     buckets: Buckets, proxy: FaultyProxy, world: World
 ) -> None:
-    place, claims = buckets.new_place("locked"), buckets.new_place()
+    place, claims = buckets.new_location("locked"), buckets.new_location()
     world.store = S3Store(f"{place}?claims={claims}")
     world.append(3)
     world.collect()
@@ -213,7 +218,7 @@ def test_a_commit_whose_winner_died_before_it_was_copied_is_copied(
 
 
 def test_claims_that_begin_later_take_over_the_head(buckets: Buckets, world: World) -> None:
-    place, claims = buckets.new_place(), buckets.new_place()
+    place, claims = buckets.new_location(), buckets.new_location()
     for address, count in ((place, 3), (f"{place}?claims={claims}", 2)):
         world.store = S3Store(address)
         world.append(count, ago=20)
@@ -223,8 +228,8 @@ def test_claims_that_begin_later_take_over_the_head(buckets: Buckets, world: Wor
 
 
 def test_claims_of_another_archive_stop_the_run(buckets: Buckets, world: World) -> None:
-    place, claims = buckets.new_place(), buckets.new_place()
-    S3Store(claims).decide(FIRST, b"another archive's")
+    place, claims = buckets.new_location(), buckets.new_location()
+    S3Store(claims).put_if_absent(FIRST, b"another archive's")
     world.store = S3Store(place)
     world.append(3)
     world.collect()
@@ -235,7 +240,7 @@ def test_claims_of_another_archive_stop_the_run(buckets: Buckets, world: World) 
 
 
 def test_a_delete_marker_stops_the_run_and_is_found(buckets: Buckets, world: World) -> None:
-    place = buckets.new_place("versioned")
+    place = buckets.new_location("versioned")
     world.store = S3Store(place)
     for _run in range(3):
         world.append(2)
@@ -249,11 +254,11 @@ def test_a_delete_marker_stops_the_run_and_is_found(buckets: Buckets, world: Wor
 
 
 def test_commits_and_data_files_are_locked_and_nothing_else_is(buckets: Buckets) -> None:
-    place, claims = buckets.new_place("locked"), buckets.new_place()
+    place, claims = buckets.new_location("locked"), buckets.new_location()
     store = S3Store(f"{place}?claims={claims}&lock_days=3&lock_mode=compliance")
     store.prepare(None)
     store.put({RECORD: b"{}", DATA: b"data"})
-    store.decide(FIRST, b"one")
+    store.put_if_absent(FIRST, b"one")
     client = buckets.client()
     locks = {
         name: client.head_object(Bucket="locked", Key=f"{place[12:]}/{name}").get("ObjectLockMode")
@@ -265,18 +270,18 @@ def test_commits_and_data_files_are_locked_and_nothing_else_is(buckets: Buckets)
 
 
 def test_erasing_leaves_no_version_unless_it_is_locked(buckets: Buckets) -> None:
-    place = buckets.new_place("versioned")
+    place = buckets.new_location("versioned")
     store = S3Store(place)
     for body in (b"one", b"two"):
         store.put({DATA: body})
-    store.remove([DATA])
-    store.erase([DATA])
+    store.delete([DATA])
+    store.purge([DATA])
     found = buckets.client().list_object_versions(Bucket="versioned", Prefix=f"{place[15:]}/")
     assert (found.get("Versions"), found.get("DeleteMarkers")) == (None, None)
-    locked = S3Store(f"{buckets.new_place('locked')}?lock_days=1")
+    locked = S3Store(f"{buckets.new_location('locked')}?lock_days=1")
     locked.put({DATA: b"data"})
     with pytest.raises(StorageError, match="does not allow to erase .*locks"):
-        locked.erase([DATA])
+        locked.purge([DATA])
     assert read(locked, DATA) == b"data"
 
 
@@ -290,7 +295,7 @@ def days_ago(world: World, *days: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_goes_leaves_no_version(buckets: Buckets, world: World, kind: str) -> None:
-    place = buckets.new_place(kind)
+    place = buckets.new_location(kind)
     world.store = S3Store(place)
     days_ago(world, 3, 2, 0)
     assert compact(world.store, context=world.context()).commits == 2
@@ -305,7 +310,7 @@ def test_what_is_locked_is_not_let_go_by_halves(
     buckets: Buckets, proxy: FaultyProxy, world: World, job: Callable[..., MaintenanceResult]
 ) -> None:
     """Some of it is older than the locks."""
-    place = buckets.new_place("locked")
+    place = buckets.new_location("locked")
     for options, ago in (("", 4), ("?lock_days=1", 3), ("", 0)):
         world.store = S3Store(place + options)
         days_ago(world, ago)
@@ -322,30 +327,30 @@ def test_what_is_locked_is_not_let_go_by_halves(
 
 
 def test_a_version_that_is_hidden_is_locked_too(buckets: Buckets) -> None:
-    place = buckets.new_place("locked")
+    place = buckets.new_location("locked")
     S3Store(f"{place}?lock_days=1").put({DATA: b"one"})
     store = S3Store(place)
     store.put({DATA: b"two"})
-    store.remove([DATA])
+    store.delete([DATA])
     with pytest.raises(StorageError, match="is locked until"):
-        store.check_erasable([DATA])
+        store.check_not_locked([DATA])
 
 
 def test_a_legal_hold_locks_until_it_is_lifted(buckets: Buckets) -> None:
-    place = buckets.new_place("locked")
+    place = buckets.new_location("locked")
     store = S3Store(place)
     store.put({DATA: b"data"})
-    store.check_erasable([DATA, SECOND])
-    hold = {"Bucket": "locked", "Key": f"{Place.parse(place).prefix}{DATA}"}
+    store.check_not_locked([DATA, SECOND])
+    hold = {"Bucket": "locked", "Key": f"{BucketLocation.parse(place).prefix}{DATA}"}
     buckets.client().put_object_legal_hold(**hold, LegalHold={"Status": "ON"})
     with pytest.raises(StorageError, match="is locked by a legal hold and stays"):
-        store.check_erasable([DATA])
+        store.check_not_locked([DATA])
     buckets.client().put_object_legal_hold(**hold, LegalHold={"Status": "OFF"})
-    store.check_erasable([DATA])
+    store.check_not_locked([DATA])
 
 
 def test_a_lock_without_object_lock_is_told(buckets: Buckets) -> None:
-    store = S3Store(f"{buckets.new_place()}?lock_days=3")
+    store = S3Store(f"{buckets.new_location()}?lock_days=3")
     with pytest.raises(StorageError, match="lock_days"):
         store.put({RECORD: b"{}", DATA: b"data"})
 
@@ -358,39 +363,39 @@ def test_a_commit_is_created_though_the_first_attempt_fails(
     buckets: Buckets, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", AGAIN)
-    store = S3Store(buckets.new_place())
+    store = S3Store(buckets.new_location())
     proxy.script(Fault(how))
-    assert store.decide(FIRST, b"mine")
+    assert store.put_if_absent(FIRST, b"mine")
     assert proxy.left == []
     proxy.script(Fault(how))
-    assert not store.decide(FIRST, b"yours")
+    assert not store.put_if_absent(FIRST, b"yours")
     assert read(store, FIRST) == b"mine"
 
 
 def test_a_commit_whose_answer_was_lost_for_good_is_looked_for(buckets: Buckets, proxy: FaultyProxy) -> None:
-    store = S3Store(buckets.new_place())
+    store = S3Store(buckets.new_location())
     proxy.script(Fault("reset_after"))
-    assert store.decide(FIRST, b"mine")
+    assert store.put_if_absent(FIRST, b"mine")
     proxy.script(Fault("reset_before"))
     with pytest.raises(StorageUnreachable):
-        store.decide(SECOND, b"mine")
+        store.put_if_absent(SECOND, b"mine")
     assert store.commits() == [1]
 
 
 def test_a_conflict_is_asked_again(buckets: Buckets, proxy: FaultyProxy) -> None:
-    store = S3Store(buckets.new_place())
+    store = S3Store(buckets.new_location())
     proxy.script(Fault("409 ConditionalRequestConflict", times=2))
-    assert store.decide(FIRST, b"mine")
+    assert store.put_if_absent(FIRST, b"mine")
     assert proxy.left == []
     proxy.script(Fault("409 ConditionalRequestConflict", times=99))
     with pytest.raises(StorageUnreachable, match="does not decide"):
-        store.decide(SECOND, b"mine")
+        store.put_if_absent(SECOND, b"mine")
 
 
 def test_a_file_that_vanishes_while_it_is_read_is_not_taken_for_one_never_begun(
     buckets: Buckets, proxy: FaultyProxy
 ) -> None:
-    store = S3Store(buckets.new_place())
+    store = S3Store(buckets.new_location())
     store.put({RECORD: b"{}", DATA: b"x" * 1_000_000})
     proxy.script(Fault("reset_amid", method="GET"), Fault("404 NoSuchKey", method="GET"))
     with pytest.raises(StorageUnreachable, match="vanished while it was read; try again"):
@@ -398,7 +403,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_not_taken_for_one_never_begun(
 
 
 def test_a_read_that_breaks_off_goes_on_where_it_was(buckets: Buckets, proxy: FaultyProxy) -> None:
-    store = S3Store(buckets.new_place())
+    store = S3Store(buckets.new_location())
     body = bytes(range(256)) * 2048
     store.put({RECORD: b"{}", DATA: body})
     proxy.script(Fault("reset_amid", method="GET", times=3))
@@ -411,7 +416,7 @@ def test_a_read_that_breaks_off_goes_on_where_it_was(buckets: Buckets, proxy: Fa
 def test_what_is_damaged_on_its_way_is_not_stored(
     buckets: Buckets, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = buckets.new_place()
+    place = buckets.new_location()
     genuine = proxy.forward
     monkeypatch.setattr(proxy, "forward", lambda held: genuine(held._replace(body=held.body.replace(b"a", b"b"))))
     with pytest.raises(StorageError):
@@ -425,7 +430,7 @@ def test_what_is_damaged_on_its_way_is_not_stored(
 def test_a_data_file_that_appears_late_is_removed_by_a_later_run(
     buckets: Buckets, proxy: FaultyProxy, world: World
 ) -> None:
-    place = buckets.new_place()
+    place = buckets.new_location()
     world.store = S3Store(place)
     world.append(4)
     world.collect(pin=True)
@@ -448,7 +453,7 @@ def test_a_data_file_that_appears_late_is_removed_by_a_later_run(
 def test_a_record_goes_when_the_server_says_that_it_is_old(
     buckets: Buckets, proxy: FaultyProxy, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.store = S3Store(buckets.new_place())
+    world.store = S3Store(buckets.new_location())
     world.append(4)
     proxy.script(Fault("reset_before", path="/entries/"))
     with pytest.raises(StorageUnreachable):
@@ -462,13 +467,13 @@ def test_a_record_goes_when_the_server_says_that_it_is_old(
 
 
 def test_a_record_of_a_run_whose_requests_were_all_answered_goes_at_once(buckets: Buckets, world: World) -> None:
-    place = buckets.new_place()
+    place = buckets.new_location()
     world.append(4)
 
     class Slow(S3Store):
-        def decide(self, name: str, body: bytes) -> bool:
+        def put_if_absent(self, name: str, body: bytes) -> bool:
             world.collect(S3Store(place))
-            return super().decide(name, body)
+            return super().put_if_absent(name, body)
 
     world.store = S3Store(place)
     assert world.collect(Slow(place)).added == 0
@@ -480,7 +485,7 @@ def test_a_repeated_attempt_keeps_the_record(
     buckets: Buckets, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", AGAIN)
-    store = S3Store(buckets.new_place())
+    store = S3Store(buckets.new_location())
     proxy.script(Fault("reset_after", path="/entries/"))
     store.put({RECORD: b"{}", DATA: b"data"})
     assert not store.is_settled(RECORD)
@@ -491,7 +496,7 @@ def test_data_files_are_not_sent_long_after_their_record(
 ) -> None:
     monkeypatch.setattr(s3, "_SIGNED_WITHIN", timedelta(seconds=-2))
     with pytest.raises(StorageError, match="suspended"):
-        S3Store(buckets.new_place()).put({RECORD: b"{}", DATA: b"data"})
+        S3Store(buckets.new_location()).put({RECORD: b"{}", DATA: b"data"})
     assert [request for request in proxy.requests if "/entries/" in request] == []
 
 
@@ -500,7 +505,7 @@ def test_a_request_signed_long_ago_is_refused_by_the_server(
 ) -> None:
     """What the removal of old records rests on, and a host's wrong clock."""
     with pytest.raises(StorageError, match="refuses this host's clock"):
-        S3Store(buckets.new_place()).put({DATA: b"data"})
+        S3Store(buckets.new_location()).put({DATA: b"data"})
 
 
 @pytest.fixture
@@ -522,11 +527,11 @@ def stale(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_commit_that_appears_late_counts_if_it_is_the_first(
     buckets: Buckets, proxy: FaultyProxy, world: World
 ) -> None:
-    world.store = S3Store(buckets.new_place())
+    world.store = S3Store(buckets.new_location())
     world.append(4)
     proxy.script(Fault("late", path="/000000000001.json"))
     with pytest.raises(StorageUnreachable):
-        world.collect(pin=True, most_entries=99)
+        world.collect(pin=True, max_entries=99)
     assert proxy.deliver_late() == [200]
     world.append(4, ago=20)
     proxy.script(Fault("late", path="/000000000002.json"))
@@ -560,7 +565,7 @@ def test_a_refusal_is_one_sentence(
 ) -> None:
     proxy.script(Fault(answer, times=99))
     with pytest.raises(StorageError, match=sentence) as caught:
-        S3Store(buckets.new_place()).put({DATA: b"data"})
+        S3Store(buckets.new_location()).put({DATA: b"data"})
     assert caught.value.retryable is retryable
     assert "\n" not in caught.value.message
 
@@ -596,7 +601,7 @@ def test_a_wrong_setting_is_one_sentence_without_secrets(
 
 def test_an_absent_bucket_is_no_empty_archive(buckets: Buckets) -> None:
     with pytest.raises(StorageError, match="no bucket nosuch") as caught:
-        existing_archive("s3://nosuch/x")
+        open_archive("s3://nosuch/x")
     assert not isinstance(caught.value, ObjectNotFound)
 
 
@@ -604,7 +609,7 @@ def test_an_absent_bucket_is_no_empty_archive(buckets: Buckets) -> None:
 
 
 def test_a_poll_that_finds_nothing_asks_little(buckets: Buckets, proxy: FaultyProxy, world: World) -> None:
-    world.store = S3Store(buckets.new_place())
+    world.store = S3Store(buckets.new_location())
     world.append(12)
     world.collect(pin=True)
     del proxy.requests[:]
@@ -614,7 +619,7 @@ def test_a_poll_that_finds_nothing_asks_little(buckets: Buckets, proxy: FaultyPr
 
 def test_planted_records_make_no_poll_slower(buckets: Buckets, proxy: FaultyProxy, world: World) -> None:
     """Only the last hundred sequences are asked for, and what is listed after the head is left alone."""
-    world.store = S3Store(buckets.new_place())
+    world.store = S3Store(buckets.new_location())
     world.append(3)
     world.collect(pin=True)
     records = {f"pending/{sequence:012d}-planted.json": b"{" for sequence in range(900, 905)}
@@ -631,7 +636,7 @@ def test_the_whole_command_reads_the_head_once(
     buckets: Buckets, proxy: FaultyProxy, world: World, tmp_path: Path
 ) -> None:
     world.clock.now = datetime.now(timezone.utc)
-    place = buckets.new_place()
+    place = buckets.new_location()
     world.store = S3Store(place, BucketAccess(proxy.url))
     world.append(3)
     world.collect(pin=True)
@@ -665,14 +670,14 @@ def test_an_attack_is_named(buckets: Buckets, archive: World, tmp_path: Path, na
 
 
 def test_two_collectors_on_one_bucket_at_once(buckets: Buckets, world: World) -> None:
-    place = buckets.new_place()
+    place = buckets.new_location()
     world.store = S3Store(place)
     world.append(40, ago=90)
     failures: List[BaseException] = []
 
     def run() -> None:
         try:
-            world.collect(S3Store(place), most_entries=4)
+            world.collect(S3Store(place), max_entries=4)
         except BaseException as exc:  # noqa: BLE001 - whatever it is, the test has failed
             failures.append(exc)
 

@@ -47,8 +47,8 @@ def new(request: pytest.FixtureRequest, folder: Path) -> Store:
         return LocalStore(str(folder))
     buckets: Buckets = request.getfixturevalue("buckets")
     if request.param == "claims":
-        return S3Store(f"{buckets.new_place('locked')}?claims={buckets.new_place()}&lock_days=1")
-    return S3Store(buckets.new_place("plain" if request.param == "bucket" else request.param))
+        return S3Store(f"{buckets.new_location('locked')}?claims={buckets.new_location()}&lock_days=1")
+    return S3Store(buckets.new_location("plain" if request.param == "bucket" else request.param))
 
 
 @pytest.fixture
@@ -60,11 +60,11 @@ def ready(new: Store) -> Store:
 def test_a_directory_that_another_run_removed_as_empty_is_made_again(store: LocalStore, folder: Path) -> None:
     rivals = iter([True, True])
 
-    def remove(name: str, _result: object) -> None:
+    def delete(name: str, _result: object) -> None:
         if name == "mkdir" and next(rivals, False):
             (folder / DATA).parent.rmdir()
 
-    with Disk(after_each=remove).in_place():
+    with Disk(after_each=delete).in_place():
         store.put({RECORD: b"{}", DATA: b"data"})
     assert read(store, DATA) == b"data"
 
@@ -76,10 +76,10 @@ def test_what_removes_the_last_file_of_a_day_removes_its_directory_and_older_one
     store.put({RECORD: b"{}", DATA: b"data", other: b"data"})
     for day in ("2026-11-01", "2026-11-24", "soon"):
         (folder / f"entries/date={day}").mkdir()
-    store.erase([DATA])
+    store.purge([DATA])
     left = sorted(path.name for path in (folder / "entries").iterdir())
     assert left == ["date=2026-11-23", "date=2026-11-24", "date=soon"]
-    store.remove([other])
+    store.delete([other])
     assert (folder / other).parent.is_dir()
 
 
@@ -87,10 +87,10 @@ def test_what_removes_the_last_file_of_a_day_removes_its_directory_and_older_one
 
 
 def test_nothing_is_found_where_nothing_is(new: Store) -> None:
-    assert (list(new.names("entries")), new.commits(), new.deleted_commits()) == ([], [], [])
+    assert (list(new.names("entries")), new.commits(), new.list_deleted_commits()) == ([], [], [])
     with pytest.raises(ObjectNotFound):
         read(new, FIRST)
-    new.remove([FIRST, DATA, RECORD])
+    new.delete([FIRST, DATA, RECORD])
 
 
 def test_an_existing_data_file_is_written_anew(ready: Store) -> None:
@@ -103,26 +103,26 @@ def test_an_existing_data_file_is_written_anew(ready: Store) -> None:
 def test_what_is_removed_is_gone(ready: Store) -> None:
     ready.put({RECORD: b"{}", DATA: b"data"})
     assert ready.is_settled(RECORD)
-    ready.remove([DATA, RECORD])
+    ready.delete([DATA, RECORD])
     assert (list(ready.names("entries")), list(ready.names("pending"))) == ([], [])
 
 
 def test_what_is_erased_is_gone(ready: Store) -> None:
     ready.put({RECORD: b"{}", DATA: b"data"})
-    ready.erase([RECORD])
+    ready.purge([RECORD])
     assert list(ready.names("pending")) == []
 
 
 def test_a_commit_is_created_once(ready: Store) -> None:
-    assert ready.decide(FIRST, b"mine")
-    assert ready.decide(FIRST, b"mine")
-    assert not ready.decide(FIRST, b"yours")
+    assert ready.put_if_absent(FIRST, b"mine")
+    assert ready.put_if_absent(FIRST, b"mine")
+    assert not ready.put_if_absent(FIRST, b"yours")
     assert read(ready, FIRST) == b"mine"
 
 
 def test_commits_are_listed_in_order_and_from_a_known_one_on(ready: Store) -> None:
     for number in (1, 2, 3):
-        ready.decide(f"commits/{number:012d}.json", b"x")
+        ready.put_if_absent(f"commits/{number:012d}.json", b"x")
     ready.put({"commits/note.txt": b""})
     assert ready.commits() == [1, 2, 3]
     assert ready.commits(after=1) == [2, 3]
@@ -130,26 +130,28 @@ def test_commits_are_listed_in_order_and_from_a_known_one_on(ready: Store) -> No
 
 
 def test_a_run_may_go_on_from_the_head(ready: Store) -> None:
-    ready.decide(FIRST, b"one")
+    ready.put_if_absent(FIRST, b"one")
     ready.prepare((FIRST, b"one"))
-    assert ready.decide(SECOND, b"two")
+    assert ready.put_if_absent(SECOND, b"two")
     assert (read(ready, FIRST), read(ready, SECOND)) == (b"one", b"two")
 
 
 def test_one_of_eight_at_once_creates_a_commit(ready: Store) -> None:
     bodies = [b"%d" % number for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        won = [body for body, has in zip(bodies, pool.map(lambda body: ready.decide(FIRST, body), bodies)) if has]
+        won = [
+            body for body, has in zip(bodies, pool.map(lambda body: ready.put_if_absent(FIRST, body), bodies)) if has
+        ]
     assert won == [read(ready, FIRST)]
 
 
 def test_a_dry_run_writes_nothing_and_shows_what_it_would_have_written(ready: Store) -> None:
-    ready.decide(FIRST, b"one")
+    ready.put_if_absent(FIRST, b"one")
     dry = DryRun(ready)
     dry.prepare(None)
     dry.put({DATA: b"data"})
-    assert dry.decide(SECOND, b"two")
-    dry.remove([FIRST])
+    assert dry.put_if_absent(SECOND, b"two")
+    dry.delete([FIRST])
     assert (read(dry, FIRST), read(dry, SECOND), read(dry, DATA)) == (b"one", b"two", b"data")
     assert (ready.commits(), list(ready.names("entries")), list(ready.names("pending"))) == ([1], [], [])
 
@@ -163,7 +165,7 @@ def test_folders_and_files_have_their_modes_whatever_the_umask_says(folder: Path
         store = LocalStore(str(folder))
         store.prepare(None)
         store.put({DATA: b"data"})
-        store.decide(FIRST, b"one")
+        store.put_if_absent(FIRST, b"one")
     finally:
         os.umask(before)
     modes = {path.relative_to(folder.parent): path.stat().st_mode & 0o7777 for path in folder.parent.rglob("*")}
@@ -179,8 +181,8 @@ def test_nothing_is_made_before_it_is_needed(folder: Path) -> None:
 
 def test_no_temporary_file_stays(store: LocalStore, folder: Path) -> None:
     store.put({DATA: b"data"})
-    store.decide(FIRST, b"mine")
-    store.decide(FIRST, b"yours")
+    store.put_if_absent(FIRST, b"mine")
+    store.put_if_absent(FIRST, b"yours")
     assert list((folder / "pending").iterdir()) == []
 
 
@@ -188,7 +190,7 @@ def test_no_temporary_file_stays(store: LocalStore, folder: Path) -> None:
 def test_without_hard_links_an_exclusive_rename_decides(store: LocalStore, code: int) -> None:
     for body, won in ((b"mine", True), (b"yours", False)):
         with Disk(fail_at=1, failure=code, only=("link",)).in_place():
-            assert store.decide(FIRST, body) is won
+            assert store.put_if_absent(FIRST, body) is won
     assert read(store, FIRST) == b"mine"
 
 
@@ -198,7 +200,7 @@ def test_a_file_system_that_cannot_decide_is_refused(
     monkeypatch.setattr("ctypes.CDLL", lambda *args, **options: object())
     with Disk(fail_at=1, failure=errno.EPERM, only=("link",)).in_place():
         with pytest.raises(StorageError, match="neither hard links nor"):
-            store.decide(FIRST, b"mine")
+            store.put_if_absent(FIRST, b"mine")
     assert list((folder / "commits").iterdir()) == []
 
 
@@ -208,7 +210,7 @@ def test_a_creation_that_is_reported_as_failed_but_took_place_counts(store: Loca
             raise OSError(errno.EIO, "the answer was lost")
 
     with Disk(after_each=link_then_fail).in_place():
-        assert store.decide(FIRST, b"mine")
+        assert store.put_if_absent(FIRST, b"mine")
 
 
 @pytest.mark.parametrize("operation", ["open", "fchmod", "fsync", "rename", "mkdir", "chmod"])
@@ -235,17 +237,17 @@ def test_a_commit_that_cannot_be_written_does_not_exist(
     store: LocalStore, folder: Path, operation: str, code: int
 ) -> None:
     with Disk(fail_at=1, failure=code, only=(operation,)).in_place(), pytest.raises(StorageError):
-        store.decide(FIRST, b"mine")
+        store.put_if_absent(FIRST, b"mine")
     assert not (folder / FIRST).exists()
 
 
 def test_a_commit_whose_folder_cannot_be_synced_is_told_as_failed(store: LocalStore) -> None:
     with Disk(fail_at=2, failure=errno.EIO, only=("fsync",)).in_place(), pytest.raises(StorageError):
-        store.decide(FIRST, b"mine")
+        store.put_if_absent(FIRST, b"mine")
 
 
 def test_the_head_is_made_durable_before_it_is_built_on(store: LocalStore) -> None:
-    store.decide(FIRST, b"mine")
+    store.put_if_absent(FIRST, b"mine")
     with Disk(only=("fsync",)).in_place() as disk:
         store.prepare((FIRST, b"mine"))
     assert len(disk.calls) == 3  # the archive, the commit and its folder
@@ -263,7 +265,7 @@ def test_a_linked_folder_is_refused(store: LocalStore, folder: Path, tmp_path: P
 
     def write() -> None:
         store.put({DATA: b"data"})
-        store.decide(FIRST, b"mine")
+        store.put_if_absent(FIRST, b"mine")
 
     with pytest.raises(StorageError):
         write()
@@ -277,7 +279,7 @@ def test_a_linked_file_is_neither_read_nor_written_through(store: LocalStore, fo
     with pytest.raises(StorageError):
         read(store, FIRST)
     with pytest.raises(StorageError):
-        store.decide(FIRST, b"mine")
+        store.put_if_absent(FIRST, b"mine")
     store.put({DATA: b"data"})
     (folder / DATA).unlink()
     (folder / DATA).symlink_to(outside)
@@ -295,5 +297,5 @@ def test_a_pipe_in_the_place_of_a_file_does_not_hang(store: LocalStore, folder: 
 def test_the_archive_itself_may_lie_behind_a_link(store: LocalStore, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(folder)
     linked = LocalStore(str(tmp_path / "link"))
-    assert linked.decide(SECOND, b"mine")
+    assert linked.put_if_absent(SECOND, b"mine")
     assert read(store, SECOND) == b"mine"

@@ -40,7 +40,7 @@ def check_same(world: World, buckets: Buckets, folder: Path) -> int:
 def test_a_bucket_gives_the_report_that_a_folder_gives(world: World, buckets: Buckets, tmp_path: Path) -> None:
     world.simulator.set(page_size=500)
     world.log.extend(history(weeks=3, until=world.clock.now - timedelta(days=1), seed=3))
-    world.collect(most_entries=100)
+    world.collect(max_entries=100)
     assert check_same(world, buckets, tmp_path) > 100
 
 

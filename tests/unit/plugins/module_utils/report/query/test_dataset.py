@@ -181,7 +181,7 @@ def test_files_of_an_archive_that_lies_elsewhere_are_copied_first(
 def test_an_archive_gives_what_the_api_gives(lived: World) -> None:
     with asked(lived) as log:
         fetched = list(log.ordered())
-    lived.collect(most_entries=100)
+    lived.collect(max_entries=100)
     with asked(lived, archives=[str(lived.path)], ask_api=False) as log:
         archived = list(log.ordered())
     # A project is called by its archive's name, or the API's.

@@ -185,7 +185,7 @@ def project(request: pytest.FixtureRequest, directory: Path) -> Iterator[Project
         yield Project(Archive(simulator, directory / "archive", directory / "head"), host)
 
 
-def test_a_host_s_clock_changes_nothing_in_what_is_archived_and_claimed(project: Project) -> None:
+def test_the_hosts_clock_does_not_influence_entries_and_claims(project: Project) -> None:
     project.append(5)
     project.collect()
     project.append(4)
@@ -210,7 +210,7 @@ def test_a_clock_that_is_far_off_is_refused_with_both_times(project: Project) ->
 
 
 @pytest.mark.parametrize("project", [REFUSED["a day ahead"], REFUSED["a day behind"]], indirect=True)
-def test_doctor_tells_a_wrong_clock(project: Project) -> None:
+def test_doctor_reports_a_wrong_clock(project: Project) -> None:
     project.append(1)
     checks = project.doctor(status=3)
     assert [name for name, check in checks.items() if check["failed"]] == ["clock"]
@@ -220,7 +220,7 @@ def test_doctor_tells_a_wrong_clock(project: Project) -> None:
 
 
 @pytest.mark.parametrize("project", [CASES["summer time ends"]], indirect=True)
-def test_doctor_is_content_with_a_right_clock_in_any_time_zone(project: Project) -> None:
+def test_doctor_accepts_a_correct_clock_in_any_time_zone(project: Project) -> None:
     project.append(1)
     assert not project.doctor()["clock"]["failed"]
 
@@ -253,7 +253,7 @@ def commands(project: Project, *arguments: str, status: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("days", [60, 100, -10])
-def test_one_wrong_date_claims_nothing_and_shows_in_a_metric(right: Project, directory: Path, days: int) -> None:
+def test_one_wrong_date_adds_no_claim_and_shows_in_a_metric(right: Project, directory: Path, days: int) -> None:
     right.append(3)
     commands(right, "collect")
     right.host.pass_by(2 * HOUR)
@@ -272,7 +272,7 @@ def test_one_wrong_date_claims_nothing_and_shows_in_a_metric(right: Project, dir
     assert right.archive.archived() == right.archive.logged()
 
 
-def test_an_outage_longer_than_retention_is_a_gap_whatever_the_date_says_first(right: Project) -> None:
+def test_an_outage_longer_than_retention_is_a_gap_with_any_first_date(right: Project) -> None:
     right.append(3)
     commands(right, "collect")
     right.host.pass_by(95 * DAY)
@@ -294,7 +294,7 @@ def test_an_entry_three_hours_late_that_meets_a_refused_cursor_is_archived_once(
     assert counts(right) == [11, 1]
 
 
-def test_a_log_that_begins_again_silently_doubles_nothing(right: Project) -> None:
+def test_a_log_that_restarts_silently_duplicates_nothing(right: Project) -> None:
     right.append(50, ago=3 * 86_400)
     right.append(10, ago=60)
     commands(right, "collect")
@@ -309,7 +309,7 @@ def test_a_log_that_begins_again_silently_doubles_nothing(right: Project) -> Non
     assert commands(right, "verify")["findings"] == []
 
 
-def test_a_backlog_with_one_timestamp_out_of_order_loses_nothing_in_silence(right: Project) -> None:
+def test_one_timestamp_out_of_order_in_a_backlog_loses_nothing_silently(right: Project) -> None:
     for number in range(120):
         if number == 45:
             right.append(1, ago=60)
@@ -347,7 +347,7 @@ def test_an_entry_dated_2099_does_not_keep_an_identity_from_being_accepted(right
     assert commands(right, "verify")["intact"]
 
 
-def test_a_cursor_that_is_stuck_is_found_by_a_comparison_of_two_days(right: Project) -> None:
+def test_reconciling_two_days_detects_a_stuck_cursor(right: Project) -> None:
     right.append(3, ago=4000)
     commands(right, "collect")
     right.host.pass_by(2 * HOUR)

@@ -112,7 +112,7 @@ def struck_by(ending: Ending) -> str:
 
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("scarce", ["bytes", "files"])
-def test_a_run_on_a_full_disk_stops_and_goes_on_when_there_is_room(
+def test_a_run_on_a_full_disk_stops_and_continues_when_there_is_room(
     disk: Disk, archive: Archive, tally: Tally, scarce: str, fresh: bool
 ) -> None:
     full = disk.full_but_for_files if scarce == "files" else disk.full_but_for_blocks
@@ -142,7 +142,7 @@ def test_a_run_on_a_full_disk_stops_and_goes_on_when_there_is_room(
 
 
 @pytest.mark.parametrize("good", range(4))
-def test_a_disk_may_become_read_only_between_two_pages(disk: Disk, archive: Archive, tally: Tally, good: int) -> None:
+def test_a_disk_becomes_read_only_between_two_pages(disk: Disk, archive: Archive, tally: Tally, good: int) -> None:
     archive.append(7)
     assert disk.collectors.start(archive.order()).end() == Ending(0)
     archive.append(19)

@@ -58,7 +58,7 @@ def plant(archive: Archive, collectors: Collectors, tally: Tally) -> Plant:
 
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_run_killed_at_any_call_is_made_up_for_by_the_next(plant: Plant, call: str, fresh: bool) -> None:
+def test_the_next_run_completes_one_killed_at_any_call(plant: Plant, call: str, fresh: bool) -> None:
     endings = list(plant.endings(call, "signal=KILL", fresh))
     assert endings or (call == "/^mkdir" and not fresh)
     assert all(ending.killed for ending in endings)

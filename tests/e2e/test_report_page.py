@@ -138,9 +138,7 @@ def visit(browser: Browser, reports: dict[str, Path]) -> Iterator[Callable[..., 
         context.close()
 
 
-def test_it_opens_offline_asks_for_nothing_and_complains_of_nothing(
-    visit: Callable[..., Opened], reports: dict[str, Path]
-) -> None:
+def test_it_opens_offline_without_requests_or_errors(visit: Callable[..., Opened], reports: dict[str, Path]) -> None:
     for language, path in reports.items():
         opened = visit(language)
         assert opened.requests == [path.as_uri()]
@@ -180,7 +178,7 @@ def test_hostile_entries_stay_text(visit: Callable[..., Opened]) -> None:
     assert "Content Security Policy" in " ".join(opened.said)
 
 
-def test_a_token_that_is_called_as_a_person_is_told_apart(visit: Callable[..., Opened]) -> None:
+def test_a_token_named_like_a_person_is_kept_apart(visit: Callable[..., Opened]) -> None:
     opened = visit()
     opened.page.select_option("#by-actor", label=f"{IMPOSTOR} (token)")
     assert opened.rows() == [[opened.rows()[0][0], f"{IMPOSTOR} token", "server_create", "in disguise", "192.0.2.10"]]
@@ -206,7 +204,7 @@ def test_search_sort_and_filters_work_together(visit: Callable[..., Opened]) -> 
     assert opened.shown.startswith("26 to 50 of ")
 
 
-def test_what_needs_attention_comes_first_and_leads_to_its_entries(visit: Callable[..., Opened]) -> None:
+def test_alerts_are_first_and_link_to_their_entries(visit: Callable[..., Opened]) -> None:
     opened = visit()
     page = opened.page
     headings = page.locator("main h2, main h3").all_inner_texts()
@@ -223,7 +221,7 @@ def test_what_needs_attention_comes_first_and_leads_to_its_entries(visit: Callab
     assert page.locator("#chips li").count() == 2
 
 
-def test_filters_combine_come_off_and_stand_in_the_address(visit: Callable[..., Opened]) -> None:
+def test_filters_combine_can_be_removed_and_are_in_the_url(visit: Callable[..., Opened]) -> None:
     opened = visit()
     page = opened.page
     everything = opened.shown
@@ -260,7 +258,7 @@ def test_filters_combine_come_off_and_stand_in_the_address(visit: Callable[..., 
         ("(.*", lambda row: False),
     ],
 )
-def test_search_knows_words_exact_text_not_or_and_anything(
+def test_search_supports_words_exact_text_not_or_and_wildcards(
     visit: Callable[..., Opened], searched: str, holds: Callable[[str], Any]
 ) -> None:
     opened = visit(fragment="#q=" + quote(searched))
@@ -342,7 +340,7 @@ def test_the_heat_map_and_its_table_lead_to_an_hour(visit: Callable[..., Opened]
     expect(page.locator("#chips li")).to_have_count(1)
 
 
-def test_several_projects_are_told_apart(visit: Callable[..., Opened]) -> None:
+def test_several_projects_are_kept_apart(visit: Callable[..., Opened]) -> None:
     opened = visit("two")
     page = opened.page
     assert page.locator("#entries th.project").count() == 1
@@ -395,7 +393,7 @@ def test_dragging_over_the_chart_narrows_the_table(visit: Callable[..., Opened])
     assert opened.said == []
 
 
-def test_the_keyboard_suffices(visit: Callable[..., Opened]) -> None:
+def test_the_page_works_with_the_keyboard_alone(visit: Callable[..., Opened]) -> None:
     opened = visit()
     page = opened.page
     page.keyboard.press("Tab")
@@ -458,7 +456,7 @@ def test_both_charts_show_the_range_asked_for(visit: Callable[..., Opened]) -> N
     assert [round(ends[0][side]) for side in ("x", "width")] == [round(ends[1][side]) for side in ("x", "width")]
 
 
-def test_on_a_phone_action_and_origin_stay_visible(visit: Callable[..., Opened]) -> None:
+def test_action_and_origin_stay_visible_on_a_phone(visit: Callable[..., Opened]) -> None:
     page = visit(width=390).page
     for column in ("action", "address", "what"):
         assert page.locator(f"#entries tbody td.{column}").nth(3).is_visible()

@@ -63,7 +63,7 @@ def plant(archive: Archive, collectors: Collectors, tally: Tally) -> Plant:
 
 @pytest.mark.parametrize("work", ["compact", "prune"])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_run_killed_at_any_call_is_made_up_for_by_the_next(plant: Plant, work: str, call: str) -> None:
+def test_the_next_run_completes_one_killed_at_any_call(plant: Plant, work: str, call: str) -> None:
     endings = list(plant.endings(work, call, "signal=KILL"))
     assert endings
     assert all(ending.killed for ending in endings)

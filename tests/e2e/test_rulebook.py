@@ -231,7 +231,7 @@ def test_the_guide_runs(engine: Engine, simulator: Simulator) -> None:
     engine.until(lambda: sorted(line for line in engine.log.read_text().splitlines() if line in lines) == lines)
 
 
-def test_a_kill_in_an_action_costs_no_review_and_doubles_none(engine: Engine, simulator: Simulator) -> None:
+def test_a_kill_during_an_action_neither_loses_nor_duplicates_a_review(engine: Engine, simulator: Simulator) -> None:
     log, rulebook = simulator.project("main").log, "auditops.cloudscale.second_pair_of_eyes"
 
     def delete(name: str) -> None:
@@ -328,7 +328,7 @@ def test_five_deletions_in_a_burst_are_one_review(engine: Engine, simulator: Sim
     assert review["alerts"][1]["title"] == "Five resources were deleted within ten minutes"
 
 
-def test_feedback_of_the_engine_moves_the_place_on(engine: Engine, simulator: Simulator) -> None:
+def test_feedback_of_the_engine_advances_the_checkpoint(engine: Engine, simulator: Simulator) -> None:
     (engine.directory / "recorder.yml").write_text(RECORDER.replace("feedback: false", "feedback: true"))
     options = ("--persistence-id", "4cee7d0d-8e09-50ac-b570-f9db1fcf9ad9")
     engine.start("recorder.yml", *options)

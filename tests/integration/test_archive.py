@@ -65,7 +65,7 @@ def first(controller: Controller, simulator: Simulator, path: Path) -> Results:
     )
 
 
-def test_check_mode_tells_what_would_come_and_writes_nothing(first: Results) -> None:
+def test_check_mode_returns_what_would_be_added_and_writes_nothing(first: Results) -> None:
     assert (first["dry"]["changed"], first["dry"]["added"]) == (True, 4)
     assert first["still none"]["stat"]["exists"] is False
     assert (first["dry again"]["changed"], first["dry again"]["added"]) == (False, 0)
@@ -82,13 +82,13 @@ def test_everything_is_kept_once(first: Results, simulator: Simulator, path: Pat
     assert kept(path)[:4] == simulator.project("main").log.entries[:4]
 
 
-def test_the_result_tells_what_is_covered(first: Results) -> None:
+def test_the_result_contains_the_covered_range(first: Results) -> None:
     collected = first["collected"]
     assert collected["covered_from"] < collected["covered_until"] < collected["retention_deadline"]
     assert (collected["gaps"], collected["state"]) == ([], "current")
 
 
-def test_a_sound_archive_is_verified(first: Results) -> None:
+def test_an_intact_archive_is_verified(first: Results) -> None:
     assert first["verified"]["findings"] == []
     assert first["verified"]["status"]["head"] == first["collected"]["head"]
     assert first["status"]["status"]["state"] == "current"
@@ -106,13 +106,13 @@ def test_a_sound_archive_is_verified(first: Results) -> None:
         ("on a file", "storage", ["/etc/hostname"]),
     ],
 )
-def test_failures_are_told(first: Results, case: str, code: str, words: list[str]) -> None:
+def test_failures_are_reported(first: Results, case: str, code: str, words: list[str]) -> None:
     assert first[case]["failed"] is True
     assert first[case]["failure"]["code"] == code
     assert [word for word in words if word not in first[case]["msg"]] == []
 
 
-def test_a_run_that_fails_in_the_middle_keeps_what_it_had_and_the_next_goes_on(
+def test_a_failed_run_keeps_its_commits_and_the_next_continues(
     first: Results, controller: Controller, simulator: Simulator, path: Path
 ) -> None:
     log = simulator.project("main").log
@@ -188,7 +188,7 @@ def test_findings_fail_and_are_named(first: Results, controller: Controller, pat
     assert "Traceback" not in json.dumps(found)
 
 
-def test_findings_are_told_when_even_the_head_cannot_be_read(
+def test_findings_are_returned_even_if_the_head_is_unreadable(
     first: Results, controller: Controller, path: Path
 ) -> None:
     head = max((path / "commits").iterdir())

@@ -176,11 +176,11 @@ def test_the_guide_runs(
 
 
 @pytest.mark.parametrize("address", re.findall(r"^    (s3://audit-\S+)$", GUIDE.read_text(), re.MULTILINE))
-def test_the_addresses_in_the_guide_are_some(address: str) -> None:
+def test_the_addresses_in_the_guide_are_valid(address: str) -> None:
     assert ArchiveAddress.parse(address).place == BucketLocation("audit-locked", "shop/")
 
 
-def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
+def test_a_collector_killed_at_any_request_loses_and_duplicates_nothing(
     hosts: Hosts,
     buckets: Buckets,
     proxy: FaultyProxy,
@@ -217,7 +217,7 @@ def test_a_collector_killed_at_any_request_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("how", ["reset_before", "reset_after"])
-def test_a_collector_that_loses_its_connection_at_any_request_loses_and_doubles_nothing(
+def test_a_connection_lost_at_any_request_loses_and_duplicates_nothing(
     hosts: Hosts,
     buckets: Buckets,
     proxy: FaultyProxy,

@@ -335,7 +335,7 @@ def forge(archive: Path, add: int) -> None:
     (archive / forged.name).write_bytes(forged.to_bytes())
 
 
-def test_the_way_out_after_a_refusal(host: Host) -> None:
+def test_recovery_after_a_refusal(host: Host) -> None:
     """A bad end is moved aside with its signatures, and an older copy is restored."""
     *_others, signed, _stamped, _alone, _signature, moved, continued, restored, _pruned = blocks(AUDIT, "shell")
     host.collect()
@@ -405,7 +405,7 @@ def test_the_reader_proves_the_chain(host: Host) -> None:
         host.python(blocks(FORMAT, "python")[0], str(host.archive))
 
 
-def test_the_commit_shown_is_one(host: Host) -> None:
+def test_the_commit_in_the_guide_is_valid(host: Host) -> None:
     host.collect()
     real = json.loads((host.archive / "commits/000000000001.json").read_bytes())
     shown = json.loads(blocks(FORMAT, "json")[0])

@@ -79,7 +79,7 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
     return controller.run(cases)
 
 
-def test_what_is_expected_is_there(results: Results, log: list[Any]) -> None:
+def test_expected_changes_are_found(results: Results, log: list[Any]) -> None:
     result = results["met"]
     assert (result["failed"], result["changed"]) == (False, False)
     assert (result["matched"], result["missing"], result["unexpected"]) == (log[:1], [], [])
@@ -97,7 +97,7 @@ def test_somebody_else_is_named(results: Results, log: list[Any]) -> None:
     assert "mallory@example.com from 203.0.113.9: Server {{ 7*7 }} has been shut down (server_stop)" in result["msg"]
 
 
-def test_what_is_missing_is_told_with_the_nearest_miss(results: Results, log: list[Any]) -> None:
+def test_missing_changes_are_reported_with_the_nearest_entry(results: Results, log: list[Any]) -> None:
     result = results["missing"]
     assert result["failure"] == {"code": "missing_changes", "http_status": None, "retryable": True}
     assert [(item["name"], item["found"], item["count"]) for item in result["missing"]] == [("expect[0]", 1, 2)]
@@ -108,7 +108,7 @@ def test_what_is_missing_is_told_with_the_nearest_miss(results: Results, log: li
     assert "but it was made by ci deploy" in not_ours["msg"]
 
 
-def test_what_is_forbidden_fails_at_once(results: Results, log: list[Any]) -> None:
+def test_forbidden_changes_fail_at_once(results: Results, log: list[Any]) -> None:
     assert results["forbidden"]["unexpected"] == log[3:]
     assert results["forbidden"]["waited"] < 60
 
@@ -128,18 +128,18 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("case", "words"), REFUSED)
-def test_a_verdict_that_would_rest_on_nothing_is_refused(results: Results, case: str, words: str) -> None:
+def test_a_verdict_without_evidence_is_refused(results: Results, case: str, words: str) -> None:
     result = results[case]
     assert (result["failed"], result["failure"]["code"]) == (True, "invalid_input")
     assert result["msg"].startswith(words)
 
 
-def test_the_cursor_it_returns_goes_on(results: Results) -> None:
+def test_the_returned_cursor_continues(results: Results) -> None:
     assert results["since"]["failed"] is True
     assert results["since"]["missing"][0]["found"] == 0
 
 
-def test_the_retention_is_warned_about(results: Results) -> None:
+def test_a_range_beyond_retention_is_warned_about(results: Results) -> None:
     assert "retention of 90 days" in results["old"]["warnings"][0]
 
 
@@ -155,14 +155,14 @@ def test_the_retention_is_warned_about(results: Results) -> None:
         ("bad interval", ["interval must be at least 0.001"]),
     ],
 )
-def test_a_rule_that_cannot_be_used_is_told(results: Results, case: str, words: list[str]) -> None:
+def test_an_unusable_rule_is_reported(results: Results, case: str, words: list[str]) -> None:
     result = results[case]
     assert result["failed"] is True
     assert result["failure"]["code"] == "invalid_input"
     assert [word for word in words if word not in result["msg"]] == []
 
 
-def test_a_refused_token_is_told(results: Results) -> None:
+def test_a_refused_token_is_reported(results: Results) -> None:
     assert results["wrong token"]["failure"] == {"code": "unauthorized", "http_status": 401, "retryable": False}
 
 
@@ -296,7 +296,7 @@ def test_an_interruption_while_waiting_ends_it_cleanly(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_module_says_so_and_asks_no_more(
+def test_an_interrupted_module_says_so_and_sends_no_more_requests(
     controller: Controller, simulator: Simulator, project: Any, number: int
 ) -> None:
     asked = threading.Event()
@@ -342,7 +342,7 @@ with CloudscaleModule(argument_spec={}).report_errors():
 """
 
 
-def test_what_was_being_made_at_an_interruption_does_not_complain(controller: Controller) -> None:
+def test_half_constructed_objects_are_silent_at_an_interruption(controller: Controller) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HALF_MADE],
         env=controller.environment,

@@ -147,7 +147,7 @@ def test_the_text_for_tickets_holds_no_markup_of_others(reports: Path) -> None:
     assert {line.replace(r"\|", "").count("|") for line in table if line} == {6}
 
 
-def test_reports_are_not_for_everybody(reports: Path) -> None:
+def test_reports_are_private(reports: Path) -> None:
     assert reports.stat().st_mode & 0o007 == 0
     assert {file.stat().st_mode & 0o007 for file in reports.iterdir()} == {0}
 
@@ -167,7 +167,7 @@ def test_a_second_report_of_the_same_range_changes_nothing(
         assert f"changed={changed} " in done.stdout, done.stdout + done.stderr
 
 
-def test_a_relative_range_is_told_as_dates_with_the_time_of_making(reports: Path) -> None:
+def test_a_relative_range_is_shown_as_dates_with_the_time_of_making(reports: Path) -> None:
     (line,) = [line for line in (reports / "audit-report.md").read_text().splitlines() if "Times in UTC" in line]
     moment = r"\d{4}-\d\d-\d\d(?: \d\d:\d\d)?"
     found = re.search(rf"({moment}) to ({moment})\. Times in UTC\. Made ({moment})\. Complete\.$", line)
@@ -259,7 +259,7 @@ def test_several_projects_working_hours_and_a_range_in_the_future(
     assert "Parts of the range are missing; see the coverage in the report" in " ".join(done.stdout.split())
 
 
-def test_variables_choose_range_entries_folder_and_formats(controller: Controller, tmp_path: Path) -> None:
+def test_variables_choose_range_entries_directory_and_formats(controller: Controller, tmp_path: Path) -> None:
     variables: dict[str, Any] = {
         "audit_report_dest": str(tmp_path / "deletions"),
         "audit_report_start": "-1h",
@@ -273,7 +273,7 @@ def test_variables_choose_range_entries_folder_and_formats(controller: Controlle
     assert {json.loads(line)["action"] for line in lines} == {"server_delete"}
 
 
-def test_check_mode_tells_what_would_come_and_writes_nothing(controller: Controller) -> None:
+def test_check_mode_returns_what_would_be_added_and_writes_nothing(controller: Controller) -> None:
     # Days, not an age: otherwise an entry may leave the range between two runs.
     start, end = (datetime.now(timezone.utc).date() - timedelta(days=days) for days in (30, 1))
     for arguments, changed in [(["--check"], 1), ([], 2), (["--check"], 0)]:
@@ -288,7 +288,7 @@ def test_check_mode_tells_what_would_come_and_writes_nothing(controller: Control
     assert files == ["audit-report.jsonl", "audit-report.md"]
 
 
-def test_nothing_happened_is_said_so(controller: Controller, tmp_path: Path) -> None:
+def test_an_empty_range_is_reported_as_such(controller: Controller, tmp_path: Path) -> None:
     variables = {"audit_report_dest": str(tmp_path), "audit_report_message_pattern": "no such thing"}
     done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -381,7 +381,7 @@ def test_the_report_of_last_month_is_mailed_and_posted(controller: Controller, t
     assert "opensesame" not in done.stdout
 
 
-def test_receivers_that_cannot_be_are_refused_before_anything_is_read(controller: Controller, tmp_path: Path) -> None:
+def test_invalid_receivers_are_refused_before_anything_is_read(controller: Controller, tmp_path: Path) -> None:
     for name, value in [
         ("mail_to", "audit@example.com\nBcc: eve@example.com"),
         ("mail_from", "Audit <audit@example.com>"),

@@ -48,7 +48,7 @@ def change(controller: Controller, simulator: Simulator, project: Any, *entries:
     return "change.yml"
 
 
-def test_what_others_changed_is_shown_and_fails(controller: Controller, project: Any) -> None:
+def test_changes_of_others_are_shown_and_fail(controller: Controller, project: Any) -> None:
     project.log.append("server_stop", "old", NOW - timedelta(hours=25), MALLORY)
     project.log.append("server_create", "Server 'web-1' has been created", NOW - timedelta(hours=1), CI)
     project.log.append("server_stop", "Server 'db' has been shut down", NOW - timedelta(minutes=9), MALLORY)
@@ -88,7 +88,7 @@ def test_several_projects_are_shown_with_their_names(
     assert project.token not in output(refused)
 
 
-def test_when_only_ours_changed_anything_all_is_well(controller: Controller, project: Any) -> None:
+def test_changes_by_own_actors_alone_are_fine(controller: Controller, project: Any) -> None:
     project.log.append("server_create", "m", NOW, CI)
     done = play(controller, project, "who_changed", who_changed_own_actors=["ci deploy"])
     assert done.returncode == 0

@@ -101,12 +101,12 @@ def test_all_archives_of_all_archivers_are_in_one_table(fleet: Fleet) -> None:
     assert "All 3 archives are current and intact." in fleet.check().stdout
 
 
-def test_one_archive_is_not_told_as_several(fleet: Fleet) -> None:
+def test_one_archive_is_not_reported_as_several(fleet: Fleet) -> None:
     del fleet.hosts["one"]
     assert "The archive is current. Never verified: red." in fleet.check().stdout
 
 
-def test_what_needs_attention_fails_with_its_reason(fleet: Fleet) -> None:
+def test_archives_that_need_attention_fail_with_the_reason(fleet: Fleet) -> None:
     (data,) = (fleet.directory / "one/blue/entries").glob("date=*/*")
     data.write_bytes(data.read_bytes()[:-1])
     fleet.command("verify", "--projects", str(fleet.directory / "one.json"))
@@ -121,7 +121,7 @@ def test_what_needs_attention_fails_with_its_reason(fleet: Fleet) -> None:
     assert "Connection refused" in cells(fleet)[3][-1]
 
 
-def test_what_a_host_says_is_never_a_template(fleet: Fleet) -> None:
+def test_the_output_of_a_host_is_never_a_template(fleet: Fleet) -> None:
     hostile = {"name": "red", "state": "stale", "msg": "{{ 7*7 }} | <b>", "path": "x"}
     fleet.launcher.write_text("#!/bin/sh\ncat <<'END'\n" + json.dumps({"archives": [hostile]}) + "\nEND\n")
     done = fleet.check()
@@ -137,7 +137,7 @@ def guide_commands() -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
-def test_heads_are_noted_in_a_ledger_and_what_does_not_continue_is_refused(fleet: Fleet) -> None:
+def test_heads_that_do_not_continue_the_ledger_are_refused(fleet: Fleet) -> None:
     plain, superseding = guide_commands()
     ledger = fleet.controller.directory / "heads.jsonl"
     ledger.unlink(missing_ok=True)
@@ -180,7 +180,7 @@ def test_heads_are_noted_in_a_ledger_and_what_does_not_continue_is_refused(fleet
     assert check()[2] == after
 
 
-def test_a_ledger_takes_nothing_from_a_host_for_a_template(fleet: Fleet) -> None:
+def test_a_ledger_never_templates_the_output_of_a_host(fleet: Fleet) -> None:
     path = fleet.directory / "hostile"
     fleet.command(
         *("collect", str(path), "--project", "{{ 7*7 }}", "--api-url", fleet.simulator.url),

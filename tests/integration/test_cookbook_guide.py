@@ -108,7 +108,7 @@ def test_a_gate_in_a_pipeline(host: Host) -> None:
     assert "the first is unknown_network by" in host.shell(command, status=2)
 
 
-def test_the_evidence_and_the_review_of_a_quarter(host: Host) -> None:
+def test_evidence_and_review_of_a_quarter(host: Host) -> None:
     host.log.extend(list(history(weeks=2, seed=5))[::10])
     (evidence,) = blocks("Hand over the evidence of a quarter")
     assert "SHA-256: " in host.shell(evidence)

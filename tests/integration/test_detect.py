@@ -71,7 +71,7 @@ def test_alerts_of_the_api_and_of_an_archive(controller: Controller) -> None:
 
 
 @pytest.mark.usefixtures("project")
-def test_alerts_of_a_severity_fail_and_so_does_a_range_that_was_not_looked_at(controller: Controller) -> None:
+def test_severe_alerts_fail_and_so_does_an_unsearched_range(controller: Controller) -> None:
     path = str(controller.directory / "partial")
     done = controller.run(
         {
@@ -106,7 +106,7 @@ def test_alerts_of_a_severity_fail_and_so_does_a_range_that_was_not_looked_at(co
 
 
 @pytest.mark.usefixtures("project")
-def test_what_an_archive_lacks_of_the_range_is_told(controller: Controller) -> None:
+def test_missing_parts_of_the_range_are_reported(controller: Controller) -> None:
     path = str(controller.directory / "young")
     asked = {"start": "-30d", "archives": [path]}
     done = controller.run(

@@ -94,7 +94,7 @@ def sign_archive(directory: Path, url: str, token: str) -> None:
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize("path", ["README.md", *DOCUMENTED])
-def test_examples_run_as_they_stand(controller: Controller, simulator: Simulator, path: str) -> None:
+def test_examples_run_as_printed(controller: Controller, simulator: Simulator, path: str) -> None:
     play = {
         "hosts": "localhost",
         "connection": "local",

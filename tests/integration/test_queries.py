@@ -97,7 +97,7 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
     return controller.run(cases)
 
 
-def test_the_whole_log_comes_back_as_it_is(results: Results, log: list[Any]) -> None:
+def test_the_complete_log_is_returned_unchanged(results: Results, log: list[Any]) -> None:
     assert results["everything"]["project_logs"] == log
     assert results["everything"]["changed"] is False
     assert results["lookup"]["msg"] == log
@@ -146,7 +146,7 @@ def test_lookups_return_lists_of_any_length(results: Results, log: list[Any]) ->
     assert results["lookup of two"]["msg"] == log[-2:]
 
 
-def test_the_retention_is_warned_about(results: Results) -> None:
+def test_a_range_beyond_retention_is_warned_about(results: Results) -> None:
     assert "retention of 90 days" in results["old"]["warnings"][0]
     assert "warnings" not in results["exactly retained"]
 
@@ -228,7 +228,7 @@ def test_a_failed_read_leaves_the_file_as_it_was(simulator: Simulator, controlle
     assert [file.name for file in controller.directory.iterdir() if file.name.startswith(".cloudscale")] == []
 
 
-def test_a_cursor_goes_on_exactly_where_a_read_ended(simulator: Simulator, controller: Controller) -> None:
+def test_a_cursor_continues_exactly_where_a_read_ended(simulator: Simulator, controller: Controller) -> None:
     project = simulator.add_project("cursor")
     project.log.append(action="server_create", message="before")
     before = {

@@ -101,7 +101,7 @@ def test_events_are_reviewed_and_a_mail_is_pasted(controller: Controller, hook: 
     assert (record["state"], record["acknowledged_by"], record["sent"]) == ("acknowledged", "lou@example.com", 2)
 
 
-def test_reviewers_and_reason_may_come_from_the_inventory(controller: Controller) -> None:
+def test_reviewers_and_reason_can_come_from_the_inventory(controller: Controller) -> None:
     inventory = controller.directory / "inventory.yml"
     variables = {"review_reviewers": "Kim@example.com, , lou@example.com", "review_reason": "As the policy says"}
     inventory.write_text(json.dumps({"all": {"vars": variables, "hosts": {"localhost": None}}}))

@@ -192,7 +192,7 @@ def test_the_doctor_runs_as_the_services_do(controller: Controller) -> None:
     assert "secret-of" not in json.dumps(command)
 
 
-def test_what_is_wanted_no_more_is_removed(controller: Controller) -> None:
+def test_unwanted_units_and_files_are_removed(controller: Controller) -> None:
     found = {
         "units": [
             "cloudscale-audit-collect.service",
@@ -262,7 +262,7 @@ def test_a_bad_project_is_named_at_the_end(controller: Controller) -> None:
     assert printed[1] == "/srv/other is a file. other cannot be collected: space: No room."
 
 
-def test_files_are_written_as_they_are_meant_on_each_ansible_core(controller: Controller) -> None:
+def test_files_are_written_identically_on_each_ansible_core(controller: Controller) -> None:
     # Some releases turn a text that looks like a dictionary into one, and write it in another form.
     (projects,) = (one for one in load("configure") if one["name"] == "Write the projects file")
     (secrets,) = (one for one in load("secrets") if one["name"] == "Write the secrets")

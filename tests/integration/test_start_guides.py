@@ -105,7 +105,7 @@ def test_a_token_out_of_a_vault(controller: Controller, here: Path) -> None:
     assert token not in printed
 
 
-def test_answers_to_questions(controller: Controller, here: Path) -> None:
+def test_examples_of_the_faq(controller: Controller, here: Path) -> None:
     tasks = [task for block in blocks("faq", "yaml") for task in yaml.safe_load(block)]
     results = controller.run({task.pop("name"): {**task, "ignore_errors": False} for task in tasks[:1]})
     assert results["Read one day of UTC"]["project_logs"] == []
@@ -119,7 +119,7 @@ def test_answers_to_questions(controller: Controller, here: Path) -> None:
     assert refused.returncode == 2
 
 
-def test_the_simulator_answers_as_the_api_does(controller: Controller) -> None:
+def test_the_simulator_responds_as_the_api_does(controller: Controller) -> None:
     serve, ask = blocks("faq", "shell")
     # On the Python of this environment, and at a port that is free.
     python = [sys.executable, "-m", simulator_module.__name__, "--port", "0"]
@@ -150,7 +150,7 @@ def masked(controller: Controller, simulator: Simulator, here: Path) -> Results:
     return controller.run(cases, "-vvv", "-e", f"cloudscale_api_token={token}", ANSIBLE_INJECT_INVOCATION="true")
 
 
-def test_what_is_masked(controller: Controller, here: Path, masked: Results) -> None:
+def test_masked_values(controller: Controller, here: Path, masked: Results) -> None:
     token = controller.environment["CLOUDSCALE_API_TOKEN"]
     entry = masked["module"]["project_logs"][-1]
     assert entry["message"] == f"part {PART} of a text"

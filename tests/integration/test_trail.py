@@ -48,7 +48,7 @@ def trail(controller: Controller) -> Any:
     return path
 
 
-def test_a_play_ends_with_what_changed_meanwhile(controller: Controller, simulator: Simulator, trail: Any) -> None:
+def test_a_play_ends_with_the_changes_made_during_it(controller: Controller, simulator: Simulator, trail: Any) -> None:
     simulator.project("main").log.append(message="before")
     scaled = {"action": "server_scale", "message": "scaled", "actor": CI}
     done = run(
@@ -83,7 +83,7 @@ def test_it_is_silent_when_nothing_happened(controller: Controller, simulator: S
     assert not trail.exists()
 
 
-def test_it_is_not_there_unless_enabled(controller: Controller, simulator: Simulator) -> None:
+def test_it_is_absent_unless_enabled(controller: Controller, simulator: Simulator) -> None:
     simulator.clear_requests()
     done = run(controller, ("Only", [happen(simulator, STOPPED)]), ANSIBLE_CALLBACKS_ENABLED=None)
     assert "CLOUD CHANGES" not in done.stdout
@@ -122,7 +122,7 @@ def test_options_come_from_the_configuration_too(controller: Controller, simulat
         ({"CLOUDSCALE_TRAIL_TOKEN_FILES": "shop=nowhere.token"}, "The token file nowhere.token cannot be read"),
     ],
 )
-def test_whatever_is_wrong_is_one_warning_and_no_failure(
+def test_any_problem_is_one_warning_and_not_a_failure(
     controller: Controller, simulator: Simulator, environment: dict[str, str | None], printed: str
 ) -> None:
     rest = [{"name": "Rest", "ansible.builtin.meta": "noop"}]
@@ -134,7 +134,7 @@ def test_whatever_is_wrong_is_one_warning_and_no_failure(
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_trail_that_breaks_off_says_so(controller: Controller, simulator: Simulator, trail: Any) -> None:
+def test_an_incomplete_trail_says_so(controller: Controller, simulator: Simulator, trail: Any) -> None:
     simulator.script(Fault("pass"), Fault("status", 500, times=99))
     done = run(
         controller,

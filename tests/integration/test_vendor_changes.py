@@ -88,11 +88,11 @@ def test_a_second_actor_who_interferes_is_named(results: Results) -> None:
     assert len(verdict["matched"]) == 1
 
 
-def test_what_was_not_done_is_missing(results: Results) -> None:
+def test_changes_that_did_not_happen_are_missing(results: Results) -> None:
     verdict = results["not done"]
     assert verdict["failure"]["code"] == "missing_changes"
     assert [missing["name"] for missing in verdict["missing"]] == ["expect[1]"]
 
 
-def test_the_whole_change_is_verified_at_once(results: Results) -> None:
+def test_the_complete_change_is_verified_at_once(results: Results) -> None:
     assert results["all of it"].get("msg", "") == ""

@@ -267,7 +267,7 @@ def test_a_step_changes_what_it_should(results: Results, name: str, changes: boo
     assert (results[name].get("failed", False), results[name]["changed"]) == (False, changes)
 
 
-def test_the_log_tells_each_change_in_order(results: Results) -> None:
+def test_the_log_records_each_change_in_order(results: Results) -> None:
     expected = [message for *_step, messages in STEPS for message in messages]
     for name in ("v4", "v6"):
         expected = [message.replace("{%s.network}" % name, results[name]["network"]) for message in expected]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WEB = {"name": "web-1", "flavor": "flex-4-2", "image": "debian-12", "use_public_network": True}
 
 
-def test_the_examples_of_the_module_run_as_they_stand(controller: Controller) -> None:
+def test_the_examples_of_the_module_run_as_printed(controller: Controller) -> None:
     examples = get_docstring(project_logs_assert.__file__, fragment_loader, collection_name="auditops.cloudscale")[1]
     tasks: list[dict[str, Any]] = [{"cloudscale_ch.cloud.server": WEB}, *yaml.safe_load(examples)]
     play = {

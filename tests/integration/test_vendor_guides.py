@@ -105,11 +105,11 @@ def test_the_first_example_in_check_mode(stage: Stage) -> None:
     assert stage.log.entries == []
 
 
-def test_whatever_becomes_of_the_change(stage: Stage) -> None:
+def test_verification_even_if_the_change_fails(stage: Stage) -> None:
     succeeded(stage.run("Scale a server and leave nothing else behind"))
 
 
-def test_a_change_that_breaks_off_is_verified_too(stage: Stage) -> None:
+def test_an_interrupted_change_is_verified_too(stage: Stage) -> None:
     control = stage.simulator.url.replace("/v1", "/_simulator/entries")
     foreign = {"project": stage.project.name, "entries": [{"action": "server_stop", "actor": MALLORY}]}
     example = yaml.safe_load(EXAMPLES["Scale a server and leave nothing else behind"])

@@ -53,7 +53,7 @@ def test_the_vendors_acceptance_scenario(sim: Simulator, client: Client, clock: 
     assert client.page(page["poll_more"])["results"] == []
 
 
-def test_a_server_runs_stops_scales_and_goes(client: Client) -> None:
+def test_a_server_is_started_stopped_scaled_and_deleted(client: Client) -> None:
     server = make(client, "/servers", **SERVER, tags={"a": "b"})
     assert (server["status"], server["flavor"]["slug"], server["zone"]) == ("running", "flex-4-1", {"slug": "lpg1"})
     assert client.ask("PATCH", server["href"], json={"flavor": "flex-8-4"}).status_code == 400
@@ -118,7 +118,7 @@ def test_a_moved_volume_is_detached_first(client: Client) -> None:
     assert moves == expected
 
 
-def test_servers_stand_in_private_networks(client: Client) -> None:
+def test_servers_have_private_networks(client: Client) -> None:
     network = make(client, "/networks", name="backend", auto_create_ipv4_subnet=False)
     subnet = make(client, "/subnets", cidr="10.5.0.0/24", network=network["uuid"])
     assert subnet["gateway_address"] == "10.5.0.1"
@@ -169,7 +169,7 @@ def test_floating_ips_are_assigned(client: Client) -> None:
         ("/servers/none/stop", {}, 404),
     ],
 )
-def test_what_cannot_be_done_is_refused_and_leaves_no_entry(
+def test_impossible_changes_are_refused_and_leave_no_entry(
     client: Client, path: str, fields: Dict[str, Any], status: int
 ) -> None:
     assert client.ask("POST", path, json=fields).status_code == status
@@ -177,12 +177,12 @@ def test_what_cannot_be_done_is_refused_and_leaves_no_entry(
     assert client.ask("GET", "/servers").json() == []
 
 
-def test_bodies_that_are_no_json_are_refused(client: Client) -> None:
+def test_bodies_that_are_not_json_are_refused(client: Client) -> None:
     for body in (b"{", b"[]", b""):
         assert client.ask("POST", "/servers", data=body).status_code == 400
 
 
-def test_listings_of_what_can_be_had(client: Client) -> None:
+def test_listings_of_available_resources(client: Client) -> None:
     assert "flex-4-1" in [flavor["slug"] for flavor in client.ask("GET", "/flavors").json()]
     assert "debian-12" in [image["slug"] for image in client.ask("GET", "/images").json()]
     assert client.ask("GET", "/regions").json()[0]["zones"]

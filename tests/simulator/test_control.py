@@ -97,7 +97,7 @@ def test_projects_and_tokens(sim: Simulator) -> None:
         ("projects", {}),
     ],
 )
-def test_what_means_nothing_is_refused(sim: Simulator, name: str, document: Dict[str, Any]) -> None:
+def test_meaningless_values_are_refused(sim: Simulator, name: str, document: Dict[str, Any]) -> None:
     response = control(sim, "POST", name, document)
     assert response.status_code == 400
     assert response.json()["detail"]
@@ -119,7 +119,7 @@ def ready(process: subprocess.Popen[str]) -> Dict[str, Any]:
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_tells_when_it_is_ready_and_ends_cleanly(end: signal.Signals) -> None:
+def test_the_command_reports_readiness_and_ends_cleanly(end: signal.Signals) -> None:
     with command("--page-size", "7", "--entries", "20", "--project", "dev", "--token", "prod=a-token") as process:
         printed = ready(process)
         assert printed["pid"] == process.pid

@@ -96,7 +96,7 @@ def test_html_where_json_is_expected(sim: Simulator, client: Client, status: Opt
     assert "<html>" in response.text
 
 
-def test_reset_comes_before_any_answer(sim: Simulator, client: Client) -> None:
+def test_reset_precedes_any_response(sim: Simulator, client: Client) -> None:
     sim.script(Fault("reset"))
     with pytest.raises(requests.exceptions.ConnectionError):
         client.ask("GET", LOG)
@@ -105,7 +105,7 @@ def test_reset_comes_before_any_answer(sim: Simulator, client: Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["reset_body", "truncated"])
-def test_bodies_break_off(sim: Simulator, client: Client, kind: str) -> None:
+def test_bodies_are_truncated(sim: Simulator, client: Client, kind: str) -> None:
     whole = client.ask("GET", LOG).content
     sim.script(Fault(kind))
     response = client.ask("GET", LOG, stream=True)
@@ -146,13 +146,13 @@ def test_redirects(sim: Simulator, client: Client) -> None:
     assert (response.status_code, response.headers["Location"]) == (307, "https://api.foreign.example/v1/project-logs")
 
 
-def test_loop_leads_back_to_the_request(sim: Simulator, client: Client) -> None:
+def test_loop_links_to_the_requested_page(sim: Simulator, client: Client) -> None:
     sim.script(Fault("loop"))
     url = sim.url + LOG + "?start=2026-01-01T00:00:00Z"
     assert client.page(url)["next"] == url
 
 
-def test_slow_waits_before_the_answer(sim: Simulator, client: Client) -> None:
+def test_slow_delays_the_response(sim: Simulator, client: Client) -> None:
     sim.script(Fault("slow", seconds=0.2))
     began = time.monotonic()
     response = client.ask("GET", LOG, stream=True)
@@ -168,6 +168,6 @@ def test_drip_begins_at_once_and_takes_its_time(sim: Simulator, client: Client) 
     assert len(response["results"]) == 5
 
 
-def test_an_unknown_kind_is_told() -> None:
+def test_an_unknown_kind_is_reported() -> None:
     with pytest.raises(ValueError, match="not a valid kind of fault"):
         Fault("earthquake")

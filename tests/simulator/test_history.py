@@ -29,14 +29,14 @@ def test_a_history_covers_its_weeks() -> None:
     assert sum(time.weekday() >= 5 for time in times) > 0
 
 
-def test_a_history_is_chronological_but_for_a_few_overtakings() -> None:
+def test_a_history_is_chronological_except_for_a_few_late_entries() -> None:
     times = [read_time(entry["timestamp"]) for entry in history(6, UNTIL)]
     back = [earlier - later for earlier, later in zip(times, times[1:]) if later < earlier]
     assert 5 <= len(back) <= len(times) // 20
     assert max(back) < 10_000
 
 
-def test_a_history_has_every_sort_of_actor_and_changes_that_follow() -> None:
+def test_a_history_has_every_kind_of_actor_and_consistent_changes() -> None:
     entries = history(6, UNTIL)
     assert {next(iter(entry["actor"])) for entry in entries} == {"user", "api_token", "system", "admin"}
     assert {":" in (entry["ip_address"] or "") for entry in entries} == {True, False}

@@ -50,7 +50,7 @@ def test_a_full_last_page_has_no_next(sim: Simulator, client: Client, clock: Clo
     assert client.page()["next"] is None
 
 
-def test_poll_more_returns_only_what_became_visible_since(sim: Simulator, client: Client, clock: Clock) -> None:
+def test_poll_more_returns_only_entries_visible_since(sim: Simulator, client: Client, clock: Clock) -> None:
     number(sim, 3, clock)
     poll_more = client.page()["poll_more"]
     assert client.messages(poll_more) == []
@@ -139,7 +139,7 @@ class TestRanges:
         assert [entry["message"] for page in chain for entry in page["results"]] == names[4:]
         assert all(set(parse_qs(urlsplit(page["poll_more"]).query)) == {"cursor"} for page in chain)
 
-    def test_kept_ranges_stand_in_the_urls(self, sim: Simulator, client: Client, clock: Clock) -> None:
+    def test_kept_ranges_are_in_the_urls(self, sim: Simulator, client: Client, clock: Clock) -> None:
         number(sim, 3, clock)
         sim.set(range_in_urls="kept")
         start = "2026-11-22T01:00:00+01:00"
@@ -165,7 +165,7 @@ class TestRanges:
         assert [entry["message"] for entry in page["results"]] == names[1:3]
         assert client.messages(page["poll_more"]) == names[3:]
 
-    def test_only_the_end_may_be_kept(self, sim: Simulator, client: Client, clock: Clock) -> None:
+    def test_only_the_end_can_be_kept(self, sim: Simulator, client: Client, clock: Clock) -> None:
         names = number(sim, 24, clock)
         sim.set(page_size=5, range_in_urls="end")
         bounds = {"start": write_time(clock.ago(hours=20)), "end": write_time(clock.ago(hours=4))}
@@ -173,7 +173,7 @@ class TestRanges:
         assert [entry["message"] for page in chain for entry in page["results"]] == names[4:20]
         assert all(set(parse_qs(urlsplit(page["next"]).query)) == {"cursor", "end"} for page in chain[:-1])
 
-    def test_poll_more_moves_on_when_other_entries_passed(self, sim: Simulator, client: Client, clock: Clock) -> None:
+    def test_poll_more_advances_past_entries_of_others(self, sim: Simulator, client: Client, clock: Clock) -> None:
         sim.set(range_in_urls="kept")
         end = write_time(clock.ago(hours=1))
         before = client.page(end=end)
@@ -183,7 +183,7 @@ class TestRanges:
         assert after["next"] is None
         assert after["poll_more"] != before["poll_more"]
 
-    def test_entries_of_others_move_the_cursor_on(self, sim: Simulator, client: Client) -> None:
+    def test_entries_of_others_advance_the_cursor(self, sim: Simulator, client: Client) -> None:
         before = client.page()
         sim.project("main").log.hide(3)
         after = client.page(before["poll_more"])
@@ -193,7 +193,7 @@ class TestRanges:
 
     @pytest.mark.parametrize("name", ["start", "end"])
     @pytest.mark.parametrize("text", ["2026-11-22T12:00:00", "2026-11-22", "yesterday", "", "2026-13-45T00:00:00Z"])
-    def test_times_that_are_none_are_refused(self, client: Client, name: str, text: str) -> None:
+    def test_invalid_times_are_refused(self, client: Client, name: str, text: str) -> None:
         response = client.ask("GET", "/project-logs", params={name: text})
         assert response.status_code == 400
         assert list(response.json()) == [name]
@@ -258,7 +258,9 @@ class TestRetention:
         sim.project("main").log.append(message="left")
         return poll_more
 
-    def test_an_expired_cursor_goes_on_at_the_oldest_left(self, sim: Simulator, client: Client, clock: Clock) -> None:
+    def test_an_expired_cursor_continues_at_the_oldest_available_entry(
+        self, sim: Simulator, client: Client, clock: Clock
+    ) -> None:
         assert client.messages(self.expire(sim, client, clock)) == ["left"]
 
     @pytest.mark.parametrize(("mode", "status"), [("refuse", 404), (410, 410), (400, 400)])
@@ -310,19 +312,19 @@ class TestRefusals:
         assert requests.get(sim.url + "/project-logs", headers=header, timeout=10).status_code == 401
 
     @pytest.mark.parametrize("cursor", ["", "abc", "-1", "99999999", "10025-x-", "1" * 30])
-    def test_a_cursor_that_was_never_given_out(self, client: Client, cursor: str) -> None:
+    def test_a_cursor_that_the_api_never_returned(self, client: Client, cursor: str) -> None:
         assert client.ask("GET", "/project-logs", params={"cursor": cursor}).status_code == 400
 
     def test_a_cursor_before_the_first_row_begins_at_the_oldest_left(self, sim: Simulator, client: Client) -> None:
         sim.project("main").log.append(message="oldest")
         assert client.messages("/project-logs?cursor=7") == ["oldest"]
 
-    def test_other_methods_and_places(self, client: Client) -> None:
+    def test_other_methods_and_paths(self, client: Client) -> None:
         assert client.ask("POST", "/project-logs").status_code == 405
         assert client.ask("GET", "/nothing").json() == {"detail": "Not found."}
         assert client.ask("GET", client.page()["poll_more"].split("/v1")[0]).json() == {"detail": "Not Found"}
 
-    def test_settings_that_mean_nothing_change_nothing(self, sim: Simulator) -> None:
+    def test_meaningless_settings_change_nothing(self, sim: Simulator) -> None:
         for wrong in ({"range_in_urls": "maybe"}, {"expired_cursor": "soon"}, {"page_seize": 3}):
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 sim.set(**wrong)
@@ -366,11 +368,11 @@ class TestServer:
         with Client(sim) as client:
             assert client.messages() == ["before"]
 
-    def test_a_taken_port_is_told(self, sim: Simulator) -> None:
+    def test_a_port_in_use_is_reported(self, sim: Simulator) -> None:
         with pytest.raises(OSError, match="in use"), Simulator(port=sim.port):
             pass
 
-    def test_latency_comes_before_each_answer(self, sim: Simulator, client: Client) -> None:
+    def test_latency_delays_each_response(self, sim: Simulator, client: Client) -> None:
         sim.set(latency=0.05)
         client.page()
         assert sim.requests[0].ended - sim.requests[0].began >= 0.05

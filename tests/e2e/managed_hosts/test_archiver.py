@@ -370,7 +370,7 @@ def test_a_project_is_added_changed_and_removed(machine: Machine, simulator: Sim
     assert collect(machine) == 0
 
 
-def test_a_removed_token_goes_whatever_fails_later(
+def test_a_removed_token_is_deleted_even_if_a_later_task_fails(
     machine: Machine, simulator: Simulator, deployment: Deployment
 ) -> None:
     removed = simulator.project("third").token

@@ -92,7 +92,7 @@ def test_keys_that_the_bucket_does_not_take_stop_the_deployment(deployment: Depl
     assert re.search(r"shop cannot be collected: bucket: \S+ does not accept the credentials", deployment.output)
 
 
-def test_a_project_in_a_bucket_without_keys_is_told_before_anything_changes(
+def test_a_bucket_without_keys_is_refused_before_anything_changes(
     deployment: Deployment, wanted: dict[str, Any]
 ) -> None:
     without = {name: value for name, value in wanted.items() if name != "s3_secret_key"}
@@ -146,7 +146,7 @@ def test_each_unit_is_confined(machine: Machine, unit: str) -> None:
     assert machine.exposure(unit) <= 1.5
 
 
-def test_what_the_archive_lacks_is_found_by_a_timer(machine: Machine, deployment: Deployment, log: Project) -> None:
+def test_a_timer_finds_entries_missing_from_the_archive(machine: Machine, deployment: Deployment, log: Project) -> None:
     machine.output_of(f"touch {METRICS}/of-others.prom")
     # Later than a collection run looks back, and within what is compared every day.
     log.log.append(timestamp=datetime.now(timezone.utc) - timedelta(hours=30), message="withheld so far")

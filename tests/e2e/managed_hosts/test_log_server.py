@@ -149,7 +149,7 @@ def test_converge(pair: Pair) -> None:
     assert pair.archiver.exposure(SERVICE) <= 1.5
 
 
-def test_what_arrives_equals_the_archive(pair: Pair, simulator: Simulator) -> None:
+def test_received_entries_equal_the_archive(pair: Pair, simulator: Simulator) -> None:
     now = datetime.now(timezone.utc)
     month = now - timedelta(days=30), now - timedelta(days=1)
     pair.log.log.extend(bulk(MANY, *month, subject=pair.log.log.subject))
@@ -178,7 +178,7 @@ def test_only_what_is_new_is_sent(pair: Pair) -> None:
     assert int(pair.server.output_of(f"wc -l < {RECEIVED}")) == before + 1
 
 
-def test_nobody_without_a_certificate_is_heard(pair: Pair) -> None:
+def test_clients_without_a_certificate_are_refused(pair: Pair) -> None:
     write(pair.archiver, "/root/forge.py", FORGED)
     pair.archiver.try_("python3 /root/forge.py")
     pair.log.log.append(message="behind it")
@@ -187,7 +187,7 @@ def test_nobody_without_a_certificate_is_heard(pair: Pair) -> None:
     assert "forged" not in pair.server.output_of(f"cat {RECEIVED}")
 
 
-def test_without_its_bookmark_a_log_server_that_lost_all_is_filled_again(pair: Pair) -> None:
+def test_without_a_bookmark_an_empty_log_server_is_filled_again(pair: Pair) -> None:
     pair.server.output_of(f"truncate --size=0 {RECEIVED}")
     pair.archiver.output_of(f"rm {BOOKMARK}")
     pair.collect()
@@ -213,11 +213,11 @@ def test_node_exporter_serves_the_metrics(pair: Pair, simulator: Simulator) -> N
     assert pair.metric(f"cloudscale_audit_last_success_timestamp_seconds{of['collect']}") == success
 
 
-def test_nothing_to_do_the_second_time(pair: Pair) -> None:
+def test_the_second_send_has_nothing_to_do(pair: Pair) -> None:
     assert pair.deployment.play("--diff")["changed"] == 0, pair.deployment.output
 
 
-def test_metrics_of_what_is_given_up_go_away_and_the_bookmark_stays(pair: Pair) -> None:
+def test_metrics_of_removed_projects_disappear_and_the_bookmark_stays(pair: Pair) -> None:
     pair.archiver.output_of(f"touch {METRICS}/of-others.prom")
     pair.deployment.play(archiver_state="absent", archiver_metrics_dir="")
     assert pair.archiver.output_of(f"ls {METRICS}").split() == ["of-others.prom"]

@@ -146,7 +146,7 @@ def test_installing_by_the_guide(machine: Machine, fleet: Fleet, log: Project) -
     assert kept(machine) == log.log.entries
 
 
-def test_a_good_run_is_told_to_the_ping_url(
+def test_a_successful_run_calls_the_ping_url(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, listener: Listener
 ) -> None:
     deployment.play("--diff", "-vvv", archiver_projects=[wanted(simulator, ping_url=listener.url)])
@@ -162,7 +162,7 @@ def test_a_good_run_is_told_to_the_ping_url(
     assert listener.path not in machine.output_of(f"journalctl --no-pager; systemctl show {SERVICE}")
 
 
-def test_secrets_may_lie_encrypted(
+def test_secrets_can_be_stored_encrypted(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, listener: Listener
 ) -> None:
     hidden = {
@@ -195,7 +195,9 @@ def test_secrets_may_lie_encrypted(
     machine.output_of(f"systemctl start {SERVICE}")
 
 
-def test_secrets_lie_plain_again(machine: Machine, deployment: Deployment, simulator: Simulator, log: Project) -> None:
+def test_secrets_are_stored_unencrypted_again(
+    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project
+) -> None:
     deployment.variables["archiver_projects"] = [wanted(simulator)]
     deployment.play()
     names = ["allowed_signers", "projects.json", "sign_key", "tokens.json"]
@@ -226,7 +228,7 @@ def test_the_archive_is_verified_by_a_timer(
 
 
 @pytest.mark.parametrize("pages", [2, 15, 30])
-def test_a_host_killed_in_mid_run_goes_on_when_it_is_back(
+def test_a_host_killed_during_a_run_continues_after_the_next_boot(
     machine: Machine, simulator: Simulator, log: Project, pages: int
 ) -> None:
     add(log, 99)
@@ -244,14 +246,14 @@ def test_a_host_killed_in_mid_run_goes_on_when_it_is_back(
     machine.output_of(f"cloudscale-audit verify {ARCHIVE}")
 
 
-def test_what_was_due_while_the_host_was_off_is_made_good(machine: Machine, log: Project) -> None:
+def test_a_run_missed_while_the_host_was_off_is_made_up_for(machine: Machine, log: Project) -> None:
     machine.output_of(f"touch -d '3 years ago' /var/lib/systemd/timers/stamp-{TIMER}")
     add(log, 1)
     machine.kill()
     wait_for(lambda: kept(machine) == log.log.entries, "the timer has fired after the boot")
 
 
-def test_a_full_disk_fails_one_project_and_is_made_good(
+def test_a_full_disk_fails_one_project_until_there_is_room_again(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project
 ) -> None:
     machine.output_of("mkdir -p /srv/small && mount -t tmpfs -o size=256k tmpfs /srv/small")
@@ -342,7 +344,7 @@ def newer(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_goes_on_with_the_version_it_began_with(
+def test_a_run_continues_with_the_version_it_started_with(
     machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, newer: Path
 ) -> None:
     versions = "ls /usr/local/lib/cloudscale-audit/*.pyz"
@@ -368,7 +370,7 @@ def test_a_run_goes_on_with_the_version_it_began_with(
     assert len(machine.output_of(versions).split()) == 2
 
 
-def test_what_is_wrong_on_the_first_host_never_comes_to_the_second(
+def test_a_failure_on_the_first_host_stops_the_rollout(
     machine: Machine, grown: Fleet, simulator: Simulator, other_machine: Machine, log: Project
 ) -> None:
     simulator.stop()

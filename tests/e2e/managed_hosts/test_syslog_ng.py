@@ -60,7 +60,7 @@ def pair(root: Path, key: Path, simulator: Simulator, tmp_path_factory: pytest.T
         yield Pair(archiver, server, deployment, log)
 
 
-def test_what_arrives_equals_the_archive(pair: Pair, simulator: Simulator) -> None:
+def test_received_entries_equal_the_archive(pair: Pair, simulator: Simulator) -> None:
     now = datetime.now(timezone.utc)
     month = now - timedelta(days=30), now - timedelta(days=1)
     pair.log.log.extend(bulk(FEW, *month, subject=pair.log.log.subject))
@@ -76,7 +76,7 @@ def test_what_arrives_equals_the_archive(pair: Pair, simulator: Simulator) -> No
     assert Counter(pair.received().values()) == pair.archived()
 
 
-def test_nobody_without_a_certificate_is_heard(pair: Pair) -> None:
+def test_clients_without_a_certificate_are_refused(pair: Pair) -> None:
     write(pair.archiver, "/root/forge.py", FORGED)
     pair.archiver.try_("python3 /root/forge.py")
     pair.log.log.append(message="behind it")
@@ -85,7 +85,7 @@ def test_nobody_without_a_certificate_is_heard(pair: Pair) -> None:
     assert "forged" not in pair.server.output_of(f"cat {RECEIVED}")
 
 
-def test_what_an_outage_took_arrives_without_the_bookmark(pair: Pair) -> None:
+def test_entries_lost_in_an_outage_are_sent_again_without_the_bookmark(pair: Pair) -> None:
     pair.server.output_of("systemctl stop syslog-ng")
     pair.log.log.append(message="meanwhile")
     pair.collect()

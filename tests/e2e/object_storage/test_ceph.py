@@ -73,7 +73,7 @@ def test_a_bucket_that_cannot_decide_is_refused(ceph: Ceph, buckets: Buckets, ki
         store.check_put_if_absent(None, record)
 
 
-def test_one_of_eight_at_once_creates_each_commit(address: str) -> None:
+def test_one_of_eight_concurrent_writers_creates_each_commit(address: str) -> None:
     store = S3Store(address)
     store.prepare(None)
     bodies = [b"%d" % number for number in range(8)]
@@ -149,7 +149,7 @@ def test_an_attack_is_named(buckets: Buckets, archive: World, tmp_path: Path, na
     check_named(archive, name, lambda: S3Store(buckets.upload(archive.path)))
 
 
-def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None:
+def test_locked_objects_cannot_be_purged(buckets: Buckets, world: World) -> None:
     store = S3Store(f"{buckets.new_location('locked')}?claims={buckets.new_location()}&lock_days=1")
     world.store = store
     world.append(2, ago=3 * 86400)
@@ -164,7 +164,7 @@ def test_what_is_locked_cannot_be_erased(buckets: Buckets, world: World) -> None
     assert sound(world)
 
 
-def test_what_goes_leaves_no_version(address: str, buckets: Buckets, world: World) -> None:
+def test_deleted_objects_leave_no_version(address: str, buckets: Buckets, world: World) -> None:
     world.store = S3Store(address.replace("&lock_days=1", ""))
     for ago in (3, 3, 2, 2, 0):
         world.append(2, ago=ago * 86400)
@@ -209,7 +209,7 @@ def test_the_documented_rights_suffice_and_no_commit_can_be_deleted_with_them(
         S3Store("s3://locked/x").commits()
 
 
-def test_who_prunes_and_compacts_needs_the_other_documented_rights(
+def test_pruning_and_compacting_need_the_other_documented_rights(
     rights: Callable[..., str], buckets: Buckets, world: World
 ) -> None:
     place = rights(buckets.new_location())

@@ -172,7 +172,7 @@ def test_an_intruder_seen_while_settling_is_seen(simulator: Simulator, timeline:
     assert "mallory@example.com" in verdict.error.message
 
 
-def test_what_is_forbidden_fails_at_once(simulator: Simulator, timeline: Timeline) -> None:
+def test_forbidden_changes_fail_at_once(simulator: Simulator, timeline: Timeline) -> None:
     timeline.plan[10] = appended(simulator, action="server_delete")
     verdict = check(simulator, timeline, expect=CREATED, forbid=[{"action": "server_delete"}], timeout=600)
     assert isinstance(verdict.error, UnexpectedChanges)
@@ -330,9 +330,7 @@ ANYTHING_GOES = (
         ),
     ],
 )
-def test_a_verdict_that_would_rest_on_nothing_is_refused(
-    simulator: Simulator, once: bool, options: Any, told: str
-) -> None:
+def test_a_verdict_without_evidence_is_refused(simulator: Simulator, once: bool, options: Any, told: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         check(simulator, Timeline(), once, **options)
     assert refused.value.message == told

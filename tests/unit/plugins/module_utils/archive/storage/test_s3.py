@@ -294,7 +294,7 @@ def days_ago(world: World, *days: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_goes_leaves_no_version(buckets: Buckets, world: World, kind: str) -> None:
+def test_deleted_objects_leave_no_version(buckets: Buckets, world: World, kind: str) -> None:
     place = buckets.new_location(kind)
     world.store = S3Store(place)
     days_ago(world, 3, 2, 0)

@@ -9,17 +9,20 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from typing import Any, Dict, Iterable, List
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from ..project_log.entry import ACTOR_KINDS
 from .alerts import Alerts
 from .facts import Facts, Rows, network_of
 from .query.dataset import Record
 
-_LISTS = ("actors", "actions", "addresses", "projects", "resources", "subjects", "marks", "lines")
+DataFile = Callable[[Record], Optional[str]]
+"""Names the archive's data file that an entry is stored in; None for an entry from the API."""
+
+_LISTS = ("actors", "actions", "addresses", "projects", "resources", "subjects", "marks", "lines", "files")
 
 
-def packed(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
+def packed(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataFile) -> str:
     """The rows, and the lists that they point into, as compressed JSON in base64.
 
     A row has its local time, its places in the lists, its message and the text of its timestamp. Whether an actor is
@@ -48,6 +51,7 @@ def packed(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
                 place("subjects", (row["subject"], record["subject"])),
                 record["timestamp"],
                 place("lines", mark.line),
+                place("files", data_file(record)),
             ]
         )
     body = json.dumps({**{name: list(values) for name, values in lists.items()}, "rows": found}, separators=(",", ":"))

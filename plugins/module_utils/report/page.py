@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 
 from ..detections.detection import SEVERITIES
 from . import charts
-from .entry_table import compressed, packed
+from .entry_table import DataFile, compressed, packed
 from .facts import FIGURES, MOST_ROWS, Facts, Hole, Rows, local_days
 from .layout import kind_words, render
 from .query.dataset import Record
@@ -264,7 +264,7 @@ pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
 """
 
 
-def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
+def page(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataFile) -> str:
     """The page. ``records`` are the entries of its table, the newest first."""
     from markupsafe import Markup
 
@@ -314,7 +314,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows) -> str:
         most_rows=MOST_ROWS,
         printed=MAX_PRINTED,
         data=Markup(_json(data)),
-        packed=Markup(packed(facts, records, rows)),
+        packed=Markup(packed(facts, records, rows, data_file)),
         table_library=Markup(compressed(libraries[0]) if libraries else ""),
         chart_library=Markup(compressed(libraries[1]) if libraries else ""),
         script=Markup(SCRIPT),
@@ -351,7 +351,20 @@ def _compared(facts: Facts, say: Words) -> str:
 def _words(say: Words) -> Dict[str, Any]:
     names = [
         *("when", "who", "action", "what", "where", "project", "network", "resource", "subject", "kind", "alert"),
-        *("severity", "from", "to", "hour", "search", "exact_time", "details", "raw", "digest", "copy", "copied"),
+        *(
+            "severity",
+            "from",
+            "to",
+            "hour",
+            "search",
+            "exact_time",
+            "details",
+            "raw",
+            "digest",
+            "data_file",
+            "copy",
+            "copied",
+        ),
         *("download", "remove_filter", "unnamed", "any_alert", "own", "others_than_own"),
     ]
     return {

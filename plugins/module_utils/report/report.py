@@ -145,7 +145,7 @@ class Report:
         elif isinstance(facts, Review):
             _write_review(form, path, facts)
         elif form == "html":
-            _write(path, page(facts, log.newest(log.table, MOST_ROWS)[1], rows))
+            _write(path, page(facts, log.newest(log.table, MOST_ROWS)[1], rows, sources.data_file))
         elif form == "md":
             _write(path, markdown(facts, [rows.row(record) for record in log.newest(log.table, MOST_LISTED)[1]], rows))
         else:

@@ -169,7 +169,7 @@ SCRIPT = r"""
 
   // --- The table
 
-  const TIME = 0, ACTOR = 1, ACTION = 2, MESSAGE = 3, ADDRESS = 4, PROJECT = 5, MARK = 6, RESOURCE = 7, SUBJECT = 8, STAMP = 9, LINE = 10;
+  const TIME = 0, ACTOR = 1, ACTION = 2, MESSAGE = 3, ADDRESS = 4, PROJECT = 5, MARK = 6, RESOURCE = 7, SUBJECT = 8, STAMP = 9, LINE = 10, FILE = 11;
   let lists = {};
 
   function filter() {
@@ -294,11 +294,13 @@ SCRIPT = r"""
   function detailsOf(row) {
     const told = facts(row);
     const line = lineOf(row);
+    const file = lists.files[row[FILE]];
     const digest = make("code");
     const known = digestOf(line).then((found) => { digest.textContent = found; return found; }, () => "");
     const copy = make("button", { type: "button", className: "copy" }, say.copy);
     copy.addEventListener("click", async () => {
-      const text = told.map(([name, , value]) => `${name}: ${value}`).concat(`${say.digest}: ${await known}`).join("\n");
+      const text = told.map(([name, , value]) => `${name}: ${value}`).concat(`${say.digest}: ${await known}`,
+        file ? `${say.data_file}: ${file}` : []).join("\n");
       try {
         await navigator.clipboard.writeText(text);
       } catch {
@@ -314,7 +316,8 @@ SCRIPT = r"""
     });
     const list = make("dl", { className: "facts" }, ...told.flatMap(([name, shown]) =>
       [make("dt", {}, name), make("dd", {}, ...shown)]), make("dt", {}, say.raw), make("dd", {}, make("code", {}, line)),
-      make("dt", {}, say.digest), make("dd", {}, digest));
+      make("dt", {}, say.digest), make("dd", {}, digest),
+      ...(file ? [make("dt", {}, say.data_file), make("dd", {}, make("code", {}, file))] : []));
     return make("div", { className: "details" }, list, copy);
   }
 

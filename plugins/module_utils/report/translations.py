@@ -273,6 +273,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "details": ("Details", "Einzelheiten"),
     "raw": ("Entry", "Eintrag"),
     "digest": ("SHA-256", "SHA-256"),
+    "data_file": ("Archive file", "Archivdatei"),
     "copy": ("Copy for a ticket", "Für ein Ticket kopieren"),
     "copied": ("Copied.", "Kopiert."),
     "download": ("Download as CSV", "Als CSV herunterladen"),

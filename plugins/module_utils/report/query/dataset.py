@@ -26,16 +26,21 @@ from ...project_log.selection import (
 )
 from ...settings import Range
 from ...times import YEARS
-from .engine import COLUMNS, Engine, Unreadable
+from .engine import COLUMNS, PATH, Engine, Unreadable
 from .sources import Part, Sources
 
 Record = Dict[str, Any]
-"""An entry from an engine: COLUMNS as texts, ``project``, and ``moment`` in UTC (naive; None if unreadable)."""
+"""An entry from an engine: COLUMNS as texts, ``project``, and ``moment`` in UTC (naive; None if unreadable).
+
+``archive`` is the number of its archive and ``sequence`` that of the commit that named its data file; None for an entry
+from the API.
+"""
 
 SLOT = 15
 """Minutes in the smallest span of time that is counted; every time zone differs from UTC by a multiple of it."""
 
 _ATTEMPTS = 3
+_DATA_FILE = r"/(\d{12})-[0-9a-f]{12}\.jsonl(?:\.gz)?$"
 _TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)? ?([Zz]|[+-]\d\d(:?\d\d)?)$"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -156,32 +161,46 @@ class Log:
     def ordered(self) -> Iterator[Record]:
         """Every entry, the earliest first."""
         keys = [self.table.moment.asc(nulls_first=False), *(self.table[name] for name in ("project", *COLUMNS))]
-        for batch in self._engine.batches(self.table.order_by(keys)):
+        for batch in self._engine.batches(self.table.drop("archive", "sequence").order_by(keys)):
             yield from batch.to_pylist()
 
     # --- Loading
 
     def _load(self, sources: Sources) -> Any:
-        for _attempt in range(_ATTEMPTS):
-            try:
-                return self._engine.keep(self._union(sources.parts()))
-            except (Unreadable, ObjectNotFound):
-                if not sources.refresh():
-                    break
         try:
-            return self._engine.keep(self._union(sources.rewritten()))
+            return self._read(sources, sources.parts)
+        except Unreadable:
+            # Python's reader accepts lines that engines refuse.
+            pass
+        try:
+            return self._read(sources, sources.rewritten)
         except Unreadable as exc:
             raise StorageError(exc.message) from exc
+
+    def _read(self, sources: Sources, parts: Callable[[], Sequence[Part]]) -> Any:
+        """Read again if a file was compacted or pruned meanwhile."""
+        attempts = 1
+        while True:
+            try:
+                return self._engine.keep(self._union(parts()))
+            except (Unreadable, ObjectNotFound):
+                if attempts == _ATTEMPTS or not sources.refresh():
+                    raise
+                attempts += 1
 
     def _union(self, parts: Sequence[Part]) -> Any:
         tables = [self._table(part) for part in parts]
         if not tables:
-            schema = {**dict.fromkeys(COLUMNS, "string"), "project": "string", "moment": "timestamp", "minute": "int64"}
+            numbers = dict.fromkeys(("archive", "sequence", "minute"), "int64")
+            schema = {**dict.fromkeys((*COLUMNS, "project"), "string"), "moment": "timestamp", **numbers}
             return self._ibis.memtable([], schema=schema)
         return self._ibis.union(*tables) if len(tables) > 1 else tables[0]
 
     def _table(self, part: Part) -> Any:
         table = self._engine.read(part.paths)
+        sequence = table[PATH].re_extract(_DATA_FILE, 1).try_cast("int64")
+        archive = self._ibis.literal(part.archive, type="int64")
+        table = table.mutate(archive=archive, sequence=sequence).drop(PATH)
         readable = table.timestamp.re_search(_TIME).ifelse(table.timestamp, None)
         table = table.mutate(project=self._ibis.literal(part.project))
         moment = readable.try_cast("timestamp('UTC')").cast("timestamp")
@@ -228,8 +247,8 @@ class Log:
         return [value for value in found if is_meant(value)]
 
     def _newest_first(self, table: Any) -> Any:
-        keys = [table.moment.desc(nulls_first=False), *(table[name].desc() for name in ("project", *COLUMNS))]
-        return table.order_by(keys)
+        names = ("project", *COLUMNS, "archive", "sequence")
+        return table.order_by([table.moment.desc(nulls_first=False), *(table[name].desc() for name in names)])
 
 
 def decoded(text: Optional[str]) -> Any:

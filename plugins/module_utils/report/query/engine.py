@@ -15,6 +15,9 @@ from .libraries import require
 COLUMNS = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 """What is read of each entry, all as texts: nothing is inferred. Objects become their JSON."""
 
+PATH = "filename"
+"""The column with the path of the file that an entry was read from."""
+
 ENGINES = ("duckdb", "spark")
 """The embedded engine, and the one for what a single machine cannot hold."""
 
@@ -38,7 +41,7 @@ class Engine(Protocol):
     """An engine that is connected."""
 
     def read(self, paths: Sequence[str]) -> Any:
-        """A table with COLUMNS over files of JSON lines, gzipped ones among them.
+        """A table with COLUMNS and PATH over files of JSON lines, gzipped ones among them.
 
         :raises Unreadable: they cannot be read; it may also show when the table is used.
         """
@@ -100,7 +103,7 @@ def spark() -> Iterator[Engine]:
         session = SparkSession.builder.appName("cloudscale audit report").getOrCreate()
         connection = ibis.pyspark.connect(session, **{"spark.sql.execution.arrow.pyspark.enabled": "true"})
         try:
-            yield _Spark(connection, failures)
+            yield _Spark(session, connection, failures)
         finally:
             connection.disconnect()
 
@@ -124,7 +127,7 @@ class _DuckDB:
         with _told("DuckDB", Unreadable, self._failures):
             columns = dict.fromkeys(COLUMNS, "VARCHAR")
             # Without the column that the names of an archive's folders would add.
-            options = {"columns": columns, "format": "newline_delimited", "hive_partitioning": False}
+            options = {"columns": columns, "format": "newline_delimited", "hive_partitioning": False, "filename": True}
             return self._connection.read_json(list(paths), **options)
 
     def keep(self, table: Any) -> Any:
@@ -140,14 +143,22 @@ class _DuckDB:
 
 
 class _Spark:
-    def __init__(self, connection: Any, failures: Any) -> None:
+    def __init__(self, session: Any, connection: Any, failures: Any) -> None:
+        self._session = session
         self._connection = connection
         self._failures = failures
+        self._tables = 0
 
     def read(self, paths: Sequence[str]) -> Any:
+        from pyspark.sql.functions import input_file_name
+
+        self._tables += 1
+        name = f"read_{self._tables}"
         with _told("Spark", Unreadable, self._failures):
             schema = ", ".join(f"{name} STRING" for name in COLUMNS)
-            return self._connection.read_json(list(paths), schema=schema, mode="FAILFAST")
+            found = self._session.read.json(list(paths), schema=schema, mode="FAILFAST")
+            found.select(*COLUMNS, input_file_name().alias(PATH)).createOrReplaceTempView(name)
+            return self._connection.table(name)
 
     def keep(self, table: Any) -> Any:
         with _told("Spark", Unreadable, self._failures):

@@ -22,8 +22,8 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 
 from ...archive.chain.chain import gaps, live_files
 from ...archive.chain.signing import checked_head
-from ...archive.format.commit import UNDATED_DAY, Commit, DataFile, Gap, Head, token_tag
-from ...archive.reader import bytes_of, cat, lines_of
+from ...archive.format.commit import UNDATED_DAY, Commit, DataFile, Gap, Head, parse_data_file_name, token_tag
+from ...archive.reader import bytes_of, cat, lines_of, read_files
 from ...archive.storage.open import is_remote, open_archive
 from ...archive.storage.store import Store
 from ...errors import InvalidInput
@@ -47,11 +47,12 @@ EVER = Range()
 
 
 class Part(NamedTuple):
-    """Files of JSON lines, and the span of their entries that counts."""
+    """Files of JSON lines, and the span of their entries that counts; ``archive`` is the number of theirs."""
 
     project: str
     paths: Tuple[str, ...]
     span: Range
+    archive: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,20 @@ class Origin:
 class Archive:
     """One archive as of its head when it was opened. ``span`` is what is taken from it, ``name`` what to call it.
 
+    ``number`` tells the archives of a report apart.
+
     Of an archive in a bucket, the files that are read are first copied into ``folder``. Compressed JSON is read as a
     whole and once in any case, and so it is asked for with the credentials, certificates and retries of the store,
     which an engine of its own does not know.
     """
 
-    def __init__(self, path: str, span: Range, folder: str) -> None:
+    def __init__(self, path: str, span: Range, folder: str, number: int = 0) -> None:
         self.store: Store = open_archive(path)
+        self.number = number
         self.span = span
         self.name = ""
-        self._copies = folder if is_remote(path) else None
+        self._rewritten = os.path.join(folder, f"rewritten-{number}")
+        self._copies = os.path.join(folder, f"archive-{number}") if is_remote(path) else None
         self.refresh()
 
     def refresh(self) -> None:
@@ -92,6 +97,7 @@ class Archive:
         self.commit: Commit = link.commit
         self.head = link.head
         self.live: Dict[str, DataFile] = live_files(self.store, link)
+        self._data_files: Optional[Dict[Tuple[int, str], str]] = None
 
     @property
     def project(self) -> str:
@@ -119,9 +125,9 @@ class Archive:
             for _chunk in bytes_of(self.store, file):
                 pass
             return self._place(file)
-        path = os.path.join(self._copies, f"{file.sha256}.jsonl.gz")
+        path = os.path.join(self._copies, file.path)
         if not os.path.exists(path):
-            # Two files may have the same bytes, and be copied at once.
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             with draft_file(path) as draft:
                 with open(draft, "wb") as copy:
                     copy.writelines(bytes_of(self.store, file))
@@ -134,8 +140,14 @@ class Archive:
             yield from cat(self.store, self.span.start, self.span.end)
             return
         for file in self.files():
-            with gzip.open(self._path(file)) as lines:
-                yield from (found for found in map(parse, lines) if self.span.contains(timestamp(found)))
+            yield from self._entries_of(file)
+
+    def _entries_of(self, file: DataFile) -> Iterator[Entry]:
+        if self._copies is None:
+            yield from read_files(self.store, [file], self.span.start, self.span.end)
+            return
+        with gzip.open(self._path(file)) as lines:
+            yield from (found for found in map(parse, lines) if self.span.contains(timestamp(found)))
 
     def lines(self) -> Iterator[bytes]:
         return map(canonical, self.entries())
@@ -147,7 +159,19 @@ class Archive:
         for file, path in zip(files, self._paths(files)):
             span = EVER if self.span.contains_all(file.first, file.last) else self.span
             sorted_out[span].append(path)
-        return [Part(self.project, tuple(paths), span) for span, paths in sorted_out.items() if paths]
+        return [Part(self.project, tuple(paths), span, self.number) for span, paths in sorted_out.items() if paths]
+
+    def rewritten(self) -> List[Part]:
+        """The entries of the span in files that any engine can read, one for each data file and of the same name."""
+        paths = tuple(_rewrite(self._entries_of(file), self._rewritten, file.path) for file in self.files())
+        return [Part(self.project, paths, self.span, self.number)] if paths else []
+
+    def data_file(self, sequence: int, day: str) -> Optional[str]:
+        """Path in the archive of the data file of a day that a commit named."""
+        if self._data_files is None:
+            names = {path: parse_data_file_name(path) for path in self.live}
+            self._data_files = {(name.sequence, name.day): path for path, name in names.items() if name}
+        return self._data_files.get((sequence, day))
 
     def origin(self, asked: Range) -> Origin:
         known = [gap for gap in gaps(self.store, self.commit) if asked.overlaps(gap.start, gap.end)]
@@ -232,6 +256,11 @@ class Fetched:
     def parts(self) -> List[Part]:
         return [Part(self.project, (self.path,), self.span)]
 
+    def rewritten(self) -> List[Part]:
+        """The same entries in a file that any engine can read."""
+        path = _rewrite(self.entries(), os.path.dirname(self.path), f"rewritten-{os.path.basename(self.path)}")
+        return [Part(self.project, (path,), self.span)]
+
     def origin(self) -> Origin:
         return Origin(self.project, covered_from=self.span.intersect(start=self.oldest).start)
 
@@ -265,7 +294,7 @@ class Sources:
         before = None if self.asked.start is None else self.asked.start - baseline
         self._span = Range(before, self.asked.end)
         connections = _connections(options)
-        self.archives = [Archive(path, self._span, folder) for path in archives]
+        self.archives = [Archive(path, self._span, folder, number) for number, path in enumerate(archives)]
         self._check(connections)
         self.fetched: List[Fetched] = []
         for name, connection in connections:
@@ -305,19 +334,19 @@ class Sources:
 
     def rewritten(self) -> List[Part]:
         """The same parts in files that any engine can read: Python's reader takes what engines' readers refuse."""
-        return [self._rewrite(number, source) for number, source in enumerate(self._all)]
+        return [part for source in self._all for part in source.rewritten()]
+
+    def data_file(self, record: Mapping[str, Any]) -> Optional[str]:
+        """Path in its archive of the data file that an engine's record is stored in; None if it is from the API."""
+        archive, sequence, moment = (record[name] for name in ("archive", "sequence", "moment"))
+        if archive is None or sequence is None:
+            return None
+        day = UNDATED_DAY if moment is None else moment.date().isoformat()
+        return self.archives[archive].data_file(sequence, day)
 
     @property
     def _all(self) -> List[Union[Archive, Fetched]]:
         return [*self.archives, *self.fetched]
-
-    def _rewrite(self, number: int, source: Union[Archive, Fetched]) -> Part:
-        path = os.path.join(self._folder, f"rewritten-{number}.jsonl")
-        with open(path, "wb") as file:
-            for line in source.lines():
-                found = to_builtin_entry(parse(line))
-                file.write(canonical({name: found[name] for name in COLUMNS if name in found}) + b"\n")
-        return Part(source.project, (path,), source.span)
 
     def _check(self, connections: Sequence[Any]) -> None:
         if not connections and not self.archives:
@@ -367,6 +396,16 @@ def _connections(options: Mapping[str, Any]) -> List[Tuple[str, Connection]]:
 def _connection(options: Mapping[str, Any], project: Mapping[str, Any]) -> Connection:
     given = {key: value for key, value in project.items() if value is not None and key.startswith("api_")}
     return Connection.from_mapping({**options, **given})
+
+
+def _rewrite(entries: Iterable[Entry], folder: str, name: str) -> str:
+    """Write what engines read of entries, in a form that all of them accept; the path."""
+    path = os.path.join(folder, name[: -len(".gz")] if name.endswith(".gz") else name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        for found in map(to_builtin_entry, entries):
+            file.write(canonical({column: found[column] for column in COLUMNS if column in found}) + b"\n")
+    return path
 
 
 def _is_known(line: bytes, known: Counter[bytes]) -> bool:

@@ -155,6 +155,31 @@ def test_a_row_knows_its_alerts_and_what_the_entry_was(world: World, tmp_path: P
     assert found["lines"][rows["updated"][10]] is None
 
 
+def test_a_row_names_the_data_file_of_the_archive(world: World, tmp_path: Path) -> None:
+    for days in (3, 2):
+        act(world, days, message=f"day {days}")
+        world.collect()
+    # The same entry in two files, one without a readable time, and one that only the API has.
+    for _file in range(2):
+        act(world, 1, message="twice")
+        world.log.append(timestamp="about noon", message="when?")
+        world.collect()
+    world.wait(hours=1)
+    act(world, 0.01, message="new")
+    found = table(world, tmp_path, archives=[str(world.path)])
+    rows = [(row[3], found["files"][row[11]]) for row in found["rows"]]
+    stored = {
+        path: gzip.decompress((world.path / path).read_bytes()).decode() for path in world.files() if ".gz" in path
+    }
+    wanted = [("new", None), *((message, path) for path, lines in stored.items() for message in messages_of(lines))]
+    assert sorted(rows, key=str) == sorted(wanted, key=str)
+    assert [message for message, _path in rows] == ["new", "twice", "twice", "day 2", "day 3", "when?", "when?"]
+
+
+def messages_of(lines: str) -> list[str]:
+    return [json.loads(line)["message"] for line in lines.splitlines()]
+
+
 def test_of_many_alerts_only_the_newest_are_kept(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts_module, "MAX_LISTED", 3)
     monkeypatch.setattr(alerts_module, "MAX_MARKED", 3)

@@ -268,7 +268,8 @@ def test_variables_choose_range_entries_directory_and_formats(controller: Contro
     }
     done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sorted(file.name for file in (tmp_path / "deletions").iterdir()) == ["audit-report.jsonl", "audit-report.md"]
+    files = sorted(file.name for file in (tmp_path / "deletions").iterdir())
+    assert files == ["audit-report.jsonl", "audit-report.md", "audit-report.meta.json"]
     lines = (tmp_path / "deletions" / "audit-report.jsonl").read_text().split("\n")[:-1]
     assert {json.loads(line)["action"] for line in lines} == {"server_delete"}
 
@@ -285,7 +286,7 @@ def test_check_mode_returns_what_would_be_added_and_writes_nothing(controller: C
         assert f"changed={changed} " in done.stdout
         assert (controller.directory / "at-home").exists() is (changed != 1)
     files = sorted(file.name for file in (controller.directory / "at-home").iterdir())
-    assert files == ["audit-report.jsonl", "audit-report.md"]
+    assert files == ["audit-report.jsonl", "audit-report.md", "audit-report.meta.json"]
 
 
 def test_an_empty_range_is_reported_as_such(controller: Controller, tmp_path: Path) -> None:
@@ -315,7 +316,7 @@ def test_an_access_review_is_written_next_to_the_reports(
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"and 1 token ({printed}), reported in {tmp_path}" in " ".join(done.stdout.split())
     assert {path.name for path in tmp_path.iterdir()} == {
-        f"access-review.{form}" for form in ("html", "md", "csv", "jsonl")
+        f"access-review.{form}" for form in ("html", "md", "csv", "jsonl", "meta.json")
     }
     assert MARKUP in Page((tmp_path / "access-review.html").read_text()).texts
     with (tmp_path / "access-review.csv").open(newline="") as file:
@@ -341,7 +342,10 @@ def test_the_module_returns_the_figures_of_an_access_review(
     written = results["written"]
     figures = {name: written["summary"][name] for name in ("people", "tokens", "new", "dormant", "no_data", "compared")}
     assert figures == {"people": 2, "tokens": 0, "new": 1, "dormant": 0, "no_data": 0, "compared": True}
-    assert (written["entries"], written["files"]) == (2, [page, str(tmp_path / "review.csv")])
+    assert (written["entries"], written["files"]) == (
+        2,
+        [page, *(str(tmp_path / f"review.{form}") for form in ("csv", "meta.json"))],
+    )
     assert "limit: an access review needs all entries of a period" in results["limited"]["msg"]
     assert results["limited"]["failure"]["code"] == "invalid_input"
     assert "must be one of: activity, access_review" in results["unknown"]["msg"]

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..detections.detector import Alert
 from ..project_log.entry import Entity, subject, to_printable
@@ -26,6 +26,9 @@ from .query.sources import Origin
 
 MOST_ROWS = 100_000
 """So many entries a page takes; the newest ones."""
+
+MAX_MESSAGES = 100_000
+"""Number of different messages in which resources are counted; the most frequent ones."""
 
 _DAY = "%Y-%m-%d"
 _SECOND = "%Y-%m-%d %H:%M:%S"
@@ -45,12 +48,17 @@ FIGURES = {
 
 
 class Count(NamedTuple):
-    """One line of a ranking. ``kind`` is that of an actor, ``of`` how many addresses a network was seen with."""
+    """One line of a ranking.
+
+    ``kind`` is that of an actor or a resource, ``of`` how many addresses a network was seen with, and ``project`` that
+    of a resource.
+    """
 
     name: str
     entries: int
     kind: str = ""
     of: int = 0
+    project: str = ""
 
 
 class First(NamedTuple):
@@ -98,6 +106,7 @@ class Facts:
     ``preceding`` is the period that the figures are compared with; None if they are not. ``actors`` are all but the
     site's own automation, ``own`` is that. ``slots`` are quarters of an hour as minutes of a wall clock's epoch, with
     all and with own entries, ``axis`` the range on that clock; ``heat`` counts by weekday (Monday first) and hour.
+    ``are_resources_partial`` says whether some of the many messages were not counted.
     ``extent`` is the first and the last time with their offset, for programs. ``own_is_known`` says whether the site
     named its own automation.
     """
@@ -115,6 +124,8 @@ class Facts:
     own: List[Count]
     actions: List[Count]
     networks: List[Count]
+    resources: List[Count]
+    are_resources_partial: bool
     slots: List[Tuple[int, int, int]]
     axis: Tuple[int, int]
     holes: List[Hole]
@@ -249,11 +260,13 @@ class Inquiry:
         first, last = self.log.extent()
         slots = self.log.slots(self.own)
         own = set(self.own)
+        messages = self.log.messages(MAX_MESSAGES)
+        entries = sum(seen.entries for seen in self.actors)
         axis = asked.start or first or now, asked.end or max(now, last or now)
         return Facts(
             heading=heading,
             by_project=self._projects(origins),
-            entries=sum(seen.entries for seen in self.actors),
+            entries=entries,
             first=self.rows.told(first),
             last=self.rows.told(last),
             extent=(self.rows.iso(first), self.rows.iso(last)),
@@ -264,6 +277,8 @@ class Inquiry:
             own=_actors(seen for seen in self.actors if seen.value in own),
             actions=[Count(to_printable(seen.value), seen.entries) for seen in self.log.seen("action")],
             networks=networks_of(self.addresses),
+            resources=_resources(messages),
+            are_resources_partial=sum(found["entries"] for found in messages) < entries,
             slots=[(self.rows.minute(slot.start), slot.entries, slot.own) for slot in slots],
             axis=(self.rows.minute(axis[0]), self.rows.minute(axis[1])),
             holes=self._holes(origins, asked, now, axis),
@@ -376,8 +391,19 @@ def _actors(found: Iterable[Seen]) -> List[Count]:
     return sorted((Count(name, number, kind) for (name, kind), number in entries.items()), key=_rank)
 
 
-def _rank(count: Count) -> Tuple[int, str, str]:
-    return -count.entries, count.name, count.kind
+def _resources(messages: Iterable[Mapping[str, Any]]) -> List[Count]:
+    """The resources that messages are about. The same name in another project is another resource."""
+    entries: Counter[Tuple[str, str, str]] = Counter()
+    for found in messages:
+        about = resource(found)
+        if about is not None:
+            entries[about.kind, to_printable(about.name), found["project"]] += found["entries"]
+    counts = (Count(name, number, kind, project=project) for (kind, name, project), number in entries.items())
+    return sorted(counts, key=_rank)
+
+
+def _rank(count: Count) -> Tuple[int, str, str, str]:
+    return -count.entries, count.name, count.kind, count.project
 
 
 def local_days(slots: Sequence[Tuple[int, int, int]]) -> List[Tuple[str, int, int]]:

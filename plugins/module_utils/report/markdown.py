@@ -10,6 +10,7 @@ import re
 from typing import Dict, Iterator, List, Optional, Sequence
 
 from ..project_log.markup import code, text
+from ..project_log.resource import Resource
 from ..project_log.rows import truncate
 from .coverage import Coverage, state_of
 from .facts import FIGURES, Count, Facts, Heading, Rows
@@ -42,6 +43,7 @@ def _lines(facts: Facts, newest: Sequence[Dict[str, str]], rows: Rows, say: Word
         yield from _counts(say("own"), facts.own, say)
         yield from _counts(say("action"), facts.actions, say)
         yield from _counts(say("networks"), facts.networks, say)
+        yield from _counts(say("resource"), [_as_text(count, facts) for count in facts.resources], say)
         if len(facts.projects) > 1:
             yield from _counts(say("project"), facts.by_project, say)
     yield from coverage_lines(facts.coverage, say)
@@ -118,6 +120,12 @@ def _counts(heading: str, counts: Sequence[Count], say: Words) -> Iterator[str]:
     if rest:
         yield f"| {say('more', n=len(rest))} | {sum(count.entries for count in rest)} |"
     yield ""
+
+
+def _as_text(count: Count, facts: Facts) -> Count:
+    """A resource with its kind, and its project if there are several."""
+    project = [count.project] if len(facts.projects) > 1 else []
+    return count._replace(name=", ".join([str(Resource(count.kind, count.name)), *project]))
 
 
 def _firsts(facts: Facts, say: Words) -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 from ..detections.detection import SEVERITIES
 from . import charts
 from .entry_table import DataFile, compressed, packed
-from .facts import FIGURES, MOST_ROWS, Facts, Hole, Rows, local_days
+from .facts import FIGURES, MAX_MESSAGES, MOST_ROWS, Count, Facts, Hole, Rows, local_days
 from .layout import kind_words, render
 from .query.dataset import Record
 from .script import SCRIPT
@@ -84,7 +84,9 @@ TEMPLATE = """
 {%- endmacro -%}
 {%- macro bar(count, most, key) -%}
 <tr><th scope="row">
-{%- call only({key: (count.kind ~ ':' if count.kind else '') ~ count.name}) %}<bdi>{{ breakable(count.name) }}</bdi>{% endcall %} {{ kind(count.kind) }}
+{%- call only(filter_of(key, count)) %}<bdi>{{ breakable(count.name) }}</bdi>{% endcall %} {% if key == 'resource' -%}
+<small>{{ count.kind.replace('_', ' ') }}{{ ', ' if count.kind and many }}{% if many %}<bdi>{{ count.project or say('unnamed') }}</bdi>{% endif %}</small>
+{%- else %}{{ kind(count.kind) }}{% endif %}
 {%- if count.of > 1 %} <small>{{ say('of_addresses', n=count.of) }}</small>{% endif %}</th>
 <td class="size"><meter aria-label="{{ say('share', n=count.entries, all=facts.entries) }}" min="0"
 max="{{ most }}" value="{{ count.entries }}"></meter></td>
@@ -200,13 +202,15 @@ pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
 {% endif %}
 </section>
 <section class="card" id="who-and-what">
-<h2 class="unseen">{{ say('who') }}, {{ say('actions') }}, {{ say('where') }}</h2>
+<h2 class="unseen">{{ say('who_and_what') }}</h2>
 {% if not facts.own_is_known %}<p class="hint">{{ say('no_own') }}</p>{% endif %}
+{% if facts.are_resources_partial %}<p class="hint">{{ say('partial_resources', n=max_messages) }}</p>{% endif %}
 <div class="columns">
 {{ bars(say('who'), facts.actors, say('who'), 'actor') }}
 {% if facts.own %}{{ bars(say('own'), facts.own, say('own'), 'actor') }}{% endif %}
 {{ bars(say('actions'), facts.actions, say('action'), 'action') }}
 {{ bars(say('where'), facts.networks, say('networks'), 'network') }}
+{{ bars(say('resources'), facts.resources, say('resource'), 'resource') }}
 {% if many %}{{ bars(say('projects'), facts.by_project, say('project'), 'project') }}{% endif %}
 </div>
 </section>
@@ -309,6 +313,8 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataFil
         days=local_days(facts.slots),
         weekdays=say("weekdays").split(),
         busiest=_busiest(facts, say),
+        filter_of=lambda key, count: _filter_of(key, count, many),
+        max_messages=MAX_MESSAGES,
         listed=_LISTED,
         ranked=_MAX_RANKED,
         most_rows=MOST_ROWS,
@@ -319,6 +325,14 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataFil
         chart_library=Markup(compressed(libraries[1]) if libraries else ""),
         script=Markup(SCRIPT),
     )
+
+
+def _filter_of(key: str, count: Count, many: bool) -> Dict[str, str]:
+    """The filter that shows the entries of a line in a ranking."""
+    if key == "resource":
+        project = {"project": count.project} if many else {}
+        return {key: f"{count.kind}:{count.name}", **project}
+    return {key: f"{count.kind}:{count.name}" if count.kind else count.name}
 
 
 def _sections(facts: Facts) -> List[Tuple[str, str]]:

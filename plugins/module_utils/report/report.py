@@ -30,6 +30,8 @@ from .coverage import Period, coverage_of
 from .facts import MOST_ROWS, Facts, Heading, Inquiry, Rows
 from .markdown import MOST_ROWS as MOST_LISTED
 from .markdown import markdown
+from .metadata import NAME as METADATA
+from .metadata import companion, metadata, with_companion, without_made
 from .page import LIBRARIES as PAGE_LIBRARIES
 from .page import page
 from .query.dataset import Log
@@ -97,8 +99,14 @@ class Report:
                     facts = self._review(log, rows, sources, preceding)
                 else:
                     facts = self._activity(log, rows, sources, preceding)
+                about = self._about(sources.asked, facts)
                 for form, path in paths.items():
-                    self._write(form, path, sources, log, rows, facts)
+                    if form == METADATA:
+                        _write(path, companion(about, paths))
+                    elif form == "parquet":
+                        write_parquet(path, log.ordered(), rows, about)
+                    else:
+                        self._write(form, path, sources, log, rows, facts)
             return Written(facts.entries, facts.summary, sources.warnings)
 
     def _before(self, preceding: Optional[Range]) -> timedelta:
@@ -140,8 +148,6 @@ class Report:
     def _write(self, form: str, path: str, sources: Sources, log: Log, rows: Rows, facts: Union[Facts, Review]) -> None:
         if form == "jsonl":
             write_lines(self._selected(sources.lines()), path)
-        elif form == "parquet":
-            write_parquet(path, log.ordered(), rows)
         elif isinstance(facts, Review):
             _write_review(form, path, facts)
         elif form == "html":
@@ -158,6 +164,10 @@ class Report:
             return chosen
         numbered = nlargest(self._selection.limit, enumerate(chosen), key=_age)
         return iter([line for _number, line in sorted(numbered)])
+
+    def _about(self, asked: Range, facts: Union[Facts, Review]) -> Dict[str, Any]:
+        title = facts.heading.title
+        return metadata(title, asked, self._now, self._zone, self._zone_name, facts.projects, facts.summary)
 
     def _heading(self, asked: Range) -> Heading:
         title = self._options.get("title")
@@ -217,14 +227,16 @@ class Report:
 
 def is_same_report(form: str, draft: str, path: str) -> bool:
     """Whether two files say the same in a form of a report; when each was made is no difference."""
-    if form not in ("html", "md") or not os.path.exists(path):
+    if form in ("csv", "jsonl") or not os.path.exists(path):
         return content_sha256(draft) == content_sha256(path)
-    return _without_made(draft) == _without_made(path)
+    return _without_made(form, draft) == _without_made(form, path)
 
 
-def _without_made(path: str) -> bytes:
+def _without_made(form: str, path: str) -> bytes:
     with open(path, "rb") as file:
         content = file.read()
+    if form not in ("html", "md"):
+        return without_made(content)
     # Only the first one: what entries say comes later.
     return _MADE.sub(b"", content, count=1)
 
@@ -232,11 +244,13 @@ def _without_made(path: str) -> bytes:
 def destinations(dest: str, also: Iterable[str]) -> Dict[str, str]:
     """The path of each form that is asked for: ``dest``, and beside it the same name with other suffixes.
 
+    Tables of entries get a companion file with their metadata.
+
     :raises InvalidInput: a suffix names no form.
     """
     stem, first = os.path.splitext(dest)[0], form_of(dest)
     others = [form_of(f"{stem}.{form}") for form in also]
-    return {first: dest, **{form: f"{stem}.{form}" for form in others if form != first}}
+    return with_companion({first: dest, **{form: f"{stem}.{form}" for form in others if form != first}}, stem)
 
 
 def form_of(path: str) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from itertools import islice
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence
 
@@ -14,6 +15,7 @@ from ..project_log.entry import to_printable
 from ..project_log.resource import resource
 from ..project_log.rows import TEXT_COLUMNS, neutralize_formula
 from .facts import Rows
+from .metadata import PARQUET_KEY
 from .query.dataset import Record
 
 COLUMNS = ("time", "project", *TEXT_COLUMNS)
@@ -35,8 +37,11 @@ def write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, O
             writer.writerow([neutralize_formula(row[name] or "") for name in columns])
 
 
-def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
-    """A row for each entry: its time in UTC, names resolved, and the texts as the API gave them."""
+def write_parquet(path: str, records: Iterable[Record], rows: Rows, about: Mapping[str, Any]) -> None:
+    """A row for each entry: its time in UTC, names resolved, and the texts as the API gave them.
+
+    ``about`` becomes metadata of the file.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -46,6 +51,7 @@ def write_parquet(path: str, records: Iterable[Record], rows: Rows) -> None:
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
         for group in _groups(_cells(record, rows) for record in records):
             writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+        writer.add_key_value_metadata({PARQUET_KEY: json.dumps(about)})
 
 
 def _cells(record: Record, rows: Rows) -> Dict[str, Any]:

@@ -263,6 +263,11 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "by_kind": ("Kind of actor", "Art des Akteurs"),
     "network": ("Network", "Netz"),
     "resource": ("Resource", "Ressource"),
+    "resources": ("Resources", "Ressourcen"),
+    "partial_resources": (
+        "Resources are counted in the {n} most frequent messages.",
+        "Ressourcen sind in den {n} häufigsten Meldungen gezählt.",
+    ),
     "search_hint": (
         'All words; "exact", -not, a|b, * for any text',
         'Alle Wörter; "genau", -nicht, a|b, * für beliebigen Text',

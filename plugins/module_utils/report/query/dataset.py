@@ -143,6 +143,12 @@ class Log:
             for row in _rows(found)
         ]
 
+    def messages(self, most: int) -> List[Dict[str, Any]]:
+        """The most frequent messages of each project, so many at the most, with their counts."""
+        found = self.table.group_by(["project", "message"]).aggregate(entries=self.table.count())
+        order = [found.entries.desc(), found.project, found.message]
+        return _rows(found.order_by(order).limit(most))
+
     def slots(self, own: Sequence[Optional[str]]) -> List[Slot]:
         """Counts by quarter of an hour, in order; entries without a readable time are in none. ``own`` are actors."""
         table = self.table.filter(self.table.minute.notnull())

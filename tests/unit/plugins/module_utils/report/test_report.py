@@ -44,7 +44,9 @@ def test_options_that_cannot_be_used_are_named(options: Dict[str, Any], told: st
 
 def test_the_suffix_names_the_form() -> None:
     assert destinations("/tmp/a.b/report.HTML", []) == {"html": "/tmp/a.b/report.HTML"}
-    assert destinations("report.md", ["md", "csv"]) == {"md": "report.md", "csv": "report.csv"}
+    assert destinations("report.md", ["md", "parquet"]) == {"md": "report.md", "parquet": "report.parquet"}
+    wanted = {"csv": "a.csv", "jsonl": "a.jsonl", "meta": "a.meta.json"}
+    assert destinations("a.csv", ["jsonl"]) == wanted
     for dest in ("report", "report.txt", ".html"):
         with pytest.raises(InvalidInput, match="names no form"):
             destinations(dest, [])

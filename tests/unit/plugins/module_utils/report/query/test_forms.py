@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import csv
 import gzip
+import hashlib
 import json
 import re
 from datetime import timedelta
@@ -17,8 +18,14 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report import facts
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import (
+    Report,
+    destinations,
+    is_same_report,
+)
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.translations import FORMS
+from ansible_collections.auditops.cloudscale.plugins.module_utils.version import VERSION
 from ansible_collections.auditops.cloudscale.tests.simulator import history
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
@@ -40,6 +47,54 @@ def test_every_form_has_every_entry(world: World, written: dict[str, Path]) -> N
     assert len(list(map(json.loads, written["jsonl"].read_text().splitlines()))) == count
     assert pyarrow.parquet.read_table(written["parquet"]).num_rows == count
     assert f"Entries: {count}" in written["md"].read_text()
+
+
+def test_every_form_has_the_range_the_time_zone_and_the_time_of_making(world: World, tmp_path: Path) -> None:
+    world.append(3)
+    options = {"api_token": world.project.token, "api_url": world.simulator.url, "title": "Pr\u00fcfung"}
+    options.update(start="2026-11-01", end="2026-11-22T11:59:30Z", time_zone="Europe/Zurich")
+    paths = destinations(str(tmp_path / "report.html"), FORMS)
+    Report(options, world.clock.now).write(paths)
+    for form in ("html", "md"):
+        told = re.sub("<[^>]*>|\\s+", " ", Path(paths[form]).read_text())
+        for part in ("2026-11-01 to 2026-11-22 12:59:30", "Times in Europe/Zurich", "Made 2026-11-22 13:00"):
+            assert part in told
+    about = json.loads(Path(paths["meta"]).read_text())
+    digests = about.pop("sha256")
+    assert digests == {form: hashlib.sha256(Path(paths[form]).read_bytes()).hexdigest() for form in ("csv", "jsonl")}
+    assert about == {
+        "title": "Pr\u00fcfung",
+        "start": "2026-11-01T00:00:00+01:00",
+        "end": "2026-11-22T12:59:30+01:00",
+        "time_zone": "Europe/Zurich",
+        "made": "2026-11-22T13:00:00+01:00",
+        "projects": [world.log.entries[0]["subject"]["project"]["name"]],
+        "entries": 3,
+        "complete": True,
+        "generator": f"auditops.cloudscale {VERSION}",
+    }
+    assert json.loads(pyarrow.parquet.read_metadata(paths["parquet"]).metadata[b"audit_report"]) == about
+
+
+def test_a_later_report_of_the_same_range_is_the_same_in_every_form(world: World, tmp_path: Path) -> None:
+    world.append(3)
+    options = {"api_token": world.project.token, "api_url": world.simulator.url}
+    options.update(start="2026-11-01", end="2026-11-22T11:59:30Z")
+    written = []
+    for name in ("first", "later", "other"):
+        paths = destinations(str(tmp_path / f"{name}.html"), FORMS)
+        Report({**options, "title": "x" if name == "other" else "Audit"}, world.clock.now).write(paths)
+        written.append(paths)
+        world.wait(minutes=7)
+    first, later, other = written
+    assert [form for form in first if not is_same_report(form, later[form], first[form])] == []
+    assert [form for form in first if not is_same_report(form, other[form], first[form])] == [
+        "html",
+        "md",
+        "parquet",
+        "meta",
+    ]
+    assert Path(first["parquet"]).read_bytes() != Path(later["parquet"]).read_bytes()
 
 
 def test_a_page_brings_the_scripts_of_its_charts_and_its_table(written: dict[str, Path]) -> None:
@@ -108,6 +163,24 @@ def written_md(world: World, tmp_path: Path, **options: Any) -> tuple[str, Any]:
 def test_a_range_is_told_as_dates(world: World, tmp_path: Path, options: dict[str, str], told: str) -> None:
     world.log.append(subject={"project": {"uuid": "0a1b", "name": "shop"}}, timestamp="2026-09-01T00:00:00Z")
     assert f": {told}" in written_md(world, tmp_path, **options)[0].splitlines()[2]
+
+
+def test_the_busiest_resources_come_first(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, times in (("web-1", 3), ("db-1", 2), ("<b>", 1)):
+        for done in ("created", "rebooted", "deleted")[:times]:
+            world.log.append(message=f"Server '{name}' has been {done}")
+    world.log.append(message="no resource")
+    told, _result = written_md(world, tmp_path)
+    lines = told.splitlines()
+    at = lines.index("| Resource | Entries |")
+    assert lines[at + 2 : at + 6] == ["| `server web-1` | 3 |", "| `server db-1` | 2 |", "| `server <b>` | 1 |", ""]
+    given = {"api_token": world.project.token, "api_url": world.simulator.url}
+    for most, is_partial in ((7, False), (6, True)):
+        monkeypatch.setattr(facts, "MAX_MESSAGES", most)
+        Report(given, world.clock.now).write({"html": str(tmp_path / "report.html")})
+        page = (tmp_path / "report.html").read_text()
+        assert "#resource=server%3Aweb-1" in page
+        assert ("most frequent messages" in page) is is_partial
 
 
 def test_dates_begin_in_the_time_zone_of_the_report(world: World, tmp_path: Path) -> None:

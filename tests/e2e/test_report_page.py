@@ -7,10 +7,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -34,6 +38,7 @@ INJECT = """() => {
   document.body.append(script);
   document.body.insertAdjacentHTML("beforeend", "<p id=injected><img src='data:,' onerror='window.harmed = 3'></p>");
 }"""
+COMMAND = Path(__file__).parents[2] / "bin/cloudscale-audit"
 IMPOSTOR = "johanna@example.com"
 A4_PAGES = 60
 REVIEW_PAGES = 8
@@ -73,7 +78,7 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same report in each language, and one of two projects with a part in the future."""
+    """The same report in each language, and one of two projects, one with an archive, with a part in the future."""
     directory = tmp_path_factory.mktemp("reports")
     now = datetime.now(timezone.utc)
     with Simulator(page_size=500) as simulator:
@@ -102,11 +107,19 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "de": {"api_token": main["api_token"], "language": "de", "working_hours": "Mon-Fri 08:00-18:00"},
             "two": {
                 "projects": [main, {"name": "mail", "api_token": mail.token}],
+                "archives": [collected(mail.token, simulator.url, directory / "mail")],
                 "end": (now + timedelta(days=5)).isoformat(),
             },
         }.items():
             Report({**options, **given}).write({"html": str(directory / f"{name}.html")})
     return {name: directory / f"{name}.html" for name in ("en", "de", "two")}
+
+
+def collected(token: str, url: str, path: Path) -> str:
+    """The path of an archive of the project."""
+    command = [sys.executable, str(COMMAND), "collect", str(path), "--project", "mail", "--api-url", url]
+    subprocess.run(command, env={**os.environ, "CLOUDSCALE_API_TOKEN": token}, check=True)
+    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +302,36 @@ def test_a_row_opens_its_details_and_a_resource_its_life(visit: Callable[..., Op
     entry = page.locator("#entries .details dd code").first.inner_text()
     assert json.loads(entry)["more"] == {"of": ["it"]}
     assert opened.said == []
+
+
+def test_details_name_the_data_file_of_an_archive(visit: Callable[..., Opened], reports: dict[str, Path]) -> None:
+    opened = visit("two", fragment="#project=mail")
+    page = opened.page
+    page.locator("#entries button.open").first.click()
+    details = page.locator("#entries .details")
+    line, _digest, file = details.locator("dd code").all_inner_texts()
+    stored = gzip.decompress((reports["two"].parent / "mail" / file).read_bytes()).decode()
+    assert line in stored.splitlines()
+    # What only the API has is in no file.
+    page.goto(page.url.split("#")[0] + "#project=shop")
+    expect(page.locator("#entries td.project").first).to_have_text("shop")
+    page.locator("#entries button.open").first.click()
+    expect(details.locator("dd code")).to_have_count(2)
+    assert "Archive file" not in details.inner_text()
+    assert opened.said == []
+
+
+def test_the_busiest_resources_lead_to_their_lives(visit: Callable[..., Opened]) -> None:
+    opened = visit("two")
+    page = opened.page
+    ranking = page.locator(".ranking", has=page.get_by_role("heading", name="Resources"))
+    row = ranking.locator("tbody tr").first
+    name, count = row.locator("a").inner_text(), row.locator(".number").inner_text()
+    assert int(count) > 1
+    row.locator("a").click()
+    assert f"of {count} " in opened.shown
+    assert [cells[4] for cells in opened.rows() if f"'{name}" not in cells[4]] == []
+    assert len({cells[1] for cells in opened.rows()}) == 1
 
 
 def test_a_row_is_copied_as_the_text_of_a_ticket(visit: Callable[..., Opened]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import Any, Dict, Sequence
 
 from ..project_log.entry import ACTOR_KINDS
@@ -18,6 +19,7 @@ from .coverage import state_of
 from .style import STYLE
 from .translations import Words, format_count, reason
 
+_BREAKS = re.compile("[_@]|:(?!:)")
 _KINDS = (*ACTOR_KINDS, "unknown")
 
 PARTS = """
@@ -123,7 +125,8 @@ def _breakable(text: str) -> Any:
     """A name that may be divided where a reader divides it."""
     from markupsafe import Markup, escape
 
-    return escape(text).replace("_", Markup("_<wbr>")).replace("@", Markup("@<wbr>"))
+    # No escaped text has one of these characters of its own.
+    return Markup(_BREAKS.sub(r"\g<0><wbr>", str(escape(text))))
 
 
 def _policy(style: str, scripts: Sequence[str]) -> str:

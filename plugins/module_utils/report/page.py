@@ -35,6 +35,10 @@ MAX_PRINTED = 1_000
 _LISTED = 10
 _ALERTS_LISTED = {"critical": 10, "high": 10, "medium": 5}
 _MAX_RANKED = 500
+_MAX_RESOURCES = 50
+_LONG_NAME = 12
+"""More characters of a project's name get a wider column."""
+
 _EXPORT = re.compile(r"export\s*\{(?:[^}]*[,{\s])?(\S+) as default[^}]*\};?")
 
 TEMPLATE = """
@@ -47,7 +51,7 @@ TEMPLATE = """
 <span class="severity {{ name }}">{{ say('severity_' ~ name) }}</span>
 {%- endmacro -%}
 {%- macro alerts(group, found) -%}
-<table class="log alerts">
+<table class="log alerts{{ ' long-names' if has_long_names }}">
 <caption class="unseen">{{ say.detection(group.detection.title) }}</caption>
 <thead><tr><th scope="col" class="time">{{ say('when') }}</th>{% if many %}<th scope="col" class="project">{{ say('project') }}</th>{% endif %}
 <th scope="col" class="actor">{{ say('who') }}</th><th scope="col">{{ say('what') }}</th>
@@ -68,7 +72,11 @@ TEMPLATE = """
 {%- macro group_heading(group) -%}
 {{ severity(group.detection.severity) }} <span class="title">{{ say.detection(group.detection.title) }}</span>
 <span class="count">{{ format_count(group.total) }}</span>
-{%- if group.before is not none %} <small>{{ say('before', n=group.before) }}</small>{% endif %}
+{%- if group.before is not none %} <small>({{ say('before', n=group.before) }})</small>{% endif %}
+{%- endmacro -%}
+{%- macro show_all(group) -%}
+<p class="all">{% call only({'alert': group.detection.name}) %}
+{{- say('show_alerts', n=group.total) if group.total > 1 else say('show_alert') }}{% endcall %}</p>
 {%- endmacro -%}
 {%- macro group_body(group, rows, most) -%}
 {% if group.detection.check %}<p class="hint">{{ say.detection(group.detection.check) }}</p>{% endif %}
@@ -79,8 +87,6 @@ TEMPLATE = """
 {% if group.total > rows | length %}<p class="rest">{{ say('unlisted_rows', n=group.total - rows | length) }}</p>{% endif %}
 </details>
 {% endif %}
-<p class="all">{% call only({'alert': group.detection.name}) %}
-{{- say('show_alerts', n=group.total) if group.total > 1 else say('show_alert') }}{% endcall %}</p>
 {%- endmacro -%}
 {%- macro bar(count, most, key) -%}
 <tr><th scope="row">
@@ -103,15 +109,15 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 </tbody>
 </table>
 {%- endmacro -%}
-{%- macro bars(heading, counts, column, key) -%}
+{%- macro bars(heading, counts, column, key, limit=ranked) -%}
 <div class="ranking">
 <h2>{{ heading }}<span class="count">{{ format_count(counts | length) }}</span></h2>
 {% if counts %}
 {{ ranking(heading, counts[:listed], counts[0].entries, column, key) }}
 {% if counts | length > listed %}
-<details class="more"><summary>{{ say('more', n=counts | length - listed) }}</summary>
-{{ ranking(heading, counts[listed:ranked], counts[0].entries, column, key) }}
-{% if counts | length > ranked %}<p class="rest">{{ say('unlisted_rows', n=counts | length - ranked) }}</p>{% endif %}
+<details class="more"><summary>{{ say('more', n=[counts | length, limit] | min - listed) }}</summary>
+{{ ranking(heading, counts[listed:limit], counts[0].entries, column, key) }}
+{% if counts | length > limit %}<p class="rest">{{ say('unlisted_rows', n=counts | length - limit) }}</p>{% endif %}
 </details>
 {% endif %}
 {% else %}<p class="rest">{{ say('none') }}</p>{% endif %}
@@ -131,11 +137,12 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 {% for group, rows in groups %}
 {% set most = alerts_listed.get(group.detection.severity, 0) %}
 {% if most %}
-<div class="group"><h3>{{ group_heading(group) }}</h3>
+<div class="group"><div class="head"><h3>{{ group_heading(group) }}</h3>{{ show_all(group) }}</div>
 {{ group_body(group, rows, most) }}</div>
 {% else %}
 <details class="group more"><summary><h3>{{ group_heading(group) }}</h3></summary>
-{{ group_body(group, rows, listed) }}</details>
+{{ group_body(group, rows, listed) }}
+{{ show_all(group) }}</details>
 {% endif %}
 {% else %}
 <p class="hint">{{ say('no_alerts' if facts.entries else ('nothing' if facts.is_complete else 'nothing_known')) }}</p>
@@ -210,7 +217,7 @@ pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
 {% if facts.own %}{{ bars(say('own'), facts.own, say('own'), 'actor') }}{% endif %}
 {{ bars(say('actions'), facts.actions, say('action'), 'action') }}
 {{ bars(say('where'), facts.networks, say('networks'), 'network') }}
-{{ bars(say('resources'), facts.resources, say('resource'), 'resource') }}
+{{ bars(say('resources'), facts.resources, say('resource'), 'resource', ranked_resources) }}
 {% if many %}{{ bars(say('projects'), facts.by_project, say('project'), 'project') }}{% endif %}
 </div>
 </section>
@@ -249,7 +256,7 @@ pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
 </form>
 <ul id="chips" aria-label="{{ say('filters') }}" hidden></ul>
 <p id="loading" class="hint">{{ say('loading') }}</p>
-<table id="entries" class="log"><caption class="unseen">{{ say('all_entries') }}</caption></table>
+<table id="entries" class="log{{ ' long-names' if has_long_names }}"><caption class="unseen">{{ say('all_entries') }}</caption></table>
 <p class="unseen" id="told" role="status"></p>
 </section>
 <svg class="unseen" aria-hidden="true" focusable="false"><defs>
@@ -310,6 +317,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataFil
         has_severe=bool(severe),
         reasons=list(dict.fromkeys(told for _hole, told in holes)),
         many=many,
+        has_long_names=any(len(name) > _LONG_NAME for name in facts.projects),
         days=local_days(facts.slots),
         weekdays=say("weekdays").split(),
         busiest=_busiest(facts, say),
@@ -317,6 +325,7 @@ def page(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataFil
         max_messages=MAX_MESSAGES,
         listed=_LISTED,
         ranked=_MAX_RANKED,
+        ranked_resources=_MAX_RESOURCES,
         most_rows=MOST_ROWS,
         printed=MAX_PRINTED,
         data=Markup(_json(data)),

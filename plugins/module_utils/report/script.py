@@ -284,7 +284,7 @@ SCRIPT = r"""
       [say.what, [row[MESSAGE]], row[MESSAGE]]];
     if (resource) told.push([say.resource, [link("resource", `${resourceKind}:${resource}`, resourceOf(`${resourceKind}:${resource}`))],
       resourceOf(`${resourceKind}:${resource}`)]);
-    if (address) told.push([say.where, [link("address", address, address), " ", link("network", network, network)], address]);
+    if (address) told.push([say.where, [link("address", address, address), " \u00b7 ", link("network", network, network)], address]);
     if (CELLS.project(row)) told.push([say.project, [link("project", CELLS.project(row), CELLS.project(row))], CELLS.project(row)]);
     for (const alert of fired) told.push([say.alert, [make("span", { className: `severity ${alert.severity}` }, words.severities[alert.severity]),
       " ", link("alert", alert.name, alert.title), make("small", {}, alert.check)], `${words.severities[alert.severity]}: ${alert.title}`]);

@@ -74,7 +74,8 @@ h3 { font-size: .85rem; margin: 0 0 .5rem; color: var(--soft); font-weight: 600;
 .group h3 small { color: var(--soft); font-weight: 400; white-space: nowrap; }
 .group .hint { margin: .2rem 0 .3rem; }
 .group + .hint { margin-top: .8rem; }
-.group .all { margin: .4rem 0 0; font-size: .88rem; }
+.group .all { margin: 0; font-size: .88rem; }
+.group > .all { margin-top: .4rem; }
 details.more > summary { cursor: pointer; width: fit-content; font-size: .88rem; color: var(--accent-ink); padding: .15rem 0; }
 details.group > summary { color: var(--soft); }
 a.only { color: inherit; text-decoration: underline; text-decoration-color: var(--line); text-underline-offset: .2em; }
@@ -150,7 +151,7 @@ button.open { border: 0; padding: 0 .35rem 0 0; font-size: .8rem; color: var(--s
 button.open::before { content: "\25b8"; display: inline-block; }
 button.open[aria-expanded="true"]::before { transform: rotate(90deg); }
 tr.opened > td { border-bottom-color: transparent; }
-.details { padding: .3rem .2rem .8rem; cursor: auto; }
+.details { padding: .3rem .2rem .8rem 1.3rem; cursor: auto; }
 .details textarea { width: 100%; font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line); }
 .facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .25rem 1.2rem; margin: 0 0 .7rem; }
 .facts dt { color: var(--soft); }
@@ -200,8 +201,23 @@ table.dataTable tbody tr:hover td { background: var(--faint); }
 .sources li.future { color: var(--soft); }
 .sources code { display: block; color: var(--soft); }
 footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: var(--soft); }
-@media (min-width: 60rem) {
+@media screen and (min-width: 40rem) {
   .log { table-layout: fixed; }
+  .group ~ .group .alerts thead th, .more .alerts thead th { padding-top: 0; padding-bottom: 0; height: 0; line-height: 0; font-size: 0; }
+  .group ~ .group .alerts { margin-top: .5rem; }
+  .more .alerts thead th { border: 0; }
+}
+@media screen and (min-width: 40rem) and (max-width: 60rem) {
+  .log thead .time { width: 6.6rem; }
+  .log thead .actor { width: 25%; }
+  .log thead .action { width: 16%; }
+  .log thead .address { width: 18.5%; }
+  .log thead .project { width: 11%; }
+  .log .time, .log .address { white-space: normal; overflow-wrap: anywhere; }
+  .log .time span { white-space: nowrap; }
+  .alerts thead .actor { width: 29%; }
+}
+@media (min-width: 60rem) {
   .log thead .time { width: 11.9rem; }
   .log thead .actor { width: 23%; }
   .log thead .action { width: 12.6rem; }
@@ -210,6 +226,7 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .log thead:has(.project) .actor { width: 22%; }
   .log thead:has(.project) .action { width: 10.4rem; }
   .log thead:has(.project) .address { width: 9.4rem; }
+  .log.long-names thead .project { width: 9.2rem; }
   .alerts thead .actor, .alerts thead:has(.project) .actor { width: 23.5%; }
   .log .address { white-space: normal; overflow-wrap: anywhere; }
 }
@@ -245,6 +262,7 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   @page { size: A4; margin: 13mm 12mm 15mm;
     @bottom-right { content: counter(page) " / " counter(pages); font: 8pt system-ui, sans-serif; color: #55636f; } }
   :root { --ground: #fff; --faint: #e8ebee; }
+  html { font-size: 12.5px; }
   body { background: none; font-size: 9.5pt; line-height: 1.4; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   header, main, footer { max-width: none; padding-left: 1px; padding-right: 1px; }
   header { padding-top: 0; }
@@ -270,6 +288,7 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .log td, .log thead th { padding: .18rem .5rem .18rem 0; }
   .log thead th { font-size: 7.5pt; }
   .log .kind, .log .severity, .bars .kind { font-size: 6.5pt; line-height: 1.3; padding: 0 .3rem; }
+  .log .address { white-space: normal; overflow-wrap: anywhere; }
   .alerts { table-layout: fixed; }
   .alerts thead .time { width: 33mm; }
   .alerts thead .project { width: 16mm; }

@@ -36,12 +36,14 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.alerts import Rules, Watch
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.facts import Heading, Inquiry, Rows
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.dataset import Log
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.alerts import AlertScan, Rules
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.analysis import Analysis
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.entry_rows import EntryRows
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.dataset import EntryTable
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import embedded
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Sources
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report_data import Heading
 from ansible_collections.auditops.cloudscale.tests.simulator.history import bulk
 
 END = datetime(2026, 11, 1, tzinfo=timezone.utc)
@@ -134,13 +136,13 @@ def queried(archive: Path, start: datetime) -> tuple[Cost, int]:
     with tempfile.TemporaryDirectory() as directory, measured(costs, resource.RUSAGE_SELF):
         sources = Sources(options, directory, END, timedelta(0))
         with embedded(directory) as engine:
-            watch = Watch(Rules({}, "UTC"), Selection(), sources.asked, None)
+            watch = AlertScan(Rules({}, "UTC"), Selection(), sources.time_range, None)
             for project, entries in sources.entries():
                 watch.read(project, entries)
-            inquiry = Inquiry(Log(engine, sources, Selection()), Rows(timezone.utc))
+            analysis = Analysis(EntryTable(engine, sources, Selection()), EntryRows(timezone.utc))
             heading, alerts = Heading("", "", "", "UTC", "en"), watch.alerts(is_compared=False)
-            facts = inquiry.facts(heading, sources.origins(), sources.asked, END, alerts)
-    return costs[0], facts.entries
+            data = analysis.report_data(heading, sources.origins(), sources.time_range, END, alerts)
+    return costs[0], data.entries
 
 
 def piped(archive: Path, start: datetime) -> Cost:

@@ -392,7 +392,7 @@ def test_several_projects_are_kept_apart(visit: Callable[..., Opened]) -> None:
     # The part of the range that has not come yet is hatched on both charts, and named.
     for chart in ("missing", "gaps"):
         assert page.locator(f"#activity svg .{chart}_marks path").count() >= 1
-    assert "after the moment when this report was made" in page.locator(".legend").inner_text()
+    assert "after this report was made" in page.locator(".legend").inner_text()
     # This is not a gap, so nothing is red.
     colours = [page.locator(place).evaluate("element => getComputedStyle(element).color") for place in NOT_OVER]
     assert page.locator(".state").inner_text().startswith("The range is not over yet")

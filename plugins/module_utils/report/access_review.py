@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Facts of an access review: who used their access in a period, compared with the period of the same length before it.
+"""Content of an access review: who used their access in a period, compared with the period of the same length before.
 
-An account is one person or token in one project, as access is granted by project. What the sources do not cover is
-never taken for inactivity: an account is new only if the whole period before is covered, and dormant only if the whole
-period itself is.
+An account is one person or token in one project, because access is granted by project. Missing data is never treated as
+inactivity: an account is new only if the complete period before is covered, and dormant only if the complete period
+itself is covered as well.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from ..project_log.entry import ACTOR_KINDS, Entity, to_printable
 from ..project_log.selection import action_matches
 from ..settings import Range
 from ..times import first_moment
-from .coverage import Coverage, Period
-from .facts import Count, Heading, Rows, identity, networks_of
-from .query.dataset import Group, Log, Seen, label
+from .analysis import identity, networks_of
+from .coverage import Period, SourceCoverage
+from .entry_rows import EntryRows
+from .query.dataset import DistinctValue, EntryTable, Group, label
+from .report_data import Heading, ValueCount
 
 STANDINGS = ("new", "no_data", "dormant", "known")
-"""How an account compares with the period before, in the order of attention that each deserves."""
+"""Results of the comparison with the period before, in the order of attention."""
 
 SENSITIVE = ("*_delete", "*_revoke", "*_detach", "*token*", "*key*", "objects_user*", "*member*", "*permission*")
 """Actions that destroy something or give somebody access."""
@@ -37,10 +39,10 @@ _NO_PERIOD = "no_period"
 
 @dataclass(frozen=True)
 class Account:
-    """One person or token in one project. Times are local, to the second, and empty where none is readable.
+    """One person or token in one project. Times are local, to the second, and empty if none is readable.
 
-    ``entries`` counts the period and ``entries_before`` the one before it; either is None without data, and a lower
-    bound where ``is_before_partial``. ``reasons`` say why the comparison has no data.
+    ``entries`` is the number of entries in the period, ``entries_before`` in the period before. Both are None without
+    data; with ``is_before_partial``, ``entries_before`` is a lower bound. ``reasons`` explain missing data.
     """
 
     project: str
@@ -53,9 +55,9 @@ class Account:
     sensitive: int
     first: str
     last: str
-    actions: List[Count]
-    networks: List[Count]
-    addresses: List[Count]
+    actions: List[ValueCount]
+    networks: List[ValueCount]
+    addresses: List[ValueCount]
     entries_before: Optional[int]
     is_before_partial: bool
     last_before: str
@@ -64,13 +66,13 @@ class Account:
 
     @property
     def needs_decision(self) -> bool:
-        """Whether somebody granted this access: that of the provider's system and staff nobody can remove."""
+        """Whether the access can be removed; False for the provider's system and staff."""
         return self.kind not in ("system", "admin")
 
 
 @dataclass(frozen=True)
 class Review:
-    """Everything that an access review shows. ``filters`` are the options that select entries, with their values."""
+    """The content of an access review. ``filters`` are the options that select entries, with their values."""
 
     heading: Heading
     projects: List[str]
@@ -83,14 +85,14 @@ class Review:
 
     @property
     def groups(self) -> Dict[str, List[Account]]:
-        """Accounts in the tables of a review: people, tokens, and others."""
+        """Accounts by table: people, tokens, and others."""
         tables: Dict[str, List[Account]] = {"people": [], "tokens": [], "others": []}
         for account in self.accounts:
             tables[{"user": "people", "api_token": "tokens"}.get(account.kind, "others")].append(account)
         return tables
 
     @property
-    def coverage(self) -> List[Coverage]:
+    def coverage(self) -> List[SourceCoverage]:
         return self.period.coverage
 
     @property
@@ -99,7 +101,7 @@ class Review:
 
     @property
     def is_compared(self) -> bool:
-        """Whether the whole period before is covered."""
+        """Whether the period before is completely covered."""
         return self.preceding is not None and self.preceding.is_complete
 
     @property
@@ -112,25 +114,25 @@ class Review:
 
     @property
     def new(self) -> Optional[int]:
-        """Number of new accounts; None where data of the period before is missing."""
+        """Number of new accounts; None if data of the period before is missing."""
         return self.count("new") if self.is_compared else None
 
     @property
     def dormant(self) -> Optional[int]:
-        """Number of dormant accounts; None where data of either period is missing."""
+        """Number of dormant accounts; None if data of either period is missing."""
         return self.count("dormant") if self.is_compared and self.is_complete else None
 
     def count(self, standing: str) -> int:
-        """Number of accounts of that standing about which somebody decides."""
+        """Number of accounts with a standing that need a decision."""
         return sum(account.standing == standing and account.needs_decision for account in self.accounts)
 
     def active(self, group: str) -> int:
-        """Number of different people, tokens or others with changes in the period, each once over all projects."""
+        """Number of distinct people, tokens or others with changes in the period, over all projects."""
         return len({account.identity for account in self.groups[group] if account.entries})
 
     @property
     def summary(self) -> Dict[str, Any]:
-        """The figures for programs."""
+        """The figures that the module returns."""
         return {
             "entries": self.entries,
             "first": self.extent[0],
@@ -146,13 +148,13 @@ class Review:
         }
 
 
-def preceding_range(asked: Range, now: datetime, zone: tzinfo) -> Optional[Range]:
+def preceding_range(time_range: Range, now: datetime, zone: tzinfo) -> Optional[Range]:
     """The range of the same length before a range; None if there is none.
 
-    Where a range is whole days in a time zone, so is the one before: as many days, also where the clocks change. Before
-    whole months are as many months.
+    The period before complete days has as many complete days, also if the clocks change. The period before complete
+    months has as many months.
     """
-    start, end = asked.start, asked.end or now
+    start, end = time_range.start, time_range.end or now
     if start is None or end <= start:
         return None
     try:
@@ -161,42 +163,42 @@ def preceding_range(asked: Range, now: datetime, zone: tzinfo) -> Optional[Range
             return Range(first_moment(_day_before(first, last), zone), start)
         return Range(start - (end - start), start)
     except (OverflowError, ValueError):
-        # There is no such day in the calendar.
+        # The calendar has no such day.
         return None
 
 
 def _day_before(first: date, last: date) -> date:
-    """The day on which the period before begins."""
+    """First day of the period before."""
     if first.day != 1 or last.day != 1:
         return first - (last - first)
     months = 2 * (first.year * 12 + first.month) - (last.year * 12 + last.month) - 1
     return date(months // 12, months % 12 + 1, 1)
 
 
-def span_of(asked: Range, preceding: Optional[Range]) -> timedelta:
-    """How much of the time before a range its comparison reads."""
-    if preceding is None or preceding.start is None or asked.start is None:
+def duration_before(time_range: Range, preceding: Optional[Range]) -> timedelta:
+    """Length of the period before a range that the comparison reads."""
+    if preceding is None or preceding.start is None or time_range.start is None:
         return timedelta(0)
-    return asked.start - preceding.start
+    return time_range.start - preceding.start
 
 
 def access_review(
-    log: Log,
-    rows: Rows,
+    table: EntryTable,
+    rows: EntryRows,
     heading: Heading,
     period: Period,
     preceding: Optional[Period],
     filters: Dict[str, List[str]],
 ) -> Review:
-    """Read the facts out of a log."""
-    by_action = log.groups(log.table, "project", "actor", "action")
-    by_address = log.groups(log.table, "project", "actor", "ip_address")
-    before = [] if preceding is None or log.preceding is None else log.groups(log.preceding, "project", "actor")
+    """Read the facts out of a table."""
+    by_action = table.groups(table.selected, "project", "actor", "action")
+    by_address = table.groups(table.selected, "project", "actor", "ip_address")
+    before = [] if preceding is None or table.preceding is None else table.groups(table.preceding, "project", "actor")
     names = {group.values["action"] for group in by_action}
     risky = frozenset(name for name in names if name is not None and action_matches({"action": name}, SENSITIVE))
     traces = _traces(by_action, by_address, before, risky)
     accounts = [_account(project, who, trace, rows, period, preceding) for (project, who), trace in traces.items()]
-    first, last = log.extent()
+    first, last = table.extent()
     return Review(
         heading=heading,
         projects=sorted({source.origin.project for source in period.coverage if source.origin.project}),
@@ -211,7 +213,7 @@ def access_review(
 
 @dataclass
 class _Trace:
-    """What an account left in the log: in the period and in the one before."""
+    """Entries of an account in the period and in the period before."""
 
     labels: Dict[Entity, datetime] = field(default_factory=dict)
     entries: int = 0
@@ -219,12 +221,12 @@ class _Trace:
     first: Optional[datetime] = None
     last: Optional[datetime] = None
     actions: CounterOf[str] = field(default_factory=Counter)
-    addresses: List[Seen] = field(default_factory=list)
+    addresses: List[DistinctValue] = field(default_factory=list)
     entries_before: int = 0
     last_before: Optional[datetime] = None
 
     def saw(self, group: Group) -> None:
-        """Remember what the account was called, and when."""
+        """Note the account's name and its time."""
         found = label(group.values["actor"])
         self.labels[found] = max(self.labels.get(found, _NEVER), group.last or _NEVER)
 
@@ -238,7 +240,7 @@ class _Trace:
 
     @property
     def newest_first(self) -> List[Entity]:
-        """Everything that it was called. Of several at the same time, the order is the same every time."""
+        """All names of the account, newest first, in a stable order."""
         return sorted(self.labels, key=lambda found: (self.labels[found], tuple(map(str, found))), reverse=True)
 
 
@@ -263,7 +265,7 @@ def _traces(
         trace.first = min(filter(None, (trace.first, group.first)), default=None)
         trace.last = max(filter(None, (trace.last, group.last)), default=None)
     for group in by_address:
-        trace_of(group).addresses.append(Seen(group.values["ip_address"], group.entries, None, None))
+        trace_of(group).addresses.append(DistinctValue(group.values["ip_address"], group.entries, None, None))
     for group in before:
         trace = trace_of(group)
         trace.saw(group)
@@ -276,7 +278,7 @@ def _account(
     project: str,
     who: Tuple[str, str],
     trace: _Trace,
-    rows: Rows,
+    rows: EntryRows,
     period: Period,
     preceding: Optional[Period],
 ) -> Account:
@@ -308,7 +310,7 @@ def _account(
 
 
 def _standing(trace: _Trace, is_complete: bool, is_compared: bool) -> str:
-    """One of STANDINGS. Entries without a readable time prove nothing about either period."""
+    """One of STANDINGS. Entries without a readable time belong to neither period."""
     if trace.first is not None:
         if trace.entries_before:
             return "known"
@@ -317,16 +319,16 @@ def _standing(trace: _Trace, is_complete: bool, is_compared: bool) -> str:
 
 
 def _former_names(trace: _Trace, current: Entity) -> List[str]:
-    """Other descriptions of the same token; an e-mail address in other letters is no other name."""
+    """Earlier descriptions of a token. E-mail addresses in another case are not different names."""
     if current.kind != "api_token":
         return []
     names = dict.fromkeys(str(found) for found in trace.newest_first)
     return [name for name in names if name != str(current)]
 
 
-def _ranked(counts: CounterOf[str]) -> List[Count]:
+def _ranked(counts: CounterOf[str]) -> List[ValueCount]:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [Count(name, entries) for name, entries in ranked]
+    return [ValueCount(name, entries) for name, entries in ranked]
 
 
 def _attention(account: Account) -> Tuple[int, str, str, Tuple[str, str]]:

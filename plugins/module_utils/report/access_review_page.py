@@ -9,13 +9,13 @@ from __future__ import annotations
 from .access_review import Review
 from .access_review_text import count_before, figure, formerly, shorten
 from .layout import render
-from .translations import Words
+from .translations import Translator
 
 LIBRARIES = {"jinja2": "jinja2"}
-"""What brings the module for the template."""
+"""The module for the template, with the library that provides it."""
 
 MAX_ACCOUNTS = 2_000
-"""Number of accounts listed in one table, those that deserve most attention first."""
+"""Maximum number of accounts in one table, in the order of attention."""
 
 _MAX_VALUES = 6
 _BLANK_ROWS = 4
@@ -130,7 +130,7 @@ TEMPLATE = """
 {% if row.kind not in ['user', 'api_token'] %} {{ kind(row.kind) }}{% endif %}
 {% if row.former_names %}<small>{{ say('former_names', names=formerly(row.former_names)) }}</small>{% endif %}
 {% if row.uuid and row.uuid != row.name %}<code>{{ short(row.uuid) }}</code>{% endif %}
-{% if facts.projects | length > 1 %}<small>{{ say('project') }}: <bdi>{{ short(row.project) or say('unnamed') }}</bdi></small>{% endif %}</th>
+{% if data.projects | length > 1 %}<small>{{ say('project') }}: <bdi>{{ short(row.project) or say('unnamed') }}</bdi></small>{% endif %}</th>
 <td class="activity" data-label="{{ say('activity') }}"><p><span class="kind {{ row.standing }}">{{ say('standing_' ~ row.standing) }}</span>
 <small class="beside">{{ say('before', n=before(row)) }}</small>
 {% for why in row.reasons %}<small>{{ short(reason(why)) }}</small>{% endfor %}</p>
@@ -139,7 +139,7 @@ TEMPLATE = """
 {% if row.first %}<small><span>{{ time(row.first) }}</span>
 {%- if row.last != row.first %} \u2013 <span>{{ time(row.last) }}</span>{% endif %}</small>
 {% elif row.last_before %}<small>{{ say('last_before', time=time(row.last_before)) }}</small>{% endif %}</p></td>
-<td data-label="{{ say('kinds_of_changes') }}">{% if row.actions %}<p>{{ values(row.actions, facts.sensitive) }}</p>{% endif %}
+<td data-label="{{ say('kinds_of_changes') }}">{% if row.actions %}<p>{{ values(row.actions, data.sensitive) }}</p>{% endif %}
 {% if row.networks %}<p><small>{{ values(row.networks) }}</small></p>{% endif %}</td>
 {% if row.needs_decision %}
 {{ decide(id, short(row.name)) }}</tr>
@@ -174,38 +174,38 @@ TEMPLATE = """
 {%- block main -%}
 <h2 class="unseen">{{ say('figures') }}</h2>
 <dl class="figures">
-<div><dt>{{ say('active_people') }}</dt><dd>{{ format_count(facts.active('people')) }}</dd></div>
-<div><dt>{{ say('active_tokens') }}</dt><dd>{{ format_count(facts.active('tokens')) }}</dd></div>
+<div><dt>{{ say('active_people') }}</dt><dd>{{ format_count(data.active('people')) }}</dd></div>
+<div><dt>{{ say('active_tokens') }}</dt><dd>{{ format_count(data.active('tokens')) }}</dd></div>
 {% for name in ['new', 'dormant'] %}
-<div{{ ' class="alarm"' | safe if told[name][0].isdigit() and told[name] != '0' }}><dt>{{ say(name) }}</dt>
-<dd{{ ' class="words"' | safe if not told[name][0].isdigit() }}>{{ told[name] }}</dd></div>
+<div{{ ' class="alarm"' | safe if figure_texts[name][0].isdigit() and figure_texts[name] != '0' }}><dt>{{ say(name) }}</dt>
+<dd{{ ' class="words"' | safe if not figure_texts[name][0].isdigit() }}>{{ figure_texts[name] }}</dd></div>
 {% endfor %}
-<div><dt>{{ say('changes') }}</dt><dd>{{ format_count(facts.entries) }}</dd></div>
-<div{{ ' class="alarm"' | safe if facts.sensitive_entries }}><dt>{{ say('sensitive') }}</dt><dd>{{ format_count(facts.sensitive_entries) }}</dd></div>
+<div><dt>{{ say('changes') }}</dt><dd>{{ format_count(data.entries) }}</dd></div>
+<div{{ ' class="alarm"' | safe if data.sensitive_entries }}><dt>{{ say('sensitive') }}</dt><dd>{{ format_count(data.sensitive_entries) }}</dd></div>
 </dl>
 <section class="card" id="comparison">
-<h2>{{ say('compared_with', range=facts.preceding.name) if facts.preceding else say('comparison') }}</h2>
+<h2>{{ say('compared_with', range=data.preceding.name) if data.preceding else say('comparison') }}</h2>
 <p class="hint">{{ say('comparison_hint') }}</p>
-{% if facts.is_compared %}
+{% if data.is_compared %}
 <p class="hint">{{ say('comparison_complete') }}</p>
 {% else %}
 <p class="hint">{{ say('comparison_missing') }}</p>
 <ul class="missing">
-{% for source in facts.preceding.coverage if facts.preceding %}{% for start, end, why in source.missing %}
+{% for source in data.preceding.coverage if data.preceding %}{% for start, end, why in source.missing %}
 <li><bdi>{{ source.origin.project or say('unnamed') }}</bdi>: {{ say('from_to', start=start, end=end or say('now')) }}, {{ short(reason(why)) }}</li>
 {% endfor %}{% else %}
 <li>{{ reason('no_period') }}</li>
 {% endfor %}
 </ul>
 {% endif %}
-{% if facts.filters %}
+{% if data.filters %}
 <p class="hint">{{ say('filtered') }}</p>
-<ul class="filters">{% for name, chosen in facts.filters.items() %}
+<ul class="filters">{% for name, chosen in data.filters.items() %}
 <li>{{ name }}: {% for value in chosen %}<code>{{ value }}</code>{% endfor %}</li>{% endfor %}</ul>
 {% endif %}
 <p class="hint screen">{{ say('fill_in') }}</p>
 </section>
-{% for name, rows in facts.groups.items() if rows or name != 'others' %}
+{% for name, rows in data.groups.items() if rows or name != 'others' %}
 {{ accounts(name, rows) }}
 {% endfor %}
 <section class="card signing-card">
@@ -241,19 +241,19 @@ TEMPLATE = """
 </tbody>
 </table>
 </section>
-{{ coverage(facts.coverage) }}
+{{ coverage(data.coverage) }}
 {%- endblock -%}
 """
 
 
 def access_review_page(review: Review) -> str:
-    """The page. It has no script: its table is for signing, not for searching."""
-    say = Words(review.heading.language)
+    """The page. It has no script, because its tables are for signing, not for searching."""
+    say = Translator(review.heading.language)
     return render(
         TEMPLATE,
         review,
         style=STYLE,
-        told={name: figure(review, name, say) for name in ("new", "dormant")},
+        figure_texts={name: figure(review, name, say) for name in ("new", "dormant")},
         short=shorten,
         before=lambda account: count_before(account, say),
         formerly=formerly,

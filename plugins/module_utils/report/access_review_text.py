@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An access review as Markdown and as CSV, and the wording that it shares with the page."""
+"""An access review as Markdown and as CSV, and the texts that the page uses as well."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Dict, Iterator, List, Optional, Sequence
 from ..project_log.markup import code, text
 from ..project_log.rows import truncate
 from .access_review import Account, Review
-from .facts import Count
 from .markdown import coverage_lines, heading_lines, missing_lines
+from .report_data import ValueCount
 from .tabular import write_table
-from .translations import Words, format_count, reason
+from .translations import Translator, format_count, reason
 
 COLUMNS = (
     *("project", "kind", "name", "uuid", "former_names", "comparison", "no_data_because"),
@@ -23,7 +23,7 @@ COLUMNS = (
 )
 
 MAX_ACCOUNTS = 100
-"""Number of accounts listed in one table of Markdown, those that deserve most attention first."""
+"""Maximum number of accounts in one table of Markdown, in the order of attention."""
 
 _MAX_VALUES = 5
 _MAX_NAMES = 3
@@ -33,17 +33,17 @@ _MAX_CELL = 30_000
 
 
 def shorten(value: str) -> str:
-    """A name that nobody made this long by accident, cut."""
+    """A name, truncated if it is very long."""
     return truncate(value, _MAX_LENGTH)
 
 
 def formerly(names: Sequence[str]) -> str:
-    """The newest of the former names."""
+    """The newest former names."""
     return ", ".join([*map(shorten, names[:_MAX_NAMES]), *(["..."] if len(names) > _MAX_NAMES else [])])
 
 
-def figure(review: Review, name: str, say: Words) -> str:
-    """The number of ``new`` or ``dormant`` accounts. Where data is missing, none found is not zero."""
+def figure(review: Review, name: str, say: Translator) -> str:
+    """The number of ``new`` or ``dormant`` accounts. If data is missing, none found is not zero."""
     number: Optional[int] = review.new if name == "new" else review.dormant
     if number is not None:
         return format_count(number)
@@ -51,8 +51,8 @@ def figure(review: Review, name: str, say: Words) -> str:
     return say("at_least", n=found) if found else say("no_data")
 
 
-def count_before(account: Account, say: Words) -> str:
-    """Changes in the period before; a lower bound where data is missing."""
+def count_before(account: Account, say: Translator) -> str:
+    """Number of changes in the period before; a lower bound if data is missing."""
     if account.entries_before is None:
         return say("no_data")
     if account.is_before_partial:
@@ -61,17 +61,17 @@ def count_before(account: Account, say: Words) -> str:
 
 
 def access_review_markdown(review: Review) -> str:
-    """The text for a ticket; names are in code spans and stay text."""
-    return "\n".join(_lines(review, Words(review.heading.language)))
+    """The text for a ticket. Names are in code spans, so that they stay text."""
+    return "\n".join(_lines(review, Translator(review.heading.language)))
 
 
 def write_access_review_csv(path: str, review: Review) -> None:
-    """A row for each account, with empty cells for the decision."""
-    say = Words(review.heading.language)
+    """Write a row for each account, with empty cells for the decision."""
+    say = Translator(review.heading.language)
     write_table(path, COLUMNS, (_cells(account, say) for account in review.accounts))
 
 
-def _lines(review: Review, say: Words) -> Iterator[str]:
+def _lines(review: Review, say: Translator) -> Iterator[str]:
     yield from heading_lines(review.heading, review.projects, review.coverage, say)
     for name in ("people", "tokens"):
         yield f"- {say(f'active_{name}')}: {format_count(review.active(name))}"
@@ -91,7 +91,7 @@ def _lines(review: Review, say: Words) -> Iterator[str]:
     yield from coverage_lines(review.coverage, say)
 
 
-def _comparison(review: Review, say: Words) -> Iterator[str]:
+def _comparison(review: Review, say: Translator) -> Iterator[str]:
     heading = say("comparison")
     if review.preceding is not None:
         heading = say("compared_with", range=review.preceding.name)
@@ -114,7 +114,7 @@ def _comparison(review: Review, say: Words) -> Iterator[str]:
         yield ""
 
 
-def _missing(review: Review, say: Words) -> Iterator[str]:
+def _missing(review: Review, say: Translator) -> Iterator[str]:
     if review.preceding is None:
         yield f"- {reason('no_period', say)}"
         return
@@ -124,7 +124,7 @@ def _missing(review: Review, say: Words) -> Iterator[str]:
             yield from missing_lines(source, say)
 
 
-def _table(name: str, accounts: Sequence[Account], review: Review, say: Words) -> Iterator[str]:
+def _table(name: str, accounts: Sequence[Account], review: Review, say: Translator) -> Iterator[str]:
     yield f"## {say(name)} ({format_count(len(accounts))})"
     yield ""
     if not accounts:
@@ -145,7 +145,7 @@ def _table(name: str, accounts: Sequence[Account], review: Review, say: Words) -
     yield ""
 
 
-def _row(account: Account, has_projects: bool, say: Words) -> List[str]:
+def _row(account: Account, has_projects: bool, say: Translator) -> List[str]:
     changes = say("no_data") if account.entries is None else format_count(account.entries)
     before = say("before", n=count_before(account, say))
     last = account.last or (account.last_before and say("last_before", time=account.last_before))
@@ -164,24 +164,26 @@ def _row(account: Account, has_projects: bool, say: Words) -> List[str]:
     ]
 
 
-def _who(account: Account, say: Words) -> str:
-    told = code(shorten(account.name))
+def _who(account: Account, say: Translator) -> str:
+    shown = code(shorten(account.name))
     if account.uuid and account.uuid != account.name:
-        told += f" {code(shorten(account.uuid))}"
+        shown += f" {code(shorten(account.uuid))}"
     if account.former_names:
         names = [code(shorten(name)) for name in account.former_names[:_MAX_NAMES]]
-        told += f" ({say('former_names', names=', '.join(names))})"
-    return told
+        shown += f" ({say('former_names', names=', '.join(names))})"
+    return shown
 
 
-def _values(counts: Sequence[Count], say: Words, with_entries: bool) -> str:
-    told = [code(shorten(count.name)) + (f" {count.entries}" if with_entries else "") for count in counts[:_MAX_VALUES]]
+def _values(counts: Sequence[ValueCount], say: Translator, with_entries: bool) -> str:
+    shown = [
+        code(shorten(count.name)) + (f" {count.entries}" if with_entries else "") for count in counts[:_MAX_VALUES]
+    ]
     if len(counts) > _MAX_VALUES:
-        told.append(say("more", n=len(counts) - _MAX_VALUES))
-    return ", ".join(told)
+        shown.append(say("more", n=len(counts) - _MAX_VALUES))
+    return ", ".join(shown)
 
 
-def _cells(account: Account, say: Words) -> Dict[str, Optional[str]]:
+def _cells(account: Account, say: Translator) -> Dict[str, Optional[str]]:
     no_data = say("no_data")
     before = no_data if account.entries_before is None else str(account.entries_before)
     if account.is_before_partial and account.entries_before is not None:

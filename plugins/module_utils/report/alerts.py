@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The alerts of a report's range, and how many the period before it had.
+"""Alerts of a report's time range, and their number in the period before it.
 
-Detections need whole entries in the order of their log, so these are read one after the other: memory holds the newest
-alerts of each detection, whatever the number of entries.
+Detections need complete entries in the order of their log, so the entries are read one after the other. Only the newest
+alerts of each detection are kept in memory.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from ..settings import Range
 from .query.engine import COLUMNS
 
 MAX_LISTED = 50
-"""Number of alerts of each detection that are kept in full; the newest ones."""
+"""Maximum number of alerts kept for each detection; the newest ones."""
 
 MAX_MARKED = 100_000
-"""Number of alerts that can be found by their entries; the newest ones of each project."""
+"""Maximum number of alerts of each project that the table of entries shows; the newest ones."""
 
-_MAX_UNUSUAL = 1_000
+_MAX_IRREGULAR = 1_000
 _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 _KEYS = frozenset(COLUMNS)
 
 
 @dataclass(frozen=True)
 class AlertGroup:
-    """The alerts of one detection: their number, that of the period before (None if unknown), and the newest ones."""
+    """The alerts of one detection: their number, the number in the period before (None if unknown), the newest ones."""
 
     detection: Detection
     total: int
@@ -45,10 +45,10 @@ class AlertGroup:
 
 
 class Mark(NamedTuple):
-    """What a table shows about an entry that an engine does not know.
+    """Facts about an entry that an engine does not know.
 
-    ``detections`` are those that fired. ``line`` is the canonical form of an entry that is more than its COLUMNS, or
-    has other values than texts and objects there.
+    ``detections`` are those that fired. ``line`` is the canonical form of an entry with more keys than COLUMNS, or with
+    other values than texts and objects in them.
     """
 
     detections: FrozenSet[str] = frozenset()
@@ -57,9 +57,9 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Alerts:
-    """Alerts by detection, the most severe and newest first.
+    """Alerts by detection, most severe and newest first.
 
-    ``inactive`` names detections that are off, each with the option that it needs.
+    ``inactive`` has detections that are off, with the option that each needs.
     """
 
     groups: List[AlertGroup] = field(default_factory=list)
@@ -68,14 +68,14 @@ class Alerts:
 
     @property
     def by_severity(self) -> Dict[str, int]:
-        """Number of alerts of each severity, the most severe first."""
+        """Number of alerts of each severity, most severe first."""
         return {
             severity: sum(group.total for group in self.groups if group.detection.severity == severity)
             for severity in reversed(SEVERITIES)
         }
 
     def mark(self, record: Mapping[str, Any]) -> Mark:
-        """What is known about an engine's record."""
+        """The mark of an engine's record."""
         return self.marks.get(_key(record["project"], [record[name] or "" for name in COLUMNS]), _NOTHING)
 
 
@@ -83,9 +83,9 @@ _NOTHING = Mark()
 
 
 class Rules:
-    """The detections of a site, and its facts, out of the options of a report.
+    """The detections and the facts of a site, from the options of a report.
 
-    :raises InvalidInput: an option cannot be used.
+    :raises InvalidInput: an option is not valid.
     """
 
     def __init__(self, options: Mapping[str, Any], zone: str) -> None:
@@ -95,26 +95,26 @@ class Rules:
 
     @property
     def inactive(self) -> Dict[str, str]:
-        """Detections that are off for want of a fact, with the option that gives it."""
+        """Detections that are off because an option is not set, with the name of the option."""
         return {one.name: fact for one in self.detections for fact in [one.missing_fact(self.facts)] if fact}
 
 
-class Watch:
+class AlertScan:
     """Applies detections to the entries of one project after the other."""
 
-    def __init__(self, rules: Rules, selection: Selection, asked: Range, preceding: Optional[Range]) -> None:
+    def __init__(self, rules: Rules, selection: Selection, time_range: Range, preceding: Optional[Range]) -> None:
         self._rules = rules
         self._selection = selection
-        self._asked = asked
+        self._time_range = time_range
         self._preceding = preceding
         self._totals: Counter[str] = Counter()
         self._before: Counter[str] = Counter()
         self._newest: Dict[str, Deque[Alert]] = {}
-        self._unusual: Dict[int, str] = {}
+        self._irregular: Dict[int, str] = {}
         self._fired: List[Deque[Tuple[int, str]]] = []
 
     def read(self, project: str, entries: Iterable[Entry]) -> None:
-        """The entries of a project in the order of its log, with those before the range."""
+        """Read the entries of a project in the order of its log, including those before the time range."""
         detector = Detector(self._rules.detections, self._rules.facts, project)
         fired: Deque[Tuple[int, str]] = deque(maxlen=MAX_MARKED)
         self._fired.append(fired)
@@ -126,16 +126,16 @@ class Watch:
                 self._count_before(detector, entry, moment)
                 continue
             if not has_begun:
-                # A count that begins before the range does not end in it: the alerts are those of ``detect``.
+                # Counts start with the range, as in a search for detections.
                 detector.memory.recent.clear()
                 has_begun = True
-            if not self._asked.contains(moment):
+            if not self._time_range.contains(moment):
                 continue
             alerts = detector.alerts(entry)
             if not self._selection.matches(entry):
                 continue
             key = _key_of(project, entry)
-            self._note_unusual(key, entry)
+            self._note_irregular(key, entry)
             for alert in alerts:
                 self._totals[alert.detection] += 1
                 newest.setdefault(alert.detection, deque(maxlen=MAX_LISTED)).append(alert)
@@ -145,13 +145,13 @@ class Watch:
             self._newest[name] = deque(together, maxlen=MAX_LISTED)
 
     def alerts(self, is_compared: bool) -> Alerts:
-        """All alerts. Without ``is_compared`` nothing is known of the period before."""
+        """All alerts. With ``is_compared``, their number in the period before is known."""
         by_name = {detection.name: detection for detection in self._rules.detections}
         groups = [
             AlertGroup(
                 by_name[name],
                 total,
-                # What is new depends on the time before the period, too, which nobody read.
+                # First-seen detections need the time before that period, which was not read.
                 None if not is_compared or by_name[name].first_seen else self._before[name],
                 list(reversed(self._newest[name])),
             )
@@ -162,7 +162,7 @@ class Watch:
         return Alerts(groups, self._rules.inactive, self._marks())
 
     def _is_before(self, moment: Optional[datetime]) -> bool:
-        return self._asked.start is not None and moment is not None and moment < self._asked.start
+        return self._time_range.start is not None and moment is not None and moment < self._time_range.start
 
     def _count_before(self, detector: Detector, entry: Entry, moment: Optional[datetime]) -> None:
         if self._preceding is None or not self._preceding.contains(moment):
@@ -172,21 +172,21 @@ class Watch:
         if alerts and self._selection.matches(entry):
             self._before.update(alert.detection for alert in alerts)
 
-    def _note_unusual(self, key: int, entry: Entry) -> None:
-        if not _is_usual(entry) and len(self._unusual) < _MAX_UNUSUAL:
-            self._unusual[key] = canonical(entry).decode()
+    def _note_irregular(self, key: int, entry: Entry) -> None:
+        if not _is_regular(entry) and len(self._irregular) < _MAX_IRREGULAR:
+            self._irregular[key] = canonical(entry).decode()
 
     def _marks(self) -> Dict[int, Mark]:
         detections: Dict[int, FrozenSet[str]] = {}
         for fired in self._fired:
             for key, name in fired:
                 detections[key] = detections.get(key, frozenset()) | {name}
-        keys = detections.keys() | self._unusual.keys()
-        return {key: Mark(detections.get(key, frozenset()), self._unusual.get(key)) for key in keys}
+        keys = detections.keys() | self._irregular.keys()
+        return {key: Mark(detections.get(key, frozenset()), self._irregular.get(key)) for key in keys}
 
 
-def _is_usual(entry: Entry) -> bool:
-    """Whether its COLUMNS are the entry, so that its canonical form can be made of them."""
+def _is_regular(entry: Entry) -> bool:
+    """Whether the canonical form of an entry can be built from its COLUMNS."""
     return entry.keys() == _KEYS and all(
         entry[name] is None or isinstance(entry[name], (str, dict)) for name in COLUMNS
     )
@@ -197,12 +197,12 @@ def _key_of(project: str, entry: Entry) -> int:
 
 
 def _key(project: str, columns: Sequence[str]) -> int:
-    """What tells entries apart. Those that are equal in all COLUMNS share their marks."""
+    """Key of an entry. Entries that are equal in all COLUMNS share their marks."""
     return hash((project, *columns))
 
 
 def text_of(value: Any) -> str:
-    """What an engine reads of a value."""
+    """A value as engines read it."""
     if value is None or isinstance(value, str):
         return value or ""
     return canonical(value).decode()

@@ -2,15 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The charts of a page as Vega-Lite specifications. Colours are the page's: its style sheet fills the marks."""
+"""The charts of a page as Vega-Lite specifications. The page's style sheet sets the colours."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, List, Sequence, Tuple
 
 from .alerts import AlertGroup
-from .facts import Facts, Hole, Rows
-from .translations import Words
+from .entry_rows import EntryRows
+from .report_data import MissingPart, ReportData
+from .translations import Translator
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _MINUTE = 60_000
@@ -18,7 +19,7 @@ _HOUR, _DAY = 60, 24 * 60
 _HOURS = {"labelAngle": 0, "labelOverlap": "parity", "labelSeparation": 4}
 _AXIS = {"type": "utc", "nice": False}
 _FINE = 400
-"""So many bars can be told apart."""
+"""Maximum number of bars that can be distinguished."""
 
 _CONFIG: Dict[str, Any] = {
     "background": None,
@@ -37,25 +38,29 @@ _CONFIG: Dict[str, Any] = {
 
 
 def activity(
-    facts: Facts, severe: Sequence[AlertGroup], holes: Sequence[Tuple[Hole, str]], rows: Rows, words: Words
+    data: ReportData,
+    severe: Sequence[AlertGroup],
+    missing_parts: Sequence[Tuple[MissingPart, str]],
+    rows: EntryRows,
+    words: Translator,
 ) -> Dict[str, Any]:
-    """Entries over the range asked for, own automation apart, above a small chart in which a span is chosen.
+    """Entries over the time range, with own automation separate, above a small chart to select a part of the range.
 
-    Both have the same axis, and show the parts that are missing. ``severe`` alerts are marked.
+    Both charts have the same axis and show the missing parts. ``severe`` alerts are marked.
     """
-    fine, coarse = _steps(facts.axis)
-    axis = [minute * _MINUTE for minute in facts.axis]
-    # Bars without height make the axis as long as the range, while no span is chosen.
+    fine, coarse = _steps(data.axis)
+    axis = [minute * _MINUTE for minute in data.axis]
+    # Bars without height extend the axis to the complete range if no part is selected.
     ends = [{"t": moment, "u": moment, "n": 0, "s": 0} for moment in axis]
-    values = [*_bars(facts.slots, fine, facts.axis), *ends]
-    missing = [{"t": hole.start * _MINUTE, "u": hole.end * _MINUTE, "why": why} for hole, why in holes]
+    values = [*_bars(data.slots, fine, data.axis), *ends]
+    missing = [{"t": part.start * _MINUTE, "u": part.end * _MINUTE, "why": why} for part, why in missing_parts]
     marked = [
         {"t": rows.minute(alert.time) * _MINUTE, "a": words.detection(group.detection.title)}
         for group in severe
         for alert in group.newest
         if alert.time is not None
     ]
-    x = _time(facts.axis, words)
+    x = _time(data.axis, words)
     form = f"%a {words.day} %H:%M"
     detail = {
         "name": "detail",
@@ -63,9 +68,9 @@ def activity(
         "height": 190,
         "layer": [
             *([_missing("missing", missing, words, x)] if missing else []),
-            # One layer says what the axis of all is; Vega-Lite takes several for a conflict.
+            # One layer defines the axis of all layers; Vega-Lite reports several as a conflict.
             _layer("all", values, "n", form, words, {**x, "scale": {**_AXIS, "domain": {"param": "brush"}}}),
-            *([_layer("own", values, "s", form, words, x)] if facts.own else []),
+            *([_layer("own", values, "s", form, words, x)] if data.own else []),
             *([_alerts(marked, form, words, x)] if marked else []),
         ],
     }
@@ -77,7 +82,7 @@ def activity(
             *([_missing("gaps", missing, words, x)] if missing else []),
             {
                 "name": "small",
-                "data": {"values": [*_bars(facts.slots, coarse, facts.axis), *ends]},
+                "data": {"values": [*_bars(data.slots, coarse, data.axis), *ends]},
                 "params": [{"name": "brush", "select": {"type": "interval", "encodings": ["x"]}}],
                 "mark": {"type": "rect", "clip": True},
                 "encoding": {
@@ -98,7 +103,7 @@ def activity(
     }
 
 
-def rhythm(heat: Sequence[Sequence[int]], words: Words) -> Dict[str, Any]:
+def rhythm(heat: Sequence[Sequence[int]], words: Translator) -> Dict[str, Any]:
     """Entries by weekday and hour."""
     days = words("weekdays").split()
     values = [
@@ -139,7 +144,7 @@ def rhythm(heat: Sequence[Sequence[int]], words: Words) -> Dict[str, Any]:
 
 
 def _layer(
-    name: str, values: List[Dict[str, int]], field: str, form: str, words: Words, x: Dict[str, Any]
+    name: str, values: List[Dict[str, int]], field: str, form: str, words: Translator, x: Dict[str, Any]
 ) -> Dict[str, Any]:
     return {
         "name": name,
@@ -159,7 +164,7 @@ def _layer(
     }
 
 
-def _missing(name: str, values: List[Dict[str, Any]], words: Words, x: Dict[str, Any]) -> Dict[str, Any]:
+def _missing(name: str, values: List[Dict[str, Any]], words: Translator, x: Dict[str, Any]) -> Dict[str, Any]:
     return {
         "name": name,
         "data": {"values": values},
@@ -172,7 +177,7 @@ def _missing(name: str, values: List[Dict[str, Any]], words: Words, x: Dict[str,
     }
 
 
-def _alerts(values: List[Dict[str, Any]], form: str, words: Words, x: Dict[str, Any]) -> Dict[str, Any]:
+def _alerts(values: List[Dict[str, Any]], form: str, words: Translator, x: Dict[str, Any]) -> Dict[str, Any]:
     return {
         "name": "alerts",
         "data": {"values": values},
@@ -188,7 +193,7 @@ def _alerts(values: List[Dict[str, Any]], form: str, words: Words, x: Dict[str, 
     }
 
 
-def _time(axis: Tuple[int, int], words: Words) -> Dict[str, Any]:
+def _time(axis: Tuple[int, int], words: Translator) -> Dict[str, Any]:
     day, date = ("%b %-d", "%b %-d") if words.language == "en" else ("%-d.%-m.", "%-d. %b")
     days = (axis[1] - axis[0]) // _DAY
     form = f"{day} %H:%M" if days <= 5 else date if days <= 200 else "%b %Y"

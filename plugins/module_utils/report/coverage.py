@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How complete a report is: what each source covers of a range, and what nobody has."""
+"""Completeness of a report: the part of the time range that each source covers, and the missing parts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..settings import Range
 from .query.sources import Origin
 
 _A_MINUTE = timedelta(minutes=1)
-"""Times are shown to the minute: less than that is not told as missing."""
+"""Times are shown to the minute: a shorter part is not reported as missing."""
 _MINUTE = "%Y-%m-%d %H:%M"
 _SECOND = "%Y-%m-%d %H:%M:%S"
 
 
-class Coverage(NamedTuple):
-    """One source as told to people; times are local. ``missing`` are spans of the asked range that nothing covers."""
+class SourceCoverage(NamedTuple):
+    """A source with its coverage in local times. ``missing`` are parts of the time range that no source covers."""
 
     origin: Origin
     covered_from: str
@@ -28,23 +28,23 @@ class Coverage(NamedTuple):
 
 
 class Period(NamedTuple):
-    """A time range in words, and what each source covers of it."""
+    """A time range as text, with the coverage of each source."""
 
     name: str
-    coverage: List[Coverage]
+    coverage: List[SourceCoverage]
 
     @property
     def is_complete(self) -> bool:
         return not any(source.missing for source in self.coverage)
 
     def reasons(self, project: str) -> List[str]:
-        """Why data of a project is missing; empty if the period is covered."""
+        """Reasons for missing data of a project; empty if the period is covered."""
         sources = (source for source in self.coverage if source.origin.project == project)
         return list(dict.fromkeys(why for source in sources for _start, _end, why in source.missing))
 
 
-def state_of(coverage: Sequence[Coverage]) -> str:
-    """What is said first of a range: that it is ``complete``, or not over yet (``unfinished``), or has gaps."""
+def state_of(coverage: Sequence[SourceCoverage]) -> str:
+    """State of a time range: ``complete``, ``unfinished`` (not over yet), or ``incomplete``."""
     reasons = {why for source in coverage for _start, _end, why in source.missing}
     if not reasons:
         return "complete"
@@ -52,60 +52,63 @@ def state_of(coverage: Sequence[Coverage]) -> str:
 
 
 Missing = Tuple[datetime, Optional[datetime], str]
-"""From when to when something is missing, and why; None is the present."""
+"""Start and end of a missing part, and the reason; the end None is now."""
 
 
 def coverage_of(
-    origins: Sequence[Origin], asked: Range, now: datetime, at: Callable[[Optional[datetime], str], str]
-) -> List[Coverage]:
-    """Each source, with what it misses of a range, in the times that ``at`` writes."""
+    origins: Sequence[Origin], time_range: Range, now: datetime, at: Callable[[Optional[datetime], str], str]
+) -> List[SourceCoverage]:
+    """Each source with its missing parts of a time range. ``at`` formats times."""
     found = []
     for origin in origins:
         missing = [
-            (at(start, _MINUTE), at(end, _MINUTE), why) for start, end, why in missing_of(origin, origins, asked, now)
+            (at(start, _MINUTE), at(end, _MINUTE), why)
+            for start, end, why in missing_of(origin, origins, time_range, now)
         ]
-        found.append(Coverage(origin, at(origin.covered_from, _SECOND), at(origin.covered_until, _SECOND), missing))
+        found.append(
+            SourceCoverage(origin, at(origin.covered_from, _SECOND), at(origin.covered_until, _SECOND), missing)
+        )
     return found
 
 
-def missing_of(origin: Origin, origins: Sequence[Origin], asked: Range, now: datetime) -> List[Missing]:
-    """What a source misses of the asked range, as far as the API does not have it in an archive's place.
+def missing_of(origin: Origin, origins: Sequence[Origin], time_range: Range, now: datetime) -> List[Missing]:
+    """The parts of the time range that neither the source nor the API has.
 
-    ``now`` is the moment of asking; nobody has what lies after it. Where a project has an archive, that one tells it.
+    The part after ``now`` is missing as well. If a project has an archive, the archive's row names the parts.
     """
-    is_told_by_archive = origin.archive is None and any(
+    is_in_archives_row = origin.archive is None and any(
         other.archive and other.project == origin.project for other in origins
     )
     found: List[Missing] = []
-    if asked.start is None or asked.start <= now:
-        if asked.end is None or asked.end - now <= _A_MINUTE:
-            return _missing_until_now(origin, origins, asked)
-        found = _missing_until_now(origin, origins, asked.intersect(end=now))
-    return found if is_told_by_archive else [*found, (_latest(asked.start, now), asked.end, "future")]
+    if time_range.start is None or time_range.start <= now:
+        if time_range.end is None or time_range.end - now <= _A_MINUTE:
+            return _missing_until_now(origin, origins, time_range)
+        found = _missing_until_now(origin, origins, time_range.intersect(end=now))
+    return found if is_in_archives_row else [*found, (_latest(time_range.start, now), time_range.end, "future")]
 
 
-def _missing_until_now(origin: Origin, origins: Sequence[Origin], asked: Range) -> List[Missing]:
-    """The same of a range that has passed.
+def _missing_until_now(origin: Origin, origins: Sequence[Origin], time_range: Range) -> List[Missing]:
+    """The missing parts of a range that has passed.
 
-    The provider deletes all the time: what it has no more is told to the end of that day, so that the same entries give
-    the same report.
+    The provider deletes entries continuously. Deletions are reported in whole days, so that the same entries give the
+    same report.
     """
     of_project = [other for other in origins if other.project == origin.project]
     at_api = _earliest(*(other.covered_from for other in of_project if other.archive is None))
     day = None if at_api is None else _end_of_day(at_api)
     if origin.archive is None:
-        # Where there is an archive, that one tells what is missing.
-        if at_api is None or asked.start is None or any(other.archive for other in of_project):
+        # An archive's row names the missing parts.
+        if at_api is None or time_range.start is None or any(other.archive for other in of_project):
             return []
-        is_lost = at_api - asked.start > _A_MINUTE
-        return [(asked.start, _earliest(day, asked.end), "retention")] if is_lost else []
+        is_lost = at_api - time_range.start > _A_MINUTE
+        return [(time_range.start, _earliest(day, time_range.end), "retention")] if is_lost else []
     found: List[Missing] = list(origin.gaps)
     begins, ends = _earliest(origin.covered_from, at_api), origin.covered_until
-    if asked.start and begins and asked.start < begins:
-        found.insert(0, (asked.start, _earliest(origin.covered_from, day, asked.end), "before"))
-    goes_on = _earliest(at_api, asked.end)
+    if time_range.start and begins and time_range.start < begins:
+        found.insert(0, (time_range.start, _earliest(origin.covered_from, day, time_range.end), "before"))
+    goes_on = _earliest(at_api, time_range.end)
     if ends and (goes_on is None or ends < goes_on):
-        found.append((ends, _earliest(day, asked.end), "after"))
+        found.append((ends, _earliest(day, time_range.end), "after"))
     return found
 
 
@@ -119,5 +122,5 @@ def _latest(start: Optional[datetime], now: datetime) -> datetime:
 
 
 def _earliest(*moments: Optional[datetime]) -> Optional[datetime]:
-    """None stands for never."""
+    """The earliest time; None is never."""
     return min((moment for moment in moments if moment is not None), default=None)

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The frame of every page: head, policy, heading, coverage and footer. Each report fills in what is its own.
+"""The layout of all pages: head, Content Security Policy, heading, coverage and footer.
 
-Entries stay text: the templates escape everything, and a page's policy runs only the scripts that it was written with.
+Entries stay text: the templates escape everything, and the policy of a page allows only the page's own scripts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Dict, Sequence
 from ..project_log.entry import ACTOR_KINDS
 from .coverage import state_of
 from .style import STYLE
-from .translations import Words, format_count, reason
+from .translations import Translator, format_count, reason
 
 _BREAKS = re.compile("[_@]|:(?!:)")
 _KINDS = (*ACTOR_KINDS, "unknown")
@@ -63,7 +63,7 @@ LAYOUT = """
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
-<title>{{ facts.heading.title }}</title>
+<title>{{ data.heading.title }}</title>
 <style>{{ style }}</style>
 </head>
 <body>
@@ -71,10 +71,10 @@ LAYOUT = """
 <header>
 <div class="top">
 <div>
-<p class="projects">{% for project in facts.projects or [say('unnamed')] %}<bdi>{{ project }}</bdi>{{ ', ' if not loop.last }}{% endfor %}</p>
-<h1><bdi>{{ facts.heading.title }}</bdi></h1>
-<p class="range"><span>{{ facts.heading.asked }}</span> <span>{{ say('times_in', zone=facts.heading.zone) }}</span>
-{% if facts.heading.made %}<span>{{ say('made', time=facts.heading.made) }}</span>{% endif %}</p>
+<p class="projects">{% for project in data.projects or [say('unnamed')] %}<bdi>{{ project }}</bdi>{{ ', ' if not loop.last }}{% endfor %}</p>
+<h1><bdi>{{ data.heading.title }}</bdi></h1>
+<p class="range"><span>{{ data.heading.range_text }}</span> <span>{{ say('times_in', zone=data.heading.zone) }}</span>
+{% if data.heading.made %}<span>{{ say('made', time=data.heading.made) }}</span>{% endif %}</p>
 </div>
 <a class="state {{ state }}" href="#coverage">{{ say(state) }}
 <span class="unseen">{{ say('to_coverage') }}</span></a>
@@ -90,23 +90,23 @@ LAYOUT = """
 """
 
 
-def render(template: str, facts: Any, style: str = "", scripts: Sequence[str] = (), **values: Any) -> str:
+def render(template: str, data: Any, style: str = "", scripts: Sequence[str] = (), **values: Any) -> str:
     """Fill in a template that extends ``layout``.
 
-    ``facts`` has ``heading``, ``projects`` and ``coverage``; ``style`` adds to the shared style sheet.
-    The page's policy runs ``scripts`` and nothing else.
+    ``data`` has ``heading``, ``projects`` and ``coverage``. ``style`` is added to the shared style sheet. The page's
+    policy allows ``scripts`` and nothing else.
     """
     from jinja2 import DictLoader, Environment
     from markupsafe import Markup
 
-    say = Words(facts.heading.language)
+    say = Translator(data.heading.language)
     templates = {"layout": LAYOUT.lstrip(), "parts": PARTS.lstrip(), "page": template.lstrip()}
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=DictLoader(templates))
     return environment.get_template("page").render(
-        facts=facts,
+        data=data,
         say=say,
         format_count=format_count,
-        state=state_of(facts.coverage),
+        state=state_of(data.coverage),
         breakable=_breakable,
         kinds=kind_words(say),
         reason=lambda why: reason(why, say),
@@ -116,13 +116,13 @@ def render(template: str, facts: Any, style: str = "", scripts: Sequence[str] = 
     )
 
 
-def kind_words(say: Words) -> Dict[str, str]:
-    """What a page calls each kind of actor."""
+def kind_words(say: Translator) -> Dict[str, str]:
+    """The label of each kind of actor."""
     return {name: say(f"kind_{name}") for name in _KINDS}
 
 
 def _breakable(text: str) -> Any:
-    """A name that may be divided where a reader divides it."""
+    """A name with line breaks allowed after ``_``, ``@`` and ``:``."""
     from markupsafe import Markup, escape
 
     # No escaped text has one of these characters of its own.

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a table of entries is about, for programs: its time range, its time zone, and when it was made.
+"""Metadata of a report for programs: time range, time zone and time of making.
 
-CSV and JSON lines have no place for it that parsers skip, so that it is a file beside them. Parquet files contain it.
+Parsers of CSV and JSON lines do not skip comments, so the metadata of these formats is in a file next to them. Parquet
+files contain it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from ..settings import Range
 from ..version import VERSION
 
 NAME = "meta"
-"""The form of the companion file: beside ``report.csv`` it is ``report.meta.json``."""
+"""Suffix of the companion file: next to ``report.csv`` it is ``report.meta.json``."""
 
 PARQUET_KEY = "audit_report"
-"""The key of the metadata among a Parquet file's own."""
+"""Key of the metadata in a Parquet file."""
 
 _DESCRIBED = ("csv", "jsonl")
 _MADE = re.compile(rb'"made": "[0-9T:+.-]+"')
 
 
 def with_companion(paths: Mapping[str, str], stem: str) -> Dict[str, str]:
-    """The path of each form, and that of the companion file if a form needs it."""
+    """The path of each format, and the path of the companion file if a format needs it."""
     is_needed = any(form in paths for form in _DESCRIBED)
     return {**paths, **({NAME: f"{stem}.{NAME}.json"} if is_needed else {})}
 
@@ -43,7 +44,7 @@ def metadata(
     projects: Sequence[str],
     summary: Mapping[str, Any],
 ) -> Dict[str, Any]:
-    """The metadata. ``start`` is None for the oldest entry that is kept, and for a cursor."""
+    """The metadata. ``start`` is None if the range begins with the oldest entry or at a cursor."""
     return {
         "title": title,
         "start": _local(asked.start, zone),
@@ -58,13 +59,13 @@ def metadata(
 
 
 def companion(about: Mapping[str, Any], paths: Mapping[str, str]) -> str:
-    """The text of the companion file, with the SHA-256 of each file that it describes."""
+    """Text of the companion file, with the SHA-256 of each file that it describes."""
     digests = {form: content_sha256(paths[form]) for form in _DESCRIBED if form in paths}
     return json.dumps({**about, "sha256": digests}, indent=2, ensure_ascii=True) + "\n"
 
 
 def without_made(content: bytes) -> bytes:
-    """A file's content without the time of making, to compare it with an earlier one."""
+    """Content of a file without the time of making, for a comparison with an earlier file."""
     return _MADE.sub(b"", content)
 
 

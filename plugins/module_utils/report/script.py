@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a page does: its script, apart from what libraries bring."""
+"""The script of a report's page; over 400 lines, because the page's policy allows it as one text with one hash."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ SCRIPT = r"""
 "use strict";
 (async () => {
   const byId = (id) => document.getElementById(id);
-  const { words, charts, columns, alerts, zone, printed } = JSON.parse(byId("facts").textContent);
+  const { words, charts, columns, alerts, zone, printed } = JSON.parse(byId("page-data").textContent);
   const say = words.say;
   const escaped = (text) => text.replace(/[&<>"']/g, (found) => `&#${found.charCodeAt(0)};`);
   const DAY = 86400000;
   let table = null;
 
-  // Elements of text: whatever an entry says, it is never markup.
+  // An element with text: texts of entries never become markup.
   function make(tag, properties = {}, ...children) {
     const element = Object.assign(document.createElement(tag), properties);
     element.append(...children);
     return element;
   }
 
-  // --- What is packed: rows, and the libraries, which the page's policy knows by their hashes
+  // --- Compressed data: the rows, and the libraries, whose hashes are in the page's policy
 
   function unpack(id) {
     const text = atob(byId(id).textContent);
@@ -36,7 +36,7 @@ SCRIPT = r"""
     document.head.append(make("script", { textContent: await unpack(id).text() }));
   }
 
-  // --- What is chosen: it stands in the address, so that it can be kept and sent on
+  // --- Filters: they are part of the address, so that a link shows the same entries
 
   const KEYS = ["q", "alert", "severity", "actor", "kind", "action", "network", "address", "resource", "project", "from", "to",
     "hour", "at"];
@@ -101,7 +101,7 @@ SCRIPT = r"""
     }));
   }
 
-  // All words must be there: "exact" text, -not, either|or, and * for any text.
+  // All words must occur: "exact" text, -not, either|or, and * for any text.
   function matcher(text) {
     const literal = (part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&");
     const terms = [...text.matchAll(/(-?)(?:"([^"]*)"?|(\S+))/g)].map(([, not, exact, word]) => {
@@ -174,7 +174,7 @@ SCRIPT = r"""
 
   function filter() {
     if (!table) return;
-    // What a list has is looked up there once, not in every row.
+    // Check each distinct value once, not each row.
     const among = (name, isMeant) => new Set(lists[name].flatMap((value, place) => (isMeant(value) ? [place] : [])));
     const conditions = [];
     const where = (place, name, isMeant) => {
@@ -216,7 +216,7 @@ SCRIPT = r"""
     for (const [value, name] of known) byId(id)?.add(new Option(name, value));
   }
 
-  // The day and the hour stay whole where they do not fit on one line.
+  // Line breaks only between the day and the hour.
   const moment = (text) => `<span>${escaped(text).replace(" ", "</span> <span>")}</span>`;
   const breakable = (text) => escaped(text).replace(/[_@]|:(?!:)/g, "$&<wbr>");
   const badge = (kind) => `<span class="kind ${kind}">${escaped(words.kinds[kind])}</span>`;
@@ -241,15 +241,15 @@ SCRIPT = r"""
     action: breakable,
     message: (text, row) => {
       const alert = severe(lists.marks[row[MARK]]);
-      const told = alert && ["critical", "high", "medium"].includes(alert.severity)
+      const tag = alert && ["critical", "high", "medium"].includes(alert.severity)
         ? ` <span class="severity ${alert.severity}" title="${escaped(alert.title)}">${escaped(words.severities[alert.severity])}</span>` : "";
-      return escaped(text) + told;
+      return escaped(text) + tag;
     },
     ip_address: breakable,
   };
   const CLASSES = { message: "what", ip_address: "address" };
 
-  // A cell that a spreadsheet will not take for a formula, as in the CSV file of a report.
+  // A cell that spreadsheets do not treat as a formula, as in the CSV file of a report.
   const harmless = (text) => text.replace(/(^|;)(?=[\s"]*[=+\-@\uff1d\uff0b\uff0d\uff20])/g, "$1'");
 
   // --- The details of a row
@@ -273,48 +273,48 @@ SCRIPT = r"""
     return [...new Uint8Array(found)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
-  function facts(row) {
+  function partsOf(row) {
     const [actor, kind] = lists.actors[row[ACTOR]];
     const [address, network] = lists.addresses[row[ADDRESS]];
     const [resourceKind, resource] = lists.resources[row[RESOURCE]];
     const fired = lists.marks[row[MARK]].map((place) => alerts[place]);
-    const told = [[say.when, [link("from", row[TIME].slice(0, 10), `${row[TIME]} ${zone}`)], `${row[TIME]} ${zone}`],
+    const parts = [[say.when, [link("from", row[TIME].slice(0, 10), `${row[TIME]} ${zone}`)], `${row[TIME]} ${zone}`],
       [say.who, [link("actor", `${kind}:${actor}`, actorOf(`${kind}:${actor}`))], actorOf(`${kind}:${actor}`)],
       [say.action, [link("action", CELLS.action(row), CELLS.action(row))], CELLS.action(row)],
       [say.what, [row[MESSAGE]], row[MESSAGE]]];
-    if (resource) told.push([say.resource, [link("resource", `${resourceKind}:${resource}`, resourceOf(`${resourceKind}:${resource}`))],
+    if (resource) parts.push([say.resource, [link("resource", `${resourceKind}:${resource}`, resourceOf(`${resourceKind}:${resource}`))],
       resourceOf(`${resourceKind}:${resource}`)]);
-    if (address) told.push([say.where, [link("address", address, address), " \u00b7 ", link("network", network, network)], address]);
-    if (CELLS.project(row)) told.push([say.project, [link("project", CELLS.project(row), CELLS.project(row))], CELLS.project(row)]);
-    for (const alert of fired) told.push([say.alert, [make("span", { className: `severity ${alert.severity}` }, words.severities[alert.severity]),
+    if (address) parts.push([say.where, [link("address", address, address), " \u00b7 ", link("network", network, network)], address]);
+    if (CELLS.project(row)) parts.push([say.project, [link("project", CELLS.project(row), CELLS.project(row))], CELLS.project(row)]);
+    for (const alert of fired) parts.push([say.alert, [make("span", { className: `severity ${alert.severity}` }, words.severities[alert.severity]),
       " ", link("alert", alert.name, alert.title), make("small", {}, alert.check)], `${words.severities[alert.severity]}: ${alert.title}`]);
-    return told;
+    return parts;
   }
 
   function detailsOf(row) {
-    const told = facts(row);
+    const parts = partsOf(row);
     const line = lineOf(row);
     const file = lists.files[row[FILE]];
     const digest = make("code");
     const known = digestOf(line).then((found) => { digest.textContent = found; return found; }, () => "");
     const copy = make("button", { type: "button", className: "copy" }, say.copy);
     copy.addEventListener("click", async () => {
-      const text = told.map(([name, , value]) => `${name}: ${value}`).concat(`${say.digest}: ${await known}`,
+      const text = parts.map(([name, , value]) => `${name}: ${value}`).concat(`${say.digest}: ${await known}`,
         file ? `${say.data_file}: ${file}` : []).join("\n");
       try {
         await navigator.clipboard.writeText(text);
       } catch {
-        // Not where a browser forbids it: then by hand.
-        const area = make("textarea", { value: text, rows: told.length + 2, readOnly: true, ariaLabel: say.copy });
+        // If the browser forbids copying: show the text.
+        const area = make("textarea", { value: text, rows: parts.length + 2, readOnly: true, ariaLabel: say.copy });
         copy.replaceWith(area);
         area.select();
         return;
       }
-      byId("told").textContent = say.copied;
+      byId("announcement").textContent = say.copied;
       copy.textContent = say.copied;
       setTimeout(() => { copy.textContent = say.copy; }, 2000);
     });
-    const list = make("dl", { className: "facts" }, ...told.flatMap(([name, shown]) =>
+    const list = make("dl", { className: "facts" }, ...parts.flatMap(([name, shown]) =>
       [make("dt", {}, name), make("dd", {}, ...shown)]), make("dt", {}, say.raw), make("dd", {}, make("code", {}, line)),
       make("dt", {}, say.digest), make("dd", {}, digest),
       ...(file ? [make("dt", {}, say.data_file), make("dd", {}, make("code", {}, file))] : []));
@@ -339,7 +339,7 @@ SCRIPT = r"""
     fill("by-actor", lists.actors.map(([name, kind]) => [actorOf(`${kind}:${name}`), `${kind}:${name}`]));
     fill("by-action", lists.actions.map((name) => [name, name]));
     fill("by-project", lists.projects.map((name) => [name, name]));
-    // Nobody selects rows here, and the extension for that would look through all cells at each draw.
+    // Row selection is not used, and its extension would read all cells at each draw.
     DataTable.select.init = () => {};
     table = new DataTable(place, {
       data: rows,
@@ -411,7 +411,7 @@ SCRIPT = r"""
   });
   byId("whole")?.addEventListener("click", () => choose({ from: "", to: "" }));
 
-  // --- Print: more rows than fit on a screen
+  // --- Print: more rows than on the screen
 
   addEventListener("beforeprint", () => { if (table) table.page.len(printed).draw(); });
   addEventListener("afterprint", () => { if (table) table.page.len(25).draw(); });
@@ -423,7 +423,7 @@ SCRIPT = r"""
     if (innerWidth !== width) resized = setTimeout(() => { width = innerWidth; drawActivity(true); drawRhythm(); }, 150);
   });
   read();
-  // The table first: it is what people wait for. The charts when it is shown.
+  // The charts after the table, which people wait for.
   await build();
   await new Promise((done) => { requestAnimationFrame(() => setTimeout(done)); });
   await load("chart-library");

@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Seque
 from ..project_log.entry import to_printable
 from ..project_log.resource import resource
 from ..project_log.rows import TEXT_COLUMNS, neutralize_formula
-from .facts import Rows
+from .entry_rows import EntryRows
 from .metadata import PARQUET_KEY
 from .query.dataset import Record
 
@@ -23,13 +23,13 @@ COLUMNS = ("time", "project", *TEXT_COLUMNS)
 _GROUP = 100_000
 
 
-def write_csv(path: str, records: Iterable[Record], rows: Rows) -> None:
-    """A row for each entry, its time in the display's zone."""
+def write_csv(path: str, records: Iterable[Record], rows: EntryRows) -> None:
+    """Write a row for each entry, with its local time."""
     write_table(path, COLUMNS, map(rows.row, records))
 
 
 def write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, Optional[str]]]) -> None:
-    """Rows as CSV. No text is taken for a formula by a spreadsheet."""
+    """Write rows as CSV. Spreadsheets treat no text in it as a formula."""
     with open(path, "w", encoding="utf-8", newline="") as file:
         file.write(",".join(columns) + "\r\n")
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
@@ -37,10 +37,10 @@ def write_table(path: str, columns: Sequence[str], rows: Iterable[Mapping[str, O
             writer.writerow([neutralize_formula(row[name] or "") for name in columns])
 
 
-def write_parquet(path: str, records: Iterable[Record], rows: Rows, about: Mapping[str, Any]) -> None:
-    """A row for each entry: its time in UTC, names resolved, and the texts as the API gave them.
+def write_parquet(path: str, records: Iterable[Record], rows: EntryRows, about: Mapping[str, Any]) -> None:
+    """Write a row for each entry: its time in UTC, names resolved, and the texts of the API.
 
-    ``about`` becomes metadata of the file.
+    ``about`` is added as metadata of the file.
     """
     import pyarrow
     import pyarrow.parquet
@@ -54,7 +54,7 @@ def write_parquet(path: str, records: Iterable[Record], rows: Rows, about: Mappi
         writer.add_key_value_metadata({PARQUET_KEY: json.dumps(about)})
 
 
-def _cells(record: Record, rows: Rows) -> Dict[str, Any]:
+def _cells(record: Record, rows: EntryRows) -> Dict[str, Any]:
     row = rows.row(record)
     return {
         "time": record["moment"],
@@ -68,7 +68,7 @@ def _cells(record: Record, rows: Rows) -> Dict[str, Any]:
 
 
 def _resource(record: Record) -> Dict[str, Optional[str]]:
-    """The resource that the message is about, as far as its wording is known."""
+    """The resource that the message is about, if its wording is known."""
     about = resource(record)
     return {"resource_kind": about and (about.kind or None), "resource": about and to_printable(about.name)}
 

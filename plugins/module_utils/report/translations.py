@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The words of a report in the languages that it can be had in, and what is said when nothing else is asked for."""
+"""Texts of a report in its languages, and the defaults of its options."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Dict, Tuple
 
 LANGUAGES = ("en", "de")
 REPORTS = ("activity", "access_review")
-"""What a report is about: what happened, or who used their access."""
+"""Kinds of reports; the first one is the default."""
 FORMS = ("html", "md", "csv", "jsonl", "parquet")
 BASELINE = "30d"
-"""How much of the time before a range tells what was seen before."""
+"""Default length of the baseline period before a time range."""
 GAP_REASONS = ("retention", "before", "after", "future", "no_period", "unreadable")
-"""Why a part of a range may be missing, besides the reasons that an archive recorded.
+"""Reasons for a missing part of a time range, in addition to the reasons recorded in an archive.
 
-The last two are those of a comparison: no period before the range, and no readable time.
+The last two are reasons of a comparison: no period before the range, and no readable time.
 """
 
-# Each text in the order of LANGUAGES. What stands in braces is filled in.
+# Each text in the order of LANGUAGES, with placeholders in braces.
 _TEXTS: Dict[str, Tuple[str, str]] = {
     "audit_report": ("Audit report", "Audit-Bericht"),
-    "all_kept": ("everything that is kept", "alles, was aufbewahrt ist"),
-    "oldest_kept": ("the oldest entry kept", "vom ältesten aufbewahrten Eintrag"),
-    "since_cursor": ("everything since the cursor", "alles seit dem Cursor"),
+    "all_kept": ("all available entries", "alle vorhandenen Einträge"),
+    "oldest_kept": ("the oldest available entry", "vom ältesten vorhandenen Eintrag"),
+    "since_cursor": ("all entries after the cursor", "alle Einträge nach dem Cursor"),
     "made": ("Made {time}", "Erstellt {time}"),
     "unnamed": ("unnamed project", "Projekt ohne Namen"),
     "from_to": ("{start} to {end}", "{start} bis {end}"),
@@ -105,8 +105,8 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "newest_of": ("the newest {n} of {all}", "die neusten {n} von {all}"),
     "coverage": ("Coverage", "Abdeckung"),
     "coverage_hint": (
-        "What this report rests on, and what it cannot know.",
-        "Worauf dieser Bericht beruht, und was er nicht wissen kann.",
+        "Sources of this report, and parts of the time range that no source has.",
+        "Quellen dieses Berichts, und Teile des Zeitraums, die in keiner Quelle sind.",
     ),
     "source": ("Source", "Quelle"),
     "archive": ("Archive", "Archiv"),
@@ -117,12 +117,9 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "commit": ("commit {n}", "Commit {n}"),
     "gaps": ("Missing", "Fehlt"),
     "gap_retention": ("lost to the provider's retention", "durch die Aufbewahrungsfrist des Anbieters verloren"),
-    "gap_before": ("before what the archive keeps", "vor dem, was das Archiv bewahrt"),
+    "gap_before": ("before the archive's coverage", "vor der Abdeckung des Archivs"),
     "gap_after": ("not collected yet", "noch nicht gesammelt"),
-    "gap_future": (
-        "after the moment when this report was made",
-        "nach dem Zeitpunkt, an dem dieser Bericht erstellt wurde",
-    ),
+    "gap_future": ("after this report was made", "nach der Erstellung dieses Berichts"),
     "gap_no_period": ("this range has no period before it", "dieser Zeitraum hat keinen Zeitraum davor"),
     "gap_unreadable": ("entries without a readable time", "Einträge ohne lesbare Zeit"),
     "access_review": ("Access review", "Überprüfung der Zugriffsrechte"),
@@ -203,7 +200,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     ),
     "all_entries": ("All entries", "Alle Einträge"),
     "newest_rows": (
-        "The table holds the newest {n} of {all} entries; a report as .parquet, .csv or .jsonl holds them all.",
+        "The table has the newest {n} of {all} entries; a report as .parquet, .csv or .jsonl has all of them.",
         "Die Tabelle enthält die neusten {n} von {all} Einträgen; ein Bericht als .parquet, .csv oder .jsonl alle.",
     ),
     "search": ("Search", "Suchen"),
@@ -222,11 +219,11 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "last_page": ("Last page", "Letzte Seite"),
     "pages": ("Pages", "Seiten"),
     "sort": (": sort by this column", ": nach dieser Spalte sortieren"),
-    "sort_back": (": turn the order round", ": Reihenfolge umkehren"),
+    "sort_back": (": reverse the order", ": Reihenfolge umkehren"),
     "loading": ("Loading the entries ...", "Die Einträge werden geladen ..."),
     "no_script": (
-        "The charts and the table of all entries need JavaScript; everything else is here without it.",
-        "Die Grafiken und die Tabelle aller Einträge brauchen JavaScript; alles andere steht auch ohne hier.",
+        "The charts and the table of all entries need JavaScript; everything else works without it.",
+        "Die Grafiken und die Tabelle aller Einträge brauchen JavaScript; alles andere ist auch ohne da.",
     ),
     "attention": ("Needs attention", "Braucht Aufmerksamkeit"),
     "no_alerts": ("No detection fired.", "Keine Erkennung hat angeschlagen."),
@@ -298,7 +295,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "kind_admin": ("staff", "Anbieter"),
     "kind_unknown": ("unknown", "unbekannt"),
     "made_by": (
-        "Made by auditops.cloudscale from the project's audit log. This page makes no requests and holds personal "
+        "Made by auditops.cloudscale from the project's audit log. This page makes no requests and contains personal "
         "data.",
         "Erstellt von auditops.cloudscale aus dem Audit-Log des Projekts. Diese Seite ruft nichts ab und enthält "
         "Personendaten.",
@@ -308,7 +305,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
 
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y")
 
-# What the built-in detections are called, and what to do about their alerts.
+# Titles of the built-in detections, and what to check after their alerts.
 _DETECTIONS: Dict[str, str] = {
     "A resource was deleted": "Eine Ressource wurde gelöscht",
     "Ask the actor which change or ticket the deletion belongs to.": (
@@ -353,31 +350,31 @@ _DETECTIONS: Dict[str, str] = {
 }
 
 
-class Words:
-    """The texts of one language."""
+class Translator:
+    """Returns the texts of one language."""
 
     def __init__(self, language: str) -> None:
         self.language = language
         self._place = LANGUAGES.index(language)
         self.day = _DAYS[self._place]
-        """The form of a day in a sentence; tables sort, and have it as year, month, day."""
+        """Format of a day in sentences. Tables use year, month, day, so that they can be sorted."""
 
     def __call__(self, name: str, /, **values: object) -> str:
-        """A text, with numbers and names filled in."""
-        told = {key: format_count(value) if isinstance(value, int) else value for key, value in values.items()}
+        """A text with its placeholders filled in."""
+        shown = {key: format_count(value) if isinstance(value, int) else value for key, value in values.items()}
         text = _TEXTS[name][self._place]
-        return text.format(**told) if told else text
+        return text.format(**shown) if shown else text
 
     def detection(self, text: str) -> str:
-        """A text of a detection; one that a site wrote stays as it is."""
+        """A text of a detection; texts of a site's own detections are not translated."""
         return _DETECTIONS.get(text, text) if self.language == "de" else text
 
 
-def reason(why: str, say: Words) -> str:
-    """Why a part of a range is missing: in words, or as an archive recorded it."""
+def reason(why: str, say: Translator) -> str:
+    """Text of a reason for a missing part, or the reason as recorded in an archive."""
     return say(f"gap_{why}") if why in GAP_REASONS else why
 
 
 def format_count(value: int) -> str:
-    """A whole number with its thousands apart, in a way that no language misreads."""
+    """A whole number with narrow spaces between thousands, which is unambiguous in all languages."""
     return f"{value:,}".replace(",", "\u202f")

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Questions to many entries at once, as Ibis expressions over an explicit schema: they run on any engine.
+"""Queries over all entries, as Ibis expressions with an explicit schema, so that they run on any engine.
 
-What an actor or an action is called is decided by the core in Python, on the few different ones that there are.
+Names of actors and actions are resolved by the core in Python, once for each distinct value.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from the API.
 """
 
 SLOT = 15
-"""Minutes in the smallest span of time that is counted; every time zone differs from UTC by a multiple of it."""
+"""Minutes in the shortest period that is counted. The offset of every time zone is a multiple of it."""
 
 _ATTEMPTS = 3
 _DATA_FILE = r"/(\d{12})-[0-9a-f]{12}\.jsonl(?:\.gz)?$"
@@ -45,8 +45,8 @@ _TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)? ?([Zz]|[+-]\d\d(:?\d\d)?
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-class Seen(NamedTuple):
-    """One of the values of a column: how often, and when and by whom first (an actor's JSON)."""
+class DistinctValue(NamedTuple):
+    """A value of a column: number of entries, time of the first one, and its actor (as JSON)."""
 
     value: Optional[str]
     entries: int
@@ -55,7 +55,7 @@ class Seen(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Entries with the same values in some columns: how many, and the first and the last readable time among them."""
+    """Entries with the same values in some columns: their number, and the first and last readable time."""
 
     values: Dict[str, Optional[str]]
     entries: int
@@ -64,18 +64,18 @@ class Group(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """How many entries, and how many own ones among them, in the quarter of an hour that begins at ``start``."""
+    """Number of entries, and of those by own automation, in the quarter of an hour that begins at ``start``."""
 
     start: datetime
     entries: int
     own: int
 
 
-class Log:
-    """The selected entries of some sources, loaded into an engine once and then asked.
+class EntryTable:
+    """The entries of all sources, loaded into an engine once and then queried.
 
-    ``table`` has the entries of the asked range and selection, ``before`` all entries of the time ``baseline`` before
-    that range (None without a beginning), and ``preceding`` the selected ones of a period before it, if there is one.
+    ``selected`` has the selected entries of the time range, ``before`` all entries of the ``baseline`` period before it
+    (None if the range has no start), and ``preceding`` the selected entries of the period to compare with (or None).
     """
 
     def __init__(
@@ -93,48 +93,48 @@ class Log:
         self._extent: Optional[Tuple[Optional[datetime], Optional[datetime]]] = None
         everything = self._load(sources)
         chosen = self._select(everything, selection)
-        start = sources.asked.start
+        start = sources.time_range.start
         self.before = None if start is None else _between(everything, Range(start - baseline, start))
         self.preceding = None if preceding is None else _between(chosen, preceding)
-        self.table = (
+        self.selected = (
             chosen if start is None else chosen.filter(chosen.moment.isnull() | (chosen.moment >= _naive(start)))
         )
         if selection.limit is not None:
-            self.table = engine.keep(self._newest_first(self.table).limit(selection.limit))
+            self.selected = engine.keep(self._newest_first(self.selected).limit(selection.limit))
 
-    # --- What the entries are
+    # --- Counts
 
     def count(self) -> int:
-        return int(self.table.count().to_pyarrow().as_py())
+        return int(self.selected.count().to_pyarrow().as_py())
 
     def extent(self) -> Tuple[Optional[datetime], Optional[datetime]]:
         """The earliest and the latest time among the entries."""
         if self._extent is None:
-            found = self.table.aggregate(first=self.table.moment.min(), last=self.table.moment.max())
+            found = self.selected.aggregate(first=self.selected.moment.min(), last=self.selected.moment.max())
             row = found.to_pyarrow().to_pylist()[0]
             self._extent = (_aware(row["first"]), _aware(row["last"]))
         return self._extent
 
-    def seen(self, column: str) -> List[Seen]:
-        """The different values of a column, the most frequent first."""
-        table = self.table
+    def values(self, column: str) -> List[DistinctValue]:
+        """The distinct values of a column, most frequent first."""
+        table = self.selected
         found = table.group_by(table[column].name("value"), table.actor.name("by")).aggregate(
             entries=table.count(), first=table.moment.min()
         )
-        pairs: Dict[Optional[str], List[Seen]] = {}
+        pairs: Dict[Optional[str], List[DistinctValue]] = {}
         for row in _rows(found):
-            pairs.setdefault(row["value"], []).append(Seen(**{**row, "first": _aware(row["first"])}))
+            pairs.setdefault(row["value"], []).append(DistinctValue(**{**row, "first": _aware(row["first"])}))
         return sorted(map(_together, pairs.values()), key=lambda seen: (-seen.entries, seen.value or ""))
 
     def known(self, column: str) -> Optional[List[Optional[str]]]:
-        """The values of a column before the range; None when nothing of that time is at hand."""
+        """The distinct values of a column before the range; None if there are no entries before it."""
         if self.before is None:
             return None
         found = [row[column] for row in _rows(self.before.select(column).distinct())]
         return sorted(found, key=lambda value: value or "") or None
 
     def groups(self, table: Any, *columns: str) -> List[Group]:
-        """Counts of a table by the different combinations of values in some columns, in no order."""
+        """Counts of a table by the distinct combinations of values in some columns, in no order."""
         found = table.group_by(list(columns)).aggregate(
             entries=table.count(), first=table.moment.min(), last=table.moment.max()
         )
@@ -143,31 +143,34 @@ class Log:
             for row in _rows(found)
         ]
 
-    def messages(self, most: int) -> List[Dict[str, Any]]:
-        """The most frequent messages of each project, so many at the most, with their counts."""
-        found = self.table.group_by(["project", "message"]).aggregate(entries=self.table.count())
+    def messages(self, limit: int) -> List[Dict[str, Any]]:
+        """The most frequent messages with their projects and counts, at most ``limit``."""
+        found = self.selected.group_by(["project", "message"]).aggregate(entries=self.selected.count())
         order = [found.entries.desc(), found.project, found.message]
-        return _rows(found.order_by(order).limit(most))
+        return _rows(found.order_by(order).limit(limit))
 
     def slots(self, own: Sequence[Optional[str]]) -> List[Slot]:
-        """Counts by quarter of an hour, in order; entries without a readable time are in none. ``own`` are actors."""
-        table = self.table.filter(self.table.minute.notnull())
+        """Counts by quarter of an hour, in order, without entries that have no readable time.
+
+        ``own`` are the actors that are own automation.
+        """
+        table = self.selected.filter(self.selected.minute.notnull())
         table = table.mutate(slot=(table.minute // SLOT), is_own=_one_of(table.actor, own).cast("int64"))
         found = table.group_by("slot").aggregate(entries=table.count(), own=table.is_own.sum())
         rows = [Slot(_at(row["slot"] * SLOT), row["entries"], row["own"]) for row in _rows(found)]
         return sorted(rows)
 
-    # --- Which entries
+    # --- Entries
 
-    def newest(self, table: Any, most: int) -> Tuple[int, List[Record]]:
-        """How many entries a table has, and the newest of them, so many at the most."""
+    def newest(self, table: Any, limit: int) -> Tuple[int, List[Record]]:
+        """Number of entries in a table, and its newest entries, at most ``limit``."""
         total = int(table.count().to_pyarrow().as_py())
-        return total, _rows(self._newest_first(table).limit(most)) if total else []
+        return total, _rows(self._newest_first(table).limit(limit)) if total else []
 
     def ordered(self) -> Iterator[Record]:
-        """Every entry, the earliest first."""
-        keys = [self.table.moment.asc(nulls_first=False), *(self.table[name] for name in ("project", *COLUMNS))]
-        for batch in self._engine.batches(self.table.drop("archive", "sequence").order_by(keys)):
+        """Every selected entry, oldest first."""
+        keys = [self.selected.moment.asc(nulls_first=False), *(self.selected[name] for name in ("project", *COLUMNS))]
+        for batch in self._engine.batches(self.selected.drop("archive", "sequence").order_by(keys)):
             yield from batch.to_pylist()
 
     # --- Loading
@@ -176,7 +179,7 @@ class Log:
         try:
             return self._read(sources, sources.parts)
         except Unreadable:
-            # Python's reader accepts lines that engines refuse.
+            # Python accepts lines that engines refuse.
             pass
         try:
             return self._read(sources, sources.rewritten)
@@ -184,7 +187,7 @@ class Log:
             raise StorageError(exc.message) from exc
 
     def _read(self, sources: Sources, parts: Callable[[], Sequence[Part]]) -> Any:
-        """Read again if a file was compacted or pruned meanwhile."""
+        """Load the parts; again if a file was compacted or pruned meanwhile."""
         attempts = 1
         while True:
             try:
@@ -211,9 +214,9 @@ class Log:
         table = table.mutate(project=self._ibis.literal(part.project))
         moment = readable.try_cast("timestamp('UTC')").cast("timestamp")
         table = table.mutate(moment=moment.year().between(*YEARS).ifelse(moment, None))
-        # Whole minutes: the engines differ in what they make of a fraction.
+        # Whole minutes, because engines round fractions differently.
         table = table.mutate(minute=table.moment.truncate("m").epoch_seconds().cast("int64") // 60)
-        return _within(table, part.span)
+        return _within(table, part.time_range)
 
     def _select(self, table: Any, selection: Selection) -> Any:
         if selection.actions:
@@ -230,7 +233,7 @@ class Log:
             )
             table = table.filter(_one_of(table.ip_address, chosen))
         if selection.message_pattern is not None:
-            # Python's own expressions, as in every other place of this collection.
+            # Python's regular expressions, as everywhere in this collection.
             pattern = selection.message_pattern
             table = self._with_message(table, lambda message: pattern.search(message) is not None)
         if selection.resources:
@@ -245,7 +248,7 @@ class Log:
         def message_matches(message: Optional[str]) -> bool:
             return message is not None and is_meant(message)
 
-        # Python is slow: it looks at each entry once, not once for each question.
+        # Python is slow: check each entry once, not once for each query.
         return self._engine.keep(table.filter(message_matches(table.message)))
 
     def _values(self, table: Any, column: str, is_meant: Callable[[Optional[str]], bool]) -> List[Optional[str]]:
@@ -258,7 +261,7 @@ class Log:
 
 
 def decoded(text: Optional[str]) -> Any:
-    """What an object's JSON stands for; None for what is none."""
+    """The value of a JSON text; None if it is not valid JSON."""
     try:
         return None if text is None else json.loads(text)
     except (ValueError, RecursionError):
@@ -266,12 +269,12 @@ def decoded(text: Optional[str]) -> Any:
 
 
 def label(text: Optional[str]) -> Entity:
-    """Who an actor's JSON names."""
+    """The name of an actor that is given as JSON."""
     return actor({"actor": decoded(text)})
 
 
 def kind_of(text: Optional[str]) -> str:
-    """Which kind of actor a JSON names: one of ACTOR_KINDS, or ``unknown``."""
+    """The kind of an actor that is given as JSON: one of ACTOR_KINDS, or ``unknown``."""
     kind = label(text).kind
     return kind if kind in ACTOR_KINDS else "unknown"
 
@@ -280,34 +283,34 @@ def _at(minute: int) -> datetime:
     return _EPOCH + timedelta(minutes=minute)
 
 
-def _together(pairs: Sequence[Seen]) -> Seen:
-    """One value as seen with all of its actors; of several at its first time the same one is told every time."""
+def _together(pairs: Sequence[DistinctValue]) -> DistinctValue:
+    """One value over all its actors. Of several first actors at the same time, always the same one is chosen."""
     entries = sum(seen.entries for seen in pairs)
     dated = [seen for seen in pairs if seen.first is not None]
     if not dated:
-        return Seen(pairs[0].value, entries, None, None)
+        return DistinctValue(pairs[0].value, entries, None, None)
     return min(dated, key=lambda seen: (seen.first, seen.by or ""))._replace(entries=entries)
 
 
-def _between(table: Any, span: Range) -> Any:
-    """The rows with a readable time in a span."""
-    return _within(table.filter(table.moment.notnull()), span)
+def _between(table: Any, time_range: Range) -> Any:
+    """The rows with a readable time in a time range."""
+    return _within(table.filter(table.moment.notnull()), time_range)
 
 
-def _within(table: Any, span: Range) -> Any:
-    """The rows that belong to a span; those without a readable time always do."""
-    conditions = [table.moment >= _naive(span.start)] if span.start is not None else []
-    conditions += [table.moment < _naive(span.end)] if span.end is not None else []
+def _within(table: Any, time_range: Range) -> Any:
+    """The rows in a time range, and those without a readable time."""
+    conditions = [table.moment >= _naive(time_range.start)] if time_range.start is not None else []
+    conditions += [table.moment < _naive(time_range.end)] if time_range.end is not None else []
     if not conditions:
         return table
     return table.filter(table.moment.isnull() | reduce(lambda one, other: one & other, conditions))
 
 
 def _one_of(column: Any, values: Sequence[Any]) -> Any:
-    """Whether a column has one of these values, None among them."""
-    told = [value for value in values if value is not None]
-    is_one = column.isin(told).fill_null(False) if told else column.isnull() & column.notnull()
-    return is_one | column.isnull() if len(told) < len(values) else is_one
+    """Whether a column has one of these values, which can include None."""
+    named = [value for value in values if value is not None]
+    is_one = column.isin(named).fill_null(False) if named else column.isnull() & column.notnull()
+    return is_one | column.isnull() if len(named) < len(values) else is_one
 
 
 def _rows(table: Any) -> List[Dict[str, Any]]:

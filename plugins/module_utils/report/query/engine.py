@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one place where an engine is connected: everything else is written as Ibis expressions, which any engine runs."""
+"""Connections to engines. All other code uses Ibis expressions, which run on any engine."""
 
 from __future__ import annotations
 
@@ -13,71 +13,71 @@ from ...errors import EngineFailed
 from .libraries import require
 
 COLUMNS = ("timestamp", "action", "message", "ip_address", "actor", "subject")
-"""What is read of each entry, all as texts: nothing is inferred. Objects become their JSON."""
+"""The columns that are read of each entry, as texts without type inference. Objects are read as JSON."""
 
 PATH = "filename"
-"""The column with the path of the file that an entry was read from."""
+"""Column with the path of the file that an entry was read from."""
 
 ENGINES = ("duckdb", "spark")
-"""The embedded engine, and the one for what a single machine cannot hold."""
+"""The embedded engine, and the one that scales beyond a single machine."""
 
 LIBRARIES = {
     "duckdb": dict.fromkeys(("ibis", "duckdb"), "ibis-framework[duckdb]"),
     "spark": dict.fromkeys(("ibis", "pyspark", "py4j"), "ibis-framework[pyspark]"),
 }
-"""What brings each engine's modules."""
+"""The Python modules of each engine, with the library that provides each."""
 
 _ROWS = 10_000
 
 MEMORY = "2GB"
-"""The most memory that the embedded engine takes before it spills to disk."""
+"""Maximum memory of the embedded engine before it uses the disk."""
 
 
 class Unreadable(EngineFailed):
-    """The engine cannot read the entries that it was given."""
+    """The engine cannot read the given entries."""
 
 
 class Engine(Protocol):
-    """An engine that is connected."""
+    """A connected engine."""
 
     def read(self, paths: Sequence[str]) -> Any:
-        """A table with COLUMNS and PATH over files of JSON lines, gzipped ones among them.
+        """A table with COLUMNS and PATH over files of JSON lines, gzipped or not.
 
-        :raises Unreadable: they cannot be read; it may also show when the table is used.
+        :raises Unreadable: a file cannot be read; this might occur only when the table is used.
         """
 
     def keep(self, table: Any) -> Any:
-        """The same table, computed once.
+        """Compute a table and keep it.
 
-        :raises Unreadable: the files behind it cannot be read.
+        :raises Unreadable: a file of the table cannot be read.
         """
 
     def batches(self, table: Any) -> Iterator[Any]:
-        """The rows of kept tables in Arrow's record batches, in order; few of them are in memory at once."""
+        """The rows of a table in Arrow record batches, in order, with few of them in memory."""
 
 
-def connected(name: str, folder: str) -> ContextManager[Engine]:
-    """One of ENGINES; ``folder`` takes what does not fit into the memory of this machine.
+def connected(name: str, directory: str) -> ContextManager[Engine]:
+    """Connect to one of ENGINES. ``directory`` is for data that does not fit into memory.
 
     :raises MissingDependency: Ibis or the engine is not installed.
-    :raises EngineFailed: it cannot be started, or fails while it is used.
+    :raises EngineFailed: the engine cannot be started, or fails.
     """
-    return spark() if name == "spark" else embedded(folder)
+    return spark() if name == "spark" else embedded(directory)
 
 
 @contextmanager
-def embedded(folder: str) -> Iterator[Engine]:
-    """DuckDB in this process; ``folder`` takes what does not fit into memory.
+def embedded(directory: str) -> Iterator[Engine]:
+    """DuckDB in this process. ``directory`` is for data that does not fit into memory.
 
     :raises MissingDependency: Ibis or DuckDB is not installed.
-    :raises EngineFailed: it fails, for instance because memory and disk do not suffice.
+    :raises EngineFailed: DuckDB fails, for example because memory and disk are full.
     """
     require(LIBRARIES["duckdb"])
     import duckdb
     import ibis
 
-    with _told("DuckDB", EngineFailed, duckdb.Error):
-        connection = ibis.duckdb.connect(temp_directory=folder, memory_limit=MEMORY)
+    with _engine_failures("DuckDB", EngineFailed, duckdb.Error):
+        connection = ibis.duckdb.connect(temp_directory=directory, memory_limit=MEMORY)
         try:
             connection.raw_sql("SET TimeZone = 'UTC'")
             yield _DuckDB(connection, duckdb.Error)
@@ -87,10 +87,10 @@ def embedded(folder: str) -> Iterator[Engine]:
 
 @contextmanager
 def spark() -> Iterator[Engine]:
-    """Spark, where its own configuration says (``SPARK_CONF_DIR``); without one in this process.
+    """Spark, as configured in ``SPARK_CONF_DIR``; without configuration, on this machine.
 
     :raises MissingDependency: Ibis or Spark is not installed.
-    :raises EngineFailed: it cannot be started, or it fails.
+    :raises EngineFailed: Spark cannot be started, or fails.
     """
     require(LIBRARIES["spark"])
     import ibis
@@ -99,7 +99,7 @@ def spark() -> Iterator[Engine]:
     from pyspark.sql import SparkSession
 
     failures = (PySparkException, Py4JError)
-    with _told("Spark", EngineFailed, failures):
+    with _engine_failures("Spark", EngineFailed, failures):
         session = SparkSession.builder.appName("cloudscale audit report").getOrCreate()
         connection = ibis.pyspark.connect(session, **{"spark.sql.execution.arrow.pyspark.enabled": "true"})
         try:
@@ -109,8 +109,8 @@ def spark() -> Iterator[Engine]:
 
 
 @contextmanager
-def _told(name: str, kind: Type[EngineFailed], failures: Any) -> Iterator[None]:
-    """Turn an engine's failures into one of ours."""
+def _engine_failures(name: str, kind: Type[EngineFailed], failures: Any) -> Iterator[None]:
+    """Convert an engine's exceptions into one of this collection."""
     try:
         yield
     except failures as exc:
@@ -124,19 +124,19 @@ class _DuckDB:
         self._tables = 0
 
     def read(self, paths: Sequence[str]) -> Any:
-        with _told("DuckDB", Unreadable, self._failures):
+        with _engine_failures("DuckDB", Unreadable, self._failures):
             columns = dict.fromkeys(COLUMNS, "VARCHAR")
-            # Without the column that the names of an archive's folders would add.
+            # An archive's directory names would add a column.
             options = {"columns": columns, "format": "newline_delimited", "hive_partitioning": False, "filename": True}
             return self._connection.read_json(list(paths), **options)
 
     def keep(self, table: Any) -> Any:
         self._tables += 1
-        with _told("DuckDB", Unreadable, self._failures):
+        with _engine_failures("DuckDB", Unreadable, self._failures):
             return self._connection.create_table(f"kept_{self._tables}", table, temp=True)
 
     def batches(self, table: Any) -> Iterator[Any]:
-        # Not by Ibis 12, which asks for them by a name that DuckDB 2 does not know any more.
+        # Ibis 12 calls a method that DuckDB 2 no longer has.
         found = self._connection.con.sql(self._connection.compile(table))
         read = found.to_arrow_reader if hasattr(found, "to_arrow_reader") else found.fetch_arrow_reader
         yield from read(_ROWS)
@@ -154,18 +154,18 @@ class _Spark:
 
         self._tables += 1
         name = f"read_{self._tables}"
-        with _told("Spark", Unreadable, self._failures):
+        with _engine_failures("Spark", Unreadable, self._failures):
             schema = ", ".join(f"{name} STRING" for name in COLUMNS)
             found = self._session.read.json(list(paths), schema=schema, mode="FAILFAST")
             found.select(*COLUMNS, input_file_name().alias(PATH)).createOrReplaceTempView(name)
             return self._connection.table(name)
 
     def keep(self, table: Any) -> Any:
-        with _told("Spark", Unreadable, self._failures):
-            # Only a query makes Python's functions and tables of this process known to Spark.
+        with _engine_failures("Spark", Unreadable, self._failures):
+            # Spark registers Python functions and in-memory tables only for a query.
             table.limit(0).to_pyarrow()
             kept = table.cache()
-            # It is computed when it is first used: what cannot be read should show here.
+            # Compute the table now, so that unreadable files are detected here.
             kept.count().to_pyarrow()
             return kept
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What reports need beside the core, looked for before anything is read."""
+"""Python libraries of reports. They are checked before anything is read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ...errors import MissingDependency
 
 
 def require(libraries: Mapping[str, str]) -> None:
-    """See that modules can be imported; ``libraries`` has the name of the library that brings each.
+    """Check that modules can be imported. ``libraries`` names the library that provides each module.
 
-    :raises MissingDependency: some cannot; it names all their libraries.
+    :raises MissingDependency: modules are missing; the error names all their libraries.
     """
     missing = []
     for module, library in libraries.items():

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the entries of a report come from: archives, the API, or both without an entry twice.
+"""Sources of a report's entries: archives, the API, or both, with each entry exactly once.
 
-An archive misses nothing before the time that it covers, so it is asked for what lies before that, and the API for what
-lies behind. Entries whose time is unreadable belong to no span; of them, the API's count only where the archive has
-none that is equal.
+An archive is complete up to the end of its coverage: earlier entries are from the archive, later ones from the API.
+Entries without a readable time belong to no time range. Of these, an entry from the API counts only if the archive has
+no equal one.
 """
 
 from __future__ import annotations
@@ -40,26 +40,25 @@ from .engine import COLUMNS
 _INSTANT = timedelta(microseconds=1)
 
 _MARGIN = timedelta(hours=1)
-"""The oldest that the API has may be deleted while it is read: so much of it is not taken in an archive's place."""
-
+"""The provider might delete its oldest entries during the reading: entries of this time are taken from the archive."""
 
 EVER = Range()
 
 
 class Part(NamedTuple):
-    """Files of JSON lines, and the span of their entries that counts; ``archive`` is the number of theirs."""
+    """Files of JSON lines. Only entries of ``time_range`` count. ``archive`` is the number of the files' archive."""
 
     project: str
     paths: Tuple[str, ...]
-    span: Range
+    time_range: Range
     archive: Optional[int] = None
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a reader should know of one source: whose log it is, and from when to when it misses nothing.
+    """Description of one source: its project, and the time that it covers completely.
 
-    Without ``archive`` it is the API, read to the present. ``gaps`` are those of the asked range.
+    ``archive`` is None for the API, which was read up to now. ``gaps`` are the gaps in the report's time range.
     """
 
     project: str
@@ -71,26 +70,24 @@ class Origin:
 
 
 class Archive:
-    """One archive as of its head when it was opened. ``span`` is what is taken from it, ``name`` what to call it.
+    """One archive, as of its head when it was opened.
 
-    ``number`` tells the archives of a report apart.
-
-    Of an archive in a bucket, the files that are read are first copied into ``folder``. Compressed JSON is read as a
-    whole and once in any case, and so it is asked for with the credentials, certificates and retries of the store,
-    which an engine of its own does not know.
+    Entries of ``time_range`` are read. ``name`` is the project's name, and ``number`` identifies the archive in a
+    report. Data files in a bucket are first copied into ``directory``: engines read compressed JSON completely in any
+    case, and do not know the credentials, certificates and retries of the store.
     """
 
-    def __init__(self, path: str, span: Range, folder: str, number: int = 0) -> None:
+    def __init__(self, path: str, time_range: Range, directory: str, number: int = 0) -> None:
         self.store: Store = open_archive(path)
         self.number = number
-        self.span = span
+        self.time_range = time_range
         self.name = ""
-        self._rewritten = os.path.join(folder, f"rewritten-{number}")
-        self._copies = os.path.join(folder, f"archive-{number}") if is_remote(path) else None
+        self._rewritten = os.path.join(directory, f"rewritten-{number}")
+        self._copies = os.path.join(directory, f"archive-{number}") if is_remote(path) else None
         self.refresh()
 
     def refresh(self) -> None:
-        """Take the list of files anew from the head."""
+        """List the data files again, as of the newest commit."""
         link = checked_head(self.store)
         if link is None:
             raise InvalidInput(f"archives: {self.store} has no commit yet; collect first.")
@@ -104,15 +101,15 @@ class Archive:
         return to_printable(self.name or self.commit.project.name or self.commit.project.uuid)
 
     def files(self) -> List[DataFile]:
-        """The live files that may hold something of the span, by path."""
-        return [file for _path, file in sorted(self.live.items()) if self.span.overlaps(file.first, file.last)]
+        """The live files that can have entries of the time range, by path."""
+        return [file for _path, file in sorted(self.live.items()) if self.time_range.overlaps(file.first, file.last)]
 
     def has_lost(self) -> bool:
-        """Whether a file of the list is gone, or may be."""
+        """Whether a listed file is missing, or might be."""
         return self._copies is not None or not all(os.path.exists(self._place(file)) for file in self.files())
 
     def _paths(self, files: Sequence[DataFile]) -> List[str]:
-        # Of a copy, most is waiting for the server.
+        # Copying is mostly waiting for the server.
         with ThreadPoolExecutor(self.store.max_concurrent_reads) as pool:
             return list(pool.map(self._path, files))
 
@@ -121,7 +118,7 @@ class Archive:
 
     def _path(self, file: DataFile) -> str:
         if self._copies is None:
-            # An engine does not know what was committed.
+            # Check the file's digest, because engines do not.
             for _chunk in bytes_of(self.store, file):
                 pass
             return self._place(file)
@@ -135,46 +132,48 @@ class Archive:
         return path
 
     def entries(self) -> Iterator[Entry]:
-        """The entries of the span in the order of the log; out of the copies, where there are any."""
+        """The entries of the time range in the order of the log, from copies if there are any."""
         if self._copies is None:
-            yield from cat(self.store, self.span.start, self.span.end)
+            yield from cat(self.store, self.time_range.start, self.time_range.end)
             return
         for file in self.files():
             yield from self._entries_of(file)
 
     def _entries_of(self, file: DataFile) -> Iterator[Entry]:
         if self._copies is None:
-            yield from read_files(self.store, [file], self.span.start, self.span.end)
+            yield from read_files(self.store, [file], self.time_range.start, self.time_range.end)
             return
         with gzip.open(self._path(file)) as lines:
-            yield from (found for found in map(parse, lines) if self.span.contains(timestamp(found)))
+            yield from (found for found in map(parse, lines) if self.time_range.contains(timestamp(found)))
 
     def lines(self) -> Iterator[bytes]:
         return map(canonical, self.entries())
 
     def parts(self) -> List[Part]:
-        """Files that lie in the span as a whole, whose entries no engine needs to look at for that, and the others."""
-        sorted_out: Dict[Range, List[str]] = {EVER: [], self.span: []}
+        """Files completely inside the time range, which need no filter, and the others."""
+        by_range: Dict[Range, List[str]] = {EVER: [], self.time_range: []}
         files = self.files()
         for file, path in zip(files, self._paths(files)):
-            span = EVER if self.span.contains_all(file.first, file.last) else self.span
-            sorted_out[span].append(path)
-        return [Part(self.project, tuple(paths), span, self.number) for span, paths in sorted_out.items() if paths]
+            time_range = EVER if self.time_range.contains_all(file.first, file.last) else self.time_range
+            by_range[time_range].append(path)
+        return [
+            Part(self.project, tuple(paths), time_range, self.number) for time_range, paths in by_range.items() if paths
+        ]
 
     def rewritten(self) -> List[Part]:
-        """The entries of the span in files that any engine can read, one for each data file and of the same name."""
+        """The entries of the time range in files that all engines can read: one for each data file, with its name."""
         paths = tuple(_rewrite(self._entries_of(file), self._rewritten, file.path) for file in self.files())
-        return [Part(self.project, paths, self.span, self.number)] if paths else []
+        return [Part(self.project, paths, self.time_range, self.number)] if paths else []
 
     def data_file(self, sequence: int, day: str) -> Optional[str]:
-        """Path in the archive of the data file of a day that a commit named."""
+        """Path of the data file that a commit added for a day; None if there is none."""
         if self._data_files is None:
             names = {path: parse_data_file_name(path) for path in self.live}
             self._data_files = {(name.sequence, name.day): path for path, name in names.items() if name}
         return self._data_files.get((sequence, day))
 
-    def origin(self, asked: Range) -> Origin:
-        known = [gap for gap in gaps(self.store, self.commit) if asked.overlaps(gap.start, gap.end)]
+    def origin(self, time_range: Range) -> Origin:
+        known = [gap for gap in gaps(self.store, self.commit) if time_range.overlaps(gap.start, gap.end)]
         return Origin(
             project=self.project,
             covered_from=self.commit.retained_from,
@@ -185,22 +184,22 @@ class Archive:
         )
 
     def yield_to_api(self, now: datetime) -> datetime:
-        """Give up what the API still has; the time from which on the API is to be asked.
+        """Leave to the API what only the API has, and return the time from which the API must be read.
 
-        That is the end of what the archive covers, or an earlier time where it began later, or was pruned.
+        This is the end of the archive's coverage, or earlier if the archive began later or was pruned.
         """
         ends = self.commit.covered_until
         if ends < now - RETENTION:
-            # What the archive has of the moments behind that is gone at the API.
+            # The API no longer has the entries after the coverage that the archive has.
             newest = max((file.last for file in self.live.values() if file.last), default=ends)
             return max(ends, newest + _INSTANT)
-        oldest = self.span.intersect(start=now - RETENTION + _MARGIN).start or ends
+        oldest = self.time_range.intersect(start=now - RETENTION + _MARGIN).start or ends
         border = oldest if oldest < self.commit.retained_from else ends
-        self.span = self.span.intersect(end=border)
+        self.time_range = self.time_range.intersect(end=border)
         return border
 
     def has_token(self, connection: Connection) -> bool:
-        """Whether this archive was last collected with that token."""
+        """Whether the newest commit of this archive was made with this token."""
         tag = token_tag(self.commit.archive_id, connection.api_token)
         return self.commit.token_tag == tag and self.commit.api == connection.api_url
 
@@ -211,14 +210,11 @@ class Archive:
 
 
 class Fetched:
-    """What the API returned, in a file of its own; only the entries of ``span`` count.
+    """Entries from the API in a file. Only entries of ``time_range`` count; the API has none before ``oldest``."""
 
-    Before ``oldest`` the API has none.
-    """
-
-    def __init__(self, path: str, span: Range, name: str, oldest: datetime) -> None:
+    def __init__(self, path: str, time_range: Range, name: str, oldest: datetime) -> None:
         self.path = path
-        self.span = span
+        self.time_range = time_range
         self.name = name
         self.oldest = oldest
         self.uuid: Optional[str] = None
@@ -236,7 +232,7 @@ class Fetched:
                 file.write(canonical(found) + b"\n")
 
     def drop(self, known: Counter[bytes]) -> None:
-        """Leave out what an archive has of the entries without a readable time."""
+        """Remove the entries without a readable time that an archive has."""
         if not known:
             return
         with open(self.path, "rb") as file:
@@ -247,54 +243,54 @@ class Fetched:
     def entries(self) -> Iterator[Entry]:
         with open(self.path, "rb") as file:
             for found in map(parse, file):
-                if self.span.contains(timestamp(found)):
+                if self.time_range.contains(timestamp(found)):
                     yield found
 
     def lines(self) -> Iterator[bytes]:
         return map(canonical, self.entries())
 
     def parts(self) -> List[Part]:
-        return [Part(self.project, (self.path,), self.span)]
+        return [Part(self.project, (self.path,), self.time_range)]
 
     def rewritten(self) -> List[Part]:
-        """The same entries in a file that any engine can read."""
+        """The same entries in a file that all engines can read."""
         path = _rewrite(self.entries(), os.path.dirname(self.path), f"rewritten-{os.path.basename(self.path)}")
-        return [Part(self.project, (path,), self.span)]
+        return [Part(self.project, (path,), self.time_range)]
 
     def origin(self) -> Origin:
-        return Origin(self.project, covered_from=self.span.intersect(start=self.oldest).start)
+        return Origin(self.project, covered_from=self.time_range.intersect(start=self.oldest).start)
 
 
 class Sources:
-    """All that a report reads, opened and, as far as the API is needed, read into ``folder``.
+    """All sources of a report: archives are opened, and entries from the API are read into ``directory``.
 
-    ``asked`` is the range; ``baseline`` how much before its start is read, too, to know what was seen before. Dates of
-    the range begin in ``zone``.
+    ``time_range`` is the report's range, without the ``baseline`` period before it, which is read as well. Dates begin
+    at midnight in ``zone``.
 
-    :raises InvalidInput: an option cannot be used, or there is nothing to read.
+    :raises InvalidInput: an option is not valid, or there is no source.
     :raises AuditError: the API cannot be read, or an archive is damaged.
     """
 
     def __init__(
         self,
         options: Mapping[str, Any],
-        folder: str,
+        directory: str,
         now: datetime,
         baseline: timedelta,
         zone: tzinfo = timezone.utc,
     ) -> None:
         self._options = options
-        self._folder = folder
+        self._directory = directory
         self._now = now
         self._range = Range.from_mapping(options, now, zone)
         archives = parse_list(options.get("archives"), "archives")
-        # What the range lacks at the API, an archive has.
+        # An archive can have what is older than the provider's retention.
         self.warnings: List[str] = [] if archives else self._range.warnings
-        self.asked = Range(self._range.start, self._range.end)
-        before = None if self.asked.start is None else self.asked.start - baseline
-        self._span = Range(before, self.asked.end)
+        self.time_range = Range(self._range.start, self._range.end)
+        before = None if self.time_range.start is None else self.time_range.start - baseline
+        self._range_read = Range(before, self.time_range.end)
         connections = _connections(options)
-        self.archives = [Archive(path, self._span, folder, number) for number, path in enumerate(archives)]
+        self.archives = [Archive(path, self._range_read, directory, number) for number, path in enumerate(archives)]
         self._check(connections)
         self.fetched: List[Fetched] = []
         for name, connection in connections:
@@ -303,22 +299,22 @@ class Sources:
     def parts(self) -> List[Part]:
         return [part for source in self._all for part in source.parts()]
 
-    def origins(self, asked: Optional[Range] = None) -> List[Origin]:
-        """What is known of each source, with its gaps in a range: by default the one that the report is about."""
+    def origins(self, time_range: Optional[Range] = None) -> List[Origin]:
+        """Description of each source, with its gaps in a time range; by default in the report's."""
         return [
-            *(archive.origin(asked or self.asked) for archive in self.archives),
+            *(archive.origin(time_range or self.time_range) for archive in self.archives),
             *(fetched.origin() for fetched in self.fetched),
         ]
 
     def lines(self) -> Iterator[bytes]:
-        """The canonical form of each entry of the range, source by source, each in its own order."""
+        """The canonical form of each entry of the report, by source, in the order of the source."""
         for source in self._all:
             for line in source.lines():
-                if self.asked.contains(timestamp(parse(line))):
+                if self.time_range.contains(timestamp(parse(line))):
                     yield line
 
     def entries(self) -> Iterator[Tuple[str, Iterator[Entry]]]:
-        """The entries of each project, also those before the range, in the order of its log."""
+        """The entries of each project in the order of its log, including those before the report's range."""
         by_project: Dict[str, List[Union[Archive, Fetched]]] = {}
         for source in self._all:
             by_project.setdefault(source.project, []).append(source)
@@ -326,23 +322,23 @@ class Sources:
             yield project, chain.from_iterable(source.entries() for source in sources)
 
     def refresh(self) -> bool:
-        """Whether a file vanished since its archive was opened; the lists of files are then taken anew."""
+        """List the files again of archives that lost one since they were opened; whether there are any."""
         gone = [archive for archive in self.archives if archive.has_lost()]
         for archive in gone:
             archive.refresh()
         return bool(gone)
 
     def rewritten(self) -> List[Part]:
-        """The same parts in files that any engine can read: Python's reader takes what engines' readers refuse."""
+        """The same entries in files that all engines can read: Python accepts lines that engines refuse."""
         return [part for source in self._all for part in source.rewritten()]
 
     def data_file(self, record: Mapping[str, Any]) -> Optional[str]:
         """Path in its archive of the data file that an engine's record is stored in; None if it is from the API."""
-        archive, sequence, moment = (record[name] for name in ("archive", "sequence", "moment"))
-        if archive is None or sequence is None:
+        if record["archive"] is None or record["sequence"] is None:
             return None
-        day = UNDATED_DAY if moment is None else moment.date().isoformat()
-        return self.archives[archive].data_file(sequence, day)
+        archive: Archive = self.archives[record["archive"]]
+        moment: Optional[datetime] = record["moment"]
+        return archive.data_file(record["sequence"], UNDATED_DAY if moment is None else moment.date().isoformat())
 
     @property
     def _all(self) -> List[Union[Archive, Fetched]]:
@@ -350,22 +346,24 @@ class Sources:
 
     def _check(self, connections: Sequence[Any]) -> None:
         if not connections and not self.archives:
-            raise InvalidInput("There is nothing to report on: give api_token (or CLOUDSCALE_API_TOKEN), or archives.")
+            raise InvalidInput("There is nothing to report on. Set api_token (or CLOUDSCALE_API_TOKEN), or archives.")
         if self.archives and self._range.cursor is not None:
-            raise InvalidInput("cursor is a place in the API's log; with archives give start and end.")
+            raise InvalidInput("cursor is a position in the API's log. With archives, set start and end instead.")
 
     def _fetch(self, name: str, connection: Connection) -> None:
         archive = next((archive for archive in self.archives if archive.has_token(connection)), None)
-        span = self._span if archive is None else self._span.intersect(start=archive.yield_to_api(self._now))
-        if span.is_empty:
+        time_range = (
+            self._range_read if archive is None else self._range_read.intersect(start=archive.yield_to_api(self._now))
+        )
+        if time_range.is_empty:
             return
-        path = os.path.join(self._folder, f"api-{len(self.fetched)}.jsonl")
-        fetched = Fetched(path, span, name, self._now - RETENTION)
+        path = os.path.join(self._directory, f"api-{len(self.fetched)}.jsonl")
+        fetched = Fetched(path, time_range, name, self._now - RETENTION)
         self._read(connection, fetched)
         if archive is None:
             archive = next((found for found in self.archives if fetched.uuid in (found.commit.project.uuid,)), None)
             if archive is not None and fetched.uuid is not None:
-                fetched.span = span.intersect(start=archive.yield_to_api(self._now))
+                fetched.time_range = time_range.intersect(start=archive.yield_to_api(self._now))
         if archive is not None:
             archive.name = archive.name or name
             fetched.name = archive.project
@@ -373,7 +371,7 @@ class Sources:
         self.fetched.append(fetched)
 
     def _read(self, connection: Connection, fetched: Fetched) -> None:
-        start = None if self._range.cursor else fetched.span.start
+        start = None if self._range.cursor else fetched.time_range.start
         with Api(connection) as api:
             reader = Reader(api, concurrency(self._options), LATENESS)
             pages = reader.pages(replace(self._range, start=start, now=None))
@@ -382,7 +380,7 @@ class Sources:
 
 
 def _connections(options: Mapping[str, Any]) -> List[Tuple[str, Connection]]:
-    """The logs to ask at the API, each with the name given to it; none when only archives are to be read."""
+    """The connection to each project at the API, with the project's name; empty if only archives are read."""
     if options.get("ask_api") is False:
         return []
     projects = options.get("projects") or []
@@ -398,9 +396,9 @@ def _connection(options: Mapping[str, Any], project: Mapping[str, Any]) -> Conne
     return Connection.from_mapping({**options, **given})
 
 
-def _rewrite(entries: Iterable[Entry], folder: str, name: str) -> str:
-    """Write what engines read of entries, in a form that all of them accept; the path."""
-    path = os.path.join(folder, name[: -len(".gz")] if name.endswith(".gz") else name)
+def _rewrite(entries: Iterable[Entry], directory: str, name: str) -> str:
+    """Write the columns of entries so that all engines accept them, and return the path."""
+    path = os.path.join(directory, name[: -len(".gz")] if name.endswith(".gz") else name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
         for found in map(to_builtin_entry, entries):

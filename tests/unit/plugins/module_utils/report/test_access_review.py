@@ -14,10 +14,10 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.access_review import (
     Period,
+    duration_before,
     preceding_range,
-    span_of,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.coverage import Coverage
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.coverage import SourceCoverage
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Origin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
@@ -51,7 +51,7 @@ def test_the_period_before_is_as_long(start: str, end: Optional[str], before: st
     found = preceding_range(asked, NOW, ZURICH)
     assert found == Range(parse_time(before, NOW), asked.start)
     assert asked.start is not None
-    assert span_of(asked, found) == asked.start - parse_time(before, NOW)
+    assert duration_before(asked, found) == asked.start - parse_time(before, NOW)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_the_period_before_is_as_long(start: str, end: Optional[str], before: st
 def test_some_ranges_have_no_period_before(start: Optional[str], end: Optional[str]) -> None:
     asked = Range.from_mapping({"start": start, "end": end}, NOW)
     assert preceding_range(asked, NOW, timezone.utc) is None
-    assert span_of(asked, None) == timedelta(0)
+    assert duration_before(asked, None) == timedelta(0)
 
 
-def coverage(project: str, *why: str) -> Coverage:
+def coverage(project: str, *why: str) -> SourceCoverage:
     missing = [("2026-10-01 00:00", "2026-10-02 00:00", reason) for reason in why]
-    return Coverage(Origin(project), "", "", missing)
+    return SourceCoverage(Origin(project), "", "", missing)
 
 
 @pytest.mark.parametrize(("project", "reasons"), [("shop", ["before", "no overlap"]), ("mail", []), ("another", [])])
@@ -89,7 +89,7 @@ def test_reasons_are_those_of_the_project_each_once(project: str, reasons: Tuple
     [
         ({"limit": 10}, "limit: an access review needs all entries of a period; remove limit"),
         ({"cursor": "https://api.example/x"}, "cursor: an access review needs all entries of a period"),
-        ({"form": "acess_review"}, "'acess_review' is none of activity, access_review"),
+        ({"form": "acess_review"}, "'acess_review' is not valid; use one of activity, access_review"),
     ],
 )
 def test_what_leaves_somebody_out_is_refused(options: Dict[str, Any], told: str) -> None:

@@ -13,7 +13,7 @@ from typing import List, Optional, Tuple
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Gap
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.coverage import (
-    Coverage,
+    SourceCoverage,
     missing_of,
     state_of,
 )
@@ -109,5 +109,5 @@ def test_without_a_start_nothing_is_missing_before_what_is_kept() -> None:
     [([], "complete"), (["future"], "unfinished"), (["retention"], "incomplete"), (["future", "after"], "incomplete")],
 )
 def test_a_range_that_is_not_over_has_no_gaps_for_that(reasons: List[str], state: str) -> None:
-    of_one = Coverage(api(90), "", "", [("", "", why) for why in reasons])
-    assert state_of([of_one, Coverage(api(90, "mail"), "", "", [])]) == state
+    of_one = SourceCoverage(api(90), "", "", [("", "", why) for why in reasons])
+    assert state_of([of_one, SourceCoverage(api(90, "mail"), "", "", [])]) == state

@@ -30,10 +30,10 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
     [
         ({"time_zone": "Mars/Olympus"}, "no time zone"),
         ({"time_zone": "../../etc/passwd"}, "no time zone"),
-        ({"language": "fr"}, "none of en, de"),
+        ({"language": "fr"}, "is not valid; use one of en, de"),
         ({"working_hours": "nine to five"}, "is none; write it as"),
         ({"working_hours": "18:00-08:00"}, "is none; write it as"),
-        ({"baseline": "a while"}, "no length of time"),
+        ({"baseline": "a while"}, "not a valid duration"),
         ({"ip_networks": ["nowhere"]}, "no network"),
     ],
 )
@@ -48,7 +48,7 @@ def test_the_suffix_names_the_form() -> None:
     wanted = {"csv": "a.csv", "jsonl": "a.jsonl", "meta": "a.meta.json"}
     assert destinations("a.csv", ["jsonl"]) == wanted
     for dest in ("report", "report.txt", ".html"):
-        with pytest.raises(InvalidInput, match="names no form"):
+        with pytest.raises(InvalidInput, match="is not supported; use"):
             destinations(dest, [])
 
 

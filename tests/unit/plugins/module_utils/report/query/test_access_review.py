@@ -239,7 +239,7 @@ def test_nobody_is_dormant_in_a_period_with_gaps(world: World, review: Review) -
     assert found.comparisons == {"dora@example.com": "no data", "nora@example.com": "new"}
     gone = found.rows["dora@example.com"]
     assert (gone["changes"], gone["sensitive"], gone["changes_before"]) == ("no data", "no data", "1")
-    assert gone["no_data_because"] == "after the moment when this report was made"
+    assert gone["no_data_because"] == "after this report was made"
 
 
 def test_an_archive_that_begins_in_the_period_before_or_ends_in_this_one(world: World, review: Review) -> None:
@@ -254,7 +254,7 @@ def test_an_archive_that_begins_in_the_period_before_or_ends_in_this_one(world: 
         "dora@example.com": "dormant",
         "nora@example.com": "no data",
     }
-    assert late.rows["nora@example.com"]["no_data_because"] == "before what the archive keeps"
+    assert late.rows["nora@example.com"]["no_data_because"] == "before the archive's coverage"
     assert (late.summary["new"], late.summary["complete"], late.summary["compared"]) == (None, True, False)
     world.wait(days=30)
     ended = review(start="-52d", end="-1d", **options)

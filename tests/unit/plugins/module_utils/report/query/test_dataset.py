@@ -20,7 +20,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import entry
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query import sources as sources_module
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.dataset import Log, label
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.dataset import EntryTable, label
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.engine import embedded
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.query.sources import Sources
 from ansible_collections.auditops.cloudscale.tests.simulator import history
@@ -40,13 +40,13 @@ HOSTILE: list[dict[str, Any]] = [
 
 
 @contextmanager
-def asked(world: World, baseline: timedelta = timedelta(0), **options: Any) -> Iterator[Log]:
+def asked(world: World, baseline: timedelta = timedelta(0), **options: Any) -> Iterator[EntryTable]:
     folder = world.path.parent / "spool"
     folder.mkdir(exist_ok=True)
     given = {"api_token": world.project.token, "api_url": world.simulator.url, "api_retries": 0, **options}
     sources = Sources(given, str(folder), world.clock.now, baseline)
     with embedded(str(folder / "spill")) as engine:
-        yield Log(engine, sources, Selection.from_mapping(options), baseline)
+        yield EntryTable(engine, sources, Selection.from_mapping(options), baseline)
 
 
 @pytest.fixture
@@ -65,23 +65,23 @@ def entries_of(world: World) -> list[entry.Entry]:
 
 def test_counts_are_those_of_the_entries(lived: World) -> None:
     entries = entries_of(lived)
-    with asked(lived) as log:
-        assert log.count() == len(entries)
-        actors = Counter({str(label(seen.value)): 0 for seen in log.seen("actor")})
-        for seen in log.seen("actor"):
+    with asked(lived) as table:
+        assert table.count() == len(entries)
+        actors = Counter({str(label(seen.value)): 0 for seen in table.values("actor")})
+        for seen in table.values("actor"):
             actors[str(label(seen.value))] += seen.entries
         assert actors == Counter(str(entry.actor(found)) for found in entries)
-        addresses = {seen.value: seen.entries for seen in log.seen("ip_address") if seen.value != "1.1"}
+        addresses = {seen.value: seen.entries for seen in table.values("ip_address") if seen.value != "1.1"}
         assert addresses == Counter(found["ip_address"] for found in entries if found["ip_address"] != 1.1)
         moments = [moment for moment in map(entry.timestamp, entries) if moment is not None]
-        assert log.extent() == (min(moments), max(moments))
+        assert table.extent() == (min(moments), max(moments))
 
 
 def test_slots_add_up(lived: World) -> None:
     entries = [found for found in entries_of(lived) if entry.timestamp(found)]
-    with asked(lived) as log:
-        own = [seen.value for seen in log.seen("actor") if str(label(seen.value)) == "backup"]
-        slots = log.slots(own)
+    with asked(lived) as table:
+        own = [seen.value for seen in table.values("actor") if str(label(seen.value)) == "backup"]
+        slots = table.slots(own)
     assert sum(slot.entries for slot in slots) == len(entries)
     assert sum(slot.own for slot in slots) == sum(str(entry.actor(found)) == "backup" for found in entries) > 0
     assert all(slot.start.minute % 15 == 0 for slot in slots)
@@ -104,44 +104,44 @@ def test_what_is_selected_is_what_a_selection_matches(lived: World, chosen: dict
     selection = Selection.from_mapping(chosen)
     wanted = [found for found in entries_of(lived) if selection.matches(found)]
     assert bool(wanted) == (chosen != {"actions": ["no_such"]})
-    with asked(lived, **chosen) as log:
-        rows = list(log.ordered())
+    with asked(lived, **chosen) as table:
+        rows = list(table.ordered())
     assert Counter(row["timestamp"] for row in rows) == Counter(found["timestamp"] for found in wanted)
 
 
 def test_a_limit_keeps_the_newest(lived: World) -> None:
-    with asked(lived, limit=5) as log:
-        assert log.count() == 5
-        times = [row["timestamp"] for row in log.ordered()]
+    with asked(lived, limit=5) as table:
+        assert table.count() == 5
+        times = [row["timestamp"] for row in table.ordered()]
     assert times == sorted(found["timestamp"] for found in entries_of(lived) if entry.timestamp(found))[-5:]
 
 
 def test_what_was_known_before_is_told_apart(lived: World) -> None:
     start = lived.clock.now - timedelta(days=1)
     lived.append(1, ago=60, actor={"user": {"email": "new@example.com"}})
-    with asked(lived, baseline=timedelta(days=20), start=start.isoformat()) as log:
-        known = {str(label(value)) for value in log.known("actor") or ()}
-        assert "new@example.com" in {str(label(seen.value)) for seen in log.seen("actor")}
+    with asked(lived, baseline=timedelta(days=20), start=start.isoformat()) as table:
+        known = {str(label(value)) for value in table.known("actor") or ()}
+        assert "new@example.com" in {str(label(seen.value)) for seen in table.values("actor")}
     assert "johanna@example.com" in known
     assert "new@example.com" not in known
-    with asked(lived) as log:
-        assert log.known("actor") is None
+    with asked(lived) as table:
+        assert table.known("actor") is None
 
 
 def test_nothing_is_told_of_nothing(world: World) -> None:
-    with asked(world) as log:
-        assert (log.count(), log.seen("action"), log.slots([]), log.extent()) == (0, [], [], (None, None))
-        assert log.newest(log.table, 5) == (0, [])
-        assert list(log.ordered()) == []
+    with asked(world) as table:
+        assert (table.count(), table.values("action"), table.slots([]), table.extent()) == (0, [], [], (None, None))
+        assert table.newest(table.selected, 5) == (0, [])
+        assert list(table.ordered()) == []
 
 
 def test_what_the_engine_cannot_read_is_read_all_the_same(world: World) -> None:
     world.log.append(message="half of a pair: \ud800", timestamp=world.clock.ago(seconds=50))
     world.append(2, ago=40)
     world.collect()
-    with asked(world, archives=[str(world.path)]) as log:
-        assert [row["message"][:4] for row in log.ordered()] == ["half", "Serv", "Serv"]
-        assert {row["sequence"] for row in log.newest(log.table, 9)[1]} == {1}
+    with asked(world, archives=[str(world.path)]) as table:
+        assert [row["message"][:4] for row in table.ordered()] == ["half", "Serv", "Serv"]
+        assert {row["sequence"] for row in table.newest(table.selected, 9)[1]} == {1}
 
 
 def test_a_damaged_archive_is_said_to_be_so(world: World) -> None:
@@ -161,8 +161,8 @@ def test_a_span_may_begin_and_end_within_a_day(world: World) -> None:
     world.log.append(timestamp="about noon", message="when?")
     world.collect()
     start, end = (world.clock.ago(hours=hours).isoformat() for hours in (48, 24))
-    with asked(world, archives=[str(world.path)], ask_api=False, start=start, end=end) as log:
-        moments = [row["moment"] for row in log.ordered()]
+    with asked(world, archives=[str(world.path)], ask_api=False, start=start, end=end) as table:
+        moments = [row["moment"] for row in table.ordered()]
     assert len(moments) == 1 + 2 + 2
     assert moments[-1] is None
 
@@ -173,19 +173,19 @@ def test_files_of_an_archive_that_lies_elsewhere_are_copied_first(
     world.append(3)
     world.collect()
     monkeypatch.setattr(sources_module, "is_remote", lambda _path: True)
-    with asked(world, archives=[str(world.path)], ask_api=False) as log:
-        assert log.count() == 3
+    with asked(world, archives=[str(world.path)], ask_api=False) as table:
+        assert table.count() == 3
     copies = world.path.parent / "spool" / "archive-0"
     for file in world.head.commit.files:
         assert (copies / file.path).read_bytes() == (world.path / file.path).read_bytes()
 
 
 def test_an_archive_gives_what_the_api_gives(lived: World) -> None:
-    with asked(lived) as log:
-        fetched = list(log.ordered())
+    with asked(lived) as table:
+        fetched = list(table.ordered())
     lived.collect(max_entries=100)
-    with asked(lived, archives=[str(lived.path)], ask_api=False) as log:
-        archived = list(log.ordered())
+    with asked(lived, archives=[str(lived.path)], ask_api=False) as table:
+        archived = list(table.ordered())
     # A project is called by its archive's name, or the API's.
     assert [json.dumps({**row, "project": ""}, default=str) for row in archived] == [
         json.dumps({**row, "project": ""}, default=str) for row in fetched
@@ -196,6 +196,6 @@ def test_an_archive_gives_what_the_api_gives(lived: World) -> None:
 def test_of_several_who_were_first_at_once_the_same_one_is_told_every_time(world: World) -> None:
     for name in ("zoe", "adam", "mia"):
         world.log.append(timestamp=world.clock.ago(seconds=60), actor={"user": {"email": f"{name}@example.com"}})
-    with asked(world) as log:
-        (seen,) = log.seen("ip_address")
+    with asked(world) as table:
+        (seen,) = table.values("ip_address")
     assert (seen.entries, str(label(seen.by))) == (3, "adam@example.com")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report import facts
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report import analysis
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import (
     Report,
     destinations,
@@ -139,7 +139,7 @@ def written_md(world: World, tmp_path: Path, **options: Any) -> tuple[str, Any]:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "everything that is kept. Times in UTC. Made 2026-11-22 12:00. Complete."),
+        ({}, "all available entries. Times in UTC. Made 2026-11-22 12:00. Complete."),
         ({"start": "-30d"}, "2026-10-23 12:00 to 2026-11-22 12:00. Times in UTC. Made 2026-11-22 12:00. Complete."),
         (
             {"start": "last-month", "end": "this-month", "time_zone": "Europe/Zurich"},
@@ -157,7 +157,10 @@ def written_md(world: World, tmp_path: Path, **options: Any) -> tuple[str, Any]:
             {"start": "2026-10-01", "language": "de"},
             "01.10.2026 bis 22.11.2026 12:00. Zeiten in UTC. Erstellt 22.11.2026 12:00. Vollständig.",
         ),
-        ({"end": "2026-11-01"}, "the oldest entry kept to 2026-11-01. Times in UTC. Made 2026-11-22 12:00. Complete."),
+        (
+            {"end": "2026-11-01"},
+            "the oldest available entry to 2026-11-01. Times in UTC. Made 2026-11-22 12:00. Complete.",
+        ),
     ],
 )
 def test_a_range_is_told_as_dates(world: World, tmp_path: Path, options: dict[str, str], told: str) -> None:
@@ -176,7 +179,7 @@ def test_the_busiest_resources_come_first(world: World, tmp_path: Path, monkeypa
     assert lines[at + 2 : at + 6] == ["| `server web-1` | 3 |", "| `server db-1` | 2 |", "| `server <b>` | 1 |", ""]
     given = {"api_token": world.project.token, "api_url": world.simulator.url}
     for most, is_partial in ((7, False), (6, True)):
-        monkeypatch.setattr(facts, "MAX_MESSAGES", most)
+        monkeypatch.setattr(analysis, "MAX_MESSAGES", most)
         Report(given, world.clock.now).write({"html": str(tmp_path / "report.html")})
         page = (tmp_path / "report.html").read_text()
         assert "#resource=server%3Aweb-1" in page
@@ -208,7 +211,7 @@ def test_a_range_in_the_future_is_not_complete(
     assert result.summary["complete"] is False
     assert "Made 2026-11-22 12:00. The range is not over yet." in told
     assert "No entries were found. Parts of this range are missing, see below." in told
-    assert f"  - Missing: {missing}, after the moment when this report was made" in told
+    assert f"  - Missing: {missing}, after this report was made" in told
     assert "**unnamed project**: API." in told
     assert "****" not in told
 

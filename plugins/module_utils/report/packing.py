@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The entries of a page's table, packed: each text that repeats only once, all of it compressed."""
+"""The entries of a page's table as compressed data, in which each repeated text occurs once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import Any, Callable, Dict, Iterable, List, Optional
 
 from ..project_log.entry import ACTOR_KINDS
 from .alerts import Alerts
-from .facts import Facts, Rows, network_of
+from .analysis import network_of
+from .entry_rows import EntryRows
 from .query.dataset import Record
+from .report_data import ReportData
 
 DataFile = Callable[[Record], Optional[str]]
 """Names the archive's data file that an entry is stored in; None for an entry from the API."""
@@ -22,13 +24,13 @@ DataFile = Callable[[Record], Optional[str]]
 _LISTS = ("actors", "actions", "addresses", "projects", "resources", "subjects", "marks", "lines", "files")
 
 
-def packed(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataFile) -> str:
-    """The rows, and the lists that they point into, as compressed JSON in base64.
+def packed(data: ReportData, records: Iterable[Record], rows: EntryRows, data_file: DataFile) -> str:
+    """The rows and their lists of values as compressed JSON in base64.
 
-    A row has its local time, its places in the lists, its message and the text of its timestamp. Whether an actor is
-    own automation is said by ``facts``.
+    A row has its local time, its message, the text of its timestamp, and indexes into the lists. ``data`` has the
+    actors that are own automation.
     """
-    own = {(count.name, count.kind) for count in facts.own}
+    own = {(count.name, count.kind) for count in data.own}
     lists: Dict[str, Dict[Any, int]] = {name: {} for name in _LISTS}
 
     def place(name: str, value: Any) -> int:
@@ -36,7 +38,7 @@ def packed(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataF
 
     found: List[List[Any]] = []
     for record in records:
-        row, mark = rows.row(record), facts.alerts.mark(record)
+        row, mark = rows.row(record), data.alerts.mark(record)
         kind = row["actor_kind"] if row["actor_kind"] in ACTOR_KINDS else "unknown"
         found.append(
             [
@@ -46,7 +48,7 @@ def packed(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataF
                 row["message"],
                 place("addresses", (row["ip_address"], network_of(record["ip_address"]))),
                 place("projects", row["project"]),
-                place("marks", _fired(facts.alerts, mark.detections)),
+                place("marks", _fired(data.alerts, mark.detections)),
                 place("resources", (row["resource_kind"], row["resource"])),
                 place("subjects", (row["subject"], record["subject"])),
                 record["timestamp"],
@@ -59,11 +61,11 @@ def packed(facts: Facts, records: Iterable[Record], rows: Rows, data_file: DataF
 
 
 def compressed(text: str) -> str:
-    """A text as a page carries what its script unpacks."""
+    """A text as gzip in base64, which the page's script unpacks."""
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _fired(alerts: Alerts, names: Iterable[str]) -> Any:
-    """Places of detections in the list of alerts, the most severe first."""
+    """Indexes of detections in the list of alerts, most severe first."""
     chosen = set(names)
     return tuple(place for place, group in enumerate(alerts.groups) if group.detection.name in chosen)

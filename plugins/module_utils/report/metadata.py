@@ -37,7 +37,7 @@ def with_companion(paths: Mapping[str, str], stem: str) -> Dict[str, str]:
 
 def metadata(
     title: str,
-    asked: Range,
+    time_range: Range,
     now: datetime,
     zone: tzinfo,
     zone_name: str,
@@ -47,8 +47,8 @@ def metadata(
     """The metadata. ``start`` is None if the range begins with the oldest entry or at a cursor."""
     return {
         "title": title,
-        "start": _local(asked.start, zone),
-        "end": _local(asked.end or now, zone),
+        "start": _local(time_range.start, zone),
+        "end": _local(time_range.end or now, zone),
         "time_zone": zone_name,
         "made": _local(now, zone),
         "projects": list(projects),

@@ -191,7 +191,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
         "Mitgliedern und API-Tokens im Control Panel zu vergleichen; wer fehlt, wird hier ergänzt.",
     ),
     "filtered": (
-        "Only entries that match these options were counted; whoever has none of them counts as inactive:",
+        "Only entries that match these options were counted; accounts without such entries count as inactive:",
         "Nur Einträge, die diesen Optionen entsprechen, wurden gezählt; wer keinen davon hat, gilt als inaktiv:",
     ),
     "accounts_of": (

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shlex
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_examples_run(controller: Controller, simulator: Simulator) -> None:
     assert forms >= {*(f"report.{form}" for form in ("html", "md", "csv", "jsonl")), "year.html", "projects.html"}
     entries = log.entries
     assert len((directory / "report.jsonl").read_text().splitlines()) == len(entries)
+    (example,) = map(json.loads, blocks("reports", "json"))
+    about = json.loads((directory / "report.meta.json").read_text())
+    assert (list(about), list(about["sha256"]), about["title"]) == (
+        list(example),
+        list(example["sha256"]),
+        example["title"],
+    )
     assert pyarrow.parquet.read_table(directory / "year.parquet").num_rows == len(entries)
     assert "Einträge" in (directory / "year.html").read_text()
 
@@ -68,10 +76,11 @@ def test_examples_of_access_reviews_run(controller: Controller) -> None:
         r"entries with \d+ (people|person) and \d+ tokens? \(new: .*, dormant: .*\), reported in", done.stdout
     )
     assert {path.name for path in (directory / "audit-report").iterdir()} == {
-        f"access-review.{form}" for form in ("html", "md", "csv", "jsonl")
+        f"access-review.{form}" for form in ("html", "md", "csv", "jsonl", "meta.json")
     }
     written = {path.name for path in directory.glob("access-review*")}
-    assert written == {"access-review.html", "access-review.csv", "access-review.md", "access-review-2026-q3.html"}
+    forms = ("html", "csv", "md", "meta.json")
+    assert written == {*(f"access-review.{form}" for form in forms), "access-review-2026-q3.html"}
     with (directory / "access-review.csv").open(newline="") as file:
         assert "signature" in next(csv.reader(file))
 

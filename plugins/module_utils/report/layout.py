@@ -19,6 +19,7 @@ from .coverage import state_of
 from .style import STYLE
 from .translations import Translator, format_count, reason
 
+_MOMENT = re.compile(r"\d[\d.-]+\d [\d:]+\d", re.ASCII)
 _BREAKS = re.compile("[_@]|:(?!:)")
 _KINDS = (*ACTOR_KINDS, "unknown")
 
@@ -42,10 +43,10 @@ PARTS = """
 <code title="{{ say('head') }}">{{ say('commit', n=source.origin.head.sequence) }} {{ source.origin.head.sha256 }}</code>
 {% else %}{{ say('api') }}{% endif %}</td>
 <td data-label="{{ say('covered') }}">
-{%- if source.origin.archive %}{{ say('from_to', start=source.covered_from, end=source.covered_until) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
+{%- if source.origin.archive %}{{ unbroken(say('from_to', start=source.covered_from, end=source.covered_until)) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
 <td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
 {% set until = end or ('...' if why == 'future' else say('now')) %}
-<li{% if why == 'future' %} class="future"{% endif %}>{{ say('from_to', start=start, end=until) }}: {{ reason(why) }}</li>
+<li{% if why == 'future' %} class="future"{% endif %}>{{ unbroken(say('from_to', start=start, end=until)) }}: {{ reason(why) }}</li>
 {%- endfor %}</ul>{% else %}{{ say('none') }}{% endif %}</td></tr>
 {% endfor %}
 </tbody>
@@ -108,6 +109,7 @@ def render(template: str, data: Any, style: str = "", scripts: Sequence[str] = (
         format_count=format_count,
         state=state_of(data.coverage),
         breakable=_breakable,
+        unbroken=_unbroken,
         kinds=kind_words(say),
         reason=lambda why: reason(why, say),
         policy=_policy(STYLE + style, scripts),
@@ -127,6 +129,13 @@ def _breakable(text: str) -> Any:
 
     # No escaped text has one of these characters of its own.
     return Markup(_BREAKS.sub(r"\g<0><wbr>", str(escape(text))))
+
+
+def _unbroken(text: str) -> Any:
+    """A text without line breaks inside its times."""
+    from markupsafe import Markup, escape
+
+    return Markup(_MOMENT.sub(r'<span class="moment">\g<0></span>', str(escape(text))))
 
 
 def _policy(style: str, scripts: Sequence[str]) -> str:

@@ -200,6 +200,7 @@ table.dataTable tbody tr:hover td { background: var(--faint); }
 .sources ul { margin: 0; padding-left: 1.1rem; color: var(--alarm); }
 .sources li.future { color: var(--soft); }
 .sources code { display: block; color: var(--soft); }
+.moment { white-space: nowrap; }
 footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: var(--soft); }
 @media screen and (min-width: 40rem) {
   .log { table-layout: fixed; }
@@ -209,10 +210,16 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
 }
 @media screen and (min-width: 40rem) and (max-width: 60rem) {
   .log thead .time { width: 6.6rem; }
+  #entries thead .time { width: 7.6rem; }
+  #entries td.time { position: relative; padding-left: 1.4rem; }
+  #entries td.time .open { position: absolute; left: .4rem; top: .65rem; }
   .log thead .actor { width: 25%; }
   .log thead .action { width: 16%; }
   .log thead .address { width: 18.5%; }
-  .log thead .project { width: 11%; }
+  .log thead .project { width: 10%; }
+  #entries thead:has(.project) .actor { width: 21%; }
+  #entries thead:has(.project) .action { width: 13%; }
+  #entries thead:has(.project) .address { width: 15.5%; }
   .log .time, .log .address { white-space: normal; overflow-wrap: anywhere; }
   .log .time span { white-space: nowrap; }
   .alerts thead .actor { width: 29%; }

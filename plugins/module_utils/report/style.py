@@ -280,6 +280,8 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .columns { columns: 3; }
   .firsts { grid-template-columns: repeat(3, minmax(0, 1fr)); }
   .chart, .chart.tall { min-height: 0; }
+  .ranking { break-inside: auto; }
+  #coverage { break-inside: avoid; }
   .bars { font-size: 8.5pt; }
   .bars .size { width: 16%; }
   .bars .number { width: 2.6rem; }
@@ -296,11 +298,19 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   .log thead th { font-size: 7.5pt; }
   .log .kind, .log .severity, .bars .kind { font-size: 6.5pt; line-height: 1.3; padding: 0 .3rem; }
   .log .address { white-space: normal; overflow-wrap: anywhere; }
-  .alerts { table-layout: fixed; }
-  .alerts thead .time { width: 33mm; }
-  .alerts thead .project { width: 16mm; }
-  .alerts thead .actor { width: 47mm; }
-  .alerts thead .address { width: 28mm; }
+  .alerts, #entries { table-layout: fixed; }
+  .log td small { font-size: 6.5pt; }
+  .log thead .project { width: 16mm; }
+  .log.long-names thead .project { width: 27mm; }
+  .log thead .time { width: 33mm; }
+  #entries { font-size: 7.5pt; }
+  #entries thead .actor { width: 43mm; }
+  #entries thead:has(.project) .actor { width: 36mm; }
+  #entries thead .action { width: 24mm; }
+  #entries thead .address { width: 25mm; }
+  .alerts thead .actor { width: 45mm; }
+  .alerts.long-names thead .actor { width: 40mm; }
+  .alerts thead .address { width: 26mm; }
   thead { display: table-header-group; }
 }
 """

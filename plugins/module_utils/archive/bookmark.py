@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Up to which commit an archive's entries were handed on, remembered in a small file outside the archive."""
+"""Remembers, in a small file outside the archive, the commit up to which entries were forwarded."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..files import replace_file
 from .format.commit import Head
 
 SETTLE_SECONDS = 600.0
-"""Seconds after which what a receiver took is on its disk; journald makes most of it durable every five minutes."""
+"""Seconds after which a receiver has stored the entries durably; journald syncs most of them every five minutes."""
 
 BOOT_TIME_TOLERANCE = 5.0
-"""By how many seconds the time of one boot may seem to differ, since clocks are corrected."""
+"""Seconds by which two readings of the time of one boot can differ, because clocks are adjusted."""
 
 
 class Mark(NamedTuple):
-    """All commits up to this one were handed on at this moment (seconds since 1970)."""
+    """A commit, and the time (seconds since 1970) at which all commits up to it were forwarded."""
 
     head: Head
     forwarded_at: float
 
 
 class Bookmark:
-    """The marks of the last minutes and one older than that. ``clock`` and ``boot`` (when the host was booted, seconds
-    since 1970) are seams for tests.
+    """The marks of the last minutes, and the newest one older than that.
 
-    A receiver that keeps what it was given in memory for a while loses that when the host's power fails. So after any
-    boot the last mark that had settled before it counts, and what came after it is handed on once more.
+    A receiver that buffers entries in memory loses them when the host's power fails. After a boot, entries are
+    therefore forwarded again from the newest mark that was older than SETTLE_SECONDS. Tests pass their own ``clock``
+    and ``boot``, which returns the time of the boot in seconds since 1970.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Bookmark:
         return self._path
 
     def read(self) -> List[Head]:
-        """The commits that still count as handed on, the newest first; none when nothing was remembered yet.
+        """Return the commits that count as forwarded, the newest first; an empty list if there is no file yet.
 
-        :raises StorageError: the file is unreadable or holds something else.
+        :raises StorageError: the file is unreadable or not a bookmark.
         """
         try:
             with open(self._path, "rb") as file:
@@ -66,7 +66,7 @@ class Bookmark:
             marks, booted = [], self._boot
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as exc:
             raise StorageError(
-                f"Cannot read the bookmark {self._path}: {exc}; remove it, and all entries are handed on again."
+                f"Cannot read the bookmark {self._path}: {exc}; delete it to forward all entries again."
             ) from exc
         if marks and abs(booted - self._boot) > BOOT_TIME_TOLERANCE:
             marks = [mark for mark in marks if mark.forwarded_at <= marks[-1].forwarded_at - SETTLE_SECONDS]
@@ -74,13 +74,13 @@ class Bookmark:
         return [mark.head for mark in reversed(marks)]
 
     def write(self, head: Head) -> None:
-        """Remember that all commits up to this one were handed on, durably.
+        """Remember durably that all commits up to this one were forwarded.
 
-        :raises InvalidInput: the file cannot be where it should.
+        :raises InvalidInput: the path is not valid for a file.
         :raises StorageError: the file cannot be written.
         """
         now = self._clock()
-        if not self._is_new:  # one mark for each run is enough
+        if not self._is_new:  # keep one mark per run
             self._marks.pop()
         self._is_new = False
         self._marks.append(Mark(head, now))
@@ -91,5 +91,5 @@ class Bookmark:
 
 
 def boot_time() -> float:
-    """When the host was booted, in seconds since 1970 by its clock as it is now."""
+    """Return when the host was booted, in seconds since 1970 by its present clock."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads on from where the archive's head stands and adds what is new, commit by commit.
+"""Collects new entries from the API and appends them to an archive, commit by commit.
 
-The cursor moves only inside the commit that also names the entries read before it, so a run may die at any moment,
-and any number of runs may work on one archive at once: each commit is created exclusively, and who comes second drops
-what it read and goes on from the new head.
+Each commit stores a cursor together with the entries that were read before it. A run can therefore be killed at any
+moment, and several runs can collect into one archive at the same time: each commit is created exclusively, and a run
+that loses the race discards what it read and continues from the new head.
 """
 
 from __future__ import annotations
@@ -14,19 +14,14 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
-from string import punctuation
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
-from urllib.parse import quote, urlsplit
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from ..errors import (
     ArchiveDamaged,
     AuditError,
     Cancelled,
-    ClockSkew,
     CursorRejected,
     InvalidInput,
-    InvalidResponse,
     PaginationLoop,
     ProjectMismatch,
     ServiceUnavailable,
@@ -36,38 +31,30 @@ from ..project_log.client import Api, Page, follow_pages
 from ..project_log.entry import Entry, to_printable
 from ..times import format_time
 from ..version import VERSION
-from .chain.chain import StoredCommit, live_files, walk_back
-from .chain.coverage import MAX_SKEW, CoverageTracker
-from .chain.rules import (
-    IDENTITY_HISTORY,
-    IDENTITY_REASONS,
-    MAX_COMMIT_DELAY,
-    NO_OVERLAP,
-    RESYNC_LOOKBACK,
-    is_overlap_expected,
-    newest_covered,
-)
+from .batch import Batch, encoded_query
+from .chain.chain import StoredCommit
+from .chain.coverage import CoverageTracker
+from .chain.rules import IDENTITY_REASONS, MAX_COMMIT_DELAY, NO_OVERLAP, is_overlap_expected, newest_covered
 from .chain.status import Status, archive_state, status_fields
 from .committer import CommitAppender, CommitConflict
-from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, token_tag, utc_day
-from .format.data_file import DayFile
+from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, token_tag
+from .log_identity import identity_change, is_restart, project_uuid
 from .overlap import FetchedEntry, Overlap
-from .reader import lines_of
+from .response_clock import ClockCheckedApi, clock_skew, server_date_of
 from .run_context import RunContext
 from .storage.store import DryRun, Store
 
-_MAX_CLOCK_ATTEMPTS = 3
-# After one of these, what was read before must not be kept: it may be wrong, or it cannot be written.
+# Pages read before one of these errors are discarded: they might be wrong, or they cannot be written.
 _DISCARDING_ERRORS = (PaginationLoop, StorageError, ProjectMismatch, ArchiveDamaged)
 
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """What a user may set. ``start`` counts for an archive's first commit only.
+    """Settings of a collection run. ``start`` applies only to an archive's first commit.
 
-    A commit is made when one of the ``most_`` is reached (entries, bytes of canonical text, pages) and at the end of
-    what there is to read; without anything new, only once per ``heartbeat``. ``accept_identity`` lets another token or
-    API go on where the provider no longer has anything that the archive has.
+    A commit is made when one of the maximums is reached (entries, bytes of canonical text, pages) and at the end of
+    the log; without new entries, only once per ``heartbeat``. ``accept_identity`` allows another token or API when the
+    provider has none of the archived entries anymore.
     """
 
     project: str = ""
@@ -81,10 +68,10 @@ class CollectSettings:
 
 @dataclass(frozen=True)
 class CollectResult(Status):
-    """Where the archive stands after a run, and what the run did; ``gaps`` are those that it recorded.
+    """Status of the archive after a run, and the changes made by the run; ``gaps`` are those that it recorded.
 
-    ``renamed`` counts entries that were found again but look different now: a project or token was renamed.
-    ``clock_skew_seconds`` is by how much the host's clock was ahead of the server's when the last page arrived.
+    ``renamed`` is the number of entries that were found again with different names: a project or token was renamed.
+    ``clock_skew_seconds`` is how far the host's clock was ahead of the server's when the last page arrived.
     """
 
     clock_skew_seconds: float = 0.0
@@ -99,99 +86,21 @@ class CollectResult(Status):
 def collect(
     store: Store, api: Api, settings: Optional[CollectSettings] = None, context: Optional[RunContext] = None
 ) -> CollectResult:
-    """Bring the archive up to what the API has now, and tell what this run did and where the archive stands.
+    """Append the entries that the API has and the archive does not.
 
     ``context.stop`` ends the run between two pages.
 
-    :raises StorageError: the archive cannot be read or written; nothing was advanced.
-    :raises ArchiveDamaged: the archive is not what it was.
-    :raises ProjectMismatch: the API shows another project's log, or one that cannot be shown to be the same.
-    :raises AuditError: the API failed; what was read before is in the archive, and the next run goes on from there.
+    :raises StorageError: the archive cannot be read or written; no commit was made.
+    :raises ArchiveDamaged: the archive was changed by something other than this collection.
+    :raises ProjectMismatch: the API returns another project's log, or one that cannot be shown to be the same.
+    :raises AuditError: the API failed; entries read before are archived, and the next run continues after them.
     """
     context = context or RunContext()
     return _Collector(DryRun(store) if context.dry_run else store, api, settings or CollectSettings(), context).run()
 
 
-class _Batch:
-    """What the next commit will hold: the pages read since the head, compressed by day."""
-
-    def __init__(self, cursor_before: str) -> None:
-        self.cursor_before = cursor_before
-        self.cursor_after = self.cursor_before
-        self.pages = 0
-        self.entries = 0
-        self.gaps: List[Gap] = []
-        self._bytes = 0
-        self._days: Dict[str, DayFile] = {}
-
-    def add(self, fetched: FetchedEntry) -> None:
-        day = utc_day(fetched.moment)
-        if day not in self._days:
-            self._days[day] = DayFile(day)
-        self._days[day].add(fetched.line, fetched.moment)
-        self._bytes += len(fetched.line)
-        self.entries += 1
-
-    def end_page(self, page: Page) -> None:
-        self.cursor_after = _encoded_query(page.poll_more if page.next is None else page.next)
-        self.pages += 1
-
-    def is_full(self, settings: CollectSettings) -> bool:
-        return self.has_content and (
-            self.entries >= settings.max_entries
-            or self._bytes >= settings.max_bytes
-            or self.pages >= settings.max_pages
-        )
-
-    @property
-    def has_content(self) -> bool:
-        return bool(self.entries or self.gaps)
-
-    def finish(self, sequence: int) -> List[Tuple[DataFile, bytes]]:
-        return [self._days[day].finish(sequence) for day in sorted(self._days)]
-
-
 class _LogRestarted(Exception):
-    """The API began the log again instead of continuing after the cursor."""
-
-
-class _ClockCheckedApi:
-    """An API of which a page counts only if the server's date is near the host's clock."""
-
-    def __init__(self, api: Api, now: Callable[[], datetime]) -> None:
-        self._api = api
-        self._now = now
-
-    def page(self, url: str) -> Page:
-        """The page, asked for again when its date is wrong: one of several machines may be.
-
-        :raises ClockSkew: it stays wrong.
-        """
-        for _attempt in range(_MAX_CLOCK_ATTEMPTS):
-            page, clock = self._api.page(url), self._now()
-            date = server_date_of(page)
-            if abs(clock - date) <= MAX_SKEW:
-                return page
-        raise ClockSkew(
-            f"The API's date is {format_time(date)}, but this host's clock says {format_time(clock)}; they may differ "
-            "by 30 minutes. Correct the wrong clock; nothing is lost.",
-            _skew_seconds(clock, date),
-        )
-
-
-def _skew_seconds(clock: datetime, date: datetime) -> float:
-    """By how many seconds the host's clock is ahead of the server's date."""
-    return round((clock - date).total_seconds(), 1)
-
-
-def server_date_of(page: Page) -> datetime:
-    """The date of a page's response.
-
-    :raises InvalidResponse: it has none.
-    """
-    if page.server_date is None:
-        raise InvalidResponse("The API's response has no Date, so an archive cannot record what it covers.", 200)
-    return page.server_date
+    """The API started the log from its beginning instead of continuing after the cursor."""
 
 
 class _Collector:
@@ -258,77 +167,44 @@ class _Collector:
 
     def _read_from_cursor(self) -> CoverageTracker:
         if self._head is None:
-            start = self._settings.start
-            if start is not None and start > self._now():
-                raise InvalidInput(
-                    f"{self._option_name('start')}: {format_time(start)} is in the future; an archive begins with what "
-                    "happened."
-                )
-            return self._archive_pages(self._api.first_url(start=start), CoverageTracker(None, start))
-        change = self._identity_change(self._head)
+            return self._begin()
+        change = identity_change(self._store, self._head, self._api.connection.api_url, self._token_tag)
         if change:
             return self._resync(change, self._head)
         url = self._api.url_of(self._head.commit.cursor_after)
         return self._archive_pages(url, self._tracker(), self._refuse_restart(self._pages(url), self._head))
 
+    def _begin(self) -> CoverageTracker:
+        """Read the log for the first commit of a new archive."""
+        start = self._settings.start
+        if start is not None and start > self._now():
+            raise InvalidInput(f"{self._option_name('start')}: {format_time(start)} is in the future; use a past time.")
+        return self._archive_pages(self._api.first_url(start=start), CoverageTracker(None, start))
+
     def _tracker(self) -> CoverageTracker:
         return CoverageTracker(self._head.commit if self._head else None, asked=self._asked)
 
     def _refuse_restart(self, pages: Iterator[Page], head: StoredCommit) -> Iterator[Page]:
-        """The same pages; the first one must not begin with what the archive has.
+        """Yield the same pages.
 
-        :raises _Restart: it does: the API forgot the cursor and began again.
+        :raises _LogRestarted: the first page begins with archived entries, so the API ignored the cursor.
         """
         for number, page in enumerate(pages):
-            if (
-                number == 0
-                and page.entries
-                and self._is_restart([FetchedEntry.of(entry) for entry in page.entries], head)
-            ):
+            if number == 0 and page.entries and is_restart(self._store, head, page.entries):
                 raise _LogRestarted
             yield page
-
-    def _is_restart(self, fetched: List[FetchedEntry], head: StoredCommit) -> bool:
-        edge = head.commit.pruned_until
-        # Of pruned entries nothing is left to compare.
-        kept = [one for one in fetched if edge is None or one.moment is None or one.moment >= edge]
-        if not kept:
-            return True
-        first, oldest = kept[0], kept[0].moment
-        if oldest is None:
-            return False
-        if first is fetched[0] and oldest >= head.commit.covered_until - RESYNC_LOOKBACK:
-            return False
-        live = live_files(self._store, head)
-        day = f"entries/date={utc_day(oldest)}/"
-        return any(
-            line == first.line
-            for path in sorted(live)
-            if path.startswith(day)
-            for line in lines_of(self._store, live[path])
-        )
-
-    def _identity_change(self, head: StoredCommit) -> Optional[str]:
-        """What no commit of late had: ``api``, ``token``, or None. Two hosts may use two tokens in turn."""
-        commit, api = head.commit, self._api.connection.api_url
-        if (commit.api, commit.token_tag) == (api, self._token_tag):
-            return None
-        recent = [stored.commit for stored in islice(walk_back(self._store, head), IDENTITY_HISTORY)]
-        if api not in {one.api for one in recent}:
-            return "api"
-        return "token" if self._token_tag not in {one.token_tag for one in recent} else None
 
     def _archive_pages(
         self, url: str, tracker: CoverageTracker, pages: Optional[Iterator[Page]] = None
     ) -> CoverageTracker:
-        """Read the pages from a URL to the end of the log and commit on the way."""
-        batch = _Batch(_encoded_query(url))
+        """Read the pages from a URL to the end of the log, and commit whenever a batch is full."""
+        batch = Batch(encoded_query(url))
         try:
             for page in self._pages(url) if pages is None else pages:
                 self._add_page(page, batch, tracker)
-                if page.next is not None and batch.is_full(self._settings):
+                if page.next is not None and self._is_full(batch):
                     self._commit(batch, tracker)
-                    batch = _Batch(batch.cursor_after)
+                    batch = Batch(batch.cursor_after)
         except AuditError as exc:
             if batch.has_content and not isinstance(exc, _DISCARDING_ERRORS):
                 self._commit(batch, tracker)
@@ -337,14 +213,17 @@ class _Collector:
             self._commit(batch, tracker)
         return tracker
 
+    def _is_full(self, batch: Batch) -> bool:
+        return batch.is_full(self._settings.max_entries, self._settings.max_bytes, self._settings.max_pages)
+
     def _pages(self, url: str) -> Iterator[Page]:
-        for page in follow_pages(_ClockCheckedApi(self._api, self._now), url):
+        for page in follow_pages(ClockCheckedApi(self._api, self._now), url):
             yield page
             if self._stop.is_set() and page.next is not None:
-                raise Cancelled("The collection was stopped; what it had read is in the archive.")
+                raise Cancelled("The collection run was stopped; the entries read so far are archived.")
 
-    def _add_page(self, page: Page, batch: _Batch, tracker: CoverageTracker, overlap: Optional[Overlap] = None) -> bool:
-        """Add a page to the batch; True when it lies wholly behind what the archive had."""
+    def _add_page(self, page: Page, batch: Batch, tracker: CoverageTracker, overlap: Optional[Overlap] = None) -> bool:
+        """Add a page to the batch. Return True if all its entries follow the archived ones in ``overlap``."""
         self._check_project(page.entries)
         self._record_response(page, batch, tracker)
         fetched = [FetchedEntry.of(entry) for entry in page.entries]
@@ -356,9 +235,10 @@ class _Collector:
         tracker.advance(min(moments, default=None), at_end=page.next is None)
         return overlap is not None and overlap.is_past_archive(fetched)
 
-    def _record_response(self, page: Page, batch: _Batch, tracker: CoverageTracker) -> None:
+    def _record_response(self, page: Page, batch: Batch, tracker: CoverageTracker) -> None:
+        """Record the date of a page, and a gap if the provider might have deleted entries before it."""
         clock, date = self._now(), server_date_of(page)
-        self._skew_seconds = _skew_seconds(clock, date)
+        self._skew_seconds = clock_skew(clock, date)
         gap = tracker.receive_page(date, clock)
         self._asked = tracker.asked
         if gap is not None:
@@ -366,7 +246,7 @@ class _Collector:
 
     def _check_project(self, entries: List[Entry]) -> None:
         for entry in entries:
-            uuid = _project_uuid(entry)
+            uuid = project_uuid(entry)
             if uuid is None or uuid == self._uuid:
                 continue
             if self._uuid is not None:
@@ -379,53 +259,51 @@ class _Collector:
     def _is_heartbeat_due(self, tracker: CoverageTracker) -> bool:
         return self._head is None or tracker.server_date - self._head.commit.server_date >= self._settings.heartbeat
 
-    # Joining the log again
+    # Reading again by time
 
     def _resync(self, why: str, stored: StoredCommit) -> CoverageTracker:
-        """Read again what the archive has last, and make one commit of what is new after it; then read on."""
+        """Read the newest archived entries again, commit the new ones among them, and continue from there."""
         self._resynced = True
         head, overlap = stored.commit, Overlap(self._store, stored)
         url = self._api.first_url(start=overlap.start)
-        batch, tracker = _Batch(head.cursor_after), self._tracker()
-        last: Optional[Page] = None
-        for last in self._pages(url):
-            if self._add_page(last, batch, tracker, overlap):
+        batch, tracker = Batch(head.cursor_after), self._tracker()
+        page: Optional[Page] = None
+        for page in self._pages(url):
+            if self._add_page(page, batch, tracker, overlap):
                 break
         for fetched in overlap.resolve_undecided():
             batch.add(fetched)
-        joined = bool(overlap.found or overlap.renamed)
-        comparable = is_overlap_expected(head, tracker.asked)
-        accepted = why in IDENTITY_REASONS and not joined and self._accept_identity(why, head, comparable)
-        if why not in IDENTITY_REASONS and comparable and not joined:
+        overlaps = bool(overlap.found or overlap.renamed)
+        is_comparable = is_overlap_expected(head, tracker.asked)
+        accepted = why in IDENTITY_REASONS and not overlaps and self._accept_identity(why, head, is_comparable)
+        if why not in IDENTITY_REASONS and is_comparable and not overlaps:
             batch.gaps.append(Gap(head.covered_until, tracker.covered_until, NO_OVERLAP))
-        told = Resync(why, overlap.start, overlap.found + overlap.renamed, overlap.renamed, accepted)
-        self._commit(batch, tracker, told)
+        resync = Resync(why, overlap.start, overlap.found + overlap.renamed, overlap.renamed, accepted)
+        self._commit(batch, tracker, resync)
         self._renamed += overlap.renamed
-        if last is None or last.next is None:
+        if page is None or page.next is None:
             return tracker
-        return self._archive_pages(last.next, tracker)
+        return self._archive_pages(page.next, tracker)
 
-    def _accept_identity(self, why: str, head: Commit, comparable: bool) -> bool:
-        """Whether the user's acceptance is recorded of a log of which nothing is left to compare.
+    def _accept_identity(self, why: str, head: Commit, is_comparable: bool) -> bool:
+        """Return whether to record that the user accepted a log without an overlap.
 
-        :raises ProjectMismatch: there is something to compare, or the user does not accept it.
+        :raises ProjectMismatch: an overlap is expected, or the user did not accept the log.
         """
         if head.newest is None:
             return False  # the archive never had an entry
-        if comparable or not self._settings.accept_identity:
-            raise ProjectMismatch(
-                f"The {why} changed, and what the API returns does not overlap with the log in {self._store}; "
-                + (
-                    "check the token and the archive's path."
-                    if comparable
-                    else f"set {self._option_name('accept_identity')} if it is the same."
-                )
-            )
-        return True
+        if not is_comparable and self._settings.accept_identity:
+            return True
+        advice = (
+            "check the token and the archive's path"
+            if is_comparable
+            else f"set {self._option_name('accept_identity')} if it is the same log"
+        )
+        raise ProjectMismatch(f"The {why} changed, and the API's log does not overlap with {self._store}; {advice}.")
 
     # Writing
 
-    def _commit(self, batch: _Batch, tracker: CoverageTracker, resync: Optional[Resync] = None) -> None:
+    def _commit(self, batch: Batch, tracker: CoverageTracker, resync: Optional[Resync] = None) -> None:
         sequence = self._head.commit.sequence + 1 if self._head else FIRST_SEQUENCE
         files = batch.finish(sequence)
         self._check_duration(tracker)
@@ -436,7 +314,7 @@ class _Collector:
         self._commits += 1
 
     def _check_duration(self, tracker: CoverageTracker) -> None:
-        """A claim about the provider's retention rests on when the run began, so that must not be long ago."""
+        """Refuse a commit long after the start of the run: its gaps are computed from that start."""
         head = self._head.commit if self._head else None
         since = max(tracker.asked, head.server_date) if head and head.run == self._run_id else tracker.asked
         if tracker.server_date - since > MAX_COMMIT_DELAY:
@@ -445,7 +323,7 @@ class _Collector:
     def _build_commit(
         self,
         sequence: int,
-        batch: _Batch,
+        batch: Batch,
         tracker: CoverageTracker,
         resync: Optional[Resync],
         files: Tuple[DataFile, ...],
@@ -456,7 +334,7 @@ class _Collector:
             sequence=sequence,
             kind="resync" if resync else "entries" if batch.entries else "heartbeat",
             run=self._run_id,
-            signer=None,  # set where it is signed
+            signer=None,  # set by the CommitAppender
             previous=self._head.head.sha256 if self._head else None,
             project=Project(self._settings.project or (head.project.name if head else ""), self._uuid),
             api=self._api.connection.api_url,
@@ -483,7 +361,7 @@ class _Collector:
         )
 
     def _result(self, tracker: CoverageTracker) -> CollectResult:
-        """Of a run that reached the end: what it read counts, whether or not a heartbeat was due to write it down."""
+        """Return the result of a run that reached the end of the log; its coverage might be newer than the head's."""
         fields = {"covered_from": tracker.covered_from, **status_fields(self._head, tracker.covered_until)}
         return CollectResult(
             str(self._store),
@@ -495,15 +373,3 @@ class _Collector:
             renamed=self._renamed,
             **fields,
         )
-
-
-def _encoded_query(url: str) -> str:
-    """The query of a URL as it stands; what is no ASCII in it is percent-encoded."""
-    return quote(urlsplit(url).query, safe=punctuation)
-
-
-def _project_uuid(entry: Entry) -> Optional[str]:
-    subject: Any = entry.get("subject")
-    project = subject.get("project") if isinstance(subject, dict) else None
-    uuid = project.get("uuid") if isinstance(project, dict) else None
-    return uuid if isinstance(uuid, str) else None

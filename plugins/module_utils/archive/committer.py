@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a run adds commits to an archive: it finds the newest one, builds on it, and learns when another run was first.
+"""Appends commits to an archive, each after the newest one, and detects when another run was faster.
 
-A commit's exclusive creation is the only point of decision. What a commit removes is removed after it, and the run's
-pending record stays until that is done: anyone who finds the record of a run that was killed completes its work.
+Only the exclusive creation of a commit decides which run wins. Files that a commit removes are deleted after it is
+created, and the run's pending record stays until then: the next run finds the record and completes the work.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from .run_context import RunContext
 from .storage.store import MAX_COMMIT_SIZE, ObjectNotFound, Store
 from .trust import check_claim, check_head
 
-_RUN_AGAIN = "run it again to remove the other files"
+_RUN_AGAIN = "run it again to delete the other files"
 
 
 def check_clock(now: datetime, head: Commit) -> None:
-    """Refuse to build on a head that is of a later time than this host's clock says.
+    """Refuse to append when this host's clock is behind the newest commit.
 
-    :raises ClockSkew: it is, by more than 30 minutes.
+    :raises ClockSkew: the clock is more than 30 minutes behind.
     """
     if now < head.server_date - MAX_SKEW:
         raise ClockSkew(
-            f"This host's clock says {format_time(now)}, but the newest commit is of {format_time(head.server_date)}; "
-            "correct the clock. Nothing is lost.",
+            f"This host's clock says {format_time(now)}, but the newest commit was made at "
+            f"{format_time(head.server_date)}. Correct the clock; nothing is lost.",
             (now - head.server_date).total_seconds(),
         )
 
@@ -46,10 +46,10 @@ class CommitConflict(Exception):
 
 
 class CommitAppender:
-    """The newest commit as one run knows it; ``link`` is None while the archive has none.
+    """Appends commits for one run. ``stored`` is the newest commit, or None while the archive has none.
 
-    With a pin the commit is remembered outside the archive, and one that was remembered must still be there.
-    ``is_trusted``: the head was reached from an anchor, so that what its commits say may be acted on.
+    With a pin, the head is remembered outside the archive, and a remembered head must still be in the archive.
+    ``is_trusted`` is True if the head was reached from a trust anchor; only then are files deleted for its commits.
     """
 
     def __init__(self, store: Store, context: RunContext) -> None:
@@ -70,20 +70,17 @@ class CommitAppender:
         return self.stored.head if self.stored else None
 
     def load_head(self) -> None:
-        """Find the head, check that it can be trusted, rest on it durably, and clear away what earlier runs left.
+        """Find the head, check that it can be trusted, make it durable, and remove files left by earlier runs.
 
-        :raises ArchiveDamaged: it is not what was remembered, or not what a collector writes.
-        :raises ClockSkew: it is of a later time than this host's clock says.
+        :raises ArchiveDamaged: the head is not the remembered one, or breaks a rule of the chain.
+        :raises ClockSkew: this host's clock is behind the head.
         :raises StorageError: the archive cannot be read or written.
         """
         known = self.head if self.is_trusted else None
         self._pin = known or (self._context.pin.read() if self._context.pin else None)
-        # What the user expects is the head before this run: after a lost race it is another one.
-        self.stored = (
-            find_head(self._store, self._pin)
-            if known or not self._context.expected_head
-            else self._load_expected_head()
-        )
+        # The expected head is the one before this run, so it does not apply after a lost race.
+        is_head_expected = self._context.expected_head and not known
+        self.stored = self._load_expected_head() if is_head_expected else find_head(self._store, self._pin)
         if self.stored:
             check_clock(self._context.now(), self.stored.commit)
             self.is_trusted = check_head(self._store, self.stored, self._pin, self._context)
@@ -93,39 +90,39 @@ class CommitAppender:
             self.clean_up()
 
     def _load_expected_head(self) -> Optional[StoredCommit]:
-        """The head, which the user has verified. This alone overrides a pin."""
+        """Return the head if it is the one that the user verified; only an expected head overrides a pin."""
         expected, stored = self._context.expected_head, find_head(self._store)
         if expected is None or stored is None or stored.head != expected:
-            named = f"{expected.sequence}:{expected.sha256}" if expected else "expected"
-            raise ArchiveDamaged(f"The newest commit of {self._store} is not {named}; verify the archive.")
+            wanted = f"{expected.sequence}:{expected.sha256}" if expected else "expected"
+            raise ArchiveDamaged(f"The newest commit of {self._store} is not {wanted}; verify the archive.")
         if self._pin not in (None, expected):
             self._context.warn(
-                f"The head that was remembered of {self._store} (commit {self._pin.sequence}) is replaced by the one "
-                f"that was named as expected (commit {expected.sequence})."
+                f"The pinned head of {self._store} (commit {self._pin.sequence}) is replaced by the expected head "
+                f"(commit {expected.sequence})."
             )
         self._pin = None
         return stored
 
     def clean_up(self) -> None:
-        """Clear away what lost and killed runs left; of others only what trusted commits say."""
+        """Remove files left by lost and killed runs; those of other runs only if the head is trusted."""
         if self.stored and self.is_trusted:
             remove_leftovers(self._store, self.stored)
         elif self.stored:
             self._clean_up_own()
 
     def sign(self, commit: Commit) -> Commit:
-        """The same commit, naming this run's key as its signer."""
+        """Return the commit with this run's key as its signer."""
         key = self._context.sign_key
         return replace(commit, signer=key.fingerprint if key else None)
 
     def add(self, commit: Commit, files: Mapping[str, bytes]) -> None:
-        """Write data files and the signature, decide the commit, and remove what it removes.
+        """Write data files and the signature, create the commit, and delete the files that it removes.
 
-        :raises Cancelled: the run was stopped while it removed files; any later run removes the rest.
-        :raises Lost: another run has decided a commit of this sequence; nothing of this one counts.
-        :raises InvalidInput: the key cannot sign, or may not at this time.
-        :raises StorageError: the archive cannot be written; unless the removal failed, nothing was advanced.
-        :raises ArchiveDamaged: the next commit was claimed by one that no collector could have made.
+        :raises Cancelled: the run was stopped while it deleted files; the next run deletes the others.
+        :raises CommitConflict: another run created the commit with this sequence; this one does not exist.
+        :raises InvalidInput: the key cannot sign, or is not allowed to sign at this time.
+        :raises StorageError: the archive cannot be written; the commit exists only if deleting files failed.
+        :raises ArchiveDamaged: the next sequence is claimed by a commit that no collector could have made.
         """
         commit = self.sign(commit)
         stored = StoredCommit(commit, commit.to_bytes())
@@ -140,7 +137,7 @@ class CommitAppender:
                 self._store.put(signature)
             won = self._store.put_if_absent(commit.name, stored.body)
         except ObjectNotFound:
-            # Another run takes a draft away only when its sequence is decided.
+            # Another run deletes drafts only after the commit with their sequence was created.
             if commit.sequence not in self._store.commits(after=commit.sequence - 1):
                 raise
             won = False
@@ -155,7 +152,7 @@ class CommitAppender:
         self._store.delete([pending])
 
     def _check_exclusive_create(self, pending: str) -> None:
-        """Once in a run; one that commits nothing needs no proof."""
+        """Check once per run, before its first commit, that the storage never overwrites a commit."""
         if not self._is_exclusive_create_checked:
             self._store.check_put_if_absent(
                 (self.stored.commit.name, self.stored.body) if self.stored else None, pending
@@ -163,16 +160,16 @@ class CommitAppender:
             self._is_exclusive_create_checked = True
 
     def _publish_claim(self, name: str) -> None:
-        """Finish what another run was killed at, if it can be believed."""
+        """Copy the commit that another run claimed but did not copy, if the commit is valid."""
         claim = self._store.claim(name)
         if claim is not None:
             check_claim(self._store, self.stored, claim, self._context)
             self._store.copy_claim(name, claim.body)
 
     def interruptible(self, names: Iterable[str], advice: str = _RUN_AGAIN) -> Iterator[str]:
-        """The names of files, one by one; ``then`` says what becomes of the rest.
+        """Yield the names. ``advice`` completes the error: what to do about the names that were not yielded.
 
-        :raises Cancelled: the run was stopped before the next one.
+        :raises Cancelled: the run was stopped.
         """
         for name in names:
             self.check_stopped(advice)
@@ -181,16 +178,16 @@ class CommitAppender:
     def check_stopped(self, advice: str) -> None:
         """:raises Cancelled: the run was stopped."""
         if self._context.stop.is_set():
-            raise Cancelled(f"It was stopped; {advice}.")
+            raise Cancelled(f"The run was stopped; {advice}.")
 
     def _check_name_is_free(self, stored: StoredCommit) -> None:
-        """Refuse before anything is written for a commit that can never be made.
+        """Refuse a commit that can never be created, before any file is written for it.
 
-        :raises InvalidObject: something else has the name of the commit.
+        :raises InvalidObject: the name of the commit is taken by an object that is not a file.
         """
         name = stored.commit.name
         if len(stored.body) > MAX_COMMIT_SIZE:
-            raise StorageError(f"{name} would be larger than any reader takes; compact first, or prune fewer days.")
+            raise StorageError(f"{name} would exceed the maximum size of a commit; compact first, or prune fewer days.")
         with suppress(ObjectNotFound):
             next(self._store.chunks(name), None)
 
@@ -203,12 +200,12 @@ class CommitAppender:
         if signers is not None:
             damage = signers.damage(body, signed_text(commit.archive_id, stored.head), commit.server_date)
             if damage:
-                # An expired or unlisted key must not make a commit that nobody accepts.
+                # A commit signed by an expired or unlisted key would be refused by everybody.
                 raise InvalidInput(f"The signature of this run is not allowed: {damage}; nothing was committed.")
         return {signature_name(stored.head, commit.signer): body}
 
     def _clean_up_own(self) -> None:
-        """Remove what this run wrote for commits that others made: nothing else may be believed here."""
+        """Delete the files that this run wrote for commits that other runs created. Safe without a trusted head."""
         for pending, names in self._discarded.items():
             with suppress(ObjectNotFound):
                 sequence = int(pending[len("pending/") :].partition("-")[0])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which parts of a time range an archive does not hold, and why."""
+"""Finds the parts of a time range that an archive does not contain, and the reason for each."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..times import format_optional
 from .format.commit import Commit, Gap
 
 MAX_LAG = timedelta(hours=2)
-"""How far an archive that is collected may lag behind the present: without new entries, a run records only once an hour
-that it read the log, and runs are an hour apart at most."""
+"""How far a collected archive can lag behind the present: runs are at most an hour apart, and without new entries a
+run records its coverage only once an hour."""
 
 NOT_COVERED, PRUNED, NOT_COLLECTED, FUTURE = "not covered", "pruned", "not collected", "future"
-"""Why a part is missing, besides the reasons of recorded gaps."""
+"""Reasons for a missing part, in addition to the reasons of recorded gaps."""
 
 
 class MissingRange(NamedTuple):
-    """A part of a time range that an archive does not hold; a bound is None where the range has none."""
+    """A part of a time range that an archive does not contain; a bound is None where the range has none."""
 
     start: Optional[datetime]
     end: Optional[datetime]
@@ -33,21 +33,20 @@ class MissingRange(NamedTuple):
 
 
 def missing_parts(commit: Commit, gaps: Sequence[Gap], requested: Range, now: datetime) -> List[MissingRange]:
-    """The parts of the range ``asked`` that the archive as of ``commit`` does not hold, the oldest first.
+    """Return the parts of the range ``requested`` that the archive as of ``commit`` lacks, the oldest first.
 
-    ``gaps`` are the recorded ones. Without a start the range begins where the archive began. An end that has passed
-    counts exactly. A later end, or none, means the present, which a collected archive lags behind: then the last
-    MAX_LAG before ``now`` are not missing, unless the archive holds nothing of the range. What lies in the future is
-    missing under that name.
+    ``gaps`` are the recorded gaps. A range without a start begins where the archive began. A past end applies exactly.
+    A later end, or none, means the present: then the last MAX_LAG before ``now`` do not count as missing, unless the
+    archive has nothing of the range. The part in the future is missing with the reason ``future``.
     """
     found = (part for part in _candidates(commit, gaps, requested, now) if not Range(part.start, part.end).is_empty)
     return sorted(found, key=lambda part: part.start or part.end or now)
 
 
 def is_complete(requested: Range, missing: Sequence[MissingRange]) -> bool:
-    """Whether nothing but the future is missing from a range that was asked for; True where none was."""
-    is_asked = requested.start is not None or requested.end is not None
-    return not is_asked or all(part.why == FUTURE for part in missing)
+    """True if only the future is missing from a requested range, or if the range has no bounds."""
+    has_bounds = requested.start is not None or requested.end is not None
+    return not has_bounds or all(part.why == FUTURE for part in missing)
 
 
 def _candidates(commit: Commit, gaps: Sequence[Gap], requested: Range, now: datetime) -> Iterator[MissingRange]:
@@ -72,5 +71,5 @@ def _not_collected(covered_until: datetime, requested: Range, now: datetime) -> 
         yield _missing_range(requested.intersect(start=now), FUTURE)
 
 
-def _missing_range(span: Range, why: str) -> MissingRange:
-    return MissingRange(span.start, span.end, why)
+def _missing_range(time_range: Range, why: str) -> MissingRange:
+    return MissingRange(time_range.start, time_range.end, why)

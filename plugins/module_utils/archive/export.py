@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An extract for people who have no archive: JSON lines or CSV, and a manifest that ties it to a commit."""
+"""Exports entries as JSON lines or CSV, with a manifest that names the commit they are from."""
 
 from __future__ import annotations
 
@@ -34,45 +34,45 @@ CSV_HEADING = ",".join(COLUMNS).encode()
 
 
 class Export(NamedTuple):
-    """What was exported: the manifest that was written, and the parts of the range that the archive does not hold."""
+    """The manifest that was written, and the parts of the range that are missing in the archive."""
 
     manifest: Dict[str, Any]
     missing: Sequence[MissingRange]
 
 
 def export(
-    store: Store, dest: str, span: Range, selection: Selection, now: datetime, schema: Optional[str] = None
+    store: Store, dest: str, time_range: Range, selection: Selection, now: datetime, schema: Optional[str] = None
 ) -> Export:
-    """Write the entries of a range that are selected to ``dest``, and a manifest beside it.
+    """Write the selected entries of a range to ``dest``, and a manifest next to it.
 
-    Both appear whole or not at all, first the file, then its manifest: one that does not fit is of an earlier export.
-    ``now`` is when the export is made, for the manifest, which also lists the parts of the range that are missing.
-    With ``schema``, one of SCHEMAS, each line is an event of it.
+    Each file appears complete or not at all, the manifest last: a manifest that does not match is from an earlier
+    export. The manifest contains ``now``, the time of the export, and the missing parts of the range. With ``schema``,
+    one of SCHEMAS, each line is an event of that schema.
 
-    :raises InvalidInput: ``dest`` ends in neither ``.jsonl`` nor ``.csv`` (with ``schema``: not in ``.jsonl``), or
-        cannot be a file.
+    :raises InvalidInput: ``dest`` ends in neither ``.jsonl`` nor ``.csv`` (with ``schema``: not in ``.jsonl``), or is
+        not a valid path for a file.
     :raises StorageError: the archive cannot be read or has no commit, or the files cannot be written.
-    :raises ArchiveDamaged: the archive is not what it was.
+    :raises ArchiveDamaged: a commit or a file is missing or was changed.
     """
-    form = _format(dest, schema)
-    beside = f"{dest}.manifest.json"
+    format_entries = _format(dest, schema)
+    manifest_path = f"{dest}.manifest.json"
     check_destination(dest, "--dest")
-    read_from: List[StoredCommit] = []
+    heads: List[StoredCommit] = []
     counter = _Counter()
-    read = cat(store, span.start, span.end, on_head=read_from.append, needles=selection.needles)
+    read = cat(store, time_range.start, time_range.end, on_head=heads.append, needles=selection.needles)
     entries = filter(selection.matches, read)
-    with draft_file(dest) as draft, draft_file(beside) as manifest_draft:
-        sha256 = write_lines(form(counter.count(keep_newest(entries, selection.limit))), draft)
-        head = read_from[-1]
+    with draft_file(dest) as draft, draft_file(manifest_path) as manifest_draft:
+        sha256 = write_lines(format_entries(counter.count(keep_newest(entries, selection.limit))), draft)
+        head = heads[-1]
         known = gaps(store, head.commit)
-        missing = missing_parts(head.commit, known, span, now)
+        missing = missing_parts(head.commit, known, time_range, now)
         manifest = {
             "file": os.path.basename(dest),
             "format": schema or dest.rpartition(".")[2],
             "sha256": sha256,
             "bytes": os.path.getsize(draft),
             "entries": counter.entries,
-            "range": {"start": format_optional(span.start), "end": format_optional(span.end)},
+            "range": {"start": format_optional(time_range.start), "end": format_optional(time_range.end)},
             "complete": not missing,
             "missing": [part.to_json() for part in missing],
             "selection": _conditions(selection),
@@ -82,12 +82,12 @@ def export(
         }
         write_lines([json.dumps(manifest, indent=2).encode()], manifest_draft)
         move_into_place(draft, dest)
-        move_into_place(manifest_draft, beside)
+        move_into_place(manifest_draft, manifest_path)
     return Export(manifest, missing)
 
 
 class _Counter:
-    """Counts what passes."""
+    """Counts the entries that pass through."""
 
     entries = 0
 
@@ -100,14 +100,14 @@ class _Counter:
 def _format(dest: str, schema: Optional[str]) -> Callable[[Iterable[Entry]], Iterator[bytes]]:
     if schema is not None:
         if not dest.endswith(".jsonl"):
-            raise InvalidInput(f"--dest: events are JSON lines; name a .jsonl file in place of {dest}.")
-        make = SCHEMAS[schema]
-        return lambda entries: (event_line(make(entry)) for entry in entries)
+            raise InvalidInput(f"--dest: events are written as JSON lines; use a .jsonl file instead of {dest}.")
+        to_event = SCHEMAS[schema]
+        return lambda entries: (event_line(to_event(entry)) for entry in entries)
     if dest.endswith(".jsonl"):
         return _json_lines
     if dest.endswith(".csv"):
         return _csv_lines
-    raise InvalidInput(f"--dest: {dest} is not a .jsonl, .csv or .zip file; name it so that its form is clear.")
+    raise InvalidInput(f"--dest: {dest} has an unsupported format; use .jsonl, .csv or .zip.")
 
 
 def _json_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
@@ -115,26 +115,26 @@ def _json_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
 
 
 def _csv_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
-    """A heading, and a line for each entry."""
+    """Yield a heading, and a line for each entry."""
     yield CSV_HEADING
     for entry in entries:
         yield csv_line(entry, digest(entry))
 
 
 def csv_line(entry: Entry, sha256: str) -> bytes:
-    """A line of CSV in which no cell is a formula or holds the end of a line; ``sha256`` is the entry's digest."""
-    counter = {**row(entry), "timestamp": to_printable(entry.get("timestamp")), "sha256": sha256}
+    """Return a line of CSV in which no cell is a formula or contains a line break."""
+    cells = {**row(entry), "timestamp": to_printable(entry.get("timestamp")), "sha256": sha256}
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([neutralize_formula(counter[name]) for name in COLUMNS])
+    csv.writer(text, lineterminator="").writerow([neutralize_formula(cells[name]) for name in COLUMNS])
     return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def describe_source(store: Store, head: StoredCommit, known: Sequence[Gap]) -> Dict[str, Any]:
-    """The archive as of the commit that the entries are those of; what it covers is what its status says."""
+    """Describe the archive as of the commit ``head``, with the coverage of its status."""
     status = Status(str(store), gaps=known, **status_fields(head)).to_json()
-    named = ("path", "project", "covered_from", "covered_until", "pruned_until", "gaps")
+    keys = ("path", "project", "covered_from", "covered_until", "pruned_until", "gaps")
     return {
-        **{name: status[name] for name in named},
+        **{key: status[key] for key in keys},
         "archive_id": head.commit.archive_id,
         "head": head.head._asdict(),
     }

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What verify and reconcile report."""
+"""Findings: the results of verify and reconcile."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ WARNINGS = (
     "renamed",
     "not_compared",
 )
-"""Types of findings that take nothing from the archive's proof, such as work not finished yet."""
+"""Types of findings that do not weaken the evidence, such as unfinished work."""
 
 
 class Finding(NamedTuple):
-    """Something that a sound archive does not have: its type, the file it is about, and what about it."""
+    """A deviation from an intact archive: its type, the file that it concerns, and a description."""
 
     type: str
     path: str
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 
     @property
     def severity(self) -> str:
-        """``error``, or ``warning`` for what takes nothing from the archive's evidence."""
+        """``error``, or ``warning`` for a finding that does not weaken the archive's evidence."""
         return "warning" if self.is_warning else "error"
 
     def to_json(self) -> Dict[str, str]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Follows an archive's commits and forwards each new entry, at least once and under a name that never changes."""
+"""Follows an archive's commits and forwards each new entry at least once, under a stable name."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .storage.store import ObjectNotFound, Store
 _MAX_ENTRIES_PER_BOOKMARK = 1000
 
 Send = Callable[[str, bytes], None]
-"""Takes an entry's name and its canonical line, without the newline; on return the entry is the receiver's."""
+"""Sends an entry's name and its canonical line without the newline; returns when the receiver accepted the entry."""
 
 
 class ForwardResult(NamedTuple):
-    """What a run did: the entries it handed on, and those that had been pruned before it could."""
+    """Number of entries that a run forwarded, and number of entries that were pruned before they were forwarded."""
 
     entries: int
     pruned: int
@@ -39,21 +39,21 @@ def forward(
     stop: Optional[threading.Event] = None,
     on_head: Callable[[StoredCommit], None] = lambda _stored: None,
 ) -> ForwardResult:
-    """Send what commits behind the bookmark added, up to the newest commit. ``stop`` ends it between two commits.
+    """Send the entries added after the bookmark, up to the newest commit. ``stop`` ends the run between two commits.
 
-    An entry's name is ``ARCHIVE_ID/SEQUENCE/FILE/LINE``: the commit that added it, its file then, and its line there
-    counted from 1. The bookmark moves only over entries that were sent; an entry may be sent twice, by the same name.
+    An entry's name is ``ARCHIVE_ID/SEQUENCE/FILE/LINE``: the commit that added the entry, its file at that time, and
+    its line in that file, counted from 1. The bookmark advances only past entries that were sent. An entry can be sent
+    twice under the same name.
 
     :raises StorageError: the archive or the bookmark cannot be read or written.
-    :raises ArchiveDamaged: a file is absent or holds something else than its commit says, or the bookmark's commit is
-        gone.
-    :raises Cancelled: ``stop`` was set; the next run goes on.
+    :raises ArchiveDamaged: a file is missing or differs from its commit, or the bookmark's commit is missing.
+    :raises Cancelled: ``stop`` was set; the next run continues from there.
     """
     return _Forwarder(store, bookmark, send, stop or threading.Event()).run(on_head)
 
 
 class _Forwarder:
-    """One run."""
+    """One run of :func:`forward`."""
 
     def __init__(self, store: Store, bookmark: Bookmark, send: Send, stop: threading.Event) -> None:
         self._store = store
@@ -74,7 +74,7 @@ class _Forwarder:
         try:
             for stored in self._added.commits(forwarded, head):
                 if self._stop.is_set():
-                    raise Cancelled("It was stopped; the next run continues where this one ended.")
+                    raise Cancelled("The run was stopped; the next run continues where this one ended.")
                 self._forward(stored.commit)
                 last = stored.head
                 if self._sent - bookmarked >= _MAX_ENTRIES_PER_BOOKMARK:
@@ -86,7 +86,7 @@ class _Forwarder:
         return ForwardResult(self._sent, self._pruned)
 
     def _check_bookmark(self, forwarded: Optional[Head]) -> None:
-        """Refuse to guess where to go on.
+        """Refuse a bookmark whose commit does not exist, instead of guessing where to continue.
 
         :raises ArchiveDamaged: the archive no longer has the commit that was forwarded last.
         """
@@ -94,8 +94,8 @@ class _Forwarder:
             return
         raise ArchiveDamaged(
             f"Entries were forwarded up to commit {forwarded.sequence}, but {self._store} no longer has that "
-            "commit: it was cut, replaced, or restored from an older copy. Verify it, then remove the bookmark "
-            f"{self._bookmark}: all entries are forwarded again, under the same ids."
+            "commit: the archive was truncated, replaced, or restored from an older copy. Verify the archive, then "
+            f"delete the bookmark {self._bookmark} to forward all entries again, under the same ids."
         )
 
     def _forward(self, commit: Commit) -> None:
@@ -109,9 +109,9 @@ class _Forwarder:
 
 
 def has_commit(store: Store, head: Head) -> bool:
-    """Whether the archive still has the commit that was its head once.
+    """Return whether the archive still has a commit that was its head earlier.
 
-    :raises ArchiveDamaged: the file of its name is no commit.
+    :raises ArchiveDamaged: the file with its name is not a commit.
     """
     try:
         return load_commit(store, head.sequence).head == head
@@ -120,34 +120,32 @@ def has_commit(store: Store, head: Head) -> bool:
 
 
 class AddedFiles:
-    """What each commit of an archive added, also after it was compacted.
-
-    ``_places``: in which compacted file, and behind how many of its lines, those of a file lie now.
-    """
+    """Finds the entries that each commit of an archive added, even if their files were compacted since."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # By the path of a merged file: the file that contains its lines now, and the number of lines before them.
         self._locations: Dict[str, Tuple[DataFile, int]] = {}
         self._live: Optional[Dict[str, DataFile]] = None
 
     def commits(self, forwarded: Optional[Head], head: Optional[StoredCommit]) -> Iterator[StoredCommit]:
-        """The commits after ``done`` (None: all) up to ``head``, each checked before it is believed."""
+        """Yield the commits after ``forwarded`` (None: all commits) up to ``head``, each checked by the rules."""
         if head is None:
             return iter(())
         after = load_commit(self._store, forwarded.sequence) if forwarded else None
         return walk_forward(self._store, ChainState.after(after.commit) if after else ChainState(), after, head)
 
     def files(self, commit: Commit) -> Iterator[Tuple[DataFile, Optional[Iterator[bytes]]]]:
-        """The files that a commit added, and the canonical lines of each, with newlines; None if it was pruned.
+        """Yield the files that a commit added, each with its canonical lines and their newlines; None if pruned.
 
-        The lines of one file are to be read before the next one is asked for.
+        Read the lines of one file before you take the next file.
         """
-        # The other kinds only rearrange what these added.
+        # Other kinds of commits add no entries.
         for file in commit.files if commit.kind in READING_KINDS else ():
             yield file, self._lines(file, commit)
 
     def _lines(self, file: DataFile, commit: Commit) -> Optional[Iterator[bytes]]:
-        """The lines of a file, also when it was compacted since; None when it was pruned."""
+        """Return the lines of a file, even if it was compacted since; None if it was pruned."""
         while True:
             container, before = self._locations.get(file.path, (file, 0))
             try:
@@ -158,7 +156,7 @@ class AddedFiles:
                 self._reload_live_files(container.path, commit)
 
     def _reload_live_files(self, missing: str, commit: Commit) -> None:
-        """Take the list of live files anew, because one has vanished since, or the first time."""
+        """Read the list of live files, for the first time or because a file no longer exists."""
         head = find_head(self._store, Head(commit.sequence, sha256(commit.to_bytes())))
         if head is None:
             raise ObjectNotFound(f"There is no commit left in {self._store}.")
@@ -174,7 +172,7 @@ class AddedFiles:
 def _part_locations(
     container: DataFile, merged: DataFile, before: int, others: Dict[str, DataFile]
 ) -> Iterator[Tuple[str, Tuple[DataFile, int]]]:
-    """Where the files lie in a whole that went into it by being merged, some into others first."""
+    """Yield the location of each file that was merged into ``container``, directly or through another merged file."""
     for part in merged.parts:
         yield part.path, (container, before)
         if part.path in others:
@@ -183,6 +181,6 @@ def _part_locations(
 
 
 def _opened(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """The same lines, the file already opened: whether it is there is known, and it stays readable."""
+    """Read the first line now, so that a missing file fails at once and an open file stays readable."""
     first = next(lines, None)
     return iter(()) if first is None else chain([first], lines)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Heads that were noted outside the archive: what they look like, and whether an archive still has all of them.
+"""Reads and writes heads noted outside an archive, and checks that the archive still has all of them.
 
-Whoever controls the archive's host can rewrite the archive, pin and signatures included. A head noted elsewhere fixes
-every commit up to it, since each commit names the SHA-256 of the one before.
+Anyone who controls the archive's host can rewrite the archive, its pin and its signatures. A head noted elsewhere
+detects this for every commit up to it, since each commit contains the SHA-256 of the commit before.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _REARRANGING = ("prune", "compact")
 
 
 class NotedHead(NamedTuple):
-    """A head as one line of a file records it; ``superseded`` is the reason why it no longer counts, if it does not."""
+    """A head recorded in one line of a file. ``superseded`` is the reason why it no longer applies, if there is one."""
 
     archive_id: str
     head: Head
@@ -38,10 +38,10 @@ class NotedHead(NamedTuple):
 
 
 class HeadsCheck(NamedTuple):
-    """What a check of noted heads found.
+    """Result of a check of noted heads.
 
-    ``checked`` counts the heads of this archive, ``others`` the records of other archives, ``superseded`` those that
-    do not count. ``since`` is the sequence of the oldest noted head, ``pruned`` and ``compacted`` are the numbers of
+    ``checked`` is the number of heads of this archive, ``others`` of other archives, ``superseded`` of those that no
+    longer apply. ``since`` is the sequence of the oldest noted head; ``pruned`` and ``compacted`` are the numbers of
     commits after it that removed or merged files.
     """
 
@@ -54,18 +54,18 @@ class HeadsCheck(NamedTuple):
     compacted: int
 
     def to_json(self) -> Dict[str, Any]:
-        """Plain values, without the findings."""
+        """Return plain values, without the findings."""
         return {name: value for name, value in self._asdict().items() if name != "findings"}
 
 
 def head_line(stored: StoredCommit) -> str:
-    """A head in one line for people."""
+    """Return a head as one line of text for people."""
     commit, head = stored.commit, stored.head
     return f"head {commit.archive_id} {head.sequence} {head.sha256} covered {format_time(commit.covered_until)}"
 
 
 def head_record(stored: StoredCommit, noted_at: str) -> Dict[str, Any]:
-    """A head for programs: a line of a ledger, and the record that a run writes to the journal."""
+    """Return a head for programs, as in a ledger's lines and a run's record in the journal."""
     commit = stored.commit
     return {
         "archive_id": commit.archive_id,
@@ -80,25 +80,26 @@ def head_record(stored: StoredCommit, noted_at: str) -> Dict[str, Any]:
 def read_heads(path: str) -> List[NotedHead]:
     """Read a file with one JSON object a line; the keys archive_id, sequence and sha256 are required.
 
-    :raises InvalidInput: the file cannot be read, or a line is something else: free text might be an entry's.
+    :raises InvalidInput: the file cannot be read, or a line is not such an object. Free text is refused because an
+        entry could contain it.
     """
     try:
         with open(path, "rb") as file:
             return parse_heads(iter(lambda: file.readline(_MAX_LINE), b""), path)
     except OSError as exc:
-        raise InvalidInput(f"The noted heads in {path} cannot be read: {exc.strerror or exc}.") from exc
+        raise InvalidInput(f"Cannot read the noted heads in {path}: {exc.strerror or exc}.") from exc
 
 
 def parse_heads(lines: Iterable[bytes], path: str) -> List[NotedHead]:
-    """The heads in the lines of such a file; errors as of :func:`read_heads`."""
+    """Return the heads in the lines of such a file; errors are those of :func:`read_heads`."""
     return [_parse_noted_head(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def check_heads(store: Store, noted: Sequence[NotedHead]) -> HeadsCheck:
-    """Compare noted heads with an archive whose chain of commits is verified by itself.
+    """Compare noted heads with an archive. The chain of commits is not verified here.
 
     :raises StorageError: the archive has no first commit, or cannot be read.
-    :raises ArchiveDamaged: the first commit is not one.
+    :raises ArchiveDamaged: the first commit is not valid.
     """
     archive_id = load_commit(store, 1).commit.archive_id
     withdrawn = {(one.archive_id, one.head) for one in noted if one.superseded}
@@ -119,17 +120,17 @@ def _parse_noted_head(line: bytes, number: int, path: str) -> NotedHead:
         value = json.loads(line)
         archive_id, sequence, digest = value["archive_id"], value["sequence"], value["sha256"]
         superseded, project = value.get("superseded"), value.get("project")
-        usable = (
+        is_valid = (
             isinstance(archive_id, str)
             and isinstance(sequence, int)
             and not isinstance(sequence, bool)
             and sequence > 0
         )
-        usable = usable and isinstance(digest, str) and _SHA256.fullmatch(digest) is not None
-        usable = usable and (superseded is None or (isinstance(superseded, str) and superseded.strip() != ""))
+        is_valid = is_valid and isinstance(digest, str) and _SHA256.fullmatch(digest) is not None
+        is_valid = is_valid and (superseded is None or (isinstance(superseded, str) and superseded.strip() != ""))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        usable = False
-    if not usable:
+        is_valid = False
+    if not is_valid:
         raise InvalidInput(
             f"Line {number} of {path} is not a noted head: a JSON object with archive_id, sequence and sha256."
         )
@@ -162,7 +163,7 @@ def _differences(store: Store, noted: Sequence[NotedHead]) -> Iterator[Finding]:
 
 
 def _count_rearranging(store: Store, since: int) -> Tuple[int, int]:
-    """How many commits after one pruned and compacted."""
+    """Return the numbers of commits after ``since`` that pruned and that compacted."""
     counts = [0, 0]
     for read_chunks in prefetch_chunks(store, map(commit_name, store.commits(after=since))):
         kind = _read_kind(read_chunks, f"a commit in {store}")
@@ -172,7 +173,7 @@ def _count_rearranging(store: Store, since: int) -> Tuple[int, int]:
 
 
 def _read_kind(read_chunks: Callable[[], Iterator[bytes]], what: str) -> str:
-    """The kind of a commit; empty where it cannot be read, which is for verify to report."""
+    """Return the kind of a commit, or an empty text if the commit cannot be read: verify reports that."""
     try:
         return str(json.loads(join_chunks(read_chunks(), what))["kind"])
     except (StorageError, ValueError, LookupError, TypeError, RecursionError):

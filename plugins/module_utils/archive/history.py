@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The history of a resource in one log: the entries that name it, under all names that it had."""
+"""Finds the history of a resource in one log: the entries that name it, under all its names."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from .reader import Snapshot, cat, take_snapshot
 from .storage.store import Store, archive_not_found
 
 MAX_NAMES = 100
-"""At most this many other names are followed; more would be a sign of names made to mislead."""
+"""Maximum number of other names that are followed; more names would suggest an attempt to mislead."""
 
-# A name can be had several times, as of machines that swap their names at each rollout.
+# A resource can have one name several times, such as machines that swap names at each rollout.
 _MAX_NAME_PERIODS = 1_000
 _CHUNK = 1 << 16
 _IN_MEMORY = 1 << 20
@@ -37,7 +37,7 @@ Spool = IO[bytes]
 
 
 class NamePeriod(NamedTuple):
-    """A name that the resource had from ``start`` to ``end``, both inclusive; None is open."""
+    """A name of the resource from ``start`` to ``end``, both inclusive; None means no limit."""
 
     kind: str
     name: str
@@ -45,7 +45,7 @@ class NamePeriod(NamedTuple):
     end: Optional[datetime] = None
 
     def is_of(self, kind: str, moment: Optional[datetime]) -> bool:
-        """Whether a resource of this name is the one meant, by its kind and the time; unknown ones exclude nothing."""
+        """True if a resource of this name is the same one, by its kind and the time. Unknown values always match."""
         if kind and self.kind and kind != self.kind:
             return False
         if moment is None:
@@ -54,7 +54,7 @@ class NamePeriod(NamedTuple):
 
 
 class RenameEvent(NamedTuple):
-    """A rename and its moment."""
+    """A rename of a resource, and its time."""
 
     moment: datetime
     kind: str
@@ -63,9 +63,10 @@ class RenameEvent(NamedTuple):
 
 
 class Log:
-    """The log of one project: an archive, then what the API has after it. Either can be absent.
+    """The log of one project: an archive, followed by newer entries from the API. Either can be absent.
 
-    ``project`` is what to call it, ``commit`` the newest one of the archive. ``tail`` holds canonical lines of the API.
+    ``project`` is the name to show, ``commit`` the archive's newest commit. ``tail`` contains canonical lines of the
+    API's entries.
     """
 
     def __init__(
@@ -79,11 +80,11 @@ class Log:
 
     @property
     def boundary(self) -> Optional[datetime]:
-        """With both an archive and a tail: entries before it are the archive's, and from it on they are the API's."""
+        """The time from which entries are taken from the API, if the log has both an archive and a tail."""
         return self.commit.covered_until if self.commit and self.tail else None
 
     def has_token(self, connection: Connection) -> bool:
-        """Whether the archive was last collected with that token."""
+        """True if the archive was last collected with that token."""
         if self.commit is None or self.commit.api != connection.api_url:
             return False
         return self.commit.token_tag == token_tag(self.commit.archive_id, connection.api_token)
@@ -94,7 +95,9 @@ class Log:
             self.tail.close()
 
     def entries(self, wanted: Sequence[bytes]) -> Iterator[Entry]:
-        """The entries whose canonical line has any of these bytes, in the log's order: each time those of one listing.
+        """Yield the entries whose canonical line contains any of these bytes, in the log's order.
+
+        Repeated calls read the same snapshot of the archive.
 
         :raises StorageError: the archive cannot be read.
         :raises ArchiveDamaged: a file is missing or differs from what its commit states.
@@ -104,13 +107,13 @@ class Log:
             yield from cat(self.store, end=self.boundary, needles=wanted, snapshot=self._snapshot)
         for entry in map(parse, lines_containing(chunks(self.tail), wanted) if self.tail else ()):
             moment = timestamp(entry)
-            # Of entries without a readable time, an archive has those that the API has, too.
+            # The archive also has the API's entries without a readable time.
             if self.boundary is None or (moment is not None and moment >= self.boundary):
                 yield entry
 
 
 def archived_logs(archives: Sequence[Tuple[Optional[str], Store]]) -> List[Log]:
-    """The logs in archives, each given with what to call its project, or with None: then the archive tells.
+    """Return the logs in archives. Each store comes with the name of its project, or None to use the archive's.
 
     :raises StorageError: an archive has no commit, or cannot be read.
     """
@@ -128,7 +131,7 @@ def archived_logs(archives: Sequence[Tuple[Optional[str], Store]]) -> List[Log]:
 
 
 def add_tail(logs: List[Log], api: Api) -> None:
-    """Read what the API has after the archive of its project, or all it has if none of the logs is of that project.
+    """Read the API's entries after the archive of its project, or all entries if no log is of that project.
 
     :raises AuditError: the API cannot be read.
     """
@@ -141,7 +144,7 @@ def add_tail(logs: List[Log], api: Api) -> None:
         tail.close()
         raise
     if log is None and project is not None and project.uuid:
-        # The token is another one than that of the last collection run.
+        # The last collection run used another token.
         log = next((log for log in logs if log.commit and log.commit.project.uuid == project.uuid), None)
     if log is None:
         logs.append(Log(str(project) if project else "API", tail=tail))
@@ -150,7 +153,7 @@ def add_tail(logs: List[Log], api: Api) -> None:
 
 
 def _spool_pages(tail: Spool, pages: Iterable[Page]) -> Optional[Entity]:
-    """Write all entries of some pages; the project that they are of, as far as one of them tells."""
+    """Write all entries of the pages. Return the project that they belong to, if an entry names it."""
     project: Optional[Entity] = None
     for page in pages:
         for entry in page.entries:
@@ -164,9 +167,9 @@ def _spool_pages(tail: Spool, pages: Iterable[Page]) -> Optional[Entity]:
 class History:
     """The entries about a resource in one log.
 
-    ``glob`` is its name, exact or with ``*`` and ``?``. ``is_relevant`` narrows the entries down further. Renames are
-    followed in both directions, within the time in which the resource had the other name. ``names`` are those other
-    names; they are complete once the first entry was yielded. ``has_more`` tells that there are more than are followed.
+    ``glob`` is the name of the resource, exact or with ``*`` and ``?``. ``is_relevant`` selects among its entries.
+    Renames are followed in both directions, within the time in which the resource had the other name. ``names`` are
+    these other names, complete once the first entry was yielded. ``has_more`` is True if some names were not followed.
     """
 
     def __init__(self, log: Log, glob: str, is_relevant: Callable[[Entry], bool]) -> None:
@@ -177,7 +180,7 @@ class History:
         self.has_more = False
 
     def entries(self) -> Iterator[Entry]:
-        """The entries in the log's order. Memory does not grow with their number.
+        """Yield the entries in the log's order. Memory does not grow with their number.
 
         :raises StorageError: the archive, or the directory for temporary files, cannot be read or written.
         :raises ArchiveDamaged: a file is missing or differs from what its commit states.
@@ -193,7 +196,7 @@ class History:
             if not self.names:
                 yield from map(parse, split_lines(chunks(spool)))
                 return
-        # Only now is it known what else to look for.
+        # The other names are known only after the first pass.
         for entry in self.log.entries((*own, *needles(tuple(self.names)))):
             if self._is_about(entry) and self._is_relevant(entry):
                 yield entry
@@ -221,7 +224,7 @@ def _rename_events(entry: Entry) -> Iterator[RenameEvent]:
 
 
 class _Renames:
-    """Renames by their old and their new names, each list ordered by time."""
+    """Renames by their old and by their new name, each list ordered by time."""
 
     def __init__(self, renames: Sequence[RenameEvent]) -> None:
         self._from: Dict[str, List[RenameEvent]] = {}
@@ -229,20 +232,20 @@ class _Renames:
         for event in sorted(renames):
             self._from.setdefault(event.old, []).append(event)
             self._to.setdefault(event.new, []).append(event)
-        # For bisect, which takes no key before Python 3.10.
+        # bisect has no key parameter before Python 3.10.
         self._moments_from = {name: [event.moment for event in found] for name, found in self._from.items()}
         self._moments_to = {name: [event.moment for event in found] for name, found in self._to.items()}
 
     def other_names(self, glob: str) -> Iterator[NamePeriod]:
-        """The other names of the resources that a glob matches, and the names before and after those."""
-        waiting = [NamePeriod("", name) for name in {**self._from, **self._to} if glob_matches(name, glob)]
-        seen = set(waiting)
-        while waiting:
-            known = waiting.pop()
+        """Yield the other names of the resources that a glob matches, and in turn the names before and after those."""
+        queue = [NamePeriod("", name) for name in {**self._from, **self._to} if glob_matches(name, glob)]
+        seen = set(queue)
+        while queue:
+            known = queue.pop()
             for other in (*self._later(known), *self._earlier(known)):
                 if other not in seen and not glob_matches(other.name, glob):
                     seen.add(other)
-                    waiting.append(other)
+                    queue.append(other)
                     yield other
 
     def _later(self, known: NamePeriod) -> Iterator[NamePeriod]:
@@ -257,7 +260,7 @@ class _Renames:
     def _earlier(self, known: NamePeriod) -> Iterator[NamePeriod]:
         for event in _during(known, self._to, self._moments_to):
             if known.is_of(event.kind, event.moment):
-                # Before the last rename to or from the old name, that name was another resource's.
+                # Before the latest rename to or from the old name, another resource had that name.
                 moments = (self._moments_from.get(event.old, []), self._moments_to.get(event.old, []))
                 ends = [_latest_before(found, event.moment) for found in moments]
                 yield NamePeriod(event.kind, event.old, max((end for end in ends if end), default=None), event.moment)
@@ -266,7 +269,7 @@ class _Renames:
 def _during(
     known: NamePeriod, renames: Dict[str, List[RenameEvent]], moments: Dict[str, List[datetime]]
 ) -> Sequence[RenameEvent]:
-    """The renames of a name from its start to its end."""
+    """Return the renames of a name within its period."""
     times = moments.get(known.name, [])
     first = 0 if known.start is None else bisect_left(times, known.start)
     last = len(times) if known.end is None else bisect_right(times, known.end)
@@ -279,14 +282,14 @@ def _latest_before(moments: List[datetime], moment: datetime) -> Optional[dateti
 
 
 def spooled() -> Spool:
-    """A temporary file; a small one stays in memory."""
+    """Create a temporary file that stays in memory while it is small."""
     return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)
 
 
 def spool_entry(spool: Spool, entry: Entry) -> None:
     """Append the canonical line of an entry.
 
-    :raises StorageError: it cannot be written.
+    :raises StorageError: the file cannot be written.
     """
     try:
         spool.write(canonical(entry) + b"\n")
@@ -295,6 +298,6 @@ def spool_entry(spool: Spool, entry: Entry) -> None:
 
 
 def chunks(file: Spool) -> Iterator[bytes]:
-    """The content of a file from its beginning, piece by piece."""
+    """Yield the content of a file from its beginning, in chunks."""
     file.seek(0)
     return iter(lambda: file.read(_CHUNK), b"")

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A ledger: a file of heads that is kept where the archives' hosts cannot change it, one JSON object a line.
+"""Extends a ledger: a file of heads, one JSON object per line, stored where the archives' hosts cannot change it.
 
-The root of a host answers for the host. So whoever keeps the ledger does not believe a head: the host sends all commits
-since the newest head in the ledger, and each must name the SHA-256 of the one before. Lines are only appended.
+The root user of a host can send anything. The keeper of the ledger therefore does not trust a head alone: the host
+sends all commits after the newest head in the ledger, and each must contain the SHA-256 of the commit before. Lines
+are only appended.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from .storage.prefetch import prefetch_chunks
 from .storage.store import ObjectNotFound, Store, join_chunks
 
 MAX_COMMITS = 1000
-"""How many commits one answer has at most; the next one continues from there."""
+"""Maximum number of commits in one response; the next response continues from there."""
 
 _BRACE = "\\u007b"
 
 
 class Continuation(NamedTuple):
-    """What an archive sends to whoever keeps a ledger: the newest of the noted heads that it has, and what follows.
+    """Response of an archive to the keeper of a ledger: the newest noted head that it has, and the commits after it.
 
-    Without such a head, ``commits`` is the newest commit alone.
+    If the archive has none of the noted heads, ``commits`` contains only the newest commit.
     """
 
     archive_id: str
@@ -38,7 +39,7 @@ class Continuation(NamedTuple):
     commits: Sequence[bytes]
 
     def to_json(self) -> Dict[str, Any]:
-        """Plain values; a commit is the text of its file."""
+        """Return plain values; a commit is the text of its file."""
         return {
             "archive_id": self.archive_id,
             "after": self.after._asdict() if self.after else None,
@@ -47,17 +48,17 @@ class Continuation(NamedTuple):
 
 
 class Extension(NamedTuple):
-    """What happens to a ledger: the lines to append, and a sentence for each archive that is refused."""
+    """The lines to append to a ledger, and a sentence for each archive that is refused."""
 
     lines: List[str]
     refused: List[str]
 
 
-def continuation(store: Store, noted: Sequence[NotedHead]) -> Continuation:
-    """What an archive has since the newest of the noted heads.
+def continuation(store: Store, noted: Sequence[NotedHead], max_commits: int = MAX_COMMITS) -> Continuation:
+    """Return the commits of an archive after the newest noted head.
 
-    :raises StorageError: it has no commit, or cannot be read.
-    :raises ArchiveDamaged: its first or its newest commit is not one.
+    :raises StorageError: the archive has no commit, or cannot be read.
+    :raises ArchiveDamaged: the first or the newest commit is not valid.
     """
     head = find_head(store)
     if head is None:
@@ -67,7 +68,7 @@ def continuation(store: Store, noted: Sequence[NotedHead]) -> Continuation:
     after = next((one for one in sorted(own, reverse=True) if _has_commit(store, one)), None)
     if after is None:
         return Continuation(archive_id, None, [head.body])
-    sequences = range(after.sequence + 1, min(head.commit.sequence, after.sequence + MAX_COMMITS) + 1)
+    sequences = range(after.sequence + 1, min(head.commit.sequence, after.sequence + max_commits) + 1)
     names = [commit_name(sequence) for sequence in sequences]
     bodies = [
         join_chunks(read_chunks(), f"{name} in {store}")
@@ -84,7 +85,7 @@ def _has_commit(store: Store, head: Head) -> bool:
 
 
 def valid_heads(noted: Sequence[NotedHead]) -> List[NotedHead]:
-    """The noted heads that count: those that no line supersedes."""
+    """Return the noted heads that no line supersedes."""
     withdrawn = {(one.archive_id, one.head) for one in noted if one.superseded}
     return [one for one in noted if (one.archive_id, one.head) not in withdrawn]
 
@@ -96,11 +97,11 @@ def extend(
     superseded: Mapping[str, str],
     is_complete: bool,
 ) -> Extension:
-    """Check what hosts answer, and make the lines for the ledger.
+    """Check the responses of hosts, and return the lines to append to the ledger.
 
-    ``answers`` has the continuations of the archives by the names of their hosts, which can be anything: the root of a
-    host answers. ``superseded`` are the reasons why noted heads no longer count, by archive: an older copy was restored
-    on purpose, or the archive is gone. ``is_complete``: all hosts answered, so an archive that none has is refused.
+    ``responses`` contains the continuations of the archives by host; they are untrusted. ``superseded`` contains, by
+    archive, the reason why noted heads no longer apply: an older copy was restored on purpose, or the archive no longer
+    exists. ``is_complete`` means that all hosts responded, so that an archive that none of them has is refused.
     """
     known: Dict[str, List[NotedHead]] = {}
     for one in valid_heads(noted):
@@ -111,8 +112,8 @@ def extend(
     for host, values in responses.items():
         for value in values:
             try:
-                walk = _check_continuation(value)
-                found.setdefault(walk.archive_id, {})[host] = walk
+                checked = _check_continuation(value)
+                found.setdefault(checked.archive_id, {})[host] = checked
             except _Rejected as exc:
                 refused.append(f"{host}: {exc}")
     for archive_id in sorted(found.keys() | known.keys()):
@@ -131,11 +132,11 @@ def extend(
 
 
 class _Rejected(Exception):
-    """An archive does not continue what was noted; the text says why, as a phrase."""
+    """An archive does not continue its noted heads; the text is the reason, as a phrase."""
 
 
 class _CheckedContinuation(NamedTuple):
-    """A continuation whose commits follow each other."""
+    """A continuation whose commits form a chain."""
 
     archive_id: str
     after: Optional[Head]
@@ -143,28 +144,28 @@ class _CheckedContinuation(NamedTuple):
 
     @property
     def heads(self) -> Dict[int, str]:
-        """The SHA-256 of each commit that it names, by sequence."""
+        """The SHA-256 of each commit in the continuation, by sequence."""
         first = {self.after.sequence: self.after.sha256} if self.after else {}
         return {**first, **{stored.commit.sequence: stored.head.sha256 for stored in self.stored_commits}}
 
 
 def _check_continuation(value: Any) -> _CheckedContinuation:
-    """Check that the commits follow each other.
+    """Check that the commits form a chain.
 
-    :raises _Refused: they do not, or it is no continuation.
+    :raises _Rejected: they do not, or the value is not a continuation.
     """
     try:
-        archive_id, given = str(value["archive_id"]), value["after"]
-        after = Head(int(given["sequence"]), str(given["sha256"])) if given is not None else None
+        archive_id, head = str(value["archive_id"]), value["after"]
+        after = Head(int(head["sequence"]), str(head["sha256"])) if head is not None else None
         bodies = [str(text).encode("ascii") for text in value["commits"]]
         stored_commits = [StoredCommit(Commit.parse(body), body) for body in bodies]
     except (ValueError, LookupError, TypeError, AttributeError, Malformed) as exc:
-        raise _Rejected("it answers with what is no commit of an archive") from exc
+        raise _Rejected("its response is not a list of commits of an archive") from exc
     digest, expected = (after.sha256, after.sequence + 1) if after else (None, None)
     for stored in stored_commits:
         commit = stored.commit
         if commit.archive_id != archive_id or expected not in (None, commit.sequence):
-            raise _Rejected("it answers with commits of another archive, or leaves some out")
+            raise _Rejected("its response contains commits of another archive, or omits commits")
         if digest is not None and commit.previous != digest:
             raise _Rejected(f"commit {commit.sequence} does not name the SHA-256 of the commit before")
         digest, expected = sha256(stored.body), commit.sequence + 1
@@ -172,15 +173,15 @@ def _check_continuation(value: Any) -> _CheckedContinuation:
 
 
 def _continuation_lines(
-    heads: Sequence[NotedHead], walks: Mapping[str, _CheckedContinuation], noted_at: str, reason: str
+    heads: Sequence[NotedHead], by_host: Mapping[str, _CheckedContinuation], noted_at: str, reason: str
 ) -> List[str]:
-    """The lines of an archive that one or more hosts have."""
+    """Return the lines of an archive that one or more hosts have."""
     seen: Dict[int, str] = {}
-    for host, walk in walks.items():
-        for sequence, digest in walk.heads.items():
+    for host, checked in by_host.items():
+        for sequence, digest in checked.heads.items():
             if seen.setdefault(sequence, digest) != digest:
-                raise _Rejected(f"{host} shows another commit {sequence} of it than another host")
-    longest = max(walks.values(), key=lambda walk: max(walk.heads, default=0))
+                raise _Rejected(f"{host} has another commit {sequence} of it than another host")
+    longest = max(by_host.values(), key=lambda checked: max(checked.heads, default=0))
     last = max((one.head for one in heads), default=None)
     lines: List[str] = []
     if longest.after not in (None, *(one.head for one in heads)):
@@ -188,7 +189,7 @@ def _continuation_lines(
     if longest.after != last:
         if not reason:
             raise _Rejected(
-                f"it does not continue commit {last.sequence}, which was noted" if last else "it is unknown"
+                f"it does not continue commit {last.sequence}, which was noted" if last else "it is not in the ledger"
             )
         kept = longest.after.sequence if longest.after else 0
         lines.extend(_superseded_lines([one for one in heads if one.head.sequence > kept], noted_at, reason))
@@ -205,7 +206,7 @@ def _superseded_lines(heads: Sequence[NotedHead], noted_at: str, reason: str) ->
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    """A record of texts and numbers as JSON in which no text can be a template of Ansible's."""
+    """Return a record of texts and numbers as JSON in which no text can be a Jinja template."""
     return f"{{{json.dumps(record)[1:-1].replace('{', _BRACE)}}}"
 
 

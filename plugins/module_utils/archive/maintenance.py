@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes an archive smaller without breaking its proof: ``compact`` merges files, ``prune`` lets old days go.
+"""Makes an archive smaller and keeps it verifiable: ``compact`` merges files, ``prune`` deletes old days.
 
-Neither reads the API. What shall go is decided by a commit and removed after it; a run that dies between the two is
-made up for by any later one. Collectors may be at work meanwhile: who comes second looks at the archive anew.
+Neither reads the API. A commit names the files to remove, and they are deleted after it is created; if the run is
+killed in between, the next run deletes them. Collectors can run at the same time: the run that loses the race for a
+commit reads the archive again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .run_context import RunContext
 from .storage.store import DryRun, ObjectNotFound, Store, archive_not_found
 
 CLOSE_DELAY = timedelta(hours=1)
-"""How long after its end a day must be covered before its files are merged or removed."""
+"""How far past the end of a day the archive's coverage must reach before the day's files are merged or removed."""
 
 _UNCHANGED = "nothing was changed"
 _EARLIEST = datetime.min.replace(tzinfo=timezone.utc)
@@ -37,10 +38,11 @@ _EARLIEST = datetime.min.replace(tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class MaintenanceResult:
-    """What a run did, or with ``dry_run`` would do.
+    """Changes made by a run, or, with ``dry_run``, the changes that it would make.
 
-    ``days`` that it touched, the ``files`` and ``bytes`` it removed and the ``entries`` in them, the ``commits`` it
-    made, and the archive's head after it. ``pruned_until`` is the archive's: all days before it were let go.
+    ``days`` is the number of days whose files were removed; ``files``, ``bytes`` and ``entries`` count those files.
+    ``commits`` is the number of commits made, ``head`` the archive's head after the run. ``pruned_until`` is the start
+    of the oldest day that the archive keeps.
     """
 
     days: int = 0
@@ -53,7 +55,7 @@ class MaintenanceResult:
     pruned_until: Optional[datetime] = None
 
     def to_json(self) -> Dict[str, Any]:
-        """The same as plain values: what the command prints."""
+        """Return the values that the command prints as JSON."""
         return {
             "days": self.days,
             "files": self.files,
@@ -66,7 +68,7 @@ class MaintenanceResult:
 
 
 Cutoff = Union[datetime, Callable[[datetime], datetime]]
-"""A moment, or what returns it given the archive's own time, from which ages count."""
+"""A time, or a function that computes it from the archive's own time, from which ages count."""
 
 
 def compact(
@@ -74,15 +76,15 @@ def compact(
     before: Optional[Cutoff] = None,
     context: Optional[RunContext] = None,
 ) -> MaintenanceResult:
-    """Merge the files of each closed UTC day into one, one day a commit; with ``before``, of days that end by then.
+    """Merge the files of each closed UTC day into one file, with one commit per day.
 
-    A day is closed once the archive covers it and an hour more. Entries that come in later make another file, which a
-    later run merges.
+    With ``before``, only days that end by then are merged. A day is closed one hour after its end, in the archive's
+    coverage. Entries that arrive later are stored in another file, which a later run merges.
 
-    :raises StorageError: there is no archive, it cannot be read or written, or a lock still forbids to remove a file;
-        then nothing was committed.
-    :raises ArchiveDamaged: a file is not what its commit says; it is not merged into another.
-    :raises Cancelled: ``context.stop`` was set; the days done stay as they are.
+    :raises StorageError: there is no archive, it cannot be read or written, or a lock still protects a file; in the
+        last case nothing was committed.
+    :raises ArchiveDamaged: a file differs from its commit; the file is not merged.
+    :raises Cancelled: ``context.stop`` was set; the days merged so far stay merged.
     """
     return _Run(store, context or RunContext()).compact(before)
 
@@ -94,14 +96,14 @@ def prune(
 ) -> MaintenanceResult:
     """Remove the files of all closed UTC days that end by ``before``, in one commit.
 
-    Undated entries go with the day on which they were collected. Errors and options are as of :func:`compact`; what a
-    run that was stopped did not remove, a later one removes.
+    Entries without a readable time are removed with the day on which they were collected. Errors and options are
+    those of :func:`compact`; files that a stopped run did not delete are deleted by the next run.
     """
     return _Run(store, context or RunContext()).prune(before)
 
 
 class _Run:
-    """One run."""
+    """One run of compact or prune."""
 
     def __init__(self, store: Store, context: RunContext) -> None:
         self._store = DryRun(store) if context.dry_run else store
@@ -118,7 +120,7 @@ class _Run:
             head, state = self._load()
             cutoff = _cutoff(before, head.commit)
             days = {day: files for day, files in _days(state.live, cutoff).items() if len(files) > 1}
-            self._check_erasable(file for day in sorted(days) for file in days[day])
+            self._check_not_locked(file for day in sorted(days) for file in days[day])
             try:
                 for day in sorted(days):
                     self._merge(day, days[day])
@@ -133,7 +135,7 @@ class _Run:
             files = [
                 file for path, file in sorted(state.live.items()) if is_pruned_by(file, cutoff, state.undated.get(path))
             ]
-            self._check_erasable(files)
+            self._check_not_locked(files)
             self._appender.check_stopped(_UNCHANGED)
             try:
                 if files:
@@ -143,7 +145,7 @@ class _Run:
                 continue
 
     def _load(self) -> Tuple[StoredCommit, ChainState]:
-        """The head and what is live there, after what an earlier run was about to remove is removed."""
+        """Return the head and the chain's state. First delete the files that earlier runs did not finish deleting."""
         self._appender.load_head()
         head = self._appender.stored
         if head is None:
@@ -153,13 +155,13 @@ class _Run:
         self._store.purge(self._appender.interruptible(_undeleted_files(self._store, head.commit, state)))
         return head, state
 
-    def _check_erasable(self, files: Iterable[DataFile]) -> None:
-        """All of them before the first commit: what is half done under a lock could only be finished after it."""
+    def _check_not_locked(self, files: Iterable[DataFile]) -> None:
+        """Check all files before the first commit: files under a lock could only be deleted when the lock ends."""
         self._store.check_not_locked(self._appender.interruptible((file.path for file in files), _UNCHANGED))
 
     def _merge(self, day: str, files: Sequence[DataFile]) -> None:
         if self._stop.is_set():
-            raise Cancelled("The compaction was stopped; the days that were done are compacted.")
+            raise Cancelled("The run was stopped; the days done so far stay compacted.")
         if self._dry_run:
             self._count_removed(files)
             return
@@ -213,7 +215,7 @@ class _Run:
     @property
     def _head(self) -> StoredCommit:
         if self._appender.stored is None:
-            raise ValueError("no head was found yet")
+            raise ValueError("load_head was not called")
         return self._appender.stored
 
     def _count_removed(self, removed: Sequence[DataFile]) -> None:
@@ -235,7 +237,7 @@ class _Run:
 
 
 class _MergedDay:
-    """One day's files, one behind the other, each of them hashed again on the way."""
+    """The merged file of one day. Each part is hashed again while it is appended."""
 
     def __init__(self, day: str) -> None:
         self._file = DayFile(day)
@@ -244,15 +246,15 @@ class _MergedDay:
     def append(self, store: Store, file: DataFile) -> None:
         """Append a file's lines.
 
-        :raises ObjectNotFound: it is gone.
-        :raises ArchiveDamaged: it holds something else than its commit says.
+        :raises ObjectNotFound: the file does not exist.
+        :raises ArchiveDamaged: the file differs from its commit.
         """
         content = hashlib.sha256()
         for line in lines_of(store, file):
             content.update(line)
             self._file.add(line, None)
         if content.hexdigest() != file.content_sha256:
-            raise ArchiveDamaged(f"{file.path} in {store} is not what its commit describes; verify the archive.")
+            raise ArchiveDamaged(f"{file.path} in {store} differs from its commit; verify the archive.")
         self._parts.append(file)
 
     def finish(self, sequence: int) -> Tuple[DataFile, bytes]:
@@ -264,15 +266,15 @@ class _MergedDay:
 
 
 def _cutoff(before: Optional[Cutoff], head: Commit) -> datetime:
-    """The midnight by which days must end: they are older than asked for, and closed."""
+    """Return the midnight by which a day must end to be old enough and closed."""
     closed = head.covered_until - CLOSE_DELAY
-    wanted = before(head.server_date) if callable(before) else before
-    latest = closed if wanted is None else min(wanted, closed)
+    requested = before(head.server_date) if callable(before) else before
+    latest = closed if requested is None else min(requested, closed)
     return datetime.combine(latest.astimezone(timezone.utc).date(), time(), timezone.utc)
 
 
 def _days(live: Dict[str, DataFile], cutoff: datetime) -> Dict[str, List[DataFile]]:
-    """The live files of each day that ends by then, in the order in which they came."""
+    """Return the live files of each day that ends by ``cutoff``, in the order of their commits."""
     days: Dict[str, List[DataFile]] = {}
     for path in sorted(live):
         day = _day(live[path])
@@ -282,7 +284,7 @@ def _days(live: Dict[str, DataFile], cutoff: datetime) -> Dict[str, List[DataFil
 
 
 def _undeleted_files(store: Store, head: Commit, state: ChainState) -> List[str]:
-    """Files that a commit removed and that are still stored: a run was killed, or a copy was restored."""
+    """Return the files that a commit removed but that are still stored: a run was killed, or a copy was restored."""
     return sorted(name for name in store.names("entries") if name in state.removed and _is_committed(name, head))
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Entries of several logs as one stream, ordered by time; one entry of each log is in memory."""
+"""Merges the entries of several logs into one stream ordered by time, with one entry per log in memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
 class ProjectEntry(NamedTuple):
-    """An entry, and what to call the project whose log it is from."""
+    """An entry, and the name of the project whose log contains it."""
 
     project: str
     entry: Entry
 
 
 def merge_by_time(logs: Sequence[Tuple[str, Iterable[Entry]]]) -> Iterator[ProjectEntry]:
-    """The entries of several logs, each given with its project. Each log keeps its own order.
+    """Yield the entries of several logs, each given with its project. Each log keeps its own order.
 
-    An entry without a readable time stays right after the one before it in its log.
+    An entry without a readable time stays directly after the previous entry of its log.
     """
     for _moment, found in merge(*(_timed(project, entries) for project, entries in logs), key=lambda pair: pair[0]):
         yield found

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a run tells Prometheus: a file for the textfile collector of node_exporter.
+"""Writes the metrics of a run as a file for the textfile collector of node_exporter.
 
-Each command writes a file of its own for each archive, so none erases what another one told. Moments are told, not
-ages: an age in a file would stand still when the runs do. A few gauges need no client library, which hosts would have
-to install.
+Each command writes its own file for each archive, so no command overwrites the metrics of another one. Metrics are
+times, not ages: an age in a file would stop growing when the runs stop. The few gauges are written without a client
+library, which would have to be installed on hosts.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from .format.commit import Commit
 _PREFIX = "cloudscale_audit_"
 _LAST_SUCCESS = "last_success_timestamp_seconds"
 _HELP = {
-    "last_run_timestamp_seconds": "When the last run of the command ended.",
-    "last_run_duration_seconds": "How long the last run of the command took.",
-    "last_run_exit_status": "Exit status of the last run: 0 if it is fine; the meanings are those of the command.",
-    _LAST_SUCCESS: "When the last run of the command that did all it should ended; 0 if there was none.",
-    "covered_from_timestamp_seconds": "From when on the archive misses nothing but its gaps.",
-    "covered_until_timestamp_seconds": "Until when the archive misses nothing but its gaps, by the provider's clock.",
-    "retention_deadline_timestamp_seconds": "When the provider begins to delete what is not archived.",
-    "entries": "Entries in the archive.",
-    "commits_total": "Commits of the archive.",
-    "gaps_total": "Spans of time recorded in which entries may be missing.",
-    "state": "1 for the state that the archive was in at the end of the last run.",
-    "clock_skew_seconds": "By how much the host's clock was ahead of the provider's in the last run; negative: behind.",
-    "alerts_total": "Alerts that notify found so far.",
-    "verify_findings": "What the last verification found that a sound archive does not have.",
-    "reconcile_findings": "In what the archive differed from what the provider had, when they were last compared.",
+    "last_run_timestamp_seconds": "End of the last run of the command.",
+    "last_run_duration_seconds": "Duration of the last run of the command.",
+    "last_run_exit_status": "Exit status of the last run of the command; 0 if it succeeded.",
+    _LAST_SUCCESS: "End of the last successful run of the command; 0 if there was none.",
+    "covered_from_timestamp_seconds": "Start of the period that the archive covers, except for its gaps.",
+    "covered_until_timestamp_seconds": "End of the period that the archive covers, by the provider's clock.",
+    "retention_deadline_timestamp_seconds": "Time at which the provider starts to delete entries not yet archived.",
+    "entries": "Number of entries in the archive.",
+    "commits_total": "Number of commits in the archive.",
+    "gaps_total": "Number of recorded gaps, in which entries might be missing.",
+    "state": "1 for the state of the archive at the end of the last run, else 0.",
+    "clock_skew_seconds": "Lead of the host's clock over the provider's in the last run; negative if it is behind.",
+    "alerts_total": "Number of alerts that notify has found.",
+    "verify_findings": "Number of findings of the last verification.",
+    "reconcile_findings": "Number of findings when the archive was last compared with the provider.",
 }
-_LABEL_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})  # there is no line break in what is visible
+_LABEL_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})  # printable text contains no line breaks
 
 
 class Sample(NamedTuple):
-    """A value, in base units, of one of the metrics, by its name without the prefix and its labels of its own."""
+    """A value of one of the metrics, in base units, with the metric's name without the prefix and its own labels."""
 
     name: str
     value: float
@@ -54,7 +54,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a command on an archive that ended. ``succeeded``: it did all it should, whatever it then told."""
+    """A finished run of a command on an archive. ``succeeded`` is True even if the run reported findings."""
 
     command: str
     archive: str
@@ -66,27 +66,28 @@ class Run:
 
 
 def write_metrics(path: str, run: Run, samples: List[Sample]) -> None:
-    """Put the file in place, whole and readable for all; the time of the last success outlives a failed run.
+    """Replace the file atomically, readable for all users; a failed run keeps the time of the last success.
 
-    :raises InvalidInput: the path is a folder, or lies in none.
+    :raises InvalidInput: the path is a directory, or its parent directory does not exist.
     :raises StorageError: the file cannot be written.
     """
     success = run.ended.timestamp() if run.succeeded else _last_success(path)
-    told = [
+    run_samples = [
         Sample("last_run_timestamp_seconds", run.ended.timestamp()),
         Sample("last_run_duration_seconds", (run.ended - run.started).total_seconds()),
         Sample("last_run_exit_status", run.exit_status),
         Sample(_LAST_SUCCESS, success),
     ]
     labels = {"archive": run.archive, "project": run.project}
-    lines = [*_lines(told, {**labels, "command": run.command}), *_lines(samples, labels)]
+    lines = [*_lines(run_samples, {**labels, "command": run.command}), *_lines(samples, labels)]
     replace_file(path, [line.encode("utf-8", "replace") for line in lines], "--metrics", mode=0o644)
 
 
 def archive_samples(commit: Commit, now: datetime, covered_until: Optional[datetime] = None) -> List[Sample]:
-    """Where an archive stands as of its newest commit. ``covered_until`` is of a run that read to the log's end.
+    """Return the metrics of an archive as of its newest commit.
 
-    Such a run knows more than the commit, because it writes one without entries only once in a while.
+    ``covered_until`` comes from a run that reached the end of the log. It can be later than the commit's, because
+    commits without entries are made only once per hour.
     """
     covered = covered_until or commit.covered_until
     state = archive_state(covered, covered_until is not None or is_at_end(commit), now)
@@ -117,7 +118,7 @@ def _labels(labels: Dict[str, str]) -> str:
 
 
 def _last_success(path: str) -> float:
-    """What the file told so far; 0 when there is none, or none that can be read."""
+    """Return the time of the last success from the existing file; 0 if there is no readable file."""
     try:
         with open(path, "rb") as file:
             found = re.search(rb"^%b%b\{.*\} (\S+)$" % (_PREFIX.encode(), _LAST_SUCCESS.encode()), file.read(), re.M)

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells entries that an archive has from new ones when a span is read a second time.
+"""Distinguishes new entries from archived ones when a time range is read again.
 
-Entries have no id and may be equal in every field, so they are matched as multisets: each archived entry accounts for
-one entry read again, first by its exact form, then by what cannot change when a project or a token is renamed.
+Entries have no id, and two can be equal in every field, so they are matched as multisets. Each archived entry matches
+one fetched entry: first by its exact form, then by the fields that do not change when a project or token is renamed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .reader import entries_of
 from .storage.store import Store
 
 READ_PAST_NEWEST = timedelta(minutes=10)
-"""How far past the newest archived entry a re-read goes before the overlap counts as wholly read."""
+"""How far past the newest archived entry the read must reach before the overlap counts as completely read."""
 
 
 class FetchedEntry(NamedTuple):
-    """An entry as it was fetched, its canonical line and its timestamp."""
+    """An entry returned by the API, with its canonical line and its timestamp."""
 
     entry: Entry
     line: bytes
@@ -41,9 +41,9 @@ class FetchedEntry(NamedTuple):
 
 
 class Overlap:
-    """The archived entries from ``start`` on, waiting to be found again.
+    """The archived entries from ``start`` on, to be matched with fetched ones.
 
-    ``found`` and ``renamed`` count the entries found again in the same and in another form.
+    ``found`` and ``renamed`` count the entries that were found again unchanged and with changed names.
     """
 
     def __init__(self, store: Store, head: StoredCommit) -> None:
@@ -63,9 +63,9 @@ class Overlap:
                 self._expect(store, live[path])
 
     def is_new(self, fetched: FetchedEntry) -> bool:
-        """Whether a fetched entry is certainly not in the archive. A doubtful one is held for :meth:`settle`."""
+        """True if a fetched entry is certainly not archived. Keep undecided ones for :meth:`resolve_undecided`."""
         if fetched.moment is not None and fetched.moment < self._oldest:
-            return False  # pruned, or older than what was asked for: the archive had it
+            return False  # pruned, or older than the requested range: it was archived
         exact = _digest(fetched.line)
         if self._by_line[exact] > 0:
             self._by_line[exact] -= 1
@@ -79,25 +79,25 @@ class Overlap:
         return True
 
     def is_past_archive(self, entries: List[FetchedEntry]) -> bool:
-        """Whether these entries, a page, lie wholly past what the archive has."""
+        """True if no archived entry can follow this page, so that the overlap is completely read."""
         moments = [fetched.moment for fetched in entries]
         if not self._unmatched:
-            return self._is_past_edge(moments)
+            return self._is_past_pruned(moments)
         newest = self._newest
         if newest is None:
             return False
         return bool(moments) and all(moment is not None and moment > newest + READ_PAST_NEWEST for moment in moments)
 
-    def _is_past_edge(self, moments: List[Optional[datetime]]) -> bool:
-        """Whether a page follows all pruned entries, which are read again too."""
+    def _is_past_pruned(self, moments: List[Optional[datetime]]) -> bool:
+        """True if a page follows all pruned entries, which are read again too."""
         pruned_until = self._pruned_until
         if pruned_until is None:
             return True
         return bool(moments) and all(moment is None or moment >= pruned_until for moment in moments)
 
     def resolve_undecided(self) -> List[FetchedEntry]:
-        """The held entries that are new after all: those for which no archived entry is left to account."""
-        new = []
+        """Return the undecided entries that are new, since no unmatched archived entry has the same identity."""
+        new: List[FetchedEntry] = []
         for fetched in self._undecided:
             identity = identity_digest(fetched)
             if self._by_identity[identity] > 0:
@@ -122,14 +122,14 @@ def _may_reach(file: DataFile, start: datetime) -> bool:
 
 
 def identity_digest(fetched: FetchedEntry) -> bytes:
-    """What stays the same of an entry when names are rendered anew."""
+    """Return a digest of the fields of an entry that do not change when something is renamed."""
     entry = fetched.entry
     moment = entry.get("timestamp") if fetched.moment is None else format_time(fetched.moment)
-    who, what = actor(entry), subject(entry)
+    who, about = actor(entry), subject(entry)
     facts: Dict[str, Any] = {
         "facts": [moment, entry.get("action"), entry.get("message"), entry.get("ip_address")],
         "actor": [who.kind, who.uuid or who.name],
-        "subject": [what.kind, what.uuid or what.name],
+        "subject": [about.kind, about.uuid or about.name],
     }
     return _digest(canonical(facts))
 

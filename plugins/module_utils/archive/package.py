@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Makes an evidence package: one zip file with the entries of a range and all that is needed to check them.
+"""Creates an evidence package: one zip file with the entries of a range and everything needed to check them.
 
-The same archives and the same range give the same bytes, on one host and by one version. The only time in it is that of
-each archive's newest commit.
+The same archives and range give the same bytes on one host with one version. The only time in a package is that of each
+archive's newest commit.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ from .storage.zip_file import Spool, ZipWriter
 from .verifier import verify_archive
 
 MAX_SMALL = 1 << 20
-"""Bytes of a signature; a larger file is something else."""
+"""Maximum size of a signature in bytes."""
 
 
 class Source(NamedTuple):
-    """An archive to pack, and the path of its allowed signers, if there are any."""
+    """An archive to pack, and the path of its file of allowed signers, if there is one."""
 
     store: Store
     allowed_signers: Optional[str] = None
 
 
 class PackedArchive(NamedTuple):
-    """What was packed of one archive: ``facts`` are those in its ``extract.json``, ``problems`` findings of errors."""
+    """A packed archive: ``facts`` is the content of its ``extract.json``, ``problems`` are its error findings."""
 
     directory: str
     facts: Dict[str, Any]
@@ -73,21 +73,21 @@ class PackedArchive(NamedTuple):
 
 
 class Package(NamedTuple):
-    """A package that was made."""
+    """A package that was created."""
 
     sha256: str
     bytes: int
     archives: Sequence[PackedArchive]
 
 
-def make_package(sources: Sequence[Source], dest: str, span: Range, now: Optional[datetime] = None) -> Package:
-    """Pack the entries of a range, of one or more archives, with their evidence into the zip file ``dest``.
+def make_package(sources: Sequence[Source], dest: str, time_range: Range, now: Optional[datetime] = None) -> Package:
+    """Pack the entries of a range from one or more archives, with their evidence, into the zip file ``dest``.
 
-    The file appears complete or not at all. ``now`` is the time of the verification, which does not appear in it.
+    The file appears complete or not at all. ``now`` is the time of the verification; it is not stored in the package.
 
-    :raises InvalidInput: ``dest`` cannot be a file, an archive is named twice, or signers cannot be read.
+    :raises InvalidInput: ``dest`` is not a valid path, an archive is named twice, or signers cannot be read.
     :raises StorageError: an archive cannot be read or has no commit, or the file cannot be written.
-    :raises ArchiveDamaged: an archive's chain, or a data file of the range, is not what it was.
+    :raises ArchiveDamaged: an archive's chain, or a data file of the range, is damaged.
     """
     check_destination(dest, "--dest")
     seen: List[Head] = []
@@ -95,19 +95,19 @@ def make_package(sources: Sequence[Source], dest: str, span: Range, now: Optiona
         heads = [_head_of(source.store) for source in sources]
         try:
             with draft_file(dest, "--dest") as draft:
-                archives = _pack(sources, heads, ZipWriter(draft, dest), span, now or utc_now())
-                done = Package(content_sha256(draft), os.path.getsize(draft), archives)
+                archives = _pack(sources, heads, ZipWriter(draft, dest), time_range, now or utc_now())
+                package = Package(content_sha256(draft), os.path.getsize(draft), archives)
                 move_into_place(draft, dest)
-                return done
+                return package
         except (ObjectNotFound, _ArchiveChanged) as exc:
-            # Another run may have added, compacted or pruned meanwhile; then there is a newer head.
+            # Another run might have added, compacted or pruned in the meantime; then there is a newer head.
             if seen == [head.head for head in heads]:
                 raise ArchiveDamaged(f"{exc.message[:-1]}: it is missing; verify the archive.") from exc
             seen = [head.head for head in heads]
 
 
 class _ArchiveChanged(StorageError):
-    """An archive has a newer commit than the one that is packed."""
+    """An archive got a newer commit while it was packed."""
 
 
 def _head_of(store: Store) -> StoredCommit:
@@ -118,23 +118,23 @@ def _head_of(store: Store) -> StoredCommit:
 
 
 def _pack(
-    sources: Sequence[Source], heads: Sequence[StoredCommit], zip_file: ZipWriter, span: Range, now: datetime
+    sources: Sequence[Source], heads: Sequence[StoredCommit], zip_file: ZipWriter, time_range: Range, now: datetime
 ) -> List[PackedArchive]:
     with zip_file as writer, _temporary_directory() as directory_path:
         _check_distinct(sources, heads)
         prepared = [
-            _PreparedArchive(source, head, span, now, os.path.join(directory_path, str(number)))
+            _PreparedArchive(source, head, time_range, now, os.path.join(directory_path, str(number)))
             for number, (source, head) in enumerate(zip(sources, heads))
         ]
-        # As the names of their members are sorted.
+        # Members of a package are sorted by name.
         prepared.sort(key=lambda one: f"{one.directory}/")
-        writer.add_bytes(README, page([one.described for one in prepared]))
-        writer.add_bytes(HEADS, b"".join(one.subject.head_line() for one in prepared))
+        writer.add_bytes(README, page([one.page_section for one in prepared]))
+        writer.add_bytes(HEADS, b"".join(one.packed.head_line() for one in prepared))
         for one in prepared:
             one.write(writer)
         lines = (manifest_line(name, digest) for name, digest in sorted(writer.digests.items()))
         writer.add_bytes(MANIFEST, b"".join(lines))
-        return [PackedArchive(one.directory, one.facts, one.subject.missing, one.problems) for one in prepared]
+        return [PackedArchive(one.directory, one.facts, one.packed.missing, one.problems) for one in prepared]
 
 
 def _check_distinct(sources: Sequence[Source], heads: Sequence[StoredCommit]) -> None:
@@ -158,47 +158,47 @@ def _temporary_directory() -> Iterator[str]:
 
 def _unwritable(exc: OSError) -> StorageError:
     return StorageError(
-        f"A temporary file cannot be written: {exc.strerror or exc}; set TMPDIR to a directory with more space."
+        f"Cannot write a temporary file: {exc.strerror or exc}; set TMPDIR to a directory with more space."
     )
 
 
 class _PreparedArchive:
-    """One archive, read and verified, and its extract in temporary files."""
+    """One archive that was read and verified, with its extract in temporary files."""
 
-    def __init__(self, source: Source, head: StoredCommit, span: Range, now: datetime, spool: str) -> None:
+    def __init__(self, source: Source, head: StoredCommit, time_range: Range, now: datetime, spool: str) -> None:
         store = source.store
         self._store = store
         self.path = str(store)
         self.head = head
-        # Listed first: a time stamp is made after its commit.
+        # Listed before the commits, because a time stamp is made after its commit.
         self._timestamps = _timestamps(store)
         self._signatures: List[str] = []
-        self.subject = self._read_chain(span)
-        self.directory = self.subject.directory
+        self.packed = self._read_chain(time_range)
+        self.directory = self.packed.directory
         self._signers = _bytes_of_file(source.allowed_signers) if source.allowed_signers else None
         self._extracted = self._extract(spool)
         signers = AllowedSigners(source.allowed_signers) if source.allowed_signers else None
         found = verify_archive(store, signers=signers, now=now)
         if store.commits(after=head.commit.sequence):
-            raise _ArchiveChanged(f"{head.commit.name} in {store} is not the newest commit any more.")
+            raise _ArchiveChanged(f"{head.commit.name} in {store} is no longer the newest commit.")
         self.problems = errors(found.findings)
-        self._protocol = protocol(found, self.subject.status, with_signers=signers is not None)
-        self.facts = self.subject.facts(self._extracted)
-        self.described = PageSection(
-            self.directory, self.facts, self.subject.head_line(), bool(self._signatures), bool(self._timestamps)
+        self._protocol = protocol(found, self.packed.status, with_signers=signers is not None)
+        self.facts = self.packed.facts(self._extracted)
+        self.page_section = PageSection(
+            self.directory, self.facts, self.packed.head_line(), bool(self._signatures), bool(self._timestamps)
         )
 
-    def _read_chain(self, span: Range) -> PackedRange:
+    def _read_chain(self, time_range: Range) -> PackedRange:
         state = ChainState()
         for stored in walk_forward(self._store, state, None, self.head):
             if stored.commit.signer is not None:
                 self._signatures.append(signature_name(stored.head, stored.commit.signer))
-        return packed_range_of(self._store, self.path, self.head, state.live, span)
+        return packed_range_of(self._store, self.path, self.head, state.live, time_range)
 
     def _extract(self, spool: str) -> ExtractFiles:
-        span = self.subject.span
+        time_range = self.packed.time_range
         try:
-            entries = read_files(self._store, self.subject.files, span.start, span.end)
+            entries = read_files(self._store, self.packed.files, time_range.start, time_range.end)
             with closing(Spool(f"{spool}.lines")) as lines, closing(Spool(f"{spool}.table")) as table:
                 return extract(entries, lines, table)
         except OSError as exc:
@@ -206,23 +206,23 @@ class _PreparedArchive:
 
     def write(self, writer: ZipWriter) -> None:
         """Add the archive's members, in the order of their names."""
-        inside = f"{self.directory}/"
+        prefix = f"{self.directory}/"
         if self._signers is not None:
-            writer.add_bytes(inside + SIGNERS, self._signers)
+            writer.add_bytes(prefix + SIGNERS, self._signers)
         for stored in walk_forward(self._store, ChainState(), None, self.head):
-            writer.add_bytes(inside + stored.commit.name, stored.body)
-        for file in self.subject.files:
-            writer.add(inside + file.path, bytes_of(self._store, file), file.bytes, deflate=False)
-        writer.add_spool(inside + TABLE, self._extracted.table)
-        writer.add_bytes(inside + FACTS, document(self.facts))
-        writer.add_spool(inside + LINES, self._extracted.lines)
+            writer.add_bytes(prefix + stored.commit.name, stored.body)
+        for file in self.packed.files:
+            writer.add(prefix + file.path, bytes_of(self._store, file), file.bytes, deflate=False)
+        writer.add_spool(prefix + TABLE, self._extracted.table)
+        writer.add_bytes(prefix + FACTS, document(self.facts))
+        writer.add_spool(prefix + LINES, self._extracted.lines)
         self._add_signatures(writer)
         for name, body in sorted(self._timestamps.items()):
-            writer.add_bytes(inside + name, body)
-        writer.add_bytes(inside + PROTOCOL, document(self._protocol))
+            writer.add_bytes(prefix + name, body)
+        writer.add_bytes(prefix + PROTOCOL, document(self._protocol))
 
     def _add_signatures(self, writer: ZipWriter) -> None:
-        """Add the signatures of the commits. If one is missing or something else, the verification says so."""
+        """Add the signatures of the commits. The verification reports a missing or invalid signature."""
         for read_chunks, name in zip(prefetch_chunks(self._store, self._signatures), self._signatures):
             with suppress(ObjectNotFound, InvalidObject):
                 writer.add_bytes(
@@ -231,7 +231,7 @@ class _PreparedArchive:
 
 
 def _timestamps(store: Store) -> Dict[str, bytes]:
-    """The files with time stamps, without what is none."""
+    """Return the files with time stamps; other objects are skipped."""
     found: Dict[str, bytes] = {}
     with suppress(InvalidObject):
         for name in filter(parse_timestamp_name, store.names("timestamps")):
@@ -245,4 +245,6 @@ def _bytes_of_file(path: str) -> bytes:
         with open(path, "rb") as file:
             return join_chunks(iter(lambda: file.read(1 << 16), b""), path, MAX_DOCUMENT)
     except OSError as exc:
-        raise InvalidInput(f"The file of allowed signers {path} cannot be read; check its path.") from exc
+        raise InvalidInput(
+            f"Cannot read the allowed signers in {path}: {exc.strerror or exc}; check the path."
+        ) from exc

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Verifies an evidence package, which anybody may have made or changed. Nothing is unpacked onto a disk.
+"""Verifies an evidence package, which anybody could have made or changed. Nothing is unpacked to disk.
 
-A file that is not laid out as a package, or whose manifest does not fit, is refused. Then each archive in it is
-verified as archives are, but with the data files of the range alone, and the extract is made again from these.
+A file without the layout of a package, or with a wrong manifest, is refused. Each archive in the package is verified
+like an archive, but only with the data files of the range, and the extract is made again from these files.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _MADE_BY = re.compile(r"cloudscale-audit [0-9A-Za-z.+-]{1,60}", re.ASCII)
 
 
 class Options(NamedTuple):
-    """What the caller knows from elsewhere, and how much is checked."""
+    """Options of a check: what the caller knows from other sources, and how much is checked."""
 
     expected_head: Optional[Head] = None
     signers: Optional[AllowedSigners] = None
@@ -70,10 +70,10 @@ class Options(NamedTuple):
 
 
 class ArchiveCheck(NamedTuple):
-    """What was found about one archive of a package.
+    """Result for one archive of a package.
 
-    ``head`` is None if its newest commit cannot be read. ``facts`` are those of ``extract.json``; they are empty if
-    they cannot be read. ``has_signers``: there is a list of allowed signers in the package, which proves nothing.
+    ``head`` is None if the newest commit cannot be read. ``facts`` is the content of ``extract.json``, empty if it
+    cannot be read. ``has_signers`` is True if the package contains a list of allowed signers, which proves nothing.
     """
 
     directory: str
@@ -86,7 +86,7 @@ class ArchiveCheck(NamedTuple):
 
 
 class PackageCheck(NamedTuple):
-    """What was found about a package. ``is_page_checked``: the same version made it, so its page could be compared."""
+    """Result for a package. ``is_page_checked`` is True if this version made it, so that its page was compared."""
 
     sha256: str
     bytes: int
@@ -98,13 +98,13 @@ class PackageCheck(NamedTuple):
 def check_package(path: str, options: Options, now: Optional[datetime] = None) -> PackageCheck:
     """Find everything that is wrong with a package.
 
-    Findings are those of :func:`examine`, and ``extract`` (it is not what the data files hold of the range),
-    ``protocol`` (the maker's verification does not fit, or had findings) and ``page`` (it is not the page of this
-    package).
+    Findings are those of :func:`verify_archive`, and ``extract`` (it differs from the entries of the range in the data
+    files), ``protocol`` (the maker's verification does not match, or had findings) and ``page`` (it is not the page of
+    this package).
 
     :raises StorageError: the file cannot be read.
-    :raises InvalidInput: options cannot be used with a package of several archives, or ssh-keygen is missing.
-    :raises ArchiveDamaged: the file is refused.
+    :raises InvalidInput: an option is not valid for a package of several archives, or ssh-keygen is missing.
+    :raises ArchiveDamaged: the file is not a valid package.
     """
     with ZipReader(path) as package:
         directories = _directories(package)
@@ -119,19 +119,19 @@ def check_package(path: str, options: Options, now: Optional[datetime] = None) -
             _ArchiveCheck(package, directory, names, digests, options, now) for directory, names in directories.items()
         ]
         archives = [check.run() for check in checks]
-        subjects = [check.subject for check in checks if check.subject is not None]
+        packed_ranges = [check.packed for check in checks if check.packed is not None]
         findings = [finding for archive in archives for finding in archive.findings]
-        if len(subjects) == len(archives):
-            findings.extend(_check_heads_file(package, subjects))
-        described = [check.described for check in checks if check.described is not None]
-        same = all(archive.facts.get("exported_by") == MADE_BY for archive in archives)
-        if len(described) == len(archives) and same:
-            findings.extend(_check_page(package, described))
-        return PackageCheck(package.sha256(), package.size, archives, findings, same)
+        if len(packed_ranges) == len(archives):
+            findings.extend(_check_heads_file(package, packed_ranges))
+        sections = [check.page_section for check in checks if check.page_section is not None]
+        is_same_version = all(archive.facts.get("exported_by") == MADE_BY for archive in archives)
+        if len(sections) == len(archives) and is_same_version:
+            findings.extend(_check_page(package, sections))
+        return PackageCheck(package.sha256(), package.size, archives, findings, is_same_version)
 
 
 def _directories(package: ZipReader) -> Dict[str, List[str]]:
-    """The archives' directories and the names in each; refuses members that no package has, or in another order."""
+    """Return the archives' directories and the names in each. Refuse unknown members and another order."""
     found: Dict[str, List[str]] = {}
     for name in package.names:
         member = parse_member(name)
@@ -155,7 +155,7 @@ def _directories(package: ZipReader) -> Dict[str, List[str]]:
 
 
 def _check_manifest(package: ZipReader) -> Dict[str, str]:
-    """The SHA-256 of each member; refuses a manifest that is not exactly of these."""
+    """Return the SHA-256 of each member. Refuse a manifest that differs from these."""
     digests = {}
     for name in package.names[:-1]:
         content = hashlib.sha256()
@@ -174,7 +174,7 @@ def _check_manifest(package: ZipReader) -> Dict[str, str]:
 
 
 def _difference(line: bytes, name: str, digests: Dict[str, str]) -> str:
-    """Why a line of the manifest is not the one of a member."""
+    """Describe why a line of the manifest is not the expected line for a member."""
     digest, _spaces, listed = line.decode("ascii", "replace").rstrip("\n").partition("  ")
     if listed == name:
         return f"{name} has other bytes than {MANIFEST} says ({digest!a:.80})"
@@ -186,7 +186,7 @@ def _difference(line: bytes, name: str, digests: Dict[str, str]) -> str:
 
 
 def _lines(package: ZipReader, name: str) -> Iterator[bytes]:
-    """The lines of a member, each with its newline; one that is too long is cut."""
+    """Yield the lines of a member, each with its newline; a line that is too long is truncated."""
     rest = b""
     for chunk in package.chunks(name):
         *complete, rest = (rest + chunk).split(b"\n")
@@ -197,25 +197,25 @@ def _lines(package: ZipReader, name: str) -> Iterator[bytes]:
         yield rest
 
 
-def _check_heads_file(package: ZipReader, subjects: Sequence[PackedRange]) -> Iterator[Finding]:
+def _check_heads_file(package: ZipReader, packed_ranges: Sequence[PackedRange]) -> Iterator[Finding]:
     lines = list(_lines(package, HEADS))
-    if lines != [subject.head_line() for subject in subjects]:
+    if lines != [packed.head_line() for packed in packed_ranges]:
         yield Finding("head", HEADS, "its lines are not the newest commits of the archives in the package")
 
 
-def _check_page(package: ZipReader, described: Sequence[PageSection]) -> Iterator[Finding]:
-    expected = page(described)
+def _check_page(package: ZipReader, sections: Sequence[PageSection]) -> Iterator[Finding]:
+    expected = page(sections)
     found = join_chunks(package.chunks(README), README, MAX_DOCUMENT)
     if found != expected:
         yield Finding("page", README, "it is not the page of this package")
 
 
 class _InvalidDocument(Exception):
-    """What a document in a package says cannot be used; the text says why."""
+    """A document in a package is not valid; the text is the reason."""
 
 
 class _ArchiveCheck:
-    """Checks one archive of a package; ``subject`` and ``described`` are None if it cannot be read."""
+    """Checks one archive of a package; ``packed`` and ``page_section`` are None if it cannot be read."""
 
     def __init__(
         self,
@@ -235,9 +235,9 @@ class _ArchiveCheck:
         self._signatures: Set[str] = set()
         self._findings: List[Finding] = []
         self._facts: Dict[str, Any] = {}
-        self._span: Optional[Range] = None
-        self.subject: Optional[PackedRange] = None
-        self.described: Optional[PageSection] = None
+        self._time_range: Optional[Range] = None
+        self.packed: Optional[PackedRange] = None
+        self.page_section: Optional[PageSection] = None
 
     def run(self) -> ArchiveCheck:
         self._read_facts()
@@ -256,10 +256,10 @@ class _ArchiveCheck:
         head, live = self._replay_chain()
         heads = check_heads(self._store, options.noted) if options.noted is not None and head is not None else None
         self._add(heads.findings if heads else ())
-        if head is not None and self._span is not None:
+        if head is not None and self._time_range is not None:
             path = str(self._facts["archive"]["path"])
-            self.subject = packed_range_of(self._store, path, head, live, self._span)
-            self._check_subject(self.subject, found)
+            self.packed = packed_range_of(self._store, path, head, live, self._time_range)
+            self._check_packed_range(self.packed, found)
         return ArchiveCheck(
             self._directory,
             self._facts,
@@ -271,35 +271,35 @@ class _ArchiveCheck:
         )
 
     def _is_packed(self, file: DataFile) -> bool:
-        return self._span is None or self._span.overlaps(file.first, file.last)
+        return self._time_range is None or self._time_range.overlaps(file.first, file.last)
 
     def _add(self, findings: Sequence[Finding]) -> None:
         for finding in findings:
-            self._find(finding.type, finding.path, finding.detail)
+            self._report(finding.type, finding.path, finding.detail)
 
-    def _find(self, type_: str, name: str, detail: str) -> None:
+    def _report(self, type_: str, name: str, detail: str) -> None:
         self._findings.append(Finding(type_, f"{self._directory}/{name}", detail))
 
     def _read_facts(self) -> None:
         try:
             facts = self._document(FACTS)
-            self._span = _range_in(facts)
+            self._time_range = _range_in(facts)
             self._facts = facts
         except _InvalidDocument as exc:
-            self._find("extract", FACTS, str(exc))
+            self._report("extract", FACTS, str(exc))
 
     def _document(self, name: str) -> Dict[str, Any]:
         try:
             body = join_chunks(self._package.chunks(f"{self._directory}/{name}"), name, MAX_DOCUMENT)
             value = json.loads(body)
         except (StorageError, ValueError, RecursionError) as exc:
-            raise _InvalidDocument("it is not a JSON document that can be read") from exc
+            raise _InvalidDocument("it is not a readable JSON document") from exc
         if not isinstance(value, dict):
             raise _InvalidDocument("it is not a JSON object of a package")
         return value
 
     def _replay_chain(self) -> Tuple[Optional[StoredCommit], Dict[str, DataFile]]:
-        """The newest commit and the live files; none where the chain is broken, which is a finding already."""
+        """Return the newest commit and the live files; nothing if the chain is broken, which is a finding already."""
         try:
             head, state = find_head(self._store), ChainState()
             for stored in walk_forward(self._store, state, None, head) if head else ():
@@ -308,59 +308,59 @@ class _ArchiveCheck:
             return head, state.live
         except (ArchiveDamaged, StorageError) as exc:
             if not errors(self._findings):
-                self._find("chain", "commits", exc.message)
+                self._report("chain", "commits", exc.message)
             return None, {}
 
-    def _check_subject(self, subject: PackedRange, found: VerificationResult) -> None:
-        if subject.directory != self._directory:
-            self._find("head", "commits", f"its newest commit is of {subject.directory}")
-        known = self._signatures.union(file.path for file in subject.files)
+    def _check_packed_range(self, packed: PackedRange, found: VerificationResult) -> None:
+        if packed.directory != self._directory:
+            self._report("head", "commits", f"its newest commit is of {packed.directory}")
+        known = self._signatures.union(file.path for file in packed.files)
         for name in (*self._store.names("entries"), *self._store.names("signatures")):
             if name not in known:
-                self._find("extra", name, "it is neither of the range nor of a commit")
-        if self._check_extract(subject):
+                self._report("extra", name, "it is neither of the range nor of a commit")
+        if self._check_extract(packed):
             is_signed = found.signed_from is not None
             stamped = next(self._store.names("timestamps"), None) is not None
-            self.described = PageSection(self._directory, self._facts, subject.head_line(), is_signed, stamped)
-        self._check_protocol(subject, found)
+            self.page_section = PageSection(self._directory, self._facts, packed.head_line(), is_signed, stamped)
+        self._check_protocol(packed, found)
 
-    def _check_extract(self, subject: PackedRange) -> bool:
-        """Make the extract again; whether what ``extract.json`` says is right."""
-        span = subject.span
+    def _check_extract(self, packed: PackedRange) -> bool:
+        """Make the extract again and compare it. Return whether ``extract.json`` is correct."""
+        time_range = packed.time_range
         try:
-            made = extract(read_files(self._store, subject.files, span.start, span.end), Spool(), Spool())
+            made = extract(read_files(self._store, packed.files, time_range.start, time_range.end), Spool(), Spool())
         except (ArchiveDamaged, StorageError) as exc:
             if not errors(self._findings):
-                self._find("extract", LINES, exc.message)
+                self._report("extract", LINES, exc.message)
             return False
         for name, spool in ((LINES, made.lines), (TABLE, made.table)):
             if self._digests[f"{self._directory}/{name}"] != spool.sha256:
-                self._find("extract", name, "it does not have exactly the entries of the range")
-        expected = document(subject.facts(made, str(self._facts["exported_by"])))
+                self._report("extract", name, "it does not have exactly the entries of the range")
+        expected = document(packed.facts(made, str(self._facts["exported_by"])))
         if self._digests[f"{self._directory}/{FACTS}"] != sha256(expected):
-            self._find("extract", FACTS, "it says something else than the commits and the extract")
+            self._report("extract", FACTS, "it differs from the commits and the extract")
             return False
         return True
 
-    def _check_protocol(self, subject: PackedRange, found: VerificationResult) -> None:
+    def _check_protocol(self, packed: PackedRange, found: VerificationResult) -> None:
         try:
             protocol = self._document(PROTOCOL)
             problems = [one for one in protocol["findings"] if one["severity"] != "warning"]
-            fits = protocol["intact"] is (not problems)
-            fits = fits and protocol["status"] == subject.status.to_json()
-            fits = fits and protocol["signed_from"] == found.signed_from
+            matches = protocol["intact"] is (not problems)
+            matches = matches and protocol["status"] == packed.status.to_json()
+            matches = matches and protocol["signed_from"] == found.signed_from
         except (_InvalidDocument, LookupError, TypeError, AttributeError, RecursionError) as exc:
-            self._find("protocol", PROTOCOL, f"it cannot be used: {exc}")
+            self._report("protocol", PROTOCOL, f"it cannot be used: {exc}")
             return
-        if not fits:
-            self._find("protocol", PROTOCOL, "it is not of this archive, or contradicts itself")
+        if not matches:
+            self._report("protocol", PROTOCOL, "it is not of this archive, or contradicts itself")
         elif problems:
             count = pluralize(len(problems), "finding", "findings")
-            self._find("protocol", PROTOCOL, f"the archive had {count} when the package was made")
+            self._report("protocol", PROTOCOL, f"the archive had {count} when the package was made")
 
 
 def _range_in(facts: Dict[str, Any]) -> Range:
-    """The range of an extract, out of what ``extract.json`` says."""
+    """Return the range of an extract from ``extract.json``."""
     if facts.get("format") != FORMAT:
         raise _InvalidDocument(f"its format is not {FORMAT}")
     try:
@@ -370,7 +370,7 @@ def _range_in(facts: Dict[str, Any]) -> Range:
         raise _InvalidDocument("it lacks the range or the archive") from exc
     if not isinstance(path, str) or not isinstance(made_by, str) or not _MADE_BY.fullmatch(made_by):
         raise _InvalidDocument("it does not say what made it")
-    span = Range(parse_timestamp(start), parse_timestamp(end))
-    if [format_optional(span.start), format_optional(span.end)] != [start, end]:
-        raise _InvalidDocument("its range is not one of times in UTC")
-    return span
+    time_range = Range(parse_timestamp(start), parse_timestamp(end))
+    if [format_optional(time_range.start), format_optional(time_range.end)] != [start, end]:
+        raise _InvalidDocument("its range is not in UTC")
+    return time_range

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an evidence package consists of, and what it says about each archive in it: the same for maker and verifier."""
+"""Defines the layout of an evidence package and its facts about each archive, for its maker and its verifier."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .storage.store import Store
 from .storage.zip_file import Spool
 
 FORMAT = 1
-"""Changes whenever the same archive and range give another extract."""
+"""Increased whenever the same archive and range give a different extract."""
 
 README, MANIFEST, HEADS = "README.txt", "MANIFEST.sha256", "heads.jsonl"
 LINES, TABLE, FACTS, PROTOCOL, SIGNERS = (
@@ -37,7 +37,7 @@ LINES, TABLE, FACTS, PROTOCOL, SIGNERS = (
 MADE_BY = f"cloudscale-audit {VERSION}"
 
 MAX_DOCUMENT = 32 << 20
-"""Bytes of a JSON document or of allowed signers in a package."""
+"""Maximum size in bytes of a JSON document or of the allowed signers in a package."""
 
 _MAX_SLUG = 40
 _DIRECTORY = re.compile(r"(?:[a-z0-9]+-)*[0-9a-z]{1,64}", re.ASCII)
@@ -46,14 +46,14 @@ _END_OF_TIME = datetime.max.replace(tzinfo=timezone.utc)
 
 
 class Member(NamedTuple):
-    """The name of a member: the directory of its archive, empty at the top, and its name in there."""
+    """The name of a member: the directory of its archive (empty at the top level), and its name in that directory."""
 
     directory: str
     name: str
 
 
 def parse_member(name: str) -> Optional[Member]:
-    """The parts of a member's name; None for a name that no package has."""
+    """Split a member's name; return None for a name that no package has."""
     if name in (README, MANIFEST, HEADS):
         return Member("", name)
     directory, _slash, inner = name.partition("/")
@@ -69,14 +69,14 @@ def _is_of_archive(name: str) -> bool:
 
 
 def directory_of(head: StoredCommit) -> str:
-    """The directory of an archive: the project's name as far as any file system takes it, and the archive's id."""
+    """Return the directory of an archive: its project's name in portable characters, and the archive's id."""
     words = re.findall(r"[a-z0-9]+", head.commit.project.name.lower())
     slug = "-".join(words)[:_MAX_SLUG].strip("-")
     return f"{slug}-{head.commit.archive_id}" if slug else head.commit.archive_id
 
 
 class ExtractFiles(NamedTuple):
-    """The entries of a range as JSON lines and as CSV, and their number."""
+    """The entries of a range as JSON lines and as CSV, and the number of entries."""
 
     lines: Spool
     table: Spool
@@ -84,7 +84,7 @@ class ExtractFiles(NamedTuple):
 
 
 def extract(entries: Iterable[Entry], lines: Spool, table: Spool) -> ExtractFiles:
-    """Write entries in both forms."""
+    """Write entries as JSON lines and as CSV."""
     count = 0
     table.write(CSV_HEADING + b"\n")
     for entry in entries:
@@ -98,16 +98,16 @@ def extract(entries: Iterable[Entry], lines: Spool, table: Spool) -> ExtractFile
 class PackedRange(NamedTuple):
     """An archive as of a commit, and the range of it that is packed.
 
-    ``live`` are all data files as of that commit, ``known`` all gaps on record. ``store`` is the archive, or the part
-    of it in a package; ``path`` is how the maker called the archive.
+    ``live`` are all data files as of that commit, ``recorded_gaps`` its gaps. ``store`` is the archive, or the part
+    of it in a package; ``path`` is the maker's path of the archive.
     """
 
     store: Store
     path: str
     head: StoredCommit
     live: Sequence[DataFile]
-    known: Sequence[Gap]
-    span: Range
+    recorded_gaps: Sequence[Gap]
+    time_range: Range
 
     @property
     def directory(self) -> str:
@@ -115,62 +115,64 @@ class PackedRange(NamedTuple):
 
     @property
     def files(self) -> List[DataFile]:
-        """The data files that can hold entries of the range."""
+        """The data files that can contain entries of the range."""
         return [file for file in self.live if self.is_packed(file)]
 
     def is_packed(self, file: DataFile) -> bool:
-        return self.span.overlaps(file.first, file.last)
+        return self.time_range.overlaps(file.first, file.last)
 
     @property
     def missing(self) -> List[MissingRange]:
-        """The parts of the range that the archive does not hold, whatever time it is now.
+        """The parts of the range that the archive does not contain; the result does not depend on the current time.
 
-        An end counts exactly, and without one the range ends where the archive does.
+        The end of a range applies exactly. A range without an end ends where the archive ends.
         """
-        commit, span = self.head.commit, self.span
-        if span.end is None and (span.start is None or span.start < commit.covered_until):
-            span = span.intersect(end=commit.covered_until)
-        return missing_parts(commit, self.known, span, _END_OF_TIME)
+        commit, time_range = self.head.commit, self.time_range
+        if time_range.end is None and (time_range.start is None or time_range.start < commit.covered_until):
+            time_range = time_range.intersect(end=commit.covered_until)
+        return missing_parts(commit, self.recorded_gaps, time_range, _END_OF_TIME)
 
     @property
     def status(self) -> Status:
-        """The status when the newest commit was made."""
+        """The status as of the newest commit."""
         commit = self.head.commit
         state = archive_state(commit.covered_until, is_at_end(commit), commit.committed_at)
-        return Status(self.path, state, gaps=self.known, **status_fields(self.head))
+        return Status(self.path, state, gaps=self.recorded_gaps, **status_fields(self.head))
 
     def facts(self, extracted: ExtractFiles, made_by: str = MADE_BY) -> Dict[str, Any]:
-        """What ``extract.json`` says."""
+        """Return the content of ``extract.json``."""
         missing = self.missing
         files = {LINES: extracted.lines, TABLE: extracted.table}
         return {
             "format": FORMAT,
             "entries": extracted.entries,
             "files": {name: {"sha256": spool.sha256, "bytes": spool.bytes} for name, spool in files.items()},
-            "range": {"start": format_optional(self.span.start), "end": format_optional(self.span.end)},
+            "range": {"start": format_optional(self.time_range.start), "end": format_optional(self.time_range.end)},
             "complete": not missing,
             "missing": [part.to_json() for part in missing],
-            "archive": {**describe_source(self.store, self.head, self.known), "path": self.path},
+            "archive": {**describe_source(self.store, self.head, self.recorded_gaps), "path": self.path},
             "as_of": format_time(self.head.commit.committed_at),
             "day_files": {"packed": len(self.files), "live": len(self.live)},
             "exported_by": made_by,
         }
 
     def head_line(self) -> bytes:
-        """The line of ``heads.jsonl``, as in a ledger."""
+        """Return the line for ``heads.jsonl``, in the form of a ledger's line."""
         return json.dumps(head_record(self.head, format_time(self.head.commit.committed_at))).encode() + b"\n"
 
 
-def packed_range_of(store: Store, path: str, head: StoredCommit, live: Dict[str, DataFile], span: Range) -> PackedRange:
-    """An archive that was read up to its head."""
-    return PackedRange(store, path, head, [live[name] for name in sorted(live)], gaps(store, head.commit), span)
+def packed_range_of(
+    store: Store, path: str, head: StoredCommit, live: Dict[str, DataFile], time_range: Range
+) -> PackedRange:
+    """Return the packed range of an archive that was read up to its head."""
+    return PackedRange(store, path, head, [live[name] for name in sorted(live)], gaps(store, head.commit), time_range)
 
 
 def document(value: Any) -> bytes:
-    """A JSON document for people and programs."""
+    """Return an indented JSON document."""
     return json.dumps(value, indent=2).encode("ascii") + b"\n"
 
 
 def manifest_line(name: str, digest: str) -> bytes:
-    """A line in the form of ``sha256sum``."""
+    """Return a line in the format of ``sha256sum``."""
     return f"{digest}  {name}\n".encode("ascii")

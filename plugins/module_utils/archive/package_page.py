@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The page of an evidence package: what it shows and does not show, and how to check it without this collection."""
+"""Writes the page of an evidence package: what the package shows, and how to check it without this collection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..project_log.entry import to_printable
 
 
 class PageSection(NamedTuple):
-    """An archive in a package, as the page describes it."""
+    """Facts about one archive for its section of the page."""
 
     directory: str
     facts: Dict[str, Any]
@@ -23,7 +23,7 @@ class PageSection(NamedTuple):
 
 
 def page(archives: Sequence[PageSection]) -> bytes:
-    """The page, in UTF-8."""
+    """Return the page in UTF-8."""
     parts = [_ABOUT, *map(_archive, archives), _FILES, _CLAIMS, _CHECK]
     if any(one.is_signed for one in archives):
         parts.append(_SIGNATURES)
@@ -35,10 +35,10 @@ def page(archives: Sequence[PageSection]) -> bytes:
 
 def _archive(one: PageSection) -> str:
     facts = one.facts
-    archive, span = facts["archive"], facts["range"]
+    archive, time_range = facts["archive"], facts["range"]
     rows = [
         ("Project", to_printable(archive["project"]["name"]) or "unnamed"),
-        ("Range", _range(span)),
+        ("Range", _range(time_range)),
         ("Entries", str(facts["entries"])),
         ("Complete", "yes" if facts["complete"] else "NO, the archive lacks parts of the range:"),
         *(("", line) for line in _missing(facts["missing"])),
@@ -53,9 +53,9 @@ def _archive(one: PageSection) -> str:
     return "\n".join([f"{one.directory}/", *(f"  {name:<14} {value}".rstrip() for name, value in rows), ""])
 
 
-def _range(span: Dict[str, Any]) -> str:
-    end = f"{span['end']} (exclusive)" if span["end"] else "the end of the archive"
-    return f"from {span['start'] or 'the beginning of the archive'} to {end}"
+def _range(time_range: Dict[str, Any]) -> str:
+    end = f"{time_range['end']} (exclusive)" if time_range["end"] else "the end of the archive"
+    return f"from {time_range['start'] or 'the beginning of the archive'} to {end}"
 
 
 def _missing(parts: Iterable[Dict[str, Any]]) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _missing(parts: Iterable[Dict[str, Any]]) -> Iterator[str]:
 
 
 def describe_missing(parts: Sequence[Dict[str, Any]]) -> str:
-    """The missing parts of a range in one sentence."""
+    """Describe the missing parts of a range in one sentence."""
     return f"{pluralize(len(parts), 'part', 'parts')} of the range missing: {'; '.join(_missing(parts))}."
 
 

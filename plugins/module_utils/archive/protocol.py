@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a verification found, as the plain values that ``verify --json`` prints."""
+"""Converts the result of a verification to the plain values that ``verify --json`` prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .verifier import VerificationResult
 
 
 def errors(findings: Sequence[Finding]) -> List[Finding]:
-    """The findings that take something from the archive's evidence."""
+    """Return the findings that weaken the archive's evidence."""
     return [finding for finding in findings if not finding.is_warning]
 
 
@@ -27,10 +27,10 @@ def protocol(
     every_signature: bool = False,
     current: Optional[bool] = None,
 ) -> Dict[str, Any]:
-    """The result of a verification.
+    """Return the result of a verification as plain values.
 
-    ``with_signers``: allowed signers were given. ``current`` says whether the archive is recent enough, if that was
-    asked.
+    ``with_signers`` is True if allowed signers were given. ``current`` is whether the archive is recent enough, or None
+    if that was not checked.
     """
     findings = [*found.findings, *(heads.findings if heads else ())]
     is_signed = bool(found.signed_up_to)

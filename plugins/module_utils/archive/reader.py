@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads entries back out of an archive, as a stream, also while others add to it, compact it or prune it."""
+"""Reads entries from an archive as a stream, even while other runs add to it, compact it or prune it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from .storage.store import ObjectNotFound, Store, archive_not_found
 
 
 def bytes_of(store: Store, file: DataFile) -> Iterator[bytes]:
-    """The bytes of a data file as they are stored; who has read them all knows that they are those of its commit.
+    """Yield the stored bytes of a data file, and compare them with its commit at the end.
 
-    :raises ObjectNotFound: the file is gone.
-    :raises ArchiveDamaged: its bytes are others; told at their end.
+    :raises ObjectNotFound: the file does not exist.
+    :raises ArchiveDamaged: the bytes differ from the commit; raised after the last byte.
     """
     digest = hashlib.sha256()
     for chunk in store.chunks(file.path):
         digest.update(chunk)
         yield chunk
     if digest.hexdigest() != file.sha256:
-        raise ArchiveDamaged(f"{file.path} in {store} is not as it was committed; verify the archive.")
+        raise ArchiveDamaged(f"{file.path} in {store} was changed after it was committed; verify the archive.")
 
 
 def lines_of(store: Store, file: DataFile, needles: Sequence[bytes] = ()) -> Iterator[bytes]:
-    """The canonical lines of a data file, each with its newline; never more than its commit says it holds.
+    """Yield the canonical lines of a data file, each with its newline, but never more bytes than its commit states.
 
-    With ``needles``, only the lines that have one of these bytes.
+    With ``needles``, only the lines that contain one of these byte strings.
 
-    :raises ObjectNotFound: the file is gone.
-    :raises ArchiveDamaged: it does not hold what its commit says; what differs may be told at the end of its lines.
+    :raises ObjectNotFound: the file does not exist.
+    :raises ArchiveDamaged: the file differs from its commit; this can be raised after the last line.
     """
     try:
         content = decompress_gzip(bytes_of(store, file), file.content_bytes)
@@ -51,22 +51,22 @@ def lines_of(store: Store, file: DataFile, needles: Sequence[bytes] = ()) -> Ite
 
 
 def entries_of(store: Store, file: DataFile) -> Iterator[Entry]:
-    """The entries of a data file; errors as of :func:`lines_of`."""
+    """Yield the entries of a data file; errors are those of :func:`lines_of`."""
     for line in lines_of(store, file):
         yield parse_entry(store, file, line)
 
 
 class Snapshot(NamedTuple):
-    """The newest commit of an archive, and what all commits up to it add up to."""
+    """The newest commit of an archive, and the state of the chain up to it."""
 
     head: StoredCommit
     state: ChainState
 
 
 def take_snapshot(store: Store, pin: Optional[Head] = None) -> Snapshot:
-    """What an archive has now.
+    """Read the present state of an archive.
 
-    :raises StorageError: the archive has no commit: it is none, or has lost them.
+    :raises StorageError: there is no archive, or its commits are missing.
     :raises ArchiveDamaged: a commit breaks the chain or its rules.
     """
     head = checked_head(store, pin)
@@ -84,16 +84,15 @@ def cat(
     needles: Sequence[bytes] = (),
     snapshot: Optional[Snapshot] = None,
 ) -> Iterator[Entry]:
-    """Every entry of the archive from ``start`` (inclusive) to ``end`` (exclusive), day by day, each exactly once.
+    """Yield every entry from ``start`` (inclusive) to ``end`` (exclusive) exactly once, day by day.
 
-    An entry whose timestamp is unreadable is never left out. When a file vanishes underneath, because it was compacted
-    or pruned meanwhile, the list of files is taken anew from the head, and what was already given is not given again.
-    ``on_head`` is told each head that the list was taken from. With ``needles``, lines without any of these bytes are
-    left out; that costs far less than to parse them. ``listed`` is what the archive had a moment ago, where that is
-    known.
+    Entries without a readable timestamp are always included. If a file is compacted or pruned during the read, the list
+    of files is read again from the head, and entries that were already yielded are skipped. ``on_head`` is called with
+    each head whose files are listed. With ``needles``, lines without any of these byte strings are skipped; this is
+    much faster than parsing them. ``snapshot`` is a recent state of the archive, if the caller has one.
 
-    :raises StorageError: the archive has no commit: it is none, or has lost them.
-    :raises ArchiveDamaged: a file is absent or holds something else than its commit says.
+    :raises StorageError: there is no archive, or its commits are missing.
+    :raises ArchiveDamaged: a file is missing or differs from its commit.
     """
     done: Set[str] = set()
     first_sequence: Optional[int] = None
@@ -120,10 +119,10 @@ def cat(
 def read_files(
     store: Store, files: Iterable[DataFile], start: Optional[datetime] = None, end: Optional[datetime] = None
 ) -> Iterator[Entry]:
-    """The entries of these data files from ``start`` (inclusive) to ``end`` (exclusive), in the order of the files.
+    """Yield the entries of data files from ``start`` (inclusive) to ``end`` (exclusive), in the order of the files.
 
-    :raises ObjectNotFound: a file is gone.
-    :raises ArchiveDamaged: a file holds something else than its commit says.
+    :raises ObjectNotFound: a file does not exist.
+    :raises ArchiveDamaged: a file differs from its commit.
     """
     nothing = _AlreadyRead(set(), {})
     for file in files:
@@ -131,14 +130,14 @@ def read_files(
 
 
 class _AlreadyRead:
-    """What a reader gave already: whole files, which may since be slices of others, and slices of those of others."""
+    """The files whose entries were already yielded; since then, they might have been merged into other files."""
 
     def __init__(self, files: Set[str], merged: Dict[str, DataFile]) -> None:
         self._files = files
         self._merged = merged
 
     def slices(self, file: DataFile) -> Iterator[Tuple[int, bool]]:
-        """The numbers of entries in the slices of a file, in order, and whether each was given."""
+        """Yield, for each slice of a file in order, its number of entries and whether they were already yielded."""
         for part in file.parts:
             inner = self._merged.get(part.path)
             if part.path in self._files or inner is None:
@@ -167,14 +166,14 @@ def _selected(
         moment = timestamp(found)
         if not _is_within(file, moment):
             raise ArchiveDamaged(
-                f"{file.path} in {store} has an entry of another time than its commit says; verify the archive."
+                f"{file.path} in {store} has an entry outside the times in its commit; verify the archive."
             )
         if moment is None or ((start is None or start <= moment) and (end is None or moment < end)):
             yield found
 
 
 def _is_within(file: DataFile, moment: Optional[datetime]) -> bool:
-    """Whether an entry's timestamp is one that the file's commit allows; by these times files are left out."""
+    """Return whether a timestamp is within the file's times in its commit, by which readers select files."""
     if moment is None or file.first is None or file.last is None:
         return moment is None and file.first is None
     return file.first <= moment <= file.last
@@ -183,7 +182,7 @@ def _is_within(file: DataFile, moment: Optional[datetime]) -> bool:
 def _unread_lines(
     store: Store, file: DataFile, already_read: _AlreadyRead, needles: Sequence[bytes]
 ) -> Iterator[bytes]:
-    """The lines of a file, with needles those that have one, without slices that were given as files of their own."""
+    """Yield the lines of a file that contain a needle, except for slices that were already yielded as other files."""
     slices = list(already_read.slices(file))
     if not any(is_read for _entries, is_read in slices):
         yield from lines_of(store, file, needles)
@@ -210,14 +209,14 @@ def _may_contain(file: DataFile, start: Optional[datetime], end: Optional[dateti
 
 
 def parse_entry(store: Store, file: DataFile, line: bytes) -> Entry:
-    """The entry of one line of a data file.
+    """Parse one line of a data file.
 
-    :raises ArchiveDamaged: it is no entry.
+    :raises ArchiveDamaged: the line is not an entry.
     """
     try:
         value = parse(line)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise ArchiveDamaged(f"{file.path} in {store} holds a line that is no entry; verify the archive.")
+        raise ArchiveDamaged(f"{file.path} in {store} contains a line that is not an entry; verify the archive.")
     return value

@@ -2,17 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compares an archive with what the provider still has, on another path than the one it was collected on.
+"""Compares an archive with the provider's log, which is read by time and not by the cursors of the collector.
 
-The collector continues from cursors that it saved. Here the range is read again from its ``start`` to the end of the
-log, once, so that each request is sent once and an entry that became visible late is compared, however late. A fault of
-either path shows, be it the provider's or ours.
+The range is read once from its ``start`` to the end of the log, so that entries that became visible late are compared,
+however late. An error in either way of reading, whether the provider's or archived, shows as a difference.
 
-The archive is read day by day, when the first entry of a day arrives. What is held in memory: the digests of the days
-that the read is in, 16 bytes for each archived entry, and what differs.
+The archive is read day by day, when the first entry of a day arrives. Memory contains the digests of the days that are
+being read, 16 bytes for each archived entry, and the differences.
 
-What a commit named before the last request must be found at the provider. What is found there and not in that commit
-may have been collected meanwhile: it is looked for in the newest commit before it counts as missing.
+Entries that were committed before the last request must be found at the provider. An entry that is found only at the
+provider might have been collected in the meantime: it is looked up in the newest commit before it counts as missing.
 """
 
 from __future__ import annotations
@@ -48,10 +47,10 @@ _Found = TypeVar("_Found")
 
 @dataclass
 class Reconciliation:
-    """What was compared, and what differs.
+    """Result of a comparison.
 
-    ``start`` and ``end`` are what the question was clipped to; both are None when nothing is left that both sides must
-    have. ``entries`` were found on both sides, ``renamed`` of them in another form: a project or token was renamed.
+    ``start`` and ``end`` limit the part of the range that was compared; both are None if nothing was. ``entries`` is
+    the number of entries found on both sides, ``renamed`` the number of those whose names differ.
     """
 
     start: Optional[datetime] = None
@@ -61,7 +60,7 @@ class Reconciliation:
     findings: List[Finding] = field(default_factory=list)
 
     def to_json(self) -> Dict[str, Any]:
-        """What was compared, as plain values, without the findings."""
+        """Return plain values, without the findings."""
         return {
             "start": format_optional(self.start),
             "end": format_optional(self.end),
@@ -73,32 +72,33 @@ class Reconciliation:
 def reconcile(
     store: Store,
     api: Api,
-    span: Optional[Range] = None,
+    time_range: Optional[Range] = None,
     pin: Optional[Head] = None,
     on_head: Callable[[StoredCommit], None] = lambda _stored: None,
 ) -> Reconciliation:
-    """Read the log again by time and compare it with the archive; both as multisets, first by exact form.
+    """Read the log again by time and compare it with the archive, both as multisets, first by exact form.
 
     Types of findings: ``missing_in_archive``, ``missing_at_provider``, and the warnings ``renamed`` and
-    ``not_compared`` (nothing of the range is on both sides). Compared is what the provider must still have at the end
-    of the read, and what the archive covers; entries without a readable time are not.
+    ``not_compared`` (no part of the range is available on both sides). Only the period that the provider still has at
+    the end of the read, and that the archive covers, is compared. Entries without a readable time are not compared.
 
     :raises StorageError: there is no archive, or it cannot be read.
-    :raises ArchiveDamaged: it is not what it was.
-    :raises ProjectMismatch: the API shows another project's log.
+    :raises ArchiveDamaged: a commit or a file is missing or was changed.
+    :raises ProjectMismatch: the API returns another project's log.
     :raises AuditError: the API failed.
     """
-    return _Comparison(store, api, pin, on_head).run(span or Range())
+    return _Comparison(store, api, pin, on_head).run(time_range or Range())
 
 
 class _Day:
     """The comparison of one day so far.
 
-    ``lost`` are the archived entries not found yet, by digest, and ``strange`` the entries that only the provider has.
+    ``unmatched`` are the digests of archived entries that were not found at the provider yet. ``provider_only`` are
+    the entries that only the provider has.
     """
 
-    def __init__(self, span: Range, archived: List[bytes]) -> None:
-        self.span = span
+    def __init__(self, time_range: Range, archived: List[bytes]) -> None:
+        self.time_range = time_range
         self.unmatched: CounterOf[bytes] = Counter(archived)
         self.provider_only: List[FetchedEntry] = []
         self.found = 0
@@ -107,7 +107,7 @@ class _Day:
 
     @property
     def archived(self) -> CounterOf[bytes]:
-        """What the archive had when the read reached this day."""
+        """The digests of the entries in the archive when the read reached this day."""
         size = _DIGEST_SIZE
         return Counter(self._archived[at : at + size] for at in range(0, len(self._archived), size))
 
@@ -124,10 +124,10 @@ class _Day:
         if not self.unmatched[digest]:
             del self.unmatched[digest]
 
-    def match_renamed(self, ours: List[FetchedEntry]) -> None:
-        """Take away the pairs that are one entry whose names are rendered anew."""
+    def match_renamed(self, archived: List[FetchedEntry]) -> None:
+        """Match entries that differ only in names, since a project or token was renamed."""
         by_identity: Dict[bytes, List[bytes]] = {}
-        for one in ours:
+        for one in archived:
             by_identity.setdefault(identity_digest(one), []).append(_digest(one.line))
         candidates, self.provider_only = self.provider_only, []
         for one in candidates:
@@ -139,7 +139,7 @@ class _Day:
                 self.provider_only.append(one)
 
     def match_collected(self, collected: CounterOf[bytes]) -> None:
-        """Take away what collectors brought in meanwhile."""
+        """Match entries that were collected in the meantime."""
         candidates, self.provider_only = self.provider_only, []
         for one in candidates:
             digest = _digest(one.line)
@@ -151,7 +151,10 @@ class _Day:
 
 
 class _Comparison:
-    """One run. ``_live`` are the live files as of ``_head``; before ``_oldest`` one side may have nothing any more."""
+    """One run of :func:`reconcile`.
+
+    ``_live`` are the live files as of ``_head``. Before ``_oldest``, entries might be deleted on one side.
+    """
 
     def __init__(self, store: Store, api: Api, pin: Optional[Head], on_head: Callable[[StoredCommit], None]) -> None:
         self._on_head = on_head
@@ -164,14 +167,16 @@ class _Comparison:
         self._unfinished: List[_Day] = []
         self._result = Reconciliation()
 
-    def run(self, span: Range) -> Reconciliation:
+    def run(self, time_range: Range) -> Reconciliation:
         head = self._head
         end = head.covered_until - VISIBILITY_DELAY
-        end = end if span.end is None else min(end, span.end)
+        end = end if time_range.end is None else min(end, time_range.end)
         self._update_oldest(self._api.page(self._api.first_url(end)))
-        start = max(moment for moment in (head.covered_from, span.start, self._oldest) if moment)
+        start = max(moment for moment in (head.covered_from, time_range.start, self._oldest) if moment)
         if start >= end:
-            self._find("not_compared", "commits", "nothing of this range is both in the archive and at the provider")
+            self._add_finding(
+                "not_compared", "commits", "no part of this range is both in the archive and at the provider"
+            )
             return self._result
         self._compare(Range(start=start, end=end))
         self._result.start, self._result.end = max(start, self._oldest), end
@@ -185,27 +190,27 @@ class _Comparison:
         self._oldest = max(self._oldest, stored.commit.pruned_until or self._oldest)
         return stored.commit, live_files(self._store, stored)
 
-    def _find(self, type_: str, path: str, detail: str) -> None:
+    def _add_finding(self, type_: str, path: str, detail: str) -> None:
         self._result.findings.append(Finding(type_, path, detail))
 
     # Day by day
 
-    def _compare(self, span: Range) -> None:
-        poll_more = self._read_provider(span)
-        days = [self._day_of(day) for day in _days(span)]
+    def _compare(self, time_range: Range) -> None:
+        poll_more = self._read_provider(time_range)
+        days = [self._day_of(day) for day in _days(time_range)]
         if any(day.unmatched for day in days):
-            # Of a day that was loaded last, the archive may have what became visible after the last page.
-            self._read_provider(replace(span, cursor=poll_more))
+            # The archive might contain entries that became visible after the last page.
+            self._read_provider(replace(time_range, cursor=poll_more))
         if any(day.provider_only for day in days):
             self._head, self._live = self._load_archive()
         for day in days:
             self._finish_day(day)
 
-    def _read_provider(self, span: Range) -> Optional[str]:
-        """Read a range, and look for each of its entries in its day; returns the URL that continues from here."""
-        days = {day.start.date(): day for day in _days(span) if day.start}
+    def _read_provider(self, time_range: Range) -> Optional[str]:
+        """Read a range and compare each entry with its day. Return the URL that continues from here."""
+        days = {day.start.date(): day for day in _days(time_range) if day.start}
         poll_more = None
-        for page in Reader(self._api).pages(span):
+        for page in Reader(self._api).pages(time_range):
             poll_more = page.poll_more
             self._update_oldest(page)
             self._check_project(page.entries)
@@ -217,37 +222,37 @@ class _Comparison:
                 self._match_renamed_before(min(moments) - LATENESS)
         return poll_more
 
-    def _day_of(self, span: Range) -> _Day:
-        """The comparison of a day; its archived entries are read when it is needed first."""
-        key = (span.start or datetime.min).date()
+    def _day_of(self, time_range: Range) -> _Day:
+        """Return the comparison of a day; its archived entries are read at the first call."""
+        key = (time_range.start or datetime.min).date()
         if key not in self._days:
-            self._days[key] = _Day(span, self._read_archived(span, _digests))
+            self._days[key] = _Day(time_range, self._read_archived(time_range, _digests))
             self._unfinished.append(self._days[key])
         return self._days[key]
 
     def _match_renamed_before(self, moment: datetime) -> None:
-        """Pair the renamed entries of days that ended before: after a rename, these are all entries of a day."""
-        for day in [day for day in self._unfinished if day.span.end and day.span.end <= moment]:
+        """Match renamed entries of days that ended before ``moment``, to free memory: they can be all of a day."""
+        for day in [day for day in self._unfinished if day.time_range.end and day.time_range.end <= moment]:
             self._match_renamed(day)
             self._unfinished.remove(day)
 
     def _match_renamed(self, day: _Day) -> None:
         if day.unmatched and day.provider_only:
-            day.match_renamed(self._read_archived(day.span, _picker(day.unmatched)))
+            day.match_renamed(self._read_archived(day.time_range, _picker(day.unmatched)))
 
     def _finish_day(self, day: _Day) -> None:
         self._match_renamed(day)
         if day.provider_only:
-            day.match_collected(self._read_archived(day.span, _digest_counts) - day.archived)
-        # The provider deletes while we read: what it must still have is known only at the end.
-        ours = self._read_archived(day.span, _picker(day.unmatched)) if day.unmatched else []
+            day.match_collected(self._read_archived(day.time_range, _digest_counts) - day.archived)
+        # The provider deletes entries during the read, so the entries that it must have are known only at the end.
+        archived = self._read_archived(day.time_range, _picker(day.unmatched)) if day.unmatched else []
         if day.renamed:
-            look = pluralize(day.renamed, "entry looks", "entries look")
-            self._find("renamed", _directory(day.span), f"{look} different at the provider: a name was changed")
+            count = pluralize(day.renamed, "entry has", "entries have")
+            self._add_finding("renamed", _directory(day.time_range), f"{count} other names at the provider")
         self._result.entries += day.found
         self._result.renamed += day.renamed
-        self._report(day.span, "missing_in_archive", day.provider_only)
-        self._report(day.span, "missing_at_provider", ours)
+        self._report(day.time_range, "missing_in_archive", day.provider_only)
+        self._report(day.time_range, "missing_at_provider", archived)
 
     def _is_comparable(self, one: FetchedEntry, day: Range) -> bool:
         return one.moment is not None and one.moment >= self._oldest and day.contains(one.moment)
@@ -255,15 +260,15 @@ class _Comparison:
     def _report(self, day: Range, type_: str, entries: List[FetchedEntry]) -> None:
         counted = [one for one in entries if self._is_comparable(one, day)]
         for one in counted[:_MAX_LISTED]:
-            self._find(type_, _directory(day), _describe(one))
+            self._add_finding(type_, _directory(day), _describe(one))
         if len(counted) > _MAX_LISTED:
-            self._find(type_, _directory(day), f"and {len(counted) - _MAX_LISTED} more")
+            self._add_finding(type_, _directory(day), f"and {len(counted) - _MAX_LISTED} more")
 
     # The provider's side
 
     def _update_oldest(self, page: Page) -> None:
         if page.server_date is None:
-            raise InvalidResponse("The API's answer has no Date, which tells what it must still have.", 200)
+            raise InvalidResponse("The API's response has no Date, so its entries cannot be compared.", 200)
         self._oldest = max(self._oldest, page.server_date - RETENTION + RETENTION_MARGIN)
 
     def _check_project(self, entries: List[Entry]) -> None:
@@ -278,18 +283,15 @@ class _Comparison:
     # The archive's side
 
     def _read_archived(self, day: Range, read: Callable[[Iterator[bytes]], _Found]) -> _Found:
-        """What comes of the archived lines of a day; read anew when a file was compacted or pruned meanwhile."""
-        unmatched: Optional[str] = None
+        """Call ``read`` with the archived lines of a day, and again if a file was compacted or pruned meanwhile."""
         while True:
             try:
                 return read(self._lines(day))
             except ObjectNotFound as exc:
                 before, (self._head, self._live) = self._live, self._load_archive()
-                unmatched = next(
-                    (path for path in sorted(before) if path in self._live and not self._exists(path)), None
-                )
-                if unmatched:
-                    raise ArchiveDamaged(f"{unmatched} is missing in {self._store}; verify the archive.") from exc
+                missing = next((path for path in sorted(before) if path in self._live and not self._exists(path)), None)
+                if missing:
+                    raise ArchiveDamaged(f"{missing} is missing in {self._store}; verify the archive.") from exc
 
     def _exists(self, path: str) -> bool:
         try:
@@ -304,12 +306,12 @@ class _Comparison:
                 yield from lines_of(self._store, self._live[path])
 
 
-def _days(span: Range) -> Iterator[Range]:
-    """The days of UTC of a range that has a start and an end; the first and the last one may be parts."""
-    start = span.start
-    while start is not None and span.end is not None and start < span.end:
+def _days(time_range: Range) -> Iterator[Range]:
+    """Yield the UTC days of a range with a start and an end; the first and the last day can be parts of days."""
+    start = time_range.start
+    while start is not None and time_range.end is not None and start < time_range.end:
         midnight = datetime.combine(start.date() + timedelta(days=1), time(), timezone.utc)
-        yield Range(start=start, end=min(midnight, span.end))
+        yield Range(start=start, end=min(midnight, time_range.end))
         start = midnight
 
 
@@ -326,7 +328,7 @@ def _digest_counts(lines: Iterator[bytes]) -> CounterOf[bytes]:
 
 
 def _picker(wanted: CounterOf[bytes]) -> Callable[[Iterator[bytes]], List[FetchedEntry]]:
-    """Reads those entries, each as often as it is wanted."""
+    """Return a function that reads the entries with these digests, each as often as it is counted."""
 
     def pick(lines: Iterator[bytes]) -> List[FetchedEntry]:
         left = Counter(wanted)
@@ -342,9 +344,9 @@ def _picker(wanted: CounterOf[bytes]) -> Callable[[Iterator[bytes]], List[Fetche
 
 
 def _describe(one: FetchedEntry) -> str:
-    told = [one.entry.get(name) for name in ("timestamp", "action", "message")]
+    values = [one.entry.get(name) for name in ("timestamp", "action", "message")]
     digest = hashlib.sha256(one.line.rstrip(b"\n")).hexdigest()
-    return " ".join(to_printable(value)[:200] for value in (*told, f"(SHA-256 {digest})"))
+    return " ".join(to_printable(value)[:200] for value in (*values, f"(SHA-256 {digest})"))
 
 
 def _digest(line: bytes) -> bytes:

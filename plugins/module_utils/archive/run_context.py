@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every run that writes to an archive is given besides its work."""
+"""Defines the context of a run that writes to an archive: pin, keys, callbacks, and the clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def new_nonce() -> str:
-    """A random word that no other run has."""
+    """Return a random word that identifies a run."""
     return secrets.token_hex(8)
 
 
@@ -37,14 +37,15 @@ def _ignore_head(_stored: StoredCommit) -> None:
 
 @dataclass(frozen=True)
 class RunContext:
-    """The surroundings of one run.
+    """The context of one run.
 
-    ``pin`` remembers the head outside the archive. ``sign_key`` signs every commit; ``allowed_signers`` are those
-    whose commits the run builds on. ``expected_head`` names the head that the user verified, ``sign_from`` the head
-    of an unsigned archive after which it is signed. ``stop`` ends the run where it is safe, with :class:`Cancelled`.
-    With ``dry_run`` nothing is written; the result tells what would be. ``warn`` is called with what the user should
-    know, ``on_head`` with each head that the run finds or creates; ``called`` names options in errors. ``now`` (an
-    aware time) and ``nonce`` (a new word of digits and lower-case letters) are seams for tests.
+    ``pin`` remembers the head outside the archive. ``sign_key`` signs every commit; the run trusts commits of
+    ``allowed_signers``. ``expected_head`` is the head that the user verified, ``sign_from`` the head of an unsigned
+    archive after which commits are signed. ``stop`` ends the run where it is safe, with :class:`Cancelled`. With
+    ``dry_run`` nothing is written, and the result shows the changes that would be made. ``warn`` is called with
+    warnings for the user, ``on_head`` with each head that the run finds or creates; ``called`` returns the name of an
+    option for errors. Tests replace ``now`` (an aware time) and ``nonce`` (a new word of digits and lower-case
+    letters).
     """
 
     pin: Optional[HeadPin] = None

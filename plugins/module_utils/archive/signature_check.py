@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ``verify`` says about signatures: whether each commit has its own, and what else is stored there."""
+"""Verifies signatures: each signed commit must have its own, and signatures without a commit are reported."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class SignedCommit(NamedTuple):
 
 
 class SignatureCheck:
-    """The signatures of one archive, as they were listed before its head was looked for.
+    """The signatures of one archive, as listed before its head was read.
 
-    ``signers`` are whose signatures count; without them a signature shows only that somebody has the key that the
-    commit names. ``signed_up_to`` is the newest commit whose signature was checked and is good.
+    With ``signers``, only their signatures are valid. Without them, a signature shows only that somebody has the key
+    that the commit names. ``signed_up_to`` is the newest commit whose signature was checked and is good.
     """
 
     def __init__(self, store: Store, listed: Sequence[str], signers: Optional[AllowedSigners], now: datetime) -> None:
@@ -71,7 +71,7 @@ class SignatureCheck:
     def _check_missing(self, commits: Sequence[SignedCommit]) -> Iterator[Finding]:
         listed = set(self._listed)
         for one in commits:
-            # What was listed is older than the head: a collection that was under way looks like a cut otherwise.
+            # The list is older than the head: a signature might have been added by a collection run since.
             if one.name not in listed and not self._exists(one.name):
                 yield Finding("signature_absent", commit_name(one.head.sequence), "its signature is missing")
 
@@ -81,11 +81,11 @@ class SignatureCheck:
         except (ObjectNotFound, InvalidObject):
             return False
         except StorageError:
-            pass  # told where it is read
+            pass  # reported when the signature is read
         return True
 
     def _check_signatures(self, commits: Sequence[SignedCommit]) -> Iterator[Finding]:
-        present = [one for one in commits if self._exists(one.name)]  # a missing one is a finding already
+        present = [one for one in commits if self._exists(one.name)]  # missing ones are reported by _check_missing
         with ThreadPoolExecutor(_MAX_PARALLEL) as pool:
             for one, damage in zip(present, pool.map(self._damage, present)):
                 if damage:
@@ -104,32 +104,32 @@ class SignatureCheck:
         return self._signers.damage(body, text, one.server_date) if self._signers else None
 
     def _check_unmatched(self, commits: Sequence[SignedCommit], head: int) -> Iterator[Finding]:
-        """Signatures that no commit has. Those of lost races and killed runs are of the next commit at the latest."""
+        """Check the signatures without a commit. Those of lost races and killed runs are at most of the next commit."""
         known = {one.name for one in commits}
         unmatched = [name for name in self._listed if name not in known]
         signers = {one.signer for one in commits}
         archive_id = commits[-1].archive_id if commits else None
         ahead = 0
-        # Those that would show a cut first: nobody can hide them behind many others.
+        # First those that would show a cut, so that nobody can hide them behind many others.
         unmatched.sort(key=lambda name: not _is_ahead(name, head))
         for name in unmatched[:_MAX_UNMATCHED]:
             found = parse_signature_name(name)
             if found is None:
-                yield Finding("signature_extra", name, "it has not the name of a signature")
+                yield Finding("signature_extra", name, "its name is not that of a signature")
             elif found.head.sequence == FIRST_SEQUENCE:
-                continue  # of a first run that was killed: that archive had another name
+                continue  # from a first run that was killed: its archive had another id
             elif archive_id is None or not self._is_genuine(found, archive_id, signers):
-                yield Finding("signature_extra", name, "it is no signature of this archive by a key that signs here")
+                yield Finding("signature_extra", name, "it is not a signature of this archive by one of its keys")
             elif found.head.sequence > head + 1 and not ahead:
                 ahead = found.head.sequence
                 yield Finding("signature_ahead", name, f"it is genuine, so commits after {head} were cut off")
         more = unmatched[_MAX_UNMATCHED:]
         if more and not ahead and _is_ahead(more[0], head):
             yield Finding(
-                "signature_ahead", more[0], f"too many are of commits after {head} to check whether it was cut"
+                "signature_ahead", more[0], f"too many are of commits after {head} to check if the end was cut off"
             )
         if more:
-            yield Finding("signature_extra", "signatures", f"and {len(more)} more that no commit has")
+            yield Finding("signature_extra", "signatures", f"and {len(more)} more without a commit")
 
     def _is_genuine(self, found: Signature, archive_id: str, signers: Set[str]) -> bool:
         try:
@@ -143,6 +143,6 @@ class SignatureCheck:
 
 
 def _is_ahead(name: str, head: int) -> bool:
-    """Whether it would be, if it is genuine, of a commit that was cut off."""
+    """Return whether a signature is of a commit that was cut off, if the signature is genuine."""
     found = parse_signature_name(name)
     return found is not None and found.head.sequence > head + 1

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What runs on an archive leave behind for later ones, outside the archive: when each command ran last, and how.
+"""Stores, outside the archive, when each command last ran on it and with what result.
 
-The file serves people and schedules. Nothing that an archive claims rests on it.
+The file is used by people and schedules. No claim of an archive depends on it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from .chain.status import Status, archive_state
 
 @dataclass(frozen=True)
 class Run:
-    """The last run of a command: when it began, the last time one succeeded, and how it ended.
+    """The last run of a command: its start, the time of the last success, and its result.
 
-    ``failure`` holds ``msg`` and the keys of an error's ``failure``. ``covered_until`` is that of a collection run,
-    ``head`` the sequence and the SHA-256 of the head that it left: a quiet run covers more than that commit says.
+    ``failure`` contains ``msg`` and the keys of an error's ``failure``. ``covered_until`` is the coverage of a
+    collection run, and ``head`` the sequence and SHA-256 of the head after it. A run without new entries can cover
+    more than its head.
     """
 
     attempted: str
@@ -48,7 +49,7 @@ class Run:
 
 
 class StateFile:
-    """The state file of one archive in a directory; it is used for the archive of that path alone."""
+    """The state file of one archive in a directory; it is only valid for the archive with the same path."""
 
     def __init__(self, directory: str, archive: str) -> None:
         self._directory = directory
@@ -60,9 +61,9 @@ class StateFile:
         return os.path.join(self._directory, name)
 
     def create_directory(self) -> None:
-        """Create the directory of the file, for its owner alone.
+        """Create the directory of the file, accessible only for its owner.
 
-        :raises StorageError: it cannot be created.
+        :raises StorageError: the directory cannot be created.
         """
         try:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
@@ -70,7 +71,7 @@ class StateFile:
             raise StorageError(f"Cannot create the state directory {self._directory}: {exc.strerror or exc}.") from exc
 
     def runs(self) -> Dict[str, Run]:
-        """The last run of each command, by its name; none where nothing readable is stored."""
+        """Return the last run of each command by its name; nothing if the file is missing or unreadable."""
         try:
             with open(self._path, "rb") as file:
                 content = json.loads(file.read())
@@ -99,7 +100,7 @@ class StateFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other commands on the same archive from writing at the same time."""
+        """Lock the file against other commands on the same archive."""
         directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)
@@ -109,7 +110,7 @@ class StateFile:
 
 
 def _failure(command: str, run: Optional[Run]) -> Optional[Dict[str, Any]]:
-    """Why the last run of a command failed, with the command's name; None if it did not fail."""
+    """Return the failure of the last run of a command, with the command's name; None if it did not fail."""
     if run is None:
         return None
     if run.failure is not None:
@@ -121,7 +122,7 @@ def _failure(command: str, run: Optional[Run]) -> Optional[Dict[str, Any]]:
 
 
 def with_runs(status: Status, runs: Mapping[str, Run], now: datetime) -> Status:
-    """The status together with what the runs on this host know: quiet and failed ones, and the last verification."""
+    """Return the status with the results of runs on this host: coverage, failures, and the last verification."""
     collected, verified = runs.get("collect"), runs.get("verify")
     status = replace(
         status,

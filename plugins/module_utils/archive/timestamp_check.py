@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ``verify`` says about time stamps: by when each stamped head existed, and what else is stored with them."""
+"""Verifies time stamps: by when each stamped head existed; time stamps without a commit are reported."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _MAX_UNMATCHED = 100
 
 
 class DatedCommit(NamedTuple):
-    """A commit and the server's date in it."""
+    """A commit and its server date."""
 
     head: Head
     server_date: datetime
 
 
 class StampedHead(NamedTuple):
-    """A head, and the time by which it existed."""
+    """A head with a time stamp, and the time by which it existed."""
 
     head: Head
     time: datetime
@@ -48,7 +48,7 @@ class StampedHead(NamedTuple):
 
 
 class LongestWait(NamedTuple):
-    """The commit that waited longest for a time stamp of itself or of a later commit, and the times of both."""
+    """The commit that waited longest for a time stamp of itself or of a later commit, and both times."""
 
     sequence: int
     server_date: datetime
@@ -74,7 +74,7 @@ class Timestamps(NamedTuple):
     unstamped: int
 
     def to_json(self) -> Dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         return {
             "heads": [one.to_json() for one in self.heads],
             "longest_wait": self.longest_wait.to_json() if self.longest_wait else None,
@@ -83,10 +83,10 @@ class Timestamps(NamedTuple):
 
 
 class TimestampCheck:
-    """The time stamps of one archive, by names that were listed before its head was looked for.
+    """The time stamps of one archive, as listed before its head was read.
 
-    ``authorities`` are those whose time stamps count; without them nothing is checked but the names. ``result`` is None
-    until the findings were made, and without authorities.
+    With ``authorities``, only their time stamps are valid. Without them, only the names are checked. ``result`` is None
+    before the check, and without authorities.
     """
 
     def __init__(self, store: Store, listed: Sequence[str], authorities: Optional[Authorities]) -> None:
@@ -104,7 +104,7 @@ class TimestampCheck:
             named = parse_timestamp_name(name)
             commit = by_sequence.get(named.sequence) if named else None
             if named is None:
-                yield Finding("timestamp_extra", name, "it has not the name of a time stamp")
+                yield Finding("timestamp_extra", name, "its name is not that of a time stamp")
             elif commit is not None and named.is_of(commit.head):
                 own.append((commit, name))
             else:
@@ -136,7 +136,7 @@ class TimestampCheck:
         self.result = Timestamps(good, _longest_wait(good, commits), unstamped)
 
     def _read(self, authorities: Authorities, name: str) -> Union[str, TimestampToken]:
-        """What a time stamp of an authority says, or why it is none."""
+        """Return the token of a time stamp, or the reason why it is not a good time stamp."""
         try:
             body = read_timestamp_file(self._store, name)
             token = read_token(body)
@@ -149,13 +149,13 @@ class TimestampCheck:
     def _check_unmatched(
         self, authorities: Authorities, unmatched: List[TimestampFile], head: int
     ) -> Iterator[Finding]:
-        """Time stamps of commits that the archive does not have: those of an authority show that it had them."""
-        # Those that would show a rewritten commit or a cut first: nobody can hide them behind many others.
+        """Check time stamps of commits that the archive does not have. A good one shows that it had that commit."""
+        # First those that would show a rewritten commit or a cut, so that nobody can hide them behind many others.
         unmatched.sort(key=lambda one: one.sequence == head + 1)
         for one in unmatched[:_MAX_UNMATCHED]:
             found = self._read(authorities, one.name)
             if isinstance(found, str) or not found.sha256.startswith(one.digits):
-                yield Finding("timestamp_extra", one.name, "it is no time stamp of an authority")
+                yield Finding("timestamp_extra", one.name, "it is not a time stamp of an authority")
             elif one.sequence > head + 1:
                 detail = f"commit {one.sequence} existed by {format_time(found.time)}, so commits after {head} were cut"
                 yield Finding("timestamp_lost", one.name, f"{detail} off")
@@ -164,22 +164,22 @@ class TimestampCheck:
                 yield Finding("timestamp_lost", one.name, detail)
         more = len(unmatched) - _MAX_UNMATCHED
         if more > 0:
-            yield Finding("timestamp_lost", "timestamps", f"and {more} more are of no commit: too many to check them")
+            yield Finding("timestamp_lost", "timestamps", f"and {more} more without a commit: too many to check")
 
 
 def _contradiction(commit: DatedCommit, token: TimestampToken) -> Optional[str]:
     if token.sha256 != commit.head.sha256:
-        return "it is of something else"
+        return "it is of other bytes than the commit"
     if token.time < commit.server_date - MAX_SKEW:
-        dates = f"{format_time(token.time)}, and the commit of {format_time(commit.server_date)}"
-        return f"it is of {dates}: one of these dates is wrong"
+        dates = f"{format_time(token.time)}, and the commit was made at {format_time(commit.server_date)}"
+        return f"it was made at {dates}: one of these dates is wrong"
     return None
 
 
 def _longest_wait(good: Sequence[StampedHead], commits: Sequence[DatedCommit]) -> Optional[LongestWait]:
-    """How long commits waited at most until they were shown to exist, up to the newest stamped one."""
+    """Return the longest time that a commit waited for a time stamp, up to the newest stamped commit."""
     longest: Optional[LongestWait] = None
-    # A time stamp of a later commit covers all before it; the earliest one counts.
+    # A time stamp covers all commits before it, so the earliest later time stamp applies.
     earliest: Optional[datetime] = None
     times = {one.head.sequence: one.time for one in good}
     for commit in reversed(commits):

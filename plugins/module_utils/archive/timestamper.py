@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Has the head of an archive stamped by a time stamping authority, by RFC 3161 over HTTP.
+"""Requests time stamps of an archive's head from a time stamping authority, by RFC 3161 over HTTP.
 
-This happens after a run has made its commits, so an authority that is down or lies can neither delay nor spoil them.
+The head is stamped after a run has made its commits, so an unavailable or wrong authority cannot affect the commits.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ from .format.commit import Head
 from .storage.store import Store
 
 _TIMEOUT_SECONDS = 30.0
-"""The time limit of one request, its answer included."""
+"""Time limit of one request, including its response."""
 
 _CONNECT_TIMEOUT_SECONDS = 10.0
-# A larger piece would be waited for, however slowly its bytes drip in.
+# Reading a larger chunk would wait for all its bytes, however slowly they arrive.
 _CHUNK = 1
 _MAX_EXAMINED = 10
-"""How many of the newest time stamps are looked at, to find one that is of the archive."""
+"""Maximum number of the newest time stamps that are read to find one of this archive."""
 
 
 class HeadTimestamp(NamedTuple):
-    """A head that an authority stamped: the head, and the time of the authority."""
+    """A head that was stamped by an authority, and the time stated by the authority."""
 
     head: Head
     time: datetime
 
     def to_json(self) -> Dict[str, Any]:
-        """What the status of an archive says of it."""
+        """Return the values for the status of an archive."""
         return {"sequence": self.head.sequence, "sha256": self.head.sha256, "time": format_time(self.time)}
 
 
 class Authority(NamedTuple):
     """A time stamping authority.
 
-    ``authorities`` are those whose certificates count; without them a time stamp must only be complete. ``clock`` is a
-    seam for tests.
+    With ``authorities``, a time stamp must have one of their certificates; without them, it must only be complete.
+    Tests replace ``clock``.
     """
 
     url: str
@@ -75,28 +75,28 @@ class Authority(NamedTuple):
 
     @property
     def host(self) -> str:
-        """What it is called: the rest of its URL can hold a customer's name."""
+        """The name to show. The other parts of the URL can contain a customer's name."""
         return to_printable(urlsplit(self.url).hostname)
 
     def check_url(self, option: str) -> None:
-        """:raises InvalidInput: it is no URL of HTTP; ``option`` is what the user gave it as."""
+        """:raises InvalidInput: it is not a valid HTTP URL; ``option`` is the name of the option for the error."""
         try:
             parts = urlsplit(self.url)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-            # The URL is in files that everybody may read.
-            usable = usable and "@" not in parts.netloc
+            is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+            # The URL is stored in files that everybody can read.
+            is_valid = is_valid and "@" not in parts.netloc
         except ValueError:
-            usable = False
-        if not usable:
+            is_valid = False
+        if not is_valid:
             raise InvalidInput(
                 f"{option} must be the http:// or https:// URL of a time stamping authority, without a password."
             )
 
     def stamp(self, sha256: str, stop: threading.Event, now: Callable[[], datetime] = utc_now) -> bytes:
-        """A time stamp of a SHA-256, checked: it answers this request, and its time is that of the host's clock.
+        """Return a time stamp of a SHA-256. It is checked to match this request and the host's clock.
 
-        :raises NotStamped: the authority does not answer, refuses, or returns something else.
-        :raises InvalidInput: there is no openssl.
+        :raises NotStamped: the authority does not respond, refuses the request, or returns an invalid time stamp.
+        :raises InvalidInput: openssl is not installed.
         :raises Cancelled: ``stop`` was set.
         """
         query = make_query(sha256)
@@ -109,7 +109,7 @@ class Authority(NamedTuple):
         if damage:
             raise self._not_stamped(f"returned a time stamp that is not valid: {damage}")
         if abs(token.time - now()) > MAX_SKEW:
-            raise self._not_stamped(f"says that it is {format_time(token.time)}; check the clock of this host")
+            raise self._not_stamped(f"returned the time {format_time(token.time)}; check the clock of this host")
         return response
 
     def _request(self, query: bytes, stop: threading.Event) -> bytes:
@@ -125,30 +125,30 @@ class Authority(NamedTuple):
                     timeout=(_CONNECT_TIMEOUT_SECONDS, _TIMEOUT_SECONDS),
                     allow_redirects=False,
                     stream=True,
-                ) as answer,
+                ) as response,
             ):
-                if answer.status_code != 200:
-                    raise self._not_stamped(f"answered with HTTP {answer.status_code}", answer.status_code)
-                return b"".join(self._chunks(answer, stop))
+                if response.status_code != 200:
+                    raise self._not_stamped(f"answered with HTTP {response.status_code}", response.status_code)
+                return b"".join(self._chunks(response, stop))
         except exceptions.Timeout as exc:
-            raise self._not_stamped("did not answer in time") from exc
+            raise self._not_stamped("did not respond in time") from exc
         except exceptions.RequestException as exc:
-            raise self._not_stamped(f"cannot be asked: {root_cause(exc)}") from exc
+            raise self._not_stamped(f"cannot be reached: {root_cause(exc)}") from exc
         except (OSError, ValueError) as exc:  # requests reports a malformed redirect this way
-            raise self._not_stamped("cannot be asked; check its URL") from exc
+            raise self._not_stamped("cannot be reached; check its URL") from exc
 
-    def _chunks(self, answer: Any, stop: threading.Event) -> Iterator[bytes]:
-        """The answer in pieces; one that drips in ends at the time limit."""
+    def _chunks(self, response: Any, stop: threading.Event) -> Iterator[bytes]:
+        """Yield the response in chunks, until the time limit at most."""
         deadline = self.clock() + _TIMEOUT_SECONDS
         size = 0
-        for chunk in answer.iter_content(_CHUNK):
+        for chunk in response.iter_content(_CHUNK):
             size += len(chunk)
             if size > MAX_TIMESTAMP:
-                raise self._not_stamped("returned more than any time stamp")
+                raise self._not_stamped("returned more bytes than any time stamp has")
             if stop.is_set():
-                raise Cancelled("It was stopped before the head was stamped.")
+                raise Cancelled("The run was stopped before the head was stamped.")
             if self.clock() > deadline:
-                raise self._not_stamped("did not answer in time")
+                raise self._not_stamped("did not respond in time")
             yield chunk
 
     def _not_stamped(self, what: str, status: Optional[int] = None) -> NotStamped:
@@ -164,9 +164,9 @@ def stamp_head(
     stop: threading.Event,
     now: Callable[[], datetime] = utc_now,
 ) -> HeadTimestamp:
-    """Have the head stamped, unless ``newest``, the newest time stamp, was made less than ``every`` ago; the newest.
+    """Have the head stamped, unless the time stamp ``newest`` is younger than ``every``. Return the newest time stamp.
 
-    :raises StorageError: the archive cannot be read or written; other errors as :meth:`Authority.stamp`.
+    :raises StorageError: the archive cannot be read or written; other errors are those of :meth:`Authority.stamp`.
     """
     if newest is not None and -MAX_SKEW <= now() - newest.time < every:
         return newest
@@ -176,10 +176,10 @@ def stamp_head(
 
 
 def newest_timestamp(store: Store) -> Optional[HeadTimestamp]:
-    """The newest time stamp of a commit of this archive, whose maker nobody checked; None if there is none.
+    """Return the newest time stamp of a commit of this archive, without a check of its certificate; None without any.
 
     :raises StorageError: the time stamps cannot be listed.
-    :raises InvalidInput: there is one, but no openssl.
+    :raises InvalidInput: there are time stamps, but openssl is not installed.
     """
     named = [one for one in map(parse_timestamp_name, timestamp_names(store)) if one]
     for one in sorted(named, reverse=True)[:_MAX_EXAMINED]:
@@ -192,7 +192,7 @@ def newest_timestamp(store: Store) -> Optional[HeadTimestamp]:
 
 
 def with_timestamp(status: Status, store: Store) -> Status:
-    """The status together with the newest time stamp, as far as this host can read it."""
+    """Return the status with the newest time stamp, if this host can read it."""
     with suppress(InvalidInput):
         newest = newest_timestamp(store)
         return replace(status, timestamp=newest.to_json() if newest else None)
@@ -200,5 +200,5 @@ def with_timestamp(status: Status, store: Store) -> Status:
 
 
 def probe(authority: Authority, stop: threading.Event) -> TimestampToken:
-    """A time stamp of nothing, to see whether the authority works; errors as :meth:`Authority.stamp`."""
+    """Request a time stamp of a random value to test the authority; errors are those of :meth:`Authority.stamp`."""
     return read_token(authority.stamp(secrets.token_hex(32), stop))

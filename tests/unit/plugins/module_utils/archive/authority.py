@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A time stamping authority: ``openssl ts -reply`` behind a server, with a certificate by a root of its own.
+"""A time stamping authority: ``openssl ts -reply`` behind a server, with a certificate of its own root.
 
-It can be down, slow, and lie. Time stamps of other times than now are made by ``openssl cms``.
+It can be unavailable, slow, or dishonest. Time stamps of other times are made with ``openssl cms``.
 """
 
 from __future__ import annotations
@@ -59,21 +59,21 @@ Reply = Callable[[bytes], tuple[int, bytes]]
 
 
 class TimeAuthority:
-    """An authority with a folder of its own; a server listens while the context lasts.
+    """An authority with its own directory; a server listens within the context.
 
-    ``root`` is the file with the certificate to trust. ``reply`` makes the answer to a request, and can be replaced.
-    ``host`` is the address that it listens at.
+    ``root`` is the file of the trusted certificate. ``reply`` creates the response to a request, and can be replaced.
+    ``host`` is the address on which it listens.
     """
 
     def __init__(
-        self, folder: Path, name: str = "authority", end: str = "20990101000000Z", host: str = "127.0.0.1"
+        self, directory: Path, name: str = "authority", end: str = "20990101000000Z", host: str = "127.0.0.1"
     ) -> None:
         self.host = host
-        self.folder = folder / name
-        self.folder.mkdir()
-        (self.folder / "config").write_text(_CONFIG)
-        (self.folder / "index").touch()
-        (self.folder / "root.serial").write_text("01\n")
+        self.directory = directory / name
+        self.directory.mkdir()
+        (self.directory / "config").write_text(_CONFIG)
+        (self.directory / "index").touch()
+        (self.directory / "root.serial").write_text("01\n")
         dates = ["-startdate", "20200101000000Z", "-batch", "-notext", "-config", "config"]
         for key in ("root", "tsa"):
             self.openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{key}.key")
@@ -83,8 +83,8 @@ class TimeAuthority:
         self.openssl("ca", *dates, "-enddate", "20990101000000Z", *given)
         given = ["-in", "tsa.csr", "-out", "tsa.pem", "-extensions", "of_authority"]
         self.openssl("ca", *dates, "-enddate", end, *given)
-        (self.folder / "chain.pem").write_text((self.folder / "root.pem").read_text())
-        self.root = str(self.folder / "root.pem")
+        (self.directory / "chain.pem").write_text((self.directory / "root.pem").read_text())
+        self.root = str(self.directory / "root.pem")
         self.requests: list[bytes] = []
         self.reply: Reply = self.stamp
         self._lock = threading.Lock()
@@ -108,7 +108,7 @@ class TimeAuthority:
         self._thread.join(10)
 
     def openssl(self, *arguments: str) -> bytes:
-        done = subprocess.run(["openssl", *arguments], cwd=self.folder, check=False, capture_output=True, timeout=60)
+        done = subprocess.run(["openssl", *arguments], cwd=self.directory, check=False, capture_output=True, timeout=60)
         if done.returncode:
             raise RuntimeError(done.stderr.decode())
         return done.stdout
@@ -116,14 +116,16 @@ class TimeAuthority:
     def stamp(self, query: bytes) -> tuple[int, bytes]:
         """The honest answer."""
         with self._lock:
-            (self.folder / "query").write_bytes(query)
+            (self.directory / "query").write_bytes(query)
             self.openssl("ts", "-reply", "-config", "config", "-queryfile", "query", "-out", "response")
-            return 200, (self.folder / "response").read_bytes()
+            return 200, (self.directory / "response").read_bytes()
 
     def of(self, sha256: str, *options: str) -> bytes:
-        """A time stamp of a SHA-256 that nobody asked this run for."""
-        (self.folder / "own").write_bytes(self.openssl("ts", "-query", "-digest", sha256, "-sha256", "-cert", *options))
-        return self.stamp((self.folder / "own").read_bytes())[1]
+        """Return a time stamp of a SHA-256 without a request of a run."""
+        (self.directory / "own").write_bytes(
+            self.openssl("ts", "-query", "-digest", sha256, "-sha256", "-cert", *options)
+        )
+        return self.stamp((self.directory / "own").read_bytes())[1]
 
     def at(self, moment: datetime, sha256: str, status: bytes = b"", nonce: bytes = b"") -> bytes:
         """A time stamp of another time, as this authority made it then; ``status`` is text that nobody signed."""
@@ -133,7 +135,7 @@ class TimeAuthority:
         info = sequence(
             b"\x02\x01\x01", b"\x06\x02\x2a\x03", imprint, value(2, bytes([next(_numbers) % 128])), time, nonce
         )
-        (self.folder / "info").write_bytes(info)
+        (self.directory / "info").write_bytes(info)
         keys = ["-signer", "tsa.pem", "-inkey", "tsa.key", "-certfile", "chain.pem", "-md", "sha256", "-cades"]
         form = ["-binary", "-nodetach", "-outform", "DER", "-econtent_type", _CONTENT_TYPE, "-in", "info"]
         token = self.openssl("cms", "-sign", *keys, *form)

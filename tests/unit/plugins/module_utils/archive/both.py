@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The collection's verifier and the second one, side by side."""
+"""Runs the collection's verifier and the second verifier on the same archive."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.auditops.cloudscale.tests.second_verifier import verifi
 
 
 class Verdicts(NamedTuple):
-    """The types of the errors that each verifier found."""
+    """The types of errors found by each verifier."""
 
     ours: Set[str]
     second: Set[str]
@@ -36,7 +36,7 @@ class Verdicts(NamedTuple):
 
 
 def verdicts(path: Path, now: datetime, head: Optional[Head] = None, allowed: Optional[str] = None) -> Verdicts:
-    """What both verifiers say about the archive in a directory; both check every signature."""
+    """Verify the archive in a directory with both verifiers; both check every signature."""
     signers = AllowedSigners(allowed) if allowed else None
     ours = verify_archive(LocalStore(str(path)), head, signers, every_signature=True, now=now).findings
     noted = f"{head.sequence}:{head.sha256}" if head else None
@@ -48,7 +48,7 @@ def verdicts(path: Path, now: datetime, head: Optional[Head] = None, allowed: Op
 
 
 def cache_signature_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the collection's verifier ask ssh-keygen once for the same signature, as the second one does anyway."""
+    """Let the collection's verifier call ssh-keygen only once for the same signature, as the second verifier does."""
     judge = AllowedSigners.damage
 
     @cache

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How many examples a property gets: few and always the same ones, or as many random ones as ARCHIVE_EXAMPLES says."""
+"""Sets the number of examples of a property: few fixed ones, or ARCHIVE_EXAMPLES random ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MANY = int(os.environ.get("ARCHIVE_EXAMPLES", "0"))
 
 
 def examples(few: int, **more: Any) -> settings:
-    """Settings for a property that is checked on ``few`` examples in an ordinary run."""
+    """Return settings for a property that is checked with ``few`` examples in an ordinary run."""
     return settings(
         max_examples=MANY or few,
         derandomize=not MANY,

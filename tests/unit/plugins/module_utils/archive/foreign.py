@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Things that no run makes, and where in an archive somebody may put them."""
+"""Objects that no run creates, and the places in an archive where somebody could put them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Thing = Callable[[Path], None]
 
 
 def _socket(path: Path) -> None:
-    """By a short path through the open directory: a socket's path may not be long."""
-    above = os.open(path.parent, os.O_RDONLY)
+    """Use a short path through the open directory, because the length of a socket's path is limited."""
+    parent = os.open(path.parent, os.O_RDONLY)
     try:
         with socket.socket(socket.AF_UNIX) as made:
-            made.bind(f"/proc/self/fd/{above}/{path.name}")
+            made.bind(f"/proc/self/fd/{parent}/{path.name}")
     finally:
-        os.close(above)
+        os.close(parent)
 
 
 def _sparse(size: int) -> Thing:
@@ -36,13 +36,13 @@ def _sparse(size: int) -> Thing:
 
 def _nested(path: Path) -> None:
     path.mkdir()
-    above = os.open(path, os.O_RDONLY)
+    parent = os.open(path, os.O_RDONLY)
     for _level in range(DEPTH):
-        os.mkdir("d", dir_fd=above)
-        inner = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=above)
-        os.close(above)
-        above = inner
-    os.close(above)
+        os.mkdir("d", dir_fd=parent)
+        inner = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
+        os.close(parent)
+        parent = inner
+    os.close(parent)
 
 
 FILES: Dict[str, Thing] = {
@@ -77,7 +77,7 @@ PLACES: Dict[str, List[str]] = {
     "entries": [f"entries/{ODD}", OLD_DAY, f"{OLD_DAY}/{ODD}", f"{OLD_DAY}/000000000001-0123456789ab.jsonl.gz"],
 }
 ERRORS = ("commits", "entries")
-"""Where a thing may pass for the archive's content, and is an error; elsewhere it is a warning."""
+"""Directories in which an object could look like content, so that it is an error; elsewhere it is a warning."""
 
 
 def put(archive: Path, name: str, thing: Thing) -> None:
@@ -87,7 +87,7 @@ def put(archive: Path, name: str, thing: Thing) -> None:
 
 
 def remove(archive: Path, name: str) -> None:
-    """A directory by rm, which bears any depth."""
+    """Delete an object; directories with rm, which supports any depth."""
     path = archive / name
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)

@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an honest archive may claim, known to somebody who sees the log and all clocks.
+"""Model of the claims that an honest archive can make, given the log and all clocks.
 
-It imports nothing of the collection and reads the archive's files itself. After each step it names the claims that are
-false: an entry that is doubled, invented, lost or returned, coverage of what was not read, a gap that is missing or
-unexplained.
+It imports nothing from the collection and reads the archive's files itself. After each step it returns the false
+claims: an entry that is duplicated, invented, lost or returned, coverage without a read, a missing or unexplained gap.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ READING = ("entries", "heartbeat", "resync")
 
 
 class Clocks(NamedTuple):
-    """The true time of a step, and what the server and the host take for it; one of the two is right."""
+    """The true time of a step, and the times of the server's and the host's clock; one of the two is right."""
 
     true: datetime
     server: datetime
@@ -41,9 +40,9 @@ class Clocks(NamedTuple):
 
 @dataclass
 class Visible:
-    """An entry that the provider has shown. ``late``: it is older than what was covered, or than one shown before.
+    """An entry that became visible. ``late``: it is older than the coverage, or than an entry that was visible before.
 
-    ``unlucky``: it was not read yet when the log had to be joined again.
+    ``unlucky``: it was not read before a resync.
     """
 
     line: bytes
@@ -55,7 +54,7 @@ class Visible:
 
 @dataclass
 class Claims:
-    """What the files of an archive say."""
+    """The content of an archive's files."""
 
     commits: List[Any] = field(default_factory=list)
     lines: CounterOf[bytes] = field(default_factory=Counter)
@@ -72,7 +71,7 @@ class Claims:
         return cls(commits, lines)
 
     def time(self, key: str) -> Optional[datetime]:
-        """A time of the newest commit."""
+        """Return a time of the newest commit."""
         return read_time(self.commits[-1][key]) if self.commits and key in self.commits[-1] else None
 
     def is_in_gap(self, moment: datetime) -> bool:
@@ -85,12 +84,12 @@ def read_time(text: str) -> datetime:
 
 
 def line_of(entry: Any) -> bytes:
-    """The canonical form of an entry without unusual numbers."""
+    """Return the canonical form of an entry without unusual numbers."""
     return json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 class Model:
-    """The log as it was shown, and what the archive claimed so far."""
+    """The visible log, and the claims of the archive so far."""
 
     def __init__(self) -> None:
         self.claims = Claims()
@@ -99,19 +98,19 @@ class Model:
         self._pruned: Set[bytes] = set()
 
     def show(self, entry: Any, now: datetime) -> None:
-        """The provider shows one more entry."""
+        """Add an entry that became visible."""
         moment = read_time(entry["timestamp"])
         newest = max((one.moment for one in self._seen), default=moment)
         covered = self.claims.time("covered_until") or moment
         self._seen.append(Visible(line_of(entry), moment, now, moment < max(newest, covered)))
 
     def was_archived(self, entry: Any) -> bool:
-        """Whether the archive has an entry, or had it before a prune."""
+        """Return whether the archive has an entry, or had it before a prune."""
         line = line_of(entry)
         return self.claims.lines[line] > 0 or line in self._pruned
 
     def false_claims(self, path: Path, clocks: Clocks, whys: Set[str], is_complete: bool) -> List[str]:
-        """What is not so after a step that may join the log again for these reasons; ``is_complete``: it read all."""
+        """Return false claims after a step that can resync for these reasons; ``is_complete``: it read all of it."""
         before, now = self.claims, Claims.of(path)
         self.claims = now
         false = [*self._false_chain(before, now, clocks, whys)]
@@ -124,7 +123,7 @@ class Model:
         return false + self._false_lines(before, now) + self._lost(now, clocks, is_complete)
 
     def _false_chain(self, before: Claims, now: Claims, clocks: Clocks, whys: Set[str]) -> List[str]:
-        """Of the new commits: coverage beyond the truth, gaps, and reasons to join the log again."""
+        """Check the coverage, the gaps, and the reasons of a resync in the new commits."""
         if now.commits[: len(before.commits)] != before.commits:
             return ["a commit changed"]
         false = []
@@ -146,7 +145,7 @@ class Model:
         return false
 
     def _false_lines(self, before: Claims, now: Claims) -> List[str]:
-        """Entries that are doubled or invented, that vanished, or returned after they were pruned."""
+        """Return entries that are duplicated, invented, lost, or back after a prune."""
         edge = now.time("pruned_until")
         moments = {one.line: one.moment for one in self._seen}
         shown = Counter(one.line for one in self._seen)
@@ -158,7 +157,7 @@ class Model:
         return false + [f"returned: {line!r}" for line in self._pruned if now.lines[line]]
 
     def _lost(self, now: Claims, clocks: Clocks, is_complete: bool) -> List[str]:
-        """Entries that should be there, given what is claimed; after a complete run, given all that was shown."""
+        """Return missing entries, given the claims; after a complete run, given all visible entries."""
         if not now.commits:
             return []
         seen = self._seen if is_complete else self._seen[: self._read]
@@ -176,7 +175,7 @@ class Model:
         if edge is not None and one.moment < edge:
             return True
         if one.late and one.unlucky and one.since - one.moment > FOUND_AGAIN:
-            return True  # outside of what is claimed: reconcile finds it
+            return True  # outside the claim: reconcile finds it
         if now.is_in_gap(one.moment) and one.moment < clocks.server - RETENTION:
             return True
         covered_from, covered_until = now.time("covered_from"), now.time("covered_until")
@@ -192,7 +191,7 @@ def gaps_of(commit: Any) -> List[Tuple[datetime, datetime, str]]:
 
 
 def expected_gaps(commit: Any, previous: Any, clocks: Clocks) -> List[Tuple[datetime, datetime, str]]:
-    """The gap that is due if the provider may have deleted entries that nobody had read."""
+    """Return the gap that is due if the provider might have deleted unread entries."""
     if previous is None or commit["kind"] not in READING:
         return []
     covered, oldest = read_time(previous["covered_until"]), clocks.asked - RETENTION + RETENTION_MARGIN

@@ -15,12 +15,12 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
 class Signer:
     """An OpenSSH key, and a file that allows it."""
 
-    def __init__(self, folder: Path, name: str, passphrase: str = "") -> None:
-        self.key = str(folder / name)
+    def __init__(self, directory: Path, name: str, passphrase: str = "") -> None:
+        self.key = str(directory / name)
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", name, "-f", self.key]
         subprocess.run(command, check=True, timeout=60)
         self.name = name
-        self.allowed = str(folder / f"{name}.allowed")
+        self.allowed = str(directory / f"{name}.allowed")
         Path(self.allowed).write_text(self.line())
 
     def line(self, options: str = "") -> str:

@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What somebody who may write to an archive may try, and what gives it away.
+"""Attacks by somebody who can write to an archive, and the findings that each one causes.
 
-Each attack is held against a verifier that has nothing but the archive, and against one that knows a head noted before
-the attack.
+Each attack is checked by a verifier that only has the archive, and by one with a head noted before the attack.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def archive(world: World) -> World:
     return world
 
 
-# What is done. Commits 2 to 5 hold entries that are live, 6 prunes, 7 compacts, 8 is the newest.
+# Attacks. Commits 2 to 5 contain live entries, 6 prunes, 7 compacts, 8 is the newest.
 
 
 def write(path: Path, body: bytes) -> None:
@@ -75,7 +74,7 @@ def edit(world: World, sequence: int, **changes: Any) -> None:
 
 
 def rewrite(world: World, sequence: int, old: str, new: str) -> None:
-    """Change the text of a commit that no collector could write."""
+    """Change the text of a commit, so that no collector could have written it."""
     path = commit_path(world, sequence)
     path.write_bytes(re.sub(old.encode(), new.encode(), path.read_bytes(), count=1))
 
@@ -94,12 +93,12 @@ def link(path: Path) -> None:
 
 def move(world: World) -> None:
     path = data_path(world, 8)
-    folder = world.path / "entries/date=2020-01-01"
-    folder.mkdir()
-    path.rename(folder / path.name)
+    directory = world.path / "entries/date=2020-01-01"
+    directory.mkdir()
+    path.rename(directory / path.name)
 
 
-def put_beside(world: World, body: bytes) -> None:
+def add_unlisted_file(world: World, body: bytes) -> None:
     write(data_path(world, 8).parent / f"000000000008-{sha256(body)[:12]}.jsonl.gz", body)
 
 
@@ -108,7 +107,7 @@ def append_to(path: Path, body: bytes) -> None:
 
 
 def leave_out_an_entry(world: World) -> None:
-    """The perfect forgery: one entry less in the newest file, and everything that depends on it made anew."""
+    """Remove an entry from the newest file, and recompute everything that depends on it."""
     commit = load_commit(world.store, 8).commit
     file = commit.files[0]
     text = gzip.decompress((world.path / file.path).read_bytes())
@@ -140,12 +139,12 @@ def cut(world: World, *sequences: int) -> None:
 
 
 def rewrite_history(world: World) -> None:
-    """History made anew from within."""
+    """Recompute the chain after a change of an old commit."""
     forge(world, 3, run="forged")
 
 
 class Attack(NamedTuple):
-    """What is done, and the findings of a verifier that has nothing else, and of one with a head."""
+    """An attack, the findings of a verifier that only has the archive, and the findings of one with a noted head."""
 
     do: Callable[[World], Any]
     alone: set[str]
@@ -176,9 +175,10 @@ ATTACKS: dict[str, Attack] = {
         {"unreadable"},
     ),
     "a file at the top": Attack(lambda world: write(world.path / "note.txt", FORGED), {"foreign"}),
-    "a file slipped in": Attack(lambda world: put_beside(world, FORGED), {"extra"}),
+    "a file slipped in": Attack(lambda world: add_unlisted_file(world, FORGED), {"extra"}),
     "a file copied": Attack(
-        lambda world: put_beside(world, gzip.compress(gzip.decompress(data_path(world, 8).read_bytes()), 1)), {"orphan"}
+        lambda world: add_unlisted_file(world, gzip.compress(gzip.decompress(data_path(world, 8).read_bytes()), 1)),
+        {"orphan"},
     ),
     "a pruned file put back": Attack(restore_pruned, {"extra"}),
     "a commit removed": Attack(lambda world: commit_path(world, 4).unlink(), {"commit_missing"}),
@@ -216,7 +216,7 @@ def found(world: World, **known: Any) -> set[str]:
     return {finding.type for finding in world.verify(**known)}
 
 
-def test_a_sound_archive_has_no_findings(archive: World) -> None:
+def test_an_intact_archive_has_no_findings(archive: World) -> None:
     assert archive.verify(expected_head=archive.head.head) == []
     assert [commit["kind"] for commit in archive.commits()][5:] == ["prune", "compact", "entries"]
 
@@ -225,7 +225,7 @@ IN_FOLDERS_ONLY = {"a file that is a link", "a file that is a pipe"}
 
 
 def check_named(world: World, name: str, move: Callable[[], Store]) -> None:
-    """Attack the archive, move it to a store, and look there."""
+    """Attack the archive, move it to a store, and verify it there."""
     noted = world.head.head
     attack = ATTACKS[name]
     attack.do(world)
@@ -242,13 +242,17 @@ def test_an_attack_is_named(archive: World, name: str) -> None:
 
 
 def test_every_finding_has_its_attack() -> None:
-    told = set(re.findall(r"``(\w+)``", verifier.verify_archive.__doc__ or "")) - {
+    documented = set(re.findall(r"``(\w+)``", verifier.verify_archive.__doc__ or "")) - {
         "expected_head",
         "signers",
         "now",
         "is_included",
     }
-    told -= {name for name in told if name.startswith(("sign", "timestamp", "every_"))}
+    documented -= {name for name in documented if name.startswith(("sign", "timestamp", "every_"))}
     named = set().union(*(attack.alone | attack.head for attack in ATTACKS.values()))
-    assert told - named == {"commit_deleted", "deletion_pending", "unfinished"}  # of versions, and of unfinished work
+    assert documented - named == {
+        "commit_deleted",
+        "deletion_pending",
+        "unfinished",
+    }  # of versions, and of unfinished work
     assert len(ATTACKS) > 20

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Claims that a collector finds: only what it could have committed itself gets into the locked bucket.
+"""Claims that a collector finds: only a commit that it could make itself is copied to the locked bucket.
 
-Anyone who may write to the plain bucket of claims may claim the next commit there. The lies are those of the corpus.
+Anyone who can write to the commit bucket can claim the next commit there. The lies are those of the corpus.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 
 
 class Claims:
-    """A copy of an archive in a bucket; ``store`` decides its commits in another place, where anybody may claim one."""
+    """A copy of an archive in a bucket. ``store`` has a separate commit bucket, in which anybody can claim a commit."""
 
     def __init__(self, buckets: Buckets, world: World) -> None:
         self._client = buckets.client()
@@ -49,7 +49,7 @@ class Claims:
         self._put(self.head.commit.name, self.head.body)
 
     def make(self, forged: Forged) -> None:
-        """Claim the next commit, in the place of an earlier claim."""
+        """Claim the next commit instead of an earlier claim."""
         self.store.put(forged.files)
         self._put(forged.commit.name, forged.commit.to_bytes())
 
@@ -62,7 +62,7 @@ class Claims:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the archive has no more commits than at the beginning."""
+        """Return whether the archive has no more commits than at the beginning."""
         return self.store.commits()[-1] == self.head.commit.sequence
 
 
@@ -84,17 +84,17 @@ def test_a_forged_claim_is_not_copied(buckets: Buckets, archive: World, kind: st
         forged[name] = Bytes(genuine.commit.name, body)
     for name, commit in forged.items():
         claims.make(genuine._replace(commit=commit))
-        with pytest.raises(ArchiveDamaged, match="is not copied to .*; find out who wrote it, then remove it: "):
+        with pytest.raises(ArchiveDamaged, match="was not copied to .*; find out who wrote it, then delete it: "):
             archive.collect(claims.store, pin=True)
         assert claims.is_unchanged, name
     claims.delete()
     assert archive.collect(claims.store, pin=True).added == 1
-    # What is left is the forged data file, which no commit names.
+    # Only the forged data file remains, which no commit names.
     assert errors(archive, store=claims.store) == (["extra"] if kind == "entries" else [])
 
 
 class Bytes:
-    """What is no commit in a commit's place."""
+    """Bytes that are not a commit."""
 
     def __init__(self, name: str, body: bytes) -> None:
         self.name = name
@@ -118,9 +118,9 @@ def test_a_claim_whose_file_is_missing_or_other_is_not_copied(buckets: Buckets, 
     claims = Claims(buckets, archive)
     genuine = LEGITIMATE["entries"](archive)
     (path,) = genuine.files
-    for files, reason in (({}, "is missing"), ({path: b"other"}, "is not what it says")):
+    for files, reason in (({}, "is missing"), ({path: b"other"}, "differs from its description")):
         claims.make(genuine._replace(files=files))
-        with pytest.raises(ArchiveDamaged, match=f"is not copied to .*{path}, which it names, {reason}"):
+        with pytest.raises(ArchiveDamaged, match=f"was not copied to .*{path}, which it names, {reason}"):
             archive.collect(claims.store, pin=True)
 
 
@@ -151,7 +151,7 @@ def test_in_a_signed_archive_a_claim_needs_the_signature_of_an_allowed_signer(
         (other, other, "its key is not allowed"),
     ):
         claim(by, signed_by)
-        with pytest.raises(ArchiveDamaged, match=f"is not copied to .*{reason}"):
+        with pytest.raises(ArchiveDamaged, match=f"was not copied to .*{reason}"):
             world.collect(claims.store, **options)
         assert claims.is_unchanged
     with pytest.raises(ArchiveDamaged, match="a key that is not known here"):
@@ -188,7 +188,7 @@ def test_a_first_commit_that_somebody_claimed_is_checked(buckets: Buckets, world
 def test_signatures_are_in_the_locked_bucket_before_the_claim(
     buckets: Buckets, proxy: FaultyProxy, world: World, tmp_path: Path
 ) -> None:
-    """So the claim of a run that is killed right after it can be checked by the next one."""
+    """The next run can therefore check the claim of a run that was killed directly after it."""
     signer = Signer(tmp_path, "log1")
     place, claims = buckets.new_location("locked"), buckets.new_location()
     store = S3Store(f"{place}?claims={claims}&lock_days=1")
@@ -199,14 +199,14 @@ def test_signatures_are_in_the_locked_bucket_before_the_claim(
     proxy.script(Fault("reset_before", path=f"{place[4:]}/commits/000000000002.json"))
     with pytest.raises(StorageError):
         world.collect(store, sign_key=SigningKey(signer.key))
-    asked = [request for request in proxy.requests if request.startswith("PUT") and "000000000001" not in request]
-    assert [part for request in asked for part in ("/entries/", "/signatures/", "/commits/") if part in request] == [
+    puts = [request for request in proxy.requests if request.startswith("PUT") and "000000000001" not in request]
+    assert [part for request in puts for part in ("/entries/", "/signatures/", "/commits/") if part in request] == [
         "/entries/",
         "/signatures/",
         "/commits/",
         "/commits/",
     ]
-    assert f"{claims[4:]}/commits/" in asked[-2]
+    assert f"{claims[4:]}/commits/" in puts[-2]
     signatures = sorted(name for name in buckets.objects(place) if name.startswith("signatures/"))
     key = f"{place[12:]}/{signatures[-1]}"
     assert buckets.client().head_object(Bucket="locked", Key=key)["ObjectLockMode"] == "GOVERNANCE"

@@ -9,6 +9,7 @@ import json
 import threading
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import 
     StorageError,
     Unauthorized,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Page
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, Page
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import (
@@ -40,15 +41,16 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
     Disk,
     Killed,
     MemoryStore,
+    RacingStore,
     World,
 )
 
 
-def sound(world: World) -> bool:
+def is_intact(world: World) -> bool:
     return world.verify() == [] and world.archived() == world.logged()
 
 
-# What is collected
+# Collected entries
 
 
 def test_every_entry_is_archived_exactly_once_over_several_runs(world: World) -> None:
@@ -57,7 +59,7 @@ def test_every_entry_is_archived_exactly_once_over_several_runs(world: World) ->
     world.append(2)
     assert world.collect().added == 2
     assert world.collect().added == 0
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_identical_entries_are_all_kept(world: World) -> None:
@@ -65,7 +67,7 @@ def test_identical_entries_are_all_kept(world: World) -> None:
         world.log.extend([{"timestamp": "2026-11-22T11:59:00Z", "message": "same"}] * 4)
         world.collect()
     assert max(world.archived().values()) == 8
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_entries_are_kept_as_they_were_received(world: World) -> None:
@@ -93,7 +95,7 @@ def test_a_late_entry_is_archived_although_newer_ones_were_before(world: World) 
     world.collect()
     world.append(1, ago=7200)
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_files_hold_one_day_of_utc_each(world: World) -> None:
@@ -105,7 +107,7 @@ def test_files_hold_one_day_of_utc_each(world: World) -> None:
     days = {name.split("/")[1]: name for name in world.files() if name.startswith("entries/")}
     assert sorted(days) == ["date=0000-00-00", "date=2026-11-21", "date=2026-11-22"]
     assert [file["entries"] for file in world.commits()[0]["files"]] == [1, 2, 1]
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_commits_are_made_by_entries_by_bytes_and_by_pages(world: World) -> None:
@@ -120,7 +122,7 @@ def test_empty_pages_in_the_middle_are_passed(world: World) -> None:
     world.append(6)
     world.simulator.page_sizes([0, 2, 0, 0, 1])
     world.collect(max_pages=1)
-    assert sound(world)
+    assert is_intact(world)
     assert all(commit["entries"] for commit in world.commits())
 
 
@@ -188,7 +190,7 @@ def test_a_wrong_date_is_refused_with_both_times_and_changes_nothing(world: Worl
         world.simulator.set(clock_offset=timedelta(0))
     assert world.files() == before
     assert world.collect().added == 2
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_a_host_whose_clock_is_behind_the_head_is_refused(world: World) -> None:
@@ -196,12 +198,12 @@ def test_a_host_whose_clock_is_behind_the_head_is_refused(world: World) -> None:
     world.collect()
     world.wait(hours=-1)
     for job in (world.collect, lambda: compact(world.store, context=world.context())):
-        with pytest.raises(ClockSkew, match="the newest commit is of 2026-11-22T12:00:00Z"):
+        with pytest.raises(ClockSkew, match="the newest commit was made at 2026-11-22T12:00:00Z"):
             job()
     world.wait(hours=2)
     world.append(1)
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_a_start_in_the_future_is_refused(world: World) -> None:
@@ -217,10 +219,10 @@ def test_a_late_entry_meets_a_refused_cursor(world: World) -> None:
     world.append(1, ago=3 * 3600)
     refuse_cursor(world)
     assert world.collect().added == 1
-    assert sound(world)
+    assert is_intact(world)
 
 
-def test_a_backlog_with_an_entry_out_of_order_and_a_refused_cursor_lose_nothing_in_silence(world: World) -> None:
+def test_a_backlog_with_an_unordered_entry_and_a_refused_cursor_hides_no_loss(world: World) -> None:
     world.append(6, ago=80 * 86400, step=86400)
     world.append(1, ago=60)
     world.append(20, ago=70 * 86400, step=86400)
@@ -231,10 +233,10 @@ def test_a_backlog_with_an_entry_out_of_order_and_a_refused_cursor_lose_nothing_
     world.simulator.clear_script()
     refuse_cursor(world)
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
-def test_a_restart_of_the_api_inside_retention_doubles_nothing(world: World) -> None:
+def test_a_restart_of_the_api_inside_retention_duplicates_no_entry(world: World) -> None:
     world.append(50, ago=50 * 86400, step=86400)
     world.collect(max_entries=99)
     world.append(2)
@@ -246,10 +248,10 @@ def test_a_restart_of_the_api_inside_retention_doubles_nothing(world: World) -> 
     world.simulator.script(Fault("raw", body=json.dumps(begin).encode(), cursor=True))
     result = world.collect(max_entries=99)
     assert (result.added, resync_of(world)["why"]) == (2, "restart")
-    assert sound(world)
+    assert is_intact(world)
 
 
-def test_coverage_begins_at_the_start_that_was_asked_for(world: World) -> None:
+def test_coverage_begins_at_the_requested_start(world: World) -> None:
     world.append(1, ago=7200)
     world.append(1, ago=60)
     result = world.collect(start=NOON - timedelta(hours=1))
@@ -269,15 +271,19 @@ def test_an_entry_of_the_future_extends_no_coverage(world: World) -> None:
     world.append(5)
     world.collect(max_entries=3)
     assert world.commits()[0]["covered_until"] == "2026-11-22T11:58:50Z"
-    assert sound(world)
+    assert is_intact(world)
 
 
-def test_an_answer_without_a_date_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import client as api
+class Dateless(Api):
+    """An API whose responses have no date."""
 
-    monkeypatch.setattr(api, "_server_date", lambda headers: None)
-    with pytest.raises(InvalidResponse, match="Date"):
-        world.collect()
+    def page(self, url: str) -> Page:
+        return replace(super().page(url), server_date=None)
+
+
+def test_a_response_without_a_date_is_refused(world: World) -> None:
+    with Dateless(world.connection) as api, pytest.raises(InvalidResponse, match="Date"):
+        collector.collect(world.store, api, context=world.context())
 
 
 # Retention
@@ -326,7 +332,7 @@ def test_the_margin_counts_once_in_a_chain_of_pages(world: World) -> None:
         world.simulator.before_page(None)
 
 
-def test_a_gap_is_not_told_again_while_the_backlog_behind_it_is_read(world: World) -> None:
+def test_a_gap_is_not_recorded_again_while_its_backlog_is_read(world: World) -> None:
     world.collect()
     world.wait(days=91)
     world.append(9, ago=90 * 86400 - 60)
@@ -343,14 +349,14 @@ def test_a_first_backlog_at_the_edge_of_retention_has_no_gap(world: World) -> No
     finally:
         world.simulator.before_page(None)
     assert (result.added, result.gaps) == (9, [])
-    assert sound(world)
+    assert is_intact(world)
 
 
 # A refused cursor
 
 
 def resync_of(world: World) -> Any:
-    """What the newest resync says."""
+    """Return the description of the newest resync."""
     return [commit["resync"] for commit in world.commits() if commit["kind"] == "resync"][-1]
 
 
@@ -369,7 +375,7 @@ def test_a_refused_cursor_joins_the_log_again_without_loss_or_doubles(world: Wor
     kinds = [commit["kind"] for commit in world.commits()]
     assert kinds.count("resync") == 1
     assert next(commit for commit in world.commits() if commit["kind"] == "resync")["resync"]["overlap"] == 7
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_times_at_the_ends_of_the_calendar_stop_neither_a_collection_nor_a_resync(world: World) -> None:
@@ -391,10 +397,10 @@ def test_a_cursor_refused_in_the_middle_keeps_what_was_read_before(world: World)
     world.simulator.script(Fault("pass"), Fault("pass"), Fault("status", status=410))
     world.collect(max_entries=99)
     assert [commit["kind"] for commit in world.commits()][:2] == ["entries", "resync"]
-    assert sound(world)
+    assert is_intact(world)
 
 
-def test_a_second_refusal_in_one_run_is_told(world: World) -> None:
+def test_a_second_refusal_in_one_run_is_an_error(world: World) -> None:
     world.append(9)
     world.collect()
     world.append(9, ago=30)
@@ -403,17 +409,17 @@ def test_a_second_refusal_in_one_run_is_told(world: World) -> None:
         world.collect()
     world.simulator.clear_script()
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
-def test_a_resync_finds_genuine_twins_of_archived_entries(world: World) -> None:
+def test_a_resync_finds_new_entries_equal_to_archived_ones(world: World) -> None:
     twin = {"timestamp": "2026-11-22T11:59:00Z", "message": "same"}
     world.log.extend([twin] * 2)
     world.collect()
     world.log.extend([twin] * 3)
     refuse_cursor(world)
     assert world.collect().added == 3
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_a_renamed_project_does_not_double_the_overlap(world: World) -> None:
@@ -496,7 +502,7 @@ def test_a_range_that_the_api_forgets_does_not_double_entries(world: World) -> N
     world.collect()
     refuse_cursor(world)
     assert world.collect().added == 0
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_unreadable_times_are_not_doubled_by_a_resync(world: World) -> None:
@@ -505,7 +511,7 @@ def test_unreadable_times_are_not_doubled_by_a_resync(world: World) -> None:
     world.collect()
     refuse_cursor(world)
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
 # Identity
@@ -527,10 +533,10 @@ def test_entries_about_an_organization_or_a_user_belong_to_the_log(world: World)
     world.append(1, subject={"organization": {"href": "x", "uuid": "another", "name": "x"}})
     world.append(1, subject={"user": {"email": "a@example.com"}})
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
-def test_a_rotated_token_goes_on_after_the_overlap_was_found_again(world: World) -> None:
+def test_a_rotated_token_is_accepted_after_the_overlap_was_found(world: World) -> None:
     world.append(5)
     world.collect()
     world.project.rotate_token()
@@ -541,7 +547,7 @@ def test_a_rotated_token_goes_on_after_the_overlap_was_found_again(world: World)
     world.append(1, ago=4)
     world.collect()
     assert world.commits()[-1]["kind"] == "entries"
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_a_refused_cursor_does_not_spare_another_token_the_comparison(world: World) -> None:
@@ -555,7 +561,7 @@ def test_a_refused_cursor_does_not_spare_another_token_the_comparison(world: Wor
     assert world.files() == before
 
 
-def test_a_token_of_an_unlike_log_is_refused(world: World) -> None:
+def test_a_token_of_a_different_log_is_refused(world: World) -> None:
     world.append(5, subject={"user": {"email": "a@example.com"}})
     world.collect()
     before = world.files()
@@ -568,7 +574,7 @@ def test_a_token_of_an_unlike_log_is_refused(world: World) -> None:
     assert world.files() == before
 
 
-def test_beyond_retention_another_token_takes_a_recorded_word(world: World) -> None:
+def test_beyond_retention_another_token_needs_a_recorded_acceptance(world: World) -> None:
     world.append(5)
     world.collect()
     world.project.rotate_token()
@@ -603,20 +609,20 @@ def test_what_was_read_before_a_fault_is_kept(world: World, fault: Fault, error:
     assert sum(world.archived().values()) == 6
     assert world.verify() == []
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
-def test_a_chain_that_leads_in_a_circle_adds_nothing(world: World) -> None:
+def test_a_circular_chain_of_pages_adds_no_entry(world: World) -> None:
     world.append(5)
     world.simulator.script(Fault("pass"), Fault("loop"))
     with pytest.raises(PaginationLoop):
         world.collect(max_entries=99)
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
 class Ring:
-    """An API whose second page leads back to the first."""
+    """An API whose second page links back to the first."""
 
     def __init__(self, world: World) -> None:
         self.connection = world.connection
@@ -653,30 +659,19 @@ def test_a_stopped_run_keeps_what_it_read(world: World) -> None:
         world.simulator.before_page(None)
     assert sum(world.archived().values()) == 6
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
 # Two collectors
 
 
-def test_the_loser_of_a_race_goes_on_quietly(world: World) -> None:
+def test_the_loser_of_a_race_continues_without_an_error(world: World) -> None:
     world.append(5)
     world.collect()
     world.append(9, ago=20)
-    done = iter([True])
-    rival = LocalStore(str(world.path))
-
-    class Slow(LocalStore):
-        """Lets a rival commit just before it commits itself."""
-
-        def put_if_absent(self, name: str, body: bytes) -> bool:
-            if next(done, False):
-                world.collect(rival, max_entries=3)
-            return super().put_if_absent(name, body)
-
-    result = world.collect(Slow(str(world.path)))
+    result = world.collect(RacingStore(world.path, lambda: world.collect(max_entries=3)))
     assert result.added == 0
-    assert sound(world)
+    assert is_intact(world)
     assert not [name for name in world.files() if name.startswith("pending/")]
 
 
@@ -691,7 +686,7 @@ def test_two_collectors_that_begin_an_archive_at_once_make_one(world: World) -> 
 
     world.collect(Slow(str(world.path)))
     assert len({commit["archive_id"] for commit in world.commits()}) == 1
-    assert sound(world)
+    assert is_intact(world)
 
 
 def test_a_draft_taken_away_by_the_winner_is_a_lost_race(world: World) -> None:
@@ -700,7 +695,7 @@ def test_a_draft_taken_away_by_the_winner_is_a_lost_race(world: World) -> None:
     world.append(4, ago=9)
 
     class Slow(LocalStore):
-        """Loses its sequence and its drafts while it writes."""
+        """Loses the race for its commit, and its draft files, while it writes."""
 
         def put(self, files: Any) -> None:
             if not raced:
@@ -712,14 +707,12 @@ def test_a_draft_taken_away_by_the_winner_is_a_lost_race(world: World) -> None:
 
     raced: list[bool] = []
     assert world.collect(Slow(str(world.path))).added == 0
-    assert sound(world)
+    assert is_intact(world)
 
 
 @pytest.mark.parametrize("die_after", [1, 4, 6, 8])
-def test_a_loser_killed_while_the_winner_cleared_leaves_nothing_for_good(
-    world: World, tmp_path: Path, die_after: int
-) -> None:
-    """Wherever the winner comes in between, and however little later the loser dies."""
+def test_a_loser_killed_during_the_winners_cleanup_leaves_no_file(world: World, tmp_path: Path, die_after: int) -> None:
+    """The winner commits at any step of the loser, which is killed at any later step."""
     world.append(5)
     for number in range(1, 30, 2):
         world.path = tmp_path / f"archive-{number}"
@@ -737,7 +730,7 @@ def test_a_loser_killed_while_the_winner_cleared_leaves_nothing_for_good(
         if world.store.commits():
             assert [finding for finding in world.verify() if not finding.is_warning] == [], number
         world.collect(heartbeat=timedelta(0))
-        assert sound(world), number
+        assert is_intact(world), number
 
 
 # The pin
@@ -753,7 +746,7 @@ def test_the_pin_finds_and_pins_the_head(world: World) -> None:
     world.collect()
     world.append(3)
     assert world.collect(pin=True).added == 3
-    assert sound(world)
+    assert is_intact(world)
 
 
 def cut(world: World) -> None:
@@ -770,7 +763,7 @@ def empty(world: World) -> None:
         path.unlink()
 
 
-def test_a_hole_behind_the_pinned_head_is_not_filled(world: World) -> None:
+def test_a_missing_commit_after_the_pinned_head_is_not_replaced(world: World) -> None:
     world.append(3)
     world.collect(pin=True)
     world.append(9)
@@ -780,13 +773,13 @@ def test_a_hole_behind_the_pinned_head_is_not_filled(world: World) -> None:
         world.collect(pin=True)
 
 
-def test_a_copy_that_lost_its_empty_folders_goes_on(world: World) -> None:
+def test_a_copy_without_empty_directories_is_usable(world: World) -> None:
     world.append(3)
     world.collect()
     (world.path / "pending").rmdir()
     world.append(3)
     world.collect()
-    assert sound(world)
+    assert is_intact(world)
 
 
 @pytest.mark.parametrize("attack", [cut, edit, empty])
@@ -805,7 +798,7 @@ def test_a_broken_pin_is_not_taken_for_none(world: World) -> None:
         world.collect(pin=True)
 
 
-def test_an_archive_that_lost_all_commits_is_not_begun_anew(world: World) -> None:
+def test_an_archive_that_lost_all_commits_is_not_started_again(world: World) -> None:
     world.append(9)
     world.collect()
     empty(world)
@@ -824,7 +817,7 @@ def test_a_damaged_head_is_not_built_on(world: World) -> None:
 # Check mode and snapshots
 
 
-def test_a_dry_run_tells_what_would_come_and_writes_nothing(world: World, tmp_path: Path) -> None:
+def test_a_dry_run_reports_additions_and_writes_nothing(world: World, tmp_path: Path) -> None:
     world.append(9)
     would = world.collect(pin=True, dry_run=True)
     assert (would.added, list(tmp_path.iterdir())) == (9, [])

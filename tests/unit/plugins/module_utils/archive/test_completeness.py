@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which parts of a range an archive does not hold."""
+"""The parts of a range that an archive does not contain."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 
 
 def at(days: Optional[float]) -> Optional[datetime]:
-    """A moment so many days before or after noon."""
+    """Return the time so many days before or after noon."""
     return None if days is None else NOON + timedelta(days=days)
 
 
 HOUR, MINUTE = 1 / 24, 1 / 1440
 FROM, EDGE, UNTIL = -80.0, -50.0, -HOUR
-"""When the archive of these tests begins, was pruned, and ends."""
+"""When the archive of these tests begins, until when it was pruned, and when it ends."""
 
 GONE, LOST = (FROM, EDGE, "pruned"), (-20.0, -10.0, "retention")
 
@@ -59,14 +59,14 @@ def archive(world: World) -> World:
         (None, -60, [(FROM, -60, "pruned")], False),
         (-15, -5, [(-15, -10, "retention")], False),
         (None, -30, [GONE], False),
-        # An end that has passed counts exactly.
+        # A past end applies exactly.
         (-5, -HOUR / 2, [(UNTIL, -HOUR / 2, "not collected")], False),
-        # One of now lags behind the present, as any archive does.
+        # An end of now allows the usual lag of an archive.
         (-5, 0, [], True),
         (-5, -5 * MINUTE, [], True),
         (-5, 5 * MINUTE, [], True),
         (-5, 3, [(0, 3, "future")], True),
-        # Nothing of these was collected.
+        # No part of these ranges was collected.
         (UNTIL, None, [(UNTIL, None, "not collected")], False),
         (-30 * MINUTE, 0, [(-30 * MINUTE, 0, "not collected")], False),
         (1, 2, [(1, 2, "not collected")], False),

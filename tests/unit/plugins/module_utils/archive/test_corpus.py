@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Well-hashed commits that somebody appended and no collector could have made.
+"""Appended commits with valid hashes that no collector could have made.
 
-Each is the commit that a collector could make next, but for one lie. ``verify`` must find it, a pinned collector,
-``prune`` and ``cat`` must refuse it and change nothing. In a signed archive even the commit without a lie is refused,
-because it lacks a signature.
+Each commit is one that a collector could make next, except for one lie. ``verify`` must find it; a pinned collector,
+``prune`` and ``cat`` must refuse it and change nothing. In a signed archive, even a commit without a lie is refused,
+because it has no signature.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def archive(world: World) -> World:
 
 
 def after(world: World, kind: str, **changes: Any) -> Commit:
-    """What every commit of this kind has in common."""
+    """Return a forged commit of this kind after the head, with these changes."""
     head, now = world.head, world.clock.now
     same: dict[str, Any] = {
         "sequence": head.commit.sequence + 1,
@@ -138,7 +138,7 @@ def merge(world: World) -> Forged:
     return Forged(after(world, "compact", files=(described,), removed=removed, entries=file.entries), files)
 
 
-def let_go(world: World) -> Forged:
+def prune_commit(world: World) -> Forged:
     live = replay(world.store, world.head).live
     edge = world.head.commit.pruned_until
     assert edge is not None
@@ -149,7 +149,7 @@ def let_go(world: World) -> Forged:
     return Forged(after(world, "prune", removed=removed, pruned_until=edge, total_entries=total), {})
 
 
-LEGITIMATE = {"heartbeat": heartbeat, "resync": resync, "entries": entries, "compact": merge, "prune": let_go}
+LEGITIMATE = {"heartbeat": heartbeat, "resync": resync, "entries": entries, "compact": merge, "prune": prune_commit}
 
 Lie = Callable[[Commit, World], dict[str, Any]]
 
@@ -341,7 +341,7 @@ def errors(world: World, **options: Any) -> list[str]:
 
 @pytest.mark.parametrize("kind", LEGITIMATE)
 def test_what_a_collector_could_make_is_accepted(archive: World, kind: str) -> None:
-    """Else the corpus would prove nothing: each forgery differs from these by its lie alone."""
+    """Each forged commit differs from an accepted one only in its lie."""
     append(archive, LEGITIMATE[kind](archive))
     assert errors(archive) == []
     archive.append(1, ago=20)
@@ -350,7 +350,7 @@ def test_what_a_collector_could_make_is_accepted(archive: World, kind: str) -> N
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES, ids=[f"{kind}: {name}" for kind, name in CASES])
-def test_a_lie_is_found_and_nothing_is_built_on_it(archive: World, kind: str, name: str) -> None:
+def test_a_false_statement_is_found_and_no_commit_follows_it(archive: World, kind: str, name: str) -> None:
     noted = archive.head.head
     forged = LEGITIMATE[kind](archive)
     forged = forged._replace(commit=replace(forged.commit, **LIES[kind][name](forged.commit, archive)))
@@ -371,13 +371,13 @@ def test_a_lie_is_found_and_nothing_is_built_on_it(archive: World, kind: str, na
             list(cat(archive.store))
 
 
-# What only a clock tells, and what only the bytes of the data files tell, which a collector does not read.
+# Lies that only a clock shows, or only the bytes of data files, which a collector does not read.
 UNSEEN_BY_READERS = {"made in the future"}
 ONLY_IN_FILES = {"more bytes", "other content"}
 
 
 @pytest.mark.parametrize("kind", LEGITIMATE)
-def test_without_the_key_nothing_can_be_appended_to_a_signed_archive(world: World, tmp_path: Path, kind: str) -> None:
+def test_no_commit_can_be_appended_to_a_signed_archive_without_the_key(world: World, tmp_path: Path, kind: str) -> None:
     signer = Signer(tmp_path, "log1")
     key = SigningKey(signer.key)
     fill(world, sign_key=key)
@@ -437,8 +437,8 @@ def test_a_commit_that_is_missing_is_damage_to_readers(archive: World) -> None:
 
 
 @pytest.mark.parametrize("plant", ["deep", "pipe", "directory", "sequence 0", "large"])
-def test_a_foreign_thing_in_pending_stops_nothing(archive: World, plant: str) -> None:
-    """With a forged file next to it, which must still be found."""
+def test_an_unexpected_object_in_pending_stops_no_run(archive: World, plant: str) -> None:
+    """A forged file next to the object must still be found."""
     path = archive.path / "pending/000000000002-forged.json"
     if plant == "deep":
         path.write_bytes(b"[" * 200_000)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever fails whenever, the archive stays sound: nothing is lost, nothing doubled, nothing claimed too early."""
+"""The archive stays intact whenever a run fails: no entry is lost or duplicated, no coverage is claimed too early."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FAILURES = (None, errno.EIO, errno.ENOSPC, errno.EROFS)
 
 
 def calls_of_a_run(world: World) -> int:
-    """How many changes to the disk one run takes that begins an archive of this log."""
+    """Count the changes to the disk of a run that begins an archive of this log."""
     with Disk().in_place() as disk:
         world.collect(LocalStore(str(world.path.with_name("measured"))))
     return len(disk.calls)
@@ -61,20 +61,20 @@ def test_a_run_may_fail_at_any_change_of_the_disk(
         assert not any(name.startswith("pending/") for name in world.files()), number
 
 
-def test_what_was_told_as_done_survives_a_power_failure(world: World, tmp_path: Path) -> None:
-    """After each change of the disk the power fails, and only what was synced is still there."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    world.path = folder / "archive"
+def test_a_finished_run_survives_a_power_failure(world: World, tmp_path: Path) -> None:
+    """The power fails after each change of the disk, so that only synced data survives."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    world.path = directory / "archive"
     world.store = LocalStore(str(world.path))
-    platter = DurableDisk(folder)
+    durable = DurableDisk(directory)
     acknowledged = 0
     numbers = iter(range(10_000))
 
     def fail_and_look(name: str, subject: Any) -> None:
-        platter.note(name, subject)
+        durable.note(name, subject)
         target = tmp_path / f"restored-{next(numbers)}"
-        platter.restore(target)
+        durable.restore(target)
         survivor = LocalStore(str(target / "archive"))
         if survivor.commits() or acknowledged:
             assert [finding for finding in world.verify(survivor) if not finding.is_warning] == []

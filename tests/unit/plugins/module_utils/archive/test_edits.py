@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever is edited in a signed archive, both verifiers find it, given allowed signers and a head noted before."""
+"""Both verifiers find every edit of a signed archive, given allowed signers and a head noted before."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Draw = Callable[..., Any]
 
 
 class Signed(NamedTuple):
-    """A signed archive that nobody changes, and what somebody noted elsewhere."""
+    """A signed archive that is not changed, a copy to edit, and the head noted elsewhere."""
 
     path: Path
     copy: Path
@@ -81,7 +81,7 @@ def signed(server: Simulator, clock: Clock, tmp_path: Path, monkeypatch: pytest.
 
 
 def is_same_signature(body: bytes, edited: bytes) -> bool:
-    """Whether only the armour differs: spaces, lines, and bits that base64 does not use."""
+    """Return whether only the armor differs: spaces, line breaks, and bits that base64 does not use."""
     begin, end = b"-----BEGIN SSH SIGNATURE-----", b"-----END SSH SIGNATURE-----"
 
     def blob(text: bytes) -> bytes:
@@ -94,7 +94,7 @@ def is_same_signature(body: bytes, edited: bytes) -> bool:
 
 
 def edit_bytes(signed: Signed, draw: Draw) -> bool:
-    """Flip, cut or insert a byte; False if nothing is different that counts."""
+    """Flip, cut or insert a byte; return False if the edit changes nothing that matters."""
     kind = draw(st.sampled_from(KINDS))
     path = signed.copy / draw(st.sampled_from(signed.names[kind]))
     body = path.read_bytes()
@@ -115,7 +115,7 @@ def drop(signed: Signed, draw: Draw) -> bool:
 
 
 def exchange(signed: Signed, draw: Draw) -> bool:
-    """Exchange two files of a kind, or put one in the place of the other."""
+    """Exchange two files of a kind, or replace one with the other."""
     names = signed.names[draw(st.sampled_from(KINDS))]
     one, other = (signed.copy / name for name in draw(st.permutations(names))[:2])
     body = one.read_bytes()
@@ -126,7 +126,7 @@ def exchange(signed: Signed, draw: Draw) -> bool:
 
 
 def rewrite(signed: Signed, draw: Draw) -> bool:
-    """Change a commit and let all later ones rest on it; the head may be forged alone."""
+    """Change a commit and recompute the hashes in all later ones."""
     sequence = draw(st.integers(1, signed.head.sequence))
     path = signed.copy / f"commits/{sequence:012d}.json"
     commit = json.loads(path.read_bytes())

@@ -44,9 +44,9 @@ HOSTILE = (
 
 
 def exported(world: World, dest: Path, **options: Any) -> dict[str, Any]:
-    span = Range(start=options.pop("start", None), end=options.pop("end", None))
+    time_range = Range(start=options.pop("start", None), end=options.pop("end", None))
     schema = options.pop("schema", None)
-    return export(world.store, str(dest), span, Selection.from_mapping(options), NOON, schema).manifest
+    return export(world.store, str(dest), time_range, Selection.from_mapping(options), NOON, schema).manifest
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_events_of_a_schema(archive: World, tmp_path: Path, schema: str, make: C
     manifest = exported(archive, dest, schema=schema, actions=["*_delete"])
     assert [json.loads(line) for line in dest.read_bytes().splitlines()] == list(map(make, cat(archive.store)))[-3:]
     assert (manifest["format"], manifest["entries"]) == (schema, 3)
-    with pytest.raises(InvalidInput, match=r"name a \.jsonl file"):
+    with pytest.raises(InvalidInput, match=r"use a \.jsonl file"):
         exported(archive, tmp_path / "events.csv", schema=schema)
 
 
@@ -92,10 +92,10 @@ def test_a_manifest_has_the_coverage_of_status_and_what_is_missing(archive: Worl
     archive.collect()
     prune(archive.store, lambda _now: archive.clock.ago(days=2), archive.context())
     manifest = exported(archive, tmp_path / "extract.csv", start=archive.clock.ago(days=3))
-    told = status(archive.store, NOON).to_json()
+    fields = status(archive.store, NOON).to_json()
     for name in ("project", "covered_from", "covered_until", "pruned_until", "gaps"):
-        assert manifest["archive"][name] == told[name]
-    assert told["covered_from"] == told["pruned_until"] == "2026-11-20T00:00:00Z"
+        assert manifest["archive"][name] == fields[name]
+    assert fields["covered_from"] == fields["pruned_until"] == "2026-11-20T00:00:00Z"
     assert manifest["complete"] is False
     assert manifest["missing"] == [{"from": "2026-11-19T12:00:00Z", "to": "2026-11-20T00:00:00Z", "why": "pruned"}]
 
@@ -124,13 +124,13 @@ def test_no_cell_is_a_formula_or_breaks_its_line(world: World, tmp_path: Path) -
     with dest.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == COLUMNS
-    for told, entry in zip(rows, cat(world.store)):
-        assert told["sha256"] == digest(entry)
-        assert told["timestamp"] == entry["timestamp"]
-        for cell in told.values():
+    for fields, entry in zip(rows, cat(world.store)):
+        assert fields["sha256"] == digest(entry)
+        assert fields["timestamp"] == entry["timestamp"]
+        for cell in fields.values():
             assert not cell.lstrip().startswith(("=", "+", "-", "@", "\uff1d"))
             assert not set(cell) & set("\r\n\t")
-    assert [told["message"] for told in rows][:2] == ["'=HYPERLINK(1)", "'+1"]
+    assert [fields["message"] for fields in rows][:2] == ["'=HYPERLINK(1)", "'+1"]
     assert rows[-1]["message"] == "fine"
 
 
@@ -154,7 +154,7 @@ def test_a_failure_leaves_what_was_there(archive: World, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("extract.xlsx", "is not a .jsonl, .csv or .zip file"), ("nowhere/x.csv", "no folder")]
+    ("name", "said"), [("extract.xlsx", "has an unsupported format"), ("nowhere/x.csv", "no folder")]
 )
 def test_a_destination_that_cannot_be(archive: World, tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever lies in an archive's folders stops nobody who does not need it, and verify tells it with all else."""
+"""Unexpected objects in an archive stop only runs that need their path, and verify reports them with all else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.bookmark import Bookmark
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import SigningKey
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
@@ -22,6 +21,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.findin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.forwarder import forward
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import InvalidObject
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import MAX_LISTED
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.examples import MANY
@@ -43,7 +43,7 @@ ALL_CASES = [
     for place, names in PLACES.items()
     for name in names
     for thing in THINGS
-    # A file of a commit's name is what a cut leaves, and a directory of a day may be empty.
+    # A file with a commit's name is what a cut leaves, and a day's directory can be empty.
     if not (name.startswith("commits/0") and thing not in OTHERS) and (name[-1] != "1" or thing != "a directory")
 ]
 # Each thing in each place, and each name with some thing; with ARCHIVE_EXAMPLES each thing under each name.
@@ -56,7 +56,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path) -> Iterator[None]:
-    """Trees that are too deep for Python, and for pytest, are removed."""
+    """Delete trees that are too deep for Python and pytest."""
     yield
     remove(tmp_path, "archive")
 
@@ -75,21 +75,21 @@ def archive(world: World) -> World:
     return world
 
 
-def use(world: World, folder: Path) -> None:
-    """All that is done with an archive, and that it does what it should."""
+def use(world: World, directory: Path) -> None:
+    """Use an archive in all ways and check the results."""
     world.append(2, ago=30)
     assert world.collect().added == 2
     assert world.collect().added == 0
     assert world.archived() == world.logged()
     assert status(world.store, world.clock.now).state == "current"
     sent: list[bytes] = []
-    forward(world.store, Bookmark(str(folder / "bookmark")), lambda _name, line: sent.append(line))
+    forward(world.store, Bookmark(str(directory / "bookmark")), lambda _name, line: sent.append(line))
     assert len(sent) == len(world.log)
     compact(world.store, context=world.context())
     prune(world.store, world.clock.ago(days=2), context=world.context())
     kept = sum(world.archived().values())
     assert 0 < kept < len(world.log)
-    manifest, _missing = export(world.store, str(folder / "all.jsonl"), Range(), Selection(), world.clock.now)
+    manifest, _missing = export(world.store, str(directory / "all.jsonl"), Range(), Selection(), world.clock.now)
     assert manifest["entries"] == kept
 
 
@@ -98,7 +98,7 @@ def about(findings: list[Finding], name: str) -> list[Finding]:
 
 
 @pytest.mark.parametrize(("place", "name", "thing"), CASES)
-def test_a_foreign_thing_stops_nobody_and_is_told(
+def test_an_unexpected_object_stops_no_run_and_is_reported(
     archive: World, tmp_path: Path, place: str, name: str, thing: str
 ) -> None:
     put(archive.path, name, THINGS[thing])
@@ -114,37 +114,37 @@ def test_a_foreign_thing_stops_nobody_and_is_told(
 
 
 @pytest.mark.parametrize("thing", OTHERS)
-def test_what_has_the_next_commits_name_stops_only_who_makes_a_commit(archive: World, thing: str) -> None:
+def test_an_object_with_the_next_commits_name_stops_only_runs_that_commit(archive: World, thing: str) -> None:
     archive.collect()
     name = f"commits/{archive.head.commit.sequence + 1:012d}.json"
     put(archive.path, name, THINGS[thing])
     assert archive.collect().commits_added == 0
     assert {(one.type, one.path) for one in archive.verify()} == {("extra", name)}
     archive.append(2, ago=30)
-    before = [list(archive.store.names(folder)) for folder in ("entries", "pending")]
+    before = [list(archive.store.names(directory)) for directory in ("entries", "pending")]
     for _run in range(2):
         with pytest.raises(InvalidObject, match="no collector makes such a thing: move it away"):
             archive.collect()
-    assert [list(archive.store.names(folder)) for folder in ("entries", "pending")] == before
+    assert [list(archive.store.names(directory)) for directory in ("entries", "pending")] == before
     remove(archive.path, name)
     assert archive.collect().added == 2
     assert archive.verify() == []
     assert archive.archived() == archive.logged()
 
 
-@pytest.mark.parametrize("folder", ["pending", "signatures"])
+@pytest.mark.parametrize("directory", ["pending", "signatures"])
 @pytest.mark.parametrize("thing", ["a pipe", "a link to a directory", "brackets"])
-def test_another_thing_in_place_of_a_folder_stops_only_who_needs_it(
-    archive: World, tmp_path: Path, folder: str, thing: str
+def test_another_object_instead_of_a_directory_stops_only_runs_that_need_it(
+    archive: World, tmp_path: Path, directory: str, thing: str
 ) -> None:
     archive.collect()
-    remove(archive.path, folder)
-    put(archive.path, folder, THINGS[thing])
+    remove(archive.path, directory)
+    put(archive.path, directory, THINGS[thing])
     assert [(one.type, one.path, one.is_warning) for one in archive.verify()] == [
-        ("signature_extra" if folder == "signatures" else "foreign", folder, True)
+        ("signature_extra" if directory == "signatures" else "foreign", directory, True)
     ]
     assert archive.collect().commits_added == 0
-    if folder == "signatures":
+    if directory == "signatures":
         use(archive, tmp_path)
         return
     archive.append(1, ago=30)
@@ -152,12 +152,12 @@ def test_another_thing_in_place_of_a_folder_stops_only_who_needs_it(
         archive.collect()
 
 
-@pytest.mark.parametrize("folder", ["commits", "entries"])
-def test_another_thing_in_place_of_the_content_is_an_error(archive: World, folder: str) -> None:
-    os.rename(archive.path / folder, archive.path / "elsewhere")
-    put(archive.path, folder, THINGS["a link to a directory"])
+@pytest.mark.parametrize("directory", ["commits", "entries"])
+def test_another_object_instead_of_a_content_directory_is_an_error(archive: World, directory: str) -> None:
+    os.rename(archive.path / directory, archive.path / "elsewhere")
+    put(archive.path, directory, THINGS["a link to a directory"])
     found = archive.verify()
-    assert {"extra"} == {one.type for one in about(found, folder) if one.path == folder}
+    assert {"extra"} == {one.type for one in about(found, directory) if one.path == directory}
     assert about(found, "elsewhere")[0].type == "foreign"
 
 
@@ -173,20 +173,19 @@ def signed(world: World, tmp_path: Path) -> World:
 
 
 @pytest.mark.parametrize("thing", THINGS)
-def test_another_thing_in_place_of_a_signature_is_told(signed: World, thing: str) -> None:
+def test_another_object_instead_of_a_signature_is_reported(signed: World, thing: str) -> None:
     for name in list(signed.store.names("signatures")):
         remove(signed.path, name)
         put(signed.path, name, THINGS[thing])
     types = [one.type for one in signed.verify(now=signed.clock.now) if not one.is_warning]
-    # All are looked for, but only the newest is read.
+    # The existence of all signatures is checked, but only the newest one is read.
     assert types == ["signature_bad"] if thing in FILES else ["signature_absent"] * 2
 
 
-def test_many_findings_of_one_type_hide_no_other(archive: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifier, "MAX_LISTED", 3)
-    for number in range(9):
+def test_many_findings_of_one_type_hide_no_other(archive: World) -> None:
+    for number in range(MAX_LISTED + 6):
         put(archive.path, f"odd{number}", THINGS["nothing"])
     put(archive.path, FORGED, THINGS["nothing"])
-    found = [(one.type, one.detail) for one in archive.verify()]
-    assert [type_ for type_, _detail in found] == ["extra", "foreign", "foreign", "foreign", "foreign"]
-    assert found[-1] == ("foreign", "and 6 more")
+    found = archive.verify()
+    assert [one.type for one in found] == ["extra", *["foreign"] * MAX_LISTED, "foreign"]
+    assert found[-1].detail == "and 6 more"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""New entries are handed on at least once, under names that never change, whatever happens in between."""
+"""New entries are forwarded at least once, under stable names, no matter what happens in between."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 
 
 class Receiver:
-    """Takes entries, until it has taken so many; and the bookmark's clock and boot, in seconds."""
+    """A receiver that fails after a number of entries; also the bookmark's clock and boot time in seconds."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "bookmark"
@@ -51,7 +51,7 @@ class Receiver:
         return forward(world.store, bookmark, self.send, stop)
 
     def lines(self) -> Counter[bytes]:
-        """What arrived as a multiset: what has the same name is the same entry."""
+        """Return the received entries as a multiset; entries with the same name are one entry."""
         by_name: Dict[str, bytes] = {}
         for name, line in self.taken:
             assert by_name.setdefault(name, line) == line
@@ -59,7 +59,7 @@ class Receiver:
 
 
 class Counting(LocalStore):
-    """Counts what is read."""
+    """Counts reads."""
 
     reads = 0
 
@@ -74,7 +74,7 @@ def receiver(tmp_path: Path) -> Receiver:
 
 
 def old_days(world: World) -> None:
-    """Two days that are over, three files each."""
+    """Two past days with three files each."""
     world.clock.now -= timedelta(days=3)
     for _day in range(2):
         for _run in range(3):
@@ -111,7 +111,7 @@ def test_only_what_is_new_is_handed_on(world: World, receiver: Receiver) -> None
     assert len(receiver.taken) == 5
 
 
-def test_an_archive_without_a_commit_has_nothing_to_hand_on(world: World, receiver: Receiver) -> None:
+def test_an_archive_without_a_commit_has_nothing_to_forward(world: World, receiver: Receiver) -> None:
     assert receiver.follow(world) == (0, 0)
     assert not receiver.path.exists()
 
@@ -142,7 +142,7 @@ def test_a_bookmark_that_cannot_be_written_hands_on_again(world: World, receiver
     assert len(missing.taken) == 3
 
 
-def test_it_stops_between_commits_and_goes_on(world: World, receiver: Receiver) -> None:
+def test_a_stopped_run_is_continued_after_its_last_commit(world: World, receiver: Receiver) -> None:
     world.append(12, ago=3600)
     world.collect()
     stop = threading.Event()
@@ -167,7 +167,7 @@ def test_what_was_compacted_meanwhile_keeps_its_names(world: World, receiver: Re
         receiver.follow(world)
         assert before.items() <= dict(receiver.taken).items()
         assert receiver.lines() == world.archived()
-        # Two that are late, so that what was compacted is compacted again.
+        # Two late entries, so that a compacted file is compacted again.
         world.log.append(timestamp=NOON - timedelta(days=3), message="late")
         world.log.append(timestamp=NOON - timedelta(days=2), message="late")
         world.collect()
@@ -212,7 +212,7 @@ def test_a_lost_file_is_no_pruned_one(world: World, receiver: Receiver) -> None:
         receiver.follow(world)
 
 
-def test_a_bookmark_whose_commit_is_gone_is_told_and_not_guessed(world: World, receiver: Receiver) -> None:
+def test_a_bookmark_without_its_commit_is_refused(world: World, receiver: Receiver) -> None:
     world.append(4, ago=60)
     world.collect()
     world.append(4, ago=50)
@@ -221,7 +221,9 @@ def test_a_bookmark_whose_commit_is_gone_is_told_and_not_guessed(world: World, r
     newest = world.head
     world.store.delete([newest.commit.name, *(file.path for file in newest.commit.files)])
     for _state in ("restored from an older copy", "grown again"):
-        with pytest.raises(ArchiveDamaged, match="up to commit 2, .* then remove the bookmark .*/bookmark: all"):
+        with pytest.raises(
+            ArchiveDamaged, match="up to commit 2, .* then delete the bookmark .*/bookmark to forward all"
+        ):
             receiver.follow(world)
         world.append(1, ago=5)
         world.collect()
@@ -231,15 +233,15 @@ def test_a_bookmark_whose_commit_is_gone_is_told_and_not_guessed(world: World, r
     assert world.archived() - receiver.lines() == Counter()
 
 
-def test_another_archive_is_told(world: World, receiver: Receiver) -> None:
+def test_a_bookmark_of_another_archive_is_refused(world: World, receiver: Receiver) -> None:
     world.append(3)
     world.collect()
     receiver.follow(world)
     world.store.delete(world.files())
-    with pytest.raises(ArchiveDamaged, match="was cut, replaced, or restored"):
+    with pytest.raises(ArchiveDamaged, match="was truncated, replaced, or restored"):
         receiver.follow(world)
     world.collect()
-    with pytest.raises(ArchiveDamaged, match="was cut, replaced, or restored"):
+    with pytest.raises(ArchiveDamaged, match="was truncated, replaced, or restored"):
         receiver.follow(world)
     assert len(receiver.taken) == 3
 
@@ -270,9 +272,9 @@ def test_the_bookmark_stays_small_however_often_it_moves(world: World, receiver:
 @pytest.mark.parametrize(
     "text", [b"", b"\xff", b"[]", b"[" * 200_000, b"{}", b'{"boot": 1, "marks": [[1]]}', b'{"boot": 1, "marks": 1}']
 )
-def test_a_damaged_bookmark_is_told(world: World, receiver: Receiver, text: bytes) -> None:
+def test_a_damaged_bookmark_is_reported(world: World, receiver: Receiver, text: bytes) -> None:
     receiver.path.write_bytes(text)
-    with pytest.raises(StorageError, match="remove it, and all entries are handed on again"):
+    with pytest.raises(StorageError, match="delete it to forward all entries again"):
         receiver.follow(world)
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The tables of the auditors' guide about attacks: each row is done, and each cell is what then happens."""
+"""The tables of attacks in the auditors' guide: each row is executed, and each cell is its result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
     errors,
     fill,
     heartbeat,
-    let_go,
+    prune_commit,
 )
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_verifier import (
     commit_path,
@@ -49,7 +49,7 @@ UNSIGNED, SIGNED, WITH_A_KEY = range(3)
 
 
 def table(number: int) -> dict[str, dict[str, str]]:
-    """The cells of one of the guide's tables of attacks, by row and column."""
+    """Return the cells of one of the guide's tables of attacks, by row and column."""
     lines = GUIDE.read_text().split("\nSee which attacks are detected\n")[1].split("\nRun the checks of an audit\n")[0]
     heading, *rows = re.findall(r"^   \* - (.*(?:\n {5}.*)*)", lines.split(".. list-table::")[number + 1], re.MULTILINE)
     columns = [re.sub(r"\s+", " ", cell).replace("``", "").strip() for cell in re.split(r"\n {5}- ", heading)]
@@ -105,7 +105,7 @@ def cut_two_but_no_signature(scene: Scene) -> None:
         commit_path(scene.world, scene.world.head.commit.sequence).unlink()
 
 
-def append_a_lie(scene: Scene) -> None:
+def append_invalid_commit(scene: Scene) -> None:
     made = heartbeat(scene.world)
     append(scene.world, made._replace(commit=replace(made.commit, total_entries=0)))
 
@@ -119,7 +119,7 @@ def signatures(scene: Scene) -> list[Path]:
 
 
 def append_signed(scene: Scene, made: Forged, signer: SigningKey | None = None) -> None:
-    """Append a commit in the name of a key, and sign it with the stolen one."""
+    """Append a commit that names a key as its signer, and sign it with the stolen key."""
     key = scene.stolen
     assert key is not None
     commit = replace(made.commit, signer=(signer or key).fingerprint)
@@ -138,7 +138,7 @@ def skip_entries(scene: Scene) -> None:
 
 
 def rewrite_own(scene: Scene) -> None:
-    """The newest commit, which the stolen key's owner made, without its entries."""
+    """Replace the newest commit, made by the owner of the stolen key, with one without entries."""
     world = scene.world
     newest = world.head.commit
     cut(scene)
@@ -152,7 +152,7 @@ UNSIGNED_ATTACKS: dict[str, Callable[[Scene], Any]] = {
     "Change, exchange or delete an old commit": edit_commit,
     "Rewrite commits, with all hashes": lambda scene: forge(scene.world, 3, run="forged"),
     "Cut off the end": cut,
-    "Append a commit that breaks the rules": append_a_lie,
+    "Append a commit that breaks the rules": append_invalid_commit,
     "Append a commit that keeps the rules, with invented entries": lambda scene: append(
         scene.world, entries(scene.world)
     ),
@@ -169,7 +169,7 @@ SIGNED_ATTACKS: dict[str, Callable[[Scene], Any]] = {
 KEY_ATTACKS: dict[str, Callable[[Scene], Any]] = {
     "Append invented entries": lambda scene: append_signed(scene, entries(scene.world)),
     "Append a later cursor, which skips entries": skip_entries,
-    "Prune early, up to what is covered": lambda scene: append_signed(scene, let_go(scene.world)),
+    "Prune early, up to what is covered": lambda scene: append_signed(scene, prune_commit(scene.world)),
     "Rewrite the newest commits, if this key signed them": rewrite_own,
     "Append a commit that breaks the rules": lambda scene: append_signed(
         scene, Forged(replace(heartbeat(scene.world).commit, total_entries=0), {})
@@ -193,14 +193,14 @@ def is_found(scene: Scene, **options: Any) -> str:
 def compared(world: World) -> str:
     with Api(world.connection) as api:
         try:
-            told = reconcile(world.store, api)
+            result = reconcile(world.store, api)
         except AuditError:
             return "refused"
-    return "found" if any(not finding.is_warning for finding in told.findings) else NOT_NOTICED
+    return "found" if any(not finding.is_warning for finding in result.findings) else NOT_NOTICED
 
 
 def observed(scene: Scene, attack: Callable[[Scene], Any], columns: list[str]) -> dict[str, str]:
-    """What each column's command makes of the attack. The runs come last: they add to the archive."""
+    """Return the result of each column's command after the attack. Runs come last, because they change the archive."""
     world = scene.world
     noted = world.head.head
     attack(scene)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Heads noted outside the archive find what its host's root rewrites, and their records cannot be forged by entries."""
+"""Heads noted elsewhere detect what root rewrites on the archive's host, and entries cannot forge their records."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ LATER = "2026-11-22T13:00:00Z"
 
 
 def noted(archive: World, *sequences: int, **more: Any) -> list[str]:
-    """Records of these commits' heads, as a ledger has them."""
+    """Return records of these commits' heads in the form of a ledger."""
     return [json.dumps({**head_record(load_commit(archive.store, number), LATER), **more}) for number in sequences]
 
 
-def written(folder: Path, lines: list[str]) -> str:
-    (folder / "heads.jsonl").write_text("\n".join(lines) + "\n")
-    return str(folder / "heads.jsonl")
+def written(directory: Path, lines: list[str]) -> str:
+    (directory / "heads.jsonl").write_text("\n".join(lines) + "\n")
+    return str(directory / "heads.jsonl")
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_what_is_no_record_is_refused_with_its_line(archive: World, tmp_path: Pa
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="cannot be read"):
+    with pytest.raises(InvalidInput, match="Cannot read the noted heads"):
         read_heads(str(tmp_path / "none"))
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The history of a resource: under which names it is found, in archives and after them."""
+"""The history of a resource under all its names, in archives and in the API's newer entries."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 
 
 def log_of(*messages: str) -> Log:
-    """A log with an entry a minute."""
+    """Return a log with one entry per minute."""
     return log_with([{"timestamp": at(n), "action": "x", "message": message} for n, message in enumerate(messages)])
 
 
@@ -48,8 +48,8 @@ def at(minute: int) -> str:
     return (NOON + timedelta(minutes=minute)).isoformat().replace("+00:00", "Z")
 
 
-def told(log: Log, glob: str) -> List[int]:
-    """The minutes of the entries in a history."""
+def minutes_of(log: Log, glob: str) -> List[int]:
+    """Return the minutes of the entries in a history."""
     return [(moment - NOON) // timedelta(minutes=1) for moment in moments(log, glob) if moment is not None]
 
 
@@ -70,15 +70,15 @@ LIFE = (
 
 @pytest.mark.parametrize("name", ["db", "database", "archive"])
 def test_renames_are_followed_in_both_directions(name: str) -> None:
-    assert told(log_of(*LIFE), name) == [0, 1, 2, 3, 5, 6]
+    assert minutes_of(log_of(*LIFE), name) == [0, 1, 2, 3, 5, 6]
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("other", [4]), ("data", [1]), ("d*", [0, 1, 2, 3, 5, 6]), ("o?her", [4]), ("nobody", []), ("*", list(range(7)))],
 )
-def test_only_what_is_about_the_resource_is_told(name: str, expected: List[int]) -> None:
-    assert told(log_of(*LIFE), name) == expected
+def test_only_entries_about_the_resource_are_returned(name: str, expected: List[int]) -> None:
+    assert minutes_of(log_of(*LIFE), name) == expected
 
 
 def test_a_name_counts_only_while_the_resource_had_it() -> None:
@@ -93,10 +93,10 @@ def test_a_name_counts_only_while_the_resource_had_it() -> None:
         "Server 'b' has been created",
         "Server 'c' has been deleted",
     )
-    assert told(log, "c") == [2, 3, 4, 6, 8]
-    assert told(log, "x") == [2, 3, 4, 6, 8]
-    # Asked for by name, all who ever had it are meant.
-    assert told(log, "a") == [0, 1, 2, 3, 4, 5, 6, 8]
+    assert minutes_of(log, "c") == [2, 3, 4, 6, 8]
+    assert minutes_of(log, "x") == [2, 3, 4, 6, 8]
+    # A name matches all resources that ever had it.
+    assert minutes_of(log, "a") == [0, 1, 2, 3, 4, 5, 6, 8]
 
 
 def test_another_kind_of_the_same_name_is_another_resource() -> None:
@@ -106,11 +106,11 @@ def test_another_kind_of_the_same_name_is_another_resource() -> None:
         "Volume 'www' has been attached to server 'www'",
         "Server 'www' has been deleted",
     )
-    assert told(log, "web") == [0, 2, 3]
-    assert told(log, "www") == [0, 1, 2, 3]
+    assert minutes_of(log, "web") == [0, 2, 3]
+    assert minutes_of(log, "www") == [0, 1, 2, 3]
 
 
-def test_two_that_swap_their_names_are_told_apart() -> None:
+def test_two_servers_that_swap_names_are_distinguished() -> None:
     swap = [f"Server '{old}' has been renamed to '{new}'" for old, new in ("at", "ba", "tb")]
     log = log_of("Server 'a' has been created", "Server 'b' has been created", *swap, "Server 'b' has been deleted")
     names = History(log, "t", lambda _entry: True)
@@ -141,10 +141,10 @@ def test_names_that_were_made_to_mislead_are_found(name: str) -> None:
         f"Volume 'data' has been attached to server '{name}'",
         f"Server '{name}' has been deleted",
     )
-    assert told(log, name) == [0, 2, 3]
+    assert minutes_of(log, name) == [0, 2, 3]
 
 
-def test_too_many_names_are_cut_off_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_names_are_truncated_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = [f"Server 'n{number}' has been renamed to 'n{number + 1}'" for number in range(150)]
     history = History(log_of(*chain), "n0", lambda _entry: True)
     assert len(list(history.entries())) == history_module.MAX_NAMES + 1
@@ -155,20 +155,20 @@ def test_too_many_names_are_cut_off_and_it_is_said(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("count", [2_000, 20_000])
 def test_renames_by_the_thousand_take_no_longer_than_their_number(count: int) -> None:
     swaps = [f"Server '{'ab'[number % 2]}' has been renamed to '{'ba'[number % 2]}'" for number in range(count)]
-    assert len(told(log_of(*swaps), "a")) == count
+    assert len(minutes_of(log_of(*swaps), "a")) == count
 
 
-def test_only_what_is_meant_is_told_but_all_renames_count() -> None:
+def test_only_relevant_entries_are_returned_but_all_renames_are_followed() -> None:
     history = History(log_of(*LIFE), "archive", lambda entry: "rebooted" in entry["message"])
     assert [entry["message"] for entry in history.entries()] == [LIFE[3]]
 
 
-def test_a_temporary_file_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = log_of(*LIFE)
-    monkeypatch.setattr(history_module, "_IN_MEMORY", 1)
+def test_an_unwritable_temporary_file_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = {"timestamp": at(0), "action": "x", "message": "Server 'data' has been created", "padding": "x" * (2 << 20)}
+    log = log_with([entry])
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     with pytest.raises(StorageError, match="temporary files"):
-        told(log, "data")
+        minutes_of(log, "data")
 
 
 # --- Archives
@@ -230,12 +230,12 @@ def test_what_is_compacted_while_a_history_is_read_is_found_all_the_same(world: 
     (log,) = archived_logs([(None, world.store)])
     before = moments(log, "db")
     compact(world.store, context=world.context())
-    # As the second reading of a renamed resource, which knows the commits of the first one.
+    # The second pass for a renamed resource reuses the snapshot of the first one.
     assert moments(log, "db") == before
     assert len(before) == len(LIFE)
 
 
-def test_the_needles_leave_out_nothing(world: World) -> None:
+def test_needles_omit_no_entry(world: World) -> None:
     world.append(200)
     live(world, *LIFE)
     world.collect(max_entries=50)
@@ -268,7 +268,7 @@ def test_a_new_token_of_the_same_project_continues_its_archive(world: World, wit
     assert len(moments(log, "db")) == 6
 
 
-def test_the_log_of_another_project_is_told_beside(
+def test_the_log_of_another_project_is_kept_apart(
     world: World, server: Any, clock: Any, tmp_path: Any, with_tail: Any
 ) -> None:
     other = World(server, clock, tmp_path / "other")
@@ -278,7 +278,7 @@ def test_the_log_of_another_project_is_told_beside(
     logs = with_tail(world, *archived_logs([(None, other.store)]))
     histories = [(log.project, History(log, "database", lambda _entry: True).entries()) for log in logs]
     found = list(merge_by_time(histories))
-    # What another project calls a server says nothing of this one.
+    # Names in another project do not matter for this one.
     assert [one.project for one in found] == [logs[1].project] * 6
     assert logs[1].store is None
 
@@ -289,7 +289,7 @@ def test_without_an_archive_the_api_is_all_there_is(world: World, with_tail: Any
     assert len(moments(log, "archive")) == 6
 
 
-def test_what_is_no_archive_or_damaged_is_told(world: World) -> None:
+def test_a_missing_or_damaged_archive_is_reported(world: World) -> None:
     with pytest.raises(StorageError, match="There is no archive"):
         archived_logs([(None, world.store)])
     live(world, *LIFE)

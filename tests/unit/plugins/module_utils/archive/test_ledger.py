@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A ledger of heads: what its keeper notes, and what is refused because it does not continue what was noted."""
+"""A ledger of heads: its keeper notes new heads, and refuses archives that do not continue the noted ones."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ AT = "2026-11-29T12:00:00Z"
 
 
 class Keeper:
-    """Keeps a ledger of what hosts answer."""
+    """Keeps a ledger of the heads in responses of hosts."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.max_commits = MAX_COMMITS
 
     @property
     def noted(self) -> Any:
@@ -41,7 +42,7 @@ class Keeper:
         return self.take({f"host{number}": [self.answer(world)] for number, world in enumerate(worlds)}, **options)
 
     def answer(self, world: World) -> Any:
-        return json.loads(json.dumps(continuation(world.store, self.noted).to_json()))
+        return json.loads(json.dumps(continuation(world.store, self.noted, self.max_commits).to_json()))
 
     def take(self, answers: Any, superseded: Optional[dict[str, str]] = None, is_complete: bool = True) -> Extension:
         found = extend(self.noted, answers, AT, superseded or {}, is_complete)
@@ -99,8 +100,8 @@ def test_only_what_is_new_is_sent(archive: World, keeper: Keeper) -> None:
     assert MAX_COMMITS >= 100
 
 
-def test_a_long_way_is_gone_in_several_steps(archive: World, keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(continuation.__globals__, "MAX_COMMITS", 2)
+def test_many_commits_are_sent_in_several_responses(archive: World, keeper: Keeper) -> None:
+    keeper.max_commits = 2
     keeper.ask(archive)
     grow(archive, 5)
     for _run in range(3):
@@ -125,7 +126,7 @@ def test_a_cut_archive_is_refused(archive: World, keeper: Keeper) -> None:
 
 
 def test_a_host_that_claims_the_noted_head_is_walked(archive: World, keeper: Keeper) -> None:
-    """Its root answers what it likes; commits must follow from what was noted."""
+    """The root user of a host can send anything; its commits must continue the noted head."""
     keeper.ask(archive)
     grow(archive, 3)
     honest = keeper.answer(archive)
@@ -135,15 +136,15 @@ def test_a_host_that_claims_the_noted_head_is_walked(archive: World, keeper: Kee
     later = {**honest, "after": {**honest["after"], "sequence": 4}, "commits": honest["commits"][1:]}
     for answer, reason in (
         ({**honest, "commits": forged}, "commit 4 does not name the SHA-256 of the commit before"),
-        (left_out, "leaves some out"),
+        (left_out, "omits commits"),
         (later, "does not name the SHA-256"),
         ({**honest, "archive_id": "0123456789abcdef"}, "commits of another archive"),
-        ({**honest, "commits": ["{}"]}, "what is no commit"),
-        ({**honest, "commits": ["\u00e9"]}, "what is no commit"),
-        ({**honest, "after": {"sequence": "x"}}, "what is no commit"),
-        ({"archive_id": "x"}, "what is no commit"),
-        (None, "what is no commit"),
-        ([], "what is no commit"),
+        ({**honest, "commits": ["{}"]}, "not a list of commits"),
+        ({**honest, "commits": ["\u00e9"]}, "not a list of commits"),
+        ({**honest, "after": {"sequence": "x"}}, "not a list of commits"),
+        ({"archive_id": "x"}, "not a list of commits"),
+        (None, "not a list of commits"),
+        ([], "not a list of commits"),
     ):
         found = keeper.take({"host": [answer]}, is_complete=False)
         assert (found.lines, reason in found.refused[0]) == ([], True), (reason, found.refused)
@@ -152,7 +153,7 @@ def test_a_host_that_claims_the_noted_head_is_walked(archive: World, keeper: Kee
 
 
 def test_two_histories_of_one_archive_are_refused(archive: World, keeper: Keeper, tmp_path: Path) -> None:
-    """Two hosts that share it, or an answer that depends on who asks."""
+    """Two hosts share the archive, or the response depends on the sender of the request."""
     keeper.ask(archive)
     other = tmp_path / "other"
     shutil.copytree(archive.path, other)
@@ -165,10 +166,10 @@ def test_two_histories_of_one_archive_are_refused(archive: World, keeper: Keeper
     forge(archive, 6, run="forged")
     found = keeper.take({"one": [honest], "two": [keeper.answer(archive)]})
     assert (found.lines, len(found.refused)) == ([], 1)
-    assert "two shows another commit 6 of it than another host" in found.refused[0]
+    assert "two has another commit 6 of it than another host" in found.refused[0]
 
 
-def test_an_archive_that_is_gone_is_refused_if_all_hosts_answered(archive: World, keeper: Keeper) -> None:
+def test_a_missing_archive_is_refused_if_all_hosts_responded(archive: World, keeper: Keeper) -> None:
     keeper.ask(archive)
     assert keeper.take({"host": []}, is_complete=False) == ([], [])
     (refused,) = keeper.take({"host": []}).refused

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whatever happens to an honest archive, in any order: no claim of it is false, and neither verifier finds an error.
+"""Random lives of an honest archive: after each event all its claims are true, and no verifier finds an error.
 
 Entries arrive, late ones too; runs of two hosts succeed, race, are killed and fail; the API faults, refuses cursors
-and begins its log again; clocks are wrong; tokens and keys are replaced; days are pruned and compacted; time passes.
+and starts its log again; clocks are wrong; tokens and keys are replaced; days are pruned and compacted; time passes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
     SigningKey,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError, ClockSkew, StorageError
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
@@ -39,6 +39,7 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import (
     Disk,
     Killed,
+    RacingStore,
     World,
 )
 from hypothesis import strategies as st
@@ -61,7 +62,7 @@ JOBS = ["collect", "collect", "prune", "compact"]
 
 
 class Life(RuleBasedStateMachine):
-    """One archive. ``complete`` is whether the step's last run read the log to its end."""
+    """One archive. ``is_complete`` is True if the last run of the step read the log to its end."""
 
     def __init__(self, world: World, signers: list[Signer]) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class Life(RuleBasedStateMachine):
     # Runs
 
     def options(self, who: int = 0) -> dict[str, Any]:
-        """What a run of one of the two hosts is given."""
+        """Return the options of a run on one of the two hosts."""
         options: dict[str, Any] = {"now": lambda: self.world.clock() + self.host}
         if self.signed:
             signer = self.signers[self.rotated + who]
@@ -196,7 +197,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 9))
     def restart(self, size: int) -> None:
-        """The API forgets the cursor and begins its log again; it is older than a day."""
+        """The API ignores the cursor and starts its log from the beginning, which is older than a day."""
         oldest = self.world.clock.now - timedelta(days=90)
         left = [entry for entry in self.world.log.entries if entry["timestamp"] > oldest.isoformat()]
         covered = self.model.claims.time("covered_until")
@@ -213,10 +214,10 @@ class Life(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 5), before=st.integers(1, 3))
     def race_of_collectors(self, size: int, before: int) -> None:
-        """The other host collects while this one is about to decide its n-th commit."""
+        """The other host collects directly before this host creates its n-th commit."""
         self.world.simulator.set(page_size=size)
         self.log(5, 20, 1, False)
-        self.collect(0, Rival(self.world, before, lambda: self.collect(1)))
+        self.collect(0, RacingStore(self.world.path, lambda: self.collect(1), before))
 
     @rule(job=st.sampled_from(["prune", "compact"]), rival=st.sampled_from(JOBS))
     def race(self, job: str, rival: str) -> None:
@@ -224,7 +225,7 @@ class Life(RuleBasedStateMachine):
             return
         self.log(2, 20, 1, False)
         meanwhile = (lambda: self.collect(1)) if rival == "collect" else (lambda: self.maintain(rival, 1, 1))
-        self.maintain(job, store=Rival(self.world, 1, meanwhile))
+        self.maintain(job, store=RacingStore(self.world.path, meanwhile))
 
     @rule()
     def rotate_token(self) -> None:
@@ -234,7 +235,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def rotate_key(self) -> None:
-        """The first host gets another key; the old one is closed."""
+        """The first host gets another key, and the old key expires."""
         if self.signed and not self.rotated:
             closed = f'valid-before="{self.world.clock.now + timedelta(seconds=1):%Y%m%d%H%M%S}"'
             old, kept, new = self.signers
@@ -265,21 +266,6 @@ class Life(RuleBasedStateMachine):
             assert verdicts(self.world.path, self.world.clock.now, self.world.head.head, allowed) == (set(), set())
 
 
-class Rival(LocalStore):
-    """Lets something happen once, right before the n-th commit is decided."""
-
-    def __init__(self, world: World, before: int, meanwhile: Callable[[], None]) -> None:
-        super().__init__(str(world.path))
-        self._before = before
-        self._meanwhile = meanwhile
-
-    def put_if_absent(self, name: str, body: bytes) -> bool:
-        self._before -= 1
-        if self._before == 0:
-            self._meanwhile()
-        return super().put_if_absent(name, body)
-
-
 @pytest.fixture
 def lives(server: Simulator, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cache_signature_checks(monkeypatch)
@@ -287,13 +273,13 @@ def lives(server: Simulator, clock: Clock, tmp_path: Path, monkeypatch: pytest.M
     numbers = iter(range(1_000_000))
 
     def make() -> Life:
-        folder = tmp_path / str(next(numbers))
-        os.mkdir(folder)
-        return Life(World(server, clock, folder), signers)
+        directory = tmp_path / str(next(numbers))
+        os.mkdir(directory)
+        return Life(World(server, clock, directory), signers)
 
     yield make
     server.set(clock_offset=EXACT)
 
 
-def test_an_archive_lives_through_anything(lives: Any) -> None:
+def test_an_archive_survives_any_sequence_of_events(lives: Any) -> None:
     run_state_machine_as_test(lives, settings=examples(8, stateful_step_count=30))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Compacting and pruning: what goes, what stays provable, and that nothing else is ever lost or comes back."""
+"""Compacting and pruning: the files that are removed, and that no other entry is lost or returns."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
     DurableDisk,
     Killed,
     MemoryStore,
+    RacingStore,
     World,
 )
 
@@ -95,7 +96,7 @@ def _moment(line: bytes) -> datetime:
     return moment
 
 
-# What they do
+# Results
 
 
 def test_closed_days_become_one_file_each(archive: World) -> None:
@@ -158,7 +159,7 @@ def test_only_days_before_a_time_are_compacted(archive: World) -> None:
     assert (days(archive)["2026-11-19"], days(archive)["2026-11-20"]) == (1, 2)
 
 
-def test_prune_lets_whole_days_go(archive: World) -> None:
+def test_prune_removes_complete_days(archive: World) -> None:
     done = work(prune, archive, midnight(21) + timedelta(hours=13))
     assert (done.days, done.files, done.entries, done.commits) == (2, 4, 12, 1)
     assert done.pruned_until == midnight(21)
@@ -185,7 +186,7 @@ def test_an_older_prune_takes_no_edge_back(archive: World) -> None:
 
 
 def test_what_was_not_read_yet_is_not_pruned(world: World) -> None:
-    """An archive in backlog: the entries to come are older than what is to be pruned."""
+    """An archive in backlog: its next entries are older than the days to prune."""
     world.clock.now -= timedelta(days=10)
     world.append(20, step=DAY / 8)
     world.wait(days=10)
@@ -211,7 +212,7 @@ def test_an_entry_without_a_day_is_kept(archive: World) -> None:
     assert archive.verify() == []
 
 
-def test_all_may_be_pruned_and_collecting_goes_on(archive: World) -> None:
+def test_collection_continues_after_all_days_were_pruned(archive: World) -> None:
     archive.wait(days=2)
     archive.collect()
     work(prune, archive, archive.clock.now)
@@ -253,8 +254,8 @@ def test_a_re_read_of_many_pages_brings_nothing_back_when_all_was_pruned(world: 
 
 
 @pytest.mark.parametrize("days", [0.01, 10])
-def test_a_restart_of_the_api_with_pruned_entries_doubles_nothing(world: World, days: float) -> None:
-    """Whether the entries that were kept are young or old."""
+def test_a_restart_of_the_api_with_pruned_entries_duplicates_none(world: World, days: float) -> None:
+    """The kept entries can be young or old."""
     world.append(4, ago=20 * DAY, step=DAY)
     world.append(5, ago=days * DAY, step=60)
     world.collect(max_entries=99)
@@ -269,12 +270,12 @@ def test_a_restart_of_the_api_with_pruned_entries_doubles_nothing(world: World, 
     assert world.verify() == []
 
 
-def test_a_dry_run_tells_what_would_come(archive: World) -> None:
+def test_a_dry_run_reports_the_changes(archive: World) -> None:
     before = archive.files()
-    told = work(compact, archive, dry_run=True)
-    assert (told.files, told.commits, archive.files()) == (6, 0, before)
-    told = work(prune, archive, midnight(21), dry_run=True)
-    assert (told.files, told.entries, told.commits, archive.files()) == (4, 12, 0, before)
+    result = work(compact, archive, dry_run=True)
+    assert (result.files, result.commits, archive.files()) == (6, 0, before)
+    result = work(prune, archive, midnight(21), dry_run=True)
+    assert (result.files, result.entries, result.commits, archive.files()) == (4, 12, 0, before)
 
 
 def test_any_store_will_do(world: World) -> None:
@@ -287,7 +288,7 @@ def test_any_store_will_do(world: World) -> None:
     assert len(list(store.names("entries"))) == 3
 
 
-def test_where_nothing_was_collected_nothing_is_rearranged(world: World) -> None:
+def test_an_archive_without_entries_is_not_compacted_or_pruned(world: World) -> None:
     for job, before in ((compact, []), (prune, [midnight(22)])):
         with pytest.raises(StorageError, match="no archive"):
             work(job, world, *before)
@@ -355,7 +356,7 @@ def test_a_prune_stops_before_its_commit_and_between_two_files(archive: World) -
             stop.set()
             super().delete(names)
 
-    with pytest.raises(Cancelled, match="run it again to remove the other files"):
+    with pytest.raises(Cancelled, match="run it again to delete the other files"):
         work(prune, archive, midnight(21), store=Stopping(str(archive.path)), stop=stop)
     assert archive.head.commit.kind == "prune"
     left = set(archive.head.commit.removed) & set(archive.files())
@@ -379,21 +380,7 @@ def test_a_prune_removes_the_directories_that_it_emptied(archive: World) -> None
     assert archive.verify() == []
 
 
-# Others at work
-
-
-class Racing(LocalStore):
-    """Lets something happen once, right before a commit is decided."""
-
-    def __init__(self, world: World, meanwhile: Callable[[], Any]) -> None:
-        super().__init__(str(world.path))
-        self._meanwhile: Optional[Callable[[], Any]] = meanwhile
-
-    def put_if_absent(self, name: str, body: bytes) -> bool:
-        meanwhile, self._meanwhile = self._meanwhile, None
-        if meanwhile:
-            meanwhile()
-        return super().put_if_absent(name, body)
+# Concurrent runs
 
 
 RIVALS: dict[str, Callable[[World], Any]] = {
@@ -405,8 +392,8 @@ RIVALS: dict[str, Callable[[World], Any]] = {
 
 @pytest.mark.parametrize("rival", RIVALS)
 @pytest.mark.parametrize("job", ["collect", "compact", "prune"])
-def test_who_comes_second_looks_anew(archive: World, job: str, rival: str) -> None:
-    racing = Racing(archive, lambda: RIVALS[rival](archive))
+def test_the_loser_of_a_race_reads_the_archive_again(archive: World, job: str, rival: str) -> None:
+    racing = RacingStore(archive.path, lambda: RIVALS[rival](archive))
     if job == "collect":
         archive.append(3)
         archive.collect(racing)
@@ -431,7 +418,7 @@ def test_a_reader_gets_each_entry_once_although_its_day_is_compacted_twice(archi
     assert Counter(map(canonical, got)) - Counter([canonical(late)]) == archive.logged() - Counter([canonical(late)])
 
 
-def test_a_reader_goes_on_behind_what_was_pruned(archive: World) -> None:
+def test_a_reader_continues_after_pruned_files(archive: World) -> None:
     reader = cat(archive.store)
     got = [next(reader)]
     work(prune, archive, midnight(21))
@@ -530,22 +517,22 @@ def test_a_run_may_fail_at_any_change_of_the_disk(
     assert number > (30 if job is compact else 10)
 
 
-def test_what_was_told_as_done_survives_a_power_failure(world: World, tmp_path: Path) -> None:
-    """After each change of the disk the power fails, and only what was synced is still there."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    world.path = folder / "archive"
+def test_a_finished_run_survives_a_power_failure(world: World, tmp_path: Path) -> None:
+    """The power fails after each change of the disk, so that only synced data survives."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    world.path = directory / "archive"
     world.store = LocalStore(str(world.path))
-    platter = DurableDisk(folder)
+    durable = DurableDisk(directory)
     numbers = iter(range(10_000))
 
     def note(name: str, subject: Any) -> None:
-        platter.note(name, subject)
+        durable.note(name, subject)
 
     def fail_and_look(name: str, subject: Any) -> None:
-        platter.note(name, subject)
+        durable.note(name, subject)
         target = tmp_path / f"restored-{next(numbers)}"
-        platter.restore(target)
+        durable.restore(target)
         survivor = LocalStore(str(target / "archive"))
         assert [finding for finding in world.verify(survivor) if not finding.is_warning] == []
         assert world.archived(survivor) in (world.logged(), since(world, midnight(20)))

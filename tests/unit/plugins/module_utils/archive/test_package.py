@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Evidence packages: what is in them, and that every edit of one is found."""
+"""Evidence packages: their content, and that every edit is found."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def read_members(path: Path) -> Members:
 
 
 def sealed(members: Members) -> Members:
-    """The members with a manifest that fits."""
+    """Return the members with a matching manifest."""
     lines = [f"{hashlib.sha256(body).hexdigest()}  {name}\n" for name, body in sorted(members.items())]
     return {**members, MANIFEST: "".join(lines).encode()}
 
@@ -111,7 +111,7 @@ def write_members(path: Path, members: Members) -> None:
 
 
 def edited(path: Path, target: Path, edit: Edit) -> Path:
-    """The package as somebody leaves it who edits it and makes a manifest that fits."""
+    """Edit a package and give it a matching manifest."""
     members = read_members(path)
     del members[MANIFEST]
     edit(members)
@@ -120,13 +120,13 @@ def edited(path: Path, target: Path, edit: Edit) -> Path:
 
 
 def name_of(members: Members, part: str, number: int = 0) -> str:
-    """The name of a member that contains some text."""
+    """Return the name of a member that contains some text."""
     return sorted(name for name in members if part in name)[number]
 
 
 @pytest.fixture
 def archive(world: World) -> World:
-    """Three days, the middle one of which is wholly in the range, and an entry without a time."""
+    """Three days, only the middle one of which is completely in the range, and an entry without a time."""
     for days in (3, 2, 1):
         world.append(3, ago=days * 86400, action="{{ 7*7 }}")
         world.collect()
@@ -274,7 +274,7 @@ def test_signatures_and_whose_they_are(world: World, tmp_path: Path) -> None:
     assert (one.has_signers, one.examination.signed_up_to) == (True, 1)
     assert findings(dest, signers=AllowedSigners(signer.allowed), every_signature=True) == set()
     assert findings(dest, signers=AllowedSigners(stranger.allowed)) == {"signature_bad"}
-    # Those in the package prove nothing: whoever makes it adds them.
+    # The signers in the package prove nothing: its maker adds them.
     forged = edited(dest, tmp_path / "forged.zip", lambda members: replace(members, "allowed-signers", stranger))
     assert findings(forged) == set()
     assert findings(forged, signers=AllowedSigners(signer.allowed)) == set()
@@ -308,7 +308,7 @@ def test_noted_heads(archive: World, package: Path) -> None:
     assert findings(package, expected_head=Head(3, "0" * 64)) == {"head"}
 
 
-# Attacks: the manifest fits, and something else is not what it was.
+# Attacks: the manifest matches, and something else was changed.
 
 
 def change_json(part: str, **changes: Any) -> Edit:
@@ -333,7 +333,7 @@ def drop(part: str, number: int = 0) -> Edit:
 
 
 def change_entry(members: Members) -> None:
-    """In the data file and in the extract; only the commit tells it."""
+    """Change an entry in the data file and in the extract; only the commit shows it."""
     name = name_of(members, "/entries/", 1)
     text = gzip.decompress(members[name]).replace(b"7*7", b"8*8")
     members[name] = gzip.compress(text, mtime=0)
@@ -341,7 +341,7 @@ def change_entry(members: Members) -> None:
 
 
 def drop_a_day(members: Members) -> None:
-    """With its lines, as if it had no entries."""
+    """Remove a data file and its lines, as if it had no entries."""
     name = name_of(members, "/entries/", 1)
     lines = gzip.decompress(members.pop(name))
     extract = name_of(members, "extract.jsonl")
@@ -421,7 +421,7 @@ def test_every_edit_is_found(package: Path, tmp_path: Path, name: str) -> None:
 
 
 def test_what_the_range_does_not_need_is_not_in_a_package(archive: World, package: Path, tmp_path: Path) -> None:
-    """Nothing would compare a data file of another day; a signature of another commit would only confuse."""
+    """A data file of another day would not be compared; a signature of another commit would be misleading."""
     directory = checked(package).archives[0].directory
     other = next((archive.path / "entries/date=2026-11-19").iterdir()).relative_to(archive.path)
     for name in (str(other), f"signatures/000000000004-{'0' * 64}-01234567.sig"):
@@ -446,18 +446,18 @@ def test_the_second_reader_shares_nothing_with_the_collection() -> None:
     assert not [name for name in names if name.startswith((".", "ansible"))]
 
 
-def test_a_stranger_in_the_archive_that_the_maker_reported(archive: World, tmp_path: Path) -> None:
+def test_an_added_file_that_the_maker_reported(archive: World, tmp_path: Path) -> None:
     (archive.path / "entries" / "date=2026-11-20" / "x").write_text("x")
     (one,) = made(archive, tmp_path / "package.zip").archives
     assert [finding.type for finding in one.problems] == ["extra"]
     assert findings(tmp_path / "package.zip") == {"protocol"}
 
 
-# Hostile files: refused with one sentence.
+# Hostile files are refused with one sentence.
 
 
 def test_no_byte_can_be_changed(package: Path, tmp_path: Path) -> None:
-    """Except for bits that fill the last byte of a compressed member, which no program reads."""
+    """Padding bits in the last byte of a compressed member are ignored, because no program reads them."""
     whole = package.read_bytes()
     target = tmp_path / "changed.zip"
     for position in [*range(0, len(whole), 97), *range(len(whole) - 200, len(whole))]:
@@ -468,7 +468,7 @@ def test_no_byte_can_be_changed(package: Path, tmp_path: Path) -> None:
 
 
 def refusal(path: Path) -> str:
-    """Why a file is refused; empty if it is not."""
+    """Return why a file is refused, or an empty text."""
     try:
         checked(path)
     except ArchiveDamaged as error:
@@ -559,7 +559,7 @@ def test_hostile_modes(package: Path, tmp_path: Path, mode: int, said: str) -> N
 
 
 def repacked(path: Path, target: Path, change: Callable[[zipfile.ZipInfo], None], only: str = HEADS) -> Path:
-    """The package with another form of one member."""
+    """Return the package with another form of one member."""
     with zipfile.ZipFile(path) as package, zipfile.ZipFile(target, "w") as other:
         for member in package.infolist():
             body = package.read(member)
@@ -611,7 +611,7 @@ def test_bombs_cost_nothing(package: Path, tmp_path: Path) -> None:
             opened.writestr(name, body + b"\0" * (200 * MIN_RATIO_SIZE if name == HEADS else 0))
     with pytest.raises(ArchiveDamaged, match="'heads.jsonl' expands to more than 100 times its size"):
         checked(tmp_path / "bomb.zip")
-    # Members that overlap: each byte is used many times.
+    # Overlapping members: each byte is used many times.
     whole = package.read_bytes()
     position = whole.rindex(b"PK\1\2")
     second = whole[position:-22]
@@ -678,7 +678,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 def test_large_files_have_the_same_form(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if 64-bit sizes began much earlier."""
+    """Use 64-bit sizes for small files, too."""
     members = read_members(package)
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1500)
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 3)
@@ -699,11 +699,11 @@ def test_entries_that_compress_too_well_are_stored(world: World, tmp_path: Path)
     assert methods["extract.json"] == zipfile.ZIP_DEFLATED
 
 
-# Making
+# Making packages
 
 
 class Busy:
-    """A store whose archive is changed when a file is read whose name begins so."""
+    """A store whose archive is changed when a file with this prefix is read."""
 
     def __init__(self, world: World, name: str, change: Callable[[], Any]) -> None:
         self._world = world
@@ -811,14 +811,14 @@ def test_a_package_is_never_written_to(package: Path) -> None:
 
 
 def blocks(page: str) -> list[str]:
-    """The commands on a page."""
+    """Return the commands on a page."""
     found = re.findall(r"(?:^    .*\n)+", page.partition("HOW TO CHECK IT")[2], re.MULTILINE)
     return [dedent(block) for block in found if not block.lstrip().startswith("cloudscale-audit")]
 
 
-def run_blocks(package: Path, folder: Path) -> list[str]:
-    """Unpack a package and run all commands of its page; what they print."""
-    place = folder / "unpacked"
+def run_blocks(package: Path, directory: Path) -> list[str]:
+    """Unpack a package, run all commands of its page, and return their output."""
+    place = directory / "unpacked"
     subprocess.run(["rm", "-rf", str(place)], check=True, timeout=60)
     with zipfile.ZipFile(package) as opened:
         opened.extractall(place)
@@ -866,7 +866,7 @@ def authority(tmp_path: Path) -> TimeAuthority:
 
 
 def stamped(world: World, authority: TimeAuthority, dest: Path) -> Path:
-    """A package of the archive, of which commits 2 and 4 were stamped."""
+    """A package of an archive whose commits 2 and 4 have time stamps."""
     for sequence in (2, 4):
         head = load_commit(world.store, sequence).head
         body = authority.at(world.clock.now + timedelta(hours=sequence), head.sha256)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The second path: what differs is named, what may differ is not."""
+"""Reconciling: differences are reported, differences that are allowed are not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DAY = 86400
 
 @pytest.fixture
 def archive(world: World) -> World:
-    """Three days of entries, some of them twins."""
+    """Three days of entries, some of them equal."""
     world.append(7, ago=3 * DAY, step=DAY / 3)
     moment = world.clock.ago(days=1).isoformat()
     world.log.extend([{"timestamp": moment, "message": "twin"}] * 3)
@@ -38,7 +38,7 @@ def archive(world: World) -> World:
 
 
 class Watched(Api):
-    """Lets something happen before a page is asked for."""
+    """Calls a function before a page is requested."""
 
     def __init__(self, world: World, before_page: Callable[[int], Any]) -> None:
         super().__init__(world.connection)
@@ -52,45 +52,45 @@ class Watched(Api):
 
 
 def compared(
-    world: World, span: Optional[Range] = None, before_page: Callable[[int], Any] = lambda _number: None
+    world: World, time_range: Optional[Range] = None, before_page: Callable[[int], Any] = lambda _number: None
 ) -> Reconciliation:
     with Watched(world, before_page) as api:
-        return reconcile(world.store, api, span)
+        return reconcile(world.store, api, time_range)
 
 
-def found(told: Reconciliation) -> Counter[str]:
-    return Counter(finding.type for finding in told.findings)
+def found(result: Reconciliation) -> Counter[str]:
+    return Counter(finding.type for finding in result.findings)
 
 
-def test_a_sound_archive_has_what_the_provider_has(archive: World) -> None:
-    told = compared(archive)
-    assert told.findings == []
-    assert told.entries == 10
-    assert told.to_json()["start"] == "2026-08-24T12:10:00Z"
-    assert told.to_json()["end"] == "2026-11-22T11:59:40Z"
+def test_an_intact_archive_equals_the_provider(archive: World) -> None:
+    result = compared(archive)
+    assert result.findings == []
+    assert result.entries == 10
+    assert result.to_json()["start"] == "2026-08-24T12:10:00Z"
+    assert result.to_json()["end"] == "2026-11-22T11:59:40Z"
 
 
 @pytest.mark.parametrize("twins", [1, 2])
 def test_what_the_archive_never_got(archive: World, twins: int) -> None:
-    """Entries that the chain of cursors left out, twins among them."""
+    """The chain of cursors skipped entries, some of them equal."""
     odd = {"timestamp": archive.clock.ago(days=2).isoformat(), "action": "odd", "message": "slipped in"}
     twin = {"timestamp": archive.clock.ago(days=1).isoformat(), "message": "twin"}
     archive.append(1, ago=5)  # too young to be compared
     archive.log.extend([odd, *[twin] * twins])
-    told = compared(archive)
-    assert found(told) == {"missing_in_archive": 1 + twins}
-    assert told.findings[0].path == "entries/date=2026-11-20"
-    assert "odd slipped in (SHA-256 " in told.findings[0].detail
-    assert not told.findings[0].is_warning
+    result = compared(archive)
+    assert found(result) == {"missing_in_archive": 1 + twins}
+    assert result.findings[0].path == "entries/date=2026-11-20"
+    assert "odd slipped in (SHA-256 " in result.findings[0].detail
+    assert not result.findings[0].is_warning
 
 
 def test_what_the_provider_no_longer_has(world: World) -> None:
     world.append(2, ago=2 * DAY, step=1)
     world.collect()
     world.project = world.simulator.add_project(f"{world.project.name}-emptied")
-    told = compared(world)
-    assert found(told) == {"missing_at_provider": 2}
-    assert all(finding.path == "entries/date=2026-11-20" for finding in told.findings)
+    result = compared(world)
+    assert found(result) == {"missing_at_provider": 2}
+    assert all(finding.path == "entries/date=2026-11-20" for finding in result.findings)
 
 
 def test_many_are_counted(world: World) -> None:
@@ -98,9 +98,9 @@ def test_many_are_counted(world: World) -> None:
     world.wait(days=1)
     world.collect()
     world.log.extend({"timestamp": world.clock.ago(hours=2).isoformat(), "message": str(n)} for n in range(30))
-    told = compared(world)
-    assert found(told) == {"missing_in_archive": 21}
-    assert told.findings[-1].detail == "and 10 more"
+    result = compared(world)
+    assert found(result) == {"missing_in_archive": 21}
+    assert result.findings[-1].detail == "and 10 more"
 
 
 def test_a_renamed_project_is_no_difference(archive: World) -> None:
@@ -108,10 +108,10 @@ def test_a_renamed_project_is_no_difference(archive: World) -> None:
     renamed.log.subject = {"project": {"uuid": archive.project.uuid, "name": "New name"}}
     renamed.log.extend({**entry, "subject": renamed.log.subject} for entry in archive.log.entries)
     archive.project = renamed
-    told = compared(archive)
-    assert set(found(told)) == {"renamed"}
-    assert all(finding.is_warning for finding in told.findings)
-    assert (told.renamed, told.entries) == (10, 10)
+    result = compared(archive)
+    assert set(found(result)) == {"renamed"}
+    assert all(finding.is_warning for finding in result.findings)
+    assert (result.renamed, result.entries) == (10, 10)
 
 
 def test_a_renamed_entry_that_is_late_is_no_difference(world: World) -> None:
@@ -121,9 +121,9 @@ def test_a_renamed_entry_that_is_late_is_no_difference(world: World) -> None:
     renamed.log.subject = {"project": {"uuid": world.project.uuid, "name": "New name"}}
     renamed.log.extend({**entry, "subject": renamed.log.subject} for entry in world.log.entries)
     world.project = renamed
-    told = compared(world)
-    assert set(found(told)) == {"renamed"}
-    assert (told.renamed, told.entries) == (49, 49)
+    result = compared(world)
+    assert set(found(result)) == {"renamed"}
+    assert (result.renamed, result.entries) == (49, 49)
 
 
 @pytest.mark.parametrize("mode", ["dropped", "end", "kept", "cursor"])
@@ -133,8 +133,8 @@ def test_each_page_is_read_once(world: World, mode: Any, days: int) -> None:
     world.append(days * 2, ago=days * DAY, step=DAY / 2)
     world.collect()
     world.simulator.clear_requests()
-    told = compared(world)
-    assert (told.findings, told.entries) == ([], days * 2)
+    result = compared(world)
+    assert (result.findings, result.entries) == ([], days * 2)
     assert len(world.simulator.requests) == 1 + days * 2 / 3
 
 
@@ -150,8 +150,8 @@ def test_an_entry_that_is_hours_late_is_compared(world: World, mode: Any) -> Non
     world.simulator.set(range_in_urls=mode)
     late(world)
     world.collect()
-    told = compared(world)
-    assert (told.findings, told.entries) == ([], 49)
+    result = compared(world)
+    assert (result.findings, result.entries) == ([], 49)
 
 
 @pytest.mark.parametrize("mode", ["dropped", "end", "kept"])
@@ -166,15 +166,15 @@ def test_an_entry_that_is_hours_late_is_missed(world: World, mode: Any, end: Any
     world.project.log.extend(whole.log.entries[:32])
     world.project.log.append(timestamp=world.clock.ago(hours=63), message="late")
     world.project.log.extend(whole.log.entries[32:])
-    told = compared(world, Range(end=end))
-    assert found(told) == {"missing_in_archive": 1}
-    assert told.findings[0].path == "entries/date=2026-11-19"
+    result = compared(world, Range(end=end))
+    assert found(result) == {"missing_in_archive": 1}
+    assert result.findings[0].path == "entries/date=2026-11-19"
 
 
-def test_only_the_range_asked_for(archive: World) -> None:
-    span = Range(start=archive.clock.ago(days=2), end=archive.clock.ago(days=1))
-    told = compared(archive, span)
-    assert (told.findings, told.entries, told.start, told.end) == ([], 3, span.start, span.end)
+def test_only_the_requested_range(archive: World) -> None:
+    time_range = Range(start=archive.clock.ago(days=2), end=archive.clock.ago(days=1))
+    result = compared(archive, time_range)
+    assert (result.findings, result.entries, result.start, result.end) == ([], 3, time_range.start, time_range.end)
     nothing = compared(archive, Range(start=archive.clock.ago(days=200), end=archive.clock.ago(days=100)))
     assert found(nothing) == {"not_compared": 1}
     assert (nothing.start, nothing.findings[0].is_warning) == (None, True)
@@ -183,17 +183,17 @@ def test_only_the_range_asked_for(archive: World) -> None:
 def test_what_the_provider_deletes_while_it_is_read_is_not_missed(world: World) -> None:
     world.append(40, ago=90 * DAY - 1200, step=30)
     world.collect()
-    told = compared(world, before_page=lambda _number: world.wait(minutes=2))
-    assert told.findings == []
-    assert told.start is not None
-    assert told.start > NOON - timedelta(days=90) + timedelta(minutes=12)
+    result = compared(world, before_page=lambda _number: world.wait(minutes=2))
+    assert result.findings == []
+    assert result.start is not None
+    assert result.start > NOON - timedelta(days=90) + timedelta(minutes=12)
 
 
 def test_pruned_days_are_not_compared(archive: World) -> None:
     prune(archive.store, archive.clock.ago(days=1), context=archive.context())
-    told = compared(archive)
-    assert told.findings == []
-    assert told.to_json()["start"] == "2026-11-21T00:00:00Z"
+    result = compared(archive)
+    assert result.findings == []
+    assert result.to_json()["start"] == "2026-11-21T00:00:00Z"
 
 
 MEANWHILE: dict[str, Callable[[World], Any]] = {
@@ -211,7 +211,7 @@ MEANWHILE: dict[str, Callable[[World], Any]] = {
 @pytest.mark.parametrize("meanwhile", MEANWHILE)
 @pytest.mark.parametrize("page", range(1, 7))
 def test_others_are_at_work(archive: World, meanwhile: str, page: int) -> None:
-    """Late entries become visible and are collected, files vanish, between any two requests."""
+    """Between any two requests, late entries become visible and are collected, and files are removed."""
     archive.append(1, ago=2 * DAY)
     archive.collect()
 
@@ -219,12 +219,12 @@ def test_others_are_at_work(archive: World, meanwhile: str, page: int) -> None:
         if number == page:
             MEANWHILE[meanwhile](archive)
 
-    told = compared(archive, Range(start=archive.clock.ago(days=3)), act)
-    assert told.findings == []
+    result = compared(archive, Range(start=archive.clock.ago(days=3)), act)
+    assert result.findings == []
 
 
 class Meddled(LocalStore):
-    """Lets something happen before the first data file is read."""
+    """Calls a function before the first data file is read."""
 
     def __init__(self, path: str, act: Callable[[], Any]) -> None:
         super().__init__(path)
@@ -244,8 +244,8 @@ def test_an_entry_that_is_collected_after_the_last_page_is_no_difference(world: 
         world.collect()
     store = Meddled(str(world.path), lambda: MEANWHILE["late compact"](world))
     with Api(world.connection) as api:
-        told = reconcile(store, api)
-    assert (told.findings, told.entries) == ([], 6)
+        result = reconcile(store, api)
+    assert (result.findings, result.entries) == ([], 6)
 
 
 def test_another_projects_log_is_refused(archive: World) -> None:

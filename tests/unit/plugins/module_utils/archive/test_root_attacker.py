@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What root on the host can do, and which witness finds it: each row of the guide's table is done.
+"""Attacks by root on the host, and the witnesses that find them: each row of the guide's table is executed.
 
 The archive is signed, and six days old. Each run sends its head to a log server. Once a day a controller extends its
-ledger, and an authority stamps the head. Root then has the key, the pin and all files, and no past.
+ledger, and an authority stamps the head. Then root gets the key, the pin and all files.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ TABLE = 3
 class Host:
     """A host with an archive, and its witnesses on other machines."""
 
-    def __init__(self, world: World, folder: Path) -> None:
-        signer = Signer(folder, "log1")
-        self.world, self.folder = world, folder
+    def __init__(self, world: World, directory: Path) -> None:
+        signer = Signer(directory, "log1")
+        self.world, self.directory = world, directory
         self.key, self.signers = SigningKey(signer.key), AllowedSigners(signer.allowed)
-        self.authority = TimeAuthority(folder)
+        self.authority = TimeAuthority(directory)
         self.keeper = Keeper()
         self.log_server: list[str] = []
         self.other_ledger: list[NotedHead] = []
@@ -75,7 +75,7 @@ class Host:
                 world.wait(hours=6)
             self.stamp(world.clock.now)
             self.keeper.ask(world)
-            shutil.copytree(world.path, folder / f"copy-{day}")
+            shutil.copytree(world.path, directory / f"copy-{day}")
             world.wait(hours=12)
         self.collect()
 
@@ -89,10 +89,10 @@ class Host:
         (self.world.path / timestamp_file(head).name).write_bytes(self.authority.at(moment, head.sha256))
         self.stamped_at[head.sequence] = moment
 
-    # What root does
+    # Attacks by root
 
     def falsify(self, sequence: int) -> None:
-        """Change an entry, and let all that depends on it follow."""
+        """Change an entry, and recompute everything that depends on it."""
         file = load_commit(self.world.store, sequence).commit.files[0]
         text = gzip.decompress((self.world.path / file.path).read_bytes())
         changed = text.replace(b"created", b"deleted")
@@ -104,13 +104,13 @@ class Host:
             name = signature_name(link.head, self.key.fingerprint)
             (self.world.path / name).write_bytes(self.key.sign(link.commit.archive_id, link.head))
 
-    def of(self, folder: str, sequence: int) -> list[Path]:
-        """The files in a folder of this commit and of later ones."""
-        return [path for path in (self.world.path / folder).rglob("0*") if int(path.name[:12]) >= sequence]
+    def of(self, directory: str, sequence: int) -> list[Path]:
+        """Return the files in a directory of this commit and of later ones."""
+        return [path for path in (self.world.path / directory).rglob("0*") if int(path.name[:12]) >= sequence]
 
     def cut(self, sequence: int) -> None:
-        for folder in ("commits", "entries", "signatures", "timestamps"):
-            for path in self.of(folder, sequence):
+        for directory in ("commits", "entries", "signatures", "timestamps"):
+            for path in self.of(directory, sequence):
                 path.unlink()
 
     def stamp_again(self, sequence: int) -> None:
@@ -124,18 +124,18 @@ class Host:
 
     def replay(self) -> None:
         shutil.rmtree(self.world.path)
-        shutil.copytree(self.folder / "copy-2", self.world.path)
+        shutil.copytree(self.directory / "copy-2", self.world.path)
         self.world.append(1, ago=30)
         self.world.collect(sign_key=self.key, allowed_signers=self.signers)
         self.stamp(self.world.clock.now)
 
-    def begin_anew(self) -> None:
+    def start_again(self) -> None:
         shutil.rmtree(self.world.path)
         self.world.collect(sign_key=self.key, allowed_signers=self.signers)
         self.stamp(self.world.clock.now)
 
     def show_another(self) -> None:
-        """Another history, which has been kept and stamped along with the first one, for another auditor."""
+        """A second history that was collected and stamped in parallel, to show to another auditor."""
         self.falsify(5)
         for sequence, moment in self.stamped_at.items():
             if sequence >= 5:
@@ -161,22 +161,22 @@ class Host:
         self.collect()
         self.keeper.ask(self.world)
 
-    # What the witnesses say
+    # Witnesses
 
-    def says_verify(self) -> str:
+    def verify_result(self) -> str:
         found = verify_archive(self.world.store, signers=self.signers, every_signature=True, now=self.world.clock.now)
         return "found" if any(not finding.is_warning for finding in found.findings) else NOT_NOTICED
 
-    def says_ledger(self) -> str:
+    def ledger_result(self) -> str:
         if self.lacks(self.keeper.noted):
             return "found"
         return "if compared" if self.lacks([*self.other_ledger, *self.keeper.noted]) else NOT_NOTICED
 
-    def says_log_server(self) -> str:
+    def log_server_result(self) -> str:
         noted = parse_heads([line.encode() for line in self.log_server], "log")
         return "found" if self.lacks(noted) else NOT_NOTICED
 
-    def says_time(self) -> str:
+    def timestamp_result(self) -> str:
         authorities = Authorities(self.authority.root)
         found = verify_archive(self.world.store, authorities=authorities, now=self.world.clock.now)
         if any(not finding.is_warning for finding in found.findings):
@@ -190,10 +190,10 @@ class Host:
 
     def witnesses(self) -> dict[str, str]:
         return {
-            "verify, allowed signers": self.says_verify(),
-            "ledger": self.says_ledger(),
-            "log server": self.says_log_server(),
-            "time stamps": self.says_time(),
+            "verify, allowed signers": self.verify_result(),
+            "ledger": self.ledger_result(),
+            "log server": self.log_server_result(),
+            "time stamps": self.timestamp_result(),
         }
 
 
@@ -201,7 +201,7 @@ ATTACKS: dict[str, Callable[[Host], Any]] = {
     "Rewrite old entries and sign again, but leave the time stamps": lambda host: host.falsify(5),
     "Rewrite old entries, sign and stamp again": lambda host: host.rewrite(5),
     "Rewrite the archive from its first commit, with the old dates": lambda host: host.rewrite(1),
-    "Put a new archive in its place": Host.begin_anew,
+    "Put a new archive in its place": Host.start_again,
     "Cut off the last days": lambda host: host.cut(8),
     "Cut off what the ledger has not seen yet": lambda host: host.cut(2 * DAYS + 1),
     "Replay an older copy, and continue from there": Host.replay,
@@ -230,7 +230,7 @@ def test_the_table_has_no_other_rows() -> None:
 
 @pytest.mark.parametrize("name", [name for name, row in table(TABLE).items() if row["ledger"] == "found"])
 def test_the_controller_refuses_what_its_ledger_finds(host: Host, name: str) -> None:
-    """It notices at its next run, not only when somebody verifies."""
+    """The other host notices it in its next run, not only when somebody verifies the archive."""
     lines = list(host.keeper.lines)
     ATTACKS[name](host)
     assert len(host.keeper.ask(host.world).refused) == 1

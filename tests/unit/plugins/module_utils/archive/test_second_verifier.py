@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verifier that was written from the format guide alone agrees with the collection's."""
+"""The second verifier, written only from the format guide, agrees with the collection's verifier."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SOURCE = Path(second.__file__)
 
 @contextmanager
 def copied(world: World, target: Path) -> Iterator[World]:
-    """The same world with a copy of its archive, for as long as the block runs."""
+    """Give the world a copy of its archive within the block."""
     path, store = world.path, world.store
     shutil.copytree(path, target, symlinks=True)
     world.path, world.store = target, LocalStore(str(target))
@@ -59,7 +59,7 @@ def test_it_shares_nothing_with_the_collection() -> None:
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {"." * node.level + str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
     assert not [name for name in names if name.startswith((".", "ansible"))]
-    # With the library of Python alone.
+    # Only with Python's standard library.
     command = [sys.executable, "-I", "-S", str(SOURCE), "--help"]
     assert b"--allowed-signers" in subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 
@@ -89,7 +89,7 @@ def test_every_lie_of_the_corpus_is_judged_alike(world: World, tmp_path: Path) -
     assert differences == []
 
 
-# Forms of values in the newest commit: what is replaced, by what, and whether the result is one that a commit can have.
+# Forms of values in the newest commit: the replaced text, its replacement, and whether a commit can have the result.
 LONGEST = "é" * 255
 ESCAPED = LONGEST.replace("é", r"\\u00e9")
 FORMS = [
@@ -207,7 +207,7 @@ LINES = [
 
 
 def test_every_form_of_a_line_is_judged_alike(world: World, tmp_path: Path) -> None:
-    """As an entry of its day, which the file's commit says too."""
+    """Add an entry of the file's day, and describe it in the file's commit."""
     world.append(2)
     world.collect()
     world.wait(minutes=1)
@@ -275,7 +275,7 @@ def test_signatures_are_judged_alike(world: World, tmp_path: Path) -> None:
             (world.path / f"commits/{sequence:012d}.json").unlink()
             next((world.path / "entries").rglob(f"{sequence:012d}-*")).unlink()
 
-    # What is done, and whether it is an error for those who know the signers.
+    # Attacks, and whether each is an error for a verifier with allowed signers.
     cases: dict[str, tuple[Callable[[], Any], bool]] = {
         "nothing": (lambda: None, False),
         "of a lost race": (place(key, 4), False),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Time stamps of heads, with real authorities: honest ones, and those that are down, slow, expired or lie."""
+"""Time stamps of heads by real authorities: honest ones, and unavailable, slow, expired or dishonest ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def authority(tmp_path: Path) -> Iterator[TimeAuthority]:
 
 @pytest.fixture
 def archive(world: World) -> World:
-    """Three commits, made now: an authority of openssl has no other time."""
+    """Three commits of the present time, because openssl stamps only the present time."""
     world.clock.now = utc_now().replace(microsecond=0)
     grow(world, 3)
     return world
@@ -88,7 +88,7 @@ def checked(world: World, authority: Optional[TimeAuthority], now: Optional[date
     return verify_archive(world.store, authorities=authorities, now=now or max(world.clock.now, utc_now()))
 
 
-def told(world: World, authority: Optional[TimeAuthority]) -> list[tuple[str, bool]]:
+def findings_of(world: World, authority: Optional[TimeAuthority]) -> list[tuple[str, bool]]:
     return [(finding.type, finding.is_warning) for finding in checked(world, authority).findings]
 
 
@@ -118,7 +118,7 @@ def test_a_second_one_waits_until_it_is_due(archive: World, authority: TimeAutho
 
 
 def test_only_time_stamps_of_this_archive_count(archive: World, authority: TimeAuthority) -> None:
-    """Whoever can write there could otherwise keep the next one from being made."""
+    """Otherwise anyone who can write to the archive could prevent the next time stamp."""
     put(archive, 2, authority.of(DIGEST))
     put(archive, 3, b"no time stamp")
     put(archive, 9, authority.of(DIGEST), "timestamps/000000000009-2d711642b726.tsr")
@@ -143,7 +143,7 @@ def test_an_archive_in_a_locked_bucket_is_stamped(world: World, authority: TimeA
     assert [one.head for one in found.timestamps.heads] == [first.head]
 
 
-def test_each_request_has_a_nonce_and_nothing_else_that_is_told(archive: World, authority: TimeAuthority) -> None:
+def test_a_request_contains_only_a_digest_and_a_nonce(archive: World, authority: TimeAuthority) -> None:
     stamp(archive, authority, every=timedelta())
     stamp(archive, authority, every=timedelta())
     first, second = authority.requests
@@ -152,7 +152,7 @@ def test_each_request_has_a_nonce_and_nothing_else_that_is_told(archive: World, 
     assert len(first) < 100
 
 
-# Authorities that fail or lie. The archive stays as it is, and the sentence names host and reason.
+# Failing or dishonest authorities. The archive stays unchanged, and the error names the host and the reason.
 
 
 def asked(query: bytes) -> str:
@@ -167,7 +167,7 @@ LIES: dict[str, tuple[Lie, str]] = {
     "a redirect": (lambda _own, _other, _query: (302, b""), "answered with HTTP 302"),
     "a page": (lambda _own, _other, _query: (200, b"<html>Log in to your WiFi</html>"), "returned no time stamp"),
     "nothing": (lambda _own, _other, _query: (200, b""), "returned no time stamp"),
-    "too much": (lambda _own, _other, _query: (200, bytes(1 << 20)), "returned more than any time stamp"),
+    "too much": (lambda _own, _other, _query: (200, bytes(1 << 20)), "returned more bytes than any time stamp"),
     "cut off": (lambda own, _other, query: (200, own.stamp(query)[1][:-9]), "returned no time stamp"),
     "refused": (lambda _own, _other, _query: (200, bytes.fromhex("30053003020102")), "returned no time stamp"),
     "a wrong digest": (lambda own, _other, _query: (200, own.of(DIGEST)), "it is of something else"),
@@ -205,7 +205,7 @@ def test_without_certificates_a_lie_is_no_time_stamp_either(
         stamp(archive, authority, authorities=None)
     authority.reply = TimeAuthority(tmp_path, "other").stamp
     assert stamp(archive, authority, authorities=None).head == archive.head.head
-    assert told(archive, authority) == [("timestamp_bad", False)]
+    assert findings_of(archive, authority) == [("timestamp_bad", False)]
 
 
 def test_an_authority_whose_certificate_expired_stamps_nothing(archive: World, tmp_path: Path) -> None:
@@ -224,17 +224,17 @@ def nonce(query: bytes) -> bytes:
 
 def test_an_authority_by_another_clock_stamps_nothing(archive: World, authority: TimeAuthority) -> None:
     authority.reply = lambda query: (200, authority.at(utc_now() - DAY, asked(query), nonce=nonce(query)))
-    with pytest.raises(NotStamped, match=r"says that it is .*; check the clock of this host"):
+    with pytest.raises(NotStamped, match=r"returned the time .*; check the clock of this host"):
         stamp(archive, authority)
 
 
 def test_an_authority_that_is_down_or_slow_stamps_nothing(archive: World, authority: TimeAuthority) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        with pytest.raises(NotStamped, match="cannot be asked: Connection refused"):
+        with pytest.raises(NotStamped, match="cannot be reached: Connection refused"):
             stamp(archive, authority, clock=lambda: 0, url=f"http://127.0.0.1:{closed.getsockname()[1]}/")
     ticks = itertools.count(0, 20)
-    with pytest.raises(NotStamped, match="did not answer in time"):
+    with pytest.raises(NotStamped, match="did not respond in time"):
         stamp(archive, authority, clock=lambda: next(ticks))
     stop = threading.Event()
     stop.set()
@@ -300,7 +300,7 @@ def test_what_is_no_time_stamp_of_its_commit_is_found(archive: World, authority:
     others = TimeAuthority(tmp_path, "other").of(load_commit(archive.store, 2).head.sha256)
     early = authority.at(archive.clock.now - DAY, load_commit(archive.store, 2).head.sha256)
     for body, reason in (
-        (authority.of(DIGEST), "it is of something else"),
+        (authority.of(DIGEST), "it is of other bytes than the commit"),
         (others, "its certificate is not accepted"),
         (genuine[:-1] + bytes([genuine[-1] ^ 1]), "it is no valid time stamp"),
         (b"", "it is no time stamp"),
@@ -311,19 +311,19 @@ def test_what_is_no_time_stamp_of_its_commit_is_found(archive: World, authority:
         (finding,) = checked(archive, authority).findings
         assert (finding.type, reason in finding.detail) == ("timestamp_bad", True), finding
     put(archive, 2, genuine)
-    assert told(archive, authority) == []
+    assert findings_of(archive, authority) == []
 
 
 def test_an_archive_without_time_stamps_has_none_to_show(archive: World, authority: TimeAuthority) -> None:
-    assert told(archive, authority) == [("timestamp_absent", False)]
-    assert told(archive, None) == []
+    assert findings_of(archive, authority) == [("timestamp_absent", False)]
+    assert findings_of(archive, None) == []
 
 
 def test_time_stamps_of_other_commits_show_a_rewritten_or_cut_history(archive: World, authority: TimeAuthority) -> None:
     grow(archive, 4)
     for sequence in (2, 4, 7):
         put(archive, sequence, authority.of(load_commit(archive.store, sequence).head.sha256))
-    assert told(archive, authority) == []
+    assert findings_of(archive, authority) == []
     for sequence in (5, 6, 7):
         (archive.path / load_commit(archive.store, sequence).commit.name).unlink()
     found = {finding.path: finding for finding in checked(archive, authority).findings}
@@ -338,36 +338,36 @@ def test_time_stamps_of_other_commits_show_a_rewritten_or_cut_history(archive: W
 
 
 def test_the_commit_after_the_head_may_have_one(archive: World, authority: TimeAuthority) -> None:
-    """Of a copy that was made while a collector ran."""
+    """A copy that was made during a collection run can have a time stamp of the next commit."""
     put(archive, 3, authority.of(load_commit(archive.store, 3).head.sha256))
     put(archive, 2, authority.of(load_commit(archive.store, 2).head.sha256))
     (archive.path / "commits/000000000003.json").unlink()
-    assert "timestamp_lost" not in {type_ for type_, _is_warning in told(archive, authority)}
+    assert "timestamp_lost" not in {type_ for type_, _is_warning in findings_of(archive, authority)}
 
 
-def test_foreign_things_are_warnings_and_hide_nothing(archive: World, authority: TimeAuthority) -> None:
+def test_unexpected_objects_are_warnings_and_hide_no_finding(archive: World, authority: TimeAuthority) -> None:
     stamp(archive, authority)
-    folder = archive.path / "timestamps"
-    (folder / "README").write_text("hello")
-    (folder / "000000000002-aaaaaaaaaaaa.tsr").write_bytes(b"junk")
-    (folder / "folder").mkdir()
+    directory = archive.path / "timestamps"
+    (directory / "README").write_text("hello")
+    (directory / "000000000002-aaaaaaaaaaaa.tsr").write_bytes(b"junk")
+    (directory / "folder").mkdir()
     for known in (authority, None):
-        found = told(archive, known)
+        found = findings_of(archive, known)
         assert set(found) == {("timestamp_extra", True)}
         assert len(found) == 3
     for number in range(200):
-        (folder / f"000000000001-{number:012x}.tsr").write_bytes(b"junk")
-    assert ("timestamp_lost", False) in told(archive, authority)
+        (directory / f"000000000001-{number:012x}.tsr").write_bytes(b"junk")
+    assert ("timestamp_lost", False) in findings_of(archive, authority)
 
 
-def test_the_collection_needs_no_time_stamp_folder(archive: World, authority: TimeAuthority) -> None:
-    """Something else may stand in its place."""
+def test_a_collection_run_needs_no_timestamps_directory(archive: World, authority: TimeAuthority) -> None:
+    """An unexpected object can have the name of the directory."""
     (archive.path / "timestamps").rmdir()
     (archive.path / "timestamps").write_text("a file")
     grow(archive, 1)
     with pytest.raises(StorageError):
         stamp(archive, authority)
-    assert told(archive, None) == [("timestamp_extra", True)]
+    assert findings_of(archive, None) == [("timestamp_extra", True)]
 
 
 @pytest.mark.parametrize("body", [b"", b"\x30\x80", bytes(1000), b"\x30\x84\xff\xff\xff\xff"])

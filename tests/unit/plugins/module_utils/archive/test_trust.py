@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The way out after a refusal, and the only option that overrides a pin."""
+"""Recovery after a refused head, and the only option that overrides a pin."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
     SigningKey,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import RacingStore, World
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def archive(world: World, key: SigningKey) -> World:
 
 
 def restore_older_copy(world: World) -> None:
-    """As of commit 2."""
+    """Return a copy of the archive as of commit 2."""
     for path in [*world.path.glob("*/000000000003*"), *world.path.glob("entries/*/000000000003*")]:
         path.unlink()
 
@@ -59,7 +58,7 @@ def test_only_the_head_that_is_there_overrides_a_pin(archive: World, key: Signin
         assert archive.pin.read() == newest
     assert told == []
     assert archive.collect(pin=True, sign_key=key, expected_head=found, warn=told.append).commits_added == 1
-    assert "(commit 3) is replaced by the one that was named as expected (commit 2)" in told[0]
+    assert "(commit 3) is replaced by the expected head (commit 2)" in told[0]
     assert archive.pin.read() == archive.head.head
     assert archive.verify(signers=signers) == []
     assert archive.archived() == archive.logged()
@@ -71,22 +70,15 @@ def test_only_the_head_that_is_there_overrides_a_pin(archive: World, key: Signin
 @pytest.mark.parametrize("pin", [False, True])
 def test_a_run_that_names_the_head_may_lose_a_race(archive: World, key: SigningKey, pin: bool) -> None:
     archive.append(3, ago=20)
-    rival = iter([True])
-
-    class Slow(LocalStore):
-        def put_if_absent(self, name: str, body: bytes) -> bool:
-            if next(rival, False):
-                archive.collect(sign_key=key, max_entries=1)
-            return super().put_if_absent(name, body)
-
-    archive.collect(Slow(str(archive.path)), pin=pin, sign_key=key, expected_head=archive.head.head)
+    racing = RacingStore(archive.path, lambda: archive.collect(sign_key=key, max_entries=1))
+    archive.collect(racing, pin=pin, sign_key=key, expected_head=archive.head.head)
     assert archive.archived() == archive.logged()
 
 
 def test_a_good_prefix_is_copied_to_a_new_place_of_a_locked_bucket(
     archive: World, key: SigningKey, signers: AllowedSigners, buckets: Buckets, tmp_path: Path
 ) -> None:
-    """Nothing can be moved there; the pin in the good prefix holds for the copy."""
+    """Objects cannot be moved in a locked bucket; a pin in the good prefix is also valid for the copy."""
     head = archive.head
     forged = replace(head.commit, sequence=4, previous=head.head.sha256, run="forger", signer=None)
     archive.store.put_if_absent(forged.name, forged.to_bytes())

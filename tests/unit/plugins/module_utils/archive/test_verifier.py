@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each type of finding has its attack; a sound archive has no finding."""
+"""Each type of finding has its attack; an intact archive has no finding."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def data_path(world: World, sequence: int) -> Path:
 
 
 def forge(world: World, sequence: int, **changes: Any) -> None:
-    """Change a commit and let all later ones rest on the forged one: only the contents can tell."""
+    """Change a commit and recompute the hashes in all later ones, so that only the content shows it."""
     path = commit_path(world, sequence)
     path.write_bytes(replace(Commit.parse(path.read_bytes()), **changes).to_bytes())
     forge_previous(world, sequence)
 
 
 def forge_previous(world: World, sequence: int) -> None:
-    """Let all commits after this one rest on it as it is."""
+    """Recompute the hashes in all commits after this one."""
     previous = sha256(commit_path(world, sequence).read_bytes())
     while commit_path(world, sequence + 1).exists():
         sequence += 1
@@ -91,7 +91,7 @@ def forge_previous(world: World, sequence: int) -> None:
 
 
 def forge_file(world: World, sequence: int, stored: bytes, **facts: Any) -> None:
-    """Replace a data file, and let its commit describe the new one."""
+    """Replace a data file, and describe the new file in its commit."""
     file = load_commit(world.store, sequence).commit.files[0]
     digest = sha256(stored)
     day = file.path.split("/")[1]
@@ -107,11 +107,11 @@ def forge_file(world: World, sequence: int, stored: bytes, **facts: Any) -> None
 def test_what_was_replaced_is_not_read_as_what_was_committed(archive: World) -> None:
     path = data_path(archive, 2)
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b"johanna@", b"nobody1@")))
-    with pytest.raises(ArchiveDamaged, match=r"is not as it was committed; verify the archive"):
+    with pytest.raises(ArchiveDamaged, match=r"was changed after it was committed; verify the archive"):
         list(cat(archive.store))
 
 
-def test_what_is_added_while_it_is_verified_is_not_told_as_verified(
+def test_commits_added_during_a_verification_are_not_reported_as_verified(
     archive: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     head = archive.head.head
@@ -122,7 +122,7 @@ def test_what_is_added_while_it_is_verified_is_not_told_as_verified(
         archive.collect()
         return found
 
-    monkeypatch.setattr(verifier, "examine", slowly)
+    monkeypatch.setattr(verifier, "verify_archive", slowly)
     monkeypatch.setattr(command, "end_at_once", lambda: None)
     unset = ("metrics", "allowed_signers", "expected_head", "signed_from", "heads", "state", "max_lag", "timestamp_ca")
     nothing = dict.fromkeys(unset)
@@ -137,7 +137,7 @@ def test_a_missing_file(archive: World) -> None:
     assert types(archive) == {"missing"}
 
 
-def test_a_missing_folder(archive: World) -> None:
+def test_a_missing_directory(archive: World) -> None:
     shutil.rmtree(archive.path / "entries")
     assert types(archive) == {"missing"}
 
@@ -167,7 +167,7 @@ def test_a_moved_file(archive: World) -> None:
     assert "date=2020-01-01" in findings[0].detail
 
 
-def test_a_linked_file_or_folder(archive: World, tmp_path: Path) -> None:
+def test_a_linked_file_or_directory(archive: World, tmp_path: Path) -> None:
     path = data_path(archive, 2)
     path.rename(tmp_path / "data")
     path.symlink_to(tmp_path / "data")
@@ -191,7 +191,7 @@ def test_an_extra_file_that_is_no_data_file(archive: World) -> None:
     assert [finding.type for finding in archive.verify()] == ["extra", "extra"]
 
 
-def test_a_bomb_beside_the_archive_is_unpacked_no_further_than_the_entries_of_its_day(archive: World) -> None:
+def test_an_unlisted_bomb_is_decompressed_no_further_than_the_size_of_its_day(archive: World) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     head, block = (packer.compress(b"\n" * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _time in range(2))
     stored = head + block * (1 << 14)
@@ -242,7 +242,7 @@ def test_a_bomb_in_the_place_of_a_file_is_bounded(archive: World) -> None:
 
 
 def found_in_memory(archive: World, most: int) -> set[str]:
-    """The types of findings, which must not take more bytes than this."""
+    """Return the types of findings; fail if the verification needs more memory than this."""
     tracemalloc.start()
     try:
         found = types(archive)
@@ -252,7 +252,7 @@ def found_in_memory(archive: World, most: int) -> set[str]:
     return found
 
 
-def test_a_bomb_that_its_forged_commit_vouches_for_is_bounded(archive: World) -> None:
+def test_decompression_is_bounded_even_if_a_forged_commit_allows_more(archive: World) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     head, block = (packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _time in range(2))
     forge_file(archive, 2, head + block * 1023, content_bytes=1 << 40)
@@ -281,7 +281,7 @@ def test_a_file_without_an_end_in_place_of_a_live_one_is_not_read_to_its_end(arc
         lambda text: b"".join(reversed(text.splitlines(keepends=True))),
     ],
 )
-def test_content_that_is_not_what_the_commit_says(archive: World, change: Callable[[bytes], bytes]) -> None:
+def test_content_that_differs_from_its_commit(archive: World, change: Callable[[bytes], bytes]) -> None:
     text = change(gzip.decompress(data_path(archive, 2).read_bytes()))
     forge_file(archive, 2, gzip.compress(text))
     assert types(archive) == {"content"}
@@ -479,7 +479,7 @@ def test_an_expected_head_may_be_any_commit_of_the_chain(archive: World) -> None
 
 
 def rearranged(world: World, kind: str, **changes: Any) -> Commit:
-    """The commit that would follow the head without having read the API."""
+    """Return the commit that would follow the head without a read of the API."""
     head = world.head
     return replace(
         head.commit,
@@ -503,7 +503,7 @@ def write(world: World, commit: Commit) -> None:
 
 
 def compact(world: World) -> tuple[Commit, list[DataFile]]:
-    """All live files of the one day, which is over, joined into one."""
+    """Merge all live files of the one day, which has ended."""
     world.wait(days=1)
     world.collect()
     origins = [file for _path, file in sorted(live_files(world.store, world.head).items())]
@@ -574,7 +574,7 @@ def test_a_compaction_that_drops_entries(archive: World) -> None:
 
 
 class Racing(LocalStore):
-    """Lets something happen at the first read of a data file."""
+    """Calls a function at the first read of a data file."""
 
     def __init__(self, path: str, event: Callable[[], Any]) -> None:
         super().__init__(path)
@@ -605,15 +605,15 @@ def test_verify_does_not_miss_what_was_compacted_meanwhile(archive: World) -> No
     assert not store.events
 
 
-def test_cat_tells_a_missing_file(archive: World) -> None:
+def test_cat_reports_a_missing_file(archive: World) -> None:
     data_path(archive, 3).unlink()
     with pytest.raises(ArchiveDamaged, match="missing"):
         list(cat(archive.store))
 
 
 @pytest.mark.parametrize("name", ["first", "last"])
-def test_cat_refuses_a_file_whose_times_are_others_than_its_commit_says(archive: World, name: str) -> None:
-    """Else an entry could be hidden from everybody who reads a range."""
+def test_cat_refuses_a_file_whose_times_differ_from_its_commit(archive: World, name: str) -> None:
+    """Otherwise an entry could be hidden from readers of a range."""
     commit = load_commit(archive.store, 3).commit
     (file,) = commit.files
     assert file.first is not None
@@ -627,7 +627,7 @@ def test_cat_refuses_a_file_whose_times_are_others_than_its_commit_says(archive:
     before = load_commit(archive.store, 2).commit
     forged = replace(forged, newest=newest_covered(before, forged.files, forged.covered_until))
     commit_path(archive, 3).write_bytes(forged.to_bytes())
-    with pytest.raises(ArchiveDamaged, match="has an entry of another time than its commit says"):
+    with pytest.raises(ArchiveDamaged, match="has an entry outside the times in its commit"):
         list(cat(archive.store))
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the archive's tests share: a project at the simulator with archives of its log, and a disk that can fail."""
+"""Shared by the archive's tests: a project of the simulator with archives of its log, and a disk that can fail."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ _numbers = itertools.count()
 
 
 class World:
-    """One project's log, and an archive of it in a folder. ``clock`` is the server's and the collector's."""
+    """One project's log, and an archive of it in a directory. ``clock`` is used by the server and the collector."""
 
-    def __init__(self, simulator: Simulator, clock: Clock, folder: Path) -> None:
+    def __init__(self, simulator: Simulator, clock: Clock, directory: Path) -> None:
         self.simulator = simulator
         self.clock = clock
         self.clock.now = NOON
@@ -55,13 +55,13 @@ class World:
         self.simulator.set(page_size=3, expired_cursor="oldest", range_in_urls="dropped", retention=timedelta(days=90))
         self.project = simulator.add_project(f"project-{next(_numbers)}")
         self.log = self.project.log
-        self.path = folder / "archive"
+        self.path = directory / "archive"
         self.store = LocalStore(str(self.path))
-        self.pin_path = folder / "head"
+        self.pin_path = directory / "head"
         self._nonces = itertools.count()
 
     def append(self, count: int = 1, ago: float = 60, step: float = 1, **facts: Any) -> None:
-        """Entries whose timestamps begin so many seconds ago."""
+        """Append entries; the first one is so many seconds old."""
         for number in range(count):
             moment = self.clock.ago(seconds=ago - number * step)
             self.log.append(timestamp=moment, message=f"Server 'n{next(_numbers)}' has been created", **facts)
@@ -78,7 +78,7 @@ class World:
         return HeadPin(str(self.pin_path))
 
     def context(self, **options: Any) -> RunContext:
-        """The context of a run by this world's clock."""
+        """Return the context of a run with this world's clock."""
         return RunContext(**{"now": self.clock, "nonce": lambda: f"nonce{next(self._nonces)}", **options})
 
     def collect(self, store: Optional[Store] = None, pin: bool = False, **settings: Any) -> CollectResult:
@@ -109,17 +109,17 @@ class World:
         return sorted(str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file())
 
     def archived(self, store: Optional[Store] = None) -> Counter[bytes]:
-        """The archive as a multiset of canonical lines; of one without a commit, nothing."""
+        """Return the archive as a multiset of canonical lines, empty without a commit."""
         found = store or self.store
         return Counter(map(canonical, cat(found)) if find_head(found) else ())
 
     def logged(self) -> Counter[bytes]:
-        """The whole log as a multiset of canonical lines."""
+        """Return the complete log as a multiset of canonical lines."""
         return Counter(canonical(parse(json.dumps(entry).encode())) for entry in self.log.entries)
 
 
 class MemoryStore:
-    """A store in a dict: quick, and durable at once."""
+    """A store in memory."""
 
     max_concurrent_reads = 3
 
@@ -134,8 +134,8 @@ class MemoryStore:
             raise ObjectNotFound(f"There is no {name}.")
         return iter([self.files[name]])
 
-    def names(self, folder: str, after: str = "") -> Iterator[str]:
-        return iter(sorted(name for name in self.files if name.startswith(f"{folder}/") and name > after))
+    def names(self, directory: str, after: str = "") -> Iterator[str]:
+        return iter(sorted(name for name in self.files if name.startswith(f"{directory}/") and name > after))
 
     def list_unexpected(self) -> Iterator[UnexpectedItem]:
         return iter(())
@@ -178,15 +178,30 @@ class MemoryStore:
     purge = delete
 
 
+class RacingStore(LocalStore):
+    """Calls a function once, directly before the n-th commit is created: another run wins the race for it."""
+
+    def __init__(self, path: Path, meanwhile: Callable[[], Any], before_commit: int = 1) -> None:
+        super().__init__(str(path))
+        self._meanwhile = meanwhile
+        self._before_commit = before_commit
+
+    def put_if_absent(self, name: str, body: bytes) -> bool:
+        self._before_commit -= 1
+        if self._before_commit == 0:
+            self._meanwhile()
+        return super().put_if_absent(name, body)
+
+
 class Killed(BaseException):
-    """The process is gone: nothing below catches it, and nothing it does afterwards reaches the disk."""
+    """The process was killed: no code catches this, and later changes do not reach the disk."""
 
 
 class Disk:
-    """Stands before the ``os`` that the store uses: counts the calls that change something and lets one of them fail.
+    """Wraps the ``os`` that the store uses: counts the calls that change the disk, and lets one of them fail.
 
-    ``fail_at`` counts from 1. ``failure`` None kills: from that call on, nothing is done any more. ``after_each`` is
-    called behind every change that was made.
+    ``fail_at`` counts from 1. Without ``failure``, the process is killed: later calls do nothing. ``after_each`` is
+    called after every change.
     """
 
     CHANGES = ("open", "mkdir", "chmod", "fchmod", "fsync", "rename", "link", "unlink")
@@ -231,7 +246,7 @@ class Disk:
         return call
 
     def _note_rmdir(self, path: str, dir_fd: Optional[int] = None) -> None:
-        """Not a change that can fail; but the number of the folder may soon be that of another one."""
+        """A rmdir never fails here, but the inode number of the directory might be used again soon."""
         number = os.stat(path, dir_fd=dir_fd).st_ino
         os.rmdir(path, dir_fd=dir_fd)
         self._after_each("rmdir", number)
@@ -247,17 +262,17 @@ class Disk:
 
 
 class DurableDisk:
-    """What of a folder survives a power failure when only that survives which was synced."""
+    """The state of a directory that survives a power failure: only synced data."""
 
-    def __init__(self, above: Path) -> None:
-        self._above = above
+    def __init__(self, parent: Path) -> None:
+        self._parent = parent
         self._files: Dict[int, bytes] = {}
-        self._folders: Dict[int, Dict[str, Tuple[int, int]]] = {}
-        # Which file of a number it is: that of a file long gone is used again.
+        self._directories: Dict[int, Dict[str, Tuple[int, int]]] = {}
+        # Counts the files per inode number, because numbers of deleted files are used again.
         self._lives: Counter[int] = Counter()
 
     def note(self, name: str, subject: Any) -> None:
-        """The ``after_each`` of a disk."""
+        """Note a change; to be passed as ``after_each`` of a disk."""
         if name == "open":
             number = os.fstat(subject).st_ino
             self._files.pop(number, None)
@@ -265,24 +280,26 @@ class DurableDisk:
         elif name == "fsync":
             self._sync(subject)
         elif name == "rmdir":
-            self._folders.pop(subject, None)
+            self._directories.pop(subject, None)
 
     def restore(self, target: Path) -> None:
-        """Write what survived."""
-        self._restore(os.stat(self._above).st_ino, target)
+        """Write the surviving files."""
+        self._restore(os.stat(self._parent).st_ino, target)
 
     def _sync(self, handle: int) -> None:
         facts = os.fstat(handle)
         path = os.readlink(f"/proc/self/fd/{handle}")
         if stat.S_ISDIR(facts.st_mode):
             with os.scandir(path) as items:
-                self._folders[facts.st_ino] = {item.name: (item.inode(), self._lives[item.inode()]) for item in items}
+                self._directories[facts.st_ino] = {
+                    item.name: (item.inode(), self._lives[item.inode()]) for item in items
+                }
         else:
             self._files[facts.st_ino] = Path(path).read_bytes()
 
     def _restore(self, number: int, target: Path) -> None:
         target.mkdir()
-        for name, (inner, life) in self._folders.get(number, {}).items():
+        for name, (inner, life) in self._directories.get(number, {}).items():
             if life != self._lives[inner]:
                 continue
             if "." in name:

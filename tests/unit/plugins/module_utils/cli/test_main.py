@@ -594,7 +594,7 @@ def test_errors_name_flags_as_they_are_typed(
 def test_refusals_of_a_signed_archive_name_flags(host: Host) -> None:
     host.run("collect", host.archive, "--sign-key", "key")
     unsigned = host.run("compact", host.archive)
-    assert "this run has no key; give it one (--sign-key)." in unsigned.stderr
+    assert "this run has no key; set --sign-key." in unsigned.stderr
 
 
 def test_a_start_of_an_existing_archive_is_told_as_ignored(host: Host) -> None:

@@ -90,8 +90,8 @@ def collect(
 
     ``context.stop`` ends the run between two pages.
 
-    :raises StorageError: the archive cannot be read or written; no commit was made.
-    :raises ArchiveDamaged: the archive was changed by something other than this collection.
+    :raises StorageError: the archive cannot be read or written; commits made before remain.
+    :raises ArchiveDamaged: a commit or a file is missing or was changed.
     :raises ProjectMismatch: the API returns another project's log, or one that cannot be shown to be the same.
     :raises AuditError: the API failed; entries read before are archived, and the next run continues after them.
     """

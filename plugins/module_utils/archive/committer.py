@@ -127,12 +127,12 @@ class CommitAppender:
         commit = self.sign(commit)
         stored = StoredCommit(commit, commit.to_bytes())
         self._check_name_is_free(stored)
-        pending = pending_name(commit.sequence, commit.run)
+        record = pending_name(commit.sequence, commit.run)
         signature = self._signature(stored)
-        self._check_exclusive_create(pending)
+        self._check_exclusive_create(record)
         try:
             if files or commit.removed:
-                self._store.put({pending: pending_record(files), **files, **signature})
+                self._store.put({record: pending_record(files), **files, **signature})
             elif signature:
                 self._store.put(signature)
             won = self._store.put_if_absent(commit.name, stored.body)
@@ -142,20 +142,20 @@ class CommitAppender:
                 raise
             won = False
         if not won:
-            self._discarded[pending] = list(files)
+            self._discarded[record] = list(files)
             self._publish_claim(commit.name)
             raise CommitConflict
         self.stored, self.is_trusted = stored, self.is_trusted or commit.previous is None
         self._update_pin()
         # A prune may remove thousands of files, a compaction those of one day.
         self._store.purge(self.interruptible(commit.removed) if commit.kind == "prune" else commit.removed)
-        self._store.delete([pending])
+        self._store.delete([record])
 
-    def _check_exclusive_create(self, pending: str) -> None:
+    def _check_exclusive_create(self, record: str) -> None:
         """Check once per run, before its first commit, that the storage never overwrites a commit."""
         if not self._is_exclusive_create_checked:
             self._store.check_put_if_absent(
-                (self.stored.commit.name, self.stored.body) if self.stored else None, pending
+                (self.stored.commit.name, self.stored.body) if self.stored else None, record
             )
             self._is_exclusive_create_checked = True
 
@@ -206,12 +206,12 @@ class CommitAppender:
 
     def _clean_up_own(self) -> None:
         """Delete the files that this run wrote for commits that other runs created. Safe without a trusted head."""
-        for pending, names in self._discarded.items():
+        for record, names in self._discarded.items():
             with suppress(ObjectNotFound):
-                sequence = int(pending[len("pending/") :].partition("-")[0])
+                sequence = int(record[len("pending/") :].partition("-")[0])
                 named = {file.path for file in load_commit(self._store, sequence).commit.files}
                 self._store.delete([name for name in names if name not in named])
-                self._store.delete([pending] if self._store.is_settled(pending) else [])
+                self._store.delete([record] if self._store.is_settled(record) else [])
         self._discarded = {}
 
     def _update_pin(self) -> None:

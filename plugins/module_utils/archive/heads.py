@@ -102,15 +102,15 @@ def check_heads(store: Store, noted: Sequence[NotedHead]) -> HeadsCheck:
     :raises ArchiveDamaged: the first commit is not valid.
     """
     archive_id = load_commit(store, 1).commit.archive_id
-    withdrawn = {(one.archive_id, one.head) for one in noted if one.superseded}
-    of_others = [one for one in noted if one.archive_id != archive_id]
-    superseded = [one for one in noted if one.archive_id == archive_id and (archive_id, one.head) in withdrawn]
-    of_archive = [one for one in noted if one.archive_id == archive_id and (archive_id, one.head) not in withdrawn]
+    withdrawn = {(note.archive_id, note.head) for note in noted if note.superseded}
+    of_others = [note for note in noted if note.archive_id != archive_id]
+    superseded = [note for note in noted if note.archive_id == archive_id and (archive_id, note.head) in withdrawn]
+    of_archive = [note for note in noted if note.archive_id == archive_id and (archive_id, note.head) not in withdrawn]
     if not of_archive:
         detail = f"no noted head is of this archive, {archive_id}"
         return HeadsCheck([Finding("head", commit_name(1), detail)], 0, len(of_others), len(superseded), None, 0, 0)
     findings = list(_differences(store, of_archive))
-    since = min(one.head.sequence for one in of_archive)
+    since = min(note.head.sequence for note in of_archive)
     pruned, compacted = _count_rearranging(store, since)
     return HeadsCheck(findings, len(of_archive), len(of_others), len(superseded), since, pruned, compacted)
 
@@ -141,15 +141,15 @@ def _parse_noted_head(line: bytes, number: int, path: str) -> NotedHead:
 
 def _differences(store: Store, noted: Sequence[NotedHead]) -> Iterator[Finding]:
     by_sequence: Dict[int, List[NotedHead]] = {}
-    for one in noted:
-        by_sequence.setdefault(one.head.sequence, []).append(one)
+    for note in noted:
+        by_sequence.setdefault(note.head.sequence, []).append(note)
     sequences = sorted(by_sequence)
     for read_chunks, sequence in zip(prefetch_chunks(store, map(commit_name, sequences)), sequences):
         name = commit_name(sequence)
         try:
             found = sha256(join_chunks(read_chunks(), f"{name} in {store}"))
         except ObjectNotFound:
-            lines = ", ".join(str(one.line) for one in by_sequence[sequence])
+            lines = ", ".join(str(note.line) for note in by_sequence[sequence])
             yield Finding(
                 "head", name, f"noted in line {lines}, but the archive has no such commit: commits were cut off"
             )
@@ -157,9 +157,11 @@ def _differences(store: Store, noted: Sequence[NotedHead]) -> Iterator[Finding]:
         except StorageError as exc:
             yield Finding("unreadable", name, exc.message)
             continue
-        for one in by_sequence[sequence]:
-            if one.head.sha256 != found:
-                yield Finding("head", name, f"noted in line {one.line} as {one.head.sha256}, but the commit is {found}")
+        for note in by_sequence[sequence]:
+            if note.head.sha256 != found:
+                yield Finding(
+                    "head", name, f"noted in line {note.line} as {note.head.sha256}, but the commit is {found}"
+                )
 
 
 def _count_rearranging(store: Store, since: int) -> Tuple[int, int]:

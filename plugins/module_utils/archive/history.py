@@ -44,7 +44,7 @@ class NamePeriod(NamedTuple):
     start: Optional[datetime] = None
     end: Optional[datetime] = None
 
-    def is_of(self, kind: str, moment: Optional[datetime]) -> bool:
+    def is_same_resource(self, kind: str, moment: Optional[datetime]) -> bool:
         """True if a resource of this name is the same one, by its kind and the time. Unknown values always match."""
         if kind and self.kind and kind != self.kind:
             return False
@@ -213,7 +213,9 @@ class History:
             return True
         moment = timestamp(entry)
         return any(
-            other.is_of(found.kind, moment) for found in resources(entry) for other in self.names.get(found.name, ())
+            other.is_same_resource(found.kind, moment)
+            for found in resources(entry)
+            for other in self.names.get(found.name, ())
         )
 
 
@@ -250,7 +252,7 @@ class _Renames:
 
     def _later(self, known: NamePeriod) -> Iterator[NamePeriod]:
         for event in _during(known, self._from, self._moments_from):
-            if known.is_of(event.kind, event.moment):
+            if known.is_same_resource(event.kind, event.moment):
                 departures = self._moments_from.get(event.new, [])
                 following = bisect_right(departures, event.moment)
                 yield NamePeriod(
@@ -259,7 +261,7 @@ class _Renames:
 
     def _earlier(self, known: NamePeriod) -> Iterator[NamePeriod]:
         for event in _during(known, self._to, self._moments_to):
-            if known.is_of(event.kind, event.moment):
+            if known.is_same_resource(event.kind, event.moment):
                 # Before the latest rename to or from the old name, another resource had that name.
                 moments = (self._moments_from.get(event.old, []), self._moments_to.get(event.old, []))
                 ends = [_latest_before(found, event.moment) for found in moments]

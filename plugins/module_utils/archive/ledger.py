@@ -64,8 +64,8 @@ def continuation(store: Store, noted: Sequence[NotedHead], max_commits: int = MA
     if head is None:
         raise StorageError(f"There is no commit in {store}; collect first.")
     archive_id = head.commit.archive_id
-    own = {one.head for one in valid_heads(noted) if one.archive_id == archive_id}
-    after = next((one for one in sorted(own, reverse=True) if _has_commit(store, one)), None)
+    own = {note.head for note in valid_heads(noted) if note.archive_id == archive_id}
+    after = next((noted_head for noted_head in sorted(own, reverse=True) if _has_commit(store, noted_head)), None)
     if after is None:
         return Continuation(archive_id, None, [head.body])
     sequences = range(after.sequence + 1, min(head.commit.sequence, after.sequence + max_commits) + 1)
@@ -86,8 +86,8 @@ def _has_commit(store: Store, head: Head) -> bool:
 
 def valid_heads(noted: Sequence[NotedHead]) -> List[NotedHead]:
     """Return the noted heads that no line supersedes."""
-    withdrawn = {(one.archive_id, one.head) for one in noted if one.superseded}
-    return [one for one in noted if (one.archive_id, one.head) not in withdrawn]
+    withdrawn = {(note.archive_id, note.head) for note in noted if note.superseded}
+    return [note for note in noted if (note.archive_id, note.head) not in withdrawn]
 
 
 def extend(
@@ -104,8 +104,8 @@ def extend(
     exists. ``is_complete`` means that all hosts responded, so that an archive that none of them has is refused.
     """
     known: Dict[str, List[NotedHead]] = {}
-    for one in valid_heads(noted):
-        known.setdefault(one.archive_id, []).append(one)
+    for note in valid_heads(noted):
+        known.setdefault(note.archive_id, []).append(note)
     lines: List[str] = []
     refused: List[str] = []
     found: Dict[str, Dict[str, _CheckedContinuation]] = {}
@@ -124,7 +124,7 @@ def extend(
             elif reason:
                 lines.extend(_superseded_lines(heads, noted_at, reason))
             elif is_complete:
-                newest = max(one.head for one in heads)
+                newest = max(note.head for note in heads)
                 raise _Rejected(f"no host has it, but commit {newest.sequence} of it was noted")
         except _Rejected as exc:
             refused.append(f"{_label(archive_id, heads)}: {exc}")
@@ -182,9 +182,9 @@ def _continuation_lines(
             if seen.setdefault(sequence, digest) != digest:
                 raise _Rejected(f"{host} has another commit {sequence} of it than another host")
     longest = max(by_host.values(), key=lambda checked: max(checked.heads, default=0))
-    last = max((one.head for one in heads), default=None)
+    last = max((note.head for note in heads), default=None)
     lines: List[str] = []
-    if longest.after not in (None, *(one.head for one in heads)):
+    if longest.after not in (None, *(note.head for note in heads)):
         raise _Rejected("it begins with a commit that was not noted")
     if longest.after != last:
         if not reason:
@@ -192,7 +192,7 @@ def _continuation_lines(
                 f"it does not continue commit {last.sequence}, which was noted" if last else "it is not in the ledger"
             )
         kept = longest.after.sequence if longest.after else 0
-        lines.extend(_superseded_lines([one for one in heads if one.head.sequence > kept], noted_at, reason))
+        lines.extend(_superseded_lines([note for note in heads if note.head.sequence > kept], noted_at, reason))
     if longest.stored_commits:
         lines.append(_line(head_record(longest.stored_commits[-1], noted_at)))
     return lines
@@ -200,8 +200,8 @@ def _continuation_lines(
 
 def _superseded_lines(heads: Sequence[NotedHead], noted_at: str, reason: str) -> List[str]:
     return [
-        _line({"archive_id": one.archive_id, **one.head._asdict(), "noted_at": noted_at, "superseded": reason})
-        for one in heads
+        _line({"archive_id": note.archive_id, **note.head._asdict(), "noted_at": noted_at, "superseded": reason})
+        for note in heads
     ]
 
 

@@ -180,35 +180,37 @@ class _Verification:
     # The chain of commits
 
     def _verify_chain(self, sequences: List[int]) -> None:
-        digest: Optional[str] = None
+        previous: Optional[str] = None
         expected = FIRST_SEQUENCE
-        seen_expected_head = False
+        has_expected_head = False
         for read_chunks, sequence in zip(prefetch_chunks(self._store, map(commit_name, sequences)), sequences):
             if sequence != expected:
                 last = f" to {sequence - 1}" if sequence - 1 > expected else ""
                 self._report("commit_missing", commit_name(expected), f"missing: {expected}{last}")
                 self._state.skip()
-                digest = None
+                previous = None
             body = self._read_commit(sequence, read_chunks)
             commit = None if body is None else self._parse_commit(sequence, body)
-            if commit is None:
+            head = None if body is None else Head(sequence, sha256(body))
+            if commit is None or head is None:
                 self._state.skip()
             else:
-                self._verify_commit(commit, digest)
-                self._state.apply(commit)
-                self._readable.add(sequence)
-            digest = None if body is None else sha256(body)
-            if commit is not None and digest is not None and self._dates is not None:
-                self._dates.append(DatedCommit(Head(sequence, digest), commit.server_date))
-            if commit is not None and commit.signer is not None and digest is not None:
-                head = Head(sequence, digest)
-                self._signed.append(SignedCommit(commit.archive_id, head, commit.signer, commit.server_date))
-            if self._expected_head == Head(sequence, digest or ""):
-                seen_expected_head = True
+                self._verify_commit(commit, previous)
+                self._add_commit(commit, head)
+            has_expected_head = has_expected_head or (head is not None and head == self._expected_head)
+            previous = head.sha256 if head else None
             expected = sequence + 1
         for sequence in self._store.list_deleted_commits():
             self._report("commit_deleted", commit_name(sequence), "it was deleted; an older version might remain")
-        self._verify_head(expected - 1, seen_expected_head)
+        self._verify_head(expected - 1, has_expected_head)
+
+    def _add_commit(self, commit: Commit, head: Head) -> None:
+        self._state.apply(commit)
+        self._readable.add(commit.sequence)
+        if self._dates is not None:
+            self._dates.append(DatedCommit(head, commit.server_date))
+        if commit.signer is not None:
+            self._signed.append(SignedCommit(commit.archive_id, head, commit.signer, commit.server_date))
 
     def _read_commit(self, sequence: int, read_chunks: Callable[[], Iterator[bytes]]) -> Optional[bytes]:
         name = commit_name(sequence)
@@ -236,9 +238,9 @@ class _Verification:
             return None
         return commit
 
-    def _verify_head(self, head: int, seen_expected: bool) -> None:
+    def _verify_head(self, head: int, has_expected_head: bool) -> None:
         expected = self._expected_head
-        if expected is None or seen_expected:
+        if expected is None or has_expected_head:
             return
         name = commit_name(expected.sequence)
         if expected.sequence > head:
@@ -246,8 +248,8 @@ class _Verification:
         else:
             self._report("head", name, f"it is not the expected commit, whose SHA-256 is {expected.sha256}")
 
-    def _verify_commit(self, commit: Commit, digest: Optional[str]) -> None:
-        if digest is not None and commit.previous is not None and commit.previous != digest:
+    def _verify_commit(self, commit: Commit, previous: Optional[str]) -> None:
+        if previous is not None and commit.previous is not None and commit.previous != previous:
             before = commit_name(commit.sequence - 1)
             self._report("commit_edited", before, f"commit {commit.sequence} contains another SHA-256 of it")
         for violation in self._state.violations(commit):

@@ -123,7 +123,7 @@ def test_commits_added_during_a_verification_are_not_reported_as_verified(
         return found
 
     monkeypatch.setattr(verifier, "verify_archive", slowly)
-    monkeypatch.setattr(command, "end_at_once", lambda: None)
+    monkeypatch.setattr(command, "end_on_signal", lambda: None)
     unset = ("metrics", "allowed_signers", "expected_head", "signed_from", "heads", "state", "max_lag", "timestamp_ca")
     nothing = dict.fromkeys(unset)
     options = Namespace(path=str(archive.path), access=FROM_ENVIRONMENT, every_signature=False, json=False, **nothing)
@@ -226,7 +226,7 @@ def test_what_a_killed_loser_announced_is_an_orphan_even_if_it_read_more(archive
     (archive.path / "pending/000000000003-0123456789abcdef.json").write_text(json.dumps(record))
     (finding,) = archive.verify()
     assert (finding.type, finding.is_warning) == ("orphan", True)
-    assert "holds entries that the archive has not (1)" in finding.detail
+    assert "contains entries that are not in the archive (1)" in finding.detail
 
 
 def test_an_orphan_that_has_a_line_once_too_often_is_extra(archive: World) -> None:

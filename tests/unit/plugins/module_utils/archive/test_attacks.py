@@ -27,7 +27,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import parse_timestamp
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_verifier import (
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.forgery import (
     commit_path,
     data_path,
     forge,

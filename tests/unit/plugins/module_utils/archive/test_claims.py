@@ -27,14 +27,14 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storag
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, StorageError
 from ansible_collections.auditops.cloudscale.tests.storage.buckets import Buckets
 from ansible_collections.auditops.cloudscale.tests.storage.proxy import Fault, FaultyProxy
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer, allowing
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_corpus import (
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.corpus import (
     LEGITIMATE,
     LIES,
     Forged,
     errors,
     fill,
 )
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer, allowing
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 

@@ -27,8 +27,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer, allowing
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_corpus import (
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.corpus import (
     Forged,
     append,
     entries,
@@ -37,10 +36,11 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
     heartbeat,
     prune_commit,
 )
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_verifier import (
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.forgery import (
     commit_path,
     forge,
 )
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer, allowing
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import MemoryStore, World
 
 GUIDE = Path(version.__file__).parents[2] / "docs/docsite/rst/archive_auditors_guide.rst"

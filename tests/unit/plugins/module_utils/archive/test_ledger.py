@@ -21,7 +21,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.ledger
     extend,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, StorageError
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_verifier import forge
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.forgery import forge
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import MemoryStore, World
 
 AT = "2026-11-29T12:00:00Z"

@@ -39,8 +39,9 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import format_time
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.authority import TimeAuthority
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.corpus import entries
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.forgery import forge_file
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_corpus import entries
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_guarantees import (
     NOT_NOTICED,
     Scene,
@@ -48,7 +49,6 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
     table,
 )
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_ledger import Keeper
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_verifier import forge_file
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 DAYS = 6

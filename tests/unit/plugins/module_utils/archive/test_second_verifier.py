@@ -28,14 +28,14 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.en
 from ansible_collections.auditops.cloudscale.tests.second_verifier import verifier as second
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive import test_attacks, test_corpus
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.both import verdicts
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_corpus import (
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.corpus import (
     CASES,
     LEGITIMATE,
     LIES,
     Forged,
     append,
 )
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 SOURCE = Path(second.__file__)

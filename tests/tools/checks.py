@@ -79,7 +79,10 @@ THOROUGH = [
     *RANDOM,
     *(
         f"{CORE_TESTS}/archive/test_{name}.py"
-        for name in ("claims", "corpus", "guarantees", "maintenance", "package", "second_verifier")
+        for name in (
+            *("claims", "corpus", "guarantees", "maintenance", "maintenance_faults", "second_verifier"),
+            *("package", "package_attacks", "package_files", "package_page"),
+        )
     ),
     *(f"{CORE_TESTS}/{name}.py" for name in ("cli/test_several", "events/test_watcher", "project_log/test_windows")),
 ]

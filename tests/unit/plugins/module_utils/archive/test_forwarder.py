@@ -32,8 +32,8 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 class Receiver:
     """A receiver that fails after a number of entries; also the bookmark's clock and boot time in seconds."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "bookmark"
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "bookmark"
         self.taken: List[Tuple[str, bytes]] = []
         self.most: Optional[int] = None
         self.after: Dict[int, Callable[[], object]] = {}

@@ -48,23 +48,23 @@ def restore_older_copy(world: World) -> None:
 
 
 def test_only_the_head_that_is_there_overrides_a_pin(archive: World, key: SigningKey, signers: AllowedSigners) -> None:
-    newest, told = archive.head.head, list[str]()
+    newest, warnings = archive.head.head, list[str]()
     restore_older_copy(archive)
     archive.append(1, ago=20)
     found = archive.head.head
     for expected in (None, newest, found._replace(sha256="0" * 64), found._replace(sequence=1)):
         with pytest.raises(ArchiveDamaged):
-            archive.collect(pin=True, sign_key=key, expected_head=expected, warn=told.append)
+            archive.collect(pin=True, sign_key=key, expected_head=expected, warn=warnings.append)
         assert archive.pin.read() == newest
-    assert told == []
-    assert archive.collect(pin=True, sign_key=key, expected_head=found, warn=told.append).commits_added == 1
-    assert "(commit 3) is replaced by the expected head (commit 2)" in told[0]
+    assert warnings == []
+    assert archive.collect(pin=True, sign_key=key, expected_head=found, warn=warnings.append).commits_added == 1
+    assert "(commit 3) is replaced by the expected head (commit 2)" in warnings[0]
     assert archive.pin.read() == archive.head.head
     assert archive.verify(signers=signers) == []
     assert archive.archived() == archive.logged()
-    told.clear()
-    archive.collect(pin=True, sign_key=key, expected_head=archive.head.head, warn=told.append)
-    assert told == []
+    warnings.clear()
+    archive.collect(pin=True, sign_key=key, expected_head=archive.head.head, warn=warnings.append)
+    assert warnings == []
 
 
 @pytest.mark.parametrize("pin", [False, True])

@@ -160,14 +160,14 @@ def test_an_unlisted_bomb_is_decompressed_no_further_than_the_size_of_its_day(ar
     assert time.monotonic() - began < 60  # to the end, it would be an hour
 
 
-@pytest.mark.parametrize(("ahead", "told"), [(1, ("orphan", True)), (2, ("extra", False))])
+@pytest.mark.parametrize(("ahead", "expected"), [(1, ("orphan", True)), (2, ("extra", False))])
 def test_data_files_past_the_head_show_a_cut_unless_they_are_of_the_next_commit(
-    archive: World, ahead: int, told: tuple[str, bool]
+    archive: World, ahead: int, expected: tuple[str, bool]
 ) -> None:
     sequence = archive.head.commit.sequence + ahead
     path = archive.path / f"entries/date=2026-11-22/{sequence:012d}-0123456789ab.jsonl.gz"
     path.write_bytes(b"whatever")
-    assert [(finding.type, finding.is_warning) for finding in archive.verify()] == [told]
+    assert [(finding.type, finding.is_warning) for finding in archive.verify()] == [expected]
 
 
 def test_an_orphan_is_a_warning(archive: World) -> None:
@@ -280,10 +280,10 @@ def test_another_number_of_entries(archive: World) -> None:
 
 
 def test_the_status_is_that_of_the_head(archive: World) -> None:
-    told = status(archive.store, archive.clock.now)
-    assert (told.entries, told.commits, told.head, told.state) == (12, 5, archive.head.head, "current")
-    assert told.covered_until == archive.clock.now - timedelta(seconds=10)
-    assert {*told.to_json(), "added", "commits_added"} == set(archive.collect().to_json())
+    result = status(archive.store, archive.clock.now)
+    assert (result.entries, result.commits, result.head, result.state) == (12, 5, archive.head.head, "current")
+    assert result.covered_until == archive.clock.now - timedelta(seconds=10)
+    assert {*result.to_json(), "added", "commits_added"} == set(archive.collect().to_json())
 
 
 @pytest.mark.parametrize(("days", "state"), [(0.9, "current"), (1.1, "stale"), (89, "stale"), (90, "expired")])

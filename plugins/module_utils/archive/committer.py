@@ -147,7 +147,7 @@ class CommitAppender:
             raise CommitConflict
         self.stored, self.is_trusted = stored, self.is_trusted or commit.previous is None
         self._update_pin()
-        # A prune may remove thousands of files, a compaction those of one day.
+        # A prune can remove thousands of files, a compaction those of one day.
         self._store.purge(self.interruptible(commit.removed) if commit.kind == "prune" else commit.removed)
         self._store.delete([record])
 

@@ -114,7 +114,7 @@ WHAT THE PACKAGE SHOWS
 - If commits are signed, the holder of the key confirmed all commits up to the
   newest one.
 - If there are time stamps, each stamped commit and all before it existed by the
-  time in the stamp. That no other history existed is not shown.
+  time in the stamp. They do not show that no other history existed.
 
 WHAT THE PACKAGE DOES NOT SHOW
 ------------------------------
@@ -199,7 +199,7 @@ of each newest commit. Compare it with the one that you know.
 _SIGNATURES = """\
 The newest commit of each archive is signed by a key that you trust. You need
 ssh-keygen of OpenSSH 8.9 or later. Store your own list of allowed signers as
-allowed-signers beside the directory with the unpacked files:
+allowed-signers next to the directory with the unpacked files:
 
     set -eu
     export TZ=UTC
@@ -222,9 +222,9 @@ The block ends with an error at an archive that is not signed.
 """
 
 _TIMESTAMPS = """\
-Each time stamp shows by when a commit, and all commits before it, existed, by
-the word of a time stamping authority. You need openssl. Store certificates of
-authorities that you trust as authority.pem beside the directory with the
+Each time stamp shows by when a commit, and all commits before it, existed,
+according to a time stamping authority. You need openssl. Store certificates of
+authorities that you trust as authority.pem next to the directory with the
 unpacked files:
 
     set -eu
@@ -242,8 +242,9 @@ unpacked files:
       done
     done
 
-The block ends with an error at a time stamp that is not good. A commit that
-existed by a time long after the dates in it may have been rewritten.
+The block ends with an error at a time stamp that is not good. If a time stamp
+is much later than the dates in its commit, the commit might have been
+rewritten.
 """
 
 _TOOL = """\

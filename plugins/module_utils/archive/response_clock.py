@@ -35,8 +35,8 @@ class ClockCheckedApi:
             if abs(clock - date) <= MAX_SKEW:
                 return page
         raise ClockSkew(
-            f"The API's date is {format_time(date)}, but this host's clock says {format_time(clock)}; they may differ "
-            "by 30 minutes. Correct the wrong clock; nothing is lost.",
+            f"The API's date is {format_time(date)}, but this host's clock says {format_time(clock)}; the maximum "
+            "difference is 30 minutes. Correct the wrong clock; nothing is lost.",
             clock_skew(clock, date),
         )
 

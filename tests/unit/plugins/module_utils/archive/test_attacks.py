@@ -157,7 +157,7 @@ ATTACKS: dict[str, Attack] = {
     "a tail cut off": Attack(lambda world: cut(world, 8), set(), {"head"}),
     "two commits cut off": Attack(lambda world: cut(world, 7, 8), {"missing"}, {"head"}),
     "history made anew": Attack(rewrite_history, set(), {"head"}),
-    "an entry left out, all hashes made anew": Attack(leave_out_an_entry, set(), {"head"}),
+    "an entry left out, all hashes recomputed": Attack(leave_out_an_entry, set(), {"head"}),
     "a file removed": Attack(lambda world: data_path(world, 8).unlink(), {"missing"}),
     "a file elsewhere": Attack(move, {"moved"}),
     "a file with other bytes": Attack(lambda world: write(data_path(world, 8), FORGED), {"altered"}),

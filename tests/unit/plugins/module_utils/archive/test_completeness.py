@@ -47,7 +47,7 @@ def archive(world: World) -> World:
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "missing", "whole"),
+    ("start", "end", "missing", "expected"),
     [
         (None, None, [GONE, LOST], True),
         (-40, -30, [], True),
@@ -74,12 +74,16 @@ def archive(world: World) -> World:
     ],
 )
 def test_the_missing_parts_of_a_range(
-    archive: World, start: Optional[float], end: Optional[float], missing: list[tuple[float, float, str]], whole: bool
+    archive: World,
+    start: Optional[float],
+    end: Optional[float],
+    missing: list[tuple[float, float, str]],
+    expected: bool,
 ) -> None:
     requested = Range(at(start), at(end))
     found = parts_of(archive, requested)
     assert found == [MissingRange(at(begin), at(ends), why) for begin, ends, why in missing]
-    assert is_complete(requested, found) is whole
+    assert is_complete(requested, found) is expected
 
 
 def test_an_archive_that_is_no_longer_collected_lacks_the_present(archive: World) -> None:

@@ -45,11 +45,13 @@ archive, package = packages.archive, packages.package
 
 def test_no_byte_can_be_changed(package: Path, tmp_path: Path) -> None:
     """Padding bits in the last byte of a compressed member are ignored, because no program reads them."""
-    whole = package.read_bytes()
+    package_bytes = package.read_bytes()
     target = tmp_path / "changed.zip"
-    for position in [*range(0, len(whole), 97), *range(len(whole) - 200, len(whole))]:
+    for position in [*range(0, len(package_bytes), 97), *range(len(package_bytes) - 200, len(package_bytes))]:
         for bit in (1, 128):
-            target.write_bytes(whole[:position] + bytes([whole[position] ^ bit]) + whole[position + 1 :])
+            target.write_bytes(
+                package_bytes[:position] + bytes([package_bytes[position] ^ bit]) + package_bytes[position + 1 :]
+            )
             why = refusal(target)
             assert why.endswith(".") if why else read_members(target) == read_members(package)
 
@@ -80,9 +82,9 @@ def test_nothing_can_be_hidden_after_a_compressed_member(package: Path, tmp_path
 
 @pytest.mark.parametrize("part", [0, 1, 21, 22, 100, 0.5, 0.99, -1, -22, -23])
 def test_a_truncated_file(package: Path, tmp_path: Path, part: float) -> None:
-    whole = package.read_bytes()
-    end = int(len(whole) * part) if isinstance(part, float) else part
-    (tmp_path / "cut.zip").write_bytes(whole[:end])
+    package_bytes = package.read_bytes()
+    end = int(len(package_bytes) * part) if isinstance(part, float) else part
+    (tmp_path / "cut.zip").write_bytes(package_bytes[:end])
     with pytest.raises(ArchiveDamaged, match="is refused: it is not a complete zip file"):
         checked(tmp_path / "cut.zip")
 
@@ -177,9 +179,9 @@ def test_other_forms(package: Path, tmp_path: Path, change: dict[str, Any], said
 
 
 def test_an_encrypted_member(package: Path, tmp_path: Path) -> None:
-    whole = package.read_bytes()
-    position = whole.rindex(b"PK\1\2")
-    (tmp_path / "x.zip").write_bytes(whole[: position + 8] + b"\1" + whole[position + 9 :])
+    package_bytes = package.read_bytes()
+    position = package_bytes.rindex(b"PK\1\2")
+    (tmp_path / "x.zip").write_bytes(package_bytes[: position + 8] + b"\1" + package_bytes[position + 9 :])
     with pytest.raises(ArchiveDamaged, match="'MANIFEST.sha256' is encrypted"):
         checked(tmp_path / "x.zip")
 
@@ -199,14 +201,14 @@ def test_bombs_cost_nothing(package: Path, tmp_path: Path) -> None:
     with pytest.raises(ArchiveDamaged, match="'heads.jsonl' expands to more than 100 times its size"):
         checked(tmp_path / "bomb.zip")
     # Overlapping members: each byte is used many times.
-    whole = package.read_bytes()
-    position = whole.rindex(b"PK\1\2")
-    second = whole[position:-22]
-    size = int.from_bytes(whole[-10:-6], "little") + len(second)
-    end = bytearray(whole[-22:])
+    package_bytes = package.read_bytes()
+    position = package_bytes.rindex(b"PK\1\2")
+    second = package_bytes[position:-22]
+    size = int.from_bytes(package_bytes[-10:-6], "little") + len(second)
+    end = bytearray(package_bytes[-22:])
     end[8:12] = (len(members) + 1).to_bytes(2, "little") * 2
     end[12:16] = size.to_bytes(4, "little")
-    (tmp_path / "overlap.zip").write_bytes(whole[:-22] + second.replace(b"MANIFEST", b"MANIFESX") + bytes(end))
+    (tmp_path / "overlap.zip").write_bytes(package_bytes[:-22] + second.replace(b"MANIFEST", b"MANIFESX") + bytes(end))
     with pytest.raises(ArchiveDamaged, match=r"header of 'MANIFESX.sha256' is not as a package has it"):
         checked(tmp_path / "overlap.zip")
 

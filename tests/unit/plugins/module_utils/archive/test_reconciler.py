@@ -158,14 +158,14 @@ def test_an_entry_that_is_hours_late_is_compared(world: World, mode: Any) -> Non
 @pytest.mark.parametrize("end", [None, NOON - timedelta(days=2, hours=12)])
 def test_an_entry_that_is_hours_late_is_missed(world: World, mode: Any, end: Any) -> None:
     world.simulator.set(range_in_urls=mode)
-    whole = world.project
+    complete = world.project
     world.append(48, ago=4 * DAY, step=DAY / 12)
     world.collect()
-    world.project = world.simulator.add_project(f"{whole.name}-more")
-    world.project.log.subject = whole.log.subject
-    world.project.log.extend(whole.log.entries[:32])
+    world.project = world.simulator.add_project(f"{complete.name}-more")
+    world.project.log.subject = complete.log.subject
+    world.project.log.extend(complete.log.entries[:32])
     world.project.log.append(timestamp=world.clock.ago(hours=63), message="late")
-    world.project.log.extend(whole.log.entries[32:])
+    world.project.log.extend(complete.log.entries[32:])
     result = compared(world, Range(end=end))
     assert found(result) == {"missing_in_archive": 1}
     assert result.findings[0].path == "entries/date=2026-11-19"

@@ -213,8 +213,8 @@ def test_unwanted_units_and_files_are_removed(controller: Controller) -> None:
     names = ("units", "metrics", "secrets", "programs")
     unwanted = computed(
         controller,
-        {name: f"{{{{ archiver_unwanted_{name} }}}}" for name in names},
-        archiver_look={"stdout": json.dumps(found)},
+        {name: f"{{{{ archiver_obsolete_{name} }}}}" for name in names},
+        archiver_inspection={"stdout": json.dumps(found)},
         archiver_metrics_dir="/srv/metrics",
         archiver_verify_schedule="",
     )
@@ -240,14 +240,14 @@ def test_the_directories_are_those_of_archives(controller: Controller) -> None:
 
 
 def test_a_bad_project_is_named_at_the_end(controller: Controller) -> None:
-    (task,) = load("verdict")
+    (task,) = load("report_problems")
     archive = {"name": "other", "checks": [{"name": "space", "failed": True, "detail": "No room."}], "exit_status": 4}
     results = {
-        "fine": {"archiver_diagnosis": {"rc": 0, "stdout": ""}, "archiver_directories": {"stderr_lines": []}},
-        "skipped": {"archiver_diagnosis": {"skipped": True}, "archiver_directories": {"skipped": True}},
+        "fine": {"archiver_doctor_result": {"rc": 0, "stdout": ""}, "archiver_directories_result": {"stderr_lines": []}},
+        "skipped": {"archiver_doctor_result": {"skipped": True}, "archiver_directories_result": {"skipped": True}},
         "wrong": {
-            "archiver_diagnosis": {"rc": 4, "stdout": json.dumps({"archives": [archive]})},
-            "archiver_directories": {"stderr_lines": ["/srv/other is a file."]},
+            "archiver_doctor_result": {"rc": 4, "stdout": json.dumps({"archives": [archive]})},
+            "archiver_directories_result": {"stderr_lines": ["/srv/other is a file."]},
         },
     }
     for name, found in results.items():

@@ -552,13 +552,13 @@ def test_a_key_is_made_once_and_the_next_one_takes_its_place(tmp_path: Path) -> 
         done = subprocess.run(["sh", "-s", verb, "one"], input=text, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 
-    assert keys("look") == []
-    made = keys("make")
+    assert keys("show") == []
+    made = keys("create")
     assert [one.split()[0] for one in made] == ["changed", "public"]
-    assert keys("make") == keys("look") == made[1:]
+    assert keys("create") == keys("show") == made[1:]
     prepared = keys("prepare")
     assert [one.split()[0] for one in prepared] == ["changed", "public", "next"]
     assert keys("switch") == ["changed", prepared[2].replace("next ", "public ")]
-    assert keys("switch") == keys("look")
+    assert keys("switch") == keys("show")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sign_key"]
     assert (tmp_path / "sign_key").stat().st_mode & 0o777 == 0o600

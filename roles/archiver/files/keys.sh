@@ -2,15 +2,15 @@
 # Copyright (c) 2026, the auditops.cloudscale contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# keys.sh look|make|prepare|switch NAME: the key with which this host signs.
-# make: make it unless there is one. prepare: make the next one, too. switch: let the next one take its place.
-# Prints lines: "changed", "public KEY", "next KEY", "signer LINE" for each line of allowed_signers.
+# keys.sh show|create|prepare|switch NAME: manages the key with which this host signs, and prints its public half.
+# create: creates the key if it does not exist. prepare: also creates the next key. switch: replaces the key by the next.
+# Prints lines: "changed", "public KEY", "next KEY", and "signer LINE" for each line of allowed_signers.
 set -eu
-[ "$1" = look ] || [ -d /etc/cloudscale-audit ] || mkdir -m 0755 /etc/cloudscale-audit
+[ "$1" = show ] || [ -d /etc/cloudscale-audit ] || mkdir -m 0755 /etc/cloudscale-audit
 cd /etc/cloudscale-audit 2>/dev/null || exit 0
 umask 077
 
-make_key() {
+create_key() {
   [ ! -e "$1" ] || return 0
   rm -f draft draft.pub
   ssh-keygen -q -t ed25519 -N '' -C "$2" -f draft
@@ -22,10 +22,10 @@ make_key() {
 }
 
 case $1 in
-  make) make_key sign_key "$2" ;;
+  create) create_key sign_key "$2" ;;
   prepare)
-    make_key sign_key "$2"
-    make_key sign_key.next "$2"
+    create_key sign_key "$2"
+    create_key sign_key.next "$2"
     ;;
   switch)
     if [ -e sign_key.next ]; then

@@ -2,9 +2,9 @@
 # Copyright (c) 2026, the auditops.cloudscale contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Removes what earlier versions of the role made for each project: units, drop-ins, timer stamps, secrets and programs.
-# Archives stay; pins and bookmarks get the names under which they are looked for now.
-# Arguments: files that look like such secrets but that something else writes.
+# Removes the units, drop-ins, timer stamps, secrets and programs that earlier versions of the role made for each project.
+# Archives stay. Pins and bookmarks get their present names.
+# Arguments: files to keep that have names like such secrets, but are not written by the role.
 set -eu
 
 cd /etc/systemd/system
@@ -12,7 +12,7 @@ timers=''
 for unit in cloudscale-audit@*.timer cloudscale-audit-verify@*.timer cloudscale-audit-reconcile@*.timer; do
   [ ! -e "$unit" ] || timers="$timers $unit"
 done
-# shellcheck disable=SC2086 # names of units hold no spaces
+# shellcheck disable=SC2086 # unit names contain no spaces
 [ -z "$timers" ] || systemctl --quiet disable --now $timers
 systemctl stop 'cloudscale-audit@*.service' 'cloudscale-audit-verify@*.service' 'cloudscale-audit-reconcile@*.service'
 systemctl reset-failed 'cloudscale-audit@*' 'cloudscale-audit-verify@*' 'cloudscale-audit-reconcile@*' || true

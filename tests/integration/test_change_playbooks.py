@@ -76,7 +76,7 @@ def test_several_projects_are_shown_with_their_names(
     assert done.returncode == 2
     assert re.search(r'\(item=shop\) => \{ (?:"_who_changed_number": 0, )?"msg": \[', output(done))
     assert "Server '{{ 7*7 }}' has been shut down" in output(done)
-    assert "1 of 2 changes were made by others: mallory@example.com. Read on with shop: http" in output(done)
+    assert "1 of 2 changes were made by others: mallory@example.com. Next cursor: shop: http" in output(done)
     assert "skipping: [localhost] => (item=web)" in output(done)
     cursors = dict(re.findall(r"(shop|web): (http\S+cursor=\d+)", output(done)))
     since = [{**one, "cursor": cursors[one["name"]]} for one in projects]
@@ -93,7 +93,7 @@ def test_changes_by_own_actors_alone_are_fine(controller: Controller, project: A
     done = play(controller, project, "who_changed", who_changed_own_actors=["ci deploy"])
     assert done.returncode == 0
     assert "0 of 1 changes were made by others." in output(done)
-    cursor = output(done).split("Read on with ")[1].split('"')[0]
+    cursor = output(done).split("Next cursor: ")[1].split('"')[0]
     project.log.append("server_delete", "m", NOW, MALLORY)
     since = play(controller, project, "who_changed", who_changed_cursor=cursor)
     assert since.returncode == 2
@@ -153,7 +153,7 @@ def test_a_window_is_verified(controller: Controller, project: Any) -> None:
 def test_without_anything_to_verify_it_says_what_to_set(controller: Controller, project: Any) -> None:
     done = play(controller, project, "verify_change")
     assert done.returncode == 2
-    assert "Set verify_change_tasks" in output(done)
+    assert "There is nothing to verify. Set verify_change_tasks" in output(done)
 
 
 # --- Misspelt variables, and what surveys and command lines give
@@ -208,7 +208,7 @@ def test_empty_fields_of_a_survey_are_not_set(controller: Controller, simulator:
     names = ["tasks", "start", "end", "cursor"]
     nothing = play(controller, project, "verify_change", **{f"verify_change_{name}": "" for name in names})
     assert nothing.returncode == 2
-    assert "Set verify_change_tasks" in output(nothing)
+    assert "There is nothing to verify. Set verify_change_tasks" in output(nothing)
 
 
 def test_actors_may_be_a_text_with_commas(controller: Controller, project: Any) -> None:
@@ -257,7 +257,7 @@ def test_nothing_is_said_about_a_range_in_the_future(controller: Controller, pro
     done = play(controller, project, "who_changed", who_changed_start="2099-01-01")
     assert done.returncode == 2
     assert (
-        "Nothing can be said about this range: start (2099-01-01T00:00:00Z) is in the future: the range has no "
+        "This range gives no result: start (2099-01-01T00:00:00Z) is in the future: the range has no "
         "entries yet."
     ) in output(done)
 

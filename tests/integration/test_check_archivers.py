@@ -169,7 +169,7 @@ def test_heads_that_do_not_continue_the_ledger_are_refused(fleet: Fleet) -> None
     status, printed, after = check()
     assert (status, after[:6], len(after)) == (2, lines, 7)
     ids = {(line["project"], line["sequence"]): line["archive_id"] for line in lines}
-    assert "Archives that do not continue what the ledger has: " in printed
+    assert "These archives do not continue the heads in the ledger: " in printed
     assert f"archive {ids['blue', 2]} (blue): it does not continue commit 2, which was noted" in printed
     assert f"archive {ids['red', 2]} (red): no host has it, but commit 2 of it was noted" in printed
     reason = json.loads(superseding[-1])["check_archivers_superseded"].popitem()[1]

@@ -7,22 +7,23 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: project_logs_trail
 type: notification
-short_description: Tell what changed in cloudscale.ch projects while a play ran
+short_description: Show what changed in cloudscale.ch projects during a play
 version_added: 1.0.0
 description:
-  - Takes a cursor of a project's audit log when a play starts, and tells at its end what changed in the cloud
-    meanwhile, whoever did it. First comes what others did, then what your own actors did, then automated tasks.
-  - Is silent when nothing happened.
-  - Follows the project of O(api_token), or all those of O(token_files).
-  - Never fails a run. Whatever goes wrong is a single warning.
+  - Takes a cursor of a project's audit log when a play starts, and prints at its end what changed in the project during
+    the play, no matter who changed it. Changes by others come first, then changes by your own actors, then automated
+    tasks.
+  - Prints nothing if nothing changed.
+  - Follows the project of O(api_token), or all projects of O(token_files).
+  - Never makes a run fail. A failure is reported as one warning per project.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
   own_actors:
     description:
-      - Who makes your changes. A user is named by e-mail address, a token by its description or uuid.
-      - Everybody else is an other, but for automated tasks. The provider's staff are others too.
-      - The API does not tell which token a play uses, so nothing is assumed.
+      - Actors of your own changes. Name a user by e-mail address, a token by its description or uuid.
+      - All other actors, including provider staff, count as others, except automated tasks.
+      - There is no default, because the API does not show which token a play uses.
     type: list
     elements: str
     env:
@@ -32,8 +33,8 @@ options:
         key: trail_own_actors
   token_files:
     description:
-      - Several projects to follow, in place of the one of O(api_token), each as C(NAME=FILE). The file holds the token
-        of the project, and the name is what it is called.
+      - Several projects to follow instead of the project of O(api_token), each as C(NAME=FILE), with a name for the
+        project and the path to a file with its token.
     type: list
     elements: str
     env:
@@ -43,9 +44,9 @@ options:
         key: trail_token_files
   dest:
     description:
-      - A file to write the changes to, as JSON. It is written at the end of the playbook, with empty lists when nothing
-        happened, and only its owner may read it.
-      - A relative path counts from the folder that Ansible runs in.
+      - Path to a file for the changes, as JSON. The file is written at the end of the playbook, with empty lists if
+        nothing changed. Only its owner can read it.
+      - A relative path is relative to the directory that Ansible runs in.
     type: str
     env:
       - name: CLOUDSCALE_TRAIL_DEST
@@ -53,7 +54,7 @@ options:
       - section: auditops.cloudscale
         key: trail_dest
   time_zone:
-    description: The time zone in which times are shown, such as V(Europe/Zurich). The file in O(dest) keeps UTC.
+    description: Time zone of the printed times, such as V(Europe/Zurich). Times in O(dest) are in UTC.
     type: str
     default: UTC
     env:
@@ -62,7 +63,7 @@ options:
       - section: auditops.cloudscale
         key: trail_time_zone
   settle:
-    description: Seconds to wait at the end of a play, because entries may become visible late.
+    description: Time to wait at the end of a play for late entries, in seconds.
     type: float
     default: 1
     env:
@@ -72,8 +73,8 @@ options:
         key: trail_settle
   patience:
     description:
-      - The most seconds to wait for one answer of the API, and for the retries of one page.
-      - Where O(api_timeout) or O(api_retry_budget) is less, that counts.
+      - Maximum time to wait for one response of the API, and for all retries of one page, in seconds.
+      - The smaller of this option and O(api_timeout) or O(api_retry_budget) applies.
     type: float
     default: 15
     env:
@@ -85,13 +86,15 @@ extends_documentation_fragment:
   - auditops.cloudscale.connection
   - auditops.cloudscale.connection.plugins
 requirements:
-  - enable it, as in C(ANSIBLE_CALLBACKS_ENABLED=auditops.cloudscale.project_logs_trail)
+  - enabled in the configuration, for example with C(ANSIBLE_CALLBACKS_ENABLED=auditops.cloudscale.project_logs_trail)
   - requests
 notes:
   - Options are read from the environment and from C(ansible.cfg) on the controller, not from variables of the play.
-  - Changes that become visible between two plays are told with the second one.
+  - Changes that become visible between two plays are printed after the second play.
 seealso:
   - module: auditops.cloudscale.project_logs_assert
+  - ref: ansible_collections.auditops.cloudscale.docsite.change_verification_guide
+    description: Change verification, with complete examples.
 """
 
 EXAMPLES = r"""

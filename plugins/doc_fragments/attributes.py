@@ -11,20 +11,19 @@ options: {}
 attributes:
   action_group:
     description: >-
-      With C(group/auditops.cloudscale.cloudscale) in C(module_defaults), the options of the connection are given to all
-      modules at once.
+      Set the options of the connection for all modules with C(group/auditops.cloudscale.cloudscale) in
+      C(module_defaults).
     support: full
     membership: [auditops.cloudscale.cloudscale]
   check_mode:
-    description: Can run in check mode and tell truthfully what it would change.
+    description: Runs in check mode and reports what it would change.
     support: full
   diff_mode:
-    description: Returns the difference that a change makes.
+    description: Returns the differences between before and after.
   platform:
-    description: Where the module runs; its only needs are Python 3.9 or newer and the library requests.
+    description: Platform of the host that runs the module.
     platforms: posix
     support: full
 requirements:
   - python >= 3.9
-  - requests
 """

@@ -10,13 +10,13 @@ class ModuleDocFragment:
 options:
   concurrency:
     description:
-      - Maximum number of requests at once, from 1 to 16.
-      - A large range is read as several windows side by side. The result is the same as that of a read page by page, in
-        the same order, and takes about a tenth more requests. A small range, and a read from a cursor, is read page by
-        page.
-      - More windows need more memory. At the default of 4 it is about 60 MB, at 16 about 120 MB, whatever the size of
-        the log.
-      - If the API asks for fewer requests, fewer are sent at once.
+      - Maximum number of simultaneous requests, from 1 to 16.
+      - A large range is split into windows that are read in parallel. The result and its order are the same as when the
+        range is read page by page. The parallel read sends about 10% more requests. Small ranges, and reads from a
+        cursor, are read page by page.
+      - More requests need more memory, about 60 MB with the default of 4, and about 120 MB with 16, independent of the
+        size of the log.
+      - If the API limits the rate of requests, fewer requests are sent at the same time.
     type: int
     default: 4
 """

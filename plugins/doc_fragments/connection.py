@@ -10,47 +10,48 @@ class ModuleDocFragment:
 options:
   api_token:
     description:
-      - The API token of a project; one with read access suffices. A token belongs to one project, and so does its log.
+      - API token of a project. A token with read access is enough. Each token belongs to one project, and so does the
+        log that it reads.
       - Required where the API is read, here or through the environment.
-      - Ansible masks its text wherever it appears in a result, in entries too.
+      - Ansible masks the text of the token everywhere in results, also in entries.
     type: str
   api_url:
     description:
-      - Where the API is. The token is sent there and nowhere else.
-      - Only V(https://) URLs are accepted, but for the machine itself (a simulator).
+      - URL of the API. The token is sent only to this URL.
+      - Only V(https://) URLs are accepted. V(http://) is accepted only for the local machine (a simulator).
     type: str
     default: https://api.cloudscale.ch/v1
   api_timeout:
-    description: Seconds to wait for one answer of the API.
+    description: Timeout for one response of the API, in seconds.
     type: int
     default: 45
   api_retries:
     description:
-      - How often one page is asked for again after a passing fault (no connection, a broken answer, HTTP 429, 500,
-        502, 503 or 504).
-      - Before the API has responded for the first time, a refused connection or an unknown host is retried twice at
-        most, within 5 seconds, and a connection that times out once.
+      - Maximum number of retries per page after a transient error (no connection, an incomplete response, HTTP 429,
+        500, 502, 503 or 504).
+      - Before the first response of the API, a refused connection or an unknown host is retried at most twice, within 5
+        seconds, and a connection timeout once.
     type: int
     default: 8
   api_retry_budget:
     description:
-      - Maximum number of seconds for all retries of one page, including waits that the API asks for.
-      - If the API asks for a longer wait than the rest of the budget, the read fails at once.
+      - Maximum time for all retries of one page, in seconds, including waits that the API requests.
+      - If the API requests a wait that exceeds the rest of this time, the read fails at once.
     type: int
     default: 600
   validate_certs:
-    description: Whether to verify the certificate of the API. Turn it off for tests only.
+    description: If V(true), the certificate of the API is verified. Set it to V(false) only for tests.
     type: bool
     default: true
   ca_path:
-    description: A file or folder with the certificate authorities to trust instead of the system's.
+    description: Path to a file or directory with the certificate authorities to trust instead of the system's.
     type: path
 notes:
-  - For modules the environment variables E(CLOUDSCALE_API_TOKEN), E(CLOUDSCALE_API_URL) and E(CLOUDSCALE_API_TIMEOUT)
-    are read where the module runs; for lookups on the controller.
+  - Modules read the environment variables E(CLOUDSCALE_API_TOKEN), E(CLOUDSCALE_API_URL) and E(CLOUDSCALE_API_TIMEOUT)
+    on the host where they run. Lookups and callbacks read them on the controller.
 """
 
-    # The same options, where a plugin on the controller finds them.
+    # Sources of the same options for plugins on the controller.
     PLUGINS = r"""
 options:
   api_token:
@@ -89,7 +90,7 @@ options:
         key: ca_path
 """
 
-    # The variables of a play, which a callback does not see.
+    # Variables of a play, which a callback cannot read.
     VARIABLES = r"""
 options:
   api_token:

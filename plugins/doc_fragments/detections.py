@@ -10,39 +10,39 @@ class ModuleDocFragment:
 options:
   detections:
     description:
-      - Detections of your own, in addition to the built-in ones. One that has the name of a built-in detection
-        replaces it.
-      - The guide lists the keys of a detection and the built-in ones.
+      - Your own detections, in addition to the built-in detections. A detection with the name of a built-in detection
+        replaces the built-in detection.
+      - The guide to detections describes the keys of a detection; the reference lists the built-in detections.
     type: list
     elements: dict
   enable:
-    description: Names of experimental detections to apply as well.
+    description: Names of experimental detections to apply too.
     type: list
     elements: str
   disable:
-    description: Names of detections to leave out.
+    description: Names of detections to turn off.
     type: list
     elements: str
   own_actors:
     description:
-      - Your own automation, which fires no detection. A user is named by e-mail address, a token by its description or
-        uuid. V(*) stands for any characters and V(?) for one.
+      - Actors of your own automation, whose changes fire no detection. Name a user by e-mail address, a token by its
+        description or uuid. V(*) matches any characters and V(?) matches one character.
     type: list
     elements: str
   working_hours:
     description:
-      - When people work at your site, such as V(Mon-Fri 07:00-19:00 Europe/Zurich). Detections that need working hours
-        are off without this option.
+      - Working hours at your site, such as V(Mon-Fri 07:00-19:00 Europe/Zurich). Without this option, detections that
+        need working hours are off.
     type: str
   holidays:
     description:
-      - Days on which nobody works, such as V(2026-04-03), or V(12-25) for each year, in the time zone of
+      - Days without working hours, such as V(2026-04-03), or V(12-25) for each year, in the time zone of
         O(working_hours).
       - Requires O(working_hours).
     type: list
     elements: str
   known_networks:
-    description: The networks that your changes come from. Detections that need them are off without this option.
+    description: Networks that your changes come from. Without this option, detections that need networks are off.
     type: list
     elements: str
 """

@@ -6,24 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: archiver_program
-short_description: Pack the command cloudscale-audit into one file
+short_description: Build the command cloudscale-audit as one file
 version_added: 1.0.0
 description:
-  - Makes one executable file of the command C(cloudscale-audit), for hosts that have Python 3.9 or later and nothing of
-    Ansible. The role P(auditops.cloudscale.archiver#role) copies it to hosts.
-  - The file is removed when the playbook ends. Its name ends with a hash of its content, and the same version of the
-    collection makes the same bytes everywhere.
+  - Builds the command C(cloudscale-audit) as one executable file for hosts with Python 3.9 or later, which do not need
+    Ansible. The role P(auditops.cloudscale.archiver#role) copies the file to hosts.
+  - The file is temporary; it is removed at the end of the playbook. Its name ends with a hash of its content. Builds
+    are reproducible, so each version of the collection always produces the same bytes.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
   python:
-    description: Path of the Python that runs the command on the host.
+    description: Path to the Python interpreter that runs the command on the host.
     type: str
     default: /usr/bin/python3
 """
 
 EXAMPLES = r"""
-- name: Copy the command to a host
+- name: Copy the command to the host
   ansible.builtin.copy:
     src: "{{ lookup('auditops.cloudscale.archiver_program') }}"
     dest: /usr/local/bin/cloudscale-audit
@@ -32,7 +32,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _raw:
-  description: Path of the file, a single one.
+  description: List with the path of the file.
   type: list
   elements: path
 """

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: project_logs
-short_description: Look up the audit log of a cloudscale.ch project
+short_description: Query the audit log of a cloudscale.ch project
 version_added: 1.0.0
 description:
-  - Reads the log of a project between two times, or on from where an earlier read ended, completely, whatever its size.
-  - Returns a flat list of entries as the API gave them, in its order. It takes no positional terms.
-  - The twin of the module M(auditops.cloudscale.project_logs_info), for conditions and loops.
+  - Reads the complete log of a project between two times, or from the position where an earlier read ended.
+  - Returns a flat list of the entries, unchanged and in the order of the API. Accepts no positional terms.
+  - Does the same as the module M(auditops.cloudscale.project_logs_info), for use in conditions and loops.
 author:
   - auditops.cloudscale contributors (@auditops)
 extends_documentation_fragment:
@@ -25,21 +25,23 @@ requirements:
   - requests
 notes:
   - Use C(query()), which always returns a list. C(lookup()) returns a dictionary if there is exactly one entry, and a
-    list if there are none or several.
-  - A lookup reads the log each time its expression is evaluated; keep its value with M(ansible.builtin.set_fact) to
+    list otherwise.
+  - A lookup reads the log each time its expression is evaluated. Store the value with M(ansible.builtin.set_fact) to
     use it twice.
 seealso:
   - module: auditops.cloudscale.project_logs_info
+  - ref: ansible_collections.auditops.cloudscale.docsite.lookup_or_module_guide
+    description: When to use the lookup and when to use the module.
 """
 
 EXAMPLES = r"""
-- name: Prove that nobody deleted a server today
+- name: Verify that nobody deleted a server today
   ansible.builtin.assert:
     that: query('auditops.cloudscale.project_logs', start='-24h', actions=['server_delete']) | length == 0
 
 - name: Wait until the creation of a server is in the log
   ansible.builtin.debug:
-    msg: The creation is on record
+    msg: The log has the creation of the server
   until: >-
     query('auditops.cloudscale.project_logs', start='-15m', actions=['server_create'],
           message_pattern=('hello' | regex_escape)) | length > 0
@@ -56,7 +58,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _list:
-  description: The entries, as the API gave them and in its order.
+  description: Entries, unchanged and in the order of the API.
   type: list
   elements: dict
 """

@@ -7,95 +7,105 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_logs_archive
-short_description: Keep the audit log of a cloudscale.ch project in an archive
+short_description: Archive the audit log of a cloudscale.ch project
 version_added: 1.0.0
 description:
-  - Reads what is new in the log of a project and adds it to an archive, a folder of compressed JSON lines and a chain
-    of commits that proves what is in it and which time it covers.
-  - Every entry is kept exactly once, whatever is killed and whoever else collects into the same archive at the same
-    time.
-  - What the provider deleted before it was read is put on record as a gap.
+  - Reads new entries from the log of a project and adds them to an archive. An archive is a directory of compressed
+    JSON lines with a chain of commits, which makes the entries and the covered period tamper-evident.
+  - Every entry is archived exactly once, even if a run is killed or several collectors write to the archive
+    concurrently.
+  - Records a gap where the provider deleted entries before they were read.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
   path:
     description:
-      - The folder of the archive; it is made if need be. One archive holds the log of one project.
-      - Or a place in a bucket, C(s3://BUCKET/PREFIX), which needs the Python library C(boto3). Credentials and server
-        come from the environment, such as E(AWS_ACCESS_KEY_ID), E(AWS_SECRET_ACCESS_KEY) and E(AWS_ENDPOINT_URL).
-      - Options follow as in a URL. C(?claims=s3://BUCKET/PREFIX) names where commits are decided if the server ignores
-        conditional writes in the archive's bucket, C(?lock_days=400&lock_mode=governance) locks each object.
+      - Path to the directory of the archive, which is created if it does not exist. One archive contains the log of one
+        project.
+      - Or an address in a bucket, C(s3://BUCKET/PREFIX), which requires the Python library C(boto3). Set credentials
+        and server in the environment, such as E(AWS_ACCESS_KEY_ID), E(AWS_SECRET_ACCESS_KEY) and E(AWS_ENDPOINT_URL).
+      - An address can end with options, as in a URL. C(?claims=s3://BUCKET/PREFIX) decides concurrent commits in
+        another bucket, if the server ignores conditional writes in the bucket of the archive.
+        C(?lock_days=400&lock_mode=governance) locks each object.
     type: path
     required: true
   project:
-    description: A label for the project, which is written into the archive.
+    description: Label of the project, which is stored in the archive.
     type: str
   start:
     description:
-      - Where a new archive begins, as O(auditops.cloudscale.project_logs_info#module:start). By default with the oldest
-        entry kept.
-      - An archive that exists goes on where it ended.
+      - Start of a new archive, in the formats of O(auditops.cloudscale.project_logs_info#module:start). The default is
+        the oldest entry that the provider has.
+      - Has no effect on an existing archive, which continues where it ended.
     type: str
   pin:
     description:
-      - Path to a file outside the archive that remembers its newest commit. A run refuses an archive that no longer has
-        that commit.
-      - By default, a run with O(sign_key) keeps such a file in the state directory of the user it runs as
-        (E(XDG_STATE_HOME), else C(~/.local/state)).
+      - Path to a file outside the archive that stores the newest commit of the archive. A run fails if the archive no
+        longer has this commit.
+      - With O(sign_key), the default is a file in the state directory of the user (E(XDG_STATE_HOME), or
+        C(~/.local/state)). Without O(sign_key), there is no default.
     type: path
   sign_key:
     description:
       - Path to an OpenSSH key with which C(ssh-keygen) signs every commit.
-      - The key is a private key without a passphrase, or the public key of one that an agent holds. It must be on the
-        host where the module runs, with C(ssh-keygen).
-      - A signed archive takes only signed commits. An archive that is not signed is signed from a pinned head on.
-      - O(auditops.cloudscale.project_logs_archive_info#module:allowed_signers) checks such signatures.
+      - The key is a private key without a passphrase, or the public key of a key in an agent. The key and C(ssh-keygen)
+        must be on the host where the module runs.
+      - A signed archive accepts only signed commits. An existing archive without signatures is signed from its pinned
+        head on.
+      - O(auditops.cloudscale.project_logs_archive_info#module:allowed_signers) verifies the signatures.
     type: path
   allowed_signers:
     description:
-      - Path to a file with the public keys of all who may add to the archive, in the format that C(ssh-keygen)
-        describes under ALLOWED SIGNERS. The run builds only on commits that one of these keys signed.
-      - Required where several keys sign the archive, and for a key that signs for the first time.
+      - Path to a file with the public keys of all collectors that can add to the archive, in the format that
+        C(ssh-keygen) describes under ALLOWED SIGNERS. A run fails if the newest commits have no signature by one of
+        these keys.
+      - Required if several keys sign the archive, and for the first signature of a new key.
     type: path
 extends_documentation_fragment:
   - auditops.cloudscale.connection
   - auditops.cloudscale.attributes
 attributes:
   check_mode:
-    details: Reads what is new and tells what would be added; writes and signs nothing.
+    details: Reads new entries and returns what would be added. Writes and signs nothing.
   diff_mode:
     support: none
+requirements:
+  - requests
+  - boto3, if O(path) is in a bucket
+  - C(ssh-keygen), for O(sign_key) and O(allowed_signers)
 seealso:
   - module: auditops.cloudscale.project_logs_archive_info
+  - ref: ansible_collections.auditops.cloudscale.docsite.archive_guide
+    description: Archives, from the first collection run to retention.
 """
 
 EXAMPLES = r"""
-- name: Bring the archive up to date
+- name: Archive new entries
   auditops.cloudscale.project_logs_archive:
     path: /var/lib/audit/shop
     project: shop
   register: archive
 
-- name: Create a directory for heads where nobody who can change the archive can change them
+- name: Create a directory for heads that nobody with access to the archive can change
   ansible.builtin.file:
     path: heads
     state: directory
     mode: "0750"
   delegate_to: localhost
 
-- name: Note the head there
+- name: Note the head
   ansible.builtin.copy:
     content: "{{ archive.head | to_json }}"
     dest: heads/shop.json
     mode: "0640"
   delegate_to: localhost
 
-- name: Create a key for signatures
+- name: Create a signing key
   ansible.builtin.command:
     cmd: ssh-keygen -q -t ed25519 -N '' -f /etc/audit/signing-key
     creates: /etc/audit/signing-key
 
-- name: Keep an archive that is signed
+- name: Archive new entries with signatures
   auditops.cloudscale.project_logs_archive:
     path: /var/lib/audit/signed
     sign_key: /etc/audit/signing-key
@@ -103,26 +113,26 @@ EXAMPLES = r"""
 
 RETURN = r"""
 added:
-  description: Number of entries that this run added.
+  description: Number of entries that the run added.
   returned: success
   type: int
 commits_added:
-  description: Number of commits that this run made.
+  description: Number of commits that the run added.
   returned: success
   type: int
 project:
-  description: The project whose log the archive holds.
+  description: Project of the archive.
   returned: success
   type: dict
   contains:
     name:
-      description: The label of the archive; empty if it has none.
+      description: Label of the project; empty without a label.
       type: str
     uuid:
-      description: UUID of the project; null until an entry showed it.
+      description: UUID of the project; null until the first entry.
       type: str
 path:
-  description: Path or address of the archive.
+  description: Path to the archive, or its address in a bucket.
   returned: success
   type: str
 entries:
@@ -134,71 +144,71 @@ commits:
   returned: success
   type: int
 last_verified:
-  description: Time of the last verification that found nothing; null if it is not known.
+  description: Time of the last verification without findings; null if unknown.
   returned: success
   type: str
 head:
-  description: The newest commit. Kept elsewhere, it later shows whether the archive was cut.
+  description: Newest commit. If you store the head elsewhere, it later shows whether the archive was truncated.
   returned: success
   type: dict
   contains:
     archive_id:
-      description: Random name of the archive, from its first commit.
+      description: Random id of the archive, from its first commit.
       type: str
     sequence:
-      description: The number of the commit.
+      description: Sequence number of the commit.
       type: int
     sha256:
-      description: The SHA-256 of the commit's bytes, in hexadecimal.
+      description: SHA-256 of the commit, in hexadecimal.
       type: str
 timestamp:
-  description: Always null. The command C(cloudscale-audit collect) makes time stamps.
+  description: Always null. Only the command C(cloudscale-audit collect) requests time stamps.
   returned: success
   type: dict
 covered_from:
-  description: The beginning of the time that the archive covers; what was pruned is before it.
+  description: Start of the covered period. Pruned entries are before this time.
   returned: success
   type: str
 pruned_until:
-  description: The midnight before which all days were let go of by C(prune); null if none were.
+  description: Start of the oldest day kept after C(prune); null if nothing was pruned.
   returned: success
   type: str
 covered_until:
-  description: The end of the time that the archive covers, by the provider's clock.
+  description: End of the covered period, by the provider's clock.
   returned: success
   type: str
 retention_deadline:
-  description: When the provider begins to delete entries that are not in the archive, if no later run succeeds.
+  description: Time at which the provider begins to delete entries that are not archived, unless a later run succeeds.
   returned: success
   type: str
 gaps:
-  description: Spans of time that this run found lost, with RV(ignore:from), RV(ignore:to) and RV(ignore:why).
+  description: Time ranges that the run recorded as gaps, with RV(ignore:from), RV(ignore:to) and RV(ignore:why).
   returned: success
   type: list
   elements: dict
 state:
   description: >-
-    V(new) (no commit yet), V(current), V(backlog) (there is more to read), V(stale) (not read for a day) or V(expired)
-    (the provider may have deleted entries meanwhile).
+    V(new) (no commit yet), V(current), V(backlog) (more entries to read), V(stale) (no read for a day) or V(expired)
+    (the provider might have deleted entries that are not archived).
   returned: success
   type: str
 failure:
-  description: What went wrong, for programs; null on success.
+  description: Cause of the failure, for programs; null on success.
   returned: always
   type: dict
   contains:
     code:
       description: >-
-        A stable name, one of V(invalid_input), V(missing_dependency), V(unauthorized), V(forbidden),
+        Stable name, one of V(invalid_input), V(missing_dependency), V(unauthorized), V(forbidden),
         V(request_rejected), V(cursor_rejected), V(unreachable), V(certificate), V(invalid_response),
         V(service_unavailable), V(untrusted_url), V(pagination_loop), V(storage), V(archive_damaged),
         V(project_mismatch).
       type: str
     http_status:
-      description: The HTTP status of the answer that was refused; null without one.
+      description: HTTP status of the refused request; null without one.
       type: int
     retryable:
-      description: Whether the same call may succeed later.
+      description: V(true) if the same call can succeed later.
       type: bool
 """
 

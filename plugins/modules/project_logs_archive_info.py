@@ -10,74 +10,78 @@ module: project_logs_archive_info
 short_description: Get the status of an audit log archive, and verify it
 version_added: 1.0.0
 description:
-  - Returns what an archive covers. With O(verify=true) it also verifies offline that the archive is intact. Neither
-    needs a token, nor a network unless the archive is in a bucket.
-  - With O(reconcile=true) it compares the archive with the entries that the provider still has.
-  - With O(verify=true) or O(reconcile=true) it fails when there are findings of severity V(error), and with
-    O(reconcile=true) also when there is nothing to compare.
+  - Returns the status of an archive. With O(verify=true), also verifies that the archive is intact. Neither requires a
+    token, or a network unless the archive is in a bucket.
+  - With O(reconcile=true), compares the archive with the entries that the provider still has.
+  - With O(verify=true) or O(reconcile=true), fails if there are findings of severity V(error). With O(reconcile=true),
+    also fails if there is nothing to compare.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
   api_token:
     description:
-      - The API token of the project. Required with O(reconcile=true), here or through the environment; nothing else
-        reads the API.
-      - Ansible masks its text wherever it appears in a result.
+      - API token of the project. Required with O(reconcile=true), here or through the environment. Without
+        O(reconcile=true), the API is not read.
+      - Ansible masks the text of the token everywhere in results.
     type: str
   path:
     description:
-      - The folder of the archive, or its place in a bucket as O(auditops.cloudscale.project_logs_archive#module:path).
+      - Path to the directory of the archive, or its address in a bucket, as in
+        O(auditops.cloudscale.project_logs_archive#module:path).
     type: path
     required: true
   verify:
     description:
-      - Whether to verify the archive, which reads all of it.
-      - If V(false), only the newest commits are read.
+      - If V(true), the complete archive is read and verified. If V(false), only the newest commits are read.
     type: bool
     default: false
   reconcile:
     description:
-      - Whether to read the log again, from O(start) instead of a saved cursor, and to compare the archive with it. This
-        needs a token and one request for each page of the log, from O(start) to its newest entry.
-      - Compared is what the archive covers and the provider must still have; RV(reconciled) tells the range.
+      - If V(true), the log is read again, from O(start) instead of a saved cursor, and compared with the archive. This
+        requires a token, and one request per page of the log from O(start) to its newest entry.
+      - Only the period that the archive covers and that the provider must still have is compared. RV(reconciled)
+        contains this period.
     type: bool
     default: false
   start:
     description:
-      - With O(reconcile=true), where the comparison begins.
-      - A time with offset (V(2026-11-22T08:00:00Z)), a date (its midnight in UTC), V(now), or a distance back from now
-        in seconds, minutes, hours, days or weeks (V(-90d), V(-24h), V(-15m)).
+      - Start of the comparison, inclusive. Requires O(reconcile=true).
+      - A time with offset (V(2026-11-22T08:00:00Z)), a date (its midnight in UTC), V(now), or an offset before now in
+        seconds, minutes, hours, days or weeks (V(-90d), V(-24h), V(-15m)).
     type: str
   end:
-    description: With O(reconcile=true), where the comparison ends; the same forms, exclusive.
+    description: End of the comparison, exclusive, in the same formats. Requires O(reconcile=true).
     type: str
   expected_head:
-    description: A head that was noted earlier and kept elsewhere; the archive must still hold that commit.
+    description: >-
+      Head that was noted earlier and stored elsewhere. The archive must still have this commit. Requires O(verify=true).
     type: dict
     suboptions:
       sequence:
-        description: The number of the commit.
+        description: Sequence number of the commit.
         type: int
         required: true
       sha256:
-        description: The SHA-256 of the commit's bytes, in hexadecimal.
+        description: SHA-256 of the commit, in hexadecimal.
         type: str
         required: true
       archive_id:
-        description: Accepted so that a head can be passed as it was returned. The SHA-256 covers it.
+        description: >-
+          Accepted, so that a returned head can be passed unchanged. Not compared, because the SHA-256 includes it.
         type: str
   allowed_signers:
     description:
-      - Path to a file of those whose signatures count, in the format that C(ssh-keygen) describes under ALLOWED
-        SIGNERS. They must have signed the archive.
-      - It lies where the module runs, and must be none of the archive's files. It needs C(ssh-keygen) there.
+      - Path to a file with the public keys of trusted signers, in the format that C(ssh-keygen) describes under ALLOWED
+        SIGNERS. Fails unless the archive is signed with these keys.
+      - The file must be on the host where the module runs, outside the archive, and the host must have C(ssh-keygen).
+        Requires O(verify=true).
     type: path
   heads:
     description:
-      - Path to a file of heads that were noted elsewhere, one JSON object a line with the keys C(archive_id),
-        C(sequence) and C(sha256). The archive must still have all of them.
-      - Records of other archives are skipped. A file without any head of this archive is a finding.
-      - The file is on the host where the module runs. Requires O(verify=true).
+      - Path to a file of heads that were noted elsewhere, one JSON object per line with the keys C(archive_id),
+        C(sequence) and C(sha256). The archive must still have all these heads.
+      - Heads of other archives are skipped. A file without a head of this archive is a finding.
+      - The file must be on the host where the module runs. Requires O(verify=true).
     type: path
 extends_documentation_fragment:
   - auditops.cloudscale.connection
@@ -85,14 +89,20 @@ extends_documentation_fragment:
 attributes:
   diff_mode:
     support: none
+requirements:
+  - requests, for O(reconcile)
+  - boto3, if O(path) is in a bucket
+  - C(ssh-keygen), for O(allowed_signers)
 notes:
-  - The connection's options are used with O(reconcile=true) only.
+  - The options of the connection are used only with O(reconcile=true).
 seealso:
   - module: auditops.cloudscale.project_logs_archive
+  - ref: ansible_collections.auditops.cloudscale.docsite.archive_auditors_guide
+    description: What verification shows, and how to check an archive independently.
 """
 
 EXAMPLES = r"""
-- name: Prove that the archive is whole and still holds what it held a year ago
+- name: Verify that the archive is intact and still has the head of a year ago
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
     verify: true
@@ -104,19 +114,19 @@ EXAMPLES = r"""
     verify: true
     allowed_signers: /etc/audit/allowed-signers
 
-- name: Verify that the archive still has all heads that the log server noted
+- name: Verify that the archive still has all noted heads
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
     verify: true
     heads: /var/lib/audit/heads.jsonl
 
-- name: Prove that the archive has what the provider has of the last week
+- name: Verify that the archive has all entries of the last week that the provider has
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
     reconcile: true
     start: -7d
 
-- name: Ask whether the archive keeps up
+- name: Fail unless the archive is current
   auditops.cloudscale.project_logs_archive_info:
     path: /var/lib/audit/shop
   register: archive
@@ -126,16 +136,16 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description:
-    - Where the archive stands as of its newest commit. With O(verify=true) it is the newest when that began; null when
-      that cannot be read.
+    - Status of the archive as of its newest commit. With O(verify=true), the newest commit at the start of the
+      verification; null if that commit cannot be read.
   returned: success, and failure with findings
   type: dict
   contains:
     project:
-      description: The project whose log the archive holds, as C(name) and C(uuid).
+      description: Project of the archive, as C(name) and C(uuid).
       type: dict
     path:
-      description: Path or address of the archive.
+      description: Path to the archive, or its address in a bucket.
       type: str
     entries:
       description: Number of entries.
@@ -144,88 +154,88 @@ status:
       description: Number of commits.
       type: int
     last_verified:
-      description: Time of the last verification that found nothing; null if it is not known.
+      description: Time of the last verification without findings; null if unknown.
       type: str
     failure:
-      description: What failed in the last run; null if nothing did, or if it is not known.
+      description: Failure of the last run; null if the run succeeded or its result is unknown.
       type: dict
     head:
-      description: The newest commit, as C(archive_id), C(sequence) and C(sha256).
+      description: Newest commit, as C(archive_id), C(sequence) and C(sha256).
       type: dict
     timestamp:
       description: >-
-        The newest time stamp of the archive, as C(sequence), C(sha256) and C(time); null if it has none, or without
-        C(openssl) on the host. Only C(cloudscale-audit verify --timestamp-ca) checks time stamps.
+        Newest time stamp of the archive, as C(sequence), C(sha256) and C(time); null without a time stamp, or without
+        C(openssl) on the host. Only C(cloudscale-audit verify --timestamp-ca) verifies time stamps.
       type: dict
     covered_from:
-      description: The beginning of the time that the archive covers; what was pruned is before it.
+      description: Start of the covered period. Pruned entries are before this time.
       type: str
     covered_until:
-      description: The end of the time that the archive covers, by the provider's clock.
+      description: End of the covered period, by the provider's clock.
       type: str
     pruned_until:
-      description: The midnight before which all days were let go of by C(prune); null if none were.
+      description: Start of the oldest day kept after C(prune); null if nothing was pruned.
       type: str
     retention_deadline:
-      description: When the provider begins to delete entries that are not in the archive.
+      description: Time at which the provider begins to delete entries that are not archived.
       type: str
     gaps:
-      description: All spans of time on record as lost.
+      description: All recorded gaps, as C(from), C(to) and C(why).
       type: list
       elements: dict
     state:
       description: V(new), V(current), V(backlog), V(stale) or V(expired).
       type: str
 findings:
-  description: What a sound archive would not have, warnings included.
+  description: Findings of the verification and of the comparison, including warnings.
   returned: success, and failure with findings
   type: list
   elements: dict
   contains:
     type:
-      description: What kind of finding; a stable name such as V(missing), V(altered) or V(chain).
+      description: Type of the finding, a stable name such as V(missing), V(altered) or V(chain).
       type: str
     path:
-      description: The file it is about, inside the archive.
+      description: Path of the affected file, inside the archive.
       type: str
     detail:
       description: Details of the finding.
       type: str
     severity:
-      description: V(error), or V(warning) for what takes nothing from the archive's evidence.
+      description: V(error), or V(warning) if the evidence of the archive is not affected.
       type: str
 reconciled:
-  description: What was compared with the provider.
+  description: Period and entries that were compared with the provider.
   returned: success and failure with findings, with O(reconcile=true)
   type: dict
   contains:
     start:
-      description: Where the comparison began, after it was clipped; null when there was nothing to compare.
+      description: Start of the compared period; null if there was nothing to compare.
       type: str
     end:
-      description: Where it ended.
+      description: End of the compared period.
       type: str
     entries:
-      description: How many entries are on both sides.
+      description: Number of entries that the archive and the provider both have.
       type: int
     renamed:
-      description: How many of them look different at the provider, because a project or a token was renamed.
+      description: Number of these entries that differ only because a project or a token was renamed.
       type: int
 failure:
-  description: What went wrong, for programs.
+  description: Cause of the failure, for programs.
   returned: failure
   type: dict
   contains:
     code:
       description:
-        - A stable name, such as V(invalid_input), V(storage), V(missing_dependency) or V(archive_damaged); with
-          O(reconcile=true) also those of the API, such as V(unauthorized).
+        - Stable name, such as V(invalid_input), V(storage), V(missing_dependency) or V(archive_damaged). With
+          O(reconcile=true), also the codes of the API, such as V(unauthorized).
       type: str
     http_status:
-      description: The HTTP status, if the API answered with an error.
+      description: HTTP status of the refused request; null without one.
       type: int
     retryable:
-      description: Whether the same call may succeed later.
+      description: V(true) if the same call can succeed later.
       type: bool
 """
 

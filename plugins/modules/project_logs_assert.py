@@ -7,65 +7,68 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_logs_assert
-short_description: Prove from the audit log of a cloudscale.ch project what was changed and what was not
+short_description: Verify with the audit log of a cloudscale.ch project what was changed and what was not
 version_added: 1.0.0
 description:
-  - Compares a part of the log, usually everything since a cursor that was taken before a change, with what is expected.
-  - Waits for entries that are missing by polling on; no entry is read twice.
-  - Succeeds when every expectation is met and nothing unexpected has shown up O(settle) seconds later.
-  - Fails at once when it finds a change that is forbidden or expected by no rule.
-  - Refuses to run where every log would pass. At least one rule in O(expect) or O(forbid), or O(exclusive=true), is
-    required, and so is O(cursor) or O(start). The range must be one that the provider can have entries of.
-  - Each entry counts for one expectation only. Which one does not depend on the order of the rules. If the entries
-    can be dealt out so that all expectations are met, they are.
+  - Compares a range of the log with your expectations. The range usually begins at a cursor that was taken before a
+    change.
+  - Polls the log until no expected entry is missing. Reads no entry twice.
+  - Succeeds if every expectation is met and no unexpected entry has appeared O(settle) seconds later.
+  - Fails at once if it finds a forbidden or unexpected change.
+  - Refuses rules that every log would meet. At least one rule in O(expect) or O(forbid), or O(exclusive=true), is
+    required, and also O(cursor) or O(start). The provider must be able to have entries of the range.
+  - Each entry matches at most one expectation, independent of the order of the rules. If any assignment of entries
+    meets all expectations, the module finds it.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
   expect:
     description:
-      - Changes that must be in the log. All conditions of a rule must hold; at least one is needed.
-      - By default one change suffices and more are welcome. With O(expect[].count) or O(expect[].max), changes beyond
-        them are unexpected.
-      - Without it, the module only waits O(settle) seconds for unexpected changes.
+      - Changes that must be in the log. Each rule must have at least one condition, and an entry must meet all
+        conditions of the rule.
+      - By default, a rule needs one matching change and allows more. With O(expect[].count) or O(expect[].max),
+        additional changes are unexpected.
+      - Without this option, the module only waits O(settle) seconds for unexpected changes.
       - If every rule has O(expect[].min=0) and no O(expect[].max), O(exclusive) or O(forbid) is required.
     type: list
     elements: dict
     suboptions:
       action: &action
         description: >-
-          The action, such as V(server_create) or V(server_*). V(*) stands for any characters and V(?) for one; all
-          other characters mean themselves.
+          Action, such as V(server_create) or V(server_*). V(*) matches any characters and V(?) matches one character;
+          all other characters match themselves.
         type: str
       resource: &resource
         description:
-          - The name of a resource that the message names, such as V(web1) for C(Server 'web1' has been created). Both
-            names of a rename match. V(*) and V(?) are special, as in O(expect[].action).
-          - The name is read from the message, whose wording is not a stable part of the API, so this is best effort.
+          - Name of a resource in the message, such as V(web1) for C(Server 'web1' has been created). Both names of a
+            rename match. V(*) and V(?) are wildcards, as in O(expect[].action).
+          - The name is parsed from the message. The wording of messages is not a stable part of the API, so the result
+            is best effort.
         type: str
       message_pattern: &message
         description:
-          - A regular expression to be found in the message. Names belong through the filter C(regex_escape).
+          - Regular expression that is searched for in the message. Pass names through the filter C(regex_escape).
         type: str
       actor: &actor
         description: >-
-          Who made the change. A user is named by e-mail address, a token by its description or uuid, automated tasks
-          are V(system), the provider's staff are V(admin). V(*) and V(?) are special, as in O(expect[].action). E-mail
-          addresses are compared without case.
+          Actor of the change. Name a user by e-mail address, a token by its description or uuid, automated tasks as
+          V(system), and provider staff as V(admin). V(*) and V(?) are wildcards, as in O(expect[].action). The case of
+          e-mail addresses is ignored.
         type: str
       ip_network: &ip_network
-        description: A network or address that the change was made from.
+        description: Network or address from which the change was made.
         type: str
       count:
-        description: Exactly this number of changes. Excludes O(expect[].min) and O(expect[].max).
+        description: Exact number of changes. Mutually exclusive with O(expect[].min) and O(expect[].max).
         type: int
       min:
-        description: At least this number of changes. The default is 1, or 0 with O(expect[].max).
+        description: Minimum number of changes. The default is 1, or 0 with O(expect[].max).
         type: int
       max:
-        description: At most this number of changes.
+        description: Maximum number of changes.
         type: int
   forbid:
-    description: Changes that must not be in the log, even if they are expected or ignored too.
+    description: Changes that must not be in the log, even if they are also expected or ignored.
     type: list
     elements: dict
     suboptions:
@@ -75,7 +78,7 @@ options:
       actor: *actor
       ip_network: *ip_network
   ignore:
-    description: Changes that are never unexpected, unless they are forbidden. They may still meet an expectation.
+    description: Changes that are never unexpected, unless they are forbidden. They can still meet an expectation.
     type: list
     elements: dict
     suboptions:
@@ -85,31 +88,31 @@ options:
       actor: *actor
       ip_network: *ip_network
   exclusive:
-    description: Whether every change must be expected or ignored.
+    description: If V(true), every change must be expected or ignored.
     type: bool
     default: false
   own_actors:
     description:
-      - Who makes the changes that you expect, named as for O(expect[].actor). Rules of O(expect) that name no actor
-        are met by changes of these only.
-      - The API does not tell which token the module itself uses, so nothing is assumed.
+      - Actors that make the expected changes, named as in O(expect[].actor). Rules of O(expect) without an actor match
+        only changes by these actors.
+      - There is no default, because the API does not show which token the module itself uses.
     type: list
     elements: str
   timeout:
     description:
-      - Seconds to wait for what is missing. The log is asked a last time when they are over.
-      - Retries after a fault of the API may take longer, see O(api_retry_budget).
+      - Maximum time to wait for missing changes, in seconds. At its end, the log is read a last time.
+      - Retries after an error of the API can take longer, see O(api_retry_budget).
     type: float
     default: 60
   interval:
-    description: Seconds between two polls.
+    description: Time between two polls, in seconds.
     type: float
     default: 5
   settle:
     description:
-      - Once every expectation is met, seconds to wait before a final poll, which shows whoever interferes at the same
-        time. With V(0) there is no such poll.
-      - They may end after O(timeout).
+      - Time to wait after every expectation is met, in seconds. A final poll then detects simultaneous changes by
+        others. With V(0), there is no final poll.
+      - This time can end after O(timeout).
     type: float
     default: 5
 extends_documentation_fragment:
@@ -119,13 +122,15 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details: >-
-      Reads the log once and does not wait. Missing changes are returned and are not a failure, because the change was
-      not made. Unexpected changes are a failure, and so is a call without a rule or without a range.
+      Reads the log once and does not wait. Missing changes are returned, but do not cause a failure, because the change
+      was not made. Unexpected changes cause a failure, and so does a call without a rule or without a range.
   diff_mode:
     support: none
+requirements:
+  - requests
 notes:
-  - Take the cursor with a RV(ignore:start) some time before now, so that clocks that differ lose nothing; the cursor
-    lies behind all that was read.
+  - Take the cursor with a RV(ignore:start) some time before now, so that different clocks lose no entry. The cursor
+    points past the last entry read.
 seealso:
   - module: auditops.cloudscale.project_logs_info
   - plugin: auditops.cloudscale.project_logs_trail
@@ -149,7 +154,7 @@ EXAMPLES = r"""
     flavor: flex-8-2
     force: true
 
-- name: Prove that it was scaled, and that nothing else was changed
+- name: Verify that the server was scaled, and that nothing else was changed
   auditops.cloudscale.project_logs_assert:
     cursor: "{{ before.poll_more }}"
     expect:
@@ -165,7 +170,7 @@ EXAMPLES = r"""
   delegate_to: localhost
   run_once: true
 
-- name: Prove that nobody deleted anything last night
+- name: Verify that nobody deleted anything last night
   auditops.cloudscale.project_logs_assert:
     start: "2026-11-21T22:00:00+01:00"
     end: "2026-11-22T02:00:00+01:00"
@@ -178,73 +183,73 @@ EXAMPLES = r"""
 
 RETURN = r"""
 matched:
-  description: The entries that meet an expectation, as the API gave them and in its order.
+  description: Entries that meet an expectation, unchanged and in the order of the API.
   returned: when the log was read
   type: list
   elements: dict
 missing:
-  description: The expectations that are not met, each with the keys that it was given.
+  description: Expectations that are not met, each with the keys of its rule.
   returned: when the log was read
   type: list
   elements: dict
   contains:
     name:
-      description: Which one it is.
+      description: Name of the expectation.
       type: str
       sample: expect[0]
     wanted:
-      description: How many changes it asks for, in words.
+      description: Required number of changes, in words.
       type: str
       sample: at least 1
     found:
-      description: How many changes count for it.
+      description: Number of changes that match the expectation.
       type: int
     nearest:
-      description: The entry that comes nearest to what is missing; null if none is like it.
+      description: Entry that meets most conditions of the expectation; null if no entry is similar.
       type: dict
       contains:
         entry:
-          description: The entry, as the API gave it.
+          description: Entry, unchanged.
           type: dict
         differs:
-          description: The conditions that it does not meet.
+          description: Conditions that the entry does not meet.
           type: list
           elements: str
         counted_for:
-          description: The expectation that it already counts for; null if there is none.
+          description: Expectation that the entry already meets; null if there is none.
           type: str
 unexpected:
-  description: The entries that are forbidden, too many, or (with O(exclusive)) expected by no rule.
+  description: Entries that are forbidden, too many, or (with O(exclusive)) not expected.
   returned: when the log was read
   type: list
   elements: dict
 waited:
-  description: How long it took, in seconds.
+  description: Duration, in seconds.
   returned: when the log was read
   type: float
 poll_more:
   description:
-    - A URL to pass as O(cursor). It later returns the entries that became visible since the last read.
-    - After a read with an O(end) in the past, it returns all entries stamped at or after that end, and so none that
-      this module read. Entries stamped before O(end) that become visible after the last read are then in neither.
+    - URL to pass as O(cursor) to a later read, which returns the entries added since the last read.
+    - If O(end) is in the past, the later read returns all entries with a timestamp at or after O(end), so no entry is
+      read twice. Entries with a timestamp before O(end) that become visible after the last read are in neither read.
   returned: when the log was read
   type: str
   sample: https://api.cloudscale.ch/v1/project-logs?cursor=10025
 failure:
-  description: What went wrong, for programs.
+  description: Cause of the failure, for programs.
   returned: failure
   type: dict
   contains:
     code:
       description: >-
-        V(unexpected_changes) if there are changes that should not be, V(missing_changes) if there are only too few, or
-        one of the names that M(auditops.cloudscale.project_logs_info) returns.
+        V(unexpected_changes) if there are unexpected changes, V(missing_changes) if changes are only missing, or one of
+        the codes of M(auditops.cloudscale.project_logs_info).
       type: str
     http_status:
-      description: The HTTP status of the answer that was refused; null without one.
+      description: HTTP status of the refused request; null without one.
       type: int
     retryable:
-      description: Whether the same call may succeed later.
+      description: V(true) if the same call can succeed later.
       type: bool
 """
 

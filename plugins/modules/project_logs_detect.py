@@ -7,43 +7,44 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_logs_detect
-short_description: Find changes in cloudscale.ch projects that deserve a second pair of eyes
+short_description: Find changes in cloudscale.ch projects that need a review
 version_added: 1.0.0
 description:
-  - Applies detections to a range of the audit log, such as deletions, changes at unusual hours or from unknown
-    networks, and actors that nobody has seen before. What fires is an alert.
-  - Reads the log of the project from the API, or O(archives).
-  - With O(fail_on), fails if there are alerts of that severity or a higher one, and also if a part of the range could
-    not be looked at, such as one that the provider has deleted.
+  - Applies detections to a range of the audit log, for example for deletions, changes outside working hours or from
+    unknown networks, and first changes by an actor. Each detection that fires yields an alert.
+  - Reads the log of the project from the API, or reads O(archives).
+  - With O(fail_on), fails if there are alerts of that severity or higher. Also fails if a part of the range could not
+    be read, such as one that the provider has deleted.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
   api_token:
     description:
-      - The API token of the project; one with read access suffices. Required here or through the environment, unless
+      - API token of the project. A token with read access is enough. Required here or through the environment, unless
         O(archives) is set.
-      - Ansible masks its text wherever it appears in a result.
+      - Ansible masks the text of the token everywhere in results.
     type: str
   archives:
     description:
-      - Archives as M(auditops.cloudscale.project_logs_archive) keeps them, each of one project, in a folder or at
-        V(s3://BUCKET/PREFIX). They are read in place of the API.
-      - All entries before O(start) are taken for normal. Of the API, only the week before O(start) is.
-      - Excludes O(cursor).
+      - Paths to archives of M(auditops.cloudscale.project_logs_archive), or their addresses in a bucket,
+        V(s3://BUCKET/PREFIX). The module reads the archives instead of the API.
+      - All archived entries before O(start) are the baseline of normal activity. From the API, the baseline is the week
+        before O(start).
+      - Mutually exclusive with O(cursor).
     type: list
     elements: path
   reviewers:
     description:
-      - People who look at alerts. Each alert names one of them, always the same one for the same alert and never the
-        actor of the entry.
+      - People who review alerts. Each alert names one reviewer, the same reviewer in every run, and never the actor of
+        the entry.
     type: list
     elements: str
   fail_on:
-    description: Fail if there are alerts of this severity or a higher one.
+    description: Minimum severity of alerts that make the module fail. By default, alerts cause no failure.
     type: str
     choices: [info, low, medium, high, critical]
   limit:
-    description: Return only this number of alerts, the newest ones. O(fail_on) looks at all of them.
+    description: Maximum number of alerts to return, newest kept. O(fail_on) considers all alerts.
     type: int
 extends_documentation_fragment:
   - auditops.cloudscale.connection
@@ -59,34 +60,39 @@ attributes:
     support: none
     details: The module changes nothing.
 requirements:
-  - requests
+  - requests, unless O(archives) is set
+  - boto3, if O(archives) are in a bucket
 notes:
-  - The selection (O(actions), O(actors) and so on) restricts which entries are reported. What is normal is learnt from
-    all entries.
+  - The selection (O(actions), O(actors) and so on) limits which entries can have alerts. The baseline contains all
+    entries.
 seealso:
   - module: auditops.cloudscale.project_logs_assert
   - module: auditops.cloudscale.project_logs_info
+  - ref: ansible_collections.auditops.cloudscale.docsite.detections_guide
+    description: How to write and test your own detections.
+  - ref: ansible_collections.auditops.cloudscale.docsite.detections_reference
+    description: All built-in detections.
 """
 
 EXAMPLES = r"""
-- name: Look at the last day
+- name: Find alerts in the last day
   auditops.cloudscale.project_logs_detect:
     start: -24h
     own_actors: [ci deploy]
   register: watched
 
-- name: Show what deserves a look
+- name: Show the entries with alerts
   ansible.builtin.debug:
     msg: "{{ watched.alerts | map(attribute='entry') | auditops.cloudscale.project_logs_table }}"
 
-- name: Fail the pipeline if somebody from an unknown network changed a firewall's server
+- name: Fail if a firewall was changed from an unknown network
   auditops.cloudscale.project_logs_detect:
     start: -24h
     resources: [firewall-*]
     known_networks: [192.0.2.0/24, 2001:db8::/32]
     fail_on: high
 
-- name: Report every change of a load balancer, from an archive
+- name: Find all changes of load balancers in an archive
   auditops.cloudscale.project_logs_detect:
     archives: [/var/lib/audit/shop]
     start: -7d
@@ -100,82 +106,82 @@ EXAMPLES = r"""
 
 RETURN = r"""
 alerts:
-  description: What fired, in the order of the log.
+  description: Alerts, in the order of the log.
   returned: when the log was read
   type: list
   elements: dict
   contains:
     id:
-      description: The same for the same alert in every run.
+      description: Id of the alert, the same in every run.
       type: str
     detection:
-      description: The name of the detection.
+      description: Name of the detection.
       type: str
       sample: deletion
     severity:
-      description: V(info), V(low), V(medium), V(high) or V(critical).
+      description: Severity, one of V(info), V(low), V(medium), V(high) and V(critical).
       type: str
     title:
-      description: What the detection is about.
+      description: Title of the detection.
       type: str
     time:
-      description: When it happened; null if the timestamp of the entry is unreadable.
+      description: Time of the change; null if the timestamp of the entry is unreadable.
       type: str
     project:
-      description: What the archive calls the project, or else its path; empty if the API was read.
+      description: Label of the project in the archive, or the path of the archive; empty if the API was read.
       type: str
     entry:
-      description: The entry, as the API gave it.
+      description: Entry, unchanged.
       type: dict
     reviewer:
-      description: Who of O(reviewers) should look at it; null if there is nobody.
+      description: Reviewer from O(reviewers); null without a reviewer.
       type: str
 entries:
-  description: How many entries the range has.
+  description: Number of entries in the range.
   returned: when the log was read
   type: int
 inactive:
-  description: Detections that are off, each with the option that it needs.
+  description: Detections that are off, each with the option that the detection needs.
   returned: when the log was read
   type: dict
   sample: {unknown_network: known_networks}
 missing:
-  description: Parts of the range that O(archives) do not hold.
+  description: Parts of the range that O(archives) lack.
   returned: when the log was read
   type: list
   elements: dict
   contains:
     archive:
-      description: The archive.
+      description: Path of the archive.
       type: str
     from:
-      description: Where the part begins; null without a beginning.
+      description: Start of the part; null without a start.
       type: str
     to:
-      description: Where it ends; null without an end.
+      description: End of the part; null without an end.
       type: str
     why:
-      description: The reason, such as V(pruned) or V(not collected).
+      description: Reason, such as V(pruned) or V(not collected).
       type: str
 poll_more:
-  description: A URL to pass as O(cursor) to the next call; null with O(archives).
+  description: URL to pass as O(cursor) to the next call; null with O(archives).
   returned: when the log was read
   type: str
 failure:
-  description: What went wrong, for programs.
+  description: Cause of the failure, for programs.
   returned: failure
   type: dict
   contains:
     code:
       description: >-
-        V(alerts_found) for alerts as of O(fail_on), V(range_incomplete) if a part of the range could not be looked at,
-        V(archive_damaged), or one of the names that M(auditops.cloudscale.project_logs_info) returns.
+        V(alerts_found) for alerts at or above O(fail_on), V(range_incomplete) if a part of the range could not be read,
+        V(archive_damaged), or one of the codes of M(auditops.cloudscale.project_logs_info).
       type: str
     http_status:
-      description: The HTTP status of the answer that was refused; null without one.
+      description: HTTP status of the refused request; null without one.
       type: int
     retryable:
-      description: Whether the same call may succeed later.
+      description: V(true) if the same call can succeed later.
       type: bool
 """
 

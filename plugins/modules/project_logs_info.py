@@ -7,20 +7,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_logs_info
-short_description: Ask the audit log of a cloudscale.ch project
+short_description: Query the audit log of a cloudscale.ch project
 version_added: 1.0.0
 description:
-  - Reads the log of a project between two times, or on from where an earlier read ended, completely, whatever its size.
-  - Entries are returned as the API gave them, in its order; nothing is added, left out or merged.
+  - Reads the complete log of a project between two times, or from the position where an earlier read ended.
+  - Returns the entries unchanged, in the order of the API. Adds, omits and merges nothing.
 author:
   - auditops.cloudscale contributors (@auditops)
 options:
   dest:
     description:
-      - Write the entries to this file instead of returning them, one JSON object a line, with sorted keys and numbers
-        as received.
-      - The file is written page by page and replaced as a whole at the end; when the read fails, it stays as it was.
-      - Its folder must exist. A relative path counts from the folder that the module runs in.
+      - Path to a file. The entries are written to the file instead of being returned, one JSON object per line, with
+        sorted keys and with numbers as received.
+      - The file is replaced at the end of a successful read. If the read fails, the file stays unchanged.
+      - The directory must exist. A relative path is relative to the directory that the module runs in.
     type: path
 extends_documentation_fragment:
   - auditops.cloudscale.connection
@@ -31,12 +31,19 @@ extends_documentation_fragment:
   - files
 attributes:
   check_mode:
-    details: Reads as ever; O(dest) is not written, C(changed) tells whether it would be.
+    details: Reads the log as usual. Does not write O(dest); C(changed) shows whether the file would change.
   diff_mode:
     support: none
+requirements:
+  - requests
 seealso:
   - plugin: auditops.cloudscale.project_logs
     plugin_type: lookup
+  - plugin: auditops.cloudscale.project_logs_summary
+    plugin_type: filter
+  - module: auditops.cloudscale.project_logs_assert
+  - ref: ansible_collections.auditops.cloudscale.docsite.lookup_or_module_guide
+    description: When to use the lookup and when to use the module.
 """
 
 EXAMPLES = r"""
@@ -51,14 +58,14 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: week.summary.actors
 
-- name: Read on where the last read ended
+- name: Read the entries added since the last read
   auditops.cloudscale.project_logs_info:
     cursor: "{{ week.poll_more }}"
   register: since
   delegate_to: localhost
   run_once: true
 
-- name: Keep the deletions of November as JSON lines
+- name: Write the deletions of November as JSON lines
   auditops.cloudscale.project_logs_info:
     start: 2026-11-01
     end: 2026-12-01
@@ -71,7 +78,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 project_logs:
-  description: The entries, as the API gave them and in its order.
+  description: Entries, unchanged and in the order of the API.
   returned: success, without O(dest)
   type: list
   elements: dict
@@ -89,75 +96,76 @@ project_logs:
           name: My Project
 poll_more:
   description:
-    - A URL to pass as O(cursor). It later returns the entries that became visible since this read, whatever was
-      selected of it.
-    - After a read with an O(end) in the past, it returns all entries stamped at or after that end, and so none that
-      this read returned. Entries stamped before O(end) that become visible after this read are then in neither.
+    - URL to pass as O(cursor) to a later read, which returns the entries added since this read. The selection of this
+      read has no effect on the later read.
+    - If O(end) is in the past, the later read returns all entries with a timestamp at or after O(end), so no entry is
+      returned twice. Entries with a timestamp before O(end) that become visible after this read are in neither read.
   returned: success
   type: str
   sample: https://api.cloudscale.ch/v1/project-logs?cursor=10025
 range_empty:
   description:
-    - Whether the log can have no entries of the range, because the range begins in the future or O(start) equals
-      O(end). A result without entries then says nothing about the project.
+    - V(true) if the range cannot have entries, because it begins in the future or O(start) equals O(end). A result
+      without entries then says nothing about the project.
   returned: success
   type: bool
 summary:
-  description: Counts of the entries returned or written.
+  description: Counts of the entries that were returned or written.
   returned: success
   type: dict
   contains:
     entries:
-      description: How many entries were returned or written.
+      description: Number of entries that were returned or written.
       type: int
     matched:
-      description: How many entries were selected, before O(limit).
+      description: Number of entries that match the selection, before O(limit).
       type: int
     read:
-      description: How many entries the API returned.
+      description: Number of entries that the API returned.
       type: int
     pages:
-      description: How many pages the API returned.
+      description: Number of pages that the API returned.
       type: int
     truncated:
-      description: Whether O(limit) left out older matches.
+      description: V(true) if O(limit) dropped older matches.
       type: bool
     first:
-      description: The earliest timestamp among the entries; null without entries.
+      description: Earliest timestamp of the entries; null without entries.
       type: str
     last:
-      description: The latest timestamp among the entries; null without entries.
+      description: Latest timestamp of the entries; null without entries.
       type: str
     actions:
-      description: Entries by action, most frequent first.
+      description: Number of entries per action, most frequent first.
       type: dict
     actors:
       description: >-
-        Entries by actor (e-mail address, description or uuid of a token, V(system), V(admin)), most frequent first.
+        Number of entries per actor (e-mail address, description or uuid of a token, V(system), V(admin)), most frequent
+        first.
       type: dict
     ip_addresses:
-      description: Entries by address, most frequent first; V(none) where an entry has no address.
+      description: Number of entries per IP address, most frequent first; V(none) for entries without an address.
       type: dict
 dest:
-  description: The whole path of the file that the entries were written to.
+  description: Absolute path of the file that the entries were written to.
   returned: success, with O(dest)
   type: str
 failure:
-  description: What went wrong, for programs.
+  description: Cause of the failure, for programs.
   returned: failure
   type: dict
   contains:
     code:
       description: >-
-        A stable name, one of V(invalid_input), V(missing_dependency), V(unauthorized), V(forbidden),
+        Stable name, one of V(invalid_input), V(missing_dependency), V(unauthorized), V(forbidden),
         V(request_rejected), V(cursor_rejected), V(unreachable), V(certificate), V(invalid_response),
         V(service_unavailable), V(untrusted_url), V(pagination_loop), V(storage).
       type: str
     http_status:
-      description: The HTTP status of the answer that was refused; null without one.
+      description: HTTP status of the refused request; null without one.
       type: int
     retryable:
-      description: Whether the same call may succeed later.
+      description: V(true) if the same call can succeed later.
       type: bool
 """
 

@@ -10,9 +10,9 @@ module: project_logs_review
 short_description: Have changes in cloudscale.ch projects reviewed by a second person
 version_added: 1.0.0
 description:
-  - Keeps a ledger of reviews. Each review names a reviewer, who is never the actor of the change, and records who
-    acknowledged it and when.
-  - Opens reviews with O(reviews) or O(id), closes them with O(acknowledge), and reminds of open ones with
+  - Manages a ledger of reviews. Each review names a reviewer, who is never the actor of the change, and records who
+    acknowledged the review and when.
+  - Opens reviews with O(reviews) or O(id), closes reviews with O(acknowledge), and sends reminders of open reviews with
     O(remind_after).
   - The playbooks C(auditops.cloudscale.review_open), C(auditops.cloudscale.review_acknowledge) and
     C(auditops.cloudscale.review_remind) use this module.
@@ -21,73 +21,74 @@ author:
 options:
   ledger:
     description:
-      - Path to the directory of the ledger, in which each review is one JSON file. It is created if it does not exist.
+      - Path to the directory of the ledger, with one JSON file per review. Created if it does not exist.
       - Anyone who can write to the directory can change reviews.
     type: path
     required: true
   reviews:
     description:
-      - Values of C(event.review), as the event source provides them. A review is opened for each of them.
-      - The id of a review is that of the most severe alert, so the same event opens one review however often it comes.
+      - Values of C(event.review) from the event source. Each value opens one review.
+      - The id of the review is the id of the most severe alert, so a repeated event opens no second review.
     type: list
     elements: str
   id:
-    description: A uuid under which to open a review that no detection asked for, such as C(event.meta.uuid).
+    description: UUID for a new review without an alert, such as C(event.meta.uuid).
     type: str
   entry_base64:
-    description: The entry that the review of O(id) is about, as JSON in Base64, such as C(event.entry_base64).
+    description: Entry for the review of O(id), as JSON in Base64, such as C(event.entry_base64).
     type: str
   reason:
-    description: Why the review of O(id) is needed.
+    description: Reason for the review of O(id).
     type: str
   reviewers:
     description:
-      - People who review changes. One of them is nominated by the id of the review, never the actor.
-      - Used where an event names no reviewer.
+      - People who review changes. The id of the review determines the reviewer, who is never the actor.
+      - Used if an event names no reviewer.
     type: list
     elements: str
   deputies:
-    description: People who can acknowledge a review in place of its reviewer; those at the time when it was opened.
+    description: People who can acknowledge a review instead of its reviewer. Later changes do not affect open reviews.
     type: list
     elements: str
   acknowledge:
-    description: Ids of reviews to close. Requires O(by).
+    description: Ids of the reviews to close. Requires O(by).
     type: list
     elements: str
   by:
-    description: Who acknowledges. Only the reviewer and the deputies of a review can close it, and never the actor.
+    description: Person who acknowledges, which must be the reviewer or a deputy of the review, and not the actor.
     type: str
   note:
-    description: What the reviewer has to say.
+    description: Comment of the reviewer.
     type: str
   remind_after:
     description:
-      - Send open reviews again whose last message is older than this, such as V(1h). V(0s) sends all.
+      - Minimum age of the last message about an open review before the message is sent again, such as V(1h). V(0s)
+        sends messages about all open reviews.
     type: str
   webhook:
-    description: A URL that receives the messages as JSON, with C(text) for people and C(alerts) for programs.
+    description: Webhook that receives the messages as JSON, with C(text) for people and C(alerts) for programs.
     type: dict
     suboptions:
       url:
-        description: The URL.
+        description: URL of the webhook.
         type: str
         required: true
       token_file:
-        description: Path to a file with a token, which is sent as a bearer token.
+        description: Path to a file with a bearer token.
         type: path
       ca_path:
-        description: Path to the certificate authority of a private certificate.
+        description: Path to a file with the certificate authority of a private certificate.
         type: path
   mail:
-    description: Sends the messages to the reviewers by mail. Their names must be e-mail addresses.
+    description: Mail to the reviewers, whose names must be e-mail addresses.
     type: dict
     suboptions:
       from:
-        description: The sender's address.
+        description: E-mail address of the sender.
         type: str
         required: true
       sendmail:
-        description: Path to the program that takes mails.
+        description: Path to the sendmail program.
         type: path
         default: /usr/sbin/sendmail
 extends_documentation_fragment:
@@ -99,19 +100,22 @@ attributes:
     details: Nothing is written or sent.
   diff_mode:
     support: none
-    details: The result has the reviews.
+    details: The result contains the reviews.
 requirements:
   - requests, for O(webhook)
 notes:
-  - The API is not read. The options of the connection are accepted so that C(module_defaults) of the action group fit.
-  - A message that was not taken makes the module fail after all others were sent. The reviews are open nevertheless,
-    and O(remind_after) sends them again.
+  - The module does not read the API. It accepts the options of the connection so that C(module_defaults) of the action
+    group apply to all modules.
+  - If a message cannot be delivered, the module fails after all other messages were sent. The review stays open, and
+    O(remind_after) sends its message again.
 seealso:
   - module: auditops.cloudscale.project_logs_detect
+  - ref: ansible_collections.auditops.cloudscale.docsite.eda_guide
+    description: Reviews of changes by a second person, with a rulebook.
 """
 
 EXAMPLES = r"""
-- name: Open reviews of events and tell the reviewers
+- name: Open reviews of events and mail the reviewers
   auditops.cloudscale.project_logs_review:
     ledger: /var/lib/audit/reviews
     reviews: "{{ review_events }}"
@@ -119,7 +123,7 @@ EXAMPLES = r"""
     mail:
       from: audit@example.com
 
-- name: Ask for a review of a change that no detection reported
+- name: Open a review of a change without an alert
   auditops.cloudscale.project_logs_review:
     ledger: /var/lib/audit/reviews
     id: 4cee7d0d-8e09-50ac-b570-f9db1fcf9ad9
@@ -133,7 +137,7 @@ EXAMPLES = r"""
     by: lou@example.com
     note: CHG-4711
 
-- name: Remind of reviews that have been open for four hours
+- name: Send reminders of reviews that have been open for four hours
   auditops.cloudscale.project_logs_review:
     ledger: /var/lib/audit/reviews
     remind_after: 4h
@@ -143,62 +147,62 @@ EXAMPLES = r"""
 
 RETURN = r"""
 reviews:
-  description: The reviews that were asked for, as the ledger has them now.
+  description: Reviews that were opened, closed or sent again.
   returned: success
   type: list
   elements: dict
   contains:
     id:
-      description: The id.
+      description: Id of the review.
       type: str
     state:
-      description: V(open) or V(acknowledged).
+      description: State, V(open) or V(acknowledged).
       type: str
     reviewer:
-      description: Who was nominated.
+      description: Nominated reviewer.
       type: str
     deputies:
-      description: Who can acknowledge it as well.
+      description: People who can also acknowledge the review.
       type: list
       elements: str
     opened:
-      description: When it was opened.
+      description: Time at which the review was opened.
       type: str
     sent:
-      description: Number of messages about it.
+      description: Number of messages sent about the review.
       type: int
     sent_at:
-      description: When the last message was sent; null if none was.
+      description: Time of the last message; null without a message.
       type: str
     acknowledged:
-      description: When it was closed; null if it is open.
+      description: Time at which the review was acknowledged; null if it is open.
       type: str
     acknowledged_by:
-      description: Who closed it; null if it is open.
+      description: Person who acknowledged the review; null if it is open.
       type: str
     note:
-      description: What the reviewer had to say.
+      description: Comment of the reviewer.
       type: str
     alerts:
-      description: Why it needs a review. Each alert has C(id), C(detection), C(severity), C(title) and C(check).
+      description: Alerts that the review is about, each with C(id), C(detection), C(severity), C(title) and C(check).
       type: list
       elements: dict
     entry:
-      description: The entry of the log.
+      description: Entry that the review is about.
       type: dict
 failure:
-  description: What went wrong, for programs.
+  description: Cause of the failure, for programs.
   returned: failure
   type: dict
   contains:
     code:
-      description: V(invalid_input), V(not_delivered), V(storage) or V(missing_dependency).
+      description: Stable name, one of V(invalid_input), V(not_delivered), V(storage) and V(missing_dependency).
       type: str
     http_status:
-      description: The HTTP status of the answer that was refused; null without one.
+      description: HTTP status of the refused request; null without one.
       type: int
     retryable:
-      description: Whether the same call may succeed later.
+      description: V(true) if the same call can succeed later.
       type: bool
 """
 

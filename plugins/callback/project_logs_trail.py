@@ -115,6 +115,12 @@ from ansible.plugins.callback import CallbackBase
 from ansible_collections.auditops.cloudscale.plugins.module_utils.files import replace_file
 from ansible_collections.auditops.cloudscale.plugins.module_utils.verification.trail import trails
 
+# The options that the core reads.
+_TRAIL_OPTIONS = (
+    *("api_token", "api_url", "api_timeout", "api_retries", "api_retry_budget", "validate_certs", "ca_path"),
+    *("own_actors", "token_files", "time_zone", "settle", "patience"),
+)
+
 
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
@@ -125,61 +131,63 @@ class CallbackModule(CallbackBase):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._trails = []
-        self._play = None
+        self._play_name = None
         self._plays = []
         self._failure = None
-        self._warned = set()
+        self._projects_with_warning = set()
 
     def v2_playbook_on_play_start(self, play):
         self._end_play()
-        self._play = play.get_name().strip()
+        self._play_name = play.get_name().strip()
         if not self._trails:
-            self._trails = self._warn_on_error(lambda: trails(self._plugin_options)) or []
+            self._trails = self._warn_on_error(self._create_trails) or []
         for trail in self._trails:
             if trail.cursor is None:
                 self._warn_on_error(trail.begin, trail)
 
     def v2_playbook_on_stats(self, stats):  # noqa: ARG002
         self._end_play()
-        if self._option("dest"):
-            self._warn_on_error(self._write)
+        if self.get_option("dest"):
+            self._warn_on_error(self._write_file)
+
+    def _create_trails(self):
+        return trails({name: self.get_option(name) for name in _TRAIL_OPTIONS})
 
     def _end_play(self):
-        if self._play is None:
+        """Show and record the changes since the play started."""
+        if self._play_name is None:
             return
-        followed = [trail for trail in self._trails if trail.cursor is not None]
-        if followed:
-            followed[0].settle()
-        found = [(trail, self._warn_on_error(trail.changes, trail)) for trail in followed]
-        known = [(trail, changes) for trail, changes in found if changes is not None]
+        active = [trail for trail in self._trails if trail.cursor is not None]
+        if active:
+            # One wait is enough for all projects.
+            active[0].settle()
+        results = [(trail, self._warn_on_error(trail.changes, trail)) for trail in active]
+        known = [(trail, changes) for trail, changes in results if changes is not None]
         self._show_changes([(trail, changes) for trail, changes in known if changes])
-        told = {"own": [], "others": [], "system": []}
+        entries = {"own": [], "others": [], "system": []}
         for _trail, changes in known:
-            for kind, entries in changes.as_dict().items():
-                told[kind] += entries
+            for group, found in changes.as_dict().items():
+                entries[group] += found
         is_complete = bool(known) and len(known) == len(self._trails)
-        self._plays.append({"play": self._play, "complete": is_complete, **told})
-        self._play = None
+        self._plays.append({"play": self._play_name, "complete": is_complete, **entries})
+        self._play_name = None
 
-    def _show_changes(self, found):
-        if found:
-            self._display.banner(f"CLOUD CHANGES [{self._play}]")
-        for trail, changes in found:
+    def _show_changes(self, results):
+        if results:
+            self._display.banner(f"CLOUD CHANGES [{self._play_name}]")
+        for trail, changes in results:
             if trail.project:
                 self._display.display(f"Project {trail.project}:")
             for line in changes.lines(trail.time_zone):
                 self._display.display(line, color=C.COLOR_WARN if line.startswith("By others") else None)
 
-    def _write(self):
-        path = os.path.abspath(os.path.expanduser(self._option("dest")))
+    def _write_file(self):
+        path = os.path.abspath(os.path.expanduser(self.get_option("dest")))
         document = {"failure": self._failure, "plays": self._plays}
         replace_file(path, [json.dumps(document, indent=2).encode()], "dest")
 
-    def _option(self, name):
-        return self._plugin_options.get(name)
-
     def _warn_on_error(self, step, trail=None):
-        """Do a step that must not fail the run; None if it failed. A trail begins anew with the next play then."""
+        """Run a step; if it fails, print a warning, let its trail restart with the next play, and return None."""
         try:
             return step()
         except Exception as error:  # noqa: BLE001
@@ -188,8 +196,8 @@ class CallbackModule(CallbackBase):
                 trail.cursor, project = None, trail.project
             failure = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
             self._failure = self._failure or failure
-            if project not in self._warned:
-                self._warned.add(project)
-                where = f" in {project}" if project else ""
-                self._display.warning(f"project_logs_trail does not know what changed{where}: {failure}")
+            if project not in self._projects_with_warning:
+                self._projects_with_warning.add(project)
+                of_project = f" of {project}" if project else ""
+                self._display.warning(f"project_logs_trail cannot show the changes{of_project}: {failure}")
         return None

@@ -48,7 +48,7 @@ from ansible import constants
 from ansible.plugins.lookup import LookupBase
 
 CORE = Path(__file__).resolve().parents[1] / "module_utils"
-# What the command imports: neither Ansible nor what only modules need.
+# The files that the command imports. Ansible, and code for modules only, are excluded.
 PATTERNS = ("*.py", "project_log/*.py", "detections/**/*.py", "notify/**/*.py", "archive/**/*.py", "cli/**/*.py")
 EXCLUDED = ("ansible_module.py",)
 PACKAGE = "auditops_cloudscale_core"
@@ -56,7 +56,7 @@ MAIN = f"""\
 import os
 import sys
 
-# The link to this file may point to the next version while this one runs.
+# The link to this file can be switched to the next version while this version runs.
 sys.path[0] = os.path.realpath(sys.path[0])
 
 from {PACKAGE}.cli.main import main
@@ -66,13 +66,13 @@ raise SystemExit(main())
 
 
 def core_files():
-    """The files of the core that the command consists of, in a fixed order."""
+    """The files of the core that the command needs, in a fixed order."""
     found = {file for pattern in PATTERNS for file in CORE.glob(pattern)}
     return sorted(file for file in found if file.name not in EXCLUDED)
 
 
 def build_program(python):
-    """The command as one file, which Python runs: a shebang and a zip archive, not compressed, with fixed times."""
+    """The command as one file that Python can run: a shebang and an uncompressed zip archive with fixed times."""
     packed = io.BytesIO()
     packed.write(f"#!{python} -IB\n".encode())
     with zipfile.ZipFile(packed, "a") as archive:

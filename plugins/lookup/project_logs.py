@@ -75,39 +75,41 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.qu
 
 class LookupModule(LookupBase):
     def run(self, terms, variables=None, **kwargs):
-        # YAML reads an unquoted time as an object, which Ansible takes for no text.
-        given = {name: value.isoformat() if isinstance(value, date) else value for name, value in kwargs.items()}
-        self.set_options(var_options=self._template_options(variables or {}), direct=given)
+        # YAML parses an unquoted time as an object, which Ansible does not accept as a text.
+        options = {name: value.isoformat() if isinstance(value, date) else value for name, value in kwargs.items()}
+        self.set_options(var_options=self._template_options(variables or {}), direct=options)
         try:
             self._reject_unknown_options(kwargs)
             return self._entries(terms)
         except AuditError as error:
-            # Without the cause: Ansible 2.19 and later would print its text behind the sentence.
+            # From None, because ansible-core 2.19 and later append the text of the cause to the message.
             raise AnsibleLookupError(error.message) from None
 
     def _template_options(self, variables):
-        """The variables that are options, with their templates filled in, which Ansible leaves to the lookup."""
-        named = {
+        """The variables that are options, with evaluated templates. Ansible leaves the evaluation to the lookup."""
+        names = {
             entry["name"] for definition in self.option_definitions.values() for entry in definition.get("vars", ())
         }
-        found = {name: variables[name] for name in named & set(variables)}
+        found = {name: variables[name] for name in names & set(variables)}
         return self._templar.template(found) if self._templar and found else found
 
     def _reject_unknown_options(self, names):
-        """Ansible drops an unknown keyword, and a misspelt condition would select everything."""
+        """Fail on unknown keywords, which Ansible ignores: a misspelled condition would select all entries."""
         definitions = self.option_definitions
         known = set(definitions).union(*(definition.get("aliases", ()) for definition in definitions.values()))
         unknown = sorted(set(names) - known)
         if unknown:
             raise InvalidInput(
-                f"The lookup knows no option {', '.join(unknown)}; there are {', '.join(sorted(known))}."
+                f"The lookup has no option {', '.join(unknown)}. Its options are {', '.join(sorted(known))}."
             )
 
     def _entries(self, terms):
         if terms:
-            raise InvalidInput(f"The lookup takes no positional terms, but got {terms!r}; name the option, as start=.")
-        question = Query(self.get_options())
-        found = [to_builtin_entry(entry) for entry in question.entries()]
-        for warning in question.warnings:
+            raise InvalidInput(
+                f"The lookup takes no positional terms, but got {terms!r}; name the option, as in start=."
+            )
+        query = Query(self.get_options())
+        entries = [to_builtin_entry(entry) for entry in query.entries()]
+        for warning in query.warnings:
             Display().warning(warning)
-        return found
+        return entries

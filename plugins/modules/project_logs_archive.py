@@ -238,16 +238,19 @@ def argument_spec():
         "start": {"type": "str"},
         "pin": {"type": "path"},
         "allowed_signers": {"type": "path"},
-        # The name of a file, not a secret.
+        # A file name, not a secret.
         "sign_key": {"type": "path", "no_log": False},
     }
 
 
 def run_context(module, store):
-    """The context of the run; with a key, a pin is kept by default."""
-    given = module.params
-    key, signers = given["sign_key"], given["allowed_signers"]
-    pin = HeadPin(given["pin"]) if given["pin"] else DefaultPin(str(store), module.warn) if key else None
+    """The context of the run. With a signing key, there is a pin by default."""
+    key, signers = module.params["sign_key"], module.params["allowed_signers"]
+    pin = None
+    if module.params["pin"]:
+        pin = HeadPin(module.params["pin"])
+    elif key:
+        pin = DefaultPin(str(store), module.warn)
     return RunContext(
         pin=pin,
         sign_key=SigningKey(key) if key else None,
@@ -258,17 +261,17 @@ def run_context(module, store):
 
 
 def run(module):
-    given = module.params
-    connection = Connection.from_mapping(given)
-    span = Range.from_mapping({"start": given["start"]}, utc_now())
-    settings = CollectSettings(project=given["project"] or "", start=span.start)
-    store = open_store(given["path"])
+    params = module.params
+    connection = Connection.from_mapping(params)
+    time_range = Range.from_mapping({"start": params["start"]}, utc_now())
+    settings = CollectSettings(project=params["project"] or "", start=time_range.start)
+    store = open_store(params["path"])
     with Api(connection) as api:
-        done = collect(store, api, settings, run_context(module, store))
-    for warning in span.warnings:
+        collected = collect(store, api, settings, run_context(module, store))
+    for warning in time_range.warnings:
         module.warn(warning)
-    # A heartbeat only says that nothing happened.
-    return {**done.to_json(), "changed": bool(done.added or done.gaps)}
+    # A heartbeat commit, without entries or gaps, is not a change.
+    return {**collected.to_json(), "changed": bool(collected.added or collected.gaps)}
 
 
 def main():

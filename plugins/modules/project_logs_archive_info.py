@@ -53,8 +53,9 @@ options:
     description: End of the comparison, exclusive, in the same formats. Requires O(reconcile=true).
     type: str
   expected_head:
-    description: >-
-      Head that was noted earlier and stored elsewhere. The archive must still have this commit. Requires O(verify=true).
+    description:
+      - Head that was noted earlier and stored elsewhere. The archive must still have this commit.
+      - Requires O(verify=true).
     type: dict
     suboptions:
       sequence:
@@ -258,8 +259,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.cl
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection, Range
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import utc_now
 
-NOT_INTACT = "is not intact: {}. Keep it as it is, and compare it with a copy."
-NOT_EQUAL = "is not what the provider has: {}. Keep it as it is, and ask the provider."
+NOT_INTACT = "The archive in {} is not intact: {}. Do not change it, and compare it with a copy."
+NOT_EQUAL = "The archive in {} differs from the provider's log: {}. Do not change it, and ask the provider."
 
 
 def argument_spec():
@@ -279,70 +280,70 @@ def argument_spec():
 
 
 def verify_archive(module, store):
-    """What the verification found."""
-    noted, signers, heads = (module.params[name] for name in ("expected_head", "allowed_signers", "heads"))
-    records = read_heads(heads) if heads else None
+    """Return the findings of the verification."""
+    head, signers, heads_file = (module.params[name] for name in ("expected_head", "allowed_signers", "heads"))
+    # Read before the verification, which takes long, so that an unusable file fails at once.
+    heads = read_heads(heads_file) if heads_file else None
     findings = verify(
         store,
-        Head(noted["sequence"], noted["sha256"]) if noted else None,
+        Head(head["sequence"], head["sha256"]) if head else None,
         AllowedSigners(signers) if signers else None,
     )
-    return findings if records is None else [*findings, *check_heads(store, records).findings]
+    return findings if heads is None else [*findings, *check_heads(store, heads).findings]
 
 
 def reconcile_archive(module, store):
-    """What was compared with the provider, and what differs."""
-    given = module.params
-    span = Range.from_mapping({"start": given["start"], "end": given["end"]}, utc_now())
-    with Api(Connection.from_mapping(given)) as api:
-        return reconcile(store, api, span)
+    """Compare the archive with the provider's log, and return the compared range and the findings."""
+    params = module.params
+    time_range = Range.from_mapping({"start": params["start"], "end": params["end"]}, utc_now())
+    with Api(Connection.from_mapping(params)) as api:
+        return reconcile(store, api, time_range)
 
 
-def fail_on_errors(module, store, findings, result, told):
-    """Fail with the findings when they are more than warnings."""
-    problems = [finding for finding in findings if not finding.is_warning]
-    if not problems:
+def fail_on_errors(module, store, findings, result, template):
+    """Fail if there are findings of severity error; otherwise warn of each finding."""
+    errors = [finding for finding in findings if not finding.is_warning]
+    if not errors:
         for finding in findings:
             module.warn(f"{finding.type} in {finding.path}: {finding.detail}")
         return
-    first = problems[0]
-    found = pluralize(len(problems), "finding", "findings, the first")
-    what = f"{found} is {first.type} in {first.path} ({first.detail})"
-    message = f"The archive in {store} {told.format(what)}"
+    first = errors[0]
+    count = pluralize(len(errors), "finding", "findings, the first")
+    message = template.format(store, f"{count} is {first.type} in {first.path} ({first.detail})")
     module.fail_json(message, failure=ArchiveDamaged(message).failure, **result)
 
 
 def fail_on_empty_comparison(module, store, result):
-    """Fail, because a comparison of nothing says nothing."""
+    """Fail because there was nothing to compare."""
     message = (
-        f"Nothing was compared: no part of the range is both in the archive in {store} and at the provider; choose "
-        "another range, or collect first."
+        f"Nothing was compared, because the archive in {store} and the provider have no part of the range in common. "
+        "Choose another range, or collect first."
     )
     module.fail_json(message, failure=InvalidInput(message).failure, **result)
 
 
 def run(module):
-    given = module.params
-    if not given["reconcile"] and (given["start"] or given["end"]):
+    params = module.params
+    if not params["reconcile"] and (params["start"] or params["end"]):
         raise InvalidInput("start and end require reconcile=true; set it or remove them.")
-    if not given["verify"] and (given["expected_head"] or given["allowed_signers"] or given["heads"]):
+    if not params["verify"] and (params["expected_head"] or params["allowed_signers"] or params["heads"]):
         raise InvalidInput("expected_head, allowed_signers and heads require verify=true; set it or remove them.")
-    store = open_archive(given["path"])
-    # Before the rest: what a collector at work adds meanwhile is not verified.
-    before = status_or_none(store, utc_now()) if given["verify"] else status(store, utc_now())
-    findings = verify_archive(module, store) if given["verify"] else []
+    store = open_archive(params["path"])
+    # Read before the verification, because a concurrent collector can add commits that are not verified.
+    before = status_or_none(store, utc_now()) if params["verify"] else status(store, utc_now())
+    findings = verify_archive(module, store) if params["verify"] else []
     result = {
         "changed": False,
         "findings": [finding.to_json() for finding in findings],
         "status": with_timestamp(before, store).to_json() if before else None,
     }
     fail_on_errors(module, store, findings, result, NOT_INTACT)
-    if given["reconcile"]:
-        compared = reconcile_archive(module, store)
-        result["findings"] += [finding.to_json() for finding in compared.findings]
-        result["reconciled"] = compared.to_json()
-        fail_on_errors(module, store, compared.findings, result, NOT_EQUAL)
-        if compared.start is None:
+    if params["reconcile"]:
+        comparison = reconcile_archive(module, store)
+        result["findings"] += [finding.to_json() for finding in comparison.findings]
+        result["reconciled"] = comparison.to_json()
+        fail_on_errors(module, store, comparison.findings, result, NOT_EQUAL)
+        if comparison.start is None:
             fail_on_empty_comparison(module, store, result)
     return result
 

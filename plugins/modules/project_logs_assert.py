@@ -285,15 +285,20 @@ def argument_spec():
     }
 
 
-def main():
-    module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True)
-    with module.report_errors():
-        result = Verification(module.params).run(once=module.check_mode)
+def run(module):
+    result = Verification(module.params).run(once=module.check_mode)
     for warning in result.warnings:
         module.warn(warning)
     if result.error:
         module.fail_json(result.error.message, failure=result.error.failure, **result.as_dict())
-    module.exit_json(changed=False, **result.as_dict())
+    return {"changed": False, **result.as_dict()}
+
+
+def main():
+    module = CloudscaleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    with module.report_errors():
+        result = run(module)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

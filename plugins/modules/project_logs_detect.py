@@ -208,19 +208,24 @@ def argument_spec():
     }
 
 
-def main():
-    module = CloudscaleModule(
-        argument_spec=argument_spec(), supports_check_mode=True, mutually_exclusive=[("archives", "cursor")]
-    )
-    with module.report_errors():
-        search = Search(module.params)
-        found = search.run()
+def run(module):
+    search = Search(module.params)
+    found = search.run()
     for warning in found.warnings:
         module.warn(warning)
     error = search.error(found)
     if error:
         module.fail_json(error.message, failure=error.failure, **search.to_json(found))
-    module.exit_json(changed=False, **search.to_json(found))
+    return {"changed": False, **search.to_json(found)}
+
+
+def main():
+    module = CloudscaleModule(
+        argument_spec=argument_spec(), supports_check_mode=True, mutually_exclusive=[("archives", "cursor")]
+    )
+    with module.report_errors():
+        result = run(module)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -169,6 +169,7 @@ failure:
       type: bool
 """
 
+import hashlib
 import os
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module import (
@@ -198,12 +199,20 @@ def argument_spec():
     }
 
 
-def write_entries(module, question, dest):
-    """Write the entries to dest and tell whether its content changed."""
-    lines = map(canonical, question.entries())
+def lines_sha256(lines):
+    """The SHA-256 of a file with these lines, in hexadecimal."""
+    content = hashlib.sha256()
+    for line in lines:
+        content.update(line + b"\n")
+    return content.hexdigest()
+
+
+def write_entries(module, query, dest):
+    """Write the entries to dest. Return True if its content changed, or would change in check mode."""
+    lines = map(canonical, query.entries())
     if module.check_mode:
         check_destination(dest)
-        return write_lines(lines, "/dev/null") != content_sha256(dest)
+        return lines_sha256(lines) != content_sha256(dest)
     with draft_file(dest) as draft:
         changed = write_lines(lines, draft) != content_sha256(dest)
         if changed:
@@ -212,17 +221,17 @@ def write_entries(module, question, dest):
 
 
 def run(module):
-    question = Query(module.params)
+    query = Query(module.params)
     if module.params["dest"] is None:
-        result = {"changed": False, "project_logs": [to_builtin_entry(entry) for entry in question.entries()]}
+        result = {"changed": False, "project_logs": [to_builtin_entry(entry) for entry in query.entries()]}
     else:
         dest = os.path.abspath(module.params["dest"])
-        changed = write_entries(module, question, dest)
+        changed = write_entries(module, query, dest)
         arguments = module.load_file_common_arguments(module.params, path=dest)
         result = {"changed": module.set_fs_attributes_if_different(arguments, changed), "dest": dest}
-    for warning in question.warnings:
+    for warning in query.warnings:
         module.warn(warning)
-    return {**result, "poll_more": question.poll_more, "range_empty": question.range_empty, "summary": question.summary}
+    return {**result, "poll_more": query.poll_more, "range_empty": query.range_empty, "summary": query.summary}
 
 
 def main():

@@ -216,11 +216,11 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.desk i
 
 
 def argument_spec():
-    texts = {"type": "list", "elements": "str"}
+    list_of_texts = {"type": "list", "elements": "str"}
     return {
         **connection_spec(),
         "ledger": {"type": "path", "required": True},
-        **dict.fromkeys(("reviews", "reviewers", "deputies", "acknowledge"), texts),
+        **dict.fromkeys(("reviews", "reviewers", "deputies", "acknowledge"), list_of_texts),
         **{name: {"type": "str"} for name in ("id", "entry_base64", "reason", "by", "note", "remind_after")},
         "webhook": {
             "type": "dict",
@@ -240,6 +240,11 @@ def argument_spec():
     }
 
 
+def run(module):
+    reviews, changed = ReviewService(module.params, module.check_mode).run(threading.Event())
+    return {"changed": changed, "reviews": [review.to_json() for review in reviews]}
+
+
 def main():
     module = CloudscaleModule(
         argument_spec=argument_spec(),
@@ -249,8 +254,8 @@ def main():
         required_by={"acknowledge": "by", "entry_base64": "id"},
     )
     with module.report_errors():
-        reviews, changed = ReviewService(module.params, module.check_mode).run(threading.Event())
-    module.exit_json(changed=changed, reviews=[review.to_json() for review in reviews])
+        result = run(module)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

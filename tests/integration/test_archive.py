@@ -218,7 +218,7 @@ def test_the_archive_is_compared_with_what_the_provider_has(
     )
     assert done["different"]["failed"] is True
     assert [finding["type"] for finding in done["different"]["findings"]] == ["missing_in_archive"]
-    assert "is not what the provider has: 1 finding is" in done["different"]["msg"]
+    assert "differs from the provider's log: 1 finding is" in done["different"]["msg"]
     assert done["different"]["reconciled"]["entries"] >= 1
     assert (done["same"]["findings"], done["same"]["reconciled"]["entries"]) == ([], 1)
     assert done["same"]["status"]["state"] == "current"

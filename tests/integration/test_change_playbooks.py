@@ -257,8 +257,7 @@ def test_nothing_is_said_about_a_range_in_the_future(controller: Controller, pro
     done = play(controller, project, "who_changed", who_changed_start="2099-01-01")
     assert done.returncode == 2
     assert (
-        "This range gives no result: start (2099-01-01T00:00:00Z) is in the future: the range has no "
-        "entries yet."
+        "This range gives no result: start (2099-01-01T00:00:00Z) is in the future: the range has no entries yet."
     ) in output(done)
 
 

@@ -53,7 +53,7 @@ OF_THE_ROLE = {
     "archiver_projects": [{"name": "production", "token": "secret", "path": "s3://audit/production", **BUCKET_KEYS}],
     "archiver_settings": {name.removeprefix("archiver_"): value for name, value in DEFAULTS.items()},
     "archiver_keys": {"stdout_lines": ["public ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFirst"]},
-    "asked": {"stdout": ""},
+    "result": {"stdout": ""},
     "archiver_doctor_result": {"rc": 3, "stdout": "", "stderr": "No route to host"},
 }
 # What a rulebook gives to the playbook, when nothing happened.

@@ -243,7 +243,10 @@ def test_a_bad_project_is_named_at_the_end(controller: Controller) -> None:
     (task,) = load("report_problems")
     archive = {"name": "other", "checks": [{"name": "space", "failed": True, "detail": "No room."}], "exit_status": 4}
     results = {
-        "fine": {"archiver_doctor_result": {"rc": 0, "stdout": ""}, "archiver_directories_result": {"stderr_lines": []}},
+        "fine": {
+            "archiver_doctor_result": {"rc": 0, "stdout": ""},
+            "archiver_directories_result": {"stderr_lines": []},
+        },
         "skipped": {"archiver_doctor_result": {"skipped": True}, "archiver_directories_result": {"skipped": True}},
         "wrong": {
             "archiver_doctor_result": {"rc": 4, "stdout": json.dumps({"archives": [archive]})},

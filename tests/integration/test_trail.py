@@ -179,6 +179,6 @@ def test_several_projects_are_followed_at_once(controller: Controller, simulator
         **files,
     )
     assert "Project shop:" in done.stdout
-    assert "does not know what changed in web: " in " ".join(done.stderr.split())
+    assert "cannot show the changes of web: " in " ".join(done.stderr.split())
     (play,) = json.loads(trail.read_text())["plays"]
     assert (len(play["others"]), play["complete"]) == (1, False)

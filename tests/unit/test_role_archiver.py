@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the role archiver derives from its variables, copies to hosts and runs there; its texts agree."""
+"""The plan, the files and the scripts of the role archiver, and the agreement of its texts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.auditops.cloudscale.plugins.filter.archiver import (
-    archiver_failures,
-    archiver_plan,
+from ansible_collections.auditops.cloudscale.plugins.filter.archiver import archiver_plan
+from ansible_collections.auditops.cloudscale.plugins.filter.archiver_keys import (
+    archiver_hosts_missing_key,
     archiver_signers,
-    archiver_strangers,
 )
+from ansible_collections.auditops.cloudscale.plugins.filter.archiver_results import archiver_failures
 from ansible_collections.auditops.cloudscale.plugins.lookup.archiver_program import PACKAGE, build_program, core_files
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.config import read_config
@@ -184,7 +184,7 @@ def test_receivers_of_alerts_are_secret_and_their_file_is_one_that_the_command_r
     [
         (
             {"detections": {"reviewers": ["a"]}},
-            "archiver_detections needs archiver_notify, which says who gets the alerts",
+            "archiver_detections requires archiver_notify, the receivers of the alerts",
         ),
         (
             {"notify": [{"webhok": {}}]},
@@ -196,11 +196,11 @@ def test_receivers_of_alerts_are_secret_and_their_file_is_one_that_the_command_r
         ),
         (
             {"notify": [{"webhook": {**RECEIVERS[0]["webhook"], "token_file": "/t"}}]},
-            "archiver_notify: give one of token and token_file, not both",
+            "archiver_notify: token and token_file are mutually exclusive; remove one of them",
         ),
         (
             {"notify": [{"webhook": {"url": "https://secret-of-chat", "token_file": "t o k e n"}}]},
-            "archiver_notify: token_file must be an absolute path of letters, digits, dots, - and _",
+            "archiver_notify: token_file must be an absolute path with only letters, digits, dots, - and _",
         ),
     ],
 )
@@ -215,13 +215,13 @@ TIME = {"timestamp_url": "https://time.example.com/tsa", "timestamp_ca": "/etc/s
 
 def test_time_stamps_are_settings_of_all_projects(tmp_path: Path) -> None:
     made = plan(MAIN, BUCKET, **TIME, timestamp_required="yes")
-    assert (made["problems"], made["stamps"]) == ([], True)
+    assert (made["problems"], made["requests_timestamps"]) == ([], True)
     (tmp_path / "projects.json").write_text(made["projects_file"])
     for project in read_projects(str(tmp_path / "projects.json")):
         assert {key: getattr(project, key) for key in TIME} == TIME
         assert (project.timestamp_every, project.timestamp_required) == ("1d", True)
     without = plan(MAIN, timestamp_ca="/etc/ssl/time.pem")
-    assert (without["stamps"], "timestamp" in without["projects_file"]) == (False, False)
+    assert (without["requests_timestamps"], "timestamp" in without["projects_file"]) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -248,17 +248,23 @@ def test_units_follow_schedules_and_policies() -> None:
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"name": 2026}, "2026: the name must be lower-case letters"),
-        ({"name": "Main"}, "Main: the name must be lower-case letters"),
-        ({"token": ""}, "main: give exactly one of token and token_file"),
-        ({"token_file": "/etc/token"}, "main: give exactly one of token and token_file"),
+        ({"name": 2026}, "2026: the name must have only lower-case letters"),
+        ({"name": "Main"}, "Main: the name must have only lower-case letters"),
+        ({"token": ""}, "main: set exactly one of token and token_file"),
+        ({"token_file": "/etc/token"}, "main: set exactly one of token and token_file"),
         ({"path": "srv"}, "main: the path must be absolute"),
         ({"path": "/srv/a b"}, "main: the path must be absolute"),
         ({"path": "//root/x"}, "main: path is below /home, /root"),
-        ({"path": "s3://Audit"}, "main: a path in a bucket looks like s3://BUCKET/PREFIX"),
-        ({"path": "s3://audit/main"}, "main: s3_access_key and s3_secret_key, or s3_credentials_file, belong to"),
-        ({"s3_access_key": "a", "s3_secret_key": "b"}, "main: s3_access_key and s3_secret_key, or"),
-        ({**BUCKET, "name": "main", "s3_secret_key": "two words"}, "must be words without spaces"),
+        ({"path": "s3://Audit"}, "main: the path is not a valid address in a bucket; use s3://BUCKET/PREFIX"),
+        (
+            {"path": "s3://audit/main"},
+            "main: a project with its path in a bucket requires s3_access_key and s3_secret_key, or",
+        ),
+        ({"s3_access_key": "a", "s3_secret_key": "b"}, "s3_credentials_file; no other project can have them"),
+        (
+            {**BUCKET, "name": "main", "s3_secret_key": "two words"},
+            "must have only printable characters without spaces",
+        ),
         ({"every": "sometimes"}, "main: every: 'sometimes' is not a valid duration"),
         ({"retention": "long"}, "main: retention: "),
     ],
@@ -274,10 +280,10 @@ def test_projects_that_share_a_name_or_a_path_are_refused() -> None:
         "problems"
     ]
     assert problems == [
-        "two projects have the name main; each needs its own",
-        "two projects have the path /srv/other; each needs its own",
+        "two projects have the name main; give each project its own name",
+        "two projects have the path /srv/other; give each project its own path",
     ]
-    assert plan()["problems"] == ["archiver_projects is empty; list the projects, or set archiver_state to absent"]
+    assert plan()["problems"] == ["archiver_projects is empty; add projects, or set archiver_state to absent"]
 
 
 @pytest.mark.parametrize(
@@ -359,9 +365,9 @@ def test_a_closed_line_is_one_that_ssh_keygen_reads(tmp_path: Path) -> None:
 def test_a_new_key_is_refused_while_a_host_of_the_same_archive_is_not_there_to_learn_it() -> None:
     everybody = {"two": {"archiver_projects": [BUCKET]}, "three": {"archiver_projects": [MAIN]}, "four": {}}
     printed = [f"public {KEYS[0]} one"]
-    assert archiver_strangers(printed, [BUCKET["path"]], list(everybody), everybody) == ["two"]
+    assert archiver_hosts_missing_key(printed, [BUCKET["path"]], list(everybody), everybody) == ["two"]
     known = [*printed, f"signer {line('one', KEYS[0])}"]
-    assert archiver_strangers(known, [BUCKET["path"]], list(everybody), everybody) == []
+    assert archiver_hosts_missing_key(known, [BUCKET["path"]], list(everybody), everybody) == []
 
 
 def test_the_doctor_names_each_project_with_what_is_wrong() -> None:
@@ -377,7 +383,7 @@ def test_the_doctor_names_each_project_with_what_is_wrong() -> None:
     assert archiver_failures({"rc": 0, "stdout": ""}) == archiver_failures({"skipped": True}) == []
     assert archiver_failures({"rc": 1, "stdout": "", "stderr": "no such unit"}) == ["no such unit"]
     assert archiver_failures({"rc": 255, "stdout": "", "stderr": ""}) == [
-        "The doctor ended with status 255 and printed nothing; see the journal of the host."
+        "The doctor ended with status 255 and no output; see the journal of the host."
     ]
 
 

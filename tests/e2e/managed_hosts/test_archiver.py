@@ -111,20 +111,22 @@ def test_wrong_variables_are_refused_before_anything_changes(
     ]
     assert deployment.attempt(archiver_projects=wrong, archiver_timeout='1h"\nExecStart=/bin/true').returncode != 0
     for sentence in (
-        "Main: the name must be lower-case letters, digits, - and _",
-        "main: give exactly one of token and token_file",
+        "Main: the name must have only lower-case letters, digits, - and _",
+        "main: set exactly one of token and token_file",
         "other: the path must be absolute",
         "'sometimes' is not a valid duration",
         "third: path is below /home",
-        "archiver_timeout must not hold quotes",
+        "archiver_timeout must not contain quotes",
     ):
         assert sentence in deployment.output
     assert deployment.attempt(archiver_projects=[]).returncode != 0
-    assert "archiver_projects is empty; list the projects, or set archiver_state to absent" in deployment.output
+    assert "archiver_projects is empty; add projects, or set archiver_state to absent" in deployment.output
     assert deployment.attempt(archiver_schedule="every now and then").returncode != 0
-    assert "Not a time that systemd understands as OnCalendar=: every now and then" in deployment.output
+    assert (
+        "systemd refuses these schedules as OnCalendar=; correct the variables: every now and then" in deployment.output
+    )
     assert deployment.attempt(archiver_projects=[project(simulator, token="", token_file="/root/none")]).returncode != 0
-    assert "Files with secrets that are not on the host: /root/none" in deployment.output
+    assert "These files with secrets are missing on the host; create them first: /root/none" in deployment.output
     assert machine.output_of(FILES) == before
 
 

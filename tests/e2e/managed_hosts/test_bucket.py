@@ -98,7 +98,7 @@ def test_a_bucket_without_keys_is_refused_before_anything_changes(
     without = {name: value for name, value in wanted.items() if name != "s3_secret_key"}
     assert deployment.attempt(archiver_projects=[without]).returncode != 0
     assert (
-        "shop: s3_access_key and s3_secret_key, or s3_credentials_file, belong to a project with its path in a bucket"
+        "shop: a project with its path in a bucket requires s3_access_key and s3_secret_key, or s3_credentials_file"
         in deployment.output
     )
     assert deployment.recaps["host"]["changed"] == 0
@@ -160,7 +160,7 @@ def test_a_timer_finds_entries_missing_from_the_archive(machine: Machine, deploy
 
 def test_a_key_that_the_other_host_would_not_know_is_refused(other_machine: Machine, pair: Deployment) -> None:
     assert pair.attempt("--limit", "two").returncode != 0
-    assert "two has a new key and keeps an archive together with one, not part of this run" in pair.output
+    assert "two has a new key and shares an archive with one, which this run does not include" in pair.output
     assert other_machine.try_(f"ls {SIGNERS}").returncode != 0
 
 

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Prints, as JSON, what the role needs to know about a host. It changes nothing and runs on any Python 3.
+"""Prints the state of a host as JSON. Changes nothing, and runs on any Python 3.
 
-The only argument is a JSON object: schedules, files, metrics_dir.
+The only argument is a JSON object with the keys schedules, files and metrics_dir.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNITS = "/etc/systemd/system"
 CONFIG = "/etc/cloudscale-audit"
 PROGRAMS = "/usr/local/lib/cloudscale-audit"
 COMMAND = "/usr/local/bin/cloudscale-audit"
-# Units, secrets and programs as earlier versions of the role left them, with units for each project.
+# Units, secrets and programs of earlier versions of the role, which had units for each project.
 EARLIER_UNITS = ("cloudscale-audit@*", "cloudscale-audit-verify@*", "cloudscale-audit-reconcile@*")
 EARLIER_SECRETS = tuple(
     f"*.{kind}{suffix}" for kind in ("token", "s3", "sign", "ping") for suffix in ("", ".encrypted")
@@ -30,7 +30,7 @@ SECRETS = ("tokens.json", "s3", "pings.json", "notify.json", "notify-token-*[0-9
 EARLIER_PROGRAMS = ("core*", "current", "cloudscale-audit", "ping")
 
 
-def names(directory, *patterns):
+def find_files(directory, *patterns):
     return sorted(path for pattern in patterns for path in glob.glob(os.path.join(glob.escape(directory), pattern)))
 
 
@@ -46,14 +46,13 @@ def succeeds(*command):
     return subprocess.call(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) == 0
 
 
-def unit_states(verb, units):
-    """The units of which systemctl says that they are so."""
-    states = output("systemctl", verb, *units).split() if units else []
-    wanted = {"is-active": "active", "is-enabled": "enabled"}[verb]
-    return [unit for unit, state in zip(units, states) if state == wanted]
+def units_in_state(state, units):
+    """The units that systemctl reports as active, or as enabled."""
+    states = output("systemctl", f"is-{state}", *units).split() if units else []
+    return [unit for unit, found in zip(units, states) if found == state]
 
 
-def is_earlier(unit):
+def is_of_earlier_version(unit):
     return "@" in unit and not os.path.basename(unit).startswith("cloudscale-audit-failed@.")
 
 
@@ -63,35 +62,47 @@ def metrics_directories(units):
         if unit.endswith(".service") and os.path.isfile(unit):
             with open(unit, encoding="utf-8") as file:
                 found.update(re.findall(r"--metrics[= ](/[A-Za-z0-9._/-]+)", file.read()))
-    for path in names(UNITS, *(f"{pattern}.service.d/project.conf" for pattern in EARLIER_UNITS)):
+    for path in find_files(UNITS, *(f"{pattern}.service.d/project.conf" for pattern in EARLIER_UNITS)):
         with open(path, encoding="utf-8") as file:
             found.update(os.path.dirname(path) for path in re.findall(r"--metrics=(/[A-Za-z0-9._/-]+)", file.read()))
     return found
 
 
-def inspect_host(wanted):
-    units = [path for path in names(UNITS, "cloudscale-audit-*") if os.path.isfile(path) and not is_earlier(path)]
+def inspect_host(request):
+    units = [
+        path
+        for path in find_files(UNITS, "cloudscale-audit-*")
+        if os.path.isfile(path) and not is_of_earlier_version(path)
+    ]
     timers = [os.path.basename(path) for path in units if path.endswith(".timer")]
     version = re.search(r"[0-9]+", output("systemctl", "--version"))
-    earlier = names(UNITS, *EARLIER_UNITS) + names(CONFIG, *EARLIER_SECRETS) + names(PROGRAMS, *EARLIER_PROGRAMS)
-    directories = metrics_directories(units) | set(filter(None, [wanted["metrics_dir"]]))
+    earlier = (
+        find_files(UNITS, *EARLIER_UNITS)
+        + find_files(CONFIG, *EARLIER_SECRETS)
+        + find_files(PROGRAMS, *EARLIER_PROGRAMS)
+    )
+    directories = metrics_directories(units) | set(filter(None, [request["metrics_dir"]]))
     return {
         "python": list(sys.version_info[:2]),
         "systemd": int(version.group()) if version else 0,
         "booted": os.path.exists("/run/systemd/system"),
         "has_ssh_keygen": shutil.which("ssh-keygen") is not None,
         "has_openssl": shutil.which("openssl") is not None,
-        "wrong_schedules": [text for text in wanted["schedules"] if not succeeds("systemd-analyze", "calendar", text)],
-        "missing_files": [path for path in wanted["files"] if not os.path.isfile(path)],
-        "secrets": [os.path.basename(path) for name in SECRETS for path in names(CONFIG, name, name + ".encrypted")],
+        "invalid_schedules": [
+            text for text in request["schedules"] if not succeeds("systemd-analyze", "calendar", text)
+        ],
+        "missing_files": [path for path in request["files"] if not os.path.isfile(path)],
+        "secrets": [
+            os.path.basename(path) for name in SECRETS for path in find_files(CONFIG, name, name + ".encrypted")
+        ],
         "timers": timers,
-        "active_timers": unit_states("is-active", timers),
-        "enabled_timers": unit_states("is-enabled", timers),
+        "active_timers": units_in_state("active", timers),
+        "enabled_timers": units_in_state("enabled", timers),
         "units": [os.path.basename(path) for path in units],
-        "metrics": [path for directory in directories for path in names(directory, "cloudscale-audit-*.prom")],
+        "metrics": [path for directory in directories for path in find_files(directory, "cloudscale-audit-*.prom")],
         "program": os.path.realpath(COMMAND) if os.path.islink(COMMAND) else "",
-        "programs": names(PROGRAMS, "cloudscale-audit-*.pyz"),
-        "earlier": sorted(set(earlier) - set(wanted["files"])),
+        "programs": find_files(PROGRAMS, "cloudscale-audit-*.pyz"),
+        "earlier_files": sorted(set(earlier) - set(request["files"])),
     }
 
 

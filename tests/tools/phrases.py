@@ -2,24 +2,62 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Refuse phrases in guides and READMEs for which plain English has a better one.
+"""Refuse phrases in texts for people for which plain English has a better one.
 
-Runs in the repository's root. Code blocks and literals are not checked. With --doubtful, also list phrases that are
-often, but not always, unclear; they do not fail the check.
+Runs in the repository's root, on guides, comments, docstrings and strings. Code and literals are not checked. With
+--doubtful, also list phrases that are often, but not always, unclear; they do not fail the check. With --rest, list the
+phrases in all other files, and count them by directory, without failing.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-PATTERNS = ("docs/docsite/rst/*.rst", "README.md", "roles/*/README.md", "CONTRIBUTING.md")
-# These pages repeat texts of the code.
-GENERATED = ("command_reference.rst", "detections_reference.rst")
+# Files and directories whose texts must pass.
+CHECKED = (
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "changelogs/fragments",
+    "docs/docsite",
+    "galaxy.yml",
+    "meta",
+    "playbooks",
+    "plugins/callback",
+    "plugins/doc_fragments",
+    "plugins/filter",
+    "plugins/lookup",
+    "plugins/modules",
+    "roles",
+    "tests/tools/pages.py",
+    "tests/unit/plugins/lookup",
+    "tests/unit/plugins/test_consistency.py",
+    "tests/unit/test_reference_pages.py",
+    "tests/unit/test_role_archiver.py",
+)
+# The phrases themselves, and pages that repeat texts of the code.
+EXEMPT = (
+    "tests/tools/phrases.py",
+    "tests/unit/test_phrases.py",
+    "changelogs/changelog.yaml",
+    "docs/docsite/rst/command_reference.rst",
+    "docs/docsite/rst/detections_reference.rst",
+    "docs/docsite/rst/event_source_reference.rst",
+    "docs/docsite/rst/playbooks_reference.rst",
+)
+# Files in checked directories whose texts are not ready yet.
+PENDING = ("playbooks/audit_report.yml", "plugins/modules/project_logs_report.py")
 
 
 class Phrase(NamedTuple):
@@ -109,19 +147,62 @@ NOT_PROSE = {
         r":ansplugin:`[^`]+`|(?<= )<[^<>`]+>(?=`)",
     ),
     ".md": (r"^ *```(?:.|\n)*?^ *```$", r"`[^`\n]+(?:\n[^`\n]+)?`", r"(?<=\])\([^()]+\)", r"https?://\S+"),
+    ".yml": (r"\{\{(?:.|\n)*?\}\}|\{%(?:.|\n)*?%\}", r"\b(?:[BCEILMOPUV]|RV)\([^()]*\)", r"``[^`]+``", r"https?://\S+"),
+    ".sh": (r"^(?!\s*#).*$",),
 }
+NOT_PROSE[".yaml"] = NOT_PROSE[".j2"] = NOT_PROSE[".json"] = NOT_PROSE[".yml"]
+# Separates texts, so that no phrase spans code.
+CODE = "\0"
+# The replacement field of an f-string; a pair of braces is a brace.
+FIELD = r"(?<!\{)(?:\{\{)*\{(?!\{)(?:[^{}]|\{[^{}]*\})*\}"
 
 
 def blank(match: re.Match[str]) -> str:
     """Keep the lines, so that the numbers of later lines stay right."""
-    return re.sub(r"[^\n]", " ", match[0])
+    return re.sub(r"[^\n]", CODE, match[0])
 
 
 def prose(text: str, suffix: str) -> str:
-    """The text with code, literals and addresses replaced by spaces."""
+    """The text with code, literals and addresses replaced by separators."""
+    if suffix == ".py":
+        text, suffix = python_texts(text), ".yml"
     for pattern in NOT_PROSE[suffix]:
         text = re.sub(pattern, blank, text, flags=re.MULTILINE)
     return text
+
+
+def python_texts(source: str) -> str:
+    """The comments, strings and names of tests of Python code at their places; separators replace everything else.
+
+    A string without spaces is a key or a name, not a text for people.
+    """
+    lines = source.splitlines(keepends=True)
+    starts = [0, *itertools.accumulate(map(len, lines))]
+    masked = list(re.sub(r"\S", CODE, source))
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        first, last = (starts[line - 1] + column for line, column in (token.start, token.end))
+        masked[first:last] = token_text(token, source[first:last])
+    return "".join(masked)
+
+
+def token_text(token: tokenize.TokenInfo, source: str) -> str:
+    """What people read of a token, of the same length."""
+    kind = tokenize.tok_name[token.type]
+    if kind == "NAME" and source.startswith("test_"):
+        return source.replace("_", " ")
+    if kind == "COMMENT":
+        return re.sub(r"^#+!?", lambda match: " " * len(match[0]), source)
+    if kind in ("FSTRING_START", "FSTRING_END"):
+        return " " * len(source)
+    if kind not in ("STRING", "FSTRING_MIDDLE") or not re.search(r"\w\s", source):
+        return re.sub(r"\S", CODE, source)
+    if kind == "STRING":
+        prefix, quotes = re.match(r"""(\w*)("{3}|'{3}|"|')""", source).groups()  # type: ignore[union-attr]
+        inner = source[len(prefix + quotes) : -len(quotes)]
+        if "f" in prefix.lower():
+            inner = re.sub(FIELD, blank, inner)
+        source = " " * len(prefix + quotes) + inner + " " * len(quotes)
+    return re.sub(r"\\[nrt]", "  ", source)
 
 
 def hits(text: str, phrases: tuple[Phrase, ...]) -> Iterator[Hit]:
@@ -132,23 +213,49 @@ def hits(text: str, phrases: tuple[Phrase, ...]) -> Iterator[Hit]:
             yield Hit(line, " ".join(found.split()), phrase)
 
 
-def pages() -> list[Path]:
-    return sorted(path for pattern in PATTERNS for path in Path().glob(pattern) if path.name not in GENERATED)
+def kind_of(path: Path) -> str:
+    """The suffix by which a file is read; scripts without a suffix are Python. Empty if its texts are not checked."""
+    if path.suffix in (*NOT_PROSE, ".py"):
+        return path.suffix
+    return ".py" if not path.suffix and path.read_bytes().startswith((b"#!/usr/bin/env python", b"# Copyright")) else ""
+
+
+def tracked_files() -> list[Path]:
+    done = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True)
+    return [Path(name) for name in done.stdout.splitlines() if name not in EXEMPT]
+
+
+def is_checked(path: Path) -> bool:
+    return str(path) not in PENDING and any(Path(name) in (path, *path.parents) for name in CHECKED)
+
+
+def report(paths: Iterable[Path], doubtful: bool) -> Counter[Path]:
+    """Print the phrases in these files, and count those that are refused by directory."""
+    refused: Counter[Path] = Counter()
+    for path in paths:
+        kind = kind_of(path)
+        text = prose(path.read_text(encoding="utf-8"), kind) if kind else ""
+        for line, words, phrase in sorted(hits(text, REFUSED)):
+            refused[path.parent] += 1
+            print(f"{path}:{line}: '{words}': write {phrase.replacement} ({phrase.reason})")
+        for line, words, phrase in sorted(hits(text, DOUBTFUL)) if doubtful else ():
+            print(f"{path}:{line}: doubtful: '{words}': perhaps {phrase.replacement} ({phrase.reason})")
+    return refused
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--doubtful", action="store_true", help="also list doubtful phrases, without failing")
+    parser.add_argument(
+        "--rest", action="store_true", help="list and count the phrases in all other files, without failing"
+    )
     options = parser.parse_args()
-    refused = 0
-    for path in pages():
-        text = prose(path.read_text(encoding="utf-8"), path.suffix)
-        wrong = sorted(hits(text, REFUSED))
-        refused += len(wrong)
-        for line, words, phrase in wrong:
-            print(f"{path}:{line}: '{words}': write {phrase.replacement} ({phrase.reason})")
-        for line, words, phrase in sorted(hits(text, DOUBTFUL)) if options.doubtful else ():
-            print(f"{path}:{line}: doubtful: '{words}': perhaps {phrase.replacement} ({phrase.reason})")
+    refused = report([path for path in tracked_files() if is_checked(path) != options.rest], options.doubtful)
+    if options.rest:
+        for directory, count in sorted(refused.items()):
+            print(f"{count:5} {directory}")
+        print(f"{refused.total():5} in all")
+        return 0
     return 1 if refused else 0
 
 

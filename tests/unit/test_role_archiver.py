@@ -388,7 +388,7 @@ def test_the_doctor_names_each_project_with_what_is_wrong() -> None:
 
 
 def imported_files(file: Path, known: set[Path]) -> set[Path]:
-    """The files that one imports, and these in turn, beside those known; also those imported only when used."""
+    """The files that a file imports, directly and indirectly, also inside functions, and the ``known`` files."""
     if file in known or not file.exists():
         return known
     known.add(file)

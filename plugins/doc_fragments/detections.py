@@ -42,7 +42,7 @@ options:
     type: list
     elements: str
   known_networks:
-    description: Networks that your changes come from. Without this option, detections that need networks are off.
+    description: Networks from which your changes are made. Without this option, detections that need networks are off.
     type: list
     elements: str
 """

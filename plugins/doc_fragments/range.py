@@ -14,7 +14,7 @@ options:
       - A time with offset (V(2026-11-22T08:00:00Z)), a date (V(2026-11-22)), V(now), an offset before now in seconds,
         minutes, hours, days or weeks (V(-90d), V(-24h), V(-15m)), V(today), V(yesterday), V(this-week), V(last-week),
         V(this-month) or V(last-month).
-      - A date or a named time stands for its first moment, in UTC unless there is an option O(ignore:time_zone). Weeks
+      - A date or a named time means its first moment, in UTC unless there is an option O(ignore:time_zone). Weeks
         begin on Monday. V(start=last-week) with V(end=this-week) is the complete last week.
       - The provider keeps entries for 90 days.
     type: str

@@ -171,6 +171,7 @@ attributes:
   diff_mode:
     support: none
 requirements:
+  - requests, unless O(ask_api=false)
   - ibis-framework[duckdb], or ibis-framework[pyspark] for O(engine=spark)
   - jinja2, vl-convert-python and itables for pages (.html); only jinja2 for pages of O(form=access_review)
 notes:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is said in two places is the same in both."""
+"""Facts that are stored in two files are the same in both files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_version_has_one_source() -> None:
     assert version.USER_AGENT.endswith(f"/{version.VERSION}")
 
 
-def test_the_oldest_libraries_that_are_allowed_are_those_that_are_tested() -> None:
+def test_the_oldest_allowed_libraries_are_tested() -> None:
     def lines(path: str) -> list[Requirement]:
         found = (line.strip() for line in (ROOT / path).read_text().splitlines())
         return [Requirement(line) for line in found if line and not line.startswith(("#", "-r"))]
@@ -48,7 +48,7 @@ def test_the_oldest_libraries_that_are_allowed_are_those_that_are_tested() -> No
         assert (bound.operator, Version(tested[allowed.name])) == (">=", Version(bound.version)), allowed.name
 
 
-def test_the_readme_has_the_sections_that_certification_wants() -> None:
+def test_the_readme_has_the_sections_for_certification() -> None:
     wanted = ["Description", "Requirements", "Installation", "Use Cases", "Testing", "Contributing", "Support"]
     wanted += ["Release Notes", "Related Information", "License"]
     assert re.findall(r"^## (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE) == wanted
@@ -65,10 +65,10 @@ def test_every_module_takes_the_options_of_the_action_group(name: str) -> None:
     assert set(options.connection_spec()) <= set(documented("modules", name)["options"])
 
 
-def test_lookup_and_module_are_twins() -> None:
+def test_the_lookup_has_the_options_of_the_module() -> None:
     module = documented("modules", "project_logs_info")["options"]
     lookup = documented("lookup", "project_logs")["options"]
-    of_files = {
+    file_options = {
         "dest",
         "mode",
         "owner",
@@ -80,7 +80,7 @@ def test_lookup_and_module_are_twins() -> None:
         "unsafe_writes",
         "attributes",
     }
-    assert set(module) - set(lookup) == of_files
+    assert set(module) - set(lookup) == file_options
     assert set(lookup) <= set(module)
     for name, option in lookup.items():
         assert {key: option.get(key) for key in ("type", "default")} == {
@@ -92,8 +92,8 @@ def test_lookup_and_module_are_twins() -> None:
 def test_the_documented_codes_of_failures_exist(name: str) -> None:
     path = ROOT / "plugins/modules" / f"{name}.py"
     returns = get_docstring(str(path), fragment_loader, collection_name="auditops.cloudscale")[2]
-    told = yaml.safe_load(returns) if isinstance(returns, str) else returns
-    codes = set(re.findall(r"V\((\w+)\)", str(told["failure"]["contains"]["code"]["description"])))
+    results = yaml.safe_load(returns) if isinstance(returns, str) else returns
+    codes = set(re.findall(r"V\((\w+)\)", str(results["failure"]["contains"]["code"]["description"])))
     assert codes
     roots = (errors.AuditError, errors.NotAsExpected)
     assert codes <= {kind.code for root in roots for kind in root.__subclasses__()}
@@ -109,10 +109,45 @@ def test_the_callback_lists_no_variable_because_it_reads_none() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_token_is_documented_as_required_only_where_it_is(name: str) -> None:
-    told = str(documented("modules", name)["options"]["api_token"]["description"])
+    description = str(documented("modules", name)["options"]["api_token"]["description"])
     conditions = {
         "project_logs_archive_info": "O(reconcile=true)",
         "project_logs_report": "unless",
         "project_logs_detect": "unless",
     }
-    assert conditions.get(name, "Required where the API is read") in told
+    assert conditions.get(name, "Required where the API is read") in description
+
+
+DOCUMENTED = [
+    *(("modules", name) for name in MODULES),
+    ("lookup", "project_logs"),
+    ("callback", "project_logs_trail"),
+]
+
+
+def is_page(label: str) -> bool:
+    prefix = "ansible_collections.auditops.cloudscale.docsite."
+    return label.startswith(prefix) and (ROOT / "docs/docsite/rst" / f"{label.removeprefix(prefix)}.rst").exists()
+
+
+def is_plugin(name: str, kind: str) -> bool:
+    path = ROOT / "plugins" / kind / name.removeprefix("auditops.cloudscale.")
+    return path.with_suffix(".py").exists() or path.with_suffix(".yml").exists()
+
+
+@pytest.mark.parametrize(("kind", "name"), DOCUMENTED)
+def test_each_seealso_leads_to_a_page_or_a_plugin(kind: str, name: str) -> None:
+    links = documented(kind, name)["seealso"]
+    assert links
+    for link in links:
+        assert is_page(link["ref"]) if "ref" in link else is_plugin(*target_of(link)), link
+
+
+def target_of(link: dict[str, str]) -> tuple[str, str]:
+    return (link["module"], "modules") if "module" in link else (link["plugin"], link["plugin_type"])
+
+
+@pytest.mark.parametrize(("kind", "name"), DOCUMENTED)
+def test_what_reads_the_api_requires_requests(kind: str, name: str) -> None:
+    requirements = documented(kind, name)["requirements"]
+    assert any(requirement.startswith("requests") for requirement in requirements)

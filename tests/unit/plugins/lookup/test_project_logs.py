@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lookup, loaded as Ansible loads it, so that options are resolved for real."""
+"""The lookup, loaded by Ansible, which resolves its options."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_keyword_arguments_win_over_variables_and_these_over_the_environment(
         lookup.run([], variables={})
 
 
-def test_texts_become_what_options_say(lookup: Any, simulator: Simulator) -> None:
+def test_texts_are_converted_to_the_types_of_options(lookup: Any, simulator: Simulator) -> None:
     wanted = [simulator.project("main").log.append(action=name, message="m") for name in ("a_x", "b_x", "c_x")]
     assert lookup.run([], variables={}, limit="1", api_timeout="7") == wanted[-1:]
     assert lookup.run([], variables={}, actions="a_*,c_*") == [wanted[0], wanted[2]]
 
 
-def test_times_that_yaml_made_of_a_text_are_times(lookup: Any, simulator: Simulator) -> None:
+def test_times_that_yaml_has_parsed_are_accepted(lookup: Any, simulator: Simulator) -> None:
     noon = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
     simulator.project("main").log.append(action="a", message="m", timestamp=noon - timedelta(days=1))
     wanted = [simulator.project("main").log.append(action="a", message="m", timestamp=noon)]
@@ -66,7 +66,7 @@ def test_times_that_yaml_made_of_a_text_are_times(lookup: Any, simulator: Simula
 
 
 @pytest.mark.parametrize(
-    ("terms", "options", "told"),
+    ("terms", "options", "message"),
     [
         (["server_create"], {}, "takes no positional terms"),
         ([], {"start": "2026-11-22T08:00:00"}, "no offset from UTC"),
@@ -75,11 +75,11 @@ def test_times_that_yaml_made_of_a_text_are_times(lookup: Any, simulator: Simula
         ([], {"begin": "-1d"}, "begin"),
     ],
 )
-def test_bad_input_is_an_error_of_ansible(lookup: Any, terms: Any, options: Any, told: str) -> None:
-    with pytest.raises(AnsibleError, match=told):
+def test_bad_input_is_an_error_of_ansible(lookup: Any, terms: Any, options: Any, message: str) -> None:
+    with pytest.raises(AnsibleError, match=message):
         lookup.run(terms, variables={}, **options)
 
 
-def test_an_old_start_is_warned_about(lookup: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_old_start_causes_a_warning(lookup: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert lookup.run([], variables={}, start="-100d") == []
     assert "retention" in capsys.readouterr().err

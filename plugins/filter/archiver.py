@@ -32,9 +32,11 @@ _BUCKET_PATH = re.compile(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9._/-]*)?([?][A-Z
 # Directories that the services cannot access.
 _INACCESSIBLE = re.compile(r"/+(home|root|run/user|tmp|var/tmp)(/|$)")
 _PRINTABLE = re.compile(r"[!-~]+")
-# Characters with a meaning in unit files.
+# Characters with a special meaning in unit files.
 _UNSAFE = re.compile(r"""["'\\$%\n\r]""")
+# Settings whose values are written into unit files.
 _UNIT_SETTINGS = ("random_delay", "timeout", "user", "python", "memory_max", "cpu_quota", "metrics_group", "jobs")
+# Keys of a project that are copied to the projects file.
 _COPIED_KEYS = ("api_url", "ca_path", "start", "every", "s3_endpoint", "s3_region", "s3_ca_path")
 _TIMESTAMP_KEYS = ("timestamp_url", "timestamp_every", "timestamp_ca")
 _POLICY_KEYS = ("retention", "compact_older_than", "reconcile_start")
@@ -107,13 +109,13 @@ class _Plan:
                 "and _, outside /home, /root, /run/user, /tmp and /var/tmp, which the services cannot access"
             )
         for name in _UNIT_SETTINGS:
-            self._check_word(f"archiver_{name}", self.settings[name])
+            self._check_unit_text(f"archiver_{name}", self.settings[name])
         for name, value in self.settings["environment"].items():
-            self._check_word(f"archiver_environment: {name}", f"{name}={value}")
+            self._check_unit_text(f"archiver_environment: {name}", f"{name}={value}")
         for kind, schedule in self._schedules().items():
-            self._check_word(f"the schedule of {kind}", schedule)
+            self._check_unit_text(f"the schedule of {kind}", schedule)
 
-    def _check_word(self, name, value):
+    def _check_unit_text(self, name, value):
         if _UNSAFE.search(str(value)):
             self.problems.append(f"{name} must not contain quotes, backslashes, $, % or line breaks")
 
@@ -190,14 +192,14 @@ class _Plan:
 
     def _secrets(self):
         """The content of the files with secrets, by file name. The credential of a file has the same name."""
-        found = {
+        contents = {
             "tokens.json": json.dumps(self.tokens, indent=1, sort_keys=True) + "\n" if self.tokens else "",
             "s3": "".join(self.s3_profiles),
             "pings.json": json.dumps(self.pings, indent=1, sort_keys=True) + "\n" if self.pings else "",
             "notify.json": self.notify_file,
             **self.notify_tokens,
         }
-        return {name: content for name, content in found.items() if content}
+        return {name: content for name, content in contents.items() if content}
 
     def _credentials(self, secrets, signs):
         """Lines of the services that load their secrets, by purpose of the secrets."""
@@ -219,6 +221,8 @@ class _Plan:
     def _metrics(self, schedules):
         """The metrics files that runs write."""
         directory = self.settings["metrics_dir"]
+        if not directory:
+            return []
         commands = {
             "collect": "collect" in schedules,
             "journal": _is_true(self.settings["journal"]),
@@ -226,8 +230,6 @@ class _Plan:
             "verify": "verify" in schedules,
             "reconcile": "reconcile" in schedules or "reconcile-full" in schedules,
         }
-        if not directory:
-            return []
         return [
             f"{directory}/cloudscale-audit-{command}-{entry['name']}.prom"
             for command, is_wanted in commands.items()
@@ -281,8 +283,8 @@ class _Project:
         return path
 
     def _policies(self):
-        found = {key: str(self._values.get(key) or self._plan.settings[key]) for key in _POLICY_KEYS}
-        policies = {key: value for key, value in found.items() if value}
+        values = {key: str(self._values.get(key) or self._plan.settings[key]) for key in _POLICY_KEYS}
+        policies = {key: value for key, value in values.items() if value}
         if "retention" in policies or "compact_older_than" in policies:
             self._plan.has_policy = True
         return policies

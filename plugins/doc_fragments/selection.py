@@ -44,7 +44,6 @@ options:
         best effort. If in doubt, use O(message_pattern).
     type: list
     elements: str
-    version_added: 1.0.0
   limit:
     description:
       - Maximum number of matches to return. The newest matches are kept. Does not limit how much is read.

@@ -34,7 +34,7 @@ def project_logs_by(entries, own_actors):
         raise AnsibleFilterError(
             "project_logs_by requires a list of actors, such as ['ci deploy', 'anna@example.com']."
         )
-    return Changes.by(_check_entries(entries, "project_logs_by"), own_actors).as_dict()
+    return Changes.group(_check_entries(entries, "project_logs_by"), own_actors).as_dict()
 
 
 def project_logs_summary(entries):

@@ -15,13 +15,12 @@ import binascii
 import hashlib
 import os
 import re
-import shutil
 from datetime import datetime, timezone
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from ...errors import ArchiveDamaged, InvalidInput, StorageError
 from ...files import temporary_file
-from ...programs import CompletedProgram, ProgramFailed, run_program
+from ...programs import CompletedProgram, Program
 from ..format.commit import Head
 from ..storage.store import ObjectNotFound, Store, join_chunks
 from .chain import StoredCommit, find_head
@@ -29,10 +28,12 @@ from .chain import StoredCommit, find_head
 NAMESPACE = "cloudscale-audit-head"
 """What ssh-keygen ties a signature to, so that one made for another purpose is none of an archive."""
 
+# A key with a passphrase must fail, not wait for somebody to type.
+SSH_KEYGEN = Program("ssh-keygen", "install openssh-client", SSH_ASKPASS_REQUIRE="never")
+
 _NAME = re.compile(r"signatures/(\d{12})-([0-9a-f]{64})-([0-9a-f]{8})\.sig", re.ASCII)
 _PUBLIC = re.compile(rb"((?:ssh|ecdsa|sk)-[a-z0-9@.-]+) +([A-Za-z0-9+/]+=*)")
 _GOOD = re.compile(r'Good "[^"]*" signature with \S+ key (SHA256:\S+)')
-_SECONDS = 60
 _MAX_SIGNATURE = 1 << 16
 
 
@@ -87,7 +88,7 @@ class SigningKey:
         """
         done = _keygen("sign", ["-f", self._path, "-n", NAMESPACE], signed_text(archive_id, head))
         if done.returncode != 0:
-            raise InvalidInput(f"The key {self._path} cannot sign: {_words(done)}.")
+            raise InvalidInput(f"The key {self._path} cannot sign: {SSH_KEYGEN.error_text(done)}.")
         return done.stdout
 
 
@@ -96,7 +97,7 @@ class AllowedSigners:
 
     def __init__(self, path: str) -> None:
         """:raises InvalidInput: the file cannot be read, or there is no ssh-keygen."""
-        _program()
+        SSH_KEYGEN.path()
         if not os.path.isfile(path) or not os.access(path, os.R_OK):
             raise InvalidInput(f"The file of allowed signers {path} cannot be read; check its path.")
         self._path = path
@@ -178,10 +179,10 @@ def _public_half(path: str) -> Tuple[str, bytes]:
     except OSError as exc:
         raise InvalidInput(f"The key {path} cannot be read; check its path and its owner.") from exc
     if match is None:
-        done = _run([_program(), "-y", "-P", "", "-f", path], b"")
+        done = SSH_KEYGEN.run(["-y", "-P", "", "-f", path])
         match = _PUBLIC.match(done.stdout)
         if match is None:
-            raise InvalidInput(f"The key {path} cannot sign: {_words(done)}.")
+            raise InvalidInput(f"The key {path} cannot sign: {SSH_KEYGEN.error_text(done)}.")
     try:
         return match[1].decode(), base64.b64decode(match[2], validate=True)
     except (ValueError, binascii.Error) as exc:
@@ -189,28 +190,4 @@ def _public_half(path: str) -> Tuple[str, bytes]:
 
 
 def _keygen(what: str, arguments: Sequence[str], text: bytes) -> CompletedProgram:
-    return _run([_program(), "-Y", what, *arguments], text)
-
-
-def _run(command: Sequence[str], text: bytes) -> CompletedProgram:
-    """Run a program.
-
-    :raises InvalidInput: it cannot be started, is killed, or does not end in time. This says nothing of a signature.
-    """
-    # A key with a passphrase must fail, not wait for somebody to type.
-    variables = {**os.environ, "LC_ALL": "C", "TZ": "UTC", "SSH_ASKPASS_REQUIRE": "never"}
-    try:
-        return run_program(command, text, _SECONDS, variables)
-    except ProgramFailed as exc:
-        raise InvalidInput(f"ssh-keygen does not work here: {exc}.") from exc
-
-
-def _program() -> str:
-    found = shutil.which("ssh-keygen")
-    if found is None:
-        raise InvalidInput("ssh-keygen is missing; install openssh-client.")
-    return found
-
-
-def _words(done: CompletedProgram) -> str:
-    return done.last_error_line or f"ssh-keygen ended with status {done.returncode}"
+    return SSH_KEYGEN.run(["-Y", what, *arguments], text)

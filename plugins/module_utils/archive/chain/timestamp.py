@@ -10,20 +10,20 @@ all commits before it, existed at that time. It does not show that no other hist
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from datetime import datetime, timezone
 from typing import List, NamedTuple, Optional, Sequence
 
 from ...errors import InvalidInput
 from ...files import temporary_file
-from ...programs import CompletedProgram, ProgramFailed, run_program
+from ...programs import CompletedProgram, Program
 from ..format.commit import Head
 from ..storage.store import InvalidObject, Store, join_chunks
 
 MAX_TIMESTAMP = 1 << 16
 """Bytes. A response with a chain of four certificates has some 8,000."""
+
+OPENSSL = Program("openssl", "install it")
 
 _NAME = re.compile(r"timestamps/(\d{12})-([0-9a-f]{12})\.tsr", re.ASCII)
 _DIGITS = 12
@@ -42,7 +42,6 @@ _REASONS = {
     "nonce not returned": "it answers no request of this run",
     "no time stamp token": "the authority refused the request",
 }
-_SECONDS = 60
 
 
 class TimestampFile(NamedTuple):
@@ -99,7 +98,7 @@ def make_query(sha256: str) -> bytes:
     """
     done = _ts(["-query", "-digest", sha256, "-sha256", "-cert"])
     if done.returncode != 0:
-        raise InvalidInput(f"openssl makes no request for a time stamp: {_words(done)}.")
+        raise InvalidInput(f"openssl makes no request for a time stamp: {OPENSSL.error_text(done)}.")
     return done.stdout
 
 
@@ -140,7 +139,7 @@ def response_problem(response: bytes, query: bytes, authorities: Optional[Author
         token = _token_in(response)
     except InvalidTimestamp as exc:
         return str(exc)
-    inside = _openssl(["pkcs7", "-inform", "DER", "-print_certs"], token).stdout
+    inside = OPENSSL.run(["pkcs7", "-inform", "DER", "-print_certs"], token).stdout
     with temporary_file(inside) as certificates, temporary_file(query) as file:
         return _damage(response, ["-queryfile", file, "-CAfile", certificates, "-partial_chain"])
 
@@ -160,7 +159,7 @@ class Authorities:
             ) from exc
         if not has_one:
             raise InvalidInput(f"{path} has no certificate of a time stamping authority in PEM.")
-        _program()
+        OPENSSL.path()
 
     def damage(self, response: bytes, token: TimestampToken) -> Optional[str]:
         """Why this is no time stamp by such an authority with a certificate that was valid then; None if it is one."""
@@ -196,27 +195,4 @@ def _reason(done: CompletedProgram) -> str:
 
 
 def _ts(arguments: Sequence[str]) -> CompletedProgram:
-    return _openssl(["ts", *arguments])
-
-
-def _openssl(arguments: Sequence[str], text: bytes = b"") -> CompletedProgram:
-    """Run openssl.
-
-    :raises InvalidInput: it is missing, cannot be started, is killed, or does not end in time.
-    """
-    variables = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
-    try:
-        return run_program([_program(), *arguments], text, _SECONDS, variables)
-    except ProgramFailed as exc:
-        raise InvalidInput(f"openssl does not work here: {exc}.") from exc
-
-
-def _program() -> str:
-    found = shutil.which("openssl")
-    if found is None:
-        raise InvalidInput("openssl is missing; install it.")
-    return found
-
-
-def _words(done: CompletedProgram) -> str:
-    return done.last_error_line or f"openssl ended with status {done.returncode}"
+    return OPENSSL.run(["ts", *arguments])

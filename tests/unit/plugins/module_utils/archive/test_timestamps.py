@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain import timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import load_commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.timestamp import (
     Authorities,
@@ -376,8 +375,10 @@ def test_what_cannot_be_read_is_no_token(body: bytes) -> None:
         read_token(body)
 
 
-def test_without_openssl_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch, authority: TimeAuthority) -> None:
-    monkeypatch.setattr(timestamp.shutil, "which", lambda _name: None)
+def test_without_openssl_there_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: TimeAuthority
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InvalidInput, match="openssl is missing; install it"):
         Authorities(authority.root)
 

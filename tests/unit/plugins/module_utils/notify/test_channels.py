@@ -233,7 +233,7 @@ def test_a_command_gets_json_and_no_shell(tmp_path: Path) -> None:
     [
         ("exit 3", r"sh did not take an alert \(exit status 3\)$"),
         ("printf 'bad\\033[31m\\n' >&2; exit 1", "\\(exit status 1\\): bad\ufffd\\[31m$"),
-        ("kill -9 $$", "sh cannot take an alert: signal 9 ended it$"),
+        ("kill -9 $$", "sh cannot take an alert: it was killed by signal 9$"),
     ],
 )
 def test_a_command_that_fails_is_told(script: str, sentence: str) -> None:

@@ -291,7 +291,7 @@ def test_what_cannot_sign_says_so_before_anything_is_read(
 @pytest.mark.parametrize(
     ("script", "why"),
     [
-        ("kill -9 $$", "signal 9 ended it"),
+        ("kill -9 $$", "it was killed by signal 9"),
         ("exec sleep 60", "it does not end"),
         (None, "Exec format error"),
     ],
@@ -304,8 +304,8 @@ def test_an_ssh_keygen_that_gives_no_answer_is_no_bad_signature(
     program.write_text(f"#!/bin/sh\n{script}\n" if script else "\x00")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(signing, "_SECONDS", 0.2)
-    with pytest.raises(InvalidInput, match=f"ssh-keygen does not work here: {why}"):
+    monkeypatch.setattr(signing.SSH_KEYGEN, "timeout", 0.2)
+    with pytest.raises(InvalidInput, match=f"ssh-keygen does not work on this host: {why}"):
         list(cat(archive.store))
 
 

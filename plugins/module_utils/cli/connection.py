@@ -13,7 +13,7 @@ import threading
 from typing import Any, Callable, Dict, Optional, TypeVar
 
 from ..errors import InvalidInput, Unauthorized
-from ..project_log.client import Api, Page
+from ..project_log.client import Api
 from ..settings import Connection, read_token
 from .flags import flag
 from .progress import Progress
@@ -21,29 +21,16 @@ from .progress import Progress
 _Result = TypeVar("_Result")
 
 
-class WatchedApi(Api):
-    """An API whose pages are counted on the terminal, if there is one to watch."""
-
-    def __init__(self, connection: Connection, stop: threading.Event) -> None:
-        super().__init__(connection, stop=stop)
-        self._progress = Progress()
-
-    def page(self, url: str) -> Page:
-        page = super().page(url)
-        self._progress.add(page.entries)
-        return page
-
-    def close(self) -> None:
-        super().close()
-        self._progress.end()
-
-
 def with_token(options: argparse.Namespace, stop: threading.Event, ask: Callable[[Api], _Result]) -> _Result:
     """Ask the API with the current token; once more if it was refused and its file holds another one by then."""
 
     def ask_with(token: Optional[str]) -> _Result:
-        with WatchedApi(_connection(options, token), stop=stop) as api:
-            return ask(api)
+        progress = Progress()
+        try:
+            with Api(_connection(options, token), stop, on_page=lambda page: progress.add(page.entries)) as api:
+                return ask(api)
+        finally:
+            progress.end()
 
     token = _token(options)
     try:

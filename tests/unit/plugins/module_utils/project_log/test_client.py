@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import trustme
 from ansible_collections.auditops.cloudscale.plugins.module_utils import errors
-from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
+from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api, Page
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
@@ -53,6 +53,14 @@ def test_a_page_tells_its_entries_and_where_to_go_on(simulator: Simulator, api: 
     assert api.page(last.poll_more).entries == []
     assert last.server_date is not None
     assert abs(last.server_date - datetime.now(timezone.utc)) < timedelta(minutes=1)
+
+
+def test_each_page_is_passed_to_a_callback(simulator: Simulator) -> None:
+    simulator.project("main").log.append(action="server_create", message="m")
+    pages: list[Page] = []
+    with Api(connect(simulator), on_page=pages.append) as api:
+        page = api.page(api.first_url())
+    assert pages == [page]
 
 
 def test_requests_are_reads_that_name_the_client_and_keep_the_connection(simulator: Simulator, api: Api) -> None:
@@ -200,7 +208,7 @@ def test_retry_after_may_be_a_date(simulator: Simulator, api: Api, waits: Waits)
     ("status", "error", "told"),
     [
         (401, errors.Unauthorized, "does not accept the token .*check api_token"),
-        (403, errors.Forbidden, "forbids this token to read the project log .*permission"),
+        (403, errors.Forbidden, "does not allow this token to read the project log .*permission"),
         (404, errors.RequestRejected, "check api_url"),
         (400, errors.RequestRejected, "Bad request"),
     ],
@@ -218,7 +226,7 @@ def test_refusals_are_told_at_once(simulator: Simulator, api: Api, status: int, 
 def test_a_refused_cursor_is_told_as_such(simulator: Simulator, api: Api, status: int) -> None:
     cursor = api.page(api.first_url()).poll_more
     simulator.script(Fault("status", status=status))
-    with pytest.raises(errors.CursorRejected, match="refuses the cursor") as caught:
+    with pytest.raises(errors.CursorRejected, match="rejects the cursor") as caught:
         api.page(cursor)
     assert caught.value.status == status
 
@@ -271,8 +279,8 @@ def test_a_redirect_within_the_api_is_followed_but_not_for_ever(simulator: Simul
     ("cursor", "error", "told"),
     [
         ("https://evil.example/v1/project-logs?cursor=1", errors.UntrustedURL, "evil.example"),
-        ("{url}/servers?cursor=1", errors.InvalidInput, "is no poll_more URL"),
-        ("{url}/project-logs", errors.InvalidInput, "is no poll_more URL"),
+        ("{url}/servers?cursor=1", errors.InvalidInput, "is not a poll_more URL"),
+        ("{url}/project-logs", errors.InvalidInput, "is not a poll_more URL"),
         ("{url}/project-logs?cursor=1", None, None),
     ],
 )
@@ -406,7 +414,7 @@ def test_a_server_that_hangs_up_is_told_as_that() -> None:
 def test_an_answer_that_stalls_ends_with_the_time_out() -> None:
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", seconds=30) as address:
         with Api(Connection(TOKEN, f"http://{address}/v1", timeout=1, retries=0)) as api:
-            with pytest.raises(errors.Unreachable, match="did not answer within 1 s"):
+            with pytest.raises(errors.Unreachable, match="did not respond within 1 s"):
                 api.page(api.first_url())
 
 
@@ -423,7 +431,7 @@ def test_what_the_api_says_of_an_error_is_one_line_and_no_token(simulator: Simul
     simulator.script(Fault("raw", status=403, body=json.dumps({"detail": detail}).encode()))
     with pytest.raises(errors.Forbidden) as caught:
         api.page(api.first_url())
-    assert caught.value.message.endswith("(HTTP 403): \ufffd[31mNo\ufffdright for ***.")
+    assert caught.value.message.endswith("(HTTP 403): \ufffd[31mNo\ufffdright for ***; use another token.")
 
 
 @pytest.mark.parametrize("before", range(280, 300, 5))
@@ -440,7 +448,7 @@ def test_an_answer_that_drips_in_ends_with_the_time_out(simulator: Simulator) ->
     simulator.project("main").log.append(action="a", message="m" * 2000)
     simulator.script(Fault("slow", seconds=30))
     with Api(connect(simulator, api_timeout=1, api_retries=0)) as api:
-        with pytest.raises(errors.Unreachable, match="did not answer within 1 s"):
+        with pytest.raises(errors.Unreachable, match="did not respond within 1 s"):
             api.page(api.first_url())
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The edge to Ansible: the options that modules have in common, and core errors as failures of a module."""
+"""The only file of the core that imports Ansible: common options of modules, and core errors as module failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .settings import DEFAULT_CONCURRENCY, DEFAULT_URL
 
 
 def connection_spec() -> Dict[str, Any]:
-    """CONNECTION: every module takes these, so that ``module_defaults`` of the action group fits all."""
+    """CONNECTION: options of every module, so that ``module_defaults`` can set them for the action group."""
     return {
         "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["CLOUDSCALE_API_TOKEN"])},
         "api_url": {"type": "str", "default": DEFAULT_URL, "fallback": (env_fallback, ["CLOUDSCALE_API_URL"])},
@@ -31,7 +31,7 @@ def connection_spec() -> Dict[str, Any]:
 
 
 def range_spec() -> Dict[str, Any]:
-    """RANGE: which part of the log is read."""
+    """RANGE: the part of the log to read."""
     return {
         "start": {"type": "str"},
         "end": {"type": "str"},
@@ -40,7 +40,7 @@ def range_spec() -> Dict[str, Any]:
 
 
 def selection_spec() -> Dict[str, Any]:
-    """SELECTION: which entries of it are meant."""
+    """SELECTION: conditions for entries."""
     return {
         "actions": {"type": "list", "elements": "str"},
         "actors": {"type": "list", "elements": "str"},
@@ -52,7 +52,7 @@ def selection_spec() -> Dict[str, Any]:
 
 
 def detections_spec() -> Dict[str, Any]:
-    """DETECTIONS: which changes deserve a second look, and the facts of a site that they need."""
+    """DETECTIONS: the detections to run, and the facts of a site that they need."""
     names = ("enable", "disable", "own_actors", "holidays", "known_networks")
     return {
         "detections": {"type": "list", "elements": "dict"},
@@ -66,20 +66,20 @@ def concurrency_spec() -> Dict[str, Any]:
 
 
 class CloudscaleModule(AnsibleModule):
-    """A module whose every failure carries ``failure`` beside ``msg``: one that Ansible finds in the options, too."""
+    """A module that returns ``failure`` with every ``msg``, even if Ansible rejects the options."""
 
     def fail_json(self, msg: str, **kwargs: Any) -> Any:
         kwargs.setdefault("failure", InvalidInput(msg).failure)
         super().fail_json(msg, **kwargs)
 
     def add_path_info(self, kwargs: Dict[str, Any]) -> Any:
-        """Leave a result with ``path`` and ``state`` as it is: Ansible would replace ``state`` by that of the file."""
+        """Keep a result's ``state``, which Ansible would replace by the state of the file at ``path``."""
         return kwargs if "state" in kwargs else super().add_path_info(kwargs)
 
     @contextmanager
     def report_errors(self) -> Iterator[None]:
-        """Turns a core error that leaves the block into a failure of the module, and so an interruption."""
-        # Ansible ends its modules with SIGTERM where it does not pass on the SIGINT of a terminal.
+        """Convert core errors and interruptions in the block into module failures."""
+        # Ansible ends its modules with SIGTERM if it does not forward the SIGINT of a terminal.
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _interrupt)
@@ -92,14 +92,14 @@ class CloudscaleModule(AnsibleModule):
 
 
 def _interrupt(*_signal: Any) -> NoReturn:
-    # An object that was being made, such as an answer, would complain on stderr that it is not whole.
+    # Silence objects that are half constructed, such as a response, which would print errors.
     sys.unraisablehook = lambda _unraisable: None
     raise KeyboardInterrupt
 
 
 def failure_message(error: AuditError) -> str:
-    """What to tell the user: Ansible's own words where they say more, as for a missing library."""
+    """The error's message; for a missing library, Ansible's own message, which names the host and the interpreter."""
     if isinstance(error, MissingDependency):
-        told: Optional[str] = missing_required_lib(error.library)
-        return str(told)
+        message: Optional[str] = missing_required_lib(error.library)
+        return str(message)
     return error.message

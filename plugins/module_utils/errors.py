@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can go wrong, as one tree: every error is a sentence for people and a ``failure`` for programs."""
+"""The errors of this collection: each has a sentence for people and a ``failure`` for programs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, Dict, Optional
 
 
 class AuditError(Exception):
-    """The root of all errors of this collection.
+    """Base class of all errors raised by this collection.
 
-    ``message`` says in one sentence what happened, to what, and what to do; it never holds a token.
-    ``code`` is stable, for programs. ``status`` is the HTTP status if an answer caused the error.
-    ``retryable`` tells whether the same call may succeed later without any change.
+    ``message`` says in one sentence what happened, to what, and what to do; it never contains a token.
+    ``code`` is stable, for programs. ``status`` is the HTTP status if a response caused the error.
+    ``retryable``: the same call can succeed later without any change.
     """
 
     code = "error"
@@ -31,13 +31,13 @@ class AuditError(Exception):
 
 
 class InvalidInput(AuditError):
-    """A value that the user gave cannot be used."""
+    """A value that the user set is not valid."""
 
     code = "invalid_input"
 
 
 class MissingDependency(AuditError):
-    """A Python library is missing where the code runs. ``library`` names it."""
+    """The Python library ``library`` is missing where the code runs."""
 
     code = "missing_dependency"
 
@@ -53,25 +53,25 @@ class Unauthorized(AuditError):
 
 
 class Forbidden(AuditError):
-    """The token may not read the log (403)."""
+    """The token is not allowed to read the log (403)."""
 
     code = "forbidden"
 
 
 class RequestRejected(AuditError):
-    """The API understood the request and refuses it (other 4xx)."""
+    """The API rejects the request (other 4xx)."""
 
     code = "request_rejected"
 
 
 class CursorRejected(AuditError):
-    """The API refuses a cursor: it expired or never was one (400, 404, 410 on a cursor's URL)."""
+    """The API rejects a cursor, which has expired or is not valid (400, 404, 410 for a cursor's URL)."""
 
     code = "cursor_rejected"
 
 
 class Unreachable(AuditError):
-    """No answer arrived: no connection, no such host, a time-out, a broken connection."""
+    """No response arrived: no connection, unknown host, timeout, or broken connection."""
 
     code = "unreachable"
     retryable = True
@@ -84,27 +84,27 @@ class CertificateRejected(AuditError):
 
 
 class InvalidResponse(AuditError):
-    """An answer arrived that is no page of the log: truncated, HTML, or without the documented keys."""
+    """A response is not a page of the log: truncated, HTML, or without the documented keys."""
 
     code = "invalid_response"
     retryable = True
 
 
 class ServiceUnavailable(AuditError):
-    """The API asks to come back later (429) or is out of order (5xx)."""
+    """The API asks for fewer requests (429) or is unavailable (5xx)."""
 
     code = "service_unavailable"
     retryable = True
 
 
 class UntrustedURL(AuditError):
-    """A URL leads away from the API; the token was not sent there."""
+    """A URL does not belong to the API; the token was not sent there."""
 
     code = "untrusted_url"
 
 
 class PaginationLoop(AuditError):
-    """The API returned a ``next`` that was already asked for in this read."""
+    """The API returned a ``next`` that was already fetched in this read."""
 
     code = "pagination_loop"
 
@@ -116,59 +116,59 @@ class StorageError(AuditError):
 
 
 class StorageUnreachable(StorageError):
-    """A storage on the network does not answer, or asks to come back later."""
+    """A storage on the network does not respond, or asks to retry later."""
 
     retryable = True
 
 
 class Cancelled(AuditError):
-    """The read was asked to stop while it waited."""
+    """The operation was stopped before its end."""
 
     code = "cancelled"
     retryable = True
 
 
 class NotAsExpected(AuditError):
-    """The log was read, and it does not tell what was expected of it."""
+    """The log was read, and it is not as expected."""
 
     code = "not_as_expected"
 
 
 class UnexpectedChanges(NotAsExpected):
-    """The log holds changes that are forbidden, too many, or expected by no rule."""
+    """The log has changes that are forbidden, too many, or expected by no rule."""
 
     code = "unexpected_changes"
 
 
 class MissingChanges(NotAsExpected):
-    """The log does not hold all the changes expected; they may still come."""
+    """The log does not have all expected changes; they can still appear."""
 
     code = "missing_changes"
     retryable = True
 
 
 class AlertsFound(NotAsExpected):
-    """Detections fired on entries, with a severity that is not accepted."""
+    """Detections fired with a severity that is not accepted."""
 
     code = "alerts_found"
 
 
 class RangeIncomplete(NotAsExpected):
-    """Parts of the range could not be looked at, so that nothing can be said about the whole of it."""
+    """Parts of the range could not be read, so there is no result for the complete range."""
 
     code = "range_incomplete"
 
 
 class ArchiveDamaged(AuditError):
-    """An archive is not what its commits, or a head kept elsewhere, say it is; nothing is built on it."""
+    """An archive differs from its commits, or from a head kept elsewhere; nothing is added to it."""
 
     code = "archive_damaged"
 
 
 class ClockSkew(AuditError):
-    """The clocks of the server and the host differ too much to record what was read.
+    """The clocks of the server and the host differ too much to archive what was read.
 
-    ``seconds`` tells by how much the host's clock is ahead; negative: behind.
+    The host's clock is ``seconds`` ahead; negative: behind.
     """
 
     code = "clock"
@@ -180,26 +180,26 @@ class ClockSkew(AuditError):
 
 
 class NotDelivered(AuditError):
-    """A receiver did not take an alert; the next run sends it again."""
+    """A receiver did not accept an alert; the next run sends it again."""
 
     code = "not_delivered"
     retryable = True
 
 
 class NotStamped(AuditError):
-    """A time stamping authority did not stamp a head; the commits are made, and the next run asks again."""
+    """A time stamping authority did not stamp a head; the commits are written, and the next run retries."""
 
     code = "not_stamped"
     retryable = True
 
 
 class ProjectMismatch(AuditError):
-    """What the API returns is not, or cannot be shown to be, the log that the archive holds."""
+    """The log that the API returns is not the archived one, or cannot be shown to be."""
 
     code = "project_mismatch"
 
 
 class EngineFailed(AuditError):
-    """The engine of a report cannot be started, or cannot do what it was asked."""
+    """The engine of a report cannot be started, or a query failed."""
 
     code = "engine_failed"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that people are given: written beside their destination and put in place whole, or not at all."""
+"""Files for users: written next to their destination and moved there when complete."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .errors import AuditError, InvalidInput, StorageError
 
 
 def replace_file(path: str, lines: Iterable[bytes], option: str, mode: int = 0o600) -> None:
-    """Put a file of these lines in place: whole, safely on disk, and with this mode whatever the umask says.
+    """Write a file of these lines, atomically and durably, with this mode regardless of the umask.
 
-    :raises InvalidInput: ``path`` is a folder, or lies in none; ``option`` is what the user gave it as.
+    :raises InvalidInput: ``path`` cannot be a file; the message names ``option``.
     :raises StorageError: the file cannot be written.
     """
     with draft_file(path, option) as draft:
@@ -32,10 +32,10 @@ def replace_file(path: str, lines: Iterable[bytes], option: str, mode: int = 0o6
 
 @contextmanager
 def draft_file(path: str, option: str = "dest") -> Iterator[str]:
-    """The path of a temporary file in the folder of ``path``; it is removed unless the block moved it away.
+    """The path of a temporary file in the directory of ``path``; it is deleted unless the block moved it.
 
-    :raises InvalidInput: ``path`` is a folder, or lies in none; ``option`` is what the user gave it as.
-    :raises StorageError: the folder takes no file.
+    :raises InvalidInput: ``path`` cannot be a file; the message names ``option``.
+    :raises StorageError: the directory is not writable.
     """
     check_destination(path, option)
     try:
@@ -51,22 +51,25 @@ def draft_file(path: str, option: str = "dest") -> Iterator[str]:
 
 
 def check_destination(path: str, option: str = "dest") -> None:
-    """:raises InvalidInput: no file can have this path, because it is something else or lies in no folder."""
-    folder = os.path.dirname(os.path.abspath(path))
+    """Check that a file can be written to a path.
+
+    :raises InvalidInput: the path is something other than a file, or its directory does not exist.
+    """
+    directory = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):
-        raise InvalidInput(f"{option}: {path} is a folder; name a file in it.")
+        raise InvalidInput(f"{option}: {path} is a directory; use the path of a file in it.")
     if os.path.exists(path) and not os.path.isfile(path):
-        # A file would be put in the place of a device such as /dev/null.
-        raise InvalidInput(f"{option}: {path} is no file, but a device, a pipe or the like; name a file.")
-    if not os.path.isdir(folder):
-        raise InvalidInput(f"{option}: there is no folder {folder}; make it first.")
+        # A file would replace a device such as /dev/null.
+        raise InvalidInput(f"{option}: {path} is not a regular file; use the path of another file.")
+    if not os.path.isdir(directory):
+        raise InvalidInput(f"{option}: the directory {directory} does not exist; create it first.")
 
 
 @contextmanager
 def temporary_file(body: bytes) -> Iterator[str]:
-    """The path of a temporary file with these bytes, for programs that take nothing else.
+    """The path of a temporary file with these bytes, for programs that only read files.
 
-    :raises StorageError: it cannot be written.
+    :raises StorageError: the file cannot be written.
     """
     with ExitStack() as stack:
         try:
@@ -79,22 +82,25 @@ def temporary_file(body: bytes) -> Iterator[str]:
 
 
 def check_not_existing(path: str, option: str) -> None:
-    """:raises InvalidInput: there is something with this path already, or no file can have it."""
+    """Check that a path does not exist yet, and that a file can be written to it.
+
+    :raises InvalidInput: it exists, or cannot be a file.
+    """
     check_destination(path, option)
     if os.path.lexists(path):
-        raise InvalidInput(f"{option}: {path} already exists; name another file, or pass --force to replace it.")
+        raise InvalidInput(f"{option}: {path} already exists; use another path, or pass --force to replace the file.")
 
 
 def write_lines(lines: Iterable[bytes], path: str) -> str:
-    """Write each line with a newline behind it, safely on disk on return; the SHA-256 of the whole, in hexadecimal.
+    """Write lines, each with a newline, durably; returns the SHA-256 of the file in hexadecimal.
 
     :raises StorageError: the file cannot be written.
     """
-    content = hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         with open(path, "wb") as file:
             for line in lines:
-                content.update(line + b"\n")
+                digest.update(line + b"\n")
                 file.write(line + b"\n")
             file.flush()
             if os.path.isfile(path):
@@ -103,41 +109,41 @@ def write_lines(lines: Iterable[bytes], path: str) -> str:
         raise
     except OSError as exc:
         raise _storage_error(path, exc) from exc
-    return content.hexdigest()
+    return digest.hexdigest()
 
 
 def move_into_place(draft: str, path: str) -> None:
-    """Give a finished draft its name, durably, over any file that has it.
+    """Rename a finished draft to its destination, durably; an existing file is replaced.
 
-    :raises StorageError: it cannot be put there.
+    :raises StorageError: the draft cannot be renamed.
     """
     try:
         os.replace(draft, path)
-        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
+        directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(folder)
+            os.fsync(directory)
         finally:
-            os.close(folder)
+            os.close(directory)
     except OSError as exc:
         raise _storage_error(path, exc) from exc
 
 
 def content_sha256(path: str) -> str:
-    """The SHA-256 of a file's content in hexadecimal; empty when there is no such file.
+    """The SHA-256 of a file's content in hexadecimal; empty if the file does not exist.
 
     :raises StorageError: the file cannot be read.
     """
-    content = hashlib.sha256()
+    digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
             for block in iter(lambda: file.read(1 << 16), b""):
-                content.update(block)
+                digest.update(block)
     except FileNotFoundError:
         return ""
     except OSError as exc:
         raise _storage_error(path, exc) from exc
-    return content.hexdigest()
+    return digest.hexdigest()
 
 
 def _storage_error(path: str, exc: OSError) -> StorageError:
-    return StorageError(f"{path} cannot be used: {exc.strerror or exc}; check its folder, permissions and space.")
+    return StorageError(f"{path} cannot be used: {exc.strerror or exc}; check its directory, permissions and space.")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The projects file: which projects a host archives, where, and how. It holds no secrets.
+"""The projects file: which projects a host archives, where, and how. It contains no secrets.
 
 {"version": 1, "projects": [{"name": "prod", "path": "/srv/audit/prod", "token_file": "/etc/tokens/prod"}]}
 """
@@ -27,7 +27,7 @@ HOST_PROJECTS_FILE = "/etc/cloudscale-audit/projects.json"
 HOST_STATE_DIRECTORY = "/var/lib/cloudscale-audit"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
-"""What the name of a project looks like."""
+"""The form of a project's name."""
 
 _TEXTS = ("path", "token_file", "api_url", "ca_path", "start", "sign_key_file", "allowed_signers", "reconcile_start")
 _BUCKET_TEXTS = ("s3_endpoint", "s3_region", "s3_ca_path", "s3_credentials_file", "s3_profile")
@@ -39,11 +39,11 @@ _TIMESTAMPS = ("timestamp_url", "timestamp_every", "timestamp_ca")
 class ProjectSettings:
     """How one project is archived.
 
-    ``every`` is the shortest time between two collection runs. ``pin`` is the path of the pinned head, True for a file
+    ``every`` is the minimum time between two collection runs. ``pin`` is the path of the pinned head, True for a file
     in the state directory, False for none. ``retention`` and ``compact_older_than`` are ages for prune and compact,
     such as ``3y``. The ``s3_`` settings are those of a bucket; its credentials are one profile of a shared credentials
     file. ``timestamp_url`` is a time stamping authority that stamps the head at most once in ``timestamp_every``.
-    ``state_directory`` is where the command keeps what it remembers between runs.
+    ``state_directory`` contains the command's state between runs.
     """
 
     name: str
@@ -95,7 +95,7 @@ def read_projects(path: str) -> List[ProjectSettings]:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise InvalidInput(f"The projects file {path} cannot be read: {reason}.") from exc
     if not isinstance(content, dict) or content.get("version") != 1 or not isinstance(content.get("projects"), list):
-        raise InvalidInput(f'{path} is not a valid projects file; it looks like {{"version": 1, "projects": [...]}}.')
+        raise InvalidInput(f'{path} is not a valid projects file; use the form {{"version": 1, "projects": [...]}}.')
     projects = [_read_project(value, path, absolute) for value in content["projects"]]
     _check_unique([project.name for project in projects], "name", path)
     _check_unique([project.path for project in projects], "path", path)
@@ -103,13 +103,13 @@ def read_projects(path: str) -> List[ProjectSettings]:
 
 
 def archive_at(path: str) -> ProjectSettings:
-    """The settings of an archive that is known by its path alone, for commands that read."""
+    """The settings of an archive without a projects file, for commands that only read."""
     address = path if path.startswith("s3://") else os.path.abspath(os.path.expanduser(path))
     return ProjectSettings(name=path, path=path, pin=False, state_directory=user_state_directory(address))
 
 
 def user_state_directory(archive: str) -> str:
-    """The directory in which this user's runs on an archive keep what they remember, by the archive's address."""
+    """The directory with the state of this user's runs on an archive, by the archive's address."""
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     digest = hashlib.sha256(archive.encode("utf-8", "surrogateescape")).hexdigest()
     return os.path.join(home, "cloudscale-audit", digest)
@@ -117,7 +117,7 @@ def user_state_directory(archive: str) -> str:
 
 def _read_project(value: Any, file: str, absolute: str) -> ProjectSettings:
     if not isinstance(value, dict):
-        raise InvalidInput(f"{file}: a project is {value!r}; it must be an object with name and path.")
+        raise InvalidInput(f"{file}: {value!r} is not a valid project; use an object with name and path.")
     name = value.get("name")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InvalidInput(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What users set, validated and typed: one reading of it for modules, lookup, callback, command and event source."""
+"""Settings of users, validated and typed, for modules, lookup, callback, command and event source."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DEFAULT_URL = "https://api.cloudscale.ch/v1"
 DEFAULT_CONCURRENCY = 4
 MAX_CONCURRENCY = 16
 MAX_NUMBER = 1_000_000.0
-"""The largest number that is taken where nothing less is the most: as seconds, eleven days. Waits for longer fail."""
+"""Default maximum of a number: as seconds, eleven days. Longer waits would fail."""
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
-"""How far a start may be ahead of a clock before it counts as in the future: clocks differ."""
+"""How far a start can be ahead of a clock before it counts as in the future, because clocks differ."""
 
 OptionNamer = Callable[[str], str]
-"""What a user knows an option as, by its name in modules: the command has flags."""
+"""Maps an option's name in modules to its name where the user sets it, such as a flag of the command."""
 
 _TOKEN = re.compile(r"[a-zA-Z0-9._-]+")
 _TOLERANCE = timedelta(minutes=1)
@@ -35,9 +35,9 @@ _TOLERANCE = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach the API. Times are in seconds; ``api_token`` never shows in a representation.
+    """How to reach the API. Times are in seconds. The representation never contains ``api_token``.
 
-    ``called`` names the options in errors.
+    ``option_name`` names the options in errors.
     """
 
     api_token: str
@@ -54,9 +54,9 @@ class Connection:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any], option_name: OptionNamer = str) -> Connection:
-        """Build it from the options ``api_token``, ``api_url``, ``api_timeout`` and so on; None means the default.
+        """Read the options ``api_token``, ``api_url``, ``api_timeout`` and so on; None means the default.
 
-        :raises InvalidInput: a value is missing or cannot be used; the sentence names the option, never the token.
+        :raises InvalidInput: a value is missing or not valid; the message names the option, never the token.
         """
         return cls(
             api_token=_token(options.get("api_token"), option_name("api_token")),
@@ -72,9 +72,10 @@ class Connection:
 
 @dataclass(frozen=True)
 class Range:
-    """Which part of the log to read: from ``start`` (inclusive) to ``end`` (exclusive), or on from a cursor.
+    """The part of the log to read: from ``start`` (inclusive) to ``end`` (exclusive), or everything after a cursor.
 
-    ``cursor`` is a whole ``poll_more`` URL of an earlier read. Without any of the three it is all that is kept.
+    ``cursor`` is the complete ``poll_more`` URL of an earlier read. Without any of the three, it is the complete log.
+    ``now`` is the time of the query, for warnings.
     """
 
     start: Optional[datetime] = None
@@ -86,43 +87,43 @@ class Range:
     def from_mapping(
         cls, options: Mapping[str, Any], now: datetime, zone: tzinfo = timezone.utc, option_name: OptionNamer = str
     ) -> Range:
-        """Build it from the options ``start``, ``end`` and ``cursor``; relative times count from ``now``.
+        """Read the options ``start``, ``end`` and ``cursor``; relative times count from ``now``.
 
-        Dates and named times (``today``) begin in ``zone``. ``called`` names the options in errors.
+        Dates and named times (``today``) begin in ``zone``.
 
-        :raises InvalidInput: a time is unreadable, the end lies before the start, or a cursor stands beside a time.
+        :raises InvalidInput: a time is not valid, the end is before the start, or both a cursor and a time are set.
         """
         cursor = options.get("cursor") or None
         start, end = (_time(options.get(name), now, option_name(name), zone) for name in ("start", "end"))
         if cursor is not None:
             if start or end:
-                raise InvalidInput("cursor excludes start and end: it already says where the read goes on.")
+                raise InvalidInput("cursor excludes start and end; remove cursor, or remove start and end.")
             return cls(cursor=_cursor(str(cursor)), now=now)
         if start and end and end < start:
+            start_name, end_name = option_name("start"), option_name("end")
             raise InvalidInput(
-                f"{option_name('end')} ({format_time(end)}) lies before "
-                f"{option_name('start')} ({format_time(start)}); swap them."
+                f"{end_name} ({format_time(end)}) is before {start_name} ({format_time(start)}); swap them."
             )
         return cls(start=start, end=end, now=now)
 
     @property
     def warnings(self) -> List[str]:
-        """What the user should know before trusting the result to be what was meant."""
-        found = []
+        """Reasons why the result could differ from what the user expects."""
+        warnings = []
         if self.start and self.now and self.start < self.now - RETENTION - _TOLERANCE:
-            found.append(
-                f"start ({format_time(self.start)}) lies before the provider's retention of {RETENTION.days} days: "
-                "older entries are deleted there, ask an archive for them."
+            warnings.append(
+                f"start ({format_time(self.start)}) is before the provider's retention of {RETENTION.days} days: "
+                "the provider has deleted older entries, query an archive instead."
             )
         if self._is_future:
-            found.append(f"start ({format_optional(self.start)}) is in the future: the range has no entries yet.")
+            warnings.append(f"start ({format_optional(self.start)}) is in the future: the range has no entries yet.")
         if self.is_empty:
-            found.append("The range is empty: start equals end, and end is exclusive.")
-        return found
+            warnings.append("The range is empty: start equals end, and end is exclusive.")
+        return warnings
 
     @property
     def can_have_entries(self) -> bool:
-        """Whether the log can have entries of the range: it is not empty, and does not begin in the future."""
+        """True if the log can have entries of the range: it is not empty and does not begin in the future."""
         return not self.is_empty and not self._is_future
 
     @property
@@ -130,7 +131,7 @@ class Range:
         return self.start is not None and self.now is not None and self.start > self.now + CLOCK_TOLERANCE
 
     def contains(self, moment: Optional[datetime]) -> bool:
-        """Whether the range holds a moment; one that is unknown (None) is never left out."""
+        """True if the range contains a moment, or if the moment is unknown (None)."""
         if moment is None:
             return True
         if self.start is not None and moment < self.start:
@@ -138,17 +139,17 @@ class Range:
         return self.end is None or moment < self.end
 
     def overlaps(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
-        """Whether a file with entries from ``first`` to ``last`` can hold entries of the range; None is unknown."""
+        """True if a file with entries from ``first`` to ``last`` can have entries of the range; None means unknown."""
         if first is None or last is None:
             return True
         return (self.start is None or self.start <= last) and (self.end is None or first < self.end)
 
     def contains_all(self, first: Optional[datetime], last: Optional[datetime]) -> bool:
-        """Whether the range holds every entry of a file with entries from ``first`` to ``last``."""
+        """True if the range contains all entries of a file with entries from ``first`` to ``last``."""
         return self.contains(first) and self.contains(last)
 
     def intersect(self, start: Optional[datetime] = None, end: Optional[datetime] = None) -> Range:
-        """The part of the range from ``start`` to ``end``; None leaves that side as it is."""
+        """The part of the range from ``start`` to ``end``; None does not limit that side."""
         starts = [moment for moment in (self.start, start) if moment is not None]
         ends = [moment for moment in (self.end, end) if moment is not None]
         return Range(max(starts, default=None), min(ends, default=None))
@@ -159,15 +160,15 @@ class Range:
 
 
 def concurrency(options: Mapping[str, Any]) -> int:
-    """The most requests at once, out of the option of that name.
+    """The maximum number of requests at once: the option ``concurrency``.
 
-    :raises InvalidInput: it is no whole number from 1 to 16.
+    :raises InvalidInput: the option is not a whole number from 1 to 16.
     """
-    value = options.get("concurrency")
-    maximum = parse_number(options, "concurrency", DEFAULT_CONCURRENCY, minimum=1)
-    if maximum > MAX_CONCURRENCY or maximum != int(maximum):
+    number = parse_number(options, "concurrency", DEFAULT_CONCURRENCY, minimum=1)
+    if number > MAX_CONCURRENCY or number != int(number):
+        value = options.get("concurrency")
         raise InvalidInput(f"concurrency must be a whole number from 1 to {MAX_CONCURRENCY}, not {value}.")
-    return int(maximum)
+    return int(number)
 
 
 def parse_number(
@@ -178,26 +179,26 @@ def parse_number(
     maximum: float = MAX_NUMBER,
     option_name: OptionNamer = str,
 ) -> float:
-    """The number in the option of this name; None means the default.
+    """The number in an option; None means the default.
 
-    :raises InvalidInput: it is no number, or not from ``least`` to ``most``; the sentence names the option.
+    :raises InvalidInput: it is not a number from ``minimum`` to ``maximum``; the message names the option.
     """
     value = options.get(name)
     if value is None:
         return default
     try:
-        found = float(value)
+        number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidInput(f"{option_name(name)}: {value!r} is no number.") from None
-    if not minimum <= found <= maximum:
+        raise InvalidInput(f"{option_name(name)}: {value!r} is not a number.") from None
+    if not minimum <= number <= maximum:
         raise InvalidInput(f"{option_name(name)} must be at least {minimum:g} and at most {maximum:.0f}, not {value}.")
-    return found
+    return number
 
 
 def read_token(path: str) -> str:
     """The content of a file with an API token.
 
-    :raises InvalidInput: it cannot be read.
+    :raises InvalidInput: the file cannot be read.
     """
     try:
         with open(os.path.expanduser(path), encoding="ascii") as file:
@@ -207,7 +208,7 @@ def read_token(path: str) -> str:
 
 
 def describe_unknown(names: Iterable[str], known: Collection[str]) -> List[str]:
-    """The names that are not known, in order, each with the known one that is spelt most like it, if any is."""
+    """The unknown names in order, each with the known name of the most similar spelling, if there is one."""
     from difflib import get_close_matches
 
     described = []
@@ -218,7 +219,7 @@ def describe_unknown(names: Iterable[str], known: Collection[str]) -> List[str]:
 
 
 def is_loopback(host: Optional[str]) -> bool:
-    """Whether a host name can only mean this machine."""
+    """True if a host name can only mean this machine."""
     if host == "localhost":
         return True
     try:
@@ -232,7 +233,9 @@ def _token(value: Any, option: str) -> str:
     if not token:
         raise InvalidInput(f"{option} is missing: set the option or the environment variable CLOUDSCALE_API_TOKEN.")
     if not _TOKEN.fullmatch(token):
-        raise InvalidInput(f"{option} is malformed: a token has only letters, digits, dots, underscores and hyphens.")
+        raise InvalidInput(
+            f"{option} is malformed: a token contains only letters, digits, dots, underscores and hyphens."
+        )
     return token
 
 
@@ -240,13 +243,13 @@ def _api_url(value: Any, option: str) -> str:
     url = str(value).strip().rstrip("/")
     try:
         parts = urlsplit(url)
-        usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        usable = False
-    if not usable or parts.scheme not in ("http", "https"):
-        raise InvalidInput(f"{option} {url!r} is no URL of an API; it looks like {DEFAULT_URL}.")
+        valid = False
+    if not valid or parts.scheme not in ("http", "https"):
+        raise InvalidInput(f"{option} {url!r} is not a valid URL of an API; use a URL such as {DEFAULT_URL}.")
     if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
-        raise InvalidInput(f"{option} on {parts.hostname} may hold no user, password, query or fragment.")
+        raise InvalidInput(f"{option} on {parts.hostname} must not contain a user, password, query or fragment.")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise InvalidInput(f"{option} {url!r} would send the token unencrypted; use https://.")
     return url
@@ -257,7 +260,7 @@ def _ca_path(value: Any, option: str) -> Optional[str]:
         return None
     path = os.path.expanduser(str(value))
     if not os.path.exists(path):
-        raise InvalidInput(f"{option}: there is no file or folder {path}.")
+        raise InvalidInput(f"{option}: {path} does not exist; use the path of a file or directory.")
     return path
 
 
@@ -267,5 +270,5 @@ def _time(value: Any, now: datetime, name: str, zone: tzinfo) -> Optional[dateti
 
 def _cursor(value: str) -> str:
     if "://" not in value:
-        raise InvalidInput(f"cursor: give the whole poll_more URL of an earlier result, not {value[:80]!r}.")
+        raise InvalidInput(f"cursor: {value[:80]!r} is not a URL; use the complete poll_more of an earlier result.")
     return value

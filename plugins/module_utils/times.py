@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a user may write as a time, and what the API writes as one."""
+"""Times that users and the API write: parsing and formatting."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ RETENTION = timedelta(days=90)
 """How long the provider keeps entries (its announcement of 2026-05-15, in force since 2026-07-15)."""
 
 YEARS = (2, 9998)
-"""The first and the last year of a timestamp that counts as readable: days before and behind it still exist."""
+"""The first and the last year of a readable timestamp; a day before or after it is still a valid date."""
 
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(
-    # Without 24:00, which some releases of Python read and others refuse.
+    # Without 24:00, which only some releases of Python accept.
     r"(\d{4}-\d\d-\d\d)[T ]([01]\d|2[0-3]):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?\s?(Z|[+-]\d\d(?::?[0-5]\d)?)?",
     re.ASCII | re.IGNORECASE,
 )
-# As the API writes nearly all of them.
+# The form of nearly all timestamps of the API.
 _API_FORMAT = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d{6})?Z", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,9})([smhdw])", re.ASCII)
 _AGE = re.compile(r"(\d{1,5})([dwy])", re.ASCII)
@@ -32,7 +32,7 @@ _DURATION = re.compile(r"(\d{1,6})([smhdwy])", re.ASCII)
 _AGE_FORMS = "3y, 1095d, or a date that has passed, such as 2023-11-22"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _TIME_FORMS = (
-    "Use a date (2026-11-22), a time with offset (2026-11-22T08:00:00Z), now, a distance back (-90d, -24h, -15m), "
+    "Use a date (2026-11-22), a time with offset (2026-11-22T08:00:00Z), now, a relative time (-90d, -24h, -15m), "
     "today, yesterday, this-week, last-week, this-month or last-month."
 )
 
@@ -49,17 +49,16 @@ NAMED_DAYS: Dict[str, Callable[[date], date]] = {
     "this-month": lambda today: today.replace(day=1),
     "last-month": lambda today: (today.replace(day=1) - timedelta(days=1)).replace(day=1),
 }
-"""The first day of each period that has a name, seen from a day. Weeks begin on Monday."""
+"""The first day of each named period, given today's date. Weeks begin on Monday."""
 
 
 def parse_time(text: Any, now: datetime, option: str = "time", zone: tzinfo = timezone.utc) -> datetime:
-    """Read a time that a user wrote, as an aware time in UTC.
+    """Parse a time that a user wrote; returns an aware time in UTC.
 
-    Accepted are ISO 8601 with an offset or ``Z``, a date, ``now``, a distance back from ``now`` in seconds, minutes,
-    hours, days or weeks, and the names in NAMED_DAYS. Dates and names mean the first moment of a day in ``zone``.
-    ``option`` names the value in an error.
+    The text is ISO 8601 with an offset or ``Z``, a date, ``now``, a time relative to ``now`` (-15m), or a name in
+    NAMED_DAYS. Dates and names mean the first moment of a day in ``zone``. ``option`` names the value in errors.
 
-    :raises InvalidInput: the text is none of these, has no offset, or names no existing time.
+    :raises InvalidInput: the text is something else, has no offset, or is a time that does not exist.
     """
     if isinstance(text, datetime):
         return _to_utc(text, option)
@@ -73,26 +72,26 @@ def parse_time(text: Any, now: datetime, option: str = "time", zone: tzinfo = ti
             return first_moment(NAMED_DAYS[value](now.astimezone(zone).date()), zone)
         return _parse(value, now, option, zone)
     except (ValueError, OverflowError) as exc:
-        raise InvalidInput(f"{option}: {str(text)!r} names no existing time. {_TIME_FORMS}") from exc
+        raise InvalidInput(f"{option}: {str(text)!r} does not exist. {_TIME_FORMS}") from exc
 
 
 def is_relative(text: Any) -> bool:
-    """Whether a time that a user wrote means another moment whenever it is read: ``-90d``, ``now``, ``today``."""
+    """True if the meaning of a time that a user wrote depends on the current time: ``-90d``, ``now``, ``today``."""
     value = str(text).strip()
     return value == "now" or value in NAMED_DAYS or _RELATIVE.fullmatch(value) is not None
 
 
 def first_moment(day: date, zone: tzinfo) -> datetime:
-    """When a day begins in a time zone, in UTC: midnight, or where clocks skip midnight, the moment they do."""
+    """The beginning of a day in a time zone, in UTC: midnight, or the clock change if that skips midnight."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(timezone.utc)
 
 
 def parse_age(text: Any, now: datetime, option: str = "age") -> datetime:
-    """The moment before which everything is older than an age (``1095d``, ``156w``, ``3y``), or than a date or time.
+    """Parse an age (``1095d``, ``156w``, ``3y``), a date or a time; returns the moment so long ago.
 
-    Years are those of the calendar, so that 3 years are never a day less.
+    Years are calendar years, so 3 years are never a day short.
 
-    :raises InvalidInput: the text is none of these, or lies in the future.
+    :raises InvalidInput: the text is something else, or is in the future.
     """
     age = _AGE.fullmatch(str(text).strip())
     try:
@@ -100,14 +99,14 @@ def parse_age(text: Any, now: datetime, option: str = "age") -> datetime:
     except InvalidInput as exc:
         raise InvalidInput(f"{option}: {str(text)!r} is not a valid age; use {_AGE_FORMS}.") from exc
     except (ValueError, OverflowError) as exc:
-        raise InvalidInput(f"{option}: {text} reaches back behind the calendar.") from exc
+        raise InvalidInput(f"{option}: {text} is too long ago; use {_AGE_FORMS}.") from exc
     if moment > now:
         raise InvalidInput(f"{option}: {text} is in the future; use {_AGE_FORMS}.")
     return moment
 
 
 def parse_duration(text: Any, option: str = "duration") -> timedelta:
-    """Read a duration that a user wrote, such as ``15m`` or ``3y``: a number with s, m, h, d, w or y (365 days).
+    """Parse a duration such as ``15m`` or ``3y``: a number with s, m, h, d, w or y (365 days).
 
     :raises InvalidInput: the text is something else.
     """
@@ -126,17 +125,17 @@ def utc_now() -> datetime:
 
 
 def format_time(moment: datetime) -> str:
-    """Write a time the way the API does: UTC, microseconds if there are any, ``Z``."""
+    """Format a time as the API does: UTC with ``Z``, and microseconds unless they are 0."""
     return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def format_optional(moment: Optional[datetime]) -> Optional[str]:
-    """The same; None for None."""
+    """The same as :func:`format_time`; None for None."""
     return None if moment is None else format_time(moment)
 
 
 def parse_timestamp(value: Any) -> Optional[datetime]:
-    """Read a timestamp that the API wrote; None when it is unreadable, has no offset, or lies outside of YEARS."""
+    """Parse a timestamp of the API; None if it is unreadable, has no offset, or is outside of YEARS."""
     if not isinstance(value, str):
         return None
     try:
@@ -147,8 +146,8 @@ def parse_timestamp(value: Any) -> Optional[datetime]:
 
 
 def parse_http_date(value: str) -> Optional[datetime]:
-    """Read the time in a header of HTTP, such as ``Date``; None when it is unreadable."""
-    from email.utils import parsedate_to_datetime  # takes its time, and what asks nobody needs no such dates
+    """Parse the time in an HTTP header such as ``Date``; None if it is unreadable."""
+    from email.utils import parsedate_to_datetime  # a slow import, which commands without requests do not need
 
     try:
         moment = parsedate_to_datetime(value)
@@ -174,19 +173,22 @@ def _parse(value: str, now: datetime, option: str, zone: tzinfo) -> datetime:
     if moment is not None:
         return moment
     if _TIME.fullmatch(value):
-        raise InvalidInput(f"{option}: {value!r} has no offset from UTC; write {value}Z or {value}+01:00.")
-    raise InvalidInput(f"{option}: {value!r} is no time. {_TIME_FORMS}")
+        raise InvalidInput(f"{option}: {value!r} has no offset from UTC; use {value}Z or {value}+01:00.")
+    raise InvalidInput(f"{option}: {value!r} is not a valid time. {_TIME_FORMS}")
 
 
 def _parse_iso(value: str) -> Optional[datetime]:
-    """An aware time in UTC; None when the text has another form or no offset; ValueError for a 31 February."""
+    """Parse an aware time, in UTC; None if the text has another form or no offset.
+
+    :raises ValueError: the time does not exist, such as 31 February.
+    """
     if _API_FORMAT.fullmatch(value):
         return datetime.fromisoformat(f"{value[:-1]}+00:00")
     match = _TIME.fullmatch(value)
     if not match or not match[6]:
         return None
     day, hour, minute, second, fraction, offset = match.groups()
-    # datetime.fromisoformat of Python 3.9 knows neither Z nor other than 3 or 6 digits of a second.
+    # datetime.fromisoformat of Python 3.9 accepts neither Z nor fractions other than 3 or 6 digits.
     text = f"{day}T{hour}:{minute}:{second or '00'}.{(fraction or '')[:6]:0<6}{_full_offset(offset)}"
     return datetime.fromisoformat(text).astimezone(timezone.utc)
 
@@ -200,5 +202,5 @@ def _full_offset(offset: str) -> str:
 
 def _to_utc(moment: datetime, option: str) -> datetime:
     if moment.tzinfo is None:
-        raise InvalidInput(f"{option}: {moment.isoformat()} has no offset from UTC; write it with Z or an offset.")
+        raise InvalidInput(f"{option}: {moment.isoformat()} has no offset from UTC; add Z or an offset.")
     return moment.astimezone(timezone.utc)

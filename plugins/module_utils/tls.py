@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a TLS error means: a certificate that cannot be verified, or a connection that broke."""
+"""Distinguishes TLS errors of certificates from TLS errors of connections."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Iterator, Optional
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came of, one behind the other; the innermost is the last."""
-    inner: Optional[BaseException] = error
-    while inner is not None:
-        yield inner
-        inner = inner.__cause__ or inner.__context__
+    """An error and its causes; the last is the innermost."""
+    cause: Optional[BaseException] = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def is_certificate_error(error: BaseException) -> bool:
-    """Whether a TLS error came of a certificate or a file of them, not of a connection that broke or spoke no TLS."""
+    """True if the cause of a TLS error is a certificate, not a broken connection or a server without TLS."""
     return any(
-        # By name: where Python has no class for it any more, urllib3 1.26 has one of its own.
+        # By name, because urllib3 1.26 has its own class where Python has removed one.
         type(cause).__name__ in ("SSLCertVerificationError", "CertificateError")
-        # OpenSSL's part for connections is SSL; X509 and others read files.
+        # OpenSSL's library for connections is SSL; X509 and others read certificates.
         or getattr(cause, "library", None) not in (None, "SSL")
         for cause in causes(error)
     )

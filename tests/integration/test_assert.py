@@ -147,9 +147,9 @@ def test_a_range_beyond_retention_is_warned_about(results: Results) -> None:
     ("case", "words"),
     [
         ("unknown key", ["expect", "acton"]),
-        ("no condition", ["expect[0]", "give at least one of action"]),
-        ("bad pattern", ["forbid[1].message_pattern", "no regular expression"]),
-        ("bad network", ["ignore[0].ip_network", "'here' is no network"]),
+        ("no condition", ["expect[0]", "set at least one of action"]),
+        ("bad pattern", ["forbid[1].message_pattern", "not a valid regular expression"]),
+        ("bad network", ["ignore[0].ip_network", "'here' is not a valid network"]),
         ("bad count", ["expect", "count"]),
         ("count in forbid", ["forbid", "count"]),
         ("bad interval", ["interval must be at least 0.001"]),

@@ -95,7 +95,7 @@ def test_a_failed_play_ends_with_its_changes_too(controller: Controller, simulat
     done = run(controller, ("Broken", [happen(simulator, STOPPED), fail]))
     assert done.returncode == 2
     assert "CLOUD CHANGES [Broken]" in done.stdout
-    assert "Set own_actors to tell your own changes from those of others." in done.stdout
+    assert "Set own_actors to distinguish your own changes from those of others." in done.stdout
 
 
 def test_options_come_from_the_configuration_too(controller: Controller, simulator: Simulator, trail: Any) -> None:
@@ -117,7 +117,7 @@ def test_options_come_from_the_configuration_too(controller: Controller, simulat
         ({"CLOUDSCALE_API_TOKEN": None}, "api_token is missing"),
         ({"CLOUDSCALE_API_TOKEN": "wrong-but-well-formed-0123456789"}, "does not accept the token"),
         ({"CLOUDSCALE_API_URL": "https://127.0.0.1:9/v1", "CLOUDSCALE_TRAIL_PATIENCE": "1"}, "127.0.0.1:9"),
-        ({"CLOUDSCALE_TRAIL_DEST": "nowhere/trail.json"}, "there is no folder"),
+        ({"CLOUDSCALE_TRAIL_DEST": "nowhere/trail.json"}, "does not exist; create it first"),
         ({"CLOUDSCALE_TRAIL_TOKEN_FILES": "shop.token"}, "'shop.token' is not of the form NAME=FILE"),
         ({"CLOUDSCALE_TRAIL_TOKEN_FILES": "shop=nowhere.token"}, "The token file nowhere.token cannot be read"),
     ],

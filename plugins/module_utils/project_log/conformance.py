@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks of a real API against what this collection relies on, by a token and GET alone, for bug reports.
+"""Checks whether an API behaves as this collection requires, for bug reports. They send GET requests only.
 
-Each check returns what it found. It raises an error only for behavior with which entries could be lost or returned
-twice; what is different but handled, such as another page size, is part of the text.
+Each check returns a description. It raises an error only for behavior that could lose or duplicate entries; a
+difference that is handled, such as another page size, is part of the description.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _FUTURE = timedelta(hours=1)
 
 
 class Conformance:
-    """The checks of one API, beginning with the first page of its log. They send about ten requests in all.
+    """The checks of one API, of whose log ``first`` is the first page. They send about ten requests in total.
 
-    A check raises ``InvalidResponse`` if the API does what this collection cannot live with, and another
-    ``AuditError`` if a page could not be read.
+    A check raises ``InvalidResponse`` if the API behaves in a way that this collection cannot handle, and another
+    ``AuditError`` if a page cannot be read.
     """
 
     def __init__(self, api: Api, first: Page) -> None:
@@ -53,15 +53,15 @@ class Conformance:
         ]
 
     def page_size(self) -> str:
-        """How many entries a page has."""
+        """Number of entries per page."""
         count = len(self._first.entries)
         if self._first.next is None:
             return f"unknown: the log has one page, of {pluralize(count, 'entry', 'entries')}"
-        same = "as published" if count == PUBLISHED_PAGE_SIZE else f"published are {PUBLISHED_PAGE_SIZE}"
-        return f"{pluralize(count, 'entry', 'entries')} a page, {same}"
+        same = "as published" if count == PUBLISHED_PAGE_SIZE else f"{PUBLISHED_PAGE_SIZE} are published"
+        return f"{pluralize(count, 'entry', 'entries')} per page, {same}"
 
     def url_form(self) -> str:
-        """What ``next`` and ``poll_more`` of a range carry, and whether cursors are numbers."""
+        """The parameters in ``next`` and ``poll_more`` of a range, and whether cursors are numbers."""
         page = self._read(start=self._oldest, end=self._api_time + LATENESS)
         name = "next" if page.next else "poll_more"
         fields = parse_qs(urlsplit(page.next or page.poll_more).query)
@@ -70,11 +70,11 @@ class Conformance:
             "a number" if _is_number(cursor) else f"not a number ({cursor[:60]!r}), so ranges are read page by page"
         )
         if fields:
-            return f"{name} keeps {', '.join(sorted(fields))}, published is the cursor alone; the cursor is {number}"
-        return f"{name} carries the cursor alone, {number}"
+            return f"{name} keeps {', '.join(sorted(fields))}, but only the cursor is published; the cursor is {number}"
+        return f"{name} contains only the cursor, {number}"
 
     def empty_page(self) -> str:
-        """What ``poll_more`` of a page without entries returns: nothing that was there before."""
+        """``poll_more`` of an empty page must not return existing entries."""
         empty = self._read(start=self._api_time + _FUTURE)
         if empty.entries or empty.next is not None:
             found = pluralize(len(empty.entries), "entry", "entries")
@@ -85,16 +85,16 @@ class Conformance:
             raise InvalidResponse(
                 f"poll_more of an empty page returned an entry of {format_time(min(moments))}, which is not new.", 200
             )
-        return f"poll_more of an empty page returns what is new ({pluralize(len(polled.entries), 'entry', 'entries')})"
+        return f"poll_more of an empty page returns new entries ({len(polled.entries)})"
 
     def date(self) -> str:
-        """Whether the API tells its time, which archives need."""
+        """The API must return its time, which archives need."""
         if self._first.server_date is None:
-            raise InvalidResponse("The API's response has no Date, so an archive could not tell what it covers.", 200)
-        return f"the API tells its time: {format_time(self._first.server_date)}"
+            raise InvalidResponse("The API's response has no Date, so an archive cannot record what it covers.", 200)
+        return f"the API returns its time: {format_time(self._first.server_date)}"
 
     def order(self) -> str:
-        """Whether entries are in order of time, and by how much one was late."""
+        """Entries must be in order of time, except late ones; returns the maximum lateness."""
         moments = _timestamps(self._two_pages)
         if len(moments) < 2:
             return "unknown: the log has fewer than two entries"
@@ -103,51 +103,51 @@ class Conformance:
         late = _largest_lateness(moments)
         if late > LATENESS:
             return (
-                f"an entry is {late.total_seconds():.0f} s late, more than the {LATENESS.total_seconds():.0f} s allowed"
+                f"an entry is {late.total_seconds():.0f} s late; at most {LATENESS.total_seconds():.0f} s are supported"
             )
         return (
-            f"{pluralize(len(moments), 'entry', 'entries')}, oldest first; late by {late.total_seconds():.3f} s at most"
+            f"{pluralize(len(moments), 'entry', 'entries')}, oldest first; late by at most {late.total_seconds():.3f} s"
         )
 
     def bounds(self) -> str:
-        """Whether ``start`` is inclusive and ``end`` exclusive."""
+        """``start`` must be inclusive and ``end`` exclusive."""
         middle = self._middle
         if middle is None:
             return "unknown: the log has no entries"
-        since, before = self._read(start=middle), self._read(start=self._oldest, end=middle)
-        if middle not in _timestamps(since.entries):
-            raise InvalidResponse(f"start={format_time(middle)} leaves out an entry of that very time.", 200)
-        if min(_timestamps(since.entries)) < middle:
+        after, before = self._read(start=middle), self._read(start=self._oldest, end=middle)
+        if middle not in _timestamps(after.entries):
+            raise InvalidResponse(f"start={format_time(middle)} omits an entry of exactly that time.", 200)
+        if min(_timestamps(after.entries)) < middle:
             raise InvalidResponse(f"start={format_time(middle)} returns earlier entries.", 200)
         if any(moment >= middle for moment in _timestamps(before.entries)):
             raise InvalidResponse(f"end={format_time(middle)} returns entries of that time or later.", 200)
         return "start is inclusive, end is exclusive"
 
     def positions(self) -> str:
-        """Whether a read that begins in the middle meets the entries of a read from the beginning, in their order."""
+        """Whether a read from the middle returns the same entries, in the same order, as a read from the beginning."""
         middle = self._middle
         if middle is None:
             return "unknown: the log has no entries"
-        opened = self._read(start=middle).entries
-        wanted = [entry for entry in self._two_pages if _is_at_or_after(entry, middle)]
-        length = min(len(wanted), len(opened))
-        if opened[:length] != wanted[:length]:
-            return "a read from the middle meets other entries, or in another order: ranges are read page by page"
-        return f"a read from the middle meets the same {pluralize(length, 'entry', 'entries')} in the same order"
+        found = self._read(start=middle).entries
+        expected = [entry for entry in self._two_pages if _is_at_or_after(entry, middle)]
+        length = min(len(expected), len(found))
+        if found[:length] != expected[:length]:
+            return "a read from the middle returns other entries or another order, so ranges are read page by page"
+        return f"a read from the middle returns the same {pluralize(length, 'entry', 'entries')} in the same order"
 
     def old_cursor(self) -> str:
-        """What becomes of a cursor whose entries are gone, and whether a cursor can be used twice."""
+        """How the API handles a cursor whose entries were deleted, and whether a cursor can be used twice."""
         if self._first.next is not None and self._api.page(self._first.next).entries != self._second:
             raise InvalidResponse("The same cursor returned other entries the second time.", 200)
         try:
             page = self._api.page(f"{self._api.resource_url}?cursor={_OLDEST_CURSOR}")
-        except CursorRejected as refusal:
-            return f"an old cursor is refused (HTTP {refusal.status}), published is that it continues"
+        except CursorRejected as rejection:
+            return f"an old cursor is rejected (HTTP {rejection.status}), although published to continue"
         except AuditError as error:
             return f"an old cursor fails: {error.message}"
         if page.entries[:1] == self._first.entries[:1]:
-            return "an old cursor continues at the oldest entry left, as published"
-        return "an old cursor continues elsewhere than at the oldest entry left"
+            return "an old cursor continues at the oldest entry, as published"
+        return "an old cursor does not continue at the oldest entry"
 
     def _read(self, start: Optional[datetime] = None, end: Optional[datetime] = None) -> Page:
         url = self._api.first_url(start, end)

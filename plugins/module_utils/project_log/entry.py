@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an entry of the log is: parsing, canonical form, digest, and the names of its actor and subject.
+"""Entries of the log: parsing, canonical form, digest, and the names of their actors and subjects.
 
-The API gives entries no id and promises no stable ``action`` or ``message``; unknown keys may appear anywhere.
-So an entry stays the mapping that was received, and these functions look at it without ever changing it.
+The API gives entries no id, promises no stable ``action`` or ``message``, and can add keys anywhere.
+So an entry stays the mapping that was received; these functions never change it.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ Entry = Dict[str, Any]
 ACTOR_KINDS = ("user", "api_token", "system", "admin")
 SUBJECT_KINDS = ("project", "organization", "user")
 
-# Control characters, and marks that turn the direction of the text around them: a message could pose as another.
+# Control characters and direction marks, with which a message could imitate another one.
 _CONTROL_CHARS = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 class Entity(NamedTuple):
-    """A short name for an actor or a subject: its kind, its human name (may be empty) and its uuid."""
+    """An actor or a subject: its kind, its name (can be empty) and its uuid."""
 
     kind: str
     name: str
     uuid: Optional[str]
 
     def __str__(self) -> str:
-        """What to call it, safe to show on one line."""
+        """Its name, uuid or kind, as one line of printable text."""
         return to_printable(self.name or self.uuid or self.kind)
 
 
 class _Number(float):
-    """A number that an ordinary Python number would write differently; it keeps the text received."""
+    """A number with the text received, which Python's own numbers would not keep."""
 
     literal: str
 
@@ -55,13 +55,13 @@ class _Number(float):
 
 
 class _ExactEntry(dict):  # type: ignore[type-arg]
-    """An entry out of a body with numbers or surrogates: only these pay for a look at each of their values."""
+    """An entry that can contain numbers or lone surrogates; only such entries need a check of each value."""
 
 
 def parse(body: bytes) -> Any:
-    """Decode JSON and keep number literals as they are (1.10 stays 1.10, 1e400 stays 1e400).
+    """Decode JSON and keep number literals unchanged (1.10 stays 1.10, 1e400 stays 1e400).
 
-    :raises ValueError: the body is no JSON in UTF-8, is nested too deeply, or holds NaN or Infinity.
+    :raises ValueError: the body is not JSON in UTF-8, is nested too deeply, or contains NaN or Infinity.
     """
     text = _decode(body)
     exact = "\\ud" in text or "\\uD" in text
@@ -79,25 +79,25 @@ def parse(body: bytes) -> Any:
 
 
 def canonical(entry: Entry) -> bytes:
-    """The one byte form of an entry: sorted keys, no spaces, UTF-8, lone surrogates escaped, numbers as received."""
+    """The entry as canonical JSON: sorted keys, no spaces, UTF-8, lone surrogates escaped, numbers as received."""
     text = _encode_exact(entry) if isinstance(entry, _ExactEntry) else _ENCODER.encode(entry)
-    # A lone surrogate has no UTF-8 form; backslashreplace writes just the escape that JSON has for it.
+    # A lone surrogate has no UTF-8 form; backslashreplace writes JSON's escape of it.
     return text.encode("utf-8", "backslashreplace")
 
 
 def read_lines(block: bytes) -> List[Entry]:
-    """The entries of whole lines, each of them one entry in canonical form and a newline.
+    """The entries of complete lines, each of which is one entry in canonical form and a newline.
 
-    :raises ValueError: a line is something else; the text says what, as a phrase.
+    :raises ValueError: a line is something else; the message is a phrase that says what.
     """
     try:
         return _read_plain_lines(block.decode())
     except (ValueError, RecursionError):
         pass
-    # Once more, line by line: for numbers and surrogates, and to tell what is wrong.
+    # Read line by line to support numbers and surrogates, and to find the invalid line.
     *lines, rest = block.split(b"\n")
     if rest:
-        raise ValueError("it holds a line that is no entry in canonical form: the last one is cut")
+        raise ValueError("it contains a line that is not an entry in canonical form: the last one is truncated")
     return [_read_line(line) for line in lines]
 
 
@@ -107,18 +107,18 @@ def digest(entry: Entry) -> str:
 
 
 def to_builtin_entry(entry: Entry) -> Entry:
-    """The entry for programs that know neither exact numbers nor lone surrogates, as Ansible.
+    """Convert an entry to built-in types for consumers such as Ansible.
 
-    Numbers become Python's, and what has no such form (1e400, half a surrogate pair) becomes the text received.
+    Values without an equivalent (1e400, a lone surrogate) become the text received.
     """
     if isinstance(entry, _ExactEntry):
-        simple: Entry = to_builtin(entry)
-        return simple
+        converted: Entry = to_builtin(entry)
+        return converted
     return entry
 
 
 def to_builtin(value: Any) -> Any:
-    """The same for any value, such as one that was made from an entry."""
+    """Convert any value in the same way, such as one that was made from an entry."""
     if isinstance(value, dict):
         return {_escape_surrogates(key): to_builtin(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -129,22 +129,22 @@ def to_builtin(value: Any) -> Any:
 
 
 def timestamp(entry: Entry) -> Optional[datetime]:
-    """When the change happened, aware and in UTC; None when the entry does not say it readably."""
+    """When the change happened, aware and in UTC; None if the timestamp is missing or unreadable."""
     return parse_timestamp(entry.get("timestamp"))
 
 
 def actor(entry: Entry) -> Entity:
-    """Who made the change: a user by e-mail, a token by its description, or ``system`` and ``admin``."""
+    """Who made the change: a user by e-mail address, a token by its description, ``system`` or ``admin``."""
     return _entity(entry.get("actor"), ACTOR_KINDS)
 
 
 def subject(entry: Entry) -> Entity:
-    """What the change belongs to: a project, an organization or a user."""
+    """The project, organization or user that the change belongs to."""
     return _entity(entry.get("subject"), SUBJECT_KINDS)
 
 
 def to_printable(value: Any) -> str:
-    """A value as one line of text in which every control and direction character became a replacement character."""
+    """A value as one line of text; control characters and direction marks become replacement characters."""
     return "" if value is None else _CONTROL_CHARS.sub("\ufffd", str(value))
 
 
@@ -156,11 +156,11 @@ def _entity(value: Any, kinds: Any) -> Entity:
             break
     else:
         kind = str(next(iter(value)))
-    facts = value[kind]
-    if not isinstance(facts, dict):
+    details = value[kind]
+    if not isinstance(details, dict):
         return Entity(kind, "", None)
-    name = facts.get("email") or facts.get("description") or facts.get("name")
-    uuid = facts.get("uuid")
+    name = details.get("email") or details.get("description") or details.get("name")
+    uuid = details.get("uuid")
     return Entity(kind, name if isinstance(name, str) else "", uuid if isinstance(uuid, str) else None)
 
 
@@ -168,32 +168,35 @@ def _decode(body: bytes) -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Surrogates as bytes of their own: as escapes, two halves of a pair become one character, as always.
+        # The body contains encoded surrogates. As JSON escapes, two halves of a pair become one character.
         return body.decode("utf-8-sig", "surrogatepass").encode("utf-8", "backslashreplace").decode()
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _refuse_literal(literal: str) -> NoReturn:
-    raise ValueError(f"{literal} has to be kept as it is")
+    raise ValueError(f"{literal} must be kept as received")
 
 
 def _read_plain_lines(text: str) -> List[Entry]:
-    """The entries of canonical lines without numbers; ValueError for any other text."""
-    found: List[Entry] = []
+    """The entries of canonical lines without numbers.
+
+    :raises ValueError: the text is something else.
+    """
+    entries: List[Entry] = []
     position = 0
     while position < len(text):
         entry, position = _PLAIN_DECODER.raw_decode(text, position)
         if not isinstance(entry, dict) or text[position : position + 1] != "\n":
-            raise ValueError("no line of an entry")
-        found.append(entry)
+            raise ValueError("not an entry")
+        entries.append(entry)
         position += 1
-    # One object cannot begin another, so the whole is canonical only if each line is.
-    if _ENCODER.encode(found) != "[" + text[:-1].replace("\n", ",") + "]":
+    # No object is the beginning of another, so this list is canonical only if each line is.
+    if _ENCODER.encode(entries) != "[" + text[:-1].replace("\n", ",") + "]":
         raise ValueError("not canonical")
-    return found
+    return entries
 
 
 def _read_line(line: bytes) -> Entry:
@@ -202,9 +205,9 @@ def _read_line(line: bytes) -> Entry:
     except ValueError:
         entry = None
     if not isinstance(entry, dict):
-        raise ValueError("it holds a line that is no entry")
+        raise ValueError("it contains a line that is not an entry")
     if canonical(entry) != line:
-        raise ValueError("it holds a line that is no entry in canonical form")
+        raise ValueError("it contains a line that is not an entry in canonical form")
     return entry
 
 
@@ -240,7 +243,7 @@ def _encode_exact(value: Any) -> str:
     return _ENCODER.encode(value)
 
 
-# Made once, for the entries in which nothing has to be kept as it is written.
+# For entries without numbers, whose literals must be kept.
 _PLAIN_DECODER = json.JSONDecoder(
     parse_float=_refuse_literal, parse_int=_refuse_literal, parse_constant=_refuse_literal
 )

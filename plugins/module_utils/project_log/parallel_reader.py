@@ -2,33 +2,33 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads a large range as windows, several at once, and yields what a sequential read yields, in the same order.
+"""Reads a large range as windows in parallel, and yields what a sequential read yields, in the same order.
 
-The log is a sequence: entries are only added at its end, and a cursor is a position in it. A read with ``start=b``
-opens with the first entries of that sequence stamped at or after ``b``, and its ``next`` points behind the last of
-them. So one request finds a position in the middle of the log. A window *opens* there; its later pages are those that
-a sequential read gets from the same cursor, whatever the API keeps of the range in its URLs.
+The log is a sequence: entries are added only at its end, and a cursor is a position in it. A read with ``start=b``
+begins with the first entries of that sequence stamped at or after ``b``, and its ``next`` points after the last of
+them. So one request finds a position in the middle of the log, and a window *opens* there. The window's later pages are
+those that a sequential read gets from the same cursor, no matter which parts of the range the API keeps in its URLs.
 
-Positions decide which window hands out an entry, timestamps do not. A window owns the entries behind its opening page,
-up to and including those on the opening page of the next window. The first window owns its own opening page, too.
-Each entry is handed out exactly once:
+Positions, not timestamps, decide which window yields an entry. A window owns the entries after its opening page, up to
+and including those on the opening page of the next window. The first window also owns its own opening page. Each entry
+is yielded exactly once:
 
-1. Every position is on or before the first opening page, between the ends of two successive opening pages, or behind
-   the last one, and so belongs to exactly one window.
-2. A window finds its last entry by counting. The opening page of the next window, which begins at ``b``, holds the
-   first n entries of the range stamped at or after ``b``. The window meets the same n entries in the same order:
+1. Every position is on or before the first opening page, between the ends of two successive opening pages, or after
+   the last one. So it belongs to exactly one window.
+2. A window finds its last entry by counting. The opening page of the next window, which begins at ``b``, contains the
+   first n entries of the range stamped at or after ``b``. The window reads the same n entries in the same order:
    those before its own position are on its own opening page, because they are stamped after its own begin as well;
    the others are on its later pages. The n-th of them is the last entry that it owns.
-3. An entry that became visible late, however late, is stamped before ``b`` but its position is behind ``b``. Opening
-   pages leave it out. The window that owns its position hands it out, because later pages are not limited by ``b``.
+3. An entry that became visible late, no matter how late, is stamped before ``b`` but its position is after ``b``.
+   Opening pages omit it. The window that owns its position yields it, because later pages are not limited by ``b``.
 4. The last window reads until there is no ``next``; its ``poll_more`` is that of a sequential read.
 
-Each hand-over is verified: the n entries must be equal, and the cursors must agree. If they do not, the later windows
-are dropped and the window reads on to the end, as a sequential read would. The same happens if an opening page cannot
-be used. A cursor that is not a plain number might carry the range itself; then the range is read sequentially.
+Each boundary is verified: the n entries must be equal, and the cursors must agree. If they do not, the later windows
+are dropped and the window continues to the end, as a sequential read would. The same happens if an opening page cannot
+be used. A cursor that is not a plain number could contain the range itself; then the range is read sequentially.
 
-A range is read sequentially up to the first page after which many more seem to follow. That page is the opening page of
-the first window. Later windows begin after every entry that was read before it, so the proof holds for them, too.
+A range is read sequentially up to the first page that many more pages seem to follow. That page is the opening page of
+the first window. Later windows begin after every entry that was read before it, so the proof includes them.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ from ..times import format_time
 from .client import Api, Page, follow_pages
 from .windows import HandOverError, Plan, Window, cursor_number, known_timestamps, take_until
 
-# In pages: what a window must have left to be divided.
+# In pages: a window is split only if it has more left than this.
 _MIN_SPLIT = 10
-# In pages: what the window holds that is being yielded; all windows together hold as many for each thread.
+# In pages: maximum buffer of the window that is being yielded, and of all windows together for each thread.
 _MAX_BUFFERED = 16
 
 
 def read_windows(
     api: Api, time_range: Range, concurrency: int, is_past: Callable[[Page], bool] = lambda _page: False
 ) -> Iterator[Page]:
-    """Yield the pages of a range without a cursor; at most ``concurrency`` requests are under way at once.
+    """Yield the pages of a range without a cursor, with at most ``concurrency`` requests at once.
 
-    The read ends with the first page for which ``is_past`` is true, and that page is yielded.
+    The read ends with the first page for which ``is_past`` is true; that page is yielded.
 
-    :raises AuditError: the read failed; what was yielded before is not complete.
+    :raises AuditError: the read failed; the pages yielded before are not complete.
     """
     newest: Optional[datetime] = None
     for page in take_until(is_past, follow_pages(api, api.first_url(time_range.start, time_range.end))):
-        # The first pages may cover weeks, and a later one an hour: whatever is left is estimated again.
+        # Estimate the rest again after each page: the first pages can cover weeks, and a later one an hour.
         plan = Plan.of(page, time_range, concurrency)
         if plan is not None:
             window = Window(plan.begin, page, newest)
@@ -75,11 +75,11 @@ def read_windows(
 
 
 class _UnusableWindow(Exception):
-    """A window cannot begin where it was to open."""
+    """A window cannot be opened at its planned begin."""
 
 
 class ParallelReader:
-    """Threads that each read one window after the other, while one thread yields their pages in the log's order."""
+    """Threads that read windows, and a generator that yields their pages in the log's order."""
 
     def __init__(
         self, api: Api, time_range: Range, plan: Plan, first: Window, concurrency: int, is_past: Callable[[Page], bool]
@@ -149,7 +149,7 @@ class ParallelReader:
                 self._changed.notify_all()
 
     def _next_window(self) -> Optional[Window]:
-        """Wait for something to read; None if the read is over."""
+        """Wait for a window to read; None if the read has ended."""
         with self._changed:
             while not self._stop_event.is_set():
                 window = self._unread.pop() if self._unread else self._append() or self._split()
@@ -161,7 +161,7 @@ class ParallelReader:
     def _append(self) -> Optional[Window]:
         if not self._may_append or not self._windows or len(self._windows) > self._concurrency:
             return None
-        # Begin with one and double: the first page may be a burst that says nothing about the rest.
+        # Begin with one window and double: the first page could be a burst that says nothing about the rest.
         if sum(window.opening is None for window in self._windows) >= self._opened_count:
             return None
         last = self._windows[-1]
@@ -169,7 +169,7 @@ class ParallelReader:
         return None if begin is None else self._insert(last, begin)
 
     def _split(self) -> Optional[Window]:
-        """Open a window in the middle of the one that has most left: a burst, or the end of the range."""
+        """Split the window with the most pages left: a burst, or the end of the range."""
         if not self._may_split or not self._windows or len(self._windows) > 2 * self._concurrency:
             return None
         longest = max(self._windows, key=self._pages_left)
@@ -186,12 +186,15 @@ class ParallelReader:
         return window.next_window.begin if window.next_window else self._plan.end
 
     def _insert(self, before: Window, begin: datetime) -> Window:
-        """Later than all that the window before has seen, so that it meets all that the new opening page will hold."""
-        made = Window(begin)
+        """Add a window that begins after every entry read by the window before it.
+
+        So the window before reads every entry of the new opening page.
+        """
+        window = Window(begin)
         before.matched = 0
-        made.next_window, before.next_window = before.next_window, made
-        self._windows.insert(self._windows.index(before) + 1, made)
-        return made
+        window.next_window, before.next_window = before.next_window, window
+        self._windows.insert(self._windows.index(before) + 1, window)
+        return window
 
     def _read(self, api: Api, window: Window) -> None:
         try:
@@ -206,9 +209,9 @@ class ParallelReader:
                 raise
 
     def _open(self, api: Api, window: Window) -> Optional[str]:
-        """The URL to read on with; None if the window ends where it opens.
+        """The URL of the page after the opening page; None if the window ends with its opening page.
 
-        :raises _Unusable: the opening page is empty, or is the last one.
+        :raises _UnusableWindow: the opening page is empty, or is the last page of the log.
         """
         if window.opening is not None:
             return window.opening.next
@@ -226,7 +229,7 @@ class ParallelReader:
         try:
             if self._count_owned(window, opening) is None:
                 return self._with_start(opening.next)
-            # The next window opens with the very same entries.
+            # The next window opens with the same entries.
             if window.next_window is not None and window.next_window.cursor == window.cursor:
                 return None
         except HandOverError:
@@ -235,7 +238,7 @@ class ParallelReader:
         return self._with_start(opening.next)
 
     def _with_start(self, url: Optional[str]) -> Optional[str]:
-        """The URL with the range's own start, if the API keeps it: the one that a sequential read would use."""
+        """The URL that a sequential read would use: with the range's start, if the API keeps a start in its URLs."""
         parts = urlsplit(url or "")
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         if not any(name == "start" for name, _value in pairs):
@@ -268,18 +271,18 @@ class ParallelReader:
             self._buffer_page(window, page)
             if self._is_past(page):
                 break
-        # Nothing follows in the log: whatever later windows found is in this one, too.
+        # This window reached the end of the log, so it contains all entries of later windows.
         with self._changed:
             if not window.is_dropped:
                 self._may_append = False
-                # Now, not in _finish: in between, other threads could divide it by what it seemed to have left.
+                # Not later in _finish: in between, other threads could split it by the estimate of its pages left.
                 window.is_done = True
                 self._drop_after(window)
 
     def _count_owned(self, window: Window, page: Page) -> Optional[int]:
-        """How many entries of a page are the window's own; None if all are, and it reads on.
+        """The number of a page's entries that belong to the window; None if all do and the window continues.
 
-        :raises HandOverError: what it meets is not what the next window opened with.
+        :raises HandOverError: the entries are not those of the next window's opening page.
         """
         newest = max(known_timestamps(page), default=None)
         with self._changed:
@@ -295,9 +298,9 @@ class ParallelReader:
         return window.is_dropped or self._stop_event.is_set()
 
     def _buffer_page(self, window: Window, page: Page) -> None:
-        """Hand a page over; wait while too much is held.
+        """Buffer a page to be yielded; wait while the buffer is full.
 
-        :raises Cancelled: nobody wants it any more.
+        :raises Cancelled: the window was dropped or the read was stopped.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._is_over(window) or self._has_room(window))
@@ -320,7 +323,7 @@ class ParallelReader:
             self._changed.notify_all()
 
     def _extend_previous(self, window: Window) -> None:
-        """Let the window before this one read the rest: hardly anything is stamped later than this one's begin."""
+        """Drop this window; the previous one reads the rest, because few entries are later than this begin."""
         with self._changed:
             if window.is_dropped:
                 return
@@ -328,7 +331,7 @@ class ParallelReader:
             self._drop_after(self._windows[self._windows.index(window) - 1])
 
     def _fall_back_to_sequential(self, window: Window) -> None:
-        """Let this window read on to the end of the log, as a sequential read would."""
+        """Drop all later windows; this one continues to the end of the log, as a sequential read would."""
         with self._changed:
             self._may_append = self._may_split = False
             self._drop_after(window)
@@ -346,7 +349,7 @@ class ParallelReader:
 
     @contextmanager
     def _request_slot(self) -> Iterator[None]:
-        """Wait for permission to send a request: the more often the API asked to slow down, the fewer at once."""
+        """Wait until a request may be sent; after each "slow down" from the API, one fewer is allowed at once."""
         with self._changed:
             self._changed.wait_for(lambda: self._stop_event.is_set() or self._running_requests < self._max_requests())
             if self._stop_event.is_set():

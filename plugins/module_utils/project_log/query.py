@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What module and lookup have in common: a range of the log, the entries of it that are meant, and counts of them."""
+"""Queries of the log, as the module and the lookup run them: a range, a selection of its entries, and counts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .windows import LATENESS
 
 
 class Query:
-    """Options, read and checked before anything is asked; then a stream of entries, and what there is to say of it.
+    """One query: checks the options first, then reads entries.
 
-    ``poll_more``, ``summary`` and ``warnings`` are complete when ``entries()`` is exhausted.
+    ``poll_more`` and ``summary`` are complete when ``entries()`` is exhausted.
 
-    :raises InvalidInput: an option cannot be used.
+    :raises InvalidInput: an option is not valid.
     """
 
     def __init__(self, options: Mapping[str, Any], now: Optional[datetime] = None) -> None:
@@ -37,9 +37,9 @@ class Query:
         self._reader: Optional[Reader] = None
 
     def entries(self) -> Iterator[Entry]:
-        """Read the range and yield the selected entries in the API's order; with a limit only after the last page.
+        """Read the range and yield the selected entries in the API's order; with a limit, only after the last page.
 
-        :raises AuditError: the read failed; what was yielded before is not the whole.
+        :raises AuditError: the read failed; the entries yielded before are not complete.
         """
         with Api(self._connection) as api:
             self._reader = Reader(api, self._concurrency, LATENESS)
@@ -53,16 +53,16 @@ class Query:
 
     @property
     def range_empty(self) -> bool:
-        """Whether the log can have no entries of the range, so that a result without entries says nothing."""
+        """True if the log cannot have entries of the range, so that a result without entries means nothing."""
         return not self._range.can_have_entries
 
     @property
     def warnings(self) -> List[str]:
-        return self._reader.warnings if self._reader else []
+        return self._range.warnings
 
     @property
     def summary(self) -> Dict[str, Any]:
-        """Counts of the entries yielded, how many were read for them, and whether the limit left any out."""
+        """Counts of the entries yielded, of the entries and pages read, and whether the limit removed matches."""
         counts = self._counts.as_dict()
         counts["matched"] = self._matched
         counts["read"] = self._reader.entries_read if self._reader else 0

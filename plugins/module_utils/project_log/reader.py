@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads a range of the log, or on from a cursor, as a stream of pages."""
+"""Reads a range of the log, or the entries after a cursor, as a stream of pages."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Iterator, List, Optional
+from typing import Iterator, Optional
 
 from ..settings import Range
 from ..times import utc_now
@@ -17,11 +17,11 @@ from .windows import LATENESS, clip, take_until
 
 
 class Reader:
-    """One read, or a read and the polls that continue it. ``poll_more`` continues it; ``warnings`` are for people.
+    """One read, or a read and the polls that continue it. ``poll_more`` is the URL to continue from.
 
-    ``concurrency`` is the maximum number of requests at once. With a ``lateness`` a read ends with the first page that
-    lies wholly later than the range's ``end`` and this tolerance; None reads on to the newest entry, for callers that
-    need entries which appeared later than that, too.
+    ``concurrency`` is the maximum number of requests at once. With a ``lateness``, a read ends with the first page
+    whose entries are all later than the range's ``end`` plus this tolerance. Without it, a read continues to the newest
+    entry, for callers that also need entries of the range that became visible later.
     """
 
     def __init__(self, api: Api, concurrency: int = 1, lateness: Optional[timedelta] = None) -> None:
@@ -31,23 +31,21 @@ class Reader:
         self._time_range = Range()
         self._newest: Optional[Page] = None
         self._reached_end = False
-        self.warnings: List[str] = []
         self.pages_read = 0
         self.entries_read = 0
 
     def pages(self, time_range: Range) -> Iterator[Page]:
-        """Yield each page as it arrives, with only those entries that the range holds; keep none of them.
+        """Yield each page as it arrives, with only the entries of the range; keep none of them.
 
-        The API may forget the range on a later page, so it is checked again here. An entry whose time is unreadable
-        is never left out.
+        The range is checked again here, because the API can forget it on later pages. An entry whose timestamp is
+        unreadable is always included.
 
-        :raises AuditError: the read failed; what was yielded before is not complete.
+        :raises AuditError: the read failed; the pages yielded before are not complete.
         """
-        self.warnings.extend(time_range.warnings)
         self._time_range = time_range = self._resolve_cursor(time_range)
         for page in self._fetch_pages(time_range):
             self._newest = page
-            # An open range holds everything.
+            # A range without start and end contains everything.
             inside = page if time_range.start is None and time_range.end is None else clip(page, time_range)
             self._reached_end = self._reached_end or self._reaches_end(page)
             self.pages_read += 1
@@ -56,10 +54,10 @@ class Reader:
 
     @property
     def poll_more(self) -> Optional[str]:
-        """The URL to continue from: the API's own, with which it returns what became visible since.
+        """The URL to continue from: the API's own, which later returns the entries that became visible since.
 
-        A range that ended before now continues at its end instead, with all entries stamped since then. Entries
-        stamped before the end that become visible after this read are in neither.
+        After a range that ended in the past, it is a URL with that end as ``start``, which returns all entries stamped
+        since then. Neither read returns entries stamped before the end that become visible later.
         """
         if self._newest is None:
             return None
@@ -71,7 +69,7 @@ class Reader:
         return self._newest.poll_more
 
     def _resolve_cursor(self, time_range: Range) -> Range:
-        """A cursor that is the continuation of a past range is that range's rest."""
+        """Replace a cursor that only carries a start time (see ``poll_more``) by a range with that start."""
         start = None if time_range.cursor is None else self._api.start_of(time_range.cursor)
         return time_range if start is None else Range(start=start, now=time_range.now)
 
@@ -84,7 +82,7 @@ class Reader:
         return read_windows(self._api, sent, self._concurrency, self._is_past)
 
     def _sends_end(self, time_range: Range) -> bool:
-        """An end of just now is checked here alone: then it is known whether anything was later than it."""
+        """True if the API gets the end. A recent end is checked here only, to see whether any entry was later."""
         return time_range.end is not None and time_range.end < (time_range.now or utc_now()) - LATENESS
 
     def _is_past(self, page: Page) -> bool:

@@ -4,9 +4,9 @@
 
 """The resources that a message names: their kinds and names, and renames.
 
-An entry has no field for them; the only source is the text of ``message``, which is no stable part of the API. So all
-of this is best effort. Names are free text and can contain quotes or whole sentences: a message that can be read in
-several ways yields the names of every reading, so that no choice of a name hides an entry.
+An entry has no field for them. The only source is the text of ``message``, which is not a stable part of the API, so
+all of this is best effort. Names are free text and can contain quotes or complete sentences. An ambiguous message
+yields the names of every reading, so that nobody can hide an entry by the choice of a name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .entry import Entry, canonical
 _HAS_BEEN = "' has been "
 _RENAMED_TO, _RENAMED_FROM, _AND_TO = "renamed to ", "renamed from ", "' to '"
 
-# Bounds the work per message, whatever a name contains. The first and the last readings are the likely ones.
+# These bound the work per message, no matter what a name contains. The first and the last readings are the likely ones.
 _MAX_READINGS = 16
 _MAX_QUOTED = 100
 
@@ -40,7 +40,7 @@ _SYNONYMS = {"snapshot": "volume_snapshot", "image": "custom_image"}
 
 
 class Resource(NamedTuple):
-    """A resource as a message names it. ``kind`` is such as ``server`` or ``volume_snapshot``; empty if unknown."""
+    """A resource as a message names it. ``kind`` is ``server``, ``volume_snapshot`` etc.; empty if unknown."""
 
     kind: str
     name: str
@@ -50,7 +50,7 @@ class Resource(NamedTuple):
 
 
 class Rename(NamedTuple):
-    """A resource that got another name."""
+    """A resource that was renamed."""
 
     kind: str
     old: str
@@ -58,7 +58,7 @@ class Rename(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """One way to read a message: its first name (by position), the words after ``has been``, and the second name."""
+    """One reading of a message: the position of its first name, the words after ``has been``, and the second name."""
 
     first: Tuple[int, int]
     words: str
@@ -66,25 +66,25 @@ class _Reading(NamedTuple):
 
 
 def resource(entry: Entry) -> Optional[Resource]:
-    """The resource that an entry is about: the first one that its message names, read in the likeliest way."""
+    """The resource that an entry is about: the first one that its message names, by the likeliest reading."""
     message = _message(entry)
     begin, last_quote = message.find("'") + 1, message.rfind("'")
-    if begin < last_quote and message.startswith(_HAS_BEEN, last_quote):
-        return _named(message, (begin, last_quote))  # nearly all
+    if begin < last_quote and message.startswith(_HAS_BEEN, last_quote):  # nearly all messages
+        return _named(message, (begin, last_quote))
     likeliest = next(_readings(message), None)
     span = likeliest.first if likeliest else next(_quoted(message), None)
     return _named(message, span) if span else None
 
 
 def resources(entry: Entry) -> Tuple[Resource, ...]:
-    """All resources that the message of an entry names, the one that it is about first.
+    """All resources that the message of an entry names, first the one that it is about.
 
-    A message that can be read in several ways yields the names of all of them.
+    An ambiguous message yields the names of every reading.
     """
     message = _message(entry)
     if message.count("'") == 2:
-        likely = resource(entry)
-        return (likely,) if likely else ()
+        only = resource(entry)
+        return (only,) if only else ()
     spans: List[Tuple[int, int]] = []
     for reading in _readings(message):
         spans.append(reading.first)
@@ -95,7 +95,7 @@ def resources(entry: Entry) -> Tuple[Resource, ...]:
 
 
 def rename(entry: Entry) -> Optional[Rename]:
-    """The rename that an entry tells of; None for any other entry."""
+    """The rename that an entry is about; None for any other entry."""
     message = _message(entry)
     if "renamed" not in message:
         return None
@@ -112,19 +112,19 @@ def rename(entry: Entry) -> Optional[Rename]:
 
 
 def needles(globs: Sequence[str]) -> Tuple[bytes, ...]:
-    """One piece of text for each glob. A canonical line without any of them names no resource that a glob matches.
+    """One literal for each glob. A canonical line without any of them names no resource that a glob matches.
 
-    Finding bytes costs far less than parsing the line.
+    A search for bytes is much faster than parsing the line.
     """
     return tuple(canonical(_longest_literal(f"'{glob}'"))[1:-1] for glob in globs)  # type: ignore[arg-type]
 
 
 RENAME_NEEDLE = b"' has been renamed "
-"""A canonical line without it tells of no rename."""
+"""A canonical line without it is not a rename."""
 
 
 def _longest_literal(quoted: str) -> str:
-    # As exact text, a glob contains its special characters; the pieces between them are in it all the same.
+    # A name that equals the glob as exact text contains its special characters, and also the pieces between them.
     return max(re.split(r"[*?]", quoted), key=len)
 
 
@@ -134,9 +134,9 @@ def _message(entry: Entry) -> str:
 
 
 def _readings(message: str) -> Iterator[_Reading]:
-    """How a message can be read as ``KIND 'NAME' has been DONE`` or ``KIND 'NAME' has been DONE to KIND 'NAME'``.
+    """Readings of a message as ``KIND 'NAME' has been DONE`` or ``KIND 'NAME' has been DONE to KIND 'NAME'``.
 
-    With quotes in names there are several ways. The likeliest comes first: without a second name, if possible.
+    With quotes in names there are several. The first is the likeliest: without a second name, if possible.
     """
     begin = message.find("'") + 1
     if not begin:
@@ -154,32 +154,32 @@ def _readings(message: str) -> Iterator[_Reading]:
 
 
 def _ends(message: str, begin: int) -> List[int]:
-    """Where the first name can end: the last place if nothing quoted follows it, then all places in order."""
-    found: List[int] = []
+    """The possible ends of the first name: the last one if no quote follows it, then all in order."""
+    ends: List[int] = []
     end = message.find(_HAS_BEEN, begin + 1)
-    while end >= 0 and len(found) < _MAX_READINGS:
-        found.append(end)
+    while end >= 0 and len(ends) < _MAX_READINGS:
+        ends.append(end)
         end = message.find(_HAS_BEEN, end + 1)
     last = message.rfind(_HAS_BEEN, begin + 1)
     if last < 0:
         return []
-    is_whole = message.find("'", last + 1) < 0
-    return list(dict.fromkeys([last, *found] if is_whole else [*found, last]))
+    no_quote_follows = message.find("'", last + 1) < 0
+    return list(dict.fromkeys([last, *ends] if no_quote_follows else [*ends, last]))
 
 
 def _quoted(message: str) -> Iterator[Tuple[int, int]]:
-    """Texts in quotes, by position. A quote between two letters or digits is an apostrophe."""
+    """The positions of texts in quotes. A quote between two letters or digits is an apostrophe."""
     opening = -1
     count = 0
-    at = message.find("'")
-    while at >= 0 and count < _MAX_QUOTED:
+    quote = message.find("'")
+    while quote >= 0 and count < _MAX_QUOTED:
         if opening < 0:
-            if not message[at - 1 : at].isalnum():
-                opening = at
-        elif at > opening + 1 and not message[at + 1 : at + 2].isalnum():
-            yield opening + 1, at
+            if not message[quote - 1 : quote].isalnum():
+                opening = quote
+        elif quote > opening + 1 and not message[quote + 1 : quote + 2].isalnum():
+            yield opening + 1, quote
             opening, count = -1, count + 1
-        at = message.find("'", at + 1)
+        quote = message.find("'", quote + 1)
 
 
 def _named(message: str, span: Tuple[int, int]) -> Resource:
@@ -188,7 +188,7 @@ def _named(message: str, span: Tuple[int, int]) -> Resource:
 
 
 def _kind_before(message: str, quote: int) -> str:
-    """The kind of the resource whose name begins at this quote: the words before it, if they are its label."""
+    """The kind of the resource whose name begins after this quote: the words before it, if they name a kind."""
     return _kind(message[max(0, quote - _LABEL_LENGTH) : quote], quote <= _LABEL_LENGTH)
 
 
@@ -199,6 +199,6 @@ def _kind(before: str, is_beginning: bool) -> str:
         kind = "_".join(words[-count:])
         if kind in _KINDS:
             return _SYNONYMS.get(kind, kind)
-    # A kind that is not known here, at the beginning of the message: "SSH key 'x' has been created".
+    # An unknown kind at the beginning of a message, as in "SSH key 'x' has been created".
     is_label = is_beginning and len(words) <= _MAX_LABEL_WORDS and _LABEL.fullmatch(before.rstrip())
     return "_".join(words) if is_label else ""

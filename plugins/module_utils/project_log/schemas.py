@@ -4,7 +4,7 @@
 
 """Entries as events of two published schemas: OCSF's API Activity, and the Elastic Common Schema.
 
-Nothing is lost: what a schema has no place for stays in the entry itself, which each event carries in canonical form.
+Nothing is lost: each event also contains the entry itself in canonical form.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _CREATE, _READ, _UPDATE, _DELETE, _OTHER = 1, 2, 3, 4, 99
 _ACTIVITIES = {_CREATE: "Create", _READ: "Read", _UPDATE: "Update", _DELETE: "Delete"}
 _ECS_TYPES = {_CREATE: "creation", _READ: "access", _UPDATE: "change", _DELETE: "deletion", _OTHER: "info"}
-# An action ends with its verb; the names of actions are no stable part of the API, so others are expected.
+# An action ends with its verb. The names of actions are not a stable part of the API, so unknown verbs are expected.
 _VERBS = {
     **dict.fromkeys(("create", "add", "clone", "import", "copy", "order"), _CREATE),
     **dict.fromkeys(("read", "get", "list", "show", "view", "download", "export", "login"), _READ),
@@ -37,14 +37,14 @@ _VERBS = {
     **dict.fromkeys(("regenerate", "rotate", "restore", "revert", "lock", "unlock", "set", "modify"), _UPDATE),
     **dict.fromkeys(("delete", "remove", "destroy", "revoke", "purge"), _DELETE),
 }
-# OCSF's types of accounts. The provider's staff act as administrators, a token as a service does.
+# OCSF's types of accounts. Provider staff are administrators, a token is a service.
 _USER_TYPES = {"user": (1, "User"), "admin": (2, "Admin"), "system": (3, "System"), "api_token": (4, "Service")}
 
 
 def to_ocsf(entry: Entry) -> Dict[str, Any]:
     """The entry as an event of OCSF's class API Activity (6003), with the profile cloud.
 
-    An action whose verb is unknown is activity 99 and keeps its name; an unreadable time is the epoch's beginning.
+    An action whose verb is unknown is activity 99 and keeps its name. An unreadable time becomes the Unix epoch.
     """
     activity, action = _activity(entry), _text(entry.get("action"))
     what, about = subject(entry), resource(entry)
@@ -90,7 +90,7 @@ def to_ocsf(entry: Entry) -> Dict[str, Any]:
 def to_ecs(entry: Entry) -> Dict[str, Any]:
     """The entry as an event of the Elastic Common Schema.
 
-    An action whose verb is unknown is of type ``info`` and keeps its name; an unreadable time is the epoch's beginning.
+    An action whose verb is unknown is of type ``info`` and keeps its name. An unreadable time becomes the Unix epoch.
     """
     who, what, address = actor(entry), subject(entry), _text(entry.get("ip_address"))
     name = who.name or who.uuid or who.kind
@@ -130,24 +130,24 @@ def to_ecs(entry: Entry) -> Dict[str, Any]:
 
 
 SCHEMAS: Dict[str, Callable[[Entry], Dict[str, Any]]] = {"ecs": to_ecs, "ocsf": to_ocsf}
-"""What makes an event of an entry, by the name of the schema."""
+"""The function that converts an entry to an event, by the name of the schema."""
 
 _ID = {"ecs": ("event", "id"), "ocsf": ("metadata", "uid")}
 
 
 def with_id(event: Mapping[str, Any], schema: str, name: str) -> Dict[str, Any]:
-    """The event with an id, where its schema has one."""
+    """The event with an id, in the field that its schema defines."""
     group, key = _ID[schema]
     return {**event, group: {**event[group], key: name}}
 
 
 def event_line(event: Mapping[str, Any]) -> bytes:
-    """An event as JSON on one line, in ASCII: what turns the direction of text or controls a terminal is escaped."""
+    """An event as JSON on one line, in ASCII: control characters and direction marks are escaped."""
     return json.dumps(to_builtin(event)).replace("\x7f", "\\u007f").encode()
 
 
 def change_type(entry: Entry) -> str:
-    """What an entry is by the verb of its action: ``creation``, ``access``, ``change``, ``deletion``, or ``info``."""
+    """The type of change by the verb of the action: ``creation``, ``access``, ``change``, ``deletion`` or ``info``."""
     return _ECS_TYPES[_activity(entry)]
 
 
@@ -175,7 +175,7 @@ def _ocsf_user(who: Entity) -> Dict[str, Any]:
 def _ocsf_source(entry: Entry) -> Dict[str, Any]:
     text = _text(entry.get("ip_address"))
     if text is None:
-        # Changes without an address are made at the provider.
+        # Changes without an address are made by the provider.
         return {"svc_name": PROVIDER}
     return {"ip": text} if _address(text) else {"name": text}
 
@@ -196,6 +196,6 @@ def _raw(entry: Entry) -> str:
 
 
 def _without_empty(value: Mapping[str, Any]) -> Dict[str, Any]:
-    """The mapping without what is absent or empty, at every depth."""
-    found = ((key, _without_empty(item) if isinstance(item, dict) else item) for key, item in value.items())
-    return {key: item for key, item in found if item is not None and item not in ("", {}, [])}
+    """The mapping without missing and empty values, at every depth."""
+    items = ((key, _without_empty(item) if isinstance(item, dict) else item) for key, item in value.items())
+    return {key: item for key, item in items if item is not None and item not in ("", {}, [])}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which entries a user means. Selecting happens on our side and never changes what is read."""
+"""Selection of entries by conditions. It is applied to the entries read, and never changes which are read."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Match = TypeVar("Match")
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 NAMELESS_KINDS = ("system", "admin")
-"""Kinds of actors without a name of their own; the kind is what they are called."""
+"""Kinds of actors that have no name; the kind serves as the name."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Conditions that must all hold; within one of them, any of its values suffices. Empty selects everything.
+    """Conditions that must all be met; a condition is met by any of its values. An empty selection matches everything.
 
-    ``limit`` keeps the newest matches only: the last ones in the API's order.
+    ``limit`` is the maximum number of matches; the last ones in the API's order are kept.
     """
 
     actions: Tuple[str, ...] = ()
@@ -41,12 +41,9 @@ class Selection:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any], option_name: OptionNamer = str) -> Selection:
-        """Build it from the options ``actions``, ``actors``, ``ip_networks``, ``message_pattern``, ``resources`` and
-        ``limit``.
+        """Read the options ``actions``, ``actors``, ``ip_networks``, ``message_pattern``, ``resources`` and ``limit``.
 
-        ``called`` names the options in errors.
-
-        :raises InvalidInput: a list is not a list or has an empty item, or another value is malformed.
+        :raises InvalidInput: a list is not a list or has an empty item, or another value is not valid.
         """
         return cls(
             actions=parse_list(options.get("actions"), option_name("actions")),
@@ -68,27 +65,28 @@ class Selection:
 
     @property
     def needles(self) -> Tuple[bytes, ...]:
-        """Pieces of text. If there are any, a canonical line without any of them is not selected."""
+        """See :func:`needles`. If there are any, a canonical line that contains none of them never matches."""
         return needles(self.resources)
 
 
 def keep_newest(matches: Iterator[Match], limit: Optional[int]) -> Iterator[Match]:
-    """The last ``limit`` of a stream, or all of it; no more than these are held."""
+    """The last ``limit`` matches of a stream, or all; no more than these are kept in memory."""
     return matches if limit is None else iter(deque(matches, maxlen=limit))
 
 
 def action_matches(entry: Entry, globs: Iterable[str]) -> bool:
-    """Whether the action is one of these texts, or matches one as a glob: ``*`` and ``?`` only."""
+    """True if the action equals one of the globs or matches it (``*`` and ``?`` only)."""
     action = entry.get("action")
     return isinstance(action, str) and any(glob_matches(action, glob) for glob in globs)
 
 
 def actor_matches(entry: Entry, names: Iterable[str]) -> bool:
-    """Whether the actor is one of those named: by e-mail, token description or uuid, ``system`` or ``admin``.
+    """True if one of the names is the actor's: e-mail address, token description or uuid, ``system`` or ``admin``.
 
-    A name is exact text or a glob (``*`` and ``?`` only); e-mail addresses are compared without case. A description
-    may say anything, ``system`` too: a token never passes for the system, nor for the staff.
+    A name is exact text or a glob (``*`` and ``?`` only); e-mail addresses are compared without case. A token whose
+    description is ``system`` or ``admin`` does not match these names.
     """
+    # Descriptions are free text, so a token must not be able to pass as automation or provider staff.
     label = actor(entry)
     if label.kind in NAMELESS_KINDS:
         return any(glob_matches(label.kind, name) for name in names)
@@ -102,9 +100,9 @@ def actor_matches(entry: Entry, names: Iterable[str]) -> bool:
 
 
 def glob_matches(text: str, glob: str) -> bool:
-    """Whether a text is exactly this one, or matches it with ``*`` (any characters) and ``?`` (one character).
+    """True if a text equals the glob or matches it with ``*`` (any characters) and ``?`` (one character).
 
-    Brackets and all other characters mean themselves. An empty glob matches nothing.
+    All other characters, brackets too, match themselves. An empty glob matches nothing.
     """
     if not glob:
         return False
@@ -114,19 +112,19 @@ def glob_matches(text: str, glob: str) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _compiled(glob: str) -> Optional[Pattern[str]]:
-    """None for a text without special characters."""
+    """The glob as a regular expression; None if it has no special characters."""
     if "*" not in glob and "?" not in glob:
         return None
     parts = re.split(r"(\*+|\?)", glob)
-    meanings = (".*" if part.startswith("*") else "." if part == "?" else re.escape(part) for part in parts)
-    return re.compile("".join(meanings), re.DOTALL)
+    expressions = (".*" if part.startswith("*") else "." if part == "?" else re.escape(part) for part in parts)
+    return re.compile("".join(expressions), re.DOTALL)
 
 
-def address_matches(entry: Entry, parse_networks: Iterable[Network]) -> bool:
-    """Whether the entry came from one of the networks; one without an address came from none."""
+def address_matches(entry: Entry, networks: Iterable[Network]) -> bool:
+    """True if the entry has an address in one of the networks."""
     text = entry.get("ip_address")
     address = _address(text) if isinstance(text, str) else None
-    return address is not None and any(address in parse_network for parse_network in parse_networks)
+    return address is not None and any(address in network for network in networks)
 
 
 @lru_cache(maxsize=10_000)
@@ -137,59 +135,61 @@ def _address(text: str) -> Optional[Union[ipaddress.IPv4Address, ipaddress.IPv6A
         return None
 
 
-def message_matches(entry: Entry, parse_pattern: Pattern[str]) -> bool:
+def message_matches(entry: Entry, pattern: Pattern[str]) -> bool:
     message = entry.get("message")
-    return isinstance(message, str) and parse_pattern.search(message) is not None
+    return isinstance(message, str) and pattern.search(message) is not None
 
 
 def resource_matches(entry: Entry, globs: Iterable[str]) -> bool:
-    """Whether the message names a resource that one of these globs matches: exactly, or by ``*`` and ``?``.
+    """True if the message names a resource that equals one of the globs or matches it (``*`` and ``?`` only).
 
-    Both names of a rename count. The wording of messages is no stable part of the API: best effort.
+    Both names of a rename match. This is best effort, because the wording of messages is not a stable part of the API.
     """
-    names = [found.name for found in resources(entry)]
+    names = [named.name for named in resources(entry)]
     return any(glob_matches(name, glob) for glob in globs for name in names)
 
 
 def parse_network(text: str, option: str) -> Network:
-    """A network or a single address that a user wrote.
+    """Parse a network or a single address.
 
-    :raises InvalidInput: it is none; the sentence names the option.
+    :raises InvalidInput: the text is neither; the message names the option.
     """
     try:
         return ipaddress.ip_network(text.strip(), strict=False)
     except ValueError:
-        raise InvalidInput(f"{option}: {text!r} is no network; write 192.0.2.0/24 or 2001:db8::/32.") from None
+        raise InvalidInput(
+            f"{option}: {text!r} is not a valid network; use a form such as 192.0.2.0/24 or 2001:db8::/32."
+        ) from None
 
 
 def parse_networks(value: Any, option: str) -> Tuple[Network, ...]:
-    """Networks that a user wrote as a list, or one alone; errors as of :func:`network`."""
+    """Parse a list of networks, or a single one; errors as of :func:`parse_network`."""
     return tuple(parse_network(text, option) for text in parse_list(value, option))
 
 
 def parse_pattern(text: str, option: str) -> Pattern[str]:
-    """A regular expression that a user wrote.
+    """Compile a regular expression.
 
-    :raises InvalidInput: it is none; the sentence names the option.
+    :raises InvalidInput: the text is not valid; the message names the option.
     """
     try:
         return re.compile(text)
     except re.error as exc:
-        raise InvalidInput(f"{option}: {text!r} is no regular expression: {exc}.") from None
+        raise InvalidInput(f"{option}: {text!r} is not a valid regular expression: {exc}.") from None
 
 
 def parse_list(value: Any, option: str) -> Tuple[str, ...]:
-    """Texts that a user wrote as a list, or as one text with commas. An empty text alone means none.
+    """Read a list of texts, or one text with commas. A single empty text counts as not set.
 
-    :raises InvalidInput: it is not a list, or one of several texts is empty; the sentence names the option.
+    :raises InvalidInput: the value is not a list, or one of several texts is empty; the message names the option.
     """
-    found = _items(value, option)
-    if len(found) == 1 and not found[0].strip():
+    items = _items(value, option)
+    if len(items) == 1 and not items[0].strip():
         return ()
-    for position, text in enumerate(found, 1):
+    for position, text in enumerate(items, 1):
         if not text.strip():
-            raise InvalidInput(f"{option}: item {position} of {len(found)} is empty; remove it or give it a value.")
-    return found
+            raise InvalidInput(f"{option}: item {position} of {len(items)} is empty; remove it or set a value.")
+    return items
 
 
 def _items(value: Any, option: str) -> Tuple[str, ...]:
@@ -199,7 +199,7 @@ def _items(value: Any, option: str) -> Tuple[str, ...]:
         return tuple(part.strip() for part in value.split(","))  # as Ansible does with a text for a list
     if isinstance(value, (list, tuple)):
         return tuple("" if item is None else str(item) for item in value)
-    raise InvalidInput(f"{option}: give a list of texts, not {value!r}.")
+    raise InvalidInput(f"{option}: {value!r} is not a list of texts.")
 
 
 def _message_pattern(text: Any, option: str) -> Optional[Pattern[str]]:

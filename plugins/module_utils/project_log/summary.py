@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Counts over a stream of entries: how many, between when, which actions, by whom, from where."""
+"""Counts over a stream of entries: by action, actor and address, with the first and last timestamp."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .entry import Entity, Entry, actor, timestamp, to_printable
 
 
 class Summary:
-    """Counts entries one at a time; its size grows with the number of different names only."""
+    """Counts entries one at a time; its size depends only on the number of different names."""
 
     def __init__(self) -> None:
         self.entries = 0
@@ -30,7 +30,7 @@ class Summary:
         self.count(entry, timestamp(entry))
 
     def count(self, entry: Entry, moment: Optional[datetime]) -> None:
-        """Add an entry whose timestamp was already read: that takes longer than the rest."""
+        """Add an entry with its parsed timestamp; parsing it takes longer than counting."""
         self.entries += 1
         self._actions[_text(entry.get("action"))] += 1
         self._actors[actor(entry)] += 1
@@ -42,7 +42,7 @@ class Summary:
                 self._last = moment
 
     def as_dict(self) -> Dict[str, Any]:
-        """The counts as plain values, the most frequent name first; times as the API writes them, or None."""
+        """The counts as built-in types, most frequent name first; times as the API writes them, or None."""
         return {
             "entries": self.entries,
             "first": format_optional(self._first),
@@ -58,8 +58,8 @@ def _text(value: Any) -> str:
 
 
 def _ranked(counts: CounterOf[Any], name: Callable[[Any], str]) -> Dict[str, int]:
-    """The counts by what each is called, as only the few different ones are named, not each entry."""
-    named: CounterOf[str] = Counter()
+    """The counts by name, most frequent first. Names are made here, once for each value instead of for each entry."""
+    by_name: CounterOf[str] = Counter()
     for value, count in counts.items():
-        named[name(value)] += count
-    return dict(sorted(named.items(), key=lambda item: (-item[1], item[0])))
+        by_name[name(value)] += count
+    return dict(sorted(by_name.items(), key=lambda item: (-item[1], item[0])))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Entries as lines of text for a terminal, in columns."""
+"""Entries as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ from .rows import row, truncate, utc_offset
 from .schemas import change_type
 
 _COLUMNS = ("time", "actor", "ip_address", "action", "message")
-_MAX_WIDTHS = (26, 40, 39, 40, 160)
+_MAX_WIDTH = {
+    "time": 26,
+    "project": 40,
+    "actor": 40,
+    "ip_address": 39,
+    "action": 40,
+    "resource": 40,
+    "message": 160,
+}
 _GAP = "  "
 _BLOCK_SIZE = 500
 
@@ -30,21 +38,18 @@ HEADINGS = {
     "resource": "Resource",
     "message": "What",
 }
-_MAX_WIDTH = {**dict(zip(_COLUMNS, _MAX_WIDTHS)), "project": 40, "resource": 40}
 
 Paint = Callable[[str, str], str]
-"""Returns a text in the style of this name: ``heading``, or the type of a change; see :func:`change_type`."""
+"""Returns a text in a style: ``heading``, or the type of a change (see :func:`change_type`)."""
 
 
 def table(entries: Iterable[Entry], zone: tzinfo = timezone.utc, show_utc: bool = True) -> List[str]:
-    """A line for each entry: when, who, from where, which action, and what in words; long texts are cut.
+    """A line for each entry: time, actor, address, action and message; long texts are truncated.
 
-    Times are in ``zone`` and carry its offset; ``show_utc`` False leaves ``UTC`` out, where it is said elsewhere.
+    Times are in ``zone``, with its offset. If ``show_utc`` is False, ``UTC`` is omitted.
     """
-    rows = [
-        [truncate(told[name], max_length) for name, max_length in zip(_COLUMNS, _MAX_WIDTHS)]
-        for told in (_row(entry, zone, show_utc) for entry in entries)
-    ]
+    texts = [_row(entry, zone, show_utc) for entry in entries]
+    rows = [[truncate(text[name], _MAX_WIDTH[name]) for name in _COLUMNS] for text in texts]
     widths = [max(map(_width, column)) for column in zip(*rows)]
     return [_line(cells, widths) for cells in rows]
 
@@ -56,16 +61,16 @@ def stream_table(
     paint: Paint = lambda text, _style: text,
     terminal_width: Optional[int] = None,
 ) -> Iterator[str]:
-    """The same with a line of headings, for any number of entries, each with its project and its resource.
+    """A line of headings, then a line for each entry with its project and resource, for any number of entries.
 
-    The columns get wider, where they must, every few hundred lines. ``room`` is the width of the terminal: the
-    resource, which the message names too, is left out where the first lines would not fit otherwise.
+    Columns get wider, if necessary, after every 500 lines. If the first lines do not fit into ``terminal_width``, the
+    column of the resource is omitted, because the message names the resource, too.
     """
     columns = [name for name in HEADINGS if with_project or name != "project"]
     widths: Dict[str, int] = {}
-    pending = iter(entries)
+    remaining = iter(entries)
     while True:
-        block = list(islice(pending, _BLOCK_SIZE))
+        block = list(islice(remaining, _BLOCK_SIZE))
         if not block:
             return
         rows = [_cells(project, entry, zone) for project, entry in block]
@@ -84,21 +89,21 @@ def stream_table(
 
 
 def _cells(project: str, entry: Entry, zone: tzinfo) -> Dict[str, str]:
-    told = {**_row(entry, zone, True), "project": to_printable(project), "resource": resource_label(entry)}
-    return {name: truncate(told[name], _MAX_WIDTH[name]) for name in HEADINGS}
+    texts = {**_row(entry, zone, True), "project": to_printable(project), "resource": resource_label(entry)}
+    return {name: truncate(texts[name], _MAX_WIDTH[name]) for name in HEADINGS}
 
 
 def resource_label(entry: Entry) -> str:
-    """Kind and name of the resource that an entry is about, as far as its message tells; safe to show on one line."""
+    """Kind and name of the resource that an entry is about, if its message names it, as printable text."""
     return to_printable(resource(entry))
 
 
 def _row(entry: Entry, zone: tzinfo, show_utc: bool) -> Dict[str, str]:
-    told, moment = row(entry, zone), timestamp(entry)
-    shown = "" if moment is None else utc_offset(moment.astimezone(zone))
-    if shown and (show_utc or shown != "UTC"):
-        told["time"] = f"{told['time']} {shown}"
-    return told
+    texts, moment = row(entry, zone), timestamp(entry)
+    offset = "" if moment is None else utc_offset(moment.astimezone(zone))
+    if offset and (show_utc or offset != "UTC"):
+        texts["time"] = f"{texts['time']} {offset}"
+    return texts
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -107,7 +112,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _width(text: str) -> int:
-    """How many places a text takes on a terminal: East Asian characters take two, combining ones none."""
+    """The width of a text in terminal columns: East Asian characters take two, combining characters none."""
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text

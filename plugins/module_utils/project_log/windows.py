@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The windows that a large range is read in: where they begin, and where each hands over to the next one.
+"""Windows in which a large range is read: where they begin, and where each ends and the next one continues.
 
-See parallel_reader.py for how they are read, and for the proof that each entry is handed out once.
+See parallel_reader.py for the threads that read them, and for the proof that each entry is yielded once.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..settings import Range
 from .client import Page
 
 LATENESS = timedelta(minutes=10)
-"""Entries overtake each other by less than this; the provider speaks of milliseconds."""
+"""Maximum delay of an entry behind the log's order of time. The provider promises milliseconds."""
 
-# In pages. An opening costs a request and about half a page more, so windows of 16 pages cost about 9 % more requests.
+# In pages. An opening page costs a request and half a page more: with windows of 16 pages, about 9 % more requests.
 _MIN_RANGE = 8
 _MIN_WINDOW = 8
 _MAX_WINDOW = 16
@@ -32,7 +32,7 @@ _TIME_RESOLUTION = 1e-6
 
 
 def take_until(is_past: Callable[[Page], bool], pages: Iterator[Page]) -> Iterator[Page]:
-    """The pages up to and including the first one for which ``is_past`` is true."""
+    """The pages up to and including the first for which ``is_past`` is true."""
     for page in pages:
         yield page
         if is_past(page):
@@ -40,14 +40,14 @@ def take_until(is_past: Callable[[Page], bool], pages: Iterator[Page]) -> Iterat
 
 
 def clip(page: Page, time_range: Range) -> Page:
-    """The page with only those entries that the range holds."""
-    buffer = [entry for entry, moment in zip(page.entries, page.timestamps) if time_range.contains(moment)]
-    return page if len(buffer) == len(page.entries) else replace(page, entries=buffer)
+    """The page with only the entries of the range."""
+    inside = [entry for entry, moment in zip(page.entries, page.timestamps) if time_range.contains(moment)]
+    return page if len(inside) == len(page.entries) else replace(page, entries=inside)
 
 
 @dataclass
 class Plan:
-    """Where windows may begin: up to ``end``, about ``width`` pages apart. ``pace`` is the time that a page covers."""
+    """Where windows can begin: up to ``end``, about ``width`` pages apart. ``pace`` is the time that a page covers."""
 
     begin: datetime
     end: datetime
@@ -56,7 +56,7 @@ class Plan:
 
     @classmethod
     def of(cls, first: Page, time_range: Range, concurrency: int) -> Optional[Plan]:
-        """None if the range is small, or if its first page does not tell enough."""
+        """Plan a range by its first page; None if the range is small, or cannot be estimated by that page."""
         moments = known_timestamps(first)
         if cursor_number(first.next) is None or first.server_date is None or not moments:
             return None
@@ -66,18 +66,18 @@ class Plan:
         pages = (end - newest) / pace
         if pages < _MIN_RANGE:
             return None
-        # The same number of windows for each thread, so that all are busy up to the end.
+        # The same number of windows for each thread, so that all threads are busy until the end.
         rounds = ceil(pages / (concurrency * _MAX_WINDOW))
         width = min(_MAX_WINDOW, max(_MIN_WINDOW, ceil(pages / (concurrency * rounds))))
         return cls(begin, end, pace, width)
 
     def update_pace(self, covered: timedelta, pages: int) -> None:
-        """Take into account how much time some pages covered."""
+        """Adjust the pace to the time that some pages covered."""
         if covered > timedelta(0):
             self.pace = (self.pace + covered / pages) / 2
 
     def begin_after(self, window: Window) -> Optional[datetime]:
-        """Where to open the next window behind the last one; None if that one may read the rest."""
+        """Where to open the next window after the last one; None if the last one should read the rest."""
         step = self.pace * self.width
         begin = window.begin + step
         if window.newest is not None and begin <= window.newest:
@@ -86,7 +86,11 @@ class Plan:
 
 
 class Window:
-    """A part of the log from an opening page on, and its pages on their way to the thread that yields them."""
+    """A part of the log that begins with an opening page, and the pages read of it that are not yielded yet.
+
+    ``newest`` is its newest timestamp, ``pace`` the number of seconds that one of its pages covers. ``matched`` counts
+    the entries of the next window's opening page that this window has read.
+    """
 
     def __init__(self, begin: datetime, opening: Optional[Page] = None, newest: Optional[datetime] = None) -> None:
         self.begin = begin
@@ -104,11 +108,11 @@ class Window:
 
     @property
     def cursor(self) -> Optional[int]:
-        """The position behind the opening page."""
+        """The position after the opening page."""
         return cursor_number(self.opening.next) if self.opening else None
 
     def observe(self, page: Page) -> None:
-        """Take a page into account. ``pace`` follows within a few pages what a page covers where the window reads."""
+        """Update ``newest`` and ``pace`` by a page; ``pace`` adapts within a few pages."""
         known = known_timestamps(page)
         if not known:
             return
@@ -118,27 +122,30 @@ class Window:
         self.pace = covered if self.pace is None else sqrt(self.pace * max(covered, self.pace / _MAX_PACE_CHANGE))
 
     def pages_left(self, end: datetime) -> float:
-        """An estimate of how many pages it is up to a time."""
+        """The estimated number of pages up to a time."""
         if self.opening is None or self.newest is None or self.pace is None or self.is_done:
             return 0.0
         return (end - self.newest).total_seconds() / self.pace
 
     def must_wait(self, newest: Optional[datetime]) -> bool:
-        """Whether a page with this newest entry reaches the next window before that one is open."""
-        following = self.next_window
-        return following is not None and following.opening is None and newest is not None and newest >= following.begin
+        """True if a page with this newest entry reaches the next window before that window is open."""
+        if self.next_window is None or self.next_window.opening is not None:
+            return False
+        return newest is not None and newest >= self.next_window.begin
 
     def match(self, page: Page, end: Optional[datetime]) -> Optional[int]:
-        """How many entries of a page are the window's own; None if all are, and it reads on. ``end``: the range's.
+        """The number of a page's entries that belong to the window; None if all do and the window continues.
 
-        :raises HandOverError: what it meets is not what the next window opened with.
+        ``end`` is the end of the range.
+
+        :raises HandOverError: the entries are not those of the next window's opening page.
         """
-        following = self.next_window
-        if following is None or following.opening is None:
+        next_window = self.next_window
+        if next_window is None or next_window.opening is None:
             return None
-        expected = following.opening.entries
+        expected = next_window.opening.entries
         for position, (entry, moment) in enumerate(zip(page.entries, page.timestamps)):
-            if moment is not None and (moment < following.begin or (end is not None and moment >= end)):
+            if moment is not None and (moment < next_window.begin or (end is not None and moment >= end)):
                 continue
             if entry == expected[self.matched]:
                 self.matched += 1
@@ -149,18 +156,18 @@ class Window:
         return None
 
     def check_cursors(self, before: Optional[int], page: Page) -> None:
-        """Check that the next window opened on the page, requested with cursor ``before``, where this one ends.
+        """Check that the next window's opening page ends on the page that was requested with cursor ``before``.
 
-        :raises HandOverError: it did not.
+        :raises HandOverError: it does not.
         """
-        behind = cursor_number(page.next or page.poll_more)
+        after = cursor_number(page.next or page.poll_more)
         opened = self.next_window.cursor if self.next_window else None
-        if before is None or behind is None or opened is None or not before < opened <= behind:
+        if before is None or after is None or opened is None or not before < opened <= after:
             raise HandOverError
 
 
 class HandOverError(Exception):
-    """A hand-over cannot be verified."""
+    """The boundary between two windows cannot be verified."""
 
 
 def known_timestamps(page: Page) -> List[datetime]:
@@ -168,6 +175,6 @@ def known_timestamps(page: Page) -> List[datetime]:
 
 
 def cursor_number(url: Optional[str]) -> Optional[int]:
-    """The cursor of a URL if it is a plain number."""
+    """The cursor of a URL; None if it is not a number."""
     values = parse_qs(urlsplit(url or "").query).get("cursor", [])
     return int(values[0]) if len(values) == 1 and values[0].isascii() and values[0].isdecimal() else None

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the log should tell, and how that compares with what it tells.
+"""Expectations of the log, and the comparison of its entries with them.
 
-Each entry counts for one expectation only. Which one is settled by a maximum matching, so that neither the order of the
-rules nor their overlap matters: whenever the entries can be dealt out so that all rules are satisfied, they are.
+Each entry counts for one expectation only. A maximum matching assigns entries to rules, so neither the order of the
+rules nor their overlap matters: if any assignment satisfies all rules, it is found.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _MIN_SIMILARITY = 0.6
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of ``expect``, ``forbid`` or ``ignore``: which entries it means, and how many of them there should be.
+    """One rule of ``expect``, ``forbid`` or ``ignore``: the entries that it matches, and their expected number.
 
-    ``name`` tells which one it is (``expect[0]``), ``given`` is what the user wrote. ``most`` None means no limit.
+    ``name`` is its position (``expect[0]``), ``given`` the user's keys. ``maximum`` None means no limit.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Rule:
 
     @property
     def wanted(self) -> str:
-        """How many entries it asks for, in words."""
+        """The expected number of entries in words."""
         if self.maximum is None:
             return f"at least {self.minimum}"
         if self.minimum == self.maximum:
@@ -65,31 +65,36 @@ class Rule:
 
     @property
     def condition_count(self) -> int:
-        """How many conditions it has."""
-        chosen = self.selection
-        return sum(
-            map(bool, (chosen.actions, chosen.resources, chosen.message_pattern, chosen.actors, chosen.ip_networks))
+        """The number of its conditions."""
+        selection = self.selection
+        conditions = (
+            selection.actions,
+            selection.resources,
+            selection.message_pattern,
+            selection.actors,
+            selection.ip_networks,
         )
+        return sum(map(bool, conditions))
 
     def differs(self, entry: Entry) -> List[str]:
         """The conditions that an entry does not meet, by name."""
-        chosen = self.selection
+        selection = self.selection
         met = {
-            "action": not chosen.actions or action_matches(entry, chosen.actions),
-            "resource": not chosen.resources or resource_matches(entry, chosen.resources),
-            "message_pattern": chosen.message_pattern is None or message_matches(entry, chosen.message_pattern),
-            "actor": not chosen.actors or actor_matches(entry, chosen.actors),
-            "ip_network": not chosen.ip_networks or address_matches(entry, chosen.ip_networks),
+            "action": not selection.actions or action_matches(entry, selection.actions),
+            "resource": not selection.resources or resource_matches(entry, selection.resources),
+            "message_pattern": selection.message_pattern is None or message_matches(entry, selection.message_pattern),
+            "actor": not selection.actors or actor_matches(entry, selection.actors),
+            "ip_network": not selection.ip_networks or address_matches(entry, selection.ip_networks),
         }
         return [name for name in CONDITIONS if not met[name]]
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """All rules. A forbidden entry is always unexpected; one that is ignored never is, but may meet an expectation.
+    """All rules. A forbidden entry is always unexpected. An ignored one never is, but can meet an expectation.
 
-    With ``exclusive`` each entry must be expected or ignored. Where ``own_actors`` are named, an expectation that names
-    no actor is met by their changes only.
+    With ``exclusive``, each entry must be expected or ignored. With ``own_actors``, only their changes meet an
+    expectation that names no actor.
     """
 
     expect: Sequence[Rule] = ()
@@ -100,9 +105,9 @@ class Expectations:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> Expectations:
-        """Build them from the options ``expect``, ``forbid``, ``ignore``, ``exclusive`` and ``own_actors``.
+        """Read the options ``expect``, ``forbid``, ``ignore``, ``exclusive`` and ``own_actors``.
 
-        :raises InvalidInput: a rule cannot be used; the sentence names it and its key.
+        :raises InvalidInput: a rule is not valid; the message names the rule and its key.
         """
         own = _own_actors(options.get("own_actors"))
         return cls(
@@ -115,7 +120,7 @@ class Expectations:
 
 
 class Nearest(NamedTuple):
-    """The entry that comes nearest to a missing one: what differs, or else for which rule it already counts."""
+    """The entry most similar to a missing one: the conditions it does not meet, or the rule it already counts for."""
 
     entry: Entry
     differs: List[str]
@@ -123,7 +128,7 @@ class Nearest(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """An expectation that is not met: how many entries count for it, and what came nearest to another one."""
+    """An expectation that is not met, with the number of entries found and the entry nearest to a missing one."""
 
     rule: Rule
     found: int
@@ -131,17 +136,17 @@ class Missing(NamedTuple):
 
 
 class Unexpected(NamedTuple):
-    """An entry that should not be there, and why not."""
+    """An entry that is not allowed, and why."""
 
     entry: Entry
     reason: str
 
 
 class Comparison:
-    """Compares entries with expectations, each once, as they come in.
+    """Compares entries with expectations as they arrive, each entry once.
 
-    What is unexpected stays so whatever comes later, and what is met stays met. Of the entries that no rule is about
-    only the newest thousand are remembered, to find the nearest miss among them.
+    Later entries never change that an entry is unexpected, or that an expectation is met. The newest 1000 entries are
+    kept to find the nearest misses.
     """
 
     def __init__(self, expectations: Expectations) -> None:
@@ -176,17 +181,17 @@ class Comparison:
 
     @property
     def met(self) -> bool:
-        """Whether every expectation has the entries it needs."""
+        """True if every expectation has the entries it needs."""
         return self._matching.missing_count == 0
 
     @property
     def matched(self) -> List[Entry]:
-        """The entries that count for an expectation, in the order in which they came."""
+        """The entries that count for an expectation, in the order of their arrival."""
         return [self._counted[number] for number in sorted(self._matching.assignments())]
 
     @property
     def found(self) -> List[int]:
-        """How many entries count for each expectation."""
+        """The number of entries that count for each expectation."""
         return list(self._matching.counts)
 
     def missing(self) -> List[Missing]:
@@ -205,40 +210,44 @@ class Comparison:
         return "expected by no rule"
 
     def _nearest(self, rule: Rule, assignments: Mapping[int, int]) -> Optional[Nearest]:
-        """The remembered entry that meets most of a rule's conditions; of several the one that reads most like it."""
-        looked_at = [
+        """Of the recent entries that meet most conditions of a rule, the one whose texts are most similar to it."""
+        candidates = [
             (len(rule.differs(entry)), number, entry)
             for number, entry in self._recent
             if assignments.get(number) is None or self._expectations.expect[assignments[number]] is not rule
         ]
-        fewest = min((item[0] for item in looked_at), default=0)
-        best = [(number, entry) for differing, number, entry in looked_at if differing == fewest][-_MAX_COMPARED:]
-        if not best:
+        if not candidates:
             return None
-        likeness = _Similarity(rule)
-        degree, number, entry = max((likeness.of(entry), number, entry) for number, entry in best)
+        fewest = min(differences for differences, _number, _entry in candidates)
+        closest = [(number, entry) for differences, number, entry in candidates if differences == fewest]
+        similarity = _Similarity(rule)
+        ranked = [(similarity.of(entry), number, entry) for number, entry in closest[-_MAX_COMPARED:]]
+        degree, number, entry = max(ranked)
         if fewest >= rule.condition_count and degree < _MIN_SIMILARITY:
             return None
-        holder = assignments.get(number)
-        return Nearest(entry, rule.differs(entry), None if holder is None else self._expectations.expect[holder].name)
+        assigned = assignments.get(number)
+        counted_for = None if assigned is None else self._expectations.expect[assigned].name
+        return Nearest(entry, rule.differs(entry), counted_for)
 
 
 class _RuleIndex:
-    """Which of many rules mean an entry, as bits of a number. Each action, actor and address is looked at once."""
+    """Finds the rules that match an entry, as bits of a number. Each action, actor and address is checked only once."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._chosen = [rule.selection for rule in rules]
+        self._selections = [rule.selection for rule in rules]
         self._with_message = sum(
-            1 << index for index, rule in enumerate(self._chosen) if rule.message_pattern is not None or rule.resources
+            1 << index
+            for index, selection in enumerate(self._selections)
+            if selection.message_pattern is not None or selection.resources
         )
         self._actions: Dict[Any, int] = {}
         self._actors: Dict[Any, int] = {}
         self._addresses: Dict[Any, int] = {}
 
     def rules_for(self, entry: Entry) -> int:
-        if not self._chosen:
+        if not self._selections:
             return 0
-        found = (
+        rules = (
             self._matching_rules(
                 self._actions, _text(entry, "action"), lambda s: not s.actions or action_matches(entry, s.actions)
             )
@@ -249,22 +258,22 @@ class _RuleIndex:
                 lambda s: not s.ip_networks or address_matches(entry, s.ip_networks),
             )
         )
-        for index in bit_positions(found & self._with_message):
-            if not _message_conditions_met(entry, self._chosen[index]):
-                found ^= 1 << index
-        return found
+        for index in bit_positions(rules & self._with_message):
+            if not _message_conditions_met(entry, self._selections[index]):
+                rules ^= 1 << index
+        return rules
 
-    def _matching_rules(self, known: Dict[Any, int], key: Any, matches: Callable[[Selection], bool]) -> int:
-        found = known.get(key)
-        if found is None:
-            found = known[key] = sum(1 << index for index, chosen in enumerate(self._chosen) if matches(chosen))
-        return found
+    def _matching_rules(self, cache: Dict[Any, int], key: Any, matches: Callable[[Selection], bool]) -> int:
+        rules = cache.get(key)
+        if rules is None:
+            rules = cache[key] = sum(1 << index for index, one in enumerate(self._selections) if matches(one))
+        return rules
 
 
-def _message_conditions_met(entry: Entry, chosen: Selection) -> bool:
-    if chosen.message_pattern is not None and not message_matches(entry, chosen.message_pattern):
+def _message_conditions_met(entry: Entry, selection: Selection) -> bool:
+    if selection.message_pattern is not None and not message_matches(entry, selection.message_pattern):
         return False
-    return not chosen.resources or resource_matches(entry, chosen.resources)
+    return not selection.resources or resource_matches(entry, selection.resources)
 
 
 def _text(entry: Entry, key: str) -> Optional[str]:
@@ -273,24 +282,24 @@ def _text(entry: Entry, key: str) -> Optional[str]:
 
 
 class _Similarity:
-    """How much entries read like what a rule says, from 0 to 1."""
+    """How similar the texts of entries are to a rule's, from 0 to 1."""
 
     def __init__(self, rule: Rule) -> None:
-        self._compare: Dict[str, SequenceMatcher[str]] = {}
+        self._matchers: Dict[str, SequenceMatcher[str]] = {}
         for key, condition in (("action", "action"), ("resource", "resource"), ("message", "message_pattern")):
             if condition in rule.given:
-                # The matcher prepares its second text for many comparisons.
-                self._compare[key] = SequenceMatcher(
+                # A matcher analyzes its second text once for all comparisons.
+                self._matchers[key] = SequenceMatcher(
                     None, "", rule.given[condition][:_MAX_COMPARED_LENGTH], autojunk=False
                 )
 
     def of(self, entry: Entry) -> float:
-        degrees = []
-        for key, matcher in self._compare.items():
+        ratios = []
+        for key, matcher in self._matchers.items():
             text = resource(entry) if key == "resource" else entry.get(key)
             matcher.set_seq1(str(text)[:_MAX_COMPARED_LENGTH])
-            degrees.append(matcher.ratio())
-        return sum(degrees) / len(degrees) if degrees else 0.0
+            ratios.append(matcher.ratio())
+        return sum(ratios) / len(ratios) if ratios else 0.0
 
 
 def _rules(options: Mapping[str, Any], option: str, keys: Tuple[str, ...]) -> List[Rule]:
@@ -298,46 +307,40 @@ def _rules(options: Mapping[str, Any], option: str, keys: Tuple[str, ...]) -> Li
     if given is None:
         return []
     if not isinstance(given, (list, tuple)):
-        raise InvalidInput(f"{option}: give a list of rules, not {given!r}.")
+        raise InvalidInput(f"{option}: {given!r} is not a list of rules.")
     return [_rule(f"{option}[{index}]", rule, keys) for index, rule in enumerate(given)]
 
 
 def _rule(name: str, rule: Any, keys: Tuple[str, ...]) -> Rule:
     if not isinstance(rule, Mapping):
-        raise InvalidInput(f"{name}: a rule is a mapping with {', '.join(keys)}, not {rule!r}.")
+        raise InvalidInput(f"{name}: {rule!r} is not a mapping; a rule has the keys {', '.join(keys)}.")
     given = {str(key): value for key, value in rule.items() if value is not None}
     for key in given:
         if key not in keys:
-            raise InvalidInput(f"{name}.{key}: there is no such key; a rule of this kind has {', '.join(keys)}.")
-    parse_list = {key: _condition(f"{name}.{key}", given[key]) for key in CONDITIONS if key in given}
-    if not parse_list:
-        raise InvalidInput(f"{name}: give at least one of {', '.join(CONDITIONS)}; action: '*' means any change.")
-    minimum, maximum = _bounds(
-        name, {key: _whole_number(f"{name}.{key}", given[key]) for key in COUNTS if key in given}
-    )
-    return Rule(name, given, _selection(name, parse_list), minimum, maximum)
+            raise InvalidInput(f"{name}.{key}: unknown key; use {', '.join(keys)}.")
+    conditions = {key: _condition(f"{name}.{key}", given[key]) for key in CONDITIONS if key in given}
+    if not conditions:
+        raise InvalidInput(f"{name}: set at least one of {', '.join(CONDITIONS)}; action: '*' means any change.")
+    counts = {key: _whole_number(f"{name}.{key}", given[key]) for key in COUNTS if key in given}
+    minimum, maximum = _bounds(name, counts)
+    return Rule(name, given, _selection(name, conditions), minimum, maximum)
 
 
-def _selection(name: str, parse_list: Mapping[str, str]) -> Selection:
+def _selection(name: str, conditions: Mapping[str, str]) -> Selection:
+    network, pattern = conditions.get("ip_network"), conditions.get("message_pattern")
     return Selection(
-        actions=(parse_list["action"],) if "action" in parse_list else (),
-        actors=(parse_list["actor"],) if "actor" in parse_list else (),
-        resources=(parse_list["resource"],) if "resource" in parse_list else (),
-        ip_networks=(parse_network(parse_list["ip_network"], f"{name}.ip_network"),)
-        if "ip_network" in parse_list
-        else (),
-        message_pattern=(
-            parse_pattern(parse_list["message_pattern"], f"{name}.message_pattern")
-            if "message_pattern" in parse_list
-            else None
-        ),
+        actions=(conditions["action"],) if "action" in conditions else (),
+        actors=(conditions["actor"],) if "actor" in conditions else (),
+        resources=(conditions["resource"],) if "resource" in conditions else (),
+        ip_networks=() if network is None else (parse_network(network, f"{name}.ip_network"),),
+        message_pattern=None if pattern is None else parse_pattern(pattern, f"{name}.message_pattern"),
     )
 
 
 def _bounds(name: str, counts: Mapping[str, int]) -> Tuple[int, Optional[int]]:
     if "count" in counts:
         if len(counts) > 1:
-            raise InvalidInput(f"{name}.count excludes min and max: it is both at once.")
+            raise InvalidInput(f"{name}.count excludes min and max; remove it or them.")
         return counts["count"], counts["count"]
     maximum = counts.get("max")
     minimum = counts.get("min", 1 if maximum is None else 0)
@@ -348,10 +351,10 @@ def _bounds(name: str, counts: Mapping[str, int]) -> Tuple[int, Optional[int]]:
 
 def _condition(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise InvalidInput(f"{name}: give a text, not {value!r}.")
+        raise InvalidInput(f"{name}: {value!r} is not a text.")
     if not value.strip():
-        # Most often a variable that is not set, and no condition at all would mean every change.
-        raise InvalidInput(f"{name} is empty; leave it out, or say what it should be.")
+        # Usually a variable that is not set. Without a condition, the rule would match every change.
+        raise InvalidInput(f"{name} is empty; remove it or set a value.")
     return value
 
 
@@ -366,11 +369,11 @@ def _whole_number(name: str, value: Any) -> int:
 
 
 def _own_actors(given: Any) -> Tuple[str, ...]:
-    named = parse_list(given, "own_actors")
-    if given not in (None, [], ()) and not named:
-        # As in a rule: with nobody named, anybody's change would do.
-        raise InvalidInput("own_actors is empty; remove it, or name who makes your changes.")
-    return named
+    names = parse_list(given, "own_actors")
+    if given not in (None, [], ()) and not names:
+        # As in a rule: without a name, changes of any actor would match.
+        raise InvalidInput("own_actors is empty; remove it, or name the actors of your changes.")
+    return names
 
 
 def _with_own_actors(rule: Rule, own: Tuple[str, ...]) -> Rule:

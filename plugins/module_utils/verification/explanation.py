@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Why the log is not as expected, in words: expected, found, nearest miss."""
+"""Text that explains why the log is not as expected: expected, found, nearest miss."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _FIELDS = {
 
 
 def explain(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expectations: int, waited: float) -> str:
-    """A sentence that counts, then a few lines for each finding; the first ten of each kind."""
+    """A sentence with the counts, then a few lines for each missing or unexpected change, at most ten of each."""
     lines = [f"The project log is not as expected after {waited:.0f} s: {_counts(missing, unexpected, expectations)}."]
-    for finding in unexpected[:_MAX_SHOWN]:
-        lines += _about_unexpected(finding)
+    for change in unexpected[:_MAX_SHOWN]:
+        lines += _about_unexpected(change)
     lines += _more(unexpected, "unexpected changes")
-    for gap in missing[:_MAX_SHOWN]:
-        lines += _about_missing(gap)
+    for expectation in missing[:_MAX_SHOWN]:
+        lines += _about_missing(expectation)
     return "\n".join([*lines, *_more(missing, "missing changes")])
 
 
 def _counts(missing: Sequence[Missing], unexpected: Sequence[Unexpected], expectations: int) -> str:
-    found = []
+    counts = []
     if unexpected:
-        found.append(f"{pluralize(len(unexpected), 'change is', 'changes are')} unexpected")
+        counts.append(f"{pluralize(len(unexpected), 'change is', 'changes are')} unexpected")
     if missing:
-        wanted = pluralize(expectations, "expectation", "expectations")
-        found.append(f"{len(missing)} of {wanted} {'is' if len(missing) == 1 else 'are'} not met")
-    return ", ".join(found)
+        total = pluralize(expectations, "expectation", "expectations")
+        counts.append(f"{len(missing)} of {total} {'is' if len(missing) == 1 else 'are'} not met")
+    return ", ".join(counts)
 
 
 def _about_unexpected(found: Unexpected) -> List[str]:
@@ -69,15 +69,16 @@ def _difference(nearest: Nearest) -> str:
     if nearest.differs:
         names = " and ".join(_FIELDS[name] for name in nearest.differs)
         return f"its {names} {'differs' if len(nearest.differs) == 1 else 'differ'}"
-    return f"it counts for {nearest.counted_for} already" if nearest.counted_for else "it is forbidden"
+    return f"it already counts for {nearest.counted_for}" if nearest.counted_for else "it is forbidden"
 
 
-def _more(findings: Sequence[object], what: str) -> List[str]:
-    more = len(findings) - _MAX_SHOWN
-    return [f"... and {more} more {what}."] if more > 0 else []
+def _more(items: Sequence[object], noun: str) -> List[str]:
+    more = len(items) - _MAX_SHOWN
+    return [f"... and {more} more {noun}."] if more > 0 else []
 
 
 def _line(entry: Entry) -> str:
-    told = row(entry)
-    address = f" from {told['ip_address']}" if told["ip_address"] else ""
-    return f"{told['time']} {told['actor']}{address}: {truncate(told['message'], _MAX_LENGTH)} ({told['action']})"
+    texts = row(entry)
+    address = f" from {texts['ip_address']}" if texts["ip_address"] else ""
+    message = truncate(texts["message"], _MAX_LENGTH)
+    return f"{texts['time']} {texts['actor']}{address}: {message} ({texts['action']})"

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
 
 
 class Bounds(Protocol):
-    """How many entries a rule needs, and how many it can take (None: any number)."""
+    """The number of entries that a rule needs, and the number that it accepts (None: any number)."""
 
     @property
     def minimum(self) -> int:
@@ -19,45 +19,53 @@ class Bounds(Protocol):
 
     @property
     def maximum(self) -> Optional[int]:
-        """The number of entries that it can take."""
+        """The number of entries that it accepts."""
+
+
+class _Group(NamedTuple):
+    """Interchangeable entries: those that match the same rules (as bits of a number), and are ignored or not."""
+
+    rules: int
+    ignored: bool
 
 
 class Matching:
-    """Deals entries out to rules, one at a time, so that at any time as few rules as possible lack entries.
+    """Assigns entries to rules, one at a time, so that at any time as few entries as possible are missing.
 
-    Entries that the same rules mean are interchangeable. One that comes in takes a free place in one of its rules, or
-    pushes another entry from there to one of that entry's other rules, and so on (an augmenting path). Where no such
-    path is found, none will ever lead out of the rules that were looked at, and they are not looked at again.
+    A new entry is assigned to one of its rules with room. Otherwise it replaces an entry there that moves to another
+    of its own rules, and so on (an augmenting path). If there is no such path, no later entry can open one from the
+    rules that were searched, so they are not searched again.
     """
 
     def __init__(self, rules: Sequence[Bounds]) -> None:
         self._rules = rules
         self.counts = [0] * len(rules)
         self.missing_count = sum(rule.minimum for rule in rules)
-        self._assigned: List[Dict[Tuple[int, bool], List[int]]] = [{} for _rule in rules]
-        self._closed_to_need = 0
-        self._closed_to_room = 0
+        self._assigned: List[Dict[_Group, List[int]]] = [{} for _rule in rules]
+        # Rules without a path to a rule that needs entries, and to one that has room.
+        self._no_path_to_need = 0
+        self._no_path_to_room = 0
 
-    def add(self, number: int, mask: int, ignored: bool) -> bool:
-        """Give an entry to one of the rules in ``mask``; False if they are all full and it cannot be ignored."""
-        path, self._closed_to_need = self._find_path(mask, self._closed_to_need, self._needs)
+    def add(self, number: int, rules: int, ignored: bool) -> bool:
+        """Assign an entry to one of its rules; False if they are all full and the entry cannot be ignored."""
+        path, self._no_path_to_need = self._find_path(rules, self._no_path_to_need, self._needs)
         if path:
             self.missing_count -= 1
         elif ignored:
             return True
         else:
-            path, self._closed_to_room = self._find_path(mask, self._closed_to_room, self._has_room)
+            path, self._no_path_to_room = self._find_path(rules, self._no_path_to_room, self._has_room)
         if not path:
             return False
-        self._shift_along(path, (mask, ignored), number)
+        self._assign_along(path, _Group(rules, ignored), number)
         return True
 
     def assignments(self) -> Dict[int, int]:
-        """The rule that each entry counts for, by their numbers."""
+        """The index of the rule that each entry is assigned to, by the entry's number."""
         return {
             number: index
-            for index, assigned in enumerate(self._assigned)
-            for numbers in assigned.values()
+            for index, groups in enumerate(self._assigned)
+            for numbers in groups.values()
             for number in numbers
         }
 
@@ -65,66 +73,66 @@ class Matching:
         return self.counts[index] < self._rules[index].minimum
 
     def _has_room(self, index: int) -> bool:
-        """Whether a rule can take another entry, if need be instead of one that can be ignored."""
+        """True if a rule accepts another entry, if necessary by removing one that can be ignored."""
         maximum = self._rules[index].maximum
-        return (
-            maximum is None or self.counts[index] < maximum or any(ignored for _mask, ignored in self._assigned[index])
-        )
+        if maximum is None or self.counts[index] < maximum:
+            return True
+        return any(group.ignored for group in self._assigned[index])
 
-    def _find_path(self, mask: int, closed: int, is_end: Callable[[int], bool]) -> Tuple[List[int], int]:
-        """The shortest way over rules to one that is an end, and the rules from which no way leads to any."""
-        came_from: Dict[int, Optional[int]] = dict.fromkeys(bit_positions(mask & ~closed))
-        seen = mask | closed
-        waiting = deque(came_from)
-        while waiting:
-            index = waiting.popleft()
+    def _find_path(self, rules: int, searched: int, is_end: Callable[[int], bool]) -> Tuple[List[int], int]:
+        """The shortest path from one of the rules to an end, and the rules known to have no path to any end."""
+        came_from: Dict[int, Optional[int]] = dict.fromkeys(bit_positions(rules & ~searched))
+        seen = rules | searched
+        queue = deque(came_from)
+        while queue:
+            index = queue.popleft()
             if is_end(index):
-                return _trace_back(came_from, index), closed
-            for assigned, _ignored in self._assigned[index]:
-                for other in bit_positions(assigned & ~seen):
-                    came_from[other] = index
-                    waiting.append(other)
-                seen |= assigned
+                return _trace_back(came_from, index), searched
+            for group in self._assigned[index]:
+                for neighbor in bit_positions(group.rules & ~seen):
+                    came_from[neighbor] = index
+                    queue.append(neighbor)
+                seen |= group.rules
         return [], seen
 
-    def _shift_along(self, path: List[int], key: Tuple[int, bool], number: int) -> None:
-        """Put an entry into the first rule of a path; one of each rule moves on to the next."""
-        for index, following in zip(path, path[1:]):
-            moving = next(assigned for assigned in self._assigned[index] if assigned[0] >> following & 1)
-            moved = self._remove(index, moving)
-            self._assign(index, key, number)
-            key, number = moving, moved
+    def _assign_along(self, path: List[int], group: _Group, number: int) -> None:
+        """Assign an entry to the first rule of a path; one entry of each rule moves to the next rule."""
+        for index, next_index in zip(path, path[1:]):
+            moved_group = next(one for one in self._assigned[index] if one.rules >> next_index & 1)
+            moved_number = self._remove(index, moved_group)
+            self._assign(index, group, number)
+            group, number = moved_group, moved_number
         last = path[-1]
         maximum = self._rules[last].maximum
         if maximum is not None and self.counts[last] == maximum:
-            self._remove(last, next(assigned for assigned in self._assigned[last] if assigned[1]))
-        self._assign(last, key, number)
+            self._remove(last, next(one for one in self._assigned[last] if one.ignored))
+        self._assign(last, group, number)
 
-    def _assign(self, index: int, key: Tuple[int, bool], number: int) -> None:
-        self._assigned[index].setdefault(key, []).append(number)
+    def _assign(self, index: int, group: _Group, number: int) -> None:
+        self._assigned[index].setdefault(group, []).append(number)
         self.counts[index] += 1
 
-    def _remove(self, index: int, key: Tuple[int, bool]) -> int:
-        numbers = self._assigned[index][key]
+    def _remove(self, index: int, group: _Group) -> int:
+        numbers = self._assigned[index][group]
         number = numbers.pop()
         if not numbers:
-            del self._assigned[index][key]
+            del self._assigned[index][group]
         self.counts[index] -= 1
         return number
 
 
 def _trace_back(came_from: Mapping[int, Optional[int]], end: int) -> List[int]:
-    way: List[int] = []
+    path: List[int] = []
     index: Optional[int] = end
     while index is not None:
-        way.append(index)
+        path.append(index)
         index = came_from[index]
-    return way[::-1]
+    return path[::-1]
 
 
 def bit_positions(mask: int) -> Iterator[int]:
     """The positions of the bits that are set, the lowest first."""
     while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
+        lowest = mask & -mask
+        yield lowest.bit_length() - 1
+        mask ^= lowest

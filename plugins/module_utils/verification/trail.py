@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What changed in the cloud while something else went on, and who did it."""
+"""Changes in a project during something else, such as a play, and their actors."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from ..settings import Connection, Range, parse_number, read_token
 from ..times import utc_now
 from ..working_hours import time_zone
 
-# How far back the first read begins. The clocks here and there may differ by so much, and no entry is lost.
+# How far back the first read begins. No entry is lost if the clocks of this host and the API differ by less.
 _LOOKBACK = timedelta(minutes=30)
 
 
 @dataclass
 class Changes:
-    """Entries by who made them, in the API's order. Staff of the provider are others, automated tasks the system.
+    """Entries grouped by actor, in the API's order. Provider staff count as others, automated tasks as the system.
 
-    Without ``has_own_actors`` nobody said who is meant by own, and everybody is an other.
+    Without ``has_own_actors``, all users and tokens count as others.
     """
 
     own: List[Entry] = field(default_factory=list)
@@ -42,25 +42,25 @@ class Changes:
 
     @classmethod
     def group(cls, entries: Sequence[Entry], own_actors: Sequence[str]) -> Changes:
-        found = cls(has_own_actors=bool(own_actors))
+        changes = cls(has_own_actors=bool(own_actors))
         for entry in entries:
             if actor_matches(entry, own_actors):
-                found.own.append(entry)
+                changes.own.append(entry)
             elif actor(entry).kind == "system":
-                found.system.append(entry)
+                changes.system.append(entry)
             else:
-                found.others.append(entry)
-        return found
+                changes.others.append(entry)
+        return changes
 
     def __len__(self) -> int:
         return len(self.own) + len(self.others) + len(self.system)
 
     def lines(self, zone: str = "UTC") -> List[str]:
-        """The changes for a terminal: how many by whom, then a table for each; what others did comes first.
+        """The changes as text for a terminal: counts, then a table for each group, others first.
 
         Times are in ``zone``, a name such as Europe/Zurich.
 
-        :raises InvalidInput: this host does not know the time zone.
+        :raises InvalidInput: the time zone is unknown on this host.
         """
         others = "by others" if self.has_own_actors else "by users and tokens"
         groups = [(others, self.others), ("by own actors", self.own), ("by the system", self.system)]
@@ -71,7 +71,7 @@ class Changes:
             if entries:
                 lines += ["", f"{who[:1].upper()}{who[1:]}:", *(f"  {line}" for line in islice(rows, len(entries)))]
         if not self.has_own_actors and self.others:
-            lines += ["", "Set own_actors to tell your own changes from those of others."]
+            lines += ["", "Set own_actors to distinguish your own changes from those of others."]
         return lines
 
     def as_dict(self) -> Dict[str, Any]:
@@ -80,9 +80,9 @@ class Changes:
 
 
 class Trail:
-    """Follows the log of a project from one moment to the next. ``project`` is what the user calls it.
+    """Reads the changes of a project's log since the last read. ``project`` is the user's name for it.
 
-    :raises InvalidInput: an option cannot be used.
+    :raises InvalidInput: an option is not valid.
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class Trail:
         project: str = "",
     ) -> None:
         self.project = project
-        given = Connection.from_mapping(options)
-        # Nobody should have to wait for long for what only accompanies the work.
-        longest = max(1.0, parse_number(options, "patience", 0))
+        connection = Connection.from_mapping(options)
+        # The trail accompanies other work, which must not wait long for it.
+        limit = max(1.0, parse_number(options, "patience", 0))
         self._connection = replace(
-            given, timeout=min(given.timeout, longest), retry_budget=min(given.retry_budget, longest)
+            connection, timeout=min(connection.timeout, limit), retry_budget=min(connection.retry_budget, limit)
         )
         self._own_actors = parse_list(options.get("own_actors"), "own_actors")
         self.time_zone = str(options.get("time_zone") or "UTC")
@@ -108,22 +108,21 @@ class Trail:
         self.cursor: Optional[str] = None
 
     def begin(self, now: Optional[datetime] = None) -> None:
-        """Take a cursor: what becomes visible from now on is told.
+        """Save a cursor: ``changes`` returns the entries that become visible from now on.
 
-        :raises AuditError: the log could not be read.
+        :raises AuditError: the log cannot be read.
         """
         self.cursor = None
-        moment = (now or utc_now()) - _LOOKBACK
-        self._read(Range(start=moment))
+        self._read(Range(start=(now or utc_now()) - _LOOKBACK))
 
     def settle(self) -> None:
-        """Wait a little, because entries may become visible late."""
+        """Wait ``settle`` seconds, because entries can become visible late."""
         self._wait(self._settle)
 
     def changes(self) -> Changes:
-        """What became visible since the cursor was taken; the cursor moves on behind it.
+        """The entries that became visible since the last read; moves the cursor after them.
 
-        :raises AuditError: the log could not be read.
+        :raises AuditError: the log cannot be read.
         """
         return Changes.group(self._read(Range(cursor=self.cursor)), self._own_actors)
 
@@ -136,23 +135,22 @@ class Trail:
 
 
 def trails(options: Mapping[str, Any]) -> List[Trail]:
-    """One for each project of ``token_files``, texts such as ``NAME=FILE``; without them the one of ``api_token``.
+    """A trail for each project of ``token_files`` (``NAME=FILE``); without them, one for ``api_token``.
 
-    :raises InvalidInput: an option cannot be used.
+    :raises InvalidInput: an option is not valid.
     """
-    given = parse_list(options.get("token_files"), "token_files")
-    if not given:
+    texts = parse_list(options.get("token_files"), "token_files")
+    if not texts:
         return [Trail(options)]
-    found = [_named_file(text) for text in given]
-    names = [name for name, _path in found]
+    token_files = [_split_token_file(text) for text in texts]
+    names = [name for name, _path in token_files]
     if len(set(names)) < len(names):
-        raise InvalidInput(
-            f"token_files: two projects are called {max(names, key=names.count)}; give each its own name."
-        )
-    return [Trail({**options, "api_token": read_token(path)}, project=name) for name, path in found]
+        duplicate = max(names, key=names.count)
+        raise InvalidInput(f"token_files: two projects are named {duplicate}; use each name only once.")
+    return [Trail({**options, "api_token": read_token(path)}, project=name) for name, path in token_files]
 
 
-def _named_file(text: str) -> Tuple[str, str]:
+def _split_token_file(text: str) -> Tuple[str, str]:
     name, _equals, path = (part.strip() for part in text.partition("="))
     if not name or not path:
         raise InvalidInput(f"token_files: {text!r} is not of the form NAME=FILE.")

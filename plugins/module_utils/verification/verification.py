@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Waits until the log tells what is expected of it, or until it is certain that it does not."""
+"""Polls the log until the expectations are met, or until they can no longer be met in time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Wait = Callable[[float], bool]
 
 @dataclass(frozen=True)
 class WaitPolicy:
-    """How long to wait, in seconds: for what is missing at most, between two polls, and once nothing is missing."""
+    """Waiting times in seconds: maximum for missing changes, between two polls, and after all expectations are met."""
 
     timeout: float = 60
     interval: float = 5
@@ -34,9 +34,9 @@ class WaitPolicy:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> WaitPolicy:
-        """Build it from the options ``timeout``, ``interval`` and ``settle``; None means the default.
+        """Read the options ``timeout``, ``interval`` and ``settle``; None means the default.
 
-        :raises InvalidInput: one is no number, or too small or too large; between two polls there is some time.
+        :raises InvalidInput: an option is not a number, too small or too large; the interval cannot be 0.
         """
         return cls(
             timeout=parse_number(options, "timeout", cls.timeout),
@@ -47,7 +47,7 @@ class WaitPolicy:
 
 @dataclass(frozen=True)
 class Result:
-    """What came out: the evidence, how long it took in seconds, where to read on, and the error to tell if any."""
+    """Outcome: the comparison, the seconds waited, the URL to continue from, and the error, if there is one."""
 
     comparison: Comparison
     missing: List[Missing]
@@ -57,20 +57,20 @@ class Result:
     error: Optional[AuditError] = None
 
     def as_dict(self) -> Dict[str, Any]:
-        """The verdict as plain values."""
+        """The result as built-in types."""
         return {
             "matched": [to_builtin_entry(entry) for entry in self.comparison.matched],
             "missing": [_missing_as_dict(missing) for missing in self.missing],
-            "unexpected": [to_builtin_entry(found.entry) for found in self.comparison.unexpected],
+            "unexpected": [to_builtin_entry(change.entry) for change in self.comparison.unexpected],
             "waited": round(self.waited, 3),
             "poll_more": self.poll_more,
         }
 
 
 class Verification:
-    """Options, read and checked before anything is asked; then one comparison of the log with them.
+    """One verification: checks the options first, then compares the log with them.
 
-    :raises InvalidInput: an option cannot be used.
+    :raises InvalidInput: an option is not valid.
     """
 
     def __init__(self, options: Mapping[str, Any], now: Optional[datetime] = None) -> None:
@@ -84,60 +84,61 @@ class Verification:
     def run(
         self, once: bool = False, clock: Callable[[], float] = time.monotonic, wait: Optional[Wait] = None
     ) -> Result:
-        """Read the range and poll on until the verdict is certain; with ``once`` read it once, and miss nothing.
+        """Read the range and poll until the result is final.
 
-        ``clock`` and ``wait`` are seams for tests, as those of Api.
+        With ``once``, read the range only once; then missing changes are not an error. Tests replace ``clock`` and
+        ``wait``, as in Api.
 
-        :raises InvalidInput: by the API's clock, no entry can be in the range.
-        :raises AuditError: the log could not be read.
+        :raises InvalidInput: the range cannot have entries, by the API's clock.
+        :raises AuditError: the log cannot be read.
         """
         pause = wait or threading.Event().wait
         with Api(self._connection, clock=clock, wait=pause) as api:
-            watch = _PolledRange(api, self._range, Comparison(self._expectations))
-            waited = watch.wait_for_result(WaitPolicy(0, 1, 0) if once else self._wait_policy, clock, pause)
-        comparison = watch.comparison
+            polled = _PolledRange(api, self._range, Comparison(self._expectations))
+            wait_policy = WaitPolicy(0, 1, 0) if once else self._wait_policy
+            waited = polled.wait_for_result(wait_policy, clock, pause)
+        comparison = polled.comparison
         missing = comparison.missing()
         error: Optional[AuditError] = None
         if comparison.unexpected or (missing and not once):
             kind = UnexpectedChanges if comparison.unexpected else MissingChanges
             error = kind(explain(missing, comparison.unexpected, len(self._expectations.expect), waited))
-        return Result(comparison, missing, waited, watch.poll_more, watch.warnings, error)
+        return Result(comparison, missing, waited, polled.poll_more, self._range.warnings, error)
 
 
 class _PolledRange:
-    """One range that is read once, and then polled: ``poll_more`` continues the range, ``_cursor`` its polls."""
+    """A range that is read once and then polled. ``poll_more`` continues the range, ``_cursor`` the polls."""
 
     def __init__(self, api: Api, time_range: Range, comparison: Comparison) -> None:
         self._reader = Reader(api)
         self._time_range = time_range
         self._cursor = ""
         self.comparison = comparison
-        self.warnings: List[str] = []
 
     @property
     def poll_more(self) -> str:
-        """The URL to continue from, as of a read of the same range."""
+        """The URL to continue from, the same as after a read of the range."""
         return self._reader.poll_more or ""
 
     def wait_for_result(self, wait_policy: WaitPolicy, clock: Callable[[], float], wait: Wait) -> float:
-        """Returns how many seconds it took."""
-        began = asked = clock()
+        """Poll until the result is final; returns the seconds waited."""
+        began = requested = clock()
         self._read(self._time_range)
-        self.warnings = list(self._reader.warnings)
-        met: Optional[float] = None
+        met_at: Optional[float] = None
         while not self.comparison.unexpected:
             now = clock()
             if not self.comparison.met:
-                due, done = began + wait_policy.timeout, now
+                deadline, covered = began + wait_policy.timeout, now
             else:
-                met = now if met is None else met
-                # What became visible while the last answer was on its way may not be in it.
-                due, done = met + wait_policy.settle, asked if wait_policy.settle else now
-            if done >= due:
+                met_at = now if met_at is None else met_at
+                deadline = met_at + wait_policy.settle
+                # Entries that became visible after the last request was sent might not be in its response.
+                covered = requested if wait_policy.settle else now
+            if covered >= deadline:
                 break
-            if wait(max(0.0, min(wait_policy.interval, due - now))):
-                raise Cancelled("The verification was stopped before it came to an end.")
-            asked = clock()
+            if wait(max(0.0, min(wait_policy.interval, deadline - now))):
+                raise Cancelled("The verification was stopped before it had a result.")
+            requested = clock()
             self._read(replace(self._time_range, cursor=self._cursor))
         return clock() - began
 
@@ -150,16 +151,16 @@ class _PolledRange:
             self._cursor = page.poll_more
 
 
-def _require_rules(wanted: Expectations) -> None:
-    """Refuse expectations that every log meets.
+def _require_rules(expectations: Expectations) -> None:
+    """Reject expectations that every log meets.
 
-    :raises InvalidInput: there is no rule, or none that an entry, or its absence, could violate.
+    :raises InvalidInput: there is no rule, or none that an entry or its absence could violate.
     """
-    if wanted.exclusive or wanted.forbid:
+    if expectations.exclusive or expectations.forbid:
         return
-    if not wanted.expect:
-        raise InvalidInput("There is nothing to verify: give a rule in expect or forbid, or set exclusive to true.")
-    if all(rule.minimum == 0 and rule.maximum is None for rule in wanted.expect):
+    if not expectations.expect:
+        raise InvalidInput("There is nothing to verify: add a rule to expect or forbid, or set exclusive to true.")
+    if all(rule.minimum == 0 and rule.maximum is None for rule in expectations.expect):
         raise InvalidInput(
             "There is nothing to verify: every rule of expect has min 0 and no max, so any log meets them. "
             "Raise min, set max, or set exclusive to true."
@@ -167,33 +168,33 @@ def _require_rules(wanted: Expectations) -> None:
 
 
 def _require_range(time_range: Range) -> None:
-    """Refuse a range without a beginning, most often a variable without a value, and one that is empty.
+    """Reject a range without a beginning, which is usually a variable without a value, and an empty range.
 
-    :raises InvalidInput: there is neither a cursor nor a start, or start equals end.
+    :raises InvalidInput: neither a cursor nor a start is set, or start equals end.
     """
     if time_range.cursor is None and time_range.start is None:
         raise InvalidInput(
             "There is no range to verify: set cursor to the poll_more of a read before the change, or set start. "
-            "A cursor from a variable without a value counts as not set."
+            "An empty cursor counts as not set."
         )
     if time_range.is_empty:
         raise InvalidInput("The range is empty: start equals end, and end is exclusive.")
 
 
 def _require_possible_entries(time_range: Range, server_time: datetime) -> None:
-    """Refuse a range that the API cannot have entries of.
+    """Reject a range that the API cannot have entries of.
 
-    :raises InvalidInput: it lies in the future, or before what the provider keeps.
+    :raises InvalidInput: the range begins in the future, or ends before the provider's retention.
     """
-    if time_range.start is not None and time_range.start > server_time + CLOCK_TOLERANCE:
+    start, end = time_range.start, time_range.end
+    if start is not None and start > server_time + CLOCK_TOLERANCE:
         raise InvalidInput(
-            f"start ({format_time(time_range.start)}) is in the future; "
-            f"the API's clock shows {format_time(server_time)}."
+            f"start ({format_time(start)}) is in the future; the API's clock shows {format_time(server_time)}."
         )
-    if time_range.end is not None and time_range.end < server_time - RETENTION:
+    if end is not None and end < server_time - RETENTION:
         raise InvalidInput(
-            f"end ({format_time(time_range.end)}) is before the provider's retention of {RETENTION.days} days: "
-            "nothing of the range is left to verify."
+            f"end ({format_time(end)}) is before the provider's retention of {RETENTION.days} days: "
+            "the log no longer has entries of the range."
         )
 
 

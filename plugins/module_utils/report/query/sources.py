@@ -374,9 +374,8 @@ class Sources:
         start = None if self._range.cursor else fetched.time_range.start
         with Api(connection) as api:
             reader = Reader(api, concurrency(self._options), LATENESS)
-            pages = reader.pages(replace(self._range, start=start, now=None))
+            pages = reader.pages(replace(self._range, start=start))
             fetched.write(found for page in pages for found in page.entries)
-        self.warnings.extend(warning for warning in reader.warnings if warning not in self.warnings)
 
 
 def _connections(options: Mapping[str, Any]) -> List[Tuple[str, Connection]]:

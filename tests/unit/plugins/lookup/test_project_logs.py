@@ -70,7 +70,7 @@ def test_times_that_yaml_has_parsed_are_accepted(lookup: Any, simulator: Simulat
     [
         (["server_create"], {}, "takes no positional terms"),
         ([], {"start": "2026-11-22T08:00:00"}, "no offset from UTC"),
-        ([], {"cursor": "10025"}, "whole poll_more URL"),
+        ([], {"cursor": "10025"}, "complete poll_more"),
         ([], {"limit": "many"}, "limit"),
         ([], {"begin": "-1d"}, "begin"),
     ],

@@ -63,7 +63,7 @@ def test_a_file_that_is_handed_over_cannot_change_any_more(tmp_path: Path) -> No
 
 
 def test_no_journal_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"The journal at .*/socket takes no message: No such file"):
+    with pytest.raises(StorageError, match=r"The journal at .*/socket does not accept messages: No such file"):
         Journal(str(tmp_path / "socket"))
 
 
@@ -71,5 +71,5 @@ def test_a_journal_that_goes_away_is_told(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "socket"))
         journal = Journal(str(tmp_path / "socket"))
-    with journal, pytest.raises(StorageError, match="takes no message: Connection refused"):
+    with journal, pytest.raises(StorageError, match="does not accept messages: Connection refused"):
         journal.send({"MESSAGE": "x"})

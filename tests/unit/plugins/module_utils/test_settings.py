@@ -57,16 +57,16 @@ def test_a_malformed_token_is_told_without_repeating_it(token: str) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("api.cloudscale.ch/v1", "is no URL of an API"),
-        ("ftp://api.cloudscale.ch/v1", "is no URL of an API"),
-        ("https://", "is no URL of an API"),
-        ("https://api.cloudscale.ch:port/v1", "is no URL of an API"),
-        ("https://[::1/v1", "is no URL of an API"),
+        ("api.cloudscale.ch/v1", "is not a valid URL of an API"),
+        ("ftp://api.cloudscale.ch/v1", "is not a valid URL of an API"),
+        ("https://", "is not a valid URL of an API"),
+        ("https://api.cloudscale.ch:port/v1", "is not a valid URL of an API"),
+        ("https://[::1/v1", "is not a valid URL of an API"),
         ("http://api.cloudscale.ch/v1", "unencrypted"),
         ("http://127.0.0.1.example.com/v1", "unencrypted"),
         ("http://localhost.example.com/v1", "unencrypted"),
-        ("https://user:pw@api.cloudscale.ch/v1", "no user, password"),
-        ("https://api.cloudscale.ch/v1?x=1", "no user, password"),
+        ("https://user:pw@api.cloudscale.ch/v1", "must not contain a user, password"),
+        ("https://api.cloudscale.ch/v1?x=1", "must not contain a user, password"),
     ],
 )
 def test_urls_that_could_leak_the_token_are_refused(url: str, told: str) -> None:
@@ -84,13 +84,13 @@ def test_the_machine_itself_may_be_asked_without_tls(url: str) -> None:
     ("options", "told"),
     [
         ({"api_timeout": 0}, "api_timeout must be at least 1"),
-        ({"api_timeout": "soon"}, "api_timeout: 'soon' is no number"),
+        ({"api_timeout": "soon"}, "api_timeout: 'soon' is not a number"),
         ({"api_timeout": "nan"}, "api_timeout must be"),
         ({"api_retries": -1}, "api_retries must be at least 0"),
         ({"api_timeout": 99_999_999_999}, "api_timeout must be at least 1 and at most 1000000, not 99999999999"),
         ({"api_timeout": 10**400}, "api_timeout: 1"),
         ({"api_retry_budget": "inf"}, "api_retry_budget must be"),
-        ({"ca_path": "/nowhere/ca.pem"}, "ca_path: there is no file or folder /nowhere/ca.pem"),
+        ({"ca_path": "/nowhere/ca.pem"}, "ca_path: /nowhere/ca.pem does not exist"),
     ],
 )
 def test_unusable_numbers_and_paths_are_named(options: Any, told: str) -> None:
@@ -125,10 +125,10 @@ def test_an_open_range_holds_everything() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"start": "2026-11-22", "end": "2026-11-21"}, "lies before start"),
+        ({"start": "2026-11-22", "end": "2026-11-21"}, "is before start"),
         ({"cursor": POLL_MORE, "start": "-1d"}, "cursor excludes start and end"),
         ({"cursor": POLL_MORE, "end": "now"}, "cursor excludes start and end"),
-        ({"cursor": 10025}, "give the whole poll_more URL of an earlier result, not '10025'"),
+        ({"cursor": 10025}, "'10025' is not a URL; use the complete poll_more of an earlier result"),
         ({"end": "2026-11-22T08:00:00"}, "end: .*no offset"),
     ],
 )

@@ -154,7 +154,8 @@ def test_a_failure_leaves_what_was_there(archive: World, tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("extract.xlsx", "has an unsupported format"), ("nowhere/x.csv", "no folder")]
+    ("name", "said"),
+    [("extract.xlsx", "has an unsupported format"), ("nowhere/x.csv", "does not exist; create it first")],
 )
 def test_a_destination_that_cannot_be(archive: World, tmp_path: Path, name: str, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):

@@ -509,7 +509,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simula
     [
         ([], 2, "usage:"),
         (["verify", "archive", "--expected-head", "42"], 2, "is not a valid head"),
-        (["collect", "archive", "--start", "soon"], 2, "--start: 'soon' is no time"),
+        (["collect", "archive", "--start", "soon"], 2, "--start: 'soon' is not a valid time"),
         (["collect", "archive", "--token-file", "nowhere"], 2, "token file nowhere cannot be read"),
         (["collect", "archive", "--api-url", "http://api.cloudscale.ch/v1"], 2, "unencrypted"),
         (["status", "nowhere"], 4, "There is no archive in"),
@@ -543,15 +543,15 @@ def test_exit_codes_of_failures(host: Host, arguments: list[str], code: int, tol
 @pytest.mark.parametrize(
     ("arguments", "environment", "told"),
     [
-        (["cat", "--start", "soon"], {}, "--start: 'soon' is no time"),
-        (["cat", "--start", "2026-11-22", "--end", "2026-11-21"], {}, "lies before --start (2026-11-22T00:00:00Z)"),
+        (["cat", "--start", "soon"], {}, "--start: 'soon' is not a valid time"),
+        (["cat", "--start", "2026-11-22", "--end", "2026-11-21"], {}, "is before --start (2026-11-22T00:00:00Z)"),
         (["cat", "--limit", "0"], {}, "--limit must be a whole number"),
         (["cat", "--actor", "x", "--actor", ""], {}, "--actor: item 2 of 2 is empty"),
         (["cat", "--action", "x", "--action", ""], {}, "--action: item 2 of 2 is empty"),
-        (["cat", "--ip-network", "x"], {}, "--ip-network: 'x' is no network"),
-        (["cat", "--message-pattern", "["], {}, "--message-pattern: '[' is no regular expression"),
+        (["cat", "--ip-network", "x"], {}, "--ip-network: 'x' is not a valid network"),
+        (["cat", "--message-pattern", "["], {}, "--message-pattern: '[' is not a valid regular expression"),
         (["export", "--dest", "x.txt"], {}, "--dest: x.txt is not a .jsonl, .csv or .zip file"),
-        (["export", "--dest", "nowhere/x.csv"], {}, "--dest: there is no folder"),
+        (["export", "--dest", "nowhere/x.csv"], {}, "--dest: the directory "),
         (["prune", "--older-than", "30"], {}, "--older-than: '30' is not a valid age"),
         (
             ["collect"],
@@ -562,16 +562,16 @@ def test_exit_codes_of_failures(host: Host, arguments: list[str], code: int, tol
         (["collect", "--token-file", "bad"], {}, "--token-file is malformed"),
         (["collect", "--token-file", "unknown"], {}, "check --token-file and its project"),
         (["collect"], {"CLOUDSCALE_API_TOKEN": "x" * 40}, "check CLOUDSCALE_API_TOKEN and its project"),
-        (["collect"], {"CLOUDSCALE_API_URL": "here"}, "CLOUDSCALE_API_URL 'here' is no URL"),
-        (["collect", "--api-url", "here"], {}, "--api-url 'here' is no URL"),
+        (["collect"], {"CLOUDSCALE_API_URL": "here"}, "CLOUDSCALE_API_URL 'here' is not a valid URL"),
+        (["collect", "--api-url", "here"], {}, "--api-url 'here' is not a valid URL"),
         (["collect", "--api-url", "http://127.0.0.1:9"], {}, "check --api-url and the network"),
-        (["collect", "--api-timeout", "x"], {}, "--api-timeout: 'x' is no number"),
+        (["collect", "--api-timeout", "x"], {}, "--api-timeout: 'x' is not a number"),
         (["collect", "--api-retry-budget", "-1"], {}, "--api-retry-budget must be at least 0"),
-        (["collect", "--ca-path", "nowhere"], {}, "--ca-path: there is no file or folder"),
-        (["collect", "--time-zone", "Zurich"], {}, "--time-zone: 'Zurich' is no time zone"),
+        (["collect", "--ca-path", "nowhere"], {}, "--ca-path: nowhere does not exist"),
+        (["collect", "--time-zone", "Zurich"], {}, "--time-zone: 'Zurich' is not a time zone"),
         (["collect", "--start", "2999-01-01"], {}, "--start: 2999-01-01T00:00:00Z is in the future"),
-        (["collect", "--metrics", "nowhere/m.prom"], {}, "--metrics: there is no folder"),
-        (["reconcile", "--start", "soon"], {}, "--start: 'soon' is no time"),
+        (["collect", "--metrics", "nowhere/m.prom"], {}, "--metrics: the directory "),
+        (["reconcile", "--start", "soon"], {}, "--start: 'soon' is not a valid time"),
         (["verify", "--max-lag", "soon"], {}, "--max-lag: 'soon' is not a valid duration"),
     ],
 )
@@ -757,7 +757,7 @@ def test_doctor_checks_all_that_a_collection_needs(host: Host, simulator: Simula
     behavior = ["pages", "urls", "polling", "date", "order", "range", "windows", "cursors"]
     checks = [line.split()[:2] for line in healthy.stdout.splitlines()]
     assert checks == [["ok", name] for name in [*host_and_project, *behavior]]
-    assert "3 entries a page, published are 200" in healthy.stdout
+    assert "3 entries per page, 200 are published" in healthy.stdout
     assert {request.method for request in simulator.requests} == {"GET"}
     assert list(host.folder.iterdir()) == []
     wrong = host.json("doctor", host.archive, "--token-file", str(COMMAND))
@@ -835,7 +835,7 @@ def test_a_journal_that_is_not_there_is_a_failure_of_storage(host: Host) -> None
     failed = host.run("journal", host.archive, "--socket", "nowhere", "--bookmark", "bookmark", "--metrics", "j.prom")
     assert (failed.returncode, failed.stderr) == (
         4,
-        "cloudscale-audit: The journal at nowhere takes no message: No such file or directory.\n",
+        "cloudscale-audit: The journal at nowhere does not accept messages: No such file or directory.\n",
     )
     assert (
         'last_run_exit_status{archive="' + host.archive + '",command="journal",project=""} 4'
@@ -932,7 +932,7 @@ def test_metrics_that_cannot_be_written_are_told_after_the_collection(host: Host
     done = host.run("collect", host.archive, "--metrics", "nowhere/m.prom")
     assert (done.returncode, done.stderr) == (
         2,
-        f"cloudscale-audit: --metrics: there is no folder {host.folder}/nowhere; make it first.\n",
+        f"cloudscale-audit: --metrics: the directory {host.folder}/nowhere does not exist; create it first.\n",
     )
     assert host.json("status", host.archive)["entries"] == 7
     twice = host.run("verify", "nothing", "--metrics", "nowhere/m.prom")
@@ -944,7 +944,7 @@ def test_what_is_no_file_is_never_replaced_by_one(host: Host) -> None:
     pipe = host.folder / "pipe.jsonl"
     os.mkfifo(pipe)
     done = host.run("export", host.archive, "--dest", str(pipe))
-    assert (done.returncode, "pipe.jsonl is no file" in done.stderr) == (2, True)
+    assert (done.returncode, "pipe.jsonl is not a regular file" in done.stderr) == (2, True)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 

@@ -159,7 +159,7 @@ def test_without_webhooks_requests_is_not_needed(site: Site, simulator: Simulato
             {"version": 1, "notify": [{}]},
             "notify: receiver 1 must have exactly one of webhook, mail, journal, command.",
         ),
-        ({"version": 1, "reviewers": 5, "notify": []}, "reviewers: give a list of texts, not 5."),
+        ({"version": 1, "reviewers": 5, "notify": []}, "reviewers: 5 is not a list of texts."),
     ],
 )
 def test_a_wrong_file_is_one_sentence(site: Site, content: Any, sentence: str) -> None:

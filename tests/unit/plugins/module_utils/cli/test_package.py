@@ -145,7 +145,7 @@ def test_noted_heads(host: Host) -> None:
         (["export", "archive", "--dest", "x.zip", "--limit", "3"], 2, "leave --limit out"),
         (["export", "archive", "--dest", "x.csv", "--allowed-signers", "x"], 2, "name a .zip file as --dest"),
         (["export", "archive", "--dest", "x.zip", "--allowed-signers", "x"], 2, "allowed signers x cannot be read"),
-        (["export", "archive", "--dest", "nowhere/x.zip"], 2, "there is no folder"),
+        (["export", "archive", "--dest", "nowhere/x.zip"], 2, "nowhere does not exist; create it first"),
         (["export", "nothing", "--dest", "x.zip"], 4, "There is no archive in"),
         (["export", "archive", "archive", "--dest", "x.zip"], 2, "are the same archive; name it once"),
         (["verify", "x.zip"], 4, "x.zip cannot be read: No such file or directory; check the path."),

@@ -206,7 +206,7 @@ def test_times_are_local_with_their_offset(host: Host) -> None:
         host.run("cat", host.shop, "--format", "csv", "--time-zone", "Asia/Kathmandu").splitlines()
     )
     assert row["time"] == f"{local:%Y-%m-%d %H:%M:%S}"
-    assert "is no time zone" in host.run("cat", host.shop, "--time-zone", "Nowhere", code=2)
+    assert "is not a time zone" in host.run("cat", host.shop, "--time-zone", "Nowhere", code=2)
 
 
 def test_programs_get_csv_and_events(host: Host) -> None:

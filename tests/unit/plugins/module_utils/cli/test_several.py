@@ -221,7 +221,7 @@ def test_errors_name_the_keys_of_the_projects_file(fleet: Fleet) -> None:
     fleet.project("green")["api_url"] = "here"
     told = fleet.run("collect").stdout
     assert "check the entry blue of tokens.json and its project." in told
-    assert "green: api_url 'here' is no URL" in told
+    assert "green: api_url 'here' is not a valid URL" in told
 
 
 def test_the_metrics_of_each_project_are_a_file(fleet: Fleet) -> None:

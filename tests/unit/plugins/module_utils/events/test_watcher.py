@@ -477,7 +477,7 @@ def test_a_damaged_checkpoint_never_reads_as_none(simulator: Simulator, tmp_path
 
 
 def test_a_checkpoint_in_no_folder_is_told_before_any_event(simulator: Simulator, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="checkpoint: there is no folder"):
+    with pytest.raises(StorageError, match="checkpoint: the directory .* does not exist"):
         Engine(simulator, tmp_path / "missing" / "checkpoint").live()
 
 
@@ -500,17 +500,17 @@ def test_a_full_disk_stops_no_event(
     [
         ({"api_token": "no token"}, "api_token is malformed"),
         ({"interval": 0}, "interval must be at least 1 and at most 86400, not 0"),
-        ({"interval": "soon"}, "interval: 'soon' is no number"),
+        ({"interval": "soon"}, "interval: 'soon' is not a number"),
         ({"replay": -1}, "replay must be at least 0"),
-        ({"working_hours": "always"}, "working_hours: 'always' is none; write it as Mon-Fri 07:00-19:00"),
+        ({"working_hours": "always"}, "working_hours: 'always' is not valid; use a form such as Mon-Fri 07:00-19:00"),
         ({"detections": [{"name": "own"}]}, "title of detection own must be a text"),
         ({"disable": ["deletoin"]}, "disable names unknown detections: deletoin (did you mean deletion?)"),
         ({"severity": "bad"}, "severity must be one of info, low"),
-        ({"known_networks": 5}, "known_networks: give a list of texts, not 5"),
-        ({"known_networks": ["home"]}, "known_networks: 'home' is no network"),
-        ({"start": "soon"}, "start: 'soon' is no time"),
+        ({"known_networks": 5}, "known_networks: 5 is not a list of texts"),
+        ({"known_networks": ["home"]}, "known_networks: 'home' is not a valid network"),
+        ({"start": "soon"}, "start: 'soon' is not a valid time"),
         ({"limit": 5}, "limit: a stream of events has no end"),
-        ({"message_pattern": "("}, "is no regular expression"),
+        ({"message_pattern": "("}, "is not a valid regular expression"),
         ({"chekpoint": "x"}, "There is no option chekpoint"),
     ],
 )

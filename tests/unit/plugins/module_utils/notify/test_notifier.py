@@ -366,7 +366,7 @@ def test_a_bookmark_that_is_something_else_is_refused(world: World, site: Site, 
 def test_nothing_is_sent_if_positions_cannot_be_stored(world: World, site: Site, hook: Hook) -> None:
     delete(world)
     site.path = site.path / "missing" / "bookmark"
-    with pytest.raises(Exception, match="there is no folder"):
+    with pytest.raises(Exception, match="the directory .* does not exist"):
         site.run(hook, from_start=True)
     assert hook.seen == []
 

@@ -22,13 +22,13 @@ from ..conftest import connect
 NOW = datetime.now(timezone.utc)
 
 AS_PUBLISHED = {
-    "pages": "200 entries a page, as published",
-    "urls": "next carries the cursor alone, a number",
-    "polling": "poll_more of an empty page returns what is new (0 entries)",
-    "order": "400 entries, oldest first; late by 0.000 s at most",
+    "pages": "200 entries per page, as published",
+    "urls": "next contains only the cursor, a number",
+    "polling": "poll_more of an empty page returns new entries (0)",
+    "order": "400 entries, oldest first; late by at most 0.000 s",
     "range": "start is inclusive, end is exclusive",
-    "windows": "a read from the middle meets the same 200 entries in the same order",
-    "cursors": "an old cursor continues at the oldest entry left, as published",
+    "windows": "a read from the middle returns the same 200 entries in the same order",
+    "cursors": "an old cursor continues at the oldest entry, as published",
 }
 
 
@@ -81,7 +81,7 @@ def test_an_api_as_published(full: Simulator) -> None:
 def test_an_empty_log(simulator: Simulator) -> None:
     assert look(simulator) == {
         "pages": "unknown: the log has one page, of 0 entries",
-        "urls": "poll_more carries the cursor alone, a number",
+        "urls": "poll_more contains only the cursor, a number",
         "polling": AS_PUBLISHED["polling"],
         "order": "unknown: the log has fewer than two entries",
         "range": "unknown: the log has no entries",
@@ -92,14 +92,14 @@ def test_an_empty_log(simulator: Simulator) -> None:
 
 def test_another_page_size(full: Simulator) -> None:
     full.set(page_size=100)
-    assert look(full, ["pages"]) == {"pages": "100 entries a page, published are 200"}
+    assert look(full, ["pages"]) == {"pages": "100 entries per page, 200 are published"}
 
 
 @pytest.mark.parametrize(
     ("mode", "found"),
     [
-        ("end", "next keeps end, published is the cursor alone; the cursor is a number"),
-        ("kept", "next keeps end, start, published is the cursor alone; the cursor is a number"),
+        ("end", "next keeps end, but only the cursor is published; the cursor is a number"),
+        ("kept", "next keeps end, start, but only the cursor is published; the cursor is a number"),
     ],
 )
 def test_a_range_that_is_kept(full: Simulator, mode: str, found: str) -> None:
@@ -135,15 +135,15 @@ def test_newest_first(simulator: Simulator) -> None:
 def test_late_entries(simulator: Simulator) -> None:
     for minutes in (30, 20, 20.5, 10):
         simulator.project("main").log.append(timestamp=NOW - timedelta(minutes=minutes))
-    assert look(simulator)["order"] == "4 entries, oldest first; late by 30.000 s at most"
+    assert look(simulator)["order"] == "4 entries, oldest first; late by at most 30.000 s"
     simulator.project("main").log.append(timestamp=NOW - timedelta(minutes=30))
-    assert "an entry is 1200 s late, more than the 600 s allowed" in look(simulator)["order"]
+    assert "an entry is 1200 s late; at most 600 s are supported" in look(simulator)["order"]
 
 
 @pytest.mark.parametrize(
     ("skip", "query", "found"),
     [
-        (0, {"start": "later"}, "leaves out an entry of that very time"),
+        (0, {"start": "later"}, "omits an entry of exactly that time"),
         (0, {}, "returns earlier entries"),
         (1, {}, "returns entries of that time or later"),
     ],
@@ -158,14 +158,14 @@ def test_bounds_that_do_not_hold(full: Simulator, skip: int, query: dict[str, st
 def test_positions_that_depend_on_the_start(full: Simulator) -> None:
     page = answer(full, start=answer(full)["results"][100]["timestamp"])
     full.script(Fault("pass"), Fault("raw", body={**page, "results": page["results"][::-1]}))
-    assert "meets other entries, or in another order" in look(full, ["windows"])["windows"]
+    assert "returns other entries or another order" in look(full, ["windows"])["windows"]
 
 
 @pytest.mark.parametrize(("mode", "status"), [("refuse", 404), (410, 410)])
 def test_an_old_cursor_that_is_refused(full: Simulator, mode: Any, status: int) -> None:
     full.set(expired_cursor=mode, retention=timedelta(days=5))
     assert look(full, ["cursors"])["cursors"] == (
-        f"an old cursor is refused (HTTP {status}), published is that it continues"
+        f"an old cursor is rejected (HTTP {status}), although published to continue"
     )
 
 
@@ -180,7 +180,7 @@ def test_an_old_cursor_that_continues_elsewhere_or_fails(full: Simulator) -> Non
     passed = (Fault("pass"), Fault("pass", times=2, cursor=True))
     second = answer(full, cursor=answer(full)["next"].rpartition("=")[2])
     full.script(*passed, Fault("raw", body=second, cursor=True))
-    assert look(full, ["cursors"])["cursors"] == "an old cursor continues elsewhere than at the oldest entry left"
+    assert look(full, ["cursors"])["cursors"] == "an old cursor does not continue at the oldest entry"
     full.script(*passed, Fault("status", status=500, cursor=True))
     assert "an old cursor fails: " in look(full, ["cursors"])["cursors"]
 

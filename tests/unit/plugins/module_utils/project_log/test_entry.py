@@ -172,7 +172,7 @@ def test_lines_are_read_as_one_by_one(values: Any) -> None:
 )
 def test_lines_in_any_other_form_are_refused(block: bytes) -> None:
     good = b'{"a":"1"}\n'
-    with pytest.raises(ValueError, match="a line that is no entry"):
+    with pytest.raises(ValueError, match="a line that is not an entry"):
         entry.read_lines(good + block)
 
 

@@ -159,10 +159,6 @@ def test_pages_are_not_held(simulator: Simulator, api: Api) -> None:
     assert len(simulator.requests) == 1
 
 
-def test_a_start_before_the_retention_is_warned_about(api: Api) -> None:
-    assert "retention" in read(api, range_of(start="-100d"))[1].warnings[0]
-
-
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_split_into_pages_and_any_overtaking_gives_the_log(simulator: Simulator, data: st.DataObject) -> None:

@@ -125,7 +125,7 @@ def test_an_empty_field_of_a_survey_is_no_condition() -> None:
 )
 @pytest.mark.parametrize("option", ["actions", "actors", "ip_networks"])
 def test_an_empty_text_among_others_is_refused(option: str, value: Any) -> None:
-    with pytest.raises(InvalidInput, match=f"^{option}: item [12] of [23] is empty; remove it or give it a value."):
+    with pytest.raises(InvalidInput, match=f"^{option}: item [12] of [23] is empty; remove it or set a value."):
         Selection.from_mapping({option: value})
 
 
@@ -148,10 +148,10 @@ def test_odd_entries_are_simply_not_matched(changes: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"ip_networks": ["192.0.2.300"]}, "ip_networks: '192.0.2.300' is no network"),
-        ({"actions": 5}, "actions: give a list of texts, not 5"),
-        ({"actors": {"a": "b"}}, "actors: give a list of texts"),
-        ({"message_pattern": "("}, "message_pattern: '\\(' is no regular expression"),
+        ({"ip_networks": ["192.0.2.300"]}, "ip_networks: '192.0.2.300' is not a valid network"),
+        ({"actions": 5}, "actions: 5 is not a list of texts"),
+        ({"actors": {"a": "b"}}, "actors: .* is not a list of texts"),
+        ({"message_pattern": "("}, "message_pattern: '\\(' is not a valid regular expression"),
         ({"limit": 0}, "limit must be a whole number of at least 1, not 0"),
         ({"limit": float("inf")}, "limit must be"),
         ({"limit": "many"}, "limit must be"),

@@ -211,7 +211,7 @@ def test_several_are_acknowledged_at_once(office: Office) -> None:
         ({"webhook": {"url": "http://chat.example.com/s3cret"}}, "webhook: url would send alerts to chat.example.com"),
         ({"mail": {"from": "x y"}}, "mail: from must be an e-mail address"),
         ({"remind_after": "soon"}, "remind_after: 'soon' is not a valid duration"),
-        ({"reviewers": 5}, "reviewers: give a list of texts"),
+        ({"reviewers": 5}, "reviewers: 5 is not a list of texts"),
     ],
 )
 def test_options_are_checked_first(office: Office, options: dict[str, Any], sentence: str) -> None:

@@ -91,11 +91,11 @@ def test_changes_read_as_a_table_for_each_group() -> None:
         "By users and tokens:",
         "  2026-11-22 12:23:17  mallory@example.com  203.0.113.9  server_stop  theirs",
         "",
-        "Set own_actors to tell your own changes from those of others.",
+        "Set own_actors to distinguish your own changes from those of others.",
     ]
 
 
 def test_an_unknown_time_zone_is_told_before_anything_is_read(simulator: Simulator, waits: Waits) -> None:
-    with pytest.raises(InvalidInput, match="^time_zone: 'Mars' is no time zone"):
+    with pytest.raises(InvalidInput, match="^time_zone: 'Mars' is not a time zone"):
         trail_of(simulator, waits, time_zone="Mars")
     assert simulator.requests == []

@@ -253,7 +253,7 @@ def test_a_cursor_that_expired_is_told(simulator: Simulator, timeline: Timeline)
     cursor = cursor_of(simulator)
     simulator.project("main").log.append(action="server_create", timestamp=old)
     simulator.set(retention=timedelta(days=90), expired_cursor="refuse")
-    with pytest.raises(CursorRejected, match="read on with start"):
+    with pytest.raises(CursorRejected, match="set start instead"):
         check(simulator, timeline, cursor=cursor, expect=CREATED)
 
 
@@ -288,10 +288,10 @@ def test_it_can_be_stopped_while_it_waits(simulator: Simulator, timeline: Timeli
     [
         ({"timeout": -1}, "timeout must be at least 0"),
         ({"interval": 0}, "interval must be at least 0.001"),
-        ({"settle": "soon"}, "settle: 'soon' is no number"),
+        ({"settle": "soon"}, "settle: 'soon' is not a number"),
         ({"timeout": float("inf")}, "timeout must be"),
         ({"expect": [{}]}, r"expect\[0\]"),
-        ({"cursor": "10025", "expect": CREATED}, "whole poll_more URL"),
+        ({"cursor": "10025", "expect": CREATED}, "complete poll_more"),
     ],
 )
 def test_options_are_checked_before_anything_is_asked(simulator: Simulator, options: Any, told: str) -> None:
@@ -300,10 +300,10 @@ def test_options_are_checked_before_anything_is_asked(simulator: Simulator, opti
     assert simulator.requests == []
 
 
-NOTHING_ASKED = "There is nothing to verify: give a rule in expect or forbid, or set exclusive to true."
+NOTHING_ASKED = "There is nothing to verify: add a rule to expect or forbid, or set exclusive to true."
 NO_BEGINNING = (
     "There is no range to verify: set cursor to the poll_more of a read before the change, or set start. "
-    "A cursor from a variable without a value counts as not set."
+    "An empty cursor counts as not set."
 )
 ANYTHING_GOES = (
     "There is nothing to verify: every rule of expect has min 0 and no max, so any log meets them. "
@@ -342,7 +342,10 @@ def test_a_verdict_without_evidence_is_refused(simulator: Simulator, once: bool,
     ("options", "told"),
     [
         ({"start": "2099-01-01"}, r"start \(2099-01-01T00:00:00Z\) is in the future; the API's clock shows 20"),
-        ({"start": "-200d", "end": "-100d"}, r"end \(20.*\) is before the provider's retention of 90 days: nothing"),
+        (
+            {"start": "-200d", "end": "-100d"},
+            r"end \(20.*\) is before the provider's retention of 90 days: the log no longer",
+        ),
     ],
 )
 def test_a_range_in_which_nothing_can_be_is_refused(simulator: Simulator, once: bool, options: Any, told: str) -> None:

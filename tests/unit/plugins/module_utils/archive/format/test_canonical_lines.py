@@ -154,7 +154,7 @@ def test_a_string_holds_no_end_of_a_line(forged: bytes) -> None:
 def test_another_form_of_a_known_line_is_refused(honest: bytes, forged: bytes) -> None:
     lines = knowing(USUAL)
     assert honest in USUAL
-    with pytest.raises(ValueError, match="a line that is no entry"):
+    with pytest.raises(ValueError, match="a line that is not an entry"):
         lines.span(USUAL * 3 + USUAL.replace(honest, forged, 1))
 
 

@@ -14,7 +14,7 @@ from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
 
 class Waits:
-    """Stands in for time: remembers each wait instead of sleeping it, and moves its clock on by it."""
+    """A simulated clock: records each wait instead of sleeping, and advances by it."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -47,5 +47,5 @@ def connect(simulator: Simulator, **options: Any) -> Connection:
 
 @pytest.fixture
 def api(simulator: Simulator, waits: Waits) -> Iterator[Api]:
-    with Api(connect(simulator), clock=waits.clock, wait=waits.wait, jitter=lambda: 0.5) as made:
-        yield made
+    with Api(connect(simulator), clock=waits.clock, wait=waits.wait, jitter=lambda: 0.5) as client:
+        yield client

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A socket that takes messages as journald does."""
+"""A socket that receives messages as journald does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _END = b"END\n"
 
 
 class Journald:
-    """Takes messages at ``path`` until the context ends; then ``messages`` has all of them, by field."""
+    """Receives messages at ``path`` until the context ends; then ``messages`` has all of them, by field."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -51,7 +51,7 @@ class Journald:
                 return
             for file in files:
                 self.files += 1
-                # As journald: from the start, whatever the offset, and never past what was sealed.
+                # As journald: from the start, regardless of the offset, and only up to the sealed size.
                 body = os.pread(file, os.fstat(file).st_size, 0)
                 os.close(file)
             self.bodies.append(body)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sentences with a number of things: one of them is not "1 entries"."""
+"""Counts in sentences: never "1 entries"."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COUNTED = re.compile(rf"\s(?:(?:missing|more|new|other|unexpected) )?(?:{_NOUN})
 
 
 def counted(file: Path) -> list[str]:
-    """What stands before a noun that is always plural in the f-strings of a file, but for constants and words."""
+    """The expressions before a plural noun in the f-strings of a file, except constants and words."""
     found = []
     for node in ast.walk(ast.parse(file.read_text())):
         parts = node.values if isinstance(node, ast.JoinedStr) else []
@@ -40,8 +40,8 @@ def counted(file: Path) -> list[str]:
 
 
 def test_one_and_many() -> None:
-    told = [pluralize(count, "entry", "entries") for count in (0, 1, 2)]
-    assert told == ["0 entries", "1 entry", "2 entries"]
+    texts = [pluralize(count, "entry", "entries") for count in (0, 1, 2)]
+    assert texts == ["0 entries", "1 entry", "2 entries"]
 
 
 @pytest.mark.parametrize("file", PYTHON, ids=lambda file: str(file.relative_to(ROOT)))
@@ -51,6 +51,6 @@ def test_no_noun_behind_a_number_is_always_plural(file: Path) -> None:
 
 @pytest.mark.parametrize("file", YAML, ids=lambda file: str(file.relative_to(ROOT)))
 def test_nor_is_one_in_a_template(file: Path) -> None:
-    # "0 of 1 changes" is right: these are the changes of which some are meant.
+    # "0 of 1 changes" is correct: the noun belongs to the total.
     always = re.findall(rf".*\}}\}}{COUNTED.pattern}.*", file.read_text())
     assert [line for line in always if " of {{" not in line] == []

@@ -13,7 +13,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError
 
 PAGE = Path(version.__file__).parents[2] / "docs/docsite/rst/troubleshooting_guide.rst"
-# What the classes that others derive from would say; nothing raises them.
+# Codes of base classes, which are never raised.
 GROUPS = {"error", "not_as_expected"}
 
 
@@ -23,7 +23,7 @@ def kinds(root: type[AuditError]) -> list[type[AuditError]]:
 
 def test_each_code_is_listed_with_whether_a_retry_may_help() -> None:
     rows = re.findall(r"   \* - ``(\w+)``\n     - (yes|no)\n", PAGE.read_text())
-    # The first of those that share a code stands for it.
+    # Of the classes that share a code, the first represents it.
     expected: dict[str, str] = {}
     for kind in kinds(AuditError):
         expected.setdefault(kind.code, "yes" if kind.retryable else "no")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which package of the core may import which: the arrows of the picture in CONTRIBUTING.md."""
+"""Imports between the packages of the core: only the arrows in CONTRIBUTING.md are allowed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def package_of(file: Path) -> str:
 
 
 def imported(file: Path) -> set[str]:
-    """The packages of the core that a file imports from; a file of the ground counts by its own name."""
+    """The packages of the core that a file imports from; a file outside of a package counts by its own name."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if not isinstance(node, ast.ImportFrom) or not node.level:

@@ -27,18 +27,18 @@ def connection(**options: Any) -> Connection:
 
 
 def test_defaults_are_the_vendors() -> None:
-    made = connection(api_url=None, api_timeout=None)
-    assert made.api_url == "https://api.cloudscale.ch/v1"
-    assert (made.timeout, made.retries, made.retry_budget) == (45, 8, 600)
-    assert made.validate_certs is True
-    assert made.ca_path is None
+    settings = connection(api_url=None, api_timeout=None)
+    assert settings.api_url == "https://api.cloudscale.ch/v1"
+    assert (settings.timeout, settings.retries, settings.retry_budget) == (45, 8, 600)
+    assert settings.validate_certs is True
+    assert settings.ca_path is None
 
 
 def test_a_token_is_stripped_and_never_shown() -> None:
-    made = connection(api_token=f" {TOKEN}\n")
-    assert made.api_token == TOKEN
-    assert TOKEN not in repr(made)
-    assert TOKEN not in str(made)
+    settings = connection(api_token=f" {TOKEN}\n")
+    assert settings.api_token == TOKEN
+    assert TOKEN not in repr(settings)
+    assert TOKEN not in str(settings)
 
 
 @pytest.mark.parametrize("token", [None, "", "  \n"])
@@ -55,7 +55,7 @@ def test_a_malformed_token_is_told_without_repeating_it(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("api.cloudscale.ch/v1", "is not a valid URL of an API"),
         ("ftp://api.cloudscale.ch/v1", "is not a valid URL of an API"),
@@ -69,8 +69,8 @@ def test_a_malformed_token_is_told_without_repeating_it(token: str) -> None:
         ("https://api.cloudscale.ch/v1?x=1", "must not contain a user, password"),
     ],
 )
-def test_urls_that_could_leak_the_token_are_refused(url: str, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told) as caught:
+def test_urls_that_could_leak_the_token_are_refused(url: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message) as caught:
         connection(api_url=url)
     assert "pw" not in caught.value.message
 
@@ -81,7 +81,7 @@ def test_the_machine_itself_may_be_asked_without_tls(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"api_timeout": 0}, "api_timeout must be at least 1"),
         ({"api_timeout": "soon"}, "api_timeout: 'soon' is not a number"),
@@ -93,8 +93,8 @@ def test_the_machine_itself_may_be_asked_without_tls(url: str) -> None:
         ({"ca_path": "/nowhere/ca.pem"}, "ca_path: /nowhere/ca.pem does not exist"),
     ],
 )
-def test_unusable_numbers_and_paths_are_named(options: Any, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told):
+def test_unusable_numbers_and_paths_are_named(options: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
         connection(**options)
 
 
@@ -123,7 +123,7 @@ def test_an_open_range_holds_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"start": "2026-11-22", "end": "2026-11-21"}, "is before start"),
         ({"cursor": POLL_MORE, "start": "-1d"}, "cursor excludes start and end"),
@@ -132,8 +132,8 @@ def test_an_open_range_holds_everything() -> None:
         ({"end": "2026-11-22T08:00:00"}, "end: .*no offset"),
     ],
 )
-def test_contradictions_are_told(options: Any, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told):
+def test_contradictions_are_told(options: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
         Range.from_mapping(options, NOW)
 
 
@@ -147,15 +147,15 @@ def test_an_empty_range_is_warned_about() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "described"),
     [
         (["start", "end"], []),
         (["stat", "zzz", "end"], ["stat (did you mean start?)", "zzz"]),
         ([], []),
     ],
 )
-def test_an_unknown_name_is_told_with_the_known_one_that_is_meant(names: List[str], told: List[str]) -> None:
-    assert describe_unknown(names, ["start", "end", "cursor"]) == told
+def test_an_unknown_name_is_told_with_the_known_one_that_is_meant(names: List[str], described: List[str]) -> None:
+    assert describe_unknown(names, ["start", "end", "cursor"]) == described
 
 
 def test_dates_of_a_range_begin_in_its_time_zone() -> None:

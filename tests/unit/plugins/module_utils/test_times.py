@@ -55,7 +55,7 @@ def test_accepted_forms(text: object, moment: datetime) -> None:
     assert parse_time(text, NOW) == moment
 
 
-# 2026-11-22 is a Sunday; in Kiritimati (UTC+14) it is Monday already.
+# 2026-11-22 is a Sunday; in Kiritimati (UTC+14) it is already Monday.
 @pytest.mark.parametrize(
     ("text", "in_utc", "in_zurich", "in_kiritimati"),
     [
@@ -192,7 +192,7 @@ def test_a_timestamp_at_an_end_of_the_calendar_is_unreadable(text: str) -> None:
     [
         ("1095d", NOW - timedelta(days=1095)),
         ("2w", NOW - timedelta(weeks=2)),
-        ("3y", utc(2023, 11, 22, 12)),  # a leap day lies between: 1096 days
+        ("3y", utc(2023, 11, 22, 12)),  # with a leap day: 1096 days
         ("-30d", NOW - timedelta(days=30)),
         ("2024-01-01", utc(2024, 1, 1)),
         (date(2024, 1, 1), utc(2024, 1, 1)),

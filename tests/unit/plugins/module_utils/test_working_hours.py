@@ -68,7 +68,7 @@ def test_malformed_working_hours_are_told(text: str) -> None:
         ("Mon-Fri 07:00-19:00 Europe/Zurich", ["12-25"], "2026-12-24T10:00:00Z", True),
         ("Mon-Fri 07:00-19:00", ["2026-12-25"], "2026-12-25T10:00:00Z", False),
         ("Mon-Fri 07:00-19:00", ["2026-12-25"], "2030-12-25T10:00:00Z", True),
-        # A night shift is that of the day on which it begins.
+        # A night shift belongs to the day on which it begins.
         ("Thu 22:00-06:00", ["12-25"], "2026-12-25T05:00:00Z", True),
         ("Fri 22:00-06:00", ["12-25"], "2026-12-26T05:00:00Z", False),
         ("Mon-Fri 07:00-19:00", ["02-29"], "2028-02-29T10:00:00Z", False),

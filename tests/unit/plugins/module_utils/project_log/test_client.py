@@ -43,12 +43,12 @@ def refused_port() -> int:
 
 
 def test_a_page_tells_its_entries_and_where_to_go_on(simulator: Simulator, api: Api) -> None:
-    wanted = [simulator.project("main").log.append(action="server_create", message=f"m{n}") for n in range(4)]
+    expected = [simulator.project("main").log.append(action="server_create", message=f"m{n}") for n in range(4)]
     first = api.page(api.first_url())
-    assert first.entries == wanted[:3]
+    assert first.entries == expected[:3]
     assert first.next is not None
     last = api.page(first.next)
-    assert last.entries == wanted[3:]
+    assert last.entries == expected[3:]
     assert last.next is None
     assert api.page(last.poll_more).entries == []
     assert last.server_date is not None
@@ -107,9 +107,9 @@ PASSING = [
 def test_a_passing_fault_is_retried_and_costs_no_entry(
     simulator: Simulator, api: Api, fault: Fault, waits: Waits
 ) -> None:
-    wanted = [simulator.project("main").log.append(action="server_create", message="m")]
+    expected = [simulator.project("main").log.append(action="server_create", message="m")]
     simulator.script(fault, fault)
-    assert api.page(api.first_url()).entries == wanted
+    assert api.page(api.first_url()).entries == expected
     assert len(waits.seconds) == 2
     assert len(simulator.requests) == 3
 
@@ -129,7 +129,7 @@ def test_what_is_no_api_at_first_contact_is_told_within_seconds(
     waits.seconds.clear()
     with pytest.raises(errors.InvalidResponse):
         api.page(api.first_url())
-    assert len(waits.seconds) == 8  # it is an API, which is out of order for a while
+    assert len(waits.seconds) == 8  # it is an API that is unavailable for a while
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_retry_after_may_be_a_date(simulator: Simulator, api: Api, waits: Waits)
 
 
 @pytest.mark.parametrize(
-    ("status", "error", "told"),
+    ("status", "error", "message"),
     [
         (401, errors.Unauthorized, "does not accept the token .*check api_token"),
         (403, errors.Forbidden, "does not allow this token to read the project log .*permission"),
@@ -213,9 +213,9 @@ def test_retry_after_may_be_a_date(simulator: Simulator, api: Api, waits: Waits)
         (400, errors.RequestRejected, "Bad request"),
     ],
 )
-def test_refusals_are_told_at_once(simulator: Simulator, api: Api, status: int, error: Any, told: str) -> None:
+def test_refusals_are_told_at_once(simulator: Simulator, api: Api, status: int, error: Any, message: str) -> None:
     simulator.script(Fault("status", status=status))
-    with pytest.raises(error, match=told) as caught:
+    with pytest.raises(error, match=message) as caught:
         api.page(api.first_url())
     assert caught.value.failure["http_status"] == status
     assert not caught.value.retryable
@@ -276,7 +276,7 @@ def test_a_redirect_within_the_api_is_followed_but_not_for_ever(simulator: Simul
 
 
 @pytest.mark.parametrize(
-    ("cursor", "error", "told"),
+    ("cursor", "error", "message"),
     [
         ("https://evil.example/v1/project-logs?cursor=1", errors.UntrustedURL, "evil.example"),
         ("{url}/servers?cursor=1", errors.InvalidInput, "is not a poll_more URL"),
@@ -284,12 +284,12 @@ def test_a_redirect_within_the_api_is_followed_but_not_for_ever(simulator: Simul
         ("{url}/project-logs?cursor=1", None, None),
     ],
 )
-def test_a_cursor_of_a_user_is_checked(simulator: Simulator, api: Api, cursor: str, error: Any, told: str) -> None:
+def test_a_cursor_of_a_user_is_checked(simulator: Simulator, api: Api, cursor: str, error: Any, message: str) -> None:
     url = cursor.format(url=simulator.url)
     if error is None:
         assert api.cursor_url(url) == url
         return
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         api.cursor_url(url)
     assert simulator.requests == []
 
@@ -325,7 +325,7 @@ def test_a_host_that_answered_before_is_waited_for(simulator: Simulator, waits: 
 
 @contextmanager
 def deaf() -> Iterator[str]:
-    """The address of a server that lets every further connection wait: its queue is full."""
+    """The address of a server whose queue is full, so that every further connection waits."""
     with socket.socket() as listening, socket.socket() as first, socket.socket() as second:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
@@ -337,7 +337,7 @@ def deaf() -> Iterator[str]:
 
 @pytest.mark.parametrize(("retries", "tries"), [(8, 2), (0, 1)])
 def test_a_first_connection_that_times_out_is_tried_once_more(waits: Waits, retries: int, tries: int) -> None:
-    # Each look at the clock is 6 seconds later: beyond the budget of a refused connection.
+    # The clock advances by 6 seconds per call, which exceeds the budget of a refused connection.
     seconds = count(step=6.0)
     with deaf() as address:
         connection = Connection(TOKEN, f"http://{address}/v1", timeout=0.1, retries=retries)
@@ -370,21 +370,21 @@ def test_a_certificate_is_verified_and_never_retried(waits: Waits, tmp_path: Pat
 
 
 @contextmanager
-def answering(told: bytes, seconds: float = 0) -> Iterator[str]:
-    """The address of a server that takes one request after the other, answers with these bytes and hangs up."""
+def responding_server(response: bytes, seconds: float = 0) -> Iterator[str]:
+    """The address of a server that responds to each request with these bytes and closes the connection."""
     ended = threading.Event()
 
-    def answer(listening: socket.socket) -> None:
+    def respond(listening: socket.socket) -> None:
         with suppress(OSError):
             while True:
                 taken, _address = listening.accept()
                 with taken:
                     taken.recv(1 << 16)
-                    taken.sendall(told)
+                    taken.sendall(response)
                     ended.wait(seconds)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = threading.Thread(target=answer, args=(listening,))
+        server = threading.Thread(target=respond, args=(listening,))
         server.start()
         try:
             yield f"127.0.0.1:{listening.getsockname()[1]}"
@@ -394,9 +394,9 @@ def answering(told: bytes, seconds: float = 0) -> Iterator[str]:
             server.join()
 
 
-@pytest.mark.parametrize("told", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["hung up", "no TLS"])
-def test_a_broken_handshake_says_nothing_of_certificates_and_is_tried_again(waits: Waits, told: bytes) -> None:
-    with answering(told) as address:
+@pytest.mark.parametrize("response", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["hung up", "no TLS"])
+def test_a_broken_handshake_says_nothing_of_certificates_and_is_tried_again(waits: Waits, response: bytes) -> None:
+    with responding_server(response) as address:
         with Api(Connection(TOKEN, f"https://{address}/v1"), clock=waits.clock, wait=waits.wait) as api:
             with pytest.raises(errors.Unreachable, match=f"No connection to {address}: .*; check api_url") as caught:
                 api.page(api.first_url())
@@ -405,21 +405,23 @@ def test_a_broken_handshake_says_nothing_of_certificates_and_is_tried_again(wait
 
 
 def test_a_server_that_hangs_up_is_told_as_that() -> None:
-    with answering(b"") as address:
+    with responding_server(b"") as address:
         with Api(Connection(TOKEN, f"http://{address}/v1", retries=0)) as api:
             with pytest.raises(errors.Unreachable, match="RemoteDisconnected|Connection reset by peer"):
                 api.page(api.first_url())
 
 
 def test_an_answer_that_stalls_ends_with_the_time_out() -> None:
-    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", seconds=30) as address:
+    with responding_server(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", seconds=30) as address:
         with Api(Connection(TOKEN, f"http://{address}/v1", timeout=1, retries=0)) as api:
             with pytest.raises(errors.Unreachable, match="did not respond within 1 s"):
                 api.page(api.first_url())
 
 
 def test_an_odd_retry_after_is_none(waits: Waits) -> None:
-    with answering(b"HTTP/1.1 503 X\r\nRetry-After: \xb2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n") as address:
+    with responding_server(
+        b"HTTP/1.1 503 X\r\nRetry-After: \xb2\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    ) as address:
         with Api(Connection(TOKEN, f"http://{address}/v1", retries=1), wait=waits.wait, jitter=lambda: 0.5) as api:
             with pytest.raises(errors.ServiceUnavailable):
                 api.page(api.first_url())
@@ -453,7 +455,7 @@ def test_an_answer_that_drips_in_ends_with_the_time_out(simulator: Simulator) ->
 
 
 def bomb(size: int) -> bytes:
-    """As many spaces, in a thousandth of their bytes; equal blocks are packed but once."""
+    """This number of spaces, compressed to a thousandth; equal blocks are compressed only once."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     head, block = (packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _time in range(2))
     return head + block * ((size >> 20) - 1)

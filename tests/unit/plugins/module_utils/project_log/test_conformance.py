@@ -46,23 +46,23 @@ def full(simulator: Simulator) -> Simulator:
 
 
 def look(simulator: Simulator, names: Any = None) -> dict[str, str]:
-    """What the checks of these names find; an error's sentence where one fails."""
+    """The descriptions by the named checks; the message of the error if one fails."""
     found = {}
     with Api(connect(simulator, api_retries=0)) as api:
         for name, check in Conformance(api, api.page(api.first_url())).checks():
             if name in (names or AS_PUBLISHED):
-                found[name] = told(check)
+                found[name] = description(check)
     return found
 
 
-def told(check: Callable[[], str]) -> str:
+def description(check: Callable[[], str]) -> str:
     try:
         return check()
     except errors.InvalidResponse as error:
         return f"FAILED {error.message}"
 
 
-def answer(simulator: Simulator, **query: str) -> Any:
+def get_page(simulator: Simulator, **query: str) -> Any:
     with Client(simulator) as client:
         return client.page(**query)
 
@@ -113,7 +113,7 @@ def test_a_cursor_that_is_not_a_number(full: Simulator) -> None:
 
 
 def test_an_empty_page_whose_poll_returns_old_entries(full: Simulator) -> None:
-    page = answer(full)
+    page = get_page(full)
     full.script(
         Fault("pass"),
         Fault("raw", body={**page, "results": [], "next": None, "poll_more": f"{full.url}/project-logs?cursor=10025"}),
@@ -122,7 +122,7 @@ def test_an_empty_page_whose_poll_returns_old_entries(full: Simulator) -> None:
 
 
 def test_a_future_start_that_is_ignored(full: Simulator) -> None:
-    full.script(Fault("pass"), Fault("raw", body=answer(full)))
+    full.script(Fault("pass"), Fault("raw", body=get_page(full)))
     assert "begins in the future returned 200 entries" in look(full, ["polling"])["polling"]
 
 
@@ -149,14 +149,14 @@ def test_late_entries(simulator: Simulator) -> None:
     ],
 )
 def test_bounds_that_do_not_hold(full: Simulator, skip: int, query: dict[str, str], found: str) -> None:
-    times = [entry["timestamp"] for entry in answer(full)["results"]]
-    page = answer(full, **dict.fromkeys(query, times[150]))
+    times = [entry["timestamp"] for entry in get_page(full)["results"]]
+    page = get_page(full, **dict.fromkeys(query, times[150]))
     full.script(*[Fault("pass")] * (1 + skip), Fault("raw", body=page))
     assert found in look(full, ["range"])["range"]
 
 
 def test_positions_that_depend_on_the_start(full: Simulator) -> None:
-    page = answer(full, start=answer(full)["results"][100]["timestamp"])
+    page = get_page(full, start=get_page(full)["results"][100]["timestamp"])
     full.script(Fault("pass"), Fault("raw", body={**page, "results": page["results"][::-1]}))
     assert "returns other entries or another order" in look(full, ["windows"])["windows"]
 
@@ -170,7 +170,7 @@ def test_an_old_cursor_that_is_refused(full: Simulator, mode: Any, status: int) 
 
 
 def test_a_cursor_that_returns_something_else_the_second_time(full: Simulator) -> None:
-    first = answer(full)
+    first = get_page(full)
     second = json.loads(json.dumps(first))
     full.script(Fault("pass"), Fault("pass", cursor=True), Fault("raw", body=second, cursor=True))
     assert "The same cursor returned other entries" in look(full, ["cursors"])["cursors"]
@@ -178,7 +178,7 @@ def test_a_cursor_that_returns_something_else_the_second_time(full: Simulator) -
 
 def test_an_old_cursor_that_continues_elsewhere_or_fails(full: Simulator) -> None:
     passed = (Fault("pass"), Fault("pass", times=2, cursor=True))
-    second = answer(full, cursor=answer(full)["next"].rpartition("=")[2])
+    second = get_page(full, cursor=get_page(full)["next"].rpartition("=")[2])
     full.script(*passed, Fault("raw", body=second, cursor=True))
     assert look(full, ["cursors"])["cursors"] == "an old cursor does not continue at the oldest entry"
     full.script(*passed, Fault("status", status=500, cursor=True))
@@ -189,4 +189,4 @@ def test_an_api_that_does_not_tell_its_time(full: Simulator) -> None:
     with Api(connect(full)) as api:
         page = replace(api.page(api.first_url()), server_date=None)
         date = dict(Conformance(api, page).checks())["date"]
-    assert told(date).startswith("FAILED The API's response has no Date")
+    assert description(date).startswith("FAILED The API's response has no Date")

@@ -42,8 +42,8 @@ def range_of(**options: str) -> Range:
 def test_an_empty_log_has_a_place_to_poll_from(simulator: Simulator, api: Api) -> None:
     entries, reader = read(api, range_of(start="now"))
     assert entries == []
-    wanted = simulator.project("main").log.append(action="server_create", message="m")
-    assert read(api, Range(cursor=reader.poll_more))[0] == [wanted]
+    expected = simulator.project("main").log.append(action="server_create", message="m")
+    assert read(api, Range(cursor=reader.poll_more))[0] == [expected]
 
 
 def test_poll_more_of_an_empty_page_is_kept(simulator: Simulator, api: Api) -> None:
@@ -52,8 +52,8 @@ def test_poll_more_of_an_empty_page_is_kept(simulator: Simulator, api: Api) -> N
     nothing, reader = read(api, range_of(start="now"))
     more, later = read(api, Range(cursor=reader.poll_more))
     assert nothing == more == []
-    wanted = log.append(action="server_stop", message="since")
-    assert read(api, Range(cursor=later.poll_more))[0] == [wanted]
+    expected = log.append(action="server_stop", message="since")
+    assert read(api, Range(cursor=later.poll_more))[0] == [expected]
 
 
 def test_equal_and_unknown_things_are_kept(simulator: Simulator, api: Api) -> None:
@@ -102,7 +102,7 @@ def test_a_range_that_ends_just_now_continues_behind_its_entries(simulator: Simu
         log.append(action="in", message=str(n), timestamp=at(30 - n))
     found, reader = read(api, range_of(end=end))
     assert len(found) == 8
-    # An entry that was under way when the range was read.
+    # An entry that became visible while the range was read.
     late = log.append(action="late", message="late", timestamp=at(2))
     assert read(api, Range(cursor=reader.poll_more))[0] == [late]
 
@@ -126,12 +126,12 @@ def test_a_past_range_ends_with_the_first_page_that_is_later(simulator: Simulato
     log = simulator.project("main").log
     for n in range(60):
         log.append(action="a", message=str(n), timestamp=at(120 - n))
-    wanted = range_of(start="-110m", end="-90m")
-    found, _exhaustive = read(api, wanted)
+    time_range = range_of(start="-110m", end="-90m")
+    found, _exhaustive = read(api, time_range)
     assert len(simulator.requests) == 50 / 3 // 1 + 1
     simulator.clear_requests()
     reader = Reader(api, lateness=timedelta(minutes=10))
-    assert [entry for page in reader.pages(wanted) for entry in page.entries] == found
+    assert [entry for page in reader.pages(time_range) for entry in page.entries] == found
     assert len(simulator.requests) <= (20 + 10) / 3 + 2
 
 
@@ -162,7 +162,7 @@ def test_pages_are_not_held(simulator: Simulator, api: Api) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_split_into_pages_and_any_overtaking_gives_the_log(simulator: Simulator, data: st.DataObject) -> None:
-    """Entries appear in an order of their own, some while the range is read; pages have any size, none at all too."""
+    """Entries appear in any order, some while the range is read; pages have any size, including 0."""
     project = simulator.add_project(f"p{next(NUMBERS)}")
     minutes = data.draw(st.lists(st.integers(1, 100), max_size=25))
     before = data.draw(st.integers(0, len(minutes)))
@@ -187,8 +187,8 @@ def test_any_split_into_pages_and_any_overtaking_gives_the_log(simulator: Simula
         simulator.before_page(None)
         ranged = read(api, range_of(start="-50m", end="-20m"))[0]
     assert list(map(digest, found)) == list(map(digest, project.log.entries))
-    wanted = [entry for entry in project.log.entries if range_of(start="-50m", end="-20m").contains(_moment(entry))]
-    assert list(map(digest, ranged)) == list(map(digest, wanted))
+    expected = [entry for entry in project.log.entries if range_of(start="-50m", end="-20m").contains(_moment(entry))]
+    assert list(map(digest, ranged)) == list(map(digest, expected))
 
 
 def _moment(entry: dict[str, Any]) -> datetime:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The names in messages: the forms that are known, and names that were chosen to mislead."""
+"""Names in messages: known forms, and names that were chosen to mislead."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ KNOWN = [
     ("", []),
 ]
 
-# What names may contain. Each is the name of a server in every sentence below.
+# Hostile names. Each is the name of a server in every sentence below.
 HOSTILE_NAMES = [
     "it's",
     "the boss' server",
@@ -92,11 +92,11 @@ def test_known_forms(message: str, expected: list[tuple[str, str]]) -> None:
 @pytest.mark.parametrize("sentence", SENTENCES)
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_whatever_a_name_contains_it_is_found(name: str, sentence: str) -> None:
-    told = entry(sentence.format(name))
-    assert name in {found.name for found in resources(told)}
-    assert resource_matches(told, [name])
-    assert resource_matches(told, ["*"])
-    assert all(needle in canonical(told) for needle in needles([name, "*"]))
+    change = entry(sentence.format(name))
+    assert name in {found.name for found in resources(change)}
+    assert resource_matches(change, [name])
+    assert resource_matches(change, ["*"])
+    assert all(needle in canonical(change) for needle in needles([name, "*"]))
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -154,15 +154,15 @@ def test_renames(message: str, expected: Any) -> None:
     ],
 )
 def test_globs_match_whole_names(glob: str, is_meant: bool) -> None:
-    told = entry("Volume 'data' has been attached to server 'web1'")
-    assert resource_matches(told, [glob]) is is_meant
-    assert resource_matches(told, ["nothing", glob]) is is_meant
+    change = entry("Volume 'data' has been attached to server 'web1'")
+    assert resource_matches(change, [glob]) is is_meant
+    assert resource_matches(change, ["nothing", glob]) is is_meant
 
 
 def test_both_names_of_a_rename_count() -> None:
-    told = entry("Server 'db' has been renamed to 'database'")
-    assert resource_matches(told, ["db"])
-    assert resource_matches(told, ["database"])
+    change = entry("Server 'db' has been renamed to 'database'")
+    assert resource_matches(change, ["db"])
+    assert resource_matches(change, ["database"])
 
 
 @pytest.mark.parametrize(("globs", "expected"), [(["web1"], (b"'web1'",)), (["web*-x?"], (b"'web",)), (["*"], (b"'",))])
@@ -176,13 +176,13 @@ def test_needles_are_the_longest_pieces(globs: list[str], expected: tuple[bytes,
 )
 def test_a_megabyte_takes_no_longer_than_its_length(piece: str) -> None:
     def seconds(size: int) -> float:
-        told = entry("Server '" + piece * (size // len(piece)))
+        change = entry("Server '" + piece * (size // len(piece)))
         began = time.process_time()
-        resources(told)
-        rename(told)
-        resource_matches(told, ["web1", "w*1"])
+        resources(change)
+        rename(change)
+        resource_matches(change, ["web1", "w*1"])
         return time.process_time() - began
 
-    # Ten times the length, at most about ten times the time; with anything quadratic it would be a hundred times.
+    # Ten times the length takes about ten times as long; quadratic work would take a hundred times as long.
     least = max(min(seconds(100_000) for _again in range(3)), 0.001)
     assert seconds(1_000_000) < 40 * least

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Entries as OCSF and ECS events, held against what those schemas require (OCSF 1.8, ECS 9.4)."""
+"""Entries as OCSF and ECS events, checked against the requirements of the schemas (OCSF 1.8, ECS 9.4)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OCSF_AT_LEAST_ONE = {
     "src_endpoint": ("ip", "uid", "name", "hostname", "svc_name", "instance_uid", "domain"),
 }
 ECS_REQUIRED = ("@timestamp", "ecs.version")
-ECS_TYPES = ("access", "change", "creation", "deletion", "info")  # those that the category configuration may have
+ECS_TYPES = ("access", "change", "creation", "deletion", "info")  # allowed by the category configuration
 
 ENTRY: Dict[str, Any] = {
     "timestamp": "2026-11-22T12:23:17.460366Z",
@@ -61,7 +61,7 @@ ALL = [ENTRY, *ODD, *history(weeks=0.5, seed=3)]
 
 
 def at(event: Dict[str, Any], path: str) -> Any:
-    """The value at a dotted path; None where there is none."""
+    """The value at a dotted path; None if there is none."""
     found: Any = event
     for name in filter(None, path.split(".")):
         found = found.get(name) if isinstance(found, dict) else None
@@ -177,8 +177,8 @@ def test_an_ecs_event_whole() -> None:
 def test_actions_become_activities_by_their_verb(action: str, activity: int, name: str, kind: str) -> None:
     event = to_ocsf({**ENTRY, "action": action})
     assert (event["activity_id"], event["activity_name"], event["api"]["operation"]) == (activity, name, action)
-    told = to_ecs({**ENTRY, "action": action})["event"]
-    assert (told["type"], told["action"]) == ([kind], action)
+    event = to_ecs({**ENTRY, "action": action})["event"]
+    assert (event["type"], event["action"]) == ([kind], action)
 
 
 @pytest.mark.parametrize(("kind", "type_id"), [("user", 1), ("admin", 2), ("system", 3), ("api_token", 4), ("new", 0)])

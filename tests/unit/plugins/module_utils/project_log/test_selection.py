@@ -146,7 +146,7 @@ def test_odd_entries_are_simply_not_matched(changes: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"ip_networks": ["192.0.2.300"]}, "ip_networks: '192.0.2.300' is not a valid network"),
         ({"actions": 5}, "actions: 5 is not a list of texts"),
@@ -157,6 +157,6 @@ def test_odd_entries_are_simply_not_matched(changes: Any) -> None:
         ({"limit": "many"}, "limit must be"),
     ],
 )
-def test_malformed_conditions_are_named(options: Any, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told):
+def test_malformed_conditions_are_named(options: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
         Selection.from_mapping(options)

@@ -14,8 +14,8 @@ def test_counts_are_ranked_and_times_span_the_entries() -> None:
             {"timestamp": f"2026-11-22T{when}:00:00Z", "action": action, "actor": {who: {}}, "ip_address": None}
         )
     summary.add({"timestamp": "unreadable", "action": "c\n", "actor": None, "ip_address": "192.0.2.1"})
-    told = summary.as_dict()
-    assert told == {
+    counts = summary.as_dict()
+    assert counts == {
         "entries": 4,
         "first": "2026-11-22T08:00:00Z",
         "last": "2026-11-22T10:00:00Z",
@@ -23,7 +23,7 @@ def test_counts_are_ranked_and_times_span_the_entries() -> None:
         "actors": {"admin": 2, "system": 1, "unknown": 1},
         "ip_addresses": {"none": 3, "192.0.2.1": 1},
     }
-    assert list(told["actions"]) == ["b", "a", "c\ufffd"]
+    assert list(counts["actions"]) == ["b", "a", "c\ufffd"]
 
 
 def test_nothing_has_no_time() -> None:

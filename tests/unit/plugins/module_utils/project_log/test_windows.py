@@ -47,7 +47,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 def fill(project: Any, entries: int, hours: float) -> None:
-    """Entries at even distances over the last hours, up to now."""
+    """Entries at equal intervals over the last hours, up to now."""
     for number in range(entries):
         moment = NOW - timedelta(hours=hours) * (1 - number / entries)
         project.log.append(action="a", message=str(number), timestamp=moment)
@@ -67,7 +67,7 @@ def read(
 
 
 def overlapping(simulator: Simulator) -> int:
-    """The most requests that were under way at once."""
+    """The maximum number of simultaneous requests."""
     edges = [(request.began, 1) for request in simulator.requests] + [
         (request.ended, -1) for request in simulator.requests
     ]
@@ -83,21 +83,21 @@ def test_a_large_range_comes_whole_and_in_order(simulator: Simulator, mode: str)
     fill(simulator.project("main"), 500, hours=48)
     simulator.set(range_in_urls=mode, latency=0.002)
     time_range = Range.from_mapping({"start": "-40h", "end": "-2h"}, NOW)
-    wanted, _reader = read(simulator, time_range, 1)
+    expected, _reader = read(simulator, time_range, 1)
     simulator.clear_requests()
     found, reader = read(simulator, time_range, 4)
-    assert found == wanted
-    assert reader.entries_read == len(wanted)
-    # A range inside the cursor is read by one chain.
+    assert found == expected
+    assert reader.entries_read == len(expected)
+    # If the cursor contains the range, it is read sequentially.
     assert overlapping(simulator) == 1 if mode == "cursor" else 1 < overlapping(simulator) <= 4
 
 
 def test_it_costs_few_requests_more(simulator: Simulator) -> None:
     fill(simulator.project("main"), 1500, hours=48)
-    wanted, sequential = read(simulator, Range(), 1)
+    expected, sequential = read(simulator, Range(), 1)
     simulator.clear_requests()
     found, _reader = read(simulator, Range(), 8)
-    assert found == wanted
+    assert found == expected
     assert len(simulator.requests) <= 1.15 * sequential.pages_read
 
 
@@ -130,7 +130,7 @@ def test_what_becomes_visible_minutes_late_is_read_or_polled(simulator: Simulato
     pages = count()
 
     def appear() -> None:
-        # When most windows were read already.
+        # After most windows were read.
         if 250 < next(pages) < 300:
             late = datetime.now(timezone.utc) - timedelta(minutes=next(NUMBERS) % 9)
             project.log.append(action="b", message="late", timestamp=late)
@@ -148,7 +148,7 @@ def test_what_stands_minutes_late_at_the_edges_of_windows_is_found(simulator: Si
     log = simulator.project("main").log
     for number in range(0, 400, 3):
         first, second, third = (NOW - timedelta(hours=9) + timedelta(seconds=30 * (number + n)) for n in range(3))
-        # A page of two may lie wholly behind an edge, and the next one not.
+        # A page of two entries can be completely past the end, and the next page not.
         for moment in (first, second, first - timedelta(minutes=5), third):
             log.append(action="a", message=str(number), timestamp=moment)
     found, _reader = read(simulator, Range(), 4)
@@ -200,7 +200,7 @@ def test_a_reader_that_goes_away_leaves_no_thread_behind(simulator: Simulator) -
 
 
 class Waiters:
-    """How many threads wait until another one changes something, in any condition that it made."""
+    """Counts the threads that wait for a change, in all conditions that it created."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -220,7 +220,7 @@ class Waiters:
         return Watched()
 
     def are(self, number: int) -> bool:
-        """Returns as soon as there are so many; False when that does not happen."""
+        """Wait for this number of threads; False if it is not reached."""
         with self._changed:
             return self._changed.wait_for(lambda: self._number == number, timeout=30)
 
@@ -267,7 +267,7 @@ def test_an_entry_three_hours_late_is_handed_out_once(simulator: Simulator, mode
 
 
 def opened(begin: int, numbers: list[int], cursor: int) -> Window:
-    """A window that begins so many minutes after an hour, and opened with these entries, one a minute."""
+    """A window that begins this many minutes after an hour, opened with these entries, one per minute."""
     window = Window(datetime(2026, 11, 22, 12, begin, tzinfo=timezone.utc))
     window.opening = page_of(numbers, cursor)
     return window
@@ -321,7 +321,7 @@ def test_openings_that_hold_entries_of_later_windows_are_no_reason_to_give_up(si
         project.log.append(action="a", message=str(number), timestamp=moment - late)
     found, _reader = read(simulator, Range(), 4)
     assert found == project.log.entries
-    # A read that gives up at its first hand-over opens at most five windows, one that does not at least eight.
+    # A read that falls back at its first boundary opens at most five windows; otherwise at least eight.
     assert len([request for request in simulator.requests if "cursor" not in request.query]) > 6
 
 
@@ -349,7 +349,7 @@ def test_a_hand_over_that_cannot_be_verified_ends_in_one_chain(simulator: Simula
     fill(project, 1500, hours=48)
     with Client(simulator) as client:
         page = client.page(start=(NOW - timedelta(hours=30)).isoformat())
-    # The first request, and those for the first windows: one of these gets an answer that is wrong.
+    # The first request, and those for the first windows: one of them gets a wrong response.
     simulator.script(*[Fault("pass", cursor=False)] * 3, Fault("raw", cursor=False, body=twist(page)))
     found, reader = read(simulator, Range(), 4)
     assert found == project.log.entries
@@ -361,7 +361,7 @@ def test_equal_entries_are_counted_and_not_confused(simulator: Simulator) -> Non
     project = simulator.project("main")
     moment = NOW - timedelta(hours=48)
     for number in range(900):
-        # Several pages of entries that are equal in every field.
+        # Several pages of equal entries.
         moment += timedelta(minutes=1) if number % 70 == 0 else timedelta(0)
         project.log.append(action="a", message="same", timestamp=moment + timedelta(hours=number // 70))
     found, _reader = read(simulator, Range(), 4)
@@ -411,7 +411,7 @@ def test_a_past_range_is_not_read_up_to_now(simulator: Simulator, mode: str, con
 
 @pytest.mark.parametrize("mode", ["dropped", "end", "kept"])
 def test_a_log_that_grows_is_divided_where_it_is_large(simulator: Simulator, mode: str) -> None:
-    """The first page covers much time and tells nothing of the rest; one of the entries is ahead of the others."""
+    """The first page covers a long time and says nothing about the rest; one entry is ahead of the others."""
     project = simulator.project("main")
     sparse = [NOW - timedelta(days=80 - 6 * number) for number in range(7)]
     ahead = [NOW - timedelta(days=39)]
@@ -423,7 +423,7 @@ def test_a_log_that_grows_is_divided_where_it_is_large(simulator: Simulator, mod
     assert found == project.log.entries
     assert overlapping(simulator) == 4
     assert len(simulator.requests) <= 1.15 * reader.pages_read
-    # A hand-over that cannot be verified would have ended in one chain.
+    # If a boundary could not be verified, the read would have become sequential.
     assert len([request for request in simulator.requests if "cursor" not in request.query]) > 10
 
 
@@ -442,15 +442,15 @@ def test_a_burst_on_the_first_page_does_not_open_many_windows(simulator: Simulat
 
 
 def test_a_window_that_read_to_the_end_is_not_divided(simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other threads look for work before it is finished; nobody would read a window that begins where it ends."""
-    divided: list[Window] = []
+    """Other threads look for work before the window is finished; a split at its end would never be read."""
+    splits: list[Window] = []
     finish = parallel_reader.ParallelReader._finish
 
     def finish_late(reader: Any, window: Window) -> None:
         with reader._changed:
-            made = None if window.next_window or window.is_dropped else reader._split()
-            if made is not None:
-                divided.append(made)
+            split = None if window.next_window or window.is_dropped else reader._split()
+            if split is not None:
+                splits.append(split)
                 reader._drop_after(window)
         finish(reader, window)
 
@@ -459,11 +459,11 @@ def test_a_window_that_read_to_the_end_is_not_divided(simulator: Simulator, monk
         moment = NOW - timedelta(hours=48, microseconds=-number)
         simulator.project("main").log.append(action="a", message=str(number), timestamp=moment)
     assert len(read(simulator, Range(), 4)[0]) == 8
-    assert divided == []
+    assert splits == []
 
 
 def test_windows_are_not_slower_than_one_chain(simulator: Simulator) -> None:
-    """By the longest run of requests that waited for each other: the time it takes at any latency."""
+    """Measured by the longest sequence of dependent requests, which determines the time at any latency."""
     for entries, hours in ((45, 48), (60, 0.5), (100, 700), (300, 48)):
         project = simulator.add_project(f"p{next(NUMBERS)}")
         fill(project, entries, hours)
@@ -479,13 +479,13 @@ def test_windows_are_not_slower_than_one_chain(simulator: Simulator) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_log_gives_the_same_as_one_page_after_the_other(simulator: Simulator, data: st.DataObject) -> None:
-    """Bursts and silences; late entries; ids of others in between; faults; all forms of URLs; pages of any size."""
+    """Bursts and pauses; late entries; ids of other projects; faults; all forms of URLs; pages of any size."""
     project, others = (simulator.add_project(f"p{next(NUMBERS)}") for _project in range(2))
     simulator.clear_script()
     simulator.set(range_in_urls=data.draw(st.sampled_from(MODES)), page_size=data.draw(st.integers(1, 7)))
     start, end = data.draw(st.sampled_from([(None, None), ("-60h", None), ("-60h", "-1h"), (None, "-30h")]))
     lateness = data.draw(st.sampled_from([None, LATENESS]))
-    # Nothing looks for entries that come later than the tolerance after the end.
+    # Entries that appear later than the tolerance after the end are not read.
     longest = 10_800 if lateness is None or end is None else 599
     moment = NOW - timedelta(days=3)
     for _burst in range(data.draw(st.integers(1, 8))):
@@ -498,12 +498,12 @@ def test_any_log_gives_the_same_as_one_page_after_the_other(simulator: Simulator
             if number % 4 == 0:
                 others.log.append(action="a", message="of others", timestamp=moment)
     time_range = Range.from_mapping({"start": start, "end": end}, NOW)
-    wanted, sequential = read(simulator, time_range, 1, project.name, lateness)
+    expected, sequential = read(simulator, time_range, 1, project.name, lateness)
     kinds = data.draw(st.lists(st.sampled_from(["pass", "pass", "html", "reset", "truncated", "slow"]), max_size=20))
     simulator.script(*[Fault(kind, seconds=0.01, project=project.name) for kind in kinds])
     found, reader = read(simulator, time_range, data.draw(st.integers(2, 6)), project.name, lateness)
     simulator.clear_script()
-    assert found == wanted
+    assert found == expected
     if end is None:
         late = project.log.append(action="b", message="late", timestamp=NOW - timedelta(hours=3))
         new = project.log.append(action="b", message="new")

@@ -46,7 +46,7 @@ def reasons(comparison: Comparison) -> List[str]:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"expect": {"action": "x"}}, "expect: .* is not a list of rules"),
         ({"expect": ["server_create"]}, r"expect\[0\]: 'server_create' is not a mapping"),
@@ -73,8 +73,8 @@ def reasons(comparison: Comparison) -> List[str]:
         ({"expect": [{"action": "x", "count": "many"}]}, r"expect\[0\].count must be a whole number"),
     ],
 )
-def test_a_rule_that_cannot_be_used_is_named(options: Dict[str, Any], told: str) -> None:
-    with pytest.raises(InvalidInput, match=told):
+def test_a_rule_that_cannot_be_used_is_named(options: Dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
         Expectations.from_mapping(options)
 
 
@@ -236,7 +236,7 @@ def test_a_miss_may_be_by_somebody_else_counted_already_or_forbidden() -> None:
     assert (twice.rule.name, twice.nearest and twice.nearest.counted_for) == ("expect[1]", "expect[0]")
 
 
-# --- The matching against an oracle that tries everything
+# --- The matching, compared with an exhaustive search
 
 ACTIONS = "abc"
 masks = st.sets(st.sampled_from(ACTIONS), min_size=1).map(lambda chosen: "[" + "".join(sorted(chosen)) + "]")
@@ -257,17 +257,17 @@ cases = st.tuples(
 )
 
 
-def best(wanted: List[Any], entries: List[Tuple[str, bool]]) -> Tuple[int, int]:
-    """The most places of what is needed that can be filled, and the most entries that must count and can."""
+def best(rules: List[Any], entries: List[Tuple[str, bool]]) -> Tuple[int, int]:
+    """The maximum number of needed entries that can be assigned, and of entries not ignored that can be."""
     choices = [
-        [None, *(n for n, rule in enumerate(wanted) if action in rule.given["message_pattern"])]
+        [None, *(n for n, rule in enumerate(rules) if action in rule.given["message_pattern"])]
         for action, _ignored in entries
     ]
     filled = counted = 0
     for choice in product(*choices):
-        counts = [choice.count(n) for n in range(len(wanted))]
-        if all(rule.maximum is None or count <= rule.maximum for rule, count in zip(wanted, counts)):
-            filled = max(filled, sum(min(rule.minimum, count) for rule, count in zip(wanted, counts)))
+        counts = [choice.count(n) for n in range(len(rules))]
+        if all(rule.maximum is None or count <= rule.maximum for rule, count in zip(rules, counts)):
+            filled = max(filled, sum(min(rule.minimum, count) for rule, count in zip(rules, counts)))
             counted = max(
                 counted, sum(1 for n, (_action, ignored) in zip(choice, entries) if n is not None and not ignored)
             )
@@ -278,26 +278,31 @@ def best(wanted: List[Any], entries: List[Tuple[str, bool]]) -> Tuple[int, int]:
 @settings(max_examples=400, deadline=None)
 def test_no_other_way_to_deal_out_the_entries_is_better(case: Any) -> None:
     given_rules, given_entries = case
-    wanted = Expectations.from_mapping({"expect": given_rules})
+    expectations = Expectations.from_mapping({"expect": given_rules})
     entries = [
         entry(action, f"{action}{number}", {"system": {}} if ignored else CI)
         for number, (action, ignored) in enumerate(given_entries)
     ]
     comparison = compare(entries, expect=given_rules, ignore=[{"actor": "system"}])
-    filled, counted = best(list(wanted.expect), given_entries)
-    needed = sum(rule.minimum for rule in wanted.expect)
-    meant = [
+    filled, counted = best(list(expectations.expect), given_entries)
+    needed = sum(rule.minimum for rule in expectations.expect)
+    matching = [
         item
         for item, (action, ignored) in zip(entries, given_entries)
         if not ignored and any(action in rule["message_pattern"] for rule in given_rules)
     ]
-    assert sum(max(0, rule.minimum - found) for rule, found in zip(wanted.expect, comparison.found)) == needed - filled
+    assert (
+        sum(max(0, rule.minimum - found) for rule, found in zip(expectations.expect, comparison.found))
+        == needed - filled
+    )
     assert comparison.met is (filled == needed)
-    assert len(comparison.unexpected) == len(meant) - counted
-    assert all(rule.maximum is None or found <= rule.maximum for rule, found in zip(wanted.expect, comparison.found))
+    assert len(comparison.unexpected) == len(matching) - counted
+    assert all(
+        rule.maximum is None or found <= rule.maximum for rule, found in zip(expectations.expect, comparison.found)
+    )
     assert sum(comparison.found) == len(comparison.matched)
     left_out = [found.entry for found in comparison.unexpected]
-    assert [item for item in meant if item not in comparison.matched] == left_out
+    assert [item for item in matching if item not in comparison.matched] == left_out
 
 
 @given(cases, st.randoms(use_true_random=False))

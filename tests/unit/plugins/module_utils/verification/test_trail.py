@@ -30,11 +30,11 @@ def test_it_tells_what_came_since_it_began(simulator: Simulator, waits: Waits) -
         log.append(message="before")
     trail = trail_of(simulator, waits, own_actors=["ci deploy"])
     trail.begin()
-    made = [log.append(actor=actor) for actor in (CI, MALLORY, {"system": {}}, {"admin": {}}, CI)]
+    entries = [log.append(actor=actor) for actor in (CI, MALLORY, {"system": {}}, {"admin": {}}, CI)]
     trail.settle()
     changes = trail.changes()
-    assert (changes.own, changes.system) == ([made[0], made[4]], [made[2]])
-    assert changes.others == [made[1], made[3]]
+    assert (changes.own, changes.system) == ([entries[0], entries[4]], [entries[2]])
+    assert changes.others == [entries[1], entries[3]]
     assert waits.seconds == [1]
     assert len(trail.changes()) == 0
 
@@ -46,8 +46,8 @@ def test_clocks_that_differ_lose_nothing(simulator: Simulator, waits: Waits, min
     trail = trail_of(simulator, waits)
     trail.begin()
     overtaken = datetime.now(timezone.utc) + timedelta(minutes=minutes, seconds=-1)
-    made = [simulator.project("main").log.append(timestamp=overtaken), simulator.project("main").log.append()]
-    assert trail.changes().others == made
+    entries = [simulator.project("main").log.append(timestamp=overtaken), simulator.project("main").log.append()]
+    assert trail.changes().others == entries
 
 
 def test_it_is_not_patient_with_an_api_that_is_out_of_order(simulator: Simulator, waits: Waits) -> None:

@@ -28,7 +28,7 @@ MALLORY = {"user": {"email": "mallory@example.com"}}
 
 
 class Timeline(Waits):
-    """Time that passes only in waits; what is planned for a moment happens when it has come."""
+    """Time that passes only in waits; each event happens at its planned time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,14 +47,14 @@ def timeline() -> Timeline:
 
 
 def cursor_of(simulator: Simulator) -> str:
-    """Where the log ends now."""
+    """The current end of the log."""
     verdict = check(simulator, Timeline(), once=True, forbid=[{"action": "no_such_action"}])
     return verdict.poll_more
 
 
 def check(simulator: Simulator, timeline: Waits, once: bool = False, **options: Any) -> Result:
     token = simulator.project("main").token
-    # All that the log holds, where a test names no range; what matters there is something else.
+    # The complete log, unless a test sets a range.
     start = {} if {"start", "end", "cursor"} & set(options) else {"start": "2020-01-01"}
     given = {
         "api_token": token,
@@ -118,7 +118,7 @@ def test_poll_more_of_a_past_range_goes_on_at_its_end(
     end = datetime.now(timezone.utc) - ago
     inside = [log.append(action="server_create", timestamp=end - timedelta(seconds=9 - number)) for number in range(9)]
     after = [log.append(action="server_create", timestamp=end + timedelta(seconds=number)) for number in range(9)]
-    # The last poll of a range that ended just now meets no entry, and the first one did.
+    # The last poll of a range that has just ended returns no entry, but the first read did.
     verdict = check(simulator, timeline, start="-2d", end=end.isoformat(), expect=CREATED)
     assert verdict.comparison.matched == inside
     assert timeline.seconds == [5]
@@ -188,7 +188,7 @@ def test_all_intruders_that_are_visible_are_told(simulator: Simulator, timeline:
 
 
 def test_the_last_poll_is_sent_no_earlier_than_settling_ends(simulator: Simulator, timeline: Timeline) -> None:
-    """A poll that was under way when settling ended may have been answered before."""
+    """The response to a poll that was sent before the end of settling might lack entries."""
     simulator.project("main").log.append(action="server_create")
     token = simulator.project("main").token
     options = {
@@ -284,7 +284,7 @@ def test_it_can_be_stopped_while_it_waits(simulator: Simulator, timeline: Timeli
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"timeout": -1}, "timeout must be at least 0"),
         ({"interval": 0}, "interval must be at least 0.001"),
@@ -294,8 +294,8 @@ def test_it_can_be_stopped_while_it_waits(simulator: Simulator, timeline: Timeli
         ({"cursor": "10025", "expect": CREATED}, "complete poll_more"),
     ],
 )
-def test_options_are_checked_before_anything_is_asked(simulator: Simulator, options: Any, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told):
+def test_options_are_checked_before_anything_is_asked(simulator: Simulator, options: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
         check(simulator, Timeline(), **options)
     assert simulator.requests == []
 
@@ -313,7 +313,7 @@ ANYTHING_GOES = (
 
 @pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({}, NOTHING_ASKED),
         ({"expect": None, "forbid": None}, NOTHING_ASKED),
@@ -330,16 +330,16 @@ ANYTHING_GOES = (
         ),
     ],
 )
-def test_a_verdict_without_evidence_is_refused(simulator: Simulator, once: bool, options: Any, told: str) -> None:
+def test_a_verdict_without_evidence_is_refused(simulator: Simulator, once: bool, options: Any, message: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         check(simulator, Timeline(), once, **options)
-    assert refused.value.message == told
+    assert refused.value.message == message
     assert simulator.requests == []
 
 
 @pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"start": "2099-01-01"}, r"start \(2099-01-01T00:00:00Z\) is in the future; the API's clock shows 20"),
         (
@@ -348,8 +348,10 @@ def test_a_verdict_without_evidence_is_refused(simulator: Simulator, once: bool,
         ),
     ],
 )
-def test_a_range_in_which_nothing_can_be_is_refused(simulator: Simulator, once: bool, options: Any, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told):
+def test_a_range_in_which_nothing_can_be_is_refused(
+    simulator: Simulator, once: bool, options: Any, message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
         check(simulator, Timeline(), once, forbid=CREATED, **options)
     assert len(simulator.requests) == 1
 

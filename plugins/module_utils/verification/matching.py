@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 
 class Bounds(Protocol):
@@ -22,11 +22,8 @@ class Bounds(Protocol):
         """The number of entries that it accepts."""
 
 
-class _Group(NamedTuple):
-    """Interchangeable entries: those that match the same rules (as bits of a number), and are ignored or not."""
-
-    rules: int
-    ignored: bool
+_Group = Tuple[int, bool]
+"""Interchangeable entries: the rules that they match, as bits of a number, and whether they can be ignored."""
 
 
 class Matching:
@@ -57,7 +54,7 @@ class Matching:
             path, self._no_path_to_room = self._find_path(rules, self._no_path_to_room, self._has_room)
         if not path:
             return False
-        self._assign_along(path, _Group(rules, ignored), number)
+        self._assign_along(path, (rules, ignored), number)
         return True
 
     def assignments(self) -> Dict[int, int]:
@@ -77,7 +74,7 @@ class Matching:
         maximum = self._rules[index].maximum
         if maximum is None or self.counts[index] < maximum:
             return True
-        return any(group.ignored for group in self._assigned[index])
+        return any(ignored for _rules, ignored in self._assigned[index])
 
     def _find_path(self, rules: int, searched: int, is_end: Callable[[int], bool]) -> Tuple[List[int], int]:
         """The shortest path from one of the rules to an end, and the rules known to have no path to any end."""
@@ -88,24 +85,24 @@ class Matching:
             index = queue.popleft()
             if is_end(index):
                 return _trace_back(came_from, index), searched
-            for group in self._assigned[index]:
-                for neighbor in bit_positions(group.rules & ~seen):
+            for group_rules, _ignored in self._assigned[index]:
+                for neighbor in bit_positions(group_rules & ~seen):
                     came_from[neighbor] = index
                     queue.append(neighbor)
-                seen |= group.rules
+                seen |= group_rules
         return [], seen
 
     def _assign_along(self, path: List[int], group: _Group, number: int) -> None:
         """Assign an entry to the first rule of a path; one entry of each rule moves to the next rule."""
         for index, next_index in zip(path, path[1:]):
-            moved_group = next(one for one in self._assigned[index] if one.rules >> next_index & 1)
+            moved_group = next(one for one in self._assigned[index] if one[0] >> next_index & 1)
             moved_number = self._remove(index, moved_group)
             self._assign(index, group, number)
             group, number = moved_group, moved_number
         last = path[-1]
         maximum = self._rules[last].maximum
         if maximum is not None and self.counts[last] == maximum:
-            self._remove(last, next(one for one in self._assigned[last] if one.ignored))
+            self._remove(last, next(one for one in self._assigned[last] if one[1]))
         self._assign(last, group, number)
 
     def _assign(self, index: int, group: _Group, number: int) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import textwrap
 from datetime import datetime, timedelta, timezone
@@ -35,9 +36,11 @@ def blocks(guide: str, language: str) -> list[str]:
 
 
 EXAMPLES = {
-    yaml.safe_load(text)[0]["name"]: text
+    plays[0]["name"]: text
     for guide in ("change_verification", "lookup_or_module")
     for text in blocks(guide, "yaml")
+    for plays in [yaml.safe_load(text)]
+    if isinstance(plays, list) and "hosts" in plays[0]
 }
 
 
@@ -53,14 +56,17 @@ class Stage:
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         book = self.controller.directory / "example.yml"
         book.write_text(EXAMPLES[name])
+        return self.playbook(str(book), "-e", f"automation='{self.automation}'", *arguments)
+
+    def playbook(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         self.simulator.clear_requests()
-        return self.controller.playbook(
-            str(book),
-            *("-e", f"automation='{self.project.name} automation'"),
-            *("-e", "ansible_python_interpreter='{{ ansible_playbook_python }}'"),
-            *arguments,
-            CLOUDSCALE_API_TOKEN=self.project.token,
-        )
+        python = ("-e", "ansible_python_interpreter='{{ ansible_playbook_python }}'")
+        return self.controller.playbook(*arguments, *python, CLOUDSCALE_API_TOKEN=self.project.token)
+
+    @property
+    def automation(self) -> str:
+        """How the log names the project's token."""
+        return f"{self.project.name} automation"
 
     @property
     def reads(self) -> int:
@@ -92,12 +98,13 @@ def test_no_example_is_left_out() -> None:
 
 def test_around_the_provider_s_modules(stage: Stage) -> None:
     stage.log.append("server_delete", "before", actor=MALLORY)
-    succeeded(stage.run("Put a web server into operation"))
-    assert [entry["action"] for entry in stage.log.entries[1:]] == [
-        "server_create",
-        "volume_create",
-        "server_volume_attach",
-    ]
+    for run in ("the first", "a second"):
+        succeeded(stage.run("Put a web server into operation"))
+        assert [entry["action"] for entry in stage.log.entries[1:]] == [
+            "server_create",
+            "volume_create",
+            "server_volume_attach",
+        ], run
 
 
 def test_the_first_example_in_check_mode(stage: Stage) -> None:
@@ -201,10 +208,25 @@ def test_the_failure_that_is_shown_is_a_real_one(stage: Stage) -> None:
         if "auditops.cloudscale.project_logs_assert" in task
     )
     options: dict[str, Any] = task["auditops.cloudscale.project_logs_assert"]
+    for rule, result in zip(options["expect"], ("server", "volume", "volume")):
+        assert rule["count"] == "{{ (%s is changed) | int }}" % result
+        rule["count"] = 1
     api = {"api_url": stage.simulator.url, "api_token": stage.project.token}
     verdict = Verification({**options, **api, "own_actors": ["ci deploy"], "cursor": None, "start": "2020-01-01"}).run()
     assert verdict.error is not None
     assert verdict.error.message == blocks("change_verification", "text")[0].strip()
+
+
+def test_the_playbook_with_files(stage: Stage) -> None:
+    (change,) = (text for text in blocks("change_verification", "yaml") if text.startswith("- name: Create a server\n"))
+    (expected,) = (text for text in blocks("change_verification", "yaml") if text.startswith("verify_change_"))
+    for name, text in (("change.yml", change), ("expected.yml", expected.replace("ci deploy", stage.automation))):
+        (stage.controller.directory / name).write_text(text)
+    verify, others = blocks("change_verification", "shell")[1].strip().splitlines()
+    printed = succeeded(stage.playbook(*shlex.split(verify)[1:]))
+    assert "Changes as expected: 1." in printed
+    printed = succeeded(stage.playbook(*shlex.split(others.replace("ci deploy", stage.automation))[1:]))
+    assert "0 of 1 changes were made by others." in printed
 
 
 def test_the_table_that_is_shown_is_a_real_one() -> None:

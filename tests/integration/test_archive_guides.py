@@ -153,7 +153,7 @@ def test_tasks_run(host: Host) -> None:
 def test_commands_and_python_run(host: Host) -> None:
     for message in HISTORY:
         host.log.append(action="server_update", message=message)
-    outputs = [host.shell(script) for script in blocks(GUIDE, "shell")]
+    outputs = [host.shell(script) for script in blocks(GUIDE, "shell")[1:]]
     count = sum(1 for entry in host.visible if entry["action"] == "server_create")
     assert "Intact:" in outputs[0]
     assert all("Intact:" in output for output in outputs[:3])
@@ -246,6 +246,24 @@ def test_notify_runs(host: Host) -> None:
     assert (host.directory / "ticket.arguments").read_text() == "--queue audit\n"
 
 
+def test_an_alert_in_another_chat(host: Host) -> None:
+    (script,) = blocks(DETECTIONS, "shell")
+    program = host.directory / "alert-to-teams"
+    program.write_text(host.here(script))
+    program.chmod(0o755)
+    receivers = {"version": 1, "notify": [{"command": [str(program)]}]}
+    (host.directory / "receivers.json").write_text(json.dumps(receivers))
+    with Hook() as hook:
+        (host.directory / "teams.url").write_text(f"{hook.url}\n")
+        test = "cloudscale-audit doctor /var/lib/audit/shop --notify --config /var/lib/audit/receivers.json"
+        assert "took the test message" in host.shell(test)
+        (taken,) = hook.taken
+        (attachment,) = taken.body["attachments"]
+        assert "Test message" in attachment["content"]["body"][0]["text"]
+        hook.answer = (400, {})
+        assert host.try_shell(test).returncode == 3
+
+
 def test_the_guide_lists_the_built_in_detections() -> None:
     row = r"^    \* - ``(\w+)``\n      - (\w+)\n      - (.*)\.\n      - (.*)$"
     listed = re.findall(row, DETECTIONS.read_text(), re.MULTILINE)
@@ -267,7 +285,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
     host.log.append(message="to be signed")
     for script in (noted, signed, pruned):
         assert host.shell(script)
-    copy = blocks(GUIDE, "shell")[2].rstrip()
+    copy = blocks(GUIDE, "shell")[3].rstrip()
     assert "by an allowed signer" in host.shell(f"{copy} --allowed-signers {host.directory}/allowed-signers")
     assert re.search(r"^state +current$", host.shell(status), re.MULTILINE)
     assert "the archive has what the provider has" in host.shell(compared)

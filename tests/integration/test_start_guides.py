@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
@@ -23,7 +27,9 @@ from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 if TYPE_CHECKING:
     from .conftest import Controller, Results
 
-GUIDES = Path(version.__file__).parents[2] / "docs/docsite/rst"
+ROOT = Path(version.__file__).parents[2]
+GUIDES = ROOT / "docs/docsite/rst"
+README = (ROOT / "README.md").read_text()
 CI = {"api_token": {"uuid": "0a1b2c3d", "description": "ci deploy"}}
 WHOLE, PART = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER", "********"
 INFO = "auditops.cloudscale.project_logs_info"
@@ -68,25 +74,47 @@ def shell(controller: Controller, script: str, **environment: str | None) -> str
     return done.stdout
 
 
-def test_the_commands_of_the_readme(controller: Controller, here: Path) -> None:
-    readme = (GUIDES.parents[2] / "README.md").read_text()
-    command = f"{sys.executable} {GUIDES.parents[2] / 'bin/cloudscale-audit'}"
-    found = [block for block in re.findall(r"(?ms)^```shell\n(.*?)^```", readme) if "bin/cloudscale-audit" in block]
-    keep, pack = (block.replace("python3 bin/cloudscale-audit", command) for block in found)
-    keep, pack = (block.replace("/var/lib/audit", f"{here}/readme") for block in (keep, pack))
-    printed = shell(controller, keep.replace("history test", "history hello"))
+@pytest.fixture
+def path(controller: Controller, here: Path) -> str:
+    """A PATH on which the command is, by the line of the README that links it there."""
+    (line,) = re.findall(r"^ln -s .*/bin/cloudscale-audit venv/bin/$", README, re.MULTILINE)
+    (here / "venv/bin").mkdir(parents=True)
+    shell(controller, line.replace("~/.ansible/collections/ansible_collections/auditops/cloudscale", str(ROOT)))
+    return f"{here}/venv/bin{os.pathsep}{controller.environment['PATH']}"
+
+
+def test_the_commands_of_the_readme(controller: Controller, here: Path, path: str) -> None:
+    keep, pack = (block for block in re.findall(r"(?ms)^```shell\n(cloudscale-audit.*?)^```", README))
+    (here / "readme").mkdir()
+    keep, pack = (f"cd readme\n{script}" for script in (keep, pack))
+    printed = shell(controller, keep.replace("history test", "history hello"), PATH=path)
     assert "Server 'hello' has been created" in printed
     # Days that the archive covers in whatever quarter this runs.
-    days = re.sub(r"--start .*", "--start -3d --end today", pack.replace("evidence.zip", f"{here}/evidence.zip"))
-    assert "SHA-256" in shell(controller, days)
-    assert (here / "evidence.zip").stat().st_size
+    days = re.sub(r"--start .*", "--start -3d --end today", pack)
+    assert "SHA-256" in shell(controller, days, PATH=path)
+    assert (here / "readme/evidence.zip").stat().st_size
+
+
+def test_the_command_is_put_on_path(controller: Controller, here: Path) -> None:
+    text = (GUIDES / "archive_guide.rst").read_text()
+    (script,) = (block for block in blocks("archive", "shell") if block.startswith("git clone "))
+    (here / "auditops.cloudscale").symlink_to(ROOT)
+    clone, *lines = script.splitlines()
+    assert clone in README
+    programs = f"{here}/.local/bin{os.pathsep}{controller.environment['PATH']}"
+    assert shell(controller, "\n".join([*lines, "cloudscale-audit --version"]), PATH=programs) == f"{version.VERSION}\n"
+    assert "/bin/cloudscale-audit``" in text
 
 
 def test_the_quick_start(controller: Controller, here: Path) -> None:
     ask, keep = blocks("quick_start", "yaml")
     place(controller, "ask.yml", ask)
     place(controller, "keep.yml", keep)
-    asked, others = (shell(controller, script) for script in blocks("quick_start", "shell"))
+    install, token, *scripts, directory = blocks("quick_start", "shell")
+    assert install.strip() in README
+    assert token.startswith("export CLOUDSCALE_API_TOKEN=")
+    shell(controller, directory.replace("sudo ", "").replace("/var/lib/audit", str(here)), USER=getpass.getuser())
+    asked, others = (shell(controller, script) for script in scripts)
     assert "Server 'hello' has been created" in asked
     assert "0 of 1 changes were made by others." in others
     assert "ok=2" in shell(controller, "ansible-playbook keep.yml")
@@ -105,6 +133,25 @@ def test_a_token_out_of_a_vault(controller: Controller, here: Path) -> None:
     assert token not in printed
 
 
+def test_a_token_in_the_vault_of_an_inventory(controller: Controller, here: Path) -> None:
+    """The editor is a program that writes what the guide shows; the password is in a file, as nobody can type it."""
+    inventory, vault, *_others = blocks("archiver_operations", "yaml")
+    (script,) = blocks("archiver_operations", "console")
+    (here / "inventory.yml").write_text(inventory)
+    (here / "token").write_text(vault)
+    (here / "password").write_text("correct horse battery staple\n")
+    variables = {"EDITOR": f"cp {here}/token", "ANSIBLE_VAULT_PASSWORD_FILE": f"{here}/password"}
+    # Ansible opens an editor on a terminal only.
+    terminal = "import pty, sys; sys.exit(pty.spawn(['sh', '-euc', sys.argv[1]]) >> 8)"
+    command = shlex.join([sys.executable, "-c", terminal, re.sub(r"^\$ ", "", script, flags=re.MULTILINE)])
+    shell(controller, command, **variables)
+    assert (here / "group_vars/archivers/vault.yml").read_text().startswith("$ANSIBLE_VAULT;")
+    shown = shell(controller, "ansible-inventory -i inventory.yml --host archive2.example.org", **variables)
+    host = json.loads(shown)
+    assert host["vault_audit_token_production"] == "the API token of the project"
+    assert host["archiver_projects"] == [{"name": "production", "token": "{{ vault_audit_token_production }}"}]
+
+
 def test_examples_of_the_faq(controller: Controller, here: Path) -> None:
     tasks = [task for block in blocks("faq", "yaml") for task in yaml.safe_load(block)]
     results = controller.run({task.pop("name"): {**task, "ignore_errors": False} for task in tasks[:1]})
@@ -119,6 +166,14 @@ def test_examples_of_the_faq(controller: Controller, here: Path) -> None:
     assert refused.returncode == 2
 
 
+def create_volume(url: str, token: str) -> None:
+    """Change something by the API."""
+    body = json.dumps({"name": "data", "size_gb": 1, "type": "ssd", "zone": "rma1"}).encode()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    with urlopen(Request(f"{url}/volumes", body, headers)) as response:
+        assert response.status == 201
+
+
 def test_the_simulator_responds_as_the_api_does(controller: Controller) -> None:
     serve, ask = blocks("faq", "shell")
     # On the Python of this environment, and at a port that is free.
@@ -129,6 +184,10 @@ def test_the_simulator_responds_as_the_api_does(controller: Controller) -> None:
             assert serving.stdout is not None
             url = json.loads(serving.stdout.readline())["url"]
             assert "has been created" in shell(controller, ask.replace("http://127.0.0.1:8765/v1", url))
+            create_volume(url, "only-a-test")
+            assert "``main automation``" in (GUIDES / "faq_guide.rst").read_text()
+            own = ask.replace("start='-7d'", "start='-1h', actors=['main automation']")
+            assert "Volume 'data' has been created" in shell(controller, own.replace("http://127.0.0.1:8765/v1", url))
         finally:
             serving.terminate()
 

@@ -50,7 +50,7 @@ PLAYBOOKS = {
     "check_archivers": {
         "check_archivers_hosts": "localhost",
         "check_archivers_become": False,
-        "check_archivers_command": str(HOME / "cloudscale-audit"),
+        "check_archivers_command": str(INSTALLED / "bin/cloudscale-audit"),
         "check_archivers_projects": str(HOME / "projects.json"),
     },
     # Nothing is to be done on this machine: the role has its own tests, on hosts.
@@ -85,6 +85,8 @@ def check_installation_from_git() -> None:
     (installed,) = there.glob("ansible_collections/*/*")
     if not {"plugins", "roles", "playbooks", "bin"} <= {path.name for path in installed.iterdir()}:
         sys.exit("The installation from git lacks files.")
+    for command in (installed / "bin/cloudscale-audit", INSTALLED / "bin/cloudscale-audit"):
+        run(str(command), "--version")
 
 
 def check_documentation() -> None:
@@ -164,11 +166,9 @@ def check_playbooks(programs: Path) -> None:
 
 
 def collect(programs: Path, environment: dict[str, str]) -> None:
-    """Let the installed command collect a project of a projects file."""
-    launcher, token = HOME / "cloudscale-audit", HOME / "token"
-    (command,) = COLLECTIONS.glob("ansible_collections/*/*/bin/cloudscale-audit")
-    launcher.write_text(f'#!/bin/sh\nexec "{programs}/python" "{command}" "$@"\n')
-    launcher.chmod(0o755)
+    """Let the installed command, linked into the environment as README.md says, collect a project of a projects file."""
+    launcher, token = programs / "cloudscale-audit", HOME / "token"
+    launcher.symlink_to(INSTALLED / "bin/cloudscale-audit")
     token.write_text(environment["CLOUDSCALE_API_TOKEN"])
     project = {"name": "main", "path": str(HOME / "archive"), "token_file": str(token)}
     (HOME / "projects.json").write_text(json.dumps({"version": 1, "projects": [project]}))

@@ -71,6 +71,8 @@ def variables_in(inventory: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_sample_inventories_have_only_variables_of_the_role() -> None:
     guide = (ROOT / "docs/docsite/rst/archiver_operations_guide.rst").read_text()
     shown = re.findall(r"^\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", guide, re.MULTILINE)
+    # The one of a vault has variables that the inventory refers to.
+    shown = [text for text in shown if not text.startswith("    vault_")]
     samples = [yaml.safe_load(text) for text in (*shown, (ROOT / "playbooks/inventory/archivers.yml").read_text())]
     assert len(samples) >= 3
     for sample in samples:

@@ -83,7 +83,8 @@ class Fleet(Deployment):
     def follow(self, script: str) -> dict[str, dict[str, int]]:
         """Run each of the script's playbooks; the recaps of the last one."""
         for line in script.splitlines():
-            command, *arguments = shlex.split(line)
+            # The token of these tests is not in a vault.
+            command, *arguments = shlex.split(line.replace(" --ask-vault-pass", ""))
             assert (command, arguments[:3]) == (
                 "ansible-playbook",
                 ["-i", "inventory.yml", "auditops.cloudscale.deploy_archiver"],

@@ -72,7 +72,7 @@ def demo(arguments: list[str]) -> int:
         operations = ROOT / "tests/demo/operations.yml"
         if subprocess.call(["ansible-playbook", str(operations)], env=variables):
             return 1
-        return report(variables, arguments)
+        return report(variables, ["-e", '{"audit_report_title": "Audit report of a simulated project"}', *arguments])
 
 
 def report(variables: dict[str, str], arguments: list[str]) -> int:

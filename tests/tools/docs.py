@@ -16,6 +16,23 @@ from pathlib import Path
 
 WORK = Path(".work/docs")
 NAME = "auditops.cloudscale"
+PICTURE = Path("docs/images/architecture.svg").resolve()
+# The first page is written by antsibull-docs, which takes no picture for it.
+FIRST_PAGE = f"""
+import shutil
+
+def add_picture(app, docname, source):
+    if docname == "index":
+        author = "**Author:**\\n"
+        assert author in source[0]
+        picture = ".. image:: {PICTURE.name}\\n   :alt: From the API to modules, the archive and rulebooks\\n"
+        source[0] = source[0].replace(author, picture + "\\n" + author)
+
+
+def setup(app):
+    shutil.copy({str(PICTURE)!r}, app.srcdir)
+    app.connect("source-read", add_picture)
+"""
 # References into Ansible's own documentation lead there only with a network; the statements of DuckDB are beyond what
 # Pygments knows of SQL.
 OFFLINE = r"""
@@ -35,7 +52,7 @@ def main() -> int:
     options = ("--use-current", "--squash-hierarchy", "--fail-on-error", "--project", NAME, "--title", NAME)
     subprocess.check_call(["antsibull-docs", "sphinx-init", *options, "--dest-dir", str(WORK), NAME])
     with (WORK / "conf.py").open("a") as configuration:
-        configuration.write(OFFLINE)
+        configuration.write(OFFLINE + FIRST_PAGE)
     return subprocess.call([str(WORK / "build.sh")])
 
 

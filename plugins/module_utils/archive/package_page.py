@@ -37,7 +37,7 @@ def _archive(one: PageSection) -> str:
     facts = one.facts
     archive, time_range = facts["archive"], facts["range"]
     rows = [
-        ("Project", to_printable(archive["project"]["name"]) or "unnamed"),
+        ("Project", to_printable(archive["project"]["name"] or archive["project"]["uuid"]) or "unnamed"),
         ("Range", _range(time_range)),
         ("Entries", str(facts["entries"])),
         ("Complete", "yes" if facts["complete"] else "NO, the archive lacks parts of the range:"),
@@ -137,8 +137,9 @@ HOW TO CHECK IT
 ---------------
 
 You need a shell and standard tools: sha256sum, cmp, comm, awk, grep, sed, zcat.
-Unpack the package into an empty directory and run the commands in there. Each
-block ends with an error at the first difference.
+Unpack the package into an empty directory. Save the block as check.sh in there
+and run "sh check.sh": in a terminal, the first difference would close the
+shell. A block that finds a difference prints it and ends with an error.
 
 No file was damaged since the package was made:
 
@@ -150,6 +151,10 @@ of each newest commit. Compare it with the one that you know.
 
     set -eu
     export LC_ALL=C
+    differs() {
+      echo "DIFFERENCE in $archive: $1" >&2
+      exit 1
+    }
     work=$(mktemp -d)
     file='"path":"[^"]*","sha256":"[^"]*","bytes":[0-9]*,"content_sha256":"[^"]*"'
     file=$file',"content_bytes":[0-9]*,"entries":[0-9]*,"first":[^,]*,"last":[^,}]*'
@@ -163,12 +168,14 @@ of each newest commit. Compare it with the one that you know.
       xargs sha256sum < "$work/commits" | cut -d ' ' -f 1 > "$work/digests"
       xargs grep -ho '"previous":"[0-9a-f]*"' < "$work/commits" |
         cut -d '"' -f 4 > "$work/previous"
-      sed '$d' "$work/digests" | cmp - "$work/previous"
+      sed '$d' "$work/digests" | cmp -s - "$work/previous" ||
+        differs "a commit is changed or missing"
       # Each data file is one that a commit names.
       xargs grep -ho "$file" < "$work/commits" > "$work/files" || true
       awk -F '"' '{ print $8 "  " $4 }' "$work/files" | sort > "$work/named"
       find entries -type f -exec sha256sum {} + | sort > "$work/packed"
-      comm -23 "$work/packed" "$work/named" | cmp - /dev/null
+      comm -23 "$work/packed" "$work/named" | cmp -s - /dev/null ||
+        differs "a data file is not as a commit names it"
       # None is missing that can have entries of the range and was not removed.
       xargs grep -ho '"removed":\\[[^]]*' < "$work/commits" |
         grep -o 'entries/[^"]*' > "$work/removed" || true
@@ -179,16 +186,19 @@ of each newest commit. Compare it with the one that you know.
           sub("Z$", "", first)
           sub("Z$", "", last)
           if (first < end && last >= start) print $8 "  " $4 }' |
-        sort | comm -23 - "$work/packed" | cmp - /dev/null
+        sort | comm -23 - "$work/packed" | cmp -s - /dev/null ||
+        differs "a data file of the range is missing"
       # Each entry of the extract is in a data file.
       find entries -type f -exec zcat {} + | sort > "$work/held"
       sort extract.jsonl > "$work/extract"
-      comm -23 "$work/extract" "$work/held" | cmp - /dev/null
+      comm -23 "$work/extract" "$work/held" | cmp -s - /dev/null ||
+        differs "the extract has an entry that is in no data file"
       # The entries that the extract leaves out are of another time.
       comm -13 "$work/extract" "$work/held" |
         sed 's/.*"timestamp":"\\([^"]*\\)Z".*/\\1/' |
         awk -v start="$start" -v end="${end:-9999}" '$0 >= start && $0 < end' |
-        cmp - /dev/null
+        cmp -s - /dev/null ||
+        differs "the extract lacks an entry of the range"
       cd ..
       echo "$archive $(wc -l < "$work/extract") entries, newest commit:"
       tail -n 1 "$work/digests"

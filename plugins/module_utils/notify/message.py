@@ -19,7 +19,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 from ..counts import pluralize
 from ..detections.detection import SEVERITIES, Detection
 from ..detections.detector import ID_LENGTH, Alert
-from ..project_log.entry import Entry, actor, to_builtin, to_printable
+from ..project_log.entry import Entry, actor, subject, to_builtin, to_printable
 from ..times import format_time
 
 MAX_ALERTS = 100
@@ -167,7 +167,10 @@ def _reference_line(alert: Alert) -> str:
 
 
 def _project(alert: Alert) -> str:
-    return f" in {one_line(alert.project, 100)}" if alert.project else ""
+    """The project by the name that was given to it, else by its name in the entry."""
+    owner = subject(alert.entry)
+    name = one_line(alert.project or (owner.name if owner.kind == "project" else ""), 100)
+    return f" in {name}" if name else ""
 
 
 def _actor_text(entry: Entry) -> str:

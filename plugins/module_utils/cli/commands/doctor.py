@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import shutil
 import tempfile
@@ -179,10 +180,21 @@ def _probe_space(path: str) -> str:
 def _probe_archive(options: argparse.Namespace, heads: List[StoredCommit]) -> str:
     head = find_head(store_from_options(options))
     if head is None:
+        _reject_parent(options.path)
         return "none yet"
     heads.append(head)
     commits = pluralize(head.commit.sequence, "commit", "commits")
     return f"{commits}, {pluralize(head.commit.total_entries, 'entry', 'entries')}"
+
+
+def _reject_parent(path: str) -> None:
+    """Fail if the path has no archive, but a directory below it is one: the path is probably wrong."""
+    if is_remote(path):
+        return
+    for pattern in ("*/commits", "*/archive/commits"):
+        found = min(glob.iglob(os.path.join(glob.escape(path), pattern)), default=None)
+        if found is not None:
+            raise StorageError(f"There is no archive in {path}, but one in {os.path.dirname(found)}; check the path.")
 
 
 def _probe_authority(options: argparse.Namespace, stop: threading.Event) -> str:

@@ -111,7 +111,7 @@ def _print_status(path: str, found: Status, head: Head, zone: tzinfo) -> None:
         print_line(describe_failure(found.failure))
     print_line(_verdict(found, zone))
     rows: List[Tuple[str, str]] = [
-        ("project", to_printable(found.project.name) or "unnamed"),
+        ("project", to_printable(found.project.name or found.project.uuid) or "unnamed"),
         ("archive", path),
         ("state", found.state),
         ("covered from", f"{when(found.covered_from, zone)}{', older days were pruned' if found.pruned_until else ''}"),

@@ -102,6 +102,9 @@ def test_a_package_has_the_extract_and_all_evidence(archive: World, package: Pat
         assert {member.date_time for member in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert opened.namelist()[0] == README
     assert opened.namelist()[-1] == MANIFEST
+    project = facts["archive"]["project"]
+    assert project["uuid"]
+    assert f"  Project        {project['name'] or project['uuid']}\n" in members[README].decode()
 
 
 def test_it_is_verified(archive: World, package: Path) -> None:

@@ -68,18 +68,20 @@ def test_the_commands_on_the_page_run(archive: World, package: Path, tmp_path: P
 
 
 def test_the_commands_on_the_page_find_edits(package: Path, tmp_path: Path) -> None:
-    for name in (
-        "an entry",
-        "a line more",
-        "a line less",
-        "a day less",
-        "a data file less",
-        "a commit",
-        "a commit less",
-    ):
+    for name, difference in {
+        "an entry": "a data file is not as a commit names it",
+        "a line more": "the extract has an entry that is in no data file",
+        "a line less": "the extract has an entry that is in no data file",
+        "a day less": "a data file of the range is missing",
+        "a data file less": "a data file of the range is missing",
+        "a commit": "a commit is changed or missing",
+        "a commit less": "a commit is changed or missing",
+    }.items():
         target = edited(package, tmp_path / "edited.zip", ATTACKS[name][0])
-        with pytest.raises(subprocess.CalledProcessError):
+        with pytest.raises(subprocess.CalledProcessError) as failed:
             run_blocks(target, tmp_path)
+        (line,) = failed.value.stderr.splitlines()
+        assert re.fullmatch(rf"DIFFERENCE in \w+/: {difference}", line), name
 
 
 def test_an_extract_that_lacks_an_entry_is_found_by_the_page(package: Path, tmp_path: Path) -> None:
@@ -87,8 +89,9 @@ def test_an_extract_that_lacks_an_entry_is_found_by_the_page(package: Path, tmp_
         name = name_of(members, "extract.jsonl")
         members[name] = b"".join(members[name].splitlines(keepends=True)[:-1])
 
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(subprocess.CalledProcessError) as failed:
         run_blocks(edited(package, tmp_path / "edited.zip", edit), tmp_path)
+    assert "the extract lacks an entry of the range" in failed.value.stderr
 
 
 @pytest.fixture

@@ -104,6 +104,7 @@ def test_collect_status_verify_and_cat(host: Host, simulator: Simulator) -> None
     assert again.stdout.startswith("0 entries added in 0 commits.")
     told = host.run("status", host.archive)
     assert told.returncode == 0
+    assert re.search(r"^project +shop$", told.stdout, re.MULTILINE)
     assert re.search(r"^state +current$", told.stdout, re.MULTILINE)
     verified = host.run("verify", host.archive)
     assert verified.returncode == 0
@@ -766,6 +767,25 @@ def test_doctor_checks_all_that_a_collection_needs(host: Host, simulator: Simula
     skewed = host.run("doctor", host.archive)
     assert skewed.returncode == 3
     assert re.search(r"FAILED +clock +This host's clock differs from the API's by -1[12]\d s", skewed.stdout)
+
+
+def test_a_project_without_a_name_is_shown_by_its_uuid(host: Host) -> None:
+    assert host.run("collect", host.archive).returncode == 0
+    uuid = host.json("status", host.archive)["project"]["uuid"]
+    assert re.search(rf"^project +{uuid}$", host.run("status", host.archive).stdout, re.MULTILINE)
+
+
+def test_doctor_refuses_the_parent_of_archives(host: Host) -> None:
+    inner = Path(host.archive) / "shop"
+    for below in (inner / "archive", inner):
+        assert host.run("collect", str(below)).returncode == 0
+        wrong = host.run("doctor", host.archive)
+        assert wrong.returncode == 4
+        assert (
+            f"FAILED  archive  There is no archive in {host.archive}, but one in {below}; check the path."
+            in wrong.stdout
+        )
+        assert host.run("doctor", str(below)).returncode == 0
 
 
 def test_doctor_fails_if_the_api_breaks_a_promise(host: Host, simulator: Simulator) -> None:

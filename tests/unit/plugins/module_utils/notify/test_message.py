@@ -42,6 +42,17 @@ def test_a_message_says_what_happened_and_what_to_do() -> None:
     assert found.id == f"{1:032}"
 
 
+def test_a_project_without_a_name_is_named_as_in_the_entry() -> None:
+    def subject_of(subject: Any) -> str:
+        return compose([alert(subject=subject)._replace(project="")], DETECTIONS).subject
+
+    assert (
+        subject_of({"project": {"name": "shop\n2", "uuid": "0a1b"}}) == "[medium] A resource was deleted in shop\ufffd2"
+    )
+    assert subject_of({"user": {"email": "eve@example.com"}}) == "[medium] A resource was deleted"
+    assert one(subject={"project": {"name": "other"}}).subject == "[medium] A resource was deleted in shop"
+
+
 def test_the_reviewer_is_named() -> None:
     assert "Reviewer: anna@example.com" in one(who="anna@example.com").text
 

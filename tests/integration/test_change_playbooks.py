@@ -106,10 +106,12 @@ def test_a_change_is_made_and_verified(controller: Controller, simulator: Simula
     variables = {"verify_change_tasks": tasks, "verify_change_expect": [CREATED], **QUICK}
     done = play(controller, project, "verify_change", verify_change_own_actors=["ci deploy"], **variables)
     assert done.returncode == 0, output(done)
-    assert "Changes as expected: 1. Expectations not met: 0." in output(done)
+    assert "Changes as expected: 1. Unexpected: 0. Expectations not met: 0. Next cursor: http" in done.stdout
+    assert "ci deploy  192.0.2.10  server_create  'web-1'" in done.stdout
     checked = play(controller, project, "verify_change", "--check", **variables)
     assert checked.returncode == 0, output(checked)
-    assert "Changes as expected: 0. Expectations not met: 1." in output(checked)
+    assert "Changes as expected: 0. Unexpected: 0. Expectations not met: 1." in output(checked)
+    assert ", expected at least 1, found 0. Next cursor: http" in output(checked)
 
 
 def test_somebody_who_interferes_is_named(controller: Controller, simulator: Simulator, project: Any) -> None:

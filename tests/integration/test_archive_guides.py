@@ -189,6 +189,36 @@ def test_noted_heads_run(host: Host) -> None:
     assert "The archive has all of 1 noted head" in host.shell(command)
 
 
+def on_an_archiver(host: Host, text: str) -> str:
+    """A command of an archiver, with its files in the test's directory."""
+    archive = re.sub(r"/var/lib/cloudscale-audit/\w+/archive", str(host.archive), text)
+    return archive.replace("/etc/cloudscale-audit", str(host.directory))
+
+
+def test_the_doctor_runs(host: Host) -> None:
+    one, all_of_host = blocks(ROOT / "docs/docsite/rst/troubleshooting_guide.rst", "shell")
+    assert "\nok      archive  none yet\n" in host.shell(one)
+    token, url = (host.environment[f"CLOUDSCALE_API_{name}"] for name in ("TOKEN", "URL"))
+    (host.directory / "tokens.json").write_text(json.dumps({"shop": token}))
+    project = {"name": "shop", "path": str(host.archive), "api_url": url}
+    (host.directory / "projects.json").write_text(json.dumps({"version": 1, "projects": [project]}))
+    assert "\nshop: ok      api " in host.shell(f"unset CLOUDSCALE_API_TOKEN\n{on_an_archiver(host, all_of_host)}")
+
+
+def test_commands_on_an_archiver_run(host: Host) -> None:
+    host.collect()
+    status = blocks(ROOT / "docs/docsite/rst/archiver_watching_guide.rst", "shell")[0]
+    assert host.shell(on_an_archiver(host, status)).startswith("Caught up")
+    readme = (ROOT / "roles/archiver/README.md").read_text()
+    (test,) = re.findall(r"^```shell\n(CREDENTIALS_DIRECTORY=.*\n)```", readme, re.MULTILINE)
+    with Hook() as hook:
+        webhook = {"url": hook.url, "token_file": "$CREDENTIALS_DIRECTORY/notify-token-0"}
+        (host.directory / "notify.json").write_text(json.dumps({"version": 1, "notify": [{"webhook": webhook}]}))
+        (host.directory / "notify-token-0").write_text("t0ken\n")
+        assert "took the test message" in host.shell(on_an_archiver(host, test.replace("/NAME/", "/shop/")))
+        assert hook.taken[0].headers["Authorization"] == "Bearer t0ken"
+
+
 def test_detections_run(host: Host) -> None:
     first, second, _notify = blocks(DETECTIONS, "console")
     config, _receivers = blocks(DETECTIONS, "json")
@@ -431,6 +461,26 @@ def test_the_commit_in_the_guide_is_valid(host: Host) -> None:
         assert list(mine) == list(theirs)
     body = json.dumps(shown, separators=(",", ":")).encode() + b"\n"
     assert verifier.Commit.parse(body).to_bytes() == body
+
+
+def test_the_files_of_an_archive_are_named_as_shown(host: Host) -> None:
+    *_others, signed, stamped, _alone, _signature, _moved, _continued, _restored, _pruned = blocks(AUDIT, "shell")
+    host.collect()
+    host.log.append(message="signed")
+    with TimeAuthority(host.directory) as authority:
+        (host.directory / "authority.pem").write_text(Path(authority.root).read_text())
+        host.shell(signed)
+        collect = stamped.splitlines()[2].replace(
+            "cloudscale-audit collect", "cloudscale-audit collect --sign-key signing-key"
+        )
+        options = stamped.splitlines()[0].replace("http://time.example.com/tsa", authority.url)
+        host.shell(f"{options}\n{collect}")
+    names = {str(path.relative_to(host.archive)) for path in host.archive.rglob("*") if path.is_file()}
+    for line in blocks(FORMAT, "text")[0].split():
+        form = re.sub(r"[0-9a-f]+", lambda found: f"[0-9a-f]{{{len(found[0])}}}", line.split("/")[-1].split(".")[0])
+        kind, ending = line.split("/")[0], line.rsplit(".", 1)[1]
+        if kind != "pending":
+            assert any(re.fullmatch(rf"{kind}/(?:.*/)?{form}\..*{ending}", name) for name in names), line
 
 
 def test_all_findings_are_explained() -> None:

@@ -82,6 +82,16 @@ def fleet(controller: Controller, simulator: Simulator, tmp_path: Path) -> Fleet
     return made
 
 
+def test_the_command_of_the_guide_writes_a_table(fleet: Fleet) -> None:
+    guide = (COMMAND.parents[1] / "docs/docsite/rst/archiver_watching_guide.rst").read_text()
+    (line,) = re.findall(r"^    \$ ansible-playbook (.*check_archivers_dest=.*)$", guide, re.MULTILINE)
+    (fleet.controller.directory / "inventory.yml").write_text(json.dumps({"archivers": {"hosts": fleet.hosts}}))
+    given = {"check_archivers_command": str(fleet.launcher), "check_archivers_become": False}
+    done = fleet.controller.playbook(*shlex.split(line), "-e", json.dumps(given), HOME=str(fleet.directory))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| blue " in (fleet.controller.directory / "archivers.md").read_text()
+
+
 def cells(fleet: Fleet) -> list[list[str]]:
     lines = (fleet.directory / "table.md").read_text().splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]

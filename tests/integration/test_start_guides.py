@@ -95,6 +95,29 @@ def test_the_commands_of_the_readme(controller: Controller, here: Path, path: st
     assert (here / "readme/evidence.zip").stat().st_size
 
 
+def test_the_report_of_the_readme(controller: Controller, here: Path) -> None:
+    (script,) = re.findall(r"(?ms)^```shell\n(pip install \"ibis.*?)^```", README)
+    install, token, report = script.splitlines()
+    needs = [re.split(r"[<>=]", line)[0] for line in (ROOT / "meta/ee-reports.txt").read_text().splitlines()]
+    assert sorted(shlex.split(install)[2:]) == [name for name in needs if name and not name.startswith("#")]
+    assert token == "export CLOUDSCALE_API_TOKEN=..."
+    shell(controller, report)
+    assert (here / "audit-report/audit-report.html").stat().st_size
+
+
+def test_the_collection_is_upgraded(controller: Controller, here: Path) -> None:
+    (script,) = blocks("upgrade_policy", "shell")
+    assert script.strip().replace("--force ", "") in README
+    # Git may refuse a repository of another user.
+    variables = {"ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false", "GIT_CONFIG_COUNT": "1"}
+    safe = {"GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+    here_is = script.replace("https://github.com/auditops/auditops.cloudscale", ROOT.as_uri())
+    home = here / "home"
+    assert "was installed successfully" in shell(controller, here_is, HOME=str(home), **variables, **safe)
+    installed = home / ".ansible/collections/ansible_collections/auditops/cloudscale/bin/cloudscale-audit"
+    assert shell(controller, f"{installed} --version") == f"{version.VERSION}\n"
+
+
 def test_the_command_is_put_on_path(controller: Controller, here: Path) -> None:
     text = (GUIDES / "archive_guide.rst").read_text()
     (script,) = (block for block in blocks("archive", "shell") if block.startswith("git clone "))
@@ -110,9 +133,10 @@ def test_the_quick_start(controller: Controller, here: Path) -> None:
     ask, keep = blocks("quick_start", "yaml")
     place(controller, "ask.yml", ask)
     place(controller, "keep.yml", keep)
-    install, token, *scripts, directory = blocks("quick_start", "shell")
-    assert install.strip() in README
-    assert token.startswith("export CLOUDSCALE_API_TOKEN=")
+    install, *scripts, directory = blocks("quick_start", "shell")
+    *lines, token = install.strip().splitlines()
+    assert "\n".join(lines) in README
+    assert token == "export CLOUDSCALE_API_TOKEN=..."
     shell(controller, directory.replace("sudo ", "").replace("/var/lib/audit", str(here)), USER=getpass.getuser())
     asked, others = (shell(controller, script) for script in scripts)
     assert "Server 'hello' has been created" in asked

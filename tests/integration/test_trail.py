@@ -7,10 +7,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
 
 if TYPE_CHECKING:
@@ -109,6 +113,16 @@ def test_options_come_from_the_configuration_too(controller: Controller, simulat
     done = run(controller, ("Only", [happen(simulator, STOPPED)]), ANSIBLE_CONFIG=str(config), **nothing)
     assert "1 change: 1 by own actors." in done.stdout
     assert len(json.loads(trail.read_text())["plays"][0]["own"]) == 1
+
+
+def test_the_configuration_of_the_guide(controller: Controller, simulator: Simulator, trail: Any) -> None:
+    guide = Path(version.__file__).parents[2] / "docs/docsite/rst/change_verification_guide.rst"
+    (config,) = re.findall(r"^\.\. code-block:: ini\n\n((?:    .*\n|\n)+)", guide.read_text(), re.MULTILINE)
+    (controller.directory / "trail.cfg").write_text(dedent(config))
+    settings = {**dict.fromkeys(ENABLED), "ANSIBLE_CONFIG": str(controller.directory / "trail.cfg")}
+    done = run(controller, ("Only", [happen(simulator, STOPPED)]), **settings)
+    assert "1 change: 1 by others." in done.stdout
+    assert len(json.loads(trail.read_text())["plays"][0]["others"]) == 1
 
 
 @pytest.mark.parametrize(

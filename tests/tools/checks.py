@@ -129,6 +129,8 @@ def stages() -> dict[str, list[Check]]:
             Check("licences of files", ["sh", "-c", "git ls-files -z | xargs -0 reuse lint-file"]),
             Check("licences of libraries", ["pip-licenses", "--partial-match", "--allow-only", LICENCES]),
             Check("phrases of texts for people", ["python", "tests/tools/phrases.py"]),
+            Check("code blocks of pages", ["python", "tests/tools/examples.py"], figures=r"\d+ code blocks: .+"),
+            Check("reading ease", ["python", "tests/tools/reading.py"], figures=r" *\d+ +[\d.]+ +\d+  \S+"),
             Check("reference of the command", ["python", "tests/tools/reference.py", "--check"]),
             Check("site of the documentation", ["python", "tests/tools/docs.py"]),
             Check("documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", "."]),

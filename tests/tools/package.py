@@ -166,7 +166,7 @@ def check_playbooks(programs: Path) -> None:
 
 
 def collect(programs: Path, environment: dict[str, str]) -> None:
-    """Let the installed command, linked into the environment as README.md says, collect a project of a projects file."""
+    """Link the installed command into the environment, as README.md says, and let it collect a projects file."""
     launcher, token = programs / "cloudscale-audit", HOME / "token"
     launcher.symlink_to(INSTALLED / "bin/cloudscale-audit")
     token.write_text(environment["CLOUDSCALE_API_TOKEN"])

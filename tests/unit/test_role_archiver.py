@@ -82,6 +82,25 @@ def test_sample_inventories_have_only_variables_of_the_role() -> None:
             assert project.keys() <= SPECS["archiver_projects"]["options"].keys()
 
 
+def test_examples_of_the_readme_are_a_plan_without_problems() -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROLE / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (play,), variables = map(yaml.safe_load, blocks)
+    ((role,), settings) = (play["roles"], {name.removeprefix("archiver_"): value for name, value in variables.items()})
+    assert {*role, *variables} - {"role"} <= SPECS.keys()
+    # The addresses and tokens are in a vault.
+    settings["notify"][0]["webhook"] = {"url": "https://chat.example.com/hooks/4fxw", "token": "t0ken"}
+    assert plan(*role["archiver_projects"], **settings)["problems"] == []
+
+
+def test_settings_in_the_guide_to_watching_are_those_of_the_role() -> None:
+    guide = (ROOT / "docs/docsite/rst/archiver_watching_guide.rst").read_text()
+    variables, journal, _vector = re.findall(r"^\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", guide, re.MULTILINE)
+    assert {*yaml.safe_load(variables), *yaml.safe_load(journal)} <= SPECS.keys()
+    (unit,) = re.findall(r"^\.\. code-block:: ini\n\n((?:    .*\n|\n)+)", guide, re.MULTILINE)
+    template = (ROLE / "templates/etc/systemd/system/cloudscale-audit-collect.service.j2").read_text().splitlines()
+    assert set(unit.split()) <= set(template)
+
+
 def test_every_setting_of_the_plan_is_a_variable_of_the_role() -> None:
     settings = load("vars/main.yml")["archiver_settings"]
     assert {f"archiver_{name}" for name in settings} <= SPECS.keys()

@@ -142,6 +142,8 @@ def listener(network: None) -> Iterator[Listener]:
 
 def test_installing_by_the_guide(machine: Machine, fleet: Fleet, log: Project) -> None:
     install, start = blocks("Install archivers")
+    (short,) = re.findall(r"^ansible-playbook .*deploy_archiver$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert short == install.replace(" --ask-vault-pass", "").splitlines()[-1]
     assert fleet.follow(install)["archive1.example.org"]["changed"] > 0
     machine.output_of(start)
     assert kept(machine) == log.log.entries
@@ -423,6 +425,11 @@ def test_a_fleet_takes_a_version_host_after_host(grown: Fleet, simulator: Simula
     recaps = grown.follow(upgrade)
     assert list(recaps) == ["archive1.example.org", "archive2.example.org"]
     assert recaps["archive2.example.org"]["changed"] == 0, grown.output
+    policy = (ROOT / "docs/docsite/rst/upgrade_policy_guide.rst").read_text()
+    one, verify, others = re.findall(r"^    ((?:ansible-playbook|ssh) .*)$", policy, re.MULTILINE)
+    assert list(grown.follow(one)) == ["archive1.example.org"]
+    grown.machines["archive1.example.org"].output_of(verify.removeprefix("ssh root@archive1.example.org "))
+    assert list(grown.follow(others)) == ["archive1.example.org", "archive2.example.org"]
     log.rotate_token()
     grown.variables["archiver_projects"] = [wanted(simulator)]
     (rotate,) = blocks("Renew tokens")

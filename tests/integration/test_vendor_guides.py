@@ -240,4 +240,4 @@ def test_the_table_that_is_shown_is_a_real_one() -> None:
         entry(3, MALLORY, "203.0.113.9", "server_stop", "Server 'db' has been shut down"),
     ]
     shown = blocks("change_verification", "text")[1].strip().splitlines()
-    assert shown[1:] == Changes.by(entries, ["ci deploy"]).lines()
+    assert shown[1:] == Changes.group(entries, ["ci deploy"]).lines()

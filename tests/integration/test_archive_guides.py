@@ -272,7 +272,7 @@ def test_notify_runs(host: Host) -> None:
         assert host.shell(test).count(" took the test message\n") == 3
     assert [message["SYSLOG_IDENTIFIER"] for message in journald.messages] == ["cloudscale-audit-alert"] * 2
     sent = (host.directory / "sendmail.input").read_text()
-    assert (sent.count("Subject: "), "Subject: [high] 2 alerts\n" in sent) == (2, True)
+    assert (sent.count("Subject: "), "Subject: [high] 2 alerts in main\n" in sent) == (2, True)
     assert (host.directory / "ticket.arguments").read_text() == "--queue audit\n"
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.auditops.cloudscale.tests.tools.phrases import GENERATED
+from ansible_collections.auditops.cloudscale.tests.tools.phrases import EXEMPT
 
 PATTERNS = ("README.md", "roles/*/README.md", "docs/docsite/rst/*.rst")
 BLOCKS = {
@@ -37,6 +37,7 @@ TESTS: dict[str, dict[str, tuple[int, str]]] = {
         "shell": (1, f"{GUIDES}archive_guides.py"),
     },
     "access_review_guide.rst": {"yaml": (2, f"{GUIDES}report_guide.py"), "console": (1, f"{GUIDES}report_guide.py")},
+    "actions_reference.rst": {"shell": (2, f"{GUIDES}actions_reference.py")},
     "archive_auditors_guide.rst": {
         "shell": (13, f"{GUIDES}archive_guides.py"),
         "console": (1, f"{GUIDES}archive_guides.py"),
@@ -100,7 +101,11 @@ TESTS: dict[str, dict[str, tuple[int, str]]] = {
     "faq_guide.rst": {"yaml": (4, f"{GUIDES}start_guides.py"), "shell": (2, f"{GUIDES}start_guides.py")},
     "lookup_or_module_guide.rst": {"yaml": (5, f"{GUIDES}vendor_guides.py")},
     "quick_start_guide.rst": {"yaml": (2, f"{GUIDES}start_guides.py"), "shell": (3, f"{GUIDES}start_guides.py")},
-    "reports_guide.rst": {"yaml": (5, f"{GUIDES}report_guide.py"), "text": (2, f"{GUIDES}report_guide.py")},
+    "reports_guide.rst": {
+        "yaml": (5, f"{GUIDES}report_guide.py"),
+        "text": (2, f"{GUIDES}report_guide.py"),
+        "json": (1, f"{GUIDES}report_guide.py"),
+    },
     "scale_out_guide.rst": {"console": (2, f"{GUIDES}scale_out_guide.py")},
     "troubleshooting_guide.rst": {"shell": (2, f"{GUIDES}archive_guides.py")},
     "upgrade_policy_guide.rst": {"shell": (1, f"{GUIDES}start_guides.py"), "console": (1, f"{HOSTS}operations.py")},
@@ -135,7 +140,7 @@ class Block(NamedTuple):
 def blocks() -> Iterator[Block]:
     """The code blocks of all pages for people, except generated ones."""
     for path in sorted(path for pattern in PATTERNS for path in Path().glob(pattern)):
-        if path.name not in GENERATED:
+        if str(path) not in EXEMPT:
             page = path.name if path.suffix == ".rst" else str(path)
             for language, text in BLOCKS[path.suffix].findall(path.read_text(encoding="utf-8")):
                 yield Block(page, language, text.strip())

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.auditops.cloudscale.tests.tools.phrases import pages, prose
+from pathlib import Path
+
+from ansible_collections.auditops.cloudscale.tests.tools.examples import PATTERNS
+from ansible_collections.auditops.cloudscale.tests.tools.phrases import EXEMPT, prose
 
 # A heading, an item of a list and a paragraph end a sentence, too.
 SENTENCE = re.compile(r"[.!?:](?=\s|$)|\n\s*\n|\n *[-*] ")
@@ -34,7 +37,7 @@ def figures(text: str) -> tuple[int, float, float]:
 
 def main() -> None:
     print(f"{'words':>6} {'a sentence':>11} {'ease':>5}  page")
-    for path in pages():
+    for path in sorted(path for pattern in PATTERNS for path in Path().glob(pattern) if str(path) not in EXEMPT):
         words, length, ease = figures(prose(path.read_text(encoding="utf-8"), path.suffix))
         print(f"{words:6} {length:11.1f} {ease:5.0f}  {path}")
 

@@ -6,7 +6,7 @@
 
 Runs in the repository's root, on guides, comments, docstrings and strings. Code and literals are not checked. With
 --doubtful, also list phrases that are often, but not always, unclear; they do not fail the check. With --rest, list the
-phrases in all other files, and count them by directory, without failing.
+phrases in files that are not ready yet, and count them by directory, without failing.
 """
 
 from __future__ import annotations
@@ -23,29 +23,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# Files and directories whose texts must pass.
-CHECKED = (
-    "CODE_OF_CONDUCT.md",
-    "CONTRIBUTING.md",
-    "README.md",
-    "SECURITY.md",
-    "changelogs/fragments",
-    "docs/docsite",
-    "galaxy.yml",
-    "meta",
-    "playbooks",
-    "plugins/callback",
-    "plugins/doc_fragments",
-    "plugins/filter",
-    "plugins/lookup",
-    "plugins/modules",
-    "roles",
-    "tests/tools/pages.py",
-    "tests/unit/plugins/lookup",
-    "tests/unit/plugins/test_consistency.py",
-    "tests/unit/test_reference_pages.py",
-    "tests/unit/test_role_archiver.py",
-)
 # The phrases themselves, and pages that repeat texts of the code.
 EXEMPT = (
     "tests/tools/phrases.py",
@@ -56,8 +33,21 @@ EXEMPT = (
     "docs/docsite/rst/event_source_reference.rst",
     "docs/docsite/rst/playbooks_reference.rst",
 )
-# Files in checked directories whose texts are not ready yet.
-PENDING = ("playbooks/audit_report.yml", "plugins/modules/project_logs_report.py")
+# Files and directories whose texts are not ready yet; remove each as soon as --rest finds nothing in it.
+PENDING = (
+    "bin",
+    "extensions/eda",
+    "playbooks/audit_report.yml",
+    "plugins/module_utils",
+    "plugins/modules/project_logs_report.py",
+    "tests/e2e",
+    "tests/integration",
+    "tests/requirements",
+    "tests/simulator",
+    "tests/storage",
+    "tests/unit/plugins/event_source",
+    "tests/unit/plugins/module_utils",
+)
 
 
 class Phrase(NamedTuple):
@@ -225,8 +215,8 @@ def tracked_files() -> list[Path]:
     return [Path(name) for name in done.stdout.splitlines() if name not in EXEMPT]
 
 
-def is_checked(path: Path) -> bool:
-    return str(path) not in PENDING and any(Path(name) in (path, *path.parents) for name in CHECKED)
+def is_pending(path: Path) -> bool:
+    return any(Path(name) in (path, *path.parents) for name in PENDING)
 
 
 def report(paths: Iterable[Path], doubtful: bool) -> Counter[Path]:
@@ -247,10 +237,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--doubtful", action="store_true", help="also list doubtful phrases, without failing")
     parser.add_argument(
-        "--rest", action="store_true", help="list and count the phrases in all other files, without failing"
+        "--rest", action="store_true", help="list and count the phrases in pending files, without failing"
     )
     options = parser.parse_args()
-    refused = report([path for path in tracked_files() if is_checked(path) != options.rest], options.doubtful)
+    refused = report([path for path in tracked_files() if is_pending(path) == options.rest], options.doubtful)
     if options.rest:
         for directory, count in sorted(refused.items()):
             print(f"{count:5} {directory}")

@@ -37,9 +37,7 @@ EXEMPT = (
 PENDING = (
     "bin",
     "extensions/eda",
-    "playbooks/audit_report.yml",
     "plugins/module_utils",
-    "plugins/modules/project_logs_report.py",
     "tests/e2e",
     "tests/integration",
     "tests/requirements",

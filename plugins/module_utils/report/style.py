@@ -250,6 +250,7 @@ footer { padding-top: .25rem; padding-bottom: 2.5rem; font-size: .84rem; color: 
   #entries thead, .alerts thead { display: block; position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
   #entries tbody, #entries tr, #entries td, .alerts tbody, .alerts tr, .alerts td { display: block; border: 0; padding: .05rem 0; }
   #entries tbody tr, .alerts tbody tr { border-bottom: 1px solid var(--line); padding: .55rem 0; }
+  .alerts tbody tr:last-child { border-bottom: 0; }
   #entries tbody tr { padding-left: .6rem; }
   #entries tbody tr > td:first-child { padding-left: 0; }
   #entries tbody tr:is(.is-critical, .is-high, .is-medium) > td:first-child { box-shadow: none; }

@@ -10,7 +10,6 @@ Runs in the repository's root. Code blocks and literals are not counted. The fig
 from __future__ import annotations
 
 import re
-
 from pathlib import Path
 
 from ansible_collections.auditops.cloudscale.tests.tools.examples import PATTERNS

@@ -395,7 +395,7 @@ def test_several_projects_are_kept_apart(visit: Callable[..., Opened]) -> None:
     assert "after this report was made" in page.locator(".legend").inner_text()
     # This is not a gap, so nothing is red.
     colours = [page.locator(place).evaluate("element => getComputedStyle(element).color") for place in NOT_OVER]
-    assert page.locator(".state").inner_text().startswith("The range is not over yet")
+    assert page.locator(".state").inner_text().startswith("Complete so far, not over yet")
     assert colours == [page.locator(".range").evaluate("element => getComputedStyle(element).color")] * 2
     assert opened.said == []
 

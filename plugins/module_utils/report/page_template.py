@@ -29,7 +29,7 @@ TEMPLATE = """
 <td class="actor">{% call only({'actor': (row.actor_kind if row.actor_kind in kinds else 'unknown') ~ ':' ~ row.actor}) %}
 {{- breakable(row.actor) }}{% endcall %} {{ kind(row.actor_kind) }}</td>
 <td class="what">{{ row.message }} <small>{{ row.action }}</small></td>
-<td class="address">{% if row.ip_address %}{% call only({'address': row.ip_address}) %}{{ breakable(row.ip_address) }}{% endcall %}{% endif %}</td></tr>
+<td class="address">{% if row.ip_address %}{% call only({'address': row.ip_address}) %}{{ breakable(row.ip_address) }}{% endcall %}{% else %}<small>{{ say('not_recorded') }}</small>{% endif %}</td></tr>
 {% endfor %}
 </tbody>
 </table>
@@ -39,15 +39,19 @@ TEMPLATE = """
 <span class="count">{{ format_count(group.total) }}</span>
 {%- if group.before is not none %} <small>({{ say('before', n=group.before) }})</small>{% endif %}
 {%- endmacro -%}
-{%- macro show_all(group) -%}
-<p class="all">{% call only({'alert': group.detection.name}) %}
-{{- say('show_alerts', n=group.total) if group.total > 1 else say('show_alert') }}{% endcall %}</p>
+{%- macro show_all(group, newest) -%}
+<p class="all">
+{%- if group.total == 1 and group.detection.count > 1 %}
+{%- call only({'actor': (newest.actor_kind if newest.actor_kind in kinds else 'unknown') ~ ':' ~ newest.actor, 'from': newest.time[:10], 'to': newest.time[:10]}) %}
+{{- say('show_day') }}{% endcall %}
+{%- else %}{% call only({'alert': group.detection.name}) %}
+{{- say('show_alerts', n=group.total) if group.total > 1 else say('show_alert') }}{% endcall %}{% endif %}</p>
 {%- endmacro -%}
 {%- macro group_body(group, rows, most) -%}
 {% if group.detection.check %}<p class="hint">{{ say.detection(group.detection.check) }}</p>{% endif %}
 {{ alerts(group, rows[:most]) }}
 {% if rows | length > most %}
-<details class="more"><summary>{{ say('more', n=rows | length - most) }}</summary>
+<details class="more"><summary>{{ say('more_of', n=rows | length - most, all=group.total) }}</summary>
 {{ alerts(group, rows[most:]) }}
 {% if group.total > rows | length %}<p class="rest">{{ say('unlisted_rows', n=group.total - rows | length) }}</p>{% endif %}
 </details>
@@ -102,12 +106,12 @@ max="{{ most }}" value="{{ count.entries }}"></meter></td>
 {% for group, rows in groups %}
 {% set most = alerts_listed.get(group.detection.severity, 0) %}
 {% if most %}
-<div class="group"><div class="head"><h3>{{ group_heading(group) }}</h3>{{ show_all(group) }}</div>
+<div class="group"><div class="head"><h3>{{ group_heading(group) }}</h3>{{ show_all(group, rows[0]) }}</div>
 {{ group_body(group, rows, most) }}</div>
 {% else %}
 <details class="group more"><summary><h3>{{ group_heading(group) }}</h3></summary>
 {{ group_body(group, rows, listed) }}
-{{ show_all(group) }}</details>
+{{ show_all(group, rows[0]) }}</details>
 {% endif %}
 {% else %}
 <p class="hint">{{ say('no_alerts' if data.entries else ('nothing' if data.is_complete else 'nothing_known')) }}</p>

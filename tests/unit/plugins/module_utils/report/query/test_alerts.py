@@ -110,8 +110,8 @@ def test_figures_are_compared_with_the_period_before(world: World, tmp_path: Pat
     written, text = report(world, tmp_path, start="-7d")
     before = {"entries": 3, "people": 3, "tokens": 0, "staff": 0, "system": 0, "actors": 2, "networks": 1}
     assert written.summary["before"] == before
-    assert "- Entries: 3 (before: 3)" in text
-    assert "A resource was deleted: 3, before: 2" in text
+    assert "- Entries: 3 (previous period: 3)" in text
+    assert "A resource was deleted: 3, previous period: 2" in text
     assert "Compared with 2026-11-08 12:00 to 2026-11-15 12:00:" in text
 
 
@@ -119,7 +119,7 @@ def test_without_data_of_the_period_before_nothing_is_compared(world: World, tmp
     act(world, 1)
     written, text = report(world, tmp_path, start="-60d")
     assert written.summary["before"] is None
-    assert "- Entries: 1 (before: no data)" in text
+    assert "- Entries: 1 (previous period: no data)" in text
     for options in ({"start": "-60d", "compare": False}, {"start": "-7d", "limit": 5}, {}):
         written, text = report(world, tmp_path, **options)
         assert written.summary["before"] is None

@@ -209,7 +209,7 @@ def test_a_range_in_the_future_is_not_complete(
 ) -> None:
     told, result = written_md(world, tmp_path, **options)
     assert result.summary["complete"] is False
-    assert "Made 2026-11-22 12:00. The range is not over yet." in told
+    assert "Made 2026-11-22 12:00. Complete so far, not over yet." in told
     assert "No entries were found. Parts of this range are missing, see below." in told
     assert f"  - Missing: {missing}, after this report was made" in told
     assert "**unnamed project**: API." in told

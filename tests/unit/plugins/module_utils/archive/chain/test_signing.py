@@ -116,7 +116,7 @@ def test_an_archive_with_findings_is_not_signed(world: World, signer: Signer) ->
     world.append(2)
     world.collect()
     next((world.path / "entries").rglob("*.gz")).unlink()
-    with pytest.raises(ArchiveDamaged, match="it has findings, the first is missing in entries/"):
+    with pytest.raises(ArchiveDamaged, match="it has findings; the first is missing in entries/"):
         world.collect(sign_key=SigningKey(signer.key), sign_from=world.head.head)
 
 

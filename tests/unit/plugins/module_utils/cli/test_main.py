@@ -551,7 +551,7 @@ def test_exit_codes_of_failures(host: Host, arguments: list[str], code: int, tol
         (["cat", "--action", "x", "--action", ""], {}, "--action: item 2 of 2 is empty"),
         (["cat", "--ip-network", "x"], {}, "--ip-network: 'x' is not a valid network"),
         (["cat", "--message-pattern", "["], {}, "--message-pattern: '[' is not a valid regular expression"),
-        (["export", "--dest", "x.txt"], {}, "--dest: x.txt is not a .jsonl, .csv or .zip file"),
+        (["export", "--dest", "x.txt"], {}, "--dest: x.txt has an unsupported format"),
         (["export", "--dest", "nowhere/x.csv"], {}, "--dest: the directory "),
         (["prune", "--older-than", "30"], {}, "--older-than: '30' is not a valid age"),
         (

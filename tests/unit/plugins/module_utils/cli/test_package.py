@@ -144,7 +144,7 @@ def test_noted_heads(host: Host) -> None:
         (["export", "archive", "--dest", "x.zip", "--action", "*"], 2, "leave --action out"),
         (["export", "archive", "--dest", "x.zip", "--limit", "3"], 2, "leave --limit out"),
         (["export", "archive", "--dest", "x.csv", "--allowed-signers", "x"], 2, "name a .zip file as --dest"),
-        (["export", "archive", "--dest", "x.zip", "--allowed-signers", "x"], 2, "allowed signers x cannot be read"),
+        (["export", "archive", "--dest", "x.zip", "--allowed-signers", "x"], 2, "Cannot read the allowed signers in x"),
         (["export", "archive", "--dest", "nowhere/x.zip"], 2, "nowhere does not exist; create it first"),
         (["export", "nothing", "--dest", "x.zip"], 4, "There is no archive in"),
         (["export", "archive", "archive", "--dest", "x.zip"], 2, "are the same archive; name it once"),

@@ -26,7 +26,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import parse, timestamp
 from ansible_collections.auditops.cloudscale.tests.second_verifier import verifier as second
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive import test_attacks, test_corpus
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive import corpus, test_attacks
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.both import verdicts
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.corpus import (
     CASES,
@@ -74,7 +74,7 @@ def test_it_is_a_command(world: World) -> None:
 
 
 def test_every_lie_of_the_corpus_is_judged_alike(world: World, tmp_path: Path) -> None:
-    test_corpus.fill(world)
+    corpus.fill(world)
     differences = []
     for kind, name in [*((kind, None) for kind in LEGITIMATE), *CASES]:
         with copied(world, tmp_path / "copy"):
@@ -223,7 +223,7 @@ def test_every_form_of_a_line_is_judged_alike(world: World, tmp_path: Path) -> N
         described, body = file.finish(2)
         head = world.head.commit
         added = {"files": (described,), "entries": 1, "total_entries": head.total_entries + 1}
-        commit = test_corpus.after(world, "entries", **added)
+        commit = corpus.after(world, "entries", **added)
         commit = replace(commit, newest=newest_covered(head, commit.files, commit.covered_until))
         with copied(world, tmp_path / str(number)):
             append(world, Forged(commit, {described.path: body}))

@@ -43,7 +43,8 @@ PARTS = """
 <code title="{{ say('head') }}">{{ say('commit', n=source.origin.head.sequence) }} {{ source.origin.head.sha256 }}</code>
 {% else %}{{ say('api') }}{% endif %}</td>
 <td data-label="{{ say('covered') }}">
-{%- if source.origin.archive %}{{ unbroken(say('from_to', start=source.covered_from, end=source.covered_until)) }}{% else %}{{ say('api_kept') }}{% endif %}</td>
+{%- if source.origin.archive %}{{ unbroken(say('from_to', start=source.covered_from, end=source.covered_until)) }}
+{%- else %}{{ say('api_kept') }}{% endif %}</td>
 <td data-label="{{ say('gaps') }}">{% if source.missing %}<ul>{% for start, end, why in source.missing %}
 {% set until = end or ('...' if why == 'future' else say('now')) %}
 <li{% if why == 'future' %} class="future"{% endif %}>{{ unbroken(say('from_to', start=start, end=until)) }}: {{ reason(why) }}</li>

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sources of a report's entries: archives, the API, or both, with each entry exactly once.
+"""Archives and the API as sources of a report; over 400 lines, because each leaves to the other what it has not.
+
+Each entry is read exactly once.
 
 An archive is complete up to the end of its coverage: earlier entries are from the archive, later ones from the API.
 Entries without a readable time belong to no time range. Of these, an entry from the API counts only if the archive has

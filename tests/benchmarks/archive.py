@@ -60,7 +60,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.cl
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import SigningKey
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import CollectSettings, collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 connection = Connection(api_token=os.environ["CLOUDSCALE_API_TOKEN"], api_url=os.environ["CLOUDSCALE_API_URL"])
 context = RunContext(sign_key=SigningKey(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -33,7 +33,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
     Writer,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, parse, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.selection import Selection
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.alerts import AlertScan, Rules

@@ -44,9 +44,10 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3 import S3Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.s3_address import BucketAccess
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical

@@ -22,7 +22,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.pin import HeadPin
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import (
     VerificationResult,
     verify_archive,
@@ -163,7 +163,7 @@ class Archive:
         return Counter(canonical(parse(json.dumps(entry).encode())) for entry in self.log.entries)
 
     def files(self) -> List[str]:
-        return [name for directory in ("commits", "entries", "pending") for name in self.store.names(directory)]
+        return [name for directory in ("commits", "entries", "pending") for name in self.store.list_files(directory)]
 
     def _verify(self, **options: Any) -> VerificationResult:
         signers = AllowedSigners(self.signers) if self.signers else None
@@ -171,7 +171,7 @@ class Archive:
 
     def check_unfinished(self) -> int:
         """Nothing is claimed that is not so; returns how many entries are archived."""
-        if self.store.commits():
+        if self.store.list_commits():
             problems = [finding for finding in self._verify().findings if not finding.is_warning]
             assert not problems, problems
         archived = self.archived()
@@ -186,5 +186,5 @@ class Archive:
         assert found.signed_from == (1 if self.signers else None)
         archived, logged = self.archived(), self.logged()
         assert archived == logged, (archived - logged, logged - archived)
-        left = list(self.store.names("pending"))
+        left = list(self.store.list_files("pending"))
         assert not left, left

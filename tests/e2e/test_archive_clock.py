@@ -206,7 +206,7 @@ def test_a_clock_that_is_far_off_is_refused_with_both_times(project: Project) ->
     printed = project._run("collect", str(project.archive.path), status=3)
     assert printed["failure"]["code"] == "clock"
     assert len(re.findall(r"20\d\d-\d\d-\d\dT\S+Z", printed["msg"])) == 2
-    assert not list(project.archive.store.names("commits"))
+    assert not list(project.archive.store.list_files("commits"))
 
 
 @pytest.mark.parametrize("project", [REFUSED["a day ahead"], REFUSED["a day behind"]], indirect=True)
@@ -329,7 +329,7 @@ def test_a_start_in_the_future_is_refused_and_makes_no_archive(right: Project) -
     right.append(3)
     printed = commands(right, "collect", "--start", "2099-01-01", status=2)
     assert "2099-01-01T00:00:00Z is in the future" in printed["msg"]
-    assert not list(right.archive.store.names("commits"))
+    assert not list(right.archive.store.list_files("commits"))
 
 
 def test_an_entry_dated_2099_does_not_keep_an_identity_from_being_accepted(right: Project) -> None:

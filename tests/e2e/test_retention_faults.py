@@ -43,7 +43,7 @@ class Plant:
             assert self._run(work) == Ending(0)
             assert verify(self._archive.store) == []
             assert self._archive.archived() == (before if work == "compact" else Counter())
-            assert not list(self._archive.store.names("pending"))
+            assert not list(self._archive.store.list_files("pending"))
         raise AssertionError(f"more than {MOST} calls of {call}")
 
     def _make_ready(self) -> None:

@@ -28,14 +28,11 @@ with atheris.instrument_imports(include=["ansible_collections.auditops.cloudscal
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import collect
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import data_file
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
-        Commit,
-        Malformed,
-        sha256,
-    )
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Commit, sha256
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.fields import Malformed
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+    from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
     from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify
     from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import entry, rows, summary, table
     from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log import schemas as mapping

@@ -177,7 +177,7 @@ def test_the_guide_runs(
 
 @pytest.mark.parametrize("address", re.findall(r"^    (s3://audit-\S+)$", GUIDE.read_text(), re.MULTILINE))
 def test_the_addresses_in_the_guide_are_valid(address: str) -> None:
-    assert ArchiveAddress.parse(address).place == BucketLocation("audit-locked", "shop/")
+    assert ArchiveAddress.parse(address).location == BucketLocation("audit-locked", "shop/")
 
 
 def test_a_collector_killed_at_any_request_loses_and_duplicates_nothing(
@@ -240,7 +240,7 @@ def test_a_connection_lost_at_any_request_loses_and_duplicates_nothing(
                 hosts.collect_here()
         proxy.before = None
         proxy.script()
-        if hosts.store.commits():
+        if hosts.store.list_commits():
             assert [finding for finding in verify(hosts.store) if not finding.is_warning] == [], number
         assert not hosts.archived() - hosts.logged(), number
         hosts.collect_here()
@@ -259,7 +259,7 @@ def test_two_hosts_collect_into_one_bucket_at_once(hosts: Hosts) -> None:
             assert process.returncode == 0, words
     assert verify(hosts.store) == []
     assert hosts.archived() == hosts.logged()
-    assert list(hosts.store.names("pending")) == []
+    assert list(hosts.store.list_files("pending")) == []
 
 
 def test_the_doctor_lets_writers_race_in_the_bucket_and_leaves_nothing(

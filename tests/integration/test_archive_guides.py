@@ -24,7 +24,7 @@ import pytest
 import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import verifier
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.catalogue import built_in_detections
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, timestamp
 from ansible_collections.auditops.cloudscale.plugins.module_utils.times import RETENTION
@@ -416,7 +416,7 @@ def test_recovery_after_a_refusal(host: Host) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
     refused = host.try_shell(continued)
-    assert (refused.returncode, "cut or replaced" in refused.stderr) == (1, True)
+    assert (refused.returncode, "truncated or replaced" in refused.stderr) == (1, True)
     accepted = host.try_shell(restored)
     assert (accepted.returncode, "(commit 4) is replaced by" in accepted.stderr) == (0, True)
     assert host.kept().total() == len(host.visible)

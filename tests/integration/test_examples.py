@@ -22,7 +22,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import head_record
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Connection
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Buckets of each kind at a running S3 server, whoever made it, and places in them that nobody used before."""
+"""Buckets of each kind at a running S3 server, and empty locations in them."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _numbers = itertools.count()
 
 
 class Keys(NamedTuple):
-    """Credentials."""
+    """The credentials of a user."""
 
     access: str
     secret: str
 
 
 class Buckets:
-    """A server by its endpoint, and the keys of one who may do anything there."""
+    """A server, by its endpoint, and the credentials of an administrator."""
 
     def __init__(self, url: str, keys: Keys) -> None:
         self.url = url
         self.keys = keys
 
-    def make(self) -> None:
-        """Make a bucket of each kind."""
+    def create(self) -> None:
+        """Create a bucket of each kind."""
         client = self.client()
         for kind in KINDS:
             client.create_bucket(Bucket=kind, ObjectLockEnabledForBucket=kind == "locked")
         client.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
 
     def new_location(self, kind: str = "plain") -> str:
-        """The address of a place that is empty."""
-        return f"s3://{kind}/place-{os.getpid()}-{next(_numbers)}"
+        """The address of an unused prefix."""
+        return f"s3://{kind}/test-{os.getpid()}-{next(_numbers)}"
 
     def client(self) -> Any:
-        """A plain client, for looking and for damaging."""
+        """A plain client, to inspect and damage objects."""
         import boto3
         from botocore.config import Config
 
@@ -55,17 +55,17 @@ class Buckets:
         )
 
     def upload(self, folder: Path) -> str:
-        """The address of a place that has all files of a folder, byte by byte."""
-        place, client = self.new_location(), self.client()
-        bucket, prefix = place[len("s3://") :].split("/")
+        """Upload all files of a directory; return the address."""
+        location, client = self.new_location(), self.client()
+        bucket, prefix = location[len("s3://") :].split("/")
         for path in folder.rglob("*"):
             if path.is_file():
                 client.put_object(Bucket=bucket, Key=f"{prefix}/{path.relative_to(folder)}", Body=path.read_bytes())
-        return place
+        return location
 
-    def objects(self, place: str) -> Dict[str, bytes]:
-        """All that lies in a place, by its name there."""
-        bucket, _slash, prefix = place.split("?")[0][len("s3://") :].partition("/")
+    def objects(self, location: str) -> Dict[str, bytes]:
+        """The contents of all objects at a location, by name."""
+        bucket, _slash, prefix = location.split("?")[0][len("s3://") :].partition("/")
         client = self.client()
         found = client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/").get("Contents", [])
         keys = [item["Key"] for item in found]
@@ -73,7 +73,7 @@ class Buckets:
 
 
 def environment(buckets: Buckets) -> Dict[str, str]:
-    """The variables by which a store finds a server, and nothing else on the machine."""
+    """The environment variables for a store that uses this server and no other configuration of the machine."""
     return {
         "AWS_ACCESS_KEY_ID": buckets.keys.access,
         "AWS_SECRET_ACCESS_KEY": buckets.keys.secret,

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Stands between a client and an S3 server, tells what was asked for, and lets connections and answers fail."""
+"""A proxy for an S3 server that records requests and injects faults."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Messa
 
 
 class Fault(NamedTuple):
-    """What happens to the next requests of ``method`` whose path contains ``path``, so many ``times``.
+    """A fault for the next requests of ``method`` whose path contains ``path``, as often as ``times``.
 
-    ``reset_before`` and ``reset_after`` break the connection before the server sees the request, and after it answered.
-    ``reset_amid`` breaks it in the middle of the answer's body. ``late`` breaks it too, and the server gets the request
-    when :meth:`FaultyProxy.deliver_late` is called. Anything else is an answer: a status and an error code.
+    ``reset_before`` resets the connection instead of forwarding the request, ``reset_after`` instead of forwarding the
+    response, ``reset_amid`` in the middle of the response body. ``late`` resets the connection and holds the request
+    until :meth:`FaultyProxy.deliver_late`. Every other value is a response: a status and an error code.
     """
 
     how: str
@@ -42,9 +42,9 @@ class _Held(NamedTuple):
 
 
 class FaultyProxy:
-    """A context manager. ``requests`` are all that came, as ``METHOD path``; ``before`` is called before each.
+    """A context manager. ``requests`` are all received requests as ``METHOD path``; ``before`` is called before each.
 
-    Where the path contains ``unconditional``, objects are overwritten as by a server that ignores ``If-None-Match``.
+    For paths that contain ``unconditional``, the proxy behaves like a server that ignores ``If-None-Match``.
     """
 
     def __init__(self, buckets: Buckets) -> None:
@@ -58,10 +58,10 @@ class FaultyProxy:
         self.unconditional: Optional[str] = None
 
     def __enter__(self) -> FaultyProxy:
-        proxy = self
+        owner = self
 
         class Handler(_Handler):
-            owner = proxy
+            proxy = owner
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -74,17 +74,17 @@ class FaultyProxy:
         self._server.server_close()
 
     def script(self, *faults: Fault) -> None:
-        """Let these happen from now on; those not used yet are forgotten."""
+        """Replace the faults that have not occurred yet."""
         with self._lock:
             self._faults = list(faults)
 
     @property
     def left(self) -> List[Fault]:
-        """The faults that have not happened."""
+        """The faults that have not occurred yet."""
         return self._faults
 
     def deliver_late(self) -> List[int]:
-        """Let the server have the requests that were held back, and return the statuses of its answers."""
+        """Forward the held requests to the server; return the statuses of its responses."""
         held, self._late = self._late, []
         return [self.forward(one)[0] for one in held]
 
@@ -101,7 +101,7 @@ class FaultyProxy:
         return ""
 
     def overwrite(self, request: _Held) -> tuple[int, List[tuple[str, str]], bytes]:
-        """The condition is part of the signature, so the object is stored by a request of its own."""
+        """Store an object by a new request without the condition, because the signature covers the condition."""
         _empty, bucket, key = unquote(request.path).split("/", 2)
         facts = self._buckets.client().put_object(Bucket=bucket, Key=key, Body=request.body)["ResponseMetadata"]
         return facts["HTTPStatusCode"], [("Date", facts["HTTPHeaders"]["date"])], b""
@@ -114,40 +114,40 @@ class FaultyProxy:
                 if name.lower() not in ("expect", "connection"):
                     upstream.putheader(name, value)
             upstream.endheaders(request.body)
-            answer = upstream.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
+            response = upstream.getresponse()
+            return response.status, response.getheaders(), response.read()
         finally:
             upstream.close()
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    owner: FaultyProxy
+    proxy: FaultyProxy
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = _Held(self.command, self.path, list(self.headers.items()), body)
-        if self.owner.before is not None:
-            self.owner.before(f"{self.command} {self.path}")
-        how = self.owner.fault_of(self.command, self.path)
+        if self.proxy.before is not None:
+            self.proxy.before(f"{self.command} {self.path}")
+        how = self.proxy.fault_of(self.command, self.path)
         if how in ("reset_before", "late"):
             if how == "late":
-                self.owner.hold(request)
+                self.proxy.hold(request)
             self._reset()
         elif how in ("", "reset_after", "reset_amid"):
-            ignores = self.command == "PUT" and self.owner.unconditional and self.owner.unconditional in self.path
-            status, headers, answer = (self.owner.overwrite if ignores else self.owner.forward)(request)
+            ignores = self.command == "PUT" and self.proxy.unconditional and self.proxy.unconditional in self.path
+            status, headers, content = (self.proxy.overwrite if ignores else self.proxy.forward)(request)
             if how == "reset_after":
                 self._reset()
                 return
-            self._answer(status, headers, answer, half=how == "reset_amid")
+            self._respond(status, headers, content, half=how == "reset_amid")
         else:
             status_text, code = how.split()
-            self._answer(int(status_text), [("Content-Type", "application/xml")], _ERROR.format(code=code).encode())
+            self._respond(int(status_text), [("Content-Type", "application/xml")], _ERROR.format(code=code).encode())
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _serve  # noqa: N815
 
-    def _answer(self, status: int, headers: List[tuple[str, str]], body: bytes, half: bool = False) -> None:
+    def _respond(self, status: int, headers: List[tuple[str, str]], body: bytes, half: bool = False) -> None:
         self.send_response_only(status)
         has_length = False
         for name, value in headers:
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reset(self) -> None:
         self.close_connection = True
-        # Not the usual end of a connection, but a reset.
+        # Reset the connection instead of closing it.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.shutdown(socket.SHUT_RD)
 

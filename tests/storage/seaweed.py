@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real S3 server on one address: SeaweedFS, in a process of its own, with credentials that it checks."""
+"""SeaweedFS, a real S3 server that checks credentials, in its own process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _IDENTITIES = {
 
 
 class SeaweedFS:
-    """The server, from ``with`` to its end, with its ``buckets``."""
+    """A context manager that runs the server."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self._host = host
@@ -53,7 +53,7 @@ class SeaweedFS:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        # It takes half a minute to end well, and nothing of it is needed any more.
+        # A clean shutdown takes half a minute, and nothing of the data is needed.
         self._process.kill()
         self._process.wait()
         self._log.close()
@@ -90,13 +90,13 @@ class SeaweedFS:
         return [str(weed), "-logtostderr", "server", "-filer", "-s3", *given]
 
     def _wait(self) -> None:
-        """Until an object can be stored: the gateway listens before the rest is there."""
+        """Wait until an object can be stored: the gateway listens before the other services are ready."""
         deadline = time.monotonic() + 60
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise OSError(f"SeaweedFS does not start:\n{(self._folder / 'log').read_text()[-2000:]}")
             time.sleep(0.1)
-        self.buckets.make()
+        self.buckets.create()
 
     def _is_ready(self) -> bool:
         from botocore.exceptions import BotoCoreError, ClientError

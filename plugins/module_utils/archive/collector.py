@@ -42,7 +42,8 @@ from .log_identity import identity_change, is_restart, project_uuid
 from .overlap import FetchedEntry, Overlap
 from .response_clock import ClockCheckedApi, clock_skew, server_date_of
 from .run_context import RunContext
-from .storage.store import DryRun, Store
+from .storage.dry_run import DryRun
+from .storage.store import Store
 
 # Pages read before one of these errors are discarded: they might be wrong, or they cannot be written.
 _DISCARDING_ERRORS = (PaginationLoop, StorageError, ProjectMismatch, ArchiveDamaged)

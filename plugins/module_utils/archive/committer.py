@@ -20,7 +20,8 @@ from ..times import format_time
 from .chain.chain import StoredCommit, find_head, load_commit, remove_leftovers
 from .chain.coverage import MAX_SKEW
 from .chain.signing import signature_name, signed_text
-from .format.commit import Commit, Head, pending_name, pending_record
+from .format.commit import Commit, Head
+from .format.pending import pending_name, pending_record
 from .run_context import RunContext
 from .storage.store import MAX_COMMIT_SIZE, ObjectNotFound, Store
 from .trust import check_claim, check_head
@@ -138,7 +139,7 @@ class CommitAppender:
             won = self._store.put_if_absent(commit.name, stored.body)
         except ObjectNotFound:
             # Another run deletes drafts only after the commit with their sequence was created.
-            if commit.sequence not in self._store.commits(after=commit.sequence - 1):
+            if commit.sequence not in self._store.list_commits(after=commit.sequence - 1):
                 raise
             won = False
         if not won:
@@ -161,7 +162,7 @@ class CommitAppender:
 
     def _publish_claim(self, name: str) -> None:
         """Copy the commit that another run claimed but did not copy, if the commit is valid."""
-        claim = self._store.claim(name)
+        claim = self._store.find_claim(name)
         if claim is not None:
             check_claim(self._store, self.stored, claim, self._context)
             self._store.copy_claim(name, claim.body)
@@ -189,7 +190,7 @@ class CommitAppender:
         if len(stored.body) > MAX_COMMIT_SIZE:
             raise StorageError(f"{name} would exceed the maximum size of a commit; compact first, or prune fewer days.")
         with suppress(ObjectNotFound):
-            next(self._store.chunks(name), None)
+            next(self._store.read(name), None)
 
     def _signature(self, stored: StoredCommit) -> Dict[str, bytes]:
         key, commit = self._context.sign_key, stored.commit
@@ -198,7 +199,7 @@ class CommitAppender:
         body = key.sign(commit.archive_id, stored.head)
         signers = self._context.allowed_signers
         if signers is not None:
-            damage = signers.damage(body, signed_text(commit.archive_id, stored.head), commit.server_date)
+            damage = signers.find_problem(body, signed_text(commit.archive_id, stored.head), commit.server_date)
             if damage:
                 # A commit signed by an expired or unlisted key would be refused by everybody.
                 raise InvalidInput(f"The signature of this run is not allowed: {damage}; nothing was committed.")

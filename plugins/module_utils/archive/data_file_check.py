@@ -13,8 +13,9 @@ from typing import Callable, Iterable, Iterator, List, Optional, Tuple
 from ..errors import StorageError
 from .finding import Finding
 from .format.canonical_lines import CanonicalLines
-from .format.commit import UNDATED_DAY, DataFile, Malformed, parse_data_file_name, utc_day
+from .format.commit import UNDATED_DAY, DataFile, parse_data_file_name, utc_day
 from .format.data_file import complete_lines, decompress_gzip, split_lines
+from .format.fields import Malformed
 from .storage.store import ObjectNotFound
 
 
@@ -101,7 +102,7 @@ class _FileContent:
         self._slices.add_block(block)
         self._bytes += len(block)
         try:
-            span = self._lines.span(block)
+            span = self._lines.summarize(block)
         except ValueError as exc:
             raise Malformed(str(exc)) from exc
         self._entries += span.entries

@@ -167,7 +167,7 @@ def _differences(store: Store, noted: Sequence[NotedHead]) -> Iterator[Finding]:
 def _count_rearranging(store: Store, since: int) -> Tuple[int, int]:
     """Return the numbers of commits after ``since`` that pruned and that compacted."""
     counts = [0, 0]
-    for read_chunks in prefetch_chunks(store, map(commit_name, store.commits(after=since))):
+    for read_chunks in prefetch_chunks(store, map(commit_name, store.list_commits(after=since))):
         kind = _read_kind(read_chunks, f"a commit in {store}")
         if kind in _REARRANGING:
             counts[_REARRANGING.index(kind)] += 1

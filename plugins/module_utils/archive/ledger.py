@@ -17,7 +17,8 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Seq
 from ..errors import ArchiveDamaged, StorageError
 from ..project_log.entry import to_printable
 from .chain.chain import StoredCommit, find_head, load_commit
-from .format.commit import Commit, Head, Malformed, commit_name, sha256
+from .format.commit import Commit, Head, commit_name, sha256
+from .format.fields import Malformed
 from .heads import NotedHead, head_record
 from .storage.prefetch import prefetch_chunks
 from .storage.store import ObjectNotFound, Store, join_chunks

@@ -27,7 +27,8 @@ from .format.commit import UNDATED_DAY, Commit, DataFile, Head, Part, Writer, pa
 from .format.data_file import DayFile
 from .reader import lines_of
 from .run_context import RunContext
-from .storage.store import DryRun, ObjectNotFound, Store, archive_not_found
+from .storage.dry_run import DryRun
+from .storage.store import ObjectNotFound, Store, archive_not_found
 
 CLOSE_DELAY = timedelta(hours=1)
 """How far past the end of a day the archive's coverage must reach before the day's files are merged or removed."""
@@ -151,7 +152,7 @@ class _Run:
         if head is None:
             raise archive_not_found(self._store)
         state = replay(self._store, head)
-        remove_leftovers(self._store, head, reach=head.commit.sequence)
+        remove_leftovers(self._store, head, lookback=head.commit.sequence)
         self._store.purge(self._appender.interruptible(_undeleted_files(self._store, head.commit, state)))
         return head, state
 
@@ -174,7 +175,7 @@ class _Run:
         try:
             merged.append(self._store, file)
         except ObjectNotFound as exc:
-            if self._store.commits(after=self._head.commit.sequence):
+            if self._store.list_commits(after=self._head.commit.sequence):
                 raise CommitConflict from exc
             raise ArchiveDamaged(f"{file.path} is missing in {self._store}; verify the archive.") from exc
 
@@ -285,7 +286,7 @@ def _days(live: Dict[str, DataFile], cutoff: datetime) -> Dict[str, List[DataFil
 
 def _undeleted_files(store: Store, head: Commit, state: ChainState) -> List[str]:
     """Return the files that a commit removed but that are still stored: a run was killed, or a copy was restored."""
-    return sorted(name for name in store.names("entries") if name in state.removed and _is_committed(name, head))
+    return sorted(name for name in store.list_files("entries") if name in state.removed and _is_committed(name, head))
 
 
 def _is_committed(name: str, head: Commit) -> bool:

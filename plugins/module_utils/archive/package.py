@@ -179,7 +179,7 @@ class _PreparedArchive:
         self._extracted = self._extract(spool)
         signers = AllowedSigners(source.allowed_signers) if source.allowed_signers else None
         found = verify_archive(store, signers=signers, now=now)
-        if store.commits(after=head.commit.sequence):
+        if store.list_commits(after=head.commit.sequence):
             raise _ArchiveChanged(f"{head.commit.name} in {store} is no longer the newest commit.")
         self.problems = errors(found.findings)
         self._protocol = protocol(found, self.packed.status, with_signers=signers is not None)
@@ -234,7 +234,7 @@ def _timestamps(store: Store) -> Dict[str, bytes]:
     """Return the files with time stamps; other objects are skipped."""
     found: Dict[str, bytes] = {}
     with suppress(InvalidObject):
-        for name in filter(parse_timestamp_name, store.names("timestamps")):
+        for name in filter(parse_timestamp_name, store.list_files("timestamps")):
             with suppress(InvalidObject, ObjectNotFound):
                 found[name] = read_timestamp_file(store, name)
     return found

@@ -159,7 +159,7 @@ def _check_manifest(package: ZipReader) -> Dict[str, str]:
     digests = {}
     for name in package.names[:-1]:
         content = hashlib.sha256()
-        for chunk in package.chunks(name):
+        for chunk in package.read(name):
             content.update(chunk)
         digests[name] = content.hexdigest()
     lines = _lines(package, MANIFEST)
@@ -188,7 +188,7 @@ def _difference(line: bytes, name: str, digests: Dict[str, str]) -> str:
 def _lines(package: ZipReader, name: str) -> Iterator[bytes]:
     """Yield the lines of a member, each with its newline; a line that is too long is truncated."""
     rest = b""
-    for chunk in package.chunks(name):
+    for chunk in package.read(name):
         *complete, rest = (rest + chunk).split(b"\n")
         yield from (line + b"\n" for line in complete)
         if len(rest) > _MAX_TEXT:
@@ -205,7 +205,7 @@ def _check_heads_file(package: ZipReader, packed_ranges: Sequence[PackedRange]) 
 
 def _check_page(package: ZipReader, sections: Sequence[PageSection]) -> Iterator[Finding]:
     expected = page(sections)
-    found = join_chunks(package.chunks(README), README, MAX_DOCUMENT)
+    found = join_chunks(package.read(README), README, MAX_DOCUMENT)
     if found != expected:
         yield Finding("page", README, "it is not the page of this package")
 
@@ -290,7 +290,7 @@ class _ArchiveCheck:
 
     def _document(self, name: str) -> Dict[str, Any]:
         try:
-            body = join_chunks(self._package.chunks(f"{self._directory}/{name}"), name, MAX_DOCUMENT)
+            body = join_chunks(self._package.read(f"{self._directory}/{name}"), name, MAX_DOCUMENT)
             value = json.loads(body)
         except (StorageError, ValueError, RecursionError) as exc:
             raise _InvalidDocument("it is not a readable JSON document") from exc
@@ -315,12 +315,12 @@ class _ArchiveCheck:
         if packed.directory != self._directory:
             self._report("head", "commits", f"its newest commit is of {packed.directory}")
         known = self._signatures.union(file.path for file in packed.files)
-        for name in (*self._store.names("entries"), *self._store.names("signatures")):
+        for name in (*self._store.list_files("entries"), *self._store.list_files("signatures")):
             if name not in known:
                 self._report("extra", name, "it is neither of the range nor of a commit")
         if self._check_extract(packed):
             is_signed = found.signed_from is not None
-            stamped = next(self._store.names("timestamps"), None) is not None
+            stamped = next(self._store.list_files("timestamps"), None) is not None
             self.page_section = PageSection(self._directory, self._facts, packed.head_line(), is_signed, stamped)
         self._check_protocol(packed, found)
 

@@ -16,8 +16,9 @@ from ..project_log.entry import Entry, parse, timestamp
 from .chain.chain import StoredCommit, replay
 from .chain.rules import ChainState
 from .chain.signing import checked_head
-from .format.commit import DataFile, Head, Malformed, parse_data_file_name
+from .format.commit import DataFile, Head, parse_data_file_name
 from .format.data_file import decompress_gzip, lines_containing, split_lines
+from .format.fields import Malformed
 from .storage.store import ObjectNotFound, Store, archive_not_found
 
 
@@ -28,7 +29,7 @@ def bytes_of(store: Store, file: DataFile) -> Iterator[bytes]:
     :raises ArchiveDamaged: the bytes differ from the commit; raised after the last byte.
     """
     digest = hashlib.sha256()
-    for chunk in store.chunks(file.path):
+    for chunk in store.read(file.path):
         digest.update(chunk)
         yield chunk
     if digest.hexdigest() != file.sha256:

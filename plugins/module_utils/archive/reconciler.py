@@ -295,7 +295,7 @@ class _Comparison:
 
     def _exists(self, path: str) -> bool:
         try:
-            next(self._store.chunks(path), None)
+            next(self._store.read(path), None)
         except ObjectNotFound:
             return False
         return True

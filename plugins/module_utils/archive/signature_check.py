@@ -77,7 +77,7 @@ class SignatureCheck:
 
     def _exists(self, name: str) -> bool:
         try:
-            next(self._store.chunks(name), None)
+            next(self._store.read(name), None)
         except (ObjectNotFound, InvalidObject):
             return False
         except StorageError:
@@ -101,7 +101,7 @@ class SignatureCheck:
         text = signed_text(one.archive_id, one.head)
         if signer_fingerprint(body, text) != one.signer:
             return "its signature is not by its signer"
-        return self._signers.damage(body, text, one.server_date) if self._signers else None
+        return self._signers.find_problem(body, text, one.server_date) if self._signers else None
 
     def _check_unmatched(self, commits: Sequence[SignedCommit], head: int) -> Iterator[Finding]:
         """Check the signatures without a commit. Those of lost races and killed runs are at most of the next commit."""
@@ -138,7 +138,7 @@ class SignatureCheck:
             return False
         text = signed_text(archive_id, found.head)
         if self._signers is not None:
-            return self._signers.damage(body, text, self._now) is None
+            return self._signers.find_problem(body, text, self._now) is None
         return signer_fingerprint(body, text) in signers
 
 

@@ -144,7 +144,7 @@ class TimestampCheck:
             return exc.message
         except InvalidTimestamp as exc:
             return str(exc)
-        return authorities.damage(body, token) or token
+        return authorities.find_problem(body, token) or token
 
     def _check_unmatched(
         self, authorities: Authorities, unmatched: List[TimestampFile], head: int

@@ -21,7 +21,8 @@ from .chain.rules import IDENTITY_REASONS, ChainState
 from .chain.signing import SigningKey, signature_problem
 from .format.commit import FIRST_SEQUENCE, READING_KINDS, Head
 from .run_context import RunContext
-from .storage.store import Claim, DryRun, ObjectNotFound, Store
+from .storage.dry_run import DryRun
+from .storage.store import Claim, ObjectNotFound, Store
 
 
 def check_head(store: Store, head: StoredCommit, pin: Optional[Head], context: RunContext) -> bool:
@@ -81,7 +82,7 @@ def _check_files(store: Store, stored: StoredCommit) -> None:
 
     for file in stored.commit.files:
         try:
-            found = verify_data_file(file, partial(store.chunks, file.path), CanonicalLines())
+            found = verify_data_file(file, partial(store.read, file.path), CanonicalLines())
         except ObjectNotFound as exc:
             raise ArchiveDamaged(f"{file.path}, which it names, is missing.") from exc
         if found is not None:

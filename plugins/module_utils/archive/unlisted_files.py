@@ -16,16 +16,10 @@ from ..errors import StorageError
 from .chain.chain import pending_records
 from .chain.rules import ChainState
 from .finding import Finding
-from .format.commit import (
-    FIRST_SEQUENCE,
-    DataFile,
-    DataFileName,
-    Malformed,
-    parse_commit_name,
-    parse_data_file_name,
-    parse_pending_name,
-)
+from .format.commit import FIRST_SEQUENCE, DataFile, DataFileName, parse_commit_name, parse_data_file_name
 from .format.data_file import decompress_gzip, split_lines
+from .format.fields import Malformed
+from .format.pending import parse_pending_name
 from .storage.store import InvalidObject, ObjectNotFound, Store
 
 _TYPES = {
@@ -40,7 +34,7 @@ _TYPES = {
 def names_in(store: Store, directory: str) -> List[str]:
     """List the names of the files in a directory of the archive; none if it is not a directory."""
     try:
-        return list(store.names(directory))
+        return list(store.list_files(directory))
     except InvalidObject:
         return []  # reported as an unexpected object
 
@@ -96,7 +90,7 @@ class UnlistedFilesCheck:
         """Return the SHA-256 of a file; None if the file is unreadable or larger than the limit."""
         content, size = hashlib.sha256(), 0
         try:
-            for chunk in self._store.chunks(name):
+            for chunk in self._store.read(name):
                 content.update(chunk)
                 size += len(chunk)
                 if size > limit:
@@ -154,7 +148,7 @@ class UnlistedFilesCheck:
         # A file that is larger than the whole day is not a part of it, so the rest is not decompressed.
         max_bytes = sum(file.content_bytes for file in live)
         try:
-            for line in split_lines(decompress_gzip(self._store.chunks(name), max_bytes)):
+            for line in split_lines(decompress_gzip(self._store.read(name), max_bytes)):
                 unmatched[_short_digest(line)] += 1
         except ObjectNotFound:
             return 0  # deleted as a leftover in the meantime
@@ -166,7 +160,7 @@ class UnlistedFilesCheck:
         return sum(unmatched.values())
 
     def _subtract(self, unmatched: CounterOf[bytes], file: DataFile) -> None:
-        for line in split_lines(decompress_gzip(self._store.chunks(file.path), file.content_bytes)):
+        for line in split_lines(decompress_gzip(self._store.read(file.path), file.content_bytes)):
             digest = _short_digest(line)
             if digest in unmatched:
                 unmatched[digest] -= 1
@@ -187,7 +181,7 @@ class UnlistedFilesCheck:
         for item in self._store.list_unexpected():
             if item.name not in self._state.live:  # live files are reported where they are read
                 type_ = _TYPES.get(item.name.partition("/")[0], "foreign")
-                yield Finding(type_, item.name, f"it is {item.what}, which no run creates here")
+                yield Finding(type_, item.name, f"it is {item.kind}, which no run creates here")
 
 
 def _short_digest(line: bytes) -> bytes:

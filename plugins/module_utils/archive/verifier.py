@@ -26,16 +26,8 @@ from .chain.timestamp import Authorities, timestamp_names
 from .data_file_check import verify_data_file
 from .finding import Finding
 from .format.canonical_lines import CanonicalLines
-from .format.commit import (
-    FIRST_SEQUENCE,
-    Commit,
-    DataFile,
-    Head,
-    Malformed,
-    commit_name,
-    parse_data_file_name,
-    sha256,
-)
+from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Head, commit_name, parse_data_file_name, sha256
+from .format.fields import Malformed
 from .signature_check import SignatureCheck, SignedCommit
 from .storage.prefetch import prefetch_chunks
 from .storage.store import InvalidObject, ObjectNotFound, Store, join_chunks
@@ -164,7 +156,7 @@ class _Verification:
 
     def _commits(self) -> List[int]:
         try:
-            return self._store.commits()
+            return self._store.list_commits()
         except InvalidObject:
             return []
 
@@ -275,8 +267,8 @@ class _Verification:
     def _without_removed_since(self, missing: List[str], head: int) -> List[str]:
         """Return the missing files without those that a commit made after ``head`` removed."""
         removed: Set[str] = set()
-        for sequence in self._store.commits(after=head) if missing and head else ():
-            body = self._read_commit(sequence, partial(self._store.chunks, commit_name(sequence)))
+        for sequence in self._store.list_commits(after=head) if missing and head else ():
+            body = self._read_commit(sequence, partial(self._store.read, commit_name(sequence)))
             commit = None if body is None else self._parse_commit(sequence, body)
             removed.update(commit.removed if commit else ())
         return [path for path in missing if path not in removed]

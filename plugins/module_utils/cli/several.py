@@ -18,8 +18,8 @@ from datetime import datetime, timedelta
 from typing import Any, Dict, Iterator, List, Sequence
 
 from ..archive.state import StateFile
+from ..archive.storage.local_store import LocalStore
 from ..archive.storage.open import is_remote
-from ..archive.storage.store import LocalStore
 from ..errors import AuditError, Cancelled, InvalidInput
 from ..projects import ProjectSettings
 from ..times import utc_now

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real Ceph object gateway on loopback, from the packages of a Debian release."""
+"""A Ceph object gateway on loopback, from the packages of a Debian release."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PACKAGES = "ceph-mon,ceph-osd,ceph-mgr,radosgw"
 
 
 def tree(suite: str) -> Path:
-    """A tar of a minimal Debian with Ceph, made once from the mirror that this machine's own apt uses."""
+    """A cached tar of a minimal Debian with Ceph, from the mirror that apt uses on this machine."""
     mirror, _security = machines._mirrors()
     source = f"deb {mirror} {suite} main\n"
     recipe = hashlib.sha256(f"{source}{_PACKAGES}".encode()).hexdigest()[:12]
@@ -33,7 +33,7 @@ def tree(suite: str) -> Path:
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         draft = kept.with_suffix(".draft.tar")
-        # A release in the making may be older than its mirror's promise to renew it.
+        # The index of a testing release can be past its Valid-Until date.
         options = ["--variant=minbase", f"--include={_PACKAGES}", "--aptopt=Acquire::Check-Valid-Until false"]
         command = ["mmdebstrap", "--quiet", *options, suite, str(draft), "-"]
         subprocess.run(command, input=source, text=True, check=True, stdout=subprocess.DEVNULL)
@@ -42,7 +42,7 @@ def tree(suite: str) -> Path:
 
 
 class Ceph:
-    """A gateway with all that it needs, from ``with`` to its end, with its ``buckets``. ``release`` is 18, 20, ..."""
+    """A context manager that runs a gateway with its daemons. ``release`` is 18, 20, ..."""
 
     def __init__(self, suite: str) -> None:
         self._suite = suite
@@ -61,7 +61,7 @@ class Ceph:
             )
         try:
             self._wait()
-            self.buckets.make()
+            self.buckets.create()
         except BaseException:
             self.__exit__()
             raise
@@ -79,7 +79,7 @@ class Ceph:
             try:
                 self.buckets.client().list_buckets()
                 return
-            except Exception as exc:  # noqa: BLE001 - whatever it is while the gateway starts
+            except Exception as exc:  # noqa: BLE001 - any error while the gateway starts
                 refusal = exc
             time.sleep(0.2)
         raise OSError(f"Ceph does not start: {refusal}\n{(self._directory / 'log').read_text()[-3000:]}")

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from ansible_collections.auditops.cloudscale.tests.storage import fixtures
 from ansible_collections.auditops.cloudscale.tests.unit.conftest import clock, server, world
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.test_attacks import archive
 
-__all__ = ["archive", "clock", "server", "world"]
+# fixtures registers the contract of stores for assertion rewriting.
+__all__ = ["archive", "clock", "fixtures", "server", "world"]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The chain of commits: finding its head, pinning it, walking it back, and clearing away what no commit names."""
+"""The chain of commits: find its head, walk it in both directions, and clean up after runs that did not finish."""
 
 from __future__ import annotations
 
@@ -17,26 +17,24 @@ from ..format.commit import (
     DataFile,
     Gap,
     Head,
-    Malformed,
     commit_name,
     parse_data_file_name,
-    parse_pending_name,
-    parse_pending_record,
     sha256,
 )
+from ..format.fields import Malformed
+from ..format.pending import parse_pending_name, parse_pending_record
 from ..storage.prefetch import prefetch_chunks
-from ..storage.store import InvalidObject, ObjectNotFound, Store, join_chunks, read
+from ..storage.store import InvalidObject, ObjectNotFound, Store, join_chunks, read_file
 from .rules import ChainState
 
 MAX_LOOKBACK = 100
-"""How many commits back a run looks for what other runs left behind."""
+"""Number of commits before the head whose pending records a run cleans up."""
 
-
-_MAX_RECORD = 1 << 20
+_MAX_RECORD_SIZE = 1 << 20
 
 
 class StoredCommit(NamedTuple):
-    """A commit as it is stored."""
+    """A commit and the bytes that are stored."""
 
     commit: Commit
     body: bytes
@@ -47,76 +45,76 @@ class StoredCommit(NamedTuple):
 
 
 def load_commit(store: Store, sequence: int) -> StoredCommit:
-    """The commit with this sequence.
+    """Read a commit.
 
-    :raises ObjectNotFound: there is none.
-    :raises ArchiveDamaged: the file of that name is no such commit.
+    :raises ObjectNotFound: the commit does not exist.
+    :raises ArchiveDamaged: the file is not a valid commit with this sequence.
     """
-    return parse_stored_commit(store, sequence, read(store, commit_name(sequence)))
+    return parse_stored_commit(store, sequence, read_file(store, commit_name(sequence)))
 
 
 def parse_stored_commit(store: Store, sequence: int, body: bytes) -> StoredCommit:
-    """The commit with this sequence from its bytes.
+    """Parse the bytes of a commit.
 
-    :raises ArchiveDamaged: they are no such commit.
+    :raises ArchiveDamaged: the bytes are not a valid commit with this sequence.
     """
     name = commit_name(sequence)
     try:
         commit = Commit.parse(body)
     except Malformed as exc:
-        raise ArchiveDamaged(f"{name} in {store} is no commit: {exc}; verify the archive.") from exc
+        raise ArchiveDamaged(f"{name} in {store} is not a valid commit: {exc}; verify the archive.") from exc
     if commit.sequence != sequence:
-        raise ArchiveDamaged(f"{name} in {store} is commit {commit.sequence}; verify the archive.")
+        raise ArchiveDamaged(f"{name} in {store} contains commit {commit.sequence}; verify the archive.")
     return StoredCommit(commit, body)
 
 
 def find_head(store: Store, pin: Optional[Head] = None) -> Optional[StoredCommit]:
-    """The newest commit; None for an archive without any.
+    """Find the newest commit; None if the archive has no commit.
 
-    With ``pin``, a head seen earlier, only the commits after it are looked for.
+    With ``pin``, a head seen earlier, only commits after it are listed.
 
-    :raises ArchiveDamaged: the pinned commit is absent or different, a commit after it is missing, or there are data
+    :raises ArchiveDamaged: the pinned commit is missing or different, a commit after it is missing, or there are data
         files but no commit.
     """
-    head = _pinned(store, pin) if pin is not None else None
-    found = store.commits(after=pin.sequence if pin else 0)
-    if pin is not None and found and found[-1] != pin.sequence + len(found):
-        raise ArchiveDamaged(f"Commits after {pin.sequence} are missing in {store}; verify it.")
-    head = _newer(store, load_commit(store, found[-1]) if found else head)
+    head = _load_pinned(store, pin) if pin is not None else None
+    listed = store.list_commits(after=pin.sequence if pin else 0)
+    if pin is not None and listed and listed[-1] != pin.sequence + len(listed):
+        raise ArchiveDamaged(f"Commits after {pin.sequence} are missing in {store}; verify the archive.")
+    head = _find_newer(store, load_commit(store, listed[-1]) if listed else head)
     if head is None:
         _check_new(store)
     return head
 
 
-def _newer(store: Store, link: Optional[StoredCommit]) -> Optional[StoredCommit]:
-    """This commit, or a newer one: a list may be older than what it lists.
+def _find_newer(store: Store, stored: Optional[StoredCommit]) -> Optional[StoredCommit]:
+    """This commit, or a newer one that the list did not contain yet.
 
-    Something else under the next commit's name is no commit; it only stops whoever wants to make one.
+    Something other than a file under the name of the next commit is not a commit; a run reports it when it commits.
     """
     while True:
-        sequence = link.commit.sequence if link else 0
+        sequence = stored.commit.sequence if stored else 0
         try:
-            link = load_commit(store, sequence + 1)
+            stored = load_commit(store, sequence + 1)
         except (ObjectNotFound, InvalidObject):
-            return link
+            return stored
 
 
 def walk_back(store: Store, head: StoredCommit) -> Iterator[StoredCommit]:
-    """The commits from this one back to the first; each is the one that the next names.
+    """Yield the commits from ``head`` back to the first one, following the hashes.
 
-    :raises ArchiveDamaged: a commit is missing, or is not the one that the next names.
+    :raises ArchiveDamaged: a commit is missing, or has another hash than the next commit names.
     """
-    link = head
+    stored = head
     while True:
-        yield link
-        previous, sequence = link.commit.previous, link.commit.sequence - 1
+        yield stored
+        previous, sequence = stored.commit.previous, stored.commit.sequence - 1
         if previous is None:
             return
         try:
-            link = load_commit(store, sequence)
+            stored = load_commit(store, sequence)
         except ObjectNotFound as exc:
             raise _missing(store, sequence) from exc
-        if link.head.sha256 != previous:
+        if stored.head.sha256 != previous:
             raise ArchiveDamaged(f"{commit_name(sequence)} in {store} was changed; verify the archive.")
 
 
@@ -125,9 +123,9 @@ def _missing(store: Store, sequence: int) -> ArchiveDamaged:
 
 
 def replay(store: Store, head: StoredCommit) -> ChainState:
-    """What all commits up to this one add up to: each is the one that the next names, and breaks no rule.
+    """Check all commits up to ``head`` and return the resulting state.
 
-    :raises ArchiveDamaged: a commit is missing, is not the one that the next names, or says what no collector writes.
+    :raises ArchiveDamaged: a commit is missing, has another hash than the next commit names, or breaks a rule.
     """
     state = ChainState()
     for _checked in walk_forward(store, state, None, head):
@@ -138,45 +136,49 @@ def replay(store: Store, head: StoredCommit) -> ChainState:
 def walk_forward(
     store: Store, state: ChainState, after: Optional[StoredCommit], head: StoredCommit
 ) -> Iterator[StoredCommit]:
-    """The commits after ``after`` (None: all) up to ``head``, in order, each checked against ``state`` and applied.
+    """Yield the commits after ``after`` (None: all) up to ``head``; check each one against ``state`` and apply it.
 
-    :raises ArchiveDamaged: as :func:`replay`; what was yielded before is only known to lead to ``head`` at the end.
+    Only after the last one is it certain that the others lead to ``head``.
+
+    :raises ArchiveDamaged: as :func:`replay`.
     """
     first = after.commit.sequence + 1 if after else FIRST_SEQUENCE
-    digest = after.head.sha256 if after else None
+    previous = after.head.sha256 if after else None
     sequences = range(first, head.commit.sequence + 1)
-    link = after
-    for sequence, ask in zip(sequences, prefetch_chunks(store, map(commit_name, sequences))):
+    stored = after
+    for sequence, read_chunks in zip(sequences, prefetch_chunks(store, map(commit_name, sequences))):
         try:
-            link = parse_stored_commit(store, sequence, join_chunks(ask(), f"{commit_name(sequence)} in {store}"))
+            body = join_chunks(read_chunks(), f"{commit_name(sequence)} in {store}")
         except ObjectNotFound as exc:
             raise _missing(store, sequence) from exc
-        if link.commit.previous != digest:
+        stored = parse_stored_commit(store, sequence, body)
+        if stored.commit.previous != previous:
             raise ArchiveDamaged(
-                f"{link.commit.name} in {store} does not name the commit before it; verify the archive."
+                f"{stored.commit.name} in {store} does not name the commit before it; verify the archive."
             )
-        for violation in state.violations(link.commit):
+        for violation in state.violations(stored.commit):
             raise ArchiveDamaged(
-                f"{link.commit.name} in {store} breaks the rules of an archive: {violation.detail}; verify the archive."
+                f"{stored.commit.name} in {store} breaks the rules of an archive: {violation.detail}; verify the "
+                "archive."
             )
-        state.apply(link.commit)
-        digest = link.head.sha256
-        yield link
-    if link is None or link.head != head.head:
+        state.apply(stored.commit)
+        previous = stored.head.sha256
+        yield stored
+    if stored is None or stored.head != head.head:
         raise ArchiveDamaged(f"{head.commit.name} in {store} changed while it was read; verify the archive.")
 
 
 def live_files(store: Store, head: Optional[StoredCommit]) -> Dict[str, DataFile]:
-    """The data files that make up the archive as of this commit, by path; errors as of :func:`replay`."""
+    """The data files that make up the archive as of ``head``, by path; raises as :func:`replay`."""
     return replay(store, head).live if head else {}
 
 
 def gaps(store: Store, head: Commit) -> List[Gap]:
-    """All gaps ever recorded, the oldest first. The totals lead to the commits that recorded them."""
+    """All gaps ever recorded, oldest first. A binary search by ``total_gaps`` finds the commits that recorded them."""
     found: List[Gap] = []
     last = head
     while last.total_gaps:
-        last = _first_with(store, last)
+        last = _first_with_total(store, last)
         found.extend(reversed(last.gaps))
         if last.sequence == FIRST_SEQUENCE or not last.gaps:
             break
@@ -184,8 +186,8 @@ def gaps(store: Store, head: Commit) -> List[Gap]:
     return found[::-1]
 
 
-def _first_with(store: Store, commit: Commit) -> Commit:
-    """The first commit of those up to this one that has its total of gaps."""
+def _first_with_total(store: Store, commit: Commit) -> Commit:
+    """The first commit, up to this one, that has the same ``total_gaps``."""
     low, high = FIRST_SEQUENCE, commit.sequence
     while low < high:
         sequence = (low + high) // 2
@@ -197,47 +199,47 @@ def _first_with(store: Store, commit: Commit) -> Commit:
     return commit
 
 
-def remove_leftovers(store: Store, head: StoredCommit, reach: int = MAX_LOOKBACK) -> None:
-    """Remove what lost and killed runs left behind under sequences that are decided, up to that of the head.
+def remove_leftovers(store: Store, head: StoredCommit, lookback: int = MAX_LOOKBACK) -> None:
+    """Delete what lost and killed runs left behind for commits that exist now.
 
-    Only commits that lead to the head, which must be trusted, and are at most ``reach`` before it are believed. A data
-    file of a lost run can never become live: its sequence's commit exists and does not name it. Where that commit
-    removed files, that is finished, too. A record goes last, and only if nothing that it names can appear any more;
-    else a later run looks again. A refused removal, as under a retention lock, ends the clean-up for this run.
+    ``head`` must be trusted. Only the commits that lead to it, at most ``lookback`` of them, are taken into account. A
+    data file that its commit does not name can never become live. A removal of files that was interrupted is completed.
+    A record is deleted last, and only if it is settled; otherwise a later run tries again. If the storage refuses to
+    delete a file, as under a retention lock, the clean-up ends for this run.
     """
-    found = list(_decided(store, head.commit.sequence, reach))
+    found = list(_pending_up_to(store, head.commit.sequence, lookback))
     if not found:
         return
-    commits = {link.commit.sequence: link.commit for link in islice(walk_back(store, head), reach)}
+    commits = {stored.commit.sequence: stored.commit for stored in islice(walk_back(store, head), lookback)}
     records = {name: store.is_settled(name) for name in found if _is_record(name)}
-    # Listed anew and removed first: a run that is still at it makes its drafts before its record, and without them
-    # none of the files that the record names can appear once they are removed.
-    drafts = [name for name in _decided(store, head.commit.sequence, reach) if not _is_record(name)]
+    # Listed again, and deleted first: an active run creates its temporary files before its record, and without them
+    # the files that the record names cannot appear after they were deleted.
+    temporary = [name for name in _pending_up_to(store, head.commit.sequence, lookback) if not _is_record(name)]
     with suppress(StorageError):
-        store.delete([name for name in drafts if _sequence_of(name) in commits])
-        for record, settled in records.items():
+        store.delete([name for name in temporary if _sequence_of(name) in commits])
+        for record, is_settled in records.items():
             commit = commits.get(_sequence_of(record))
             if commit is None:
                 continue
-            named = {file.path for file in commit.files}
-            store.delete([name for name in _names_in(store, record) if name not in named])
+            committed = {file.path for file in commit.files}
+            store.delete([name for name in _files_in(store, record) if name not in committed])
             store.purge(commit.removed)
-            store.delete([record] if settled else [])
+            store.delete([record] if is_settled else [])
 
 
 def pending_records(store: Store) -> Dict[str, Optional[List[str]]]:
-    """The data files that runs which are at work, or were killed, announced, by record; None: it is no record."""
+    """The data files that each pending record names, by the name of the record; None if the record is invalid."""
     found: Dict[str, Optional[List[str]]] = {}
-    for record in _pending(store):
+    for record in _list_pending(store):
         if parse_pending_name(record) is not None and _is_record(record):
-            with suppress(ObjectNotFound):  # another run clears it
+            with suppress(ObjectNotFound):  # another run deleted it
                 found[record] = _read_record(store, record)
     return found
 
 
-def _decided(store: Store, head: int, reach: int) -> Iterator[str]:
-    first = max(0, head - reach) + 1
-    for name in _pending(store, after=f"pending/{first:012d}"):
+def _pending_up_to(store: Store, head: int, lookback: int) -> Iterator[str]:
+    first = max(0, head - lookback) + 1
+    for name in _list_pending(store, after=f"pending/{first:012d}"):
         sequence = parse_pending_name(name)
         if sequence is not None and first <= sequence <= head:
             yield name
@@ -245,10 +247,10 @@ def _decided(store: Store, head: int, reach: int) -> Iterator[str]:
             return
 
 
-def _pending(store: Store, after: str = "") -> Iterator[str]:
+def _list_pending(store: Store, after: str = "") -> Iterator[str]:
     try:
-        return store.names("pending", after)
-    except InvalidObject:  # who writes will fail there; who only reads needs nothing of it
+        return store.list_files("pending", after)
+    except InvalidObject:  # a run that writes fails later; readers do not need the directory
         return iter(())
 
 
@@ -260,34 +262,36 @@ def _sequence_of(record: str) -> int:
     return parse_pending_name(record) or 0
 
 
-def _names_in(store: Store, record: str) -> List[str]:
+def _files_in(store: Store, record: str) -> List[str]:
     try:
         return _read_record(store, record) or []
-    except ObjectNotFound:  # another run clears it too
+    except ObjectNotFound:  # another run deleted it
         return []
 
 
 def _read_record(store: Store, record: str) -> Optional[List[str]]:
     try:
-        body = join_chunks(store.chunks(record), f"{record} in {store}", _MAX_RECORD)
+        body = join_chunks(store.read(record), f"{record} in {store}", _MAX_RECORD_SIZE)
     except InvalidObject:
         return None
     return parse_pending_record(body, _sequence_of(record))
 
 
-def _pinned(store: Store, pin: Head) -> StoredCommit:
+def _load_pinned(store: Store, pin: Head) -> StoredCommit:
     with suppress(ObjectNotFound, ArchiveDamaged):
-        link = load_commit(store, pin.sequence)
-        if link.head == pin:
-            return link
+        stored = load_commit(store, pin.sequence)
+        if stored.head == pin:
+            return stored
     raise ArchiveDamaged(
-        f"Commit {pin.sequence} in {store} is absent or not the one seen earlier: the archive was cut or replaced; "
-        "verify it and restore it from a copy."
+        f"Commit {pin.sequence} in {store} is missing or differs from the pinned one: the archive was truncated or "
+        "replaced; verify it and restore it from a copy."
     )
 
 
 def _check_new(store: Store) -> None:
-    """A first run that was killed leaves data files of the first commit only."""
-    parts = map(parse_data_file_name, store.names("entries"))
+    """Refuse data files of later commits: a killed first run leaves only files of the first commit."""
+    parts = map(parse_data_file_name, store.list_files("entries"))
     if any(part is not None and part.sequence > FIRST_SEQUENCE for part in parts):
-        raise ArchiveDamaged(f"{store} has data files but no commit: its commits were lost; restore them from a copy.")
+        raise ArchiveDamaged(
+            f"{store} has data files but no commit: its commits were deleted; restore them from a copy."
+        )

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an archive may claim about time: from when to when it misses nothing, and until when it must be read again.
+"""The time range that an archive covers, and the gaps in it.
 
-Two clocks are known, the server's and the host's. A claim that something was read takes the earlier one, a claim that
-the provider may have deleted something the later one, so that a single wrong clock never claims too much.
+There are two clocks: the server's and the host's. Coverage is computed with the earlier one, possible deletions by the
+provider with the later one, so that one wrong clock never leads to a false claim of completeness.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from ...times import RETENTION
 from ..format.commit import Commit, Gap
 
 VISIBILITY_DELAY = timedelta(seconds=10)
-"""Entries may become visible a little late; nothing is claimed for the last moments."""
+"""Entries can become visible late, so the newest moments do not count as covered."""
 
 RETENTION_MARGIN = timedelta(minutes=10)
-"""How much earlier than announced the provider is taken to delete."""
+"""The provider is assumed to delete entries this much before the end of its retention."""
 
 MAX_SKEW = timedelta(minutes=30)
-"""By how much the two clocks may differ. A hardware clock on local time is off by at least an hour."""
+"""Maximum difference between the two clocks. A hardware clock on local time is wrong by at least an hour."""
 
 MAX_CLOCK_LEAD = timedelta(hours=1)
-"""How far after the clock of a verifier or collector a commit may have been made."""
+"""Maximum time by which a commit can be ahead of the clock of a verifier or collector."""
 
 DATE_RESOLUTION = timedelta(seconds=2)
-"""The server's date has whole seconds."""
+"""The server's date has no fraction of a second."""
 
 
 def retention_gap(covered: datetime, asked: datetime) -> Optional[Gap]:
-    """The gap that opened if the provider may have deleted entries after ``covered`` before ``asked``."""
-    oldest_left = asked - RETENTION + RETENTION_MARGIN
-    return Gap(covered, oldest_left, "retention") if oldest_left > covered else None
+    """The gap, if the provider might have deleted entries that are newer than ``covered`` before ``asked``."""
+    oldest_kept = asked - RETENTION + RETENTION_MARGIN
+    return Gap(covered, oldest_kept, "retention") if oldest_kept > covered else None
 
 
 def retention_deadline(covered: datetime) -> datetime:
-    """When the provider may begin to delete entries that were not read yet."""
+    """The time from which the provider might delete entries that were not read yet."""
     return covered + RETENTION - RETENTION_MARGIN
 
 
 def is_at_end(commit: Commit) -> bool:
-    """Whether this commit's read reached the end of what the log then had."""
+    """Whether the collection run reached the end of the log before this commit."""
     return commit.covered_until >= commit.server_date - VISIBILITY_DELAY - DATE_RESOLUTION
 
 
 class CoverageTracker:
-    """Follows the pages of a run and keeps what may be claimed after each of them.
+    """Computes the covered time range after each page of a collection run.
 
-    ``head`` is the newest commit. ``start`` is where a new archive begins. ``asked`` is when the run asked for its
-    first page, if that was before this tracker was made.
+    ``head`` is the newest commit. ``start`` is the configured start of a new archive. ``asked`` is the time of the
+    run's first request, if it was sent before this tracker was created.
     """
 
     def __init__(
@@ -61,35 +61,35 @@ class CoverageTracker:
         self._head = head
         self._start = start
         self._asked = asked
-        self._has_arrived = False
+        self._has_pages = False
         self._server_date: Optional[datetime] = head.server_date if head else None
         self._from = head.covered_from if head else None
         self._until = head.covered_until if head else None
 
     @property
     def asked(self) -> datetime:
-        return _known(self._asked)
+        return _require(self._asked)
 
     @property
     def covered_from(self) -> datetime:
-        return _known(self._from)
+        return _require(self._from)
 
     @property
     def covered_until(self) -> datetime:
-        return _known(self._until)
+        return _require(self._until)
 
     @property
     def server_date(self) -> datetime:
-        """The earlier of the two clocks when the newest page arrived; never before the head's."""
-        return _known(self._server_date)
+        """The earlier of the two clocks when the newest page arrived; never before that of the head."""
+        return _require(self._server_date)
 
     def receive_page(self, server_date: datetime, clock: datetime) -> Optional[Gap]:
-        """Note a page before it is used; the gap, if entries may have been deleted before it was asked for."""
+        """Record the arrival of a page; return the gap if entries might have been deleted before the run started."""
         if self._asked is None:
             self._asked = max(server_date, clock)
         earlier = min(server_date, clock)
         self._server_date = earlier if self._server_date is None else max(self._server_date, earlier)
-        is_first, self._has_arrived = not self._has_arrived, True
+        is_first, self._has_pages = not self._has_pages, True
         if self._from is None or self._until is None:
             oldest = self._asked - RETENTION
             begin = oldest if self._start is None else max(self._start, oldest)
@@ -101,10 +101,10 @@ class CoverageTracker:
         return gap
 
     def advance(self, least: Optional[datetime], at_end: bool) -> None:
-        """Note that a page was used whose least readable timestamp is ``least``; ``at_end``: no page follows now.
+        """Extend the covered time range after a page with the earliest readable timestamp ``least``.
 
-        Before the end of the log only the least timestamp counts: one that is out of order must not claim entries that
-        were not read.
+        ``at_end`` means that the page is the last one of the log. Before that, only the earliest timestamp counts: a
+        single entry that is far too new must not extend the range over entries that were not read.
         """
         reached = self.server_date - VISIBILITY_DELAY
         if not at_end:
@@ -112,7 +112,7 @@ class CoverageTracker:
         self._until = max(self.covered_until, reached)
 
 
-def _known(moment: Optional[datetime]) -> datetime:
+def _require(moment: Optional[datetime]) -> datetime:
     if moment is None:
         raise ValueError("no page has arrived yet")
     return moment

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pinned head: the newest commit, remembered in a small file outside the archive."""
+"""Pinned heads: files outside the archive that store its newest commit."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .chain import StoredCommit
 
 
 class HeadPin:
-    """A small file outside the archive that remembers its head: finding the head is then cheap, and it is pinned.
+    """A file that stores the head of an archive, which makes finding the next head cheap.
 
-    An archive whose remembered commit is absent or different lost its tail or was replaced; it is never extended.
+    If the pinned commit is missing or different, the archive was truncated or replaced, and no run extends it.
     """
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(os.path.expanduser(path))
 
     def read(self) -> Optional[Head]:
-        """The head remembered; None when nothing was remembered yet.
+        """The pinned head; None if the file does not exist.
 
-        :raises StorageError: the file is unreadable or holds something else.
+        :raises StorageError: the file is unreadable or invalid.
         """
         value = self._load()
         try:
@@ -37,19 +37,19 @@ class HeadPin:
         except (ValueError, LookupError, TypeError) as exc:
             raise self._unreadable(exc) from exc
 
-    def write(self, link: StoredCommit) -> None:
-        """Remember a commit as the head, durably.
+    def write(self, stored: StoredCommit) -> None:
+        """Pin a commit durably.
 
         :raises StorageError: the file cannot be written.
         """
         try:
-            replace_file(self._path, [json.dumps(self._content(link)).encode()], "pin")
+            replace_file(self._path, [json.dumps(self._content(stored)).encode()], "pin")
         except InvalidInput as exc:
-            # By then commits may have been made: it is no usage that could be put right before anything happened.
+            # Not InvalidInput: the run might have committed already.
             raise StorageError(exc.message) from exc
 
-    def _content(self, link: StoredCommit) -> Dict[str, Any]:
-        return {"archive_id": link.commit.archive_id, **link.head._asdict()}
+    def _content(self, stored: StoredCommit) -> Dict[str, Any]:
+        return {"archive_id": stored.commit.archive_id, **stored.head._asdict()}
 
     def _load(self) -> Any:
         try:
@@ -58,21 +58,24 @@ class HeadPin:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            why = exc.strerror or exc
-            raise StorageError(f"Cannot read the pinned head in {self._path}: {why}; let its owner collect.") from exc
+            reason = exc.strerror or exc
+            raise StorageError(
+                f"Cannot read the pinned head in {self._path}: {reason}; run collect as the owner of the file."
+            ) from exc
         except ValueError as exc:
             raise self._unreadable(exc) from exc
 
     def _unreadable(self, exc: Exception) -> StorageError:
         return StorageError(
-            f"Cannot read the pinned head in {self._path}: {exc}; verify the archive, then remove that file."
+            f"Cannot read the pinned head in {self._path}: {exc}; verify the archive, then delete this file."
         )
 
 
 class DefaultPin(HeadPin):
-    """The pin that a run with a key keeps by default, in the state directory of its user, one for each archive.
+    """The pin that a run with a signing key keeps by default, one for each archive, in the user's state directory.
 
-    That of another path is not used. Where it cannot be kept, the run says so and goes on: its own key is the anchor.
+    A pin of another path is ignored. If the file cannot be used, the run warns and continues: its own key is the trust
+    anchor.
     """
 
     def __init__(self, archive: str, warn: Callable[[str], None]) -> None:
@@ -90,12 +93,12 @@ class DefaultPin(HeadPin):
             return None
         return super().read()
 
-    def write(self, link: StoredCommit) -> None:
+    def write(self, stored: StoredCommit) -> None:
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            super().write(link)
+            super().write(stored)
         except (OSError, StorageError) as exc:
-            self._warn(f"The head of {self._archive} cannot be remembered: {exc}.")
+            self._warn(f"The head of {self._archive} cannot be pinned: {exc}.")
 
-    def _content(self, link: StoredCommit) -> Dict[str, Any]:
-        return {"path": self._archive, **super()._content(link)}
+    def _content(self, stored: StoredCommit) -> Dict[str, Any]:
+        return {"path": self._archive, **super()._content(stored)}

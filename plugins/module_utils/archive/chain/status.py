@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where an archive stands: its state, what it covers, and when the provider begins to delete what it lacks."""
+"""The status of an archive: its state, covered time range, gaps, and the deadline of the provider retention."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from .chain import StoredCommit, find_head, gaps
 from .coverage import MAX_SKEW, is_at_end, retention_deadline
 
 STATES = ("new", "current", "backlog", "stale", "expired")
-"""``new``: no commit yet; ``current``: read to the end of the log; ``backlog``: there was more to read; ``stale``: not
-read for a day, or by a clock far ahead; ``expired``: the provider may have deleted entries that were not read."""
+"""``new``: no commit yet; ``current``: the last run reached the end of the log; ``backlog``: the last run did not;
+``stale``: not read for a day, or read by a clock far ahead; ``expired``: the provider might have deleted entries that
+were not read."""
 
 UNKNOWN_PROJECT = Project("", None)
 
 STALE_AFTER = timedelta(days=1)
-"""An archive that was not read for longer than this is stale."""
+"""An archive that was not read for longer than this is ``stale``."""
 
 
 def archive_state(covered: datetime, at_end: bool, now: datetime) -> str:
-    """The state of an archive that covers the log up to ``covered``; ``at_end``: nothing followed then."""
+    """The state of an archive that covers the log up to ``covered``, which was the end of the log if ``at_end``."""
     if now >= retention_deadline(covered):
         return "expired"
     if not at_end:
         return "backlog"
-    # One that ends in the future was read by another clock: nothing shows that it was read of late.
+    # Coverage that ends in the future comes from a wrong clock, so the last run might be long ago.
     return "current" if -MAX_SKEW <= now - covered <= STALE_AFTER else "stale"
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where an archive stands. Head and times are None while it has no commit.
+    """The status of an archive. Head and times are None if it has no commit.
 
-    Nothing before ``pruned_until`` is covered: those days were deleted by a prune. ``timestamp`` is the newest time
-    stamp, unchecked, if somebody looked for it: ``sequence``, ``sha256`` and ``time``.
+    Prune deleted the days before ``pruned_until``. ``timestamp`` describes the newest time stamp, unchecked, if it was
+    requested: ``sequence``, ``sha256`` and ``time``.
     """
 
     path: str
@@ -62,11 +63,11 @@ class Status:
 
     @property
     def retention_deadline(self) -> Optional[datetime]:
-        """When the provider begins to delete entries that are not archived."""
+        """The time from which the provider might delete entries that are not archived."""
         return None if self.covered_until is None else retention_deadline(self.covered_until)
 
     def to_json(self) -> Dict[str, Any]:
-        """Plain values, times as text: what modules return and the command prints."""
+        """The status as modules return it and the command prints it."""
         return {
             "project": self.project._asdict(),
             "path": self.path,
@@ -85,21 +86,21 @@ class Status:
         }
 
 
-def status_fields(link: Optional[StoredCommit], covered_until: Optional[datetime] = None) -> Dict[str, Any]:
-    """The fields of a status that its newest commit tells.
+def status_fields(stored: Optional[StoredCommit], covered_until: Optional[datetime] = None) -> Dict[str, Any]:
+    """The fields of a status that come from the newest commit.
 
-    ``covered_until`` is that of a run which read to the end of the log: it knows more than the commit, because without
-    new entries a commit is made only once in a while.
+    ``covered_until`` comes from a run that reached the end of the log. It can be later than that of the commit, because
+    without new entries only some runs commit.
     """
-    if link is None:
+    if stored is None:
         return {}
-    commit = link.commit
+    commit = stored.commit
     return {
         "project": commit.project,
         "archive_id": commit.archive_id,
         "entries": commit.total_entries,
         "commits": commit.sequence,
-        "head": link.head,
+        "head": stored.head,
         "covered_from": commit.retained_from,
         "covered_until": covered_until or commit.covered_until,
         "pruned_until": commit.pruned_until,
@@ -107,24 +108,21 @@ def status_fields(link: Optional[StoredCommit], covered_until: Optional[datetime
 
 
 def status(store: Store, now: datetime, pin: Optional[Head] = None) -> Status:
-    """Where the archive stands as of its newest commit; nothing is verified.
+    """The status as of the newest commit, without verification.
 
-    :raises StorageError: it cannot be read.
-    :raises ArchiveDamaged: its head, or the pinned commit, is not what it was.
+    :raises StorageError: the archive cannot be read.
+    :raises ArchiveDamaged: the head or the pinned commit is missing or invalid.
     """
-    link = find_head(store, pin)
-    if link is None:
+    stored = find_head(store, pin)
+    if stored is None:
         return Status(str(store))
-    commit = link.commit
+    commit = stored.commit
     state = archive_state(commit.covered_until, is_at_end(commit), now)
-    return Status(str(store), state, gaps=gaps(store, commit), **status_fields(link))
+    return Status(str(store), state, gaps=gaps(store, commit), **status_fields(stored))
 
 
 def status_or_none(store: Store, now: datetime) -> Optional[Status]:
-    """The status, or None where even the newest commit cannot be read.
-
-    Taken before a verification, it tells of nothing that a collector at work adds meanwhile.
-    """
+    """The status, or None if the newest commit cannot be read."""
     try:
         return status(store, now)
     except (ArchiveDamaged, StorageError):

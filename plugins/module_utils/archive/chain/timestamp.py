@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Time stamps of commits by RFC 3161, requested and checked by ``openssl ts``, so that it alone suffices to check them.
+"""Time stamps of commits by RFC 3161, requested and checked by ``openssl ts``, which is all that anyone needs to check.
 
-What is stamped is the SHA-256 of a commit's bytes. So a time stamp shows that the commit, and by the chain of hashes
-all commits before it, existed at that time. It does not show that no other history existed.
+A time stamp is issued for the SHA-256 of a commit's bytes. It shows that the commit, and through the chain of hashes
+all earlier commits, existed at that time. It does not show that no other history existed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..format.commit import Head
 from ..storage.store import InvalidObject, Store, join_chunks
 
 MAX_TIMESTAMP = 1 << 16
-"""Bytes. A response with a chain of four certificates has some 8,000."""
+"""Bytes. A response with a chain of four certificates has about 8,000."""
 
 OPENSSL = Program("openssl", "install it")
 
@@ -35,17 +35,17 @@ _TEXT = re.compile(
 _DUMPED = re.compile(r"^    [0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){16})", re.MULTILINE)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CERTIFICATE = re.compile(r"Verify error:\s*([^\n]+)")
-# What openssl says, and what it means for a time stamp.
+# Messages of openssl, and what they mean for a time stamp.
 _REASONS = {
-    "imprint mismatch": "it is of something else",
-    "nonce mismatch": "it answers another request",
-    "nonce not returned": "it answers no request of this run",
+    "imprint mismatch": "it is for other data",
+    "nonce mismatch": "it belongs to another request",
+    "nonce not returned": "it belongs to no request of this run",
     "no time stamp token": "the authority refused the request",
 }
 
 
 class TimestampFile(NamedTuple):
-    """A time stamp in the archive: the sequence and the first digits of the SHA-256 that it says it is of, its name."""
+    """The parts of a time stamp's name: the sequence, the first digits of the SHA-256, and the name itself."""
 
     sequence: int
     digits: str
@@ -56,18 +56,18 @@ class TimestampFile(NamedTuple):
 
 
 class TimestampToken(NamedTuple):
-    """What a time stamp says: the SHA-256 that it is of, and the time of the authority."""
+    """The content of a time stamp: the SHA-256 and the time of the authority."""
 
     sha256: str
     time: datetime
 
 
 class InvalidTimestamp(Exception):
-    """A file is no time stamp; the text says why, as a phrase."""
+    """A file is not a valid time stamp; the message is a phrase with the reason."""
 
 
 def timestamp_file(head: Head) -> TimestampFile:
-    """Where the time stamp of a commit is stored."""
+    """The name of a commit's time stamp, in parts."""
     digits = head.sha256[:_DIGITS]
     return TimestampFile(head.sequence, digits, f"timestamps/{head.sequence:012d}-{digits}.tsr")
 
@@ -79,41 +79,41 @@ def parse_timestamp_name(name: str) -> Optional[TimestampFile]:
 
 
 def timestamp_names(store: Store) -> List[str]:
-    """The names of all files that are stored with the time stamps."""
+    """The names of all files in ``timestamps``."""
     try:
-        return list(store.names("timestamps"))
+        return list(store.list_files("timestamps"))
     except InvalidObject:
-        return []  # verify reports it as what it is
+        return []  # verify reports it
 
 
 def read_timestamp_file(store: Store, name: str) -> bytes:
-    """A time stamp's file; errors as of :meth:`Store.chunks`, InvalidObject if it is larger than any time stamp."""
-    return join_chunks(store.chunks(name), f"{name} in {store}", MAX_TIMESTAMP)
+    """The content of a time stamp; raises as :meth:`Store.read`, and InvalidObject if the file is too large."""
+    return join_chunks(store.read(name), f"{name} in {store}", MAX_TIMESTAMP)
 
 
 def make_query(sha256: str) -> bytes:
-    """A request for the time stamp of a SHA-256, with a new nonce, that asks for the authority's certificates.
+    """A request for a time stamp of a SHA-256, with a new nonce, and for the certificates of the authority.
 
-    :raises InvalidInput: there is no openssl.
+    :raises InvalidInput: openssl is missing or fails.
     """
-    done = _ts(["-query", "-digest", sha256, "-sha256", "-cert"])
-    if done.returncode != 0:
-        raise InvalidInput(f"openssl makes no request for a time stamp: {OPENSSL.error_text(done)}.")
-    return done.stdout
+    result = _ts(["-query", "-digest", sha256, "-sha256", "-cert"])
+    if result.returncode != 0:
+        raise InvalidInput(f"openssl cannot create a request for a time stamp: {OPENSSL.error_text(result)}.")
+    return result.stdout
 
 
 def read_token(response: bytes) -> TimestampToken:
-    """What a time stamp says, whoever made it.
+    """The content of a time stamp, by any authority.
 
-    :raises Unreadable: it is none.
+    :raises InvalidTimestamp: the file is not a time stamp of a SHA-256.
     """
     token = _token_in(response)
     with temporary_file(token) as file:
-        done = _ts(["-reply", "-in", file, "-token_in", "-text"])
-    # Of a token alone: the text of a response would begin with words that no signature covers.
-    found = _TEXT.search(done.stdout.decode("utf-8", "replace"))
-    if done.returncode != 0 or found is None:
-        raise InvalidTimestamp("it is no time stamp of a SHA-256")
+        result = _ts(["-reply", "-in", file, "-token_in", "-text"])
+    # Print only the token: the text of a response begins with parts that no signature covers.
+    found = _TEXT.search(result.stdout.decode("utf-8", "replace"))
+    if result.returncode != 0 or found is None:
+        raise InvalidTimestamp("it is not a time stamp of a SHA-256")
     dump, month, day, hour, minute, second, fraction, year = found.groups()
     digest = "".join(re.findall("[0-9a-f]{2}", "".join(_DUMPED.findall(dump))))
     try:
@@ -128,10 +128,10 @@ def read_token(response: bytes) -> TimestampToken:
 
 
 def response_problem(response: bytes, query: bytes, authorities: Optional[Authorities]) -> Optional[str]:
-    """Why this is no answer to a request, by an authority whose certificate is valid now; None if it is one.
+    """Why this is not a time stamp for a request, with a certificate that is valid now; None if it is one.
 
-    Without ``authorities``, anybody's certificate will do: this shows that the time stamp is complete and answers the
-    request, not whose it is.
+    Without ``authorities``, any certificate is accepted: the check then shows that the time stamp is complete and
+    belongs to the request, but not who issued it.
     """
     if authorities is not None:
         return authorities.response_problem(response, query)
@@ -139,59 +139,64 @@ def response_problem(response: bytes, query: bytes, authorities: Optional[Author
         token = _token_in(response)
     except InvalidTimestamp as exc:
         return str(exc)
-    inside = OPENSSL.run(["pkcs7", "-inform", "DER", "-print_certs"], token).stdout
-    with temporary_file(inside) as certificates, temporary_file(query) as file:
-        return _damage(response, ["-queryfile", file, "-CAfile", certificates, "-partial_chain"])
+    embedded = OPENSSL.run(["pkcs7", "-inform", "DER", "-print_certs"], token).stdout
+    with temporary_file(embedded) as certificates, temporary_file(query) as file:
+        return _verify(response, ["-queryfile", file, "-CAfile", certificates, "-partial_chain"])
 
 
 class Authorities:
-    """Whose time stamps count: a file with certificates in PEM, from outside the archive."""
+    """The authorities whose time stamps are accepted: a file with PEM certificates from outside the archive."""
 
     def __init__(self, path: str) -> None:
-        """:raises InvalidInput: the file cannot be read, or there is no openssl."""
+        """:raises InvalidInput: the file cannot be read, or openssl is missing."""
         self.path = path
         try:
             with open(path, "rb") as file:
-                has_one = b"-----BEGIN" in file.read(MAX_TIMESTAMP)
+                has_certificate = b"-----BEGIN" in file.read(MAX_TIMESTAMP)
         except OSError as exc:
             raise InvalidInput(
-                f"The certificates of time stamping authorities in {path} cannot be read: {exc.strerror or exc}."
+                f"The certificates of time stamping authorities in {path} cannot be read: {exc.strerror or exc}; check "
+                "the path."
             ) from exc
-        if not has_one:
-            raise InvalidInput(f"{path} has no certificate of a time stamping authority in PEM.")
+        if not has_certificate:
+            raise InvalidInput(
+                f"{path} contains no PEM certificate; name a file with the certificates of time stamping authorities."
+            )
         OPENSSL.path()
 
-    def damage(self, response: bytes, token: TimestampToken) -> Optional[str]:
-        """Why this is no time stamp by such an authority with a certificate that was valid then; None if it is one."""
-        then = ["-attime", str(int(token.time.timestamp()))]
-        return _damage(response, ["-digest", token.sha256, "-CAfile", self.path, *then])
+    def find_problem(self, response: bytes, token: TimestampToken) -> Optional[str]:
+        """Why this is not a time stamp by an accepted authority, valid at its own time; None if it is one."""
+        at_its_time = ["-attime", str(int(token.time.timestamp()))]
+        return _verify(response, ["-digest", token.sha256, "-CAfile", self.path, *at_its_time])
 
     def response_problem(self, response: bytes, query: bytes) -> Optional[str]:
-        """Why this is no answer to a request by such an authority, with a certificate that is valid now."""
+        """Why this is not a time stamp for a request by an accepted authority, valid now; None if it is one."""
         with temporary_file(query) as file:
-            return _damage(response, ["-queryfile", file, "-CAfile", self.path])
+            return _verify(response, ["-queryfile", file, "-CAfile", self.path])
 
 
 def _token_in(response: bytes) -> bytes:
     with temporary_file(response) as file:
-        done = _ts(["-reply", "-in", file, "-token_out"])
-    if done.returncode != 0 or not done.stdout:
-        raise InvalidTimestamp("it is no time stamp, or the authority refused the request")
-    return done.stdout
+        result = _ts(["-reply", "-in", file, "-token_out"])
+    if result.returncode != 0 or not result.stdout:
+        raise InvalidTimestamp("it is not a time stamp, or the authority refused the request")
+    return result.stdout
 
 
-def _damage(response: bytes, arguments: Sequence[str]) -> Optional[str]:
+def _verify(response: bytes, arguments: Sequence[str]) -> Optional[str]:
     with temporary_file(response) as file:
-        done = _ts(["-verify", "-in", file, *arguments])
-    return None if done.returncode == 0 else _reason(done)
+        result = _ts(["-verify", "-in", file, *arguments])
+    return None if result.returncode == 0 else _reason(result)
 
 
-def _reason(done: CompletedProgram) -> str:
-    printed = (done.stdout + done.stderr).decode("utf-8", "replace")
+def _reason(result: CompletedProgram) -> str:
+    printed = (result.stdout + result.stderr).decode("utf-8", "replace")
     certificate = _CERTIFICATE.search(printed)
     if certificate:
         return f"its certificate is not accepted: {certificate[1].strip().rstrip('.')}"
-    return next((meaning for words, meaning in _REASONS.items() if words in printed), "it is no valid time stamp")
+    return next(
+        (meaning for message, meaning in _REASONS.items() if message in printed), "it is not a valid time stamp"
+    )
 
 
 def _ts(arguments: Sequence[str]) -> CompletedProgram:

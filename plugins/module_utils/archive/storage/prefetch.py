@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads many files one after the other without waiting for the way to each."""
+"""Reads many files in order, and several of them at once where requests take time."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ Chunks = Iterator[bytes]
 
 
 def prefetch_chunks(store: Store, names: Iterable[str]) -> Iterator[Callable[[], Chunks]]:
-    """For each file, in order, what returns its bytes piece by piece; that, or they, raise why it cannot be read.
+    """Yield, for each file in order, a function that returns its chunks; the function or the chunks raise its error.
 
-    As many as the store allows at once are begun before they are taken. Of each of them one piece is held in memory.
+    Up to ``store.max_concurrent_reads`` files are requested in advance, and one chunk of each is kept in memory.
     """
     if store.max_concurrent_reads == 1:
         for name in names:
-            yield partial(store.chunks, name)
+            yield partial(store.read, name)
         return
-    from concurrent.futures import ThreadPoolExecutor  # takes its time, and an archive in a folder needs none
+    from concurrent.futures import ThreadPoolExecutor  # slow to import, and local archives do not need it
 
-    waiting: Deque[Any] = deque()
+    pending: Deque[Any] = deque()
     with ThreadPoolExecutor(store.max_concurrent_reads) as pool:
         try:
             for name in names:
-                waiting.append(pool.submit(_begin, store, name))
-                if len(waiting) == store.max_concurrent_reads:
-                    yield waiting.popleft().result
-            while waiting:
-                yield waiting.popleft().result
+                pending.append(pool.submit(_start_reading, store, name))
+                if len(pending) == store.max_concurrent_reads:
+                    yield pending.popleft().result
+            while pending:
+                yield pending.popleft().result
         finally:
-            for one in waiting:
-                one.cancel()
+            for future in pending:
+                future.cancel()
 
 
-def _begin(store: Store, name: str) -> Chunks:
-    chunks = store.chunks(name)
+def _start_reading(store: Store, name: str) -> Chunks:
+    chunks = store.read(name)
     return chain([next(chunks, b"")], chunks)

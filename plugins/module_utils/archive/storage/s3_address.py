@@ -16,18 +16,14 @@ from ...times import utc_now
 
 SCHEME = "s3://"
 
-
-_PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?", re.ASCII)
-
-
+_LOCATION = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/([^?#]*))?", re.ASCII)
 _LOCK_MODES = ("governance", "compliance")
 
 
 class BucketAccess(NamedTuple):
-    """How to reach the server of a bucket: its URL, and where its credentials are, in the form of boto3.
+    """The URL of an S3 server, and where its credentials are; None means: from the environment.
 
-    ``ca_path`` names the certificate authorities to trust; ``profile`` is a section of ``credentials_file``. What is
-    None comes from the environment.
+    ``ca_path`` is a file of trusted certificate authorities; ``profile`` is a section of ``credentials_file``.
     """
 
     endpoint: Optional[str] = None
@@ -41,7 +37,7 @@ FROM_ENVIRONMENT = BucketAccess()
 
 
 class BucketLocation(NamedTuple):
-    """A bucket and what the names of an archive's files are prefixed with in it."""
+    """A bucket and a prefix of keys, empty or with a slash at its end."""
 
     bucket: str
     prefix: str
@@ -51,18 +47,18 @@ class BucketLocation(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> BucketLocation:
-        found = _PLACE.fullmatch(text)
-        if found is None:
-            raise InvalidInput(f"{text!r} is no place in a bucket; it looks like s3://BUCKET/PREFIX.")
-        prefix = (found.group(2) or "").strip("/")
-        return cls(found.group(1), f"{prefix}/" if prefix else "")
+        match = _LOCATION.fullmatch(text)
+        if match is None:
+            raise InvalidInput(f"{text!r} is not a valid bucket address; use s3://BUCKET/PREFIX.")
+        prefix = (match.group(2) or "").strip("/")
+        return cls(match.group(1), f"{prefix}/" if prefix else "")
 
     def child(self, name: str) -> BucketLocation:
         return BucketLocation(self.bucket, f"{self.prefix}{name}/")
 
 
 class ObjectLock(NamedTuple):
-    """How long, in days, each commit and data file is locked when it is written, and how strictly."""
+    """The retention of each new commit and data file: a number of days, and the mode of S3 Object Lock."""
 
     days: int
     mode: str
@@ -73,32 +69,34 @@ class ObjectLock(NamedTuple):
 
 
 class ArchiveAddress(NamedTuple):
-    """Where an archive lies, where its commits are decided if not there, and how long its objects are locked."""
+    """The location of an archive, the location of its commit bucket, if any, and its lock."""
 
-    place: BucketLocation
+    location: BucketLocation
     commit_bucket: Optional[BucketLocation] = None
     lock: Optional[ObjectLock] = None
 
     @classmethod
     def parse(cls, url: str) -> ArchiveAddress:
-        """Read ``s3://BUCKET/PREFIX?claims=s3://BUCKET/PREFIX&lock_days=DAYS&lock_mode=governance``.
+        """Parse ``s3://BUCKET/PREFIX?claims=s3://BUCKET/PREFIX&lock_days=DAYS&lock_mode=governance``.
 
-        :raises InvalidInput: it is something else.
+        :raises InvalidInput: the URL has another form.
         """
-        where, _mark, query = url.partition("?")
-        place = BucketLocation.parse(where)
-        given = dict(parse_qsl(query, keep_blank_values=True))
-        commit_bucket = BucketLocation.parse(given.pop("claims")) if "claims" in given else None
-        if commit_bucket == place:
-            raise InvalidInput(f"The claims of {place} must lie in another place.")
-        lock = _parse_lock(given.pop("lock_days", None), given.pop("lock_mode", None))
-        if given:
-            raise InvalidInput(f"{min(given)!r} is no option of {place}; there are claims, lock_days and lock_mode.")
-        return cls(place, commit_bucket, lock)
+        base, _mark, query = url.partition("?")
+        location = BucketLocation.parse(base)
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        commit_bucket = BucketLocation.parse(options.pop("claims")) if "claims" in options else None
+        if commit_bucket == location:
+            raise InvalidInput(f"claims must be a different location than the archive {location}.")
+        lock = _parse_lock(options.pop("lock_days", None), options.pop("lock_mode", None))
+        if options:
+            raise InvalidInput(
+                f"{min(options)!r} is not a valid option of {location}; use claims, lock_days or lock_mode."
+            )
+        return cls(location, commit_bucket, lock)
 
     def child(self, name: str) -> ArchiveAddress:
-        """The same in a folder of its own beside the archive's, without locks."""
-        return ArchiveAddress(self.place.child(name), self.commit_bucket.child(name) if self.commit_bucket else None)
+        """The address of a subdirectory in the same buckets, without locks."""
+        return ArchiveAddress(self.location.child(name), self.commit_bucket.child(name) if self.commit_bucket else None)
 
 
 def _parse_lock(days: Optional[str], mode: Optional[str]) -> Optional[ObjectLock]:

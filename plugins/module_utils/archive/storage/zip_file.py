@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Zip files of a single form: the same members give the same bytes, and a reader refuses every other form.
+"""Zip files in one reproducible form: the same members give the same bytes, and the reader rejects every other form.
 
-Members are regular files, in the order in which they were added, without gaps between them. They have one fixed time
-and one mode, are stored or deflated, and expand at most a hundredfold. Any zip program can read them.
+Members are regular files in the order in which they were added, without gaps between them. All have the same time and
+mode, are stored or deflated, and expand at most a hundredfold. Any zip program can read the files.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from typing import IO, Dict, Iterable, Iterator, List, Optional, Type
 from ...errors import ArchiveDamaged, AuditError, InvalidInput, StorageError
 
 MAX_RATIO = 100
-"""How many times its compressed size a member may be, if it is larger than ROOM."""
+"""Maximum ratio of the size of a member to its compressed size, for members larger than MIN_RATIO_SIZE."""
 
 MIN_RATIO_SIZE = 1 << 20
 MAX_DIRECTORY = 64 << 20
-"""Bytes of the table of contents; that of an archive with 26,000 signed commits has 9 MB."""
+"""Bytes of the table of contents. An archive with 26,000 signed commits needs 9 MB."""
 
 MAX_NAME = 300
 
 _CHUNK = 1 << 16
 _TIME = (1980, 1, 1, 0, 0, 0)
-_DATE = 0x21  # the same as zip files store it: 1 January 1980
+_DATE = 0x21  # 1 January 1980 in the encoding of zip files
 _UNIX = 3
 _MODE = stat.S_IFREG | 0o644
 _KINDS = {
@@ -56,15 +56,15 @@ _SHORT, _LONG = 0xFFFF, 0xFFFFFFFF
 
 
 class Spool:
-    """Bytes in a temporary file, with their number and SHA-256, and how small they become."""
+    """Bytes in a temporary file, with their size, SHA-256 and compressed size."""
 
     def __init__(self, path: str = "") -> None:
-        """Without a path, the bytes are only counted and hashed.
+        """Without a path, the bytes are counted and hashed, but not stored.
 
-        :raises OSError: the file cannot be written; by :meth:`write` and :meth:`close`, too.
+        :raises OSError: the file cannot be written; :meth:`write` and :meth:`close` raise this, too.
         """
         self._path = path
-        self._file: Optional[IO[bytes]] = open(path, "wb") if path else None  # noqa: SIM115 - its owner closes it
+        self._file: Optional[IO[bytes]] = open(path, "wb") if path else None  # noqa: SIM115 - closed by close()
         self._content = hashlib.sha256()
         self._compressor = zlib.compressobj()
         self._compressed = 0
@@ -83,35 +83,34 @@ class Spool:
 
     @property
     def is_bomb(self) -> bool:
-        """Whether a reader would refuse these bytes if they were deflated."""
+        """Whether a reader would reject these bytes if they were deflated."""
         return self.bytes > MIN_RATIO_SIZE and self.bytes > MAX_RATIO // 2 * self._compressed
 
     def close(self) -> None:
-        """End writing; many spools need no more open files than one."""
+        """Finish writing and close the file, so that many spools need few open files."""
         if self._file is not None:
             self._file.close()
 
-    def chunks(self) -> Iterator[bytes]:
-        """The bytes of the file, once it is closed."""
+    def read(self) -> Iterator[bytes]:
+        """Yield the content of the closed file in chunks."""
         with open(self._path, "rb") as file:
             yield from iter(lambda: file.read(_CHUNK), b"")
 
 
 class ZipWriter:
-    """Writes a zip file, which is safely on disk when the block ends.
+    """Writes a zip file, which is durable when the block ends.
 
-    ``digests`` has the SHA-256 of each member that was added so far.
-
-    :raises StorageError: by each method, if the file cannot be written.
+    ``digests`` maps the name of each added member to its SHA-256. Each method raises StorageError if the file cannot be
+    written.
     """
 
-    def __init__(self, path: str, called: str = "") -> None:
-        """``called`` is what errors call the file, if not by its path."""
+    def __init__(self, path: str, display_name: str = "") -> None:
+        """Errors show ``display_name`` instead of the path if it is given."""
         self._file = path
-        self._path = called or path
+        self._path = display_name or path
         self._directory = 0
         self.digests: Dict[str, str] = {}
-        with _told(self._path):
+        with _translate_errors(self._path):
             self._zip = zipfile.ZipFile(path, "w")
 
     def __enter__(self) -> ZipWriter:
@@ -120,7 +119,7 @@ class ZipWriter:
     def __exit__(
         self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
     ) -> None:
-        with _told(self._path):
+        with _translate_errors(self._path):
             self._zip.close()
             handle = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -133,23 +132,23 @@ class ZipWriter:
         self.add(name, [body], len(body), deflate=not is_bomb)
 
     def add_spool(self, name: str, spool: Spool) -> None:
-        self.add(name, spool.chunks(), spool.bytes, deflate=not spool.is_bomb)
+        self.add(name, spool.read(), spool.bytes, deflate=not spool.is_bomb)
 
     def add(self, name: str, chunks: Iterable[bytes], size: int, deflate: bool) -> None:
         """Add a member of ``size`` bytes.
 
-        :raises InvalidInput: there are more members than a reader accepts.
+        :raises InvalidInput: the table of contents would exceed the limit of readers.
         """
         self._directory += _CENTRAL.size + len(name)
         if self._directory > MAX_DIRECTORY:
-            raise InvalidInput("There are too many commits for one package; pack fewer archives at once.")
+            raise InvalidInput("The archives have too many commits for one package; export fewer archives at once.")
         member = zipfile.ZipInfo(name, _TIME)
         member.create_system = _UNIX
         member.external_attr = _MODE << 16
         member.compress_type = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
         member.file_size = size
         content = hashlib.sha256()
-        with _told(self._path), self._zip.open(member, "w") as file:
+        with _translate_errors(self._path), self._zip.open(member, "w") as file:
             for chunk in chunks:
                 content.update(chunk)
                 file.write(chunk)
@@ -157,17 +156,17 @@ class ZipWriter:
 
 
 class ZipReader:
-    """Reads a zip file of this form, member by member, and nothing of it onto a disk.
+    """Reads the members of a zip file of this form without extracting them to disk.
 
-    ``names`` are in the order of the file. ``sha256`` is that of the file itself.
+    ``names`` are in the order of the file.
     """
 
     def __init__(self, path: str) -> None:
-        """:raises StorageError: there is no such file, or it cannot be read.
-        :raises ArchiveDamaged: it is refused; the sentence says why.
+        """:raises StorageError: the file is missing or cannot be read.
+        :raises ArchiveDamaged: the file has another form.
         """
         self._path = path
-        self._file = _opened(path)
+        self._file = _open(path)
         try:
             self._zip = self._parse()
             self._members: Dict[str, zipfile.ZipInfo] = {}
@@ -198,7 +197,7 @@ class ZipReader:
 
     @property
     def size(self) -> int:
-        """How many bytes the zip file has."""
+        """Size of the zip file in bytes."""
         return os.fstat(self._file.fileno()).st_size
 
     def sha256(self) -> str:
@@ -211,17 +210,17 @@ class ZipReader:
             content.update(block)
             position += len(block)
 
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """The bytes of a member, piece by piece.
+    def read(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a member in chunks.
 
-        :raises ArchiveDamaged: they are not those that were packed.
+        :raises ArchiveDamaged: the content was changed.
         """
         member, size, crc = self._members[name], 0, 0
         is_stored = member.compress_type == zipfile.ZIP_STORED
         changed = f"the bytes of {name} were changed"
-        raw = self._raw(self._starts[name], member.compress_size)
+        raw = self._read_range(self._starts[name], member.compress_size)
         try:
-            for block in raw if is_stored else _inflated(raw):
+            for block in raw if is_stored else _inflate(raw):
                 size += len(block)
                 crc = zlib.crc32(block, crc)
                 if size > member.file_size:
@@ -234,8 +233,8 @@ class ZipReader:
         if (size, crc) != (member.file_size, member.CRC):
             raise self.refused(changed)
 
-    def _raw(self, position: int, size: int) -> Iterator[bytes]:
-        """Bytes of the zip file; its position is not used, for several threads may read."""
+    def _read_range(self, position: int, size: int) -> Iterator[bytes]:
+        """Yield a range of the zip file; threads can read at the same time."""
         while size:
             block = os.pread(self._file.fileno(), min(size, _CHUNK), position)
             if not block:
@@ -245,23 +244,23 @@ class ZipReader:
             size -= len(block)
 
     def refused(self, why: str) -> ArchiveDamaged:
-        """Why this is no evidence package."""
+        """The error for a file that is not a valid evidence package."""
         return ArchiveDamaged(f"{self._path} is refused: {why}.")
 
     def _parse(self) -> zipfile.ZipFile:
-        whole = "it is not a complete zip file: it was cut off, was changed, or is something else"
+        incomplete = "it is not a complete zip file: it was cut off, was changed, or is something else"
         end = os.pread(self._file.fileno(), _END.size, max(0, self.size - _END.size))
         if len(end) != _END.size or end[:4] != b"PK\5\6" or end[-2:] != b"\0\0":
-            raise self.refused(whole)
+            raise self.refused(incomplete)
         if self._directory_size() > MAX_DIRECTORY:
             raise self.refused("its table of contents is larger than that of any package")
         try:
             return zipfile.ZipFile(self._file)
         except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError, OSError) as exc:
-            raise self.refused(whole) from exc
+            raise self.refused(incomplete) from exc
 
     def _directory_size(self) -> int:
-        """How large the table of contents is by the records at the end of the file."""
+        """The size of the table of contents according to the records at the end of the file."""
         position = self.size - _END.size
         size: int = _END.unpack(os.pread(self._file.fileno(), _END.size, position))[5]
         locator = os.pread(self._file.fileno(), _LOCATOR.size, max(0, position - _LOCATOR.size))
@@ -293,25 +292,25 @@ class ZipReader:
             raise self.refused(f"{shown} is a name that no package has")
 
     def _check_layout(self) -> None:
-        """Compare all bytes that are not a member's with those that a writer makes."""
+        """Compare all bytes between the members with those that the writer creates."""
         position = 0
         central = []
         for name, member in self._members.items():
             header = _local_header(name, member)
             found = os.pread(self._file.fileno(), len(header), position)
             if member.header_offset != position or found != header:
-                raise self.refused(f"the header of {name!a:.120} is not as a package has it")
+                raise self.refused(f"the header of {name!a:.120} has an unexpected form")
             self._starts[name] = position + len(header)
             position = self._starts[name] + member.compress_size
             central.append(_central_header(name, member))
         directory = b"".join(central)
         tail = directory + _end_of(len(central), len(directory), position)
         if self.size != position + len(tail) or os.pread(self._file.fileno(), len(tail), position) != tail:
-            raise self.refused("its table of contents is not as a package has it")
+            raise self.refused("its table of contents has an unexpected form")
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
+def _translate_errors(path: str) -> Iterator[None]:
     try:
         yield
     except AuditError:
@@ -319,11 +318,11 @@ def _told(path: str) -> Iterator[None]:
     except (OSError, zipfile.LargeZipFile) as exc:
         why = exc.strerror if isinstance(exc, OSError) else None
         raise StorageError(
-            f"{path} cannot be written: {why or exc}; check its directory, permissions and space."
+            f"{path} cannot be written: {why or exc}; check its directory, permissions and free space."
         ) from exc
 
 
-def _opened(path: str) -> IO[bytes]:
+def _open(path: str) -> IO[bytes]:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -334,10 +333,10 @@ def _opened(path: str) -> IO[bytes]:
         raise StorageError(f"{path} cannot be read: {exc.strerror or exc}; check the path.") from exc
 
 
-def _inflated(raw: Iterator[bytes]) -> Iterator[bytes]:
-    """The bytes of a deflated member.
+def _inflate(raw: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the content of a deflated member.
 
-    :raises EOFError: the stream does not end where the member ends.
+    :raises EOFError: the stream ends before or after the member.
     """
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     for chunk in raw:
@@ -353,7 +352,7 @@ def _inflated(raw: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _is_large(member: zipfile.ZipInfo) -> bool:
-    """Whether a writer expects the member to need 64 bits, by its size."""
+    """Whether zipfile reserves 64-bit fields for a member of this size."""
     return member.file_size * 1.05 > zipfile.ZIP64_LIMIT
 
 

@@ -17,9 +17,11 @@ from functools import partial
 from typing import Callable, Iterator, List, NamedTuple, Set
 
 from ...archive.chain.chain import StoredCommit, find_head
-from ...archive.format.commit import FIRST_SEQUENCE, commit_name, pending_name
+from ...archive.format.commit import FIRST_SEQUENCE, commit_name
+from ...archive.format.pending import pending_name
+from ...archive.storage.local_store import LocalStore
 from ...archive.storage.open import is_remote
-from ...archive.storage.store import LocalStore, Store, read
+from ...archive.storage.store import Store, read_file
 from ...counts import pluralize
 from ...errors import AuditError, InvalidInput, StorageError
 from ...project_log.client import Api, Page
@@ -154,7 +156,7 @@ def _make_first_commit(store: Store) -> None:
     store.prepare(None)
     name = commit_name(FIRST_SEQUENCE)
     store.check_put_if_absent(None, pending_name(FIRST_SEQUENCE, "doctor"))
-    if not store.put_if_absent(name, b"first") or read(store, name) != b"first":
+    if not store.put_if_absent(name, b"first") or read_file(store, name) != b"first":
         raise StorageError(f"{store} does not keep a commit that was created there; keep the archive elsewhere.")
 
 
@@ -165,7 +167,7 @@ def _race(store: Store, where: str) -> None:
         for sequence in range(FIRST_SEQUENCE + 1, FIRST_SEQUENCE + 1 + _RACES):
             name = commit_name(sequence)
             won = list(pool.map(lambda writer, name=name: store.put_if_absent(name, b"%d" % writer), writers))
-            if won.count(True) != 1 or read(store, name) != b"%d" % won.index(True):
+            if won.count(True) != 1 or read_file(store, name) != b"%d" % won.index(True):
                 raise StorageError(f"{where} lets two collectors create the same commit; keep the archive elsewhere.")
 
 

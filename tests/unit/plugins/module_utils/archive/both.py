@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive import signature_check
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify_archive
 from ansible_collections.auditops.cloudscale.tests.second_verifier import verifier as second
 
@@ -49,16 +49,16 @@ def verdicts(path: Path, now: datetime, head: Optional[Head] = None, allowed: Op
 
 def cache_signature_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the collection's verifier call ssh-keygen only once for the same signature, as the second verifier does."""
-    judge = AllowedSigners.damage
+    judge = AllowedSigners.find_problem
 
     @cache
     def judged(path: str, _allowed: bytes, signature: bytes, text: bytes, moment: datetime) -> Optional[str]:
         return judge(AllowedSigners(path), signature, text, moment)
 
-    def damage(self: AllowedSigners, signature: bytes, text: bytes, moment: datetime) -> Optional[str]:
+    def find_problem(self: AllowedSigners, signature: bytes, text: bytes, moment: datetime) -> Optional[str]:
         return judged(self._path, Path(self._path).read_bytes(), signature, text, moment)
 
     monkeypatch.setattr(
         signature_check, "signer_fingerprint", lru_cache(maxsize=None)(signature_check.signer_fingerprint)
     )
-    monkeypatch.setattr(AllowedSigners, "damage", damage)
+    monkeypatch.setattr(AllowedSigners, "find_problem", find_problem)

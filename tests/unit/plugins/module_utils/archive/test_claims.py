@@ -63,7 +63,7 @@ class Claims:
     @property
     def is_unchanged(self) -> bool:
         """Return whether the archive has no more commits than at the beginning."""
-        return self.store.commits()[-1] == self.head.commit.sequence
+        return self.store.list_commits()[-1] == self.head.commit.sequence
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_in_a_signed_archive_a_claim_needs_the_signature_of_an_allowed_signer(
 
     options: dict[str, Any] = {"pin": True, "sign_key": key, "allowed_signers": AllowedSigners(signer.allowed)}
     for by, signed_by, reason in (
-        (None, None, "it is not signed"),
+        (None, None, "it has no signer"),
         (key, None, "its signature is missing"),
         (key, other, "its signature is not by its signer"),
         (other, other, "its key is not allowed"),
@@ -176,7 +176,7 @@ def test_a_first_commit_that_somebody_claimed_is_checked(buckets: Buckets, world
         found.put({"pending/000000000001-killed.json": b"{}", **forged.files})
         return found
 
-    with pytest.raises(ArchiveDamaged, match="covers what the provider had deleted"):
+    with pytest.raises(ArchiveDamaged, match="covers time that the provider had already deleted"):
         world.collect(claimed(Forged(too_much, data)))
     with pytest.raises(ArchiveDamaged, match="it is not signed, and this run has a key"):
         world.collect(claimed(Forged(first, data)), sign_key=key)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
     StorageError,
@@ -92,7 +92,7 @@ def test_a_loser_killed_during_the_winners_cleanup_leaves_no_file(world: World, 
         loser = Disk(fail_at=number + 1 + die_after, after_each=win)
         with loser.in_place(), suppress(Killed, StorageError):
             world.collect()
-        if world.store.commits():
+        if world.store.list_commits():
             assert [finding for finding in world.verify() if not finding.is_warning] == [], number
         world.collect(heartbeat=timedelta(0))
         assert is_intact(world), number
@@ -152,7 +152,7 @@ def test_a_cut_or_replaced_tail_is_never_extended(world: World, attack: Any) -> 
     world.append(9)
     world.collect(pin=True)
     attack(world)
-    with pytest.raises(ArchiveDamaged, match="absent or not the one"):
+    with pytest.raises(ArchiveDamaged, match="missing or differs from the pinned one"):
         world.collect(pin=True)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import StorageError
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.testing import Clock
@@ -76,7 +76,7 @@ def test_a_finished_run_survives_a_power_failure(world: World, tmp_path: Path) -
         target = tmp_path / f"restored-{next(numbers)}"
         durable.restore(target)
         survivor = LocalStore(str(target / "archive"))
-        if survivor.commits() or acknowledged:
+        if survivor.list_commits() or acknowledged:
             assert [finding for finding in world.verify(survivor) if not finding.is_warning] == []
         assert is_part_of_log(world, survivor)
         assert sum(world.archived(survivor).values()) >= acknowledged

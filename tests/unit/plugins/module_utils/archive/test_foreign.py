@@ -121,11 +121,11 @@ def test_an_object_with_the_next_commits_name_stops_only_runs_that_commit(archiv
     assert archive.collect().commits_added == 0
     assert {(one.type, one.path) for one in archive.verify()} == {("extra", name)}
     archive.append(2, ago=30)
-    before = [list(archive.store.names(directory)) for directory in ("entries", "pending")]
+    before = [list(archive.store.list_files(directory)) for directory in ("entries", "pending")]
     for _run in range(2):
-        with pytest.raises(InvalidObject, match="no collector makes such a thing: move it away"):
+        with pytest.raises(InvalidObject, match="no collector creates this: move it away"):
             archive.collect()
-    assert [list(archive.store.names(directory)) for directory in ("entries", "pending")] == before
+    assert [list(archive.store.list_files(directory)) for directory in ("entries", "pending")] == before
     remove(archive.path, name)
     assert archive.collect().added == 2
     assert archive.verify() == []
@@ -174,7 +174,7 @@ def signed(world: World, tmp_path: Path) -> World:
 
 @pytest.mark.parametrize("thing", THINGS)
 def test_another_object_instead_of_a_signature_is_reported(signed: World, thing: str) -> None:
-    for name in list(signed.store.names("signatures")):
+    for name in list(signed.store.list_files("signatures")):
         remove(signed.path, name)
         put(signed.path, name, THINGS[thing])
     types = [one.type for one in signed.verify(now=signed.clock.now) if not one.is_warning]

@@ -19,7 +19,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.bookma
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.forwarder import ForwardResult, forward
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
     Cancelled,
@@ -63,9 +63,9 @@ class Counting(LocalStore):
 
     reads = 0
 
-    def chunks(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str) -> Iterator[bytes]:
         self.reads += 1
-        return super().chunks(name)
+        return super().read(name)
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def edit_commit(scene: Scene) -> None:
 
 
 def rewrite_unsigned(scene: Scene) -> None:
-    for number in scene.world.store.commits():
+    for number in scene.world.store.list_commits():
         forge(scene.world, number, signer=None)
     for path in (scene.world.path / "signatures").iterdir():
         path.unlink()
@@ -132,7 +132,7 @@ def append_signed(scene: Scene, made: Forged, signer: SigningKey | None = None) 
 def skip_entries(scene: Scene) -> None:
     elsewhere = MemoryStore()
     scene.world.collect(elsewhere)
-    later = load_commit(elsewhere, elsewhere.commits()[-1]).commit.cursor_after
+    later = load_commit(elsewhere, elsewhere.list_commits()[-1]).commit.cursor_after
     made = heartbeat(scene.world)
     append_signed(scene, made._replace(commit=replace(made.commit, cursor_after=later)))
 

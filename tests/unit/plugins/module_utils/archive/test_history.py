@@ -23,7 +23,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.histor
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.merge import merge_by_time
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, StorageError
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, timestamp
@@ -212,8 +212,8 @@ def test_commits_are_read_once_also_for_a_resource_that_was_renamed(
         live(world, message)
         world.collect()
     read: Counter[str] = Counter()
-    chunks = LocalStore.chunks
-    monkeypatch.setattr(LocalStore, "chunks", lambda store, name: read.update([name]) or chunks(store, name))
+    genuine = LocalStore.read
+    monkeypatch.setattr(LocalStore, "read", lambda store, name: read.update([name]) or genuine(store, name))
     (log,) = archived_logs([(None, world.store)])
     assert len(moments(log, "db")) == len(LIFE) - 1
     first = [count for name, count in read.items() if name == "commits/000000000001.json"]

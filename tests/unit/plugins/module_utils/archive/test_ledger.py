@@ -20,7 +20,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.ledger
     continuation,
     extend,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, StorageError
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import StorageError
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.forgery import forge
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import MemoryStore, World
 

@@ -102,7 +102,7 @@ class Life(RuleBasedStateMachine):
 
     @property
     def has_commits(self) -> bool:
-        return bool(self.world.store.commits())
+        return bool(self.world.store.list_commits())
 
     # Steps
 

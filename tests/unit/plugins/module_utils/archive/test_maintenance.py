@@ -25,7 +25,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.mainte
     prune,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
     AuditError,
@@ -75,7 +76,7 @@ def work(
 
 
 def days(world: World) -> Counter[str]:
-    return Counter(name.split("/")[1][5:] for name in world.store.names("entries"))
+    return Counter(name.split("/")[1][5:] for name in world.store.list_files("entries"))
 
 
 def since(world: World, edge: datetime) -> Counter[bytes]:
@@ -278,7 +279,7 @@ def test_any_store_will_do(world: World) -> None:
     work(prune, world, midnight(20), store=store)
     assert world.verify(store) == []
     assert world.archived(store) == since(world, midnight(20))
-    assert len(list(store.names("entries"))) == 3
+    assert len(list(store.list_files("entries"))) == 3
 
 
 def test_an_archive_without_entries_is_not_compacted_or_pruned(world: World) -> None:
@@ -315,9 +316,9 @@ def test_the_head_that_is_remembered_must_still_be_there(archive: World) -> None
     done = work(compact, archive, pin=pin)
     assert pin.read() == done.head
     archive.collect(pin=True)
-    for sequence in archive.store.commits(after=2):
+    for sequence in archive.store.list_commits(after=2):
         (archive.path / f"commits/{sequence:012d}.json").unlink()
-    with pytest.raises(ArchiveDamaged, match="cut or replaced"):
+    with pytest.raises(ArchiveDamaged, match="truncated or replaced"):
         work(prune, archive, midnight(21), pin=pin)
 
 

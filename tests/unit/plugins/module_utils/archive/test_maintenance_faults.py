@@ -19,7 +19,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.mainte
     prune,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     StorageError,
 )
@@ -119,7 +119,7 @@ def test_what_a_killed_run_did_not_remove_is_removed_by_any_later_one(archive: W
 
 
 def test_what_came_back_from_a_copy_is_removed_again(archive: World) -> None:
-    copy = {name: (archive.path / name).read_bytes() for name in archive.store.names("entries")}
+    copy = {name: (archive.path / name).read_bytes() for name in archive.store.list_files("entries")}
     work(prune, archive, midnight(21))
     for name, body in copy.items():
         (archive.path / name).parent.mkdir(exist_ok=True)

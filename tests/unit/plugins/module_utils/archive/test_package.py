@@ -33,7 +33,8 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.packag
     check_package,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore, Store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import Store
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.zip_file import (
     ZipReader,
 )
@@ -261,10 +262,10 @@ class Busy:
     def __str__(self) -> str:
         return str(self._world.store)
 
-    def chunks(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str) -> Iterator[bytes]:
         if name.startswith(self._name) and self._changes:
             self._changes.pop()()
-        return self._world.store.chunks(name)
+        return self._world.store.read(name)
 
 
 def test_an_archive_that_is_compacted_meanwhile(world: World, tmp_path: Path) -> None:
@@ -345,8 +346,8 @@ def test_a_package_is_never_written_to(package: Path) -> None:
             lambda: store.check_put_if_absent(None, ""),
         ]
         for call in calls:
-            with pytest.raises(StorageError, match="never changed"):
+            with pytest.raises(StorageError, match="read-only"):
                 call()
-        assert store.commits(after=2) == [3, 4]
-        assert list(store.names("commits", after="commits/000000000003.json")) == ["commits/000000000004.json"]
-        assert list(store.names("pending")) == []
+        assert store.list_commits(after=2) == [3, 4]
+        assert list(store.list_files("commits", after="commits/000000000003.json")) == ["commits/000000000004.json"]
+        assert list(store.list_files("pending")) == []

@@ -17,7 +17,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
     parse_data_file_name,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import timestamp
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive import test_verifier
@@ -44,11 +44,11 @@ class Racing(LocalStore):
         super().__init__(path)
         self.events = [event]
 
-    def chunks(self, name: str) -> Any:
+    def read(self, name: str) -> Any:
         parts = parse_data_file_name(name)
         if parts and parts.sequence == 3 and self.events:
             self.events.pop()()
-        return super().chunks(name)
+        return super().read(name)
 
 
 def compact_and_delete(world: World) -> None:

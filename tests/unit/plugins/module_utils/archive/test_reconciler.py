@@ -14,7 +14,7 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import Reconciliation, reconcile
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
     ProjectMismatch,
@@ -230,11 +230,11 @@ class Meddled(LocalStore):
         super().__init__(path)
         self._act: Optional[Callable[[], Any]] = act
 
-    def chunks(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str) -> Iterator[bytes]:
         if name.startswith("entries/") and self._act:
             act, self._act = self._act, None
             act()
-        return super().chunks(name)
+        return super().read(name)
 
 
 def test_an_entry_that_is_collected_after_the_last_page_is_no_difference(world: World) -> None:

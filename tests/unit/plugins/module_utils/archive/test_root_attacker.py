@@ -99,7 +99,7 @@ class Host:
         forge_file(self.world, sequence, gzip.compress(changed), content_sha256=sha256(changed))
         for name in self.of("signatures", sequence):
             name.unlink()
-        for number in self.world.store.commits(after=sequence - 1):
+        for number in self.world.store.list_commits(after=sequence - 1):
             link = load_commit(self.world.store, number)
             name = signature_name(link.head, self.key.fingerprint)
             (self.world.path / name).write_bytes(self.key.sign(link.commit.archive_id, link.head))

@@ -23,7 +23,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
     signature_name,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import parse, timestamp
 from ansible_collections.auditops.cloudscale.tests.second_verifier import verifier as second
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive import corpus, test_attacks

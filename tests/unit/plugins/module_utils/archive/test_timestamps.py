@@ -94,7 +94,7 @@ def findings_of(world: World, authority: Optional[TimeAuthority]) -> list[tuple[
 def test_the_head_is_stamped_and_openssl_alone_checks_it(archive: World, authority: TimeAuthority) -> None:
     stamped = stamp(archive, authority)
     name = timestamp_file(archive.head.head).name
-    assert list(archive.store.names("timestamps")) == [name]
+    assert list(archive.store.list_files("timestamps")) == [name]
     assert stamped.head == archive.head.head
     assert abs(stamped.time - utc_now()) < timedelta(minutes=1)
     command = ["openssl", "ts", "-verify", "-data", archive.head.commit.name, "-in", name, "-CAfile", authority.root]
@@ -113,7 +113,7 @@ def test_a_second_one_waits_until_it_is_due(archive: World, authority: TimeAutho
     assert stamp(archive, authority) == first
     assert len(authority.requests) == 1
     assert stamp(archive, authority, every=timedelta()).head == archive.head.head
-    assert len(list(archive.store.names("timestamps"))) == 2
+    assert len(list(archive.store.list_files("timestamps"))) == 2
 
 
 def test_only_time_stamps_of_this_archive_count(archive: World, authority: TimeAuthority) -> None:
@@ -169,10 +169,16 @@ LIES: dict[str, tuple[Lie, str]] = {
     "too much": (lambda _own, _other, _query: (200, bytes(1 << 20)), "returned more bytes than any time stamp"),
     "cut off": (lambda own, _other, query: (200, own.stamp(query)[1][:-9]), "returned no time stamp"),
     "refused": (lambda _own, _other, _query: (200, bytes.fromhex("30053003020102")), "returned no time stamp"),
-    "a wrong digest": (lambda own, _other, _query: (200, own.of(DIGEST)), "it is of something else"),
-    "a wrong nonce": (lambda own, _other, query: (200, own.of(asked(query))), "it answers another request"),
-    "no nonce": (lambda own, _other, query: (200, own.of(asked(query), "-no_nonce")), "it answers no request of this"),
-    "an older one": (lambda own, _other, query: (200, own.at(utc_now() - DAY, asked(query))), "it answers no request"),
+    "a wrong digest": (lambda own, _other, _query: (200, own.of(DIGEST)), "it is for other data"),
+    "a wrong nonce": (lambda own, _other, query: (200, own.of(asked(query))), "it belongs to another request"),
+    "no nonce": (
+        lambda own, _other, query: (200, own.of(asked(query), "-no_nonce")),
+        "it belongs to no request of this",
+    ),
+    "an older one": (
+        lambda own, _other, query: (200, own.at(utc_now() - DAY, asked(query))),
+        "it belongs to no request",
+    ),
     "another's": (lambda _own, other, query: other.stamp(query), "its certificate is not accepted: "),
 }
 
@@ -259,7 +265,7 @@ def test_a_time_stamp_is_judged_at_its_own_time(archive: World, tmp_path: Path) 
     for moment, damage in ((good, None), (late, "its certificate is not accepted: certificate has expired")):
         body = authority.at(moment, DIGEST, status=b"Granted.\n\nTime stamp: Jan  1 00:00:00 2001 GMT")
         assert read_token(body) == (DIGEST, moment)
-        assert Authorities(authority.root).damage(body, read_token(body)) == damage
+        assert Authorities(authority.root).find_problem(body, read_token(body)) == damage
 
 
 def test_verify_says_by_when_each_head_existed(archive: World, authority: TimeAuthority) -> None:
@@ -301,9 +307,9 @@ def test_what_is_no_time_stamp_of_its_commit_is_found(archive: World, authority:
     for body, reason in (
         (authority.of(DIGEST), "it is of other bytes than the commit"),
         (others, "its certificate is not accepted"),
-        (genuine[:-1] + bytes([genuine[-1] ^ 1]), "it is no valid time stamp"),
-        (b"", "it is no time stamp"),
-        (bytes(1 << 17), "it is larger than"),
+        (genuine[:-1] + bytes([genuine[-1] ^ 1]), "it is not a valid time stamp"),
+        (b"", "it is not a time stamp"),
+        (bytes(1 << 17), "the file is larger than"),
         (early, "one of these dates is wrong"),
     ):
         put(archive, 2, body)

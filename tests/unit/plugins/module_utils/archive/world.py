@@ -26,9 +26,9 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collec
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.finding import Finding
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import store as store_module
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage import local_store
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import (
-    LocalStore,
     ObjectNotFound,
     Store,
     UnexpectedItem,
@@ -129,19 +129,19 @@ class MemoryStore:
     def __str__(self) -> str:
         return "memory"
 
-    def chunks(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str) -> Iterator[bytes]:
         if name not in self.files:
             raise ObjectNotFound(f"There is no {name}.")
         return iter([self.files[name]])
 
-    def names(self, directory: str, after: str = "") -> Iterator[str]:
+    def list_files(self, directory: str, after: str = "") -> Iterator[str]:
         return iter(sorted(name for name in self.files if name.startswith(f"{directory}/") and name > after))
 
     def list_unexpected(self) -> Iterator[UnexpectedItem]:
         return iter(())
 
-    def commits(self, after: int = 0) -> List[int]:
-        found = (int(name[8:20]) for name in self.names("commits"))
+    def list_commits(self, after: int = 0) -> List[int]:
+        found = (int(name[8:20]) for name in self.list_files("commits"))
         return [sequence for sequence in found if sequence > after]
 
     def prepare(self, head: Optional[Tuple[str, bytes]]) -> None:
@@ -150,7 +150,7 @@ class MemoryStore:
     def check_put_if_absent(self, head: Optional[Tuple[str, bytes]], record: str) -> None:
         pass
 
-    def claim(self, name: str) -> None:
+    def find_claim(self, name: str) -> None:
         return None
 
     def copy_claim(self, name: str, body: bytes) -> None:
@@ -253,12 +253,12 @@ class Disk:
 
     @contextmanager
     def in_place(self) -> Iterator[Disk]:
-        genuine = store_module.os
-        store_module.os = self  # type: ignore[assignment]
+        genuine = local_store.os
+        local_store.os = self  # type: ignore[assignment]
         try:
             yield self
         finally:
-            store_module.os = genuine
+            local_store.os = genuine
 
 
 class DurableDisk:

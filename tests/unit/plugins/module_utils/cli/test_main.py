@@ -27,7 +27,7 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.collector import collect
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.run_context import RunContext
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.cli import main
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.client import Api
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.schemas import SCHEMAS
@@ -526,11 +526,11 @@ def test_a_reader_that_has_seen_enough_is_no_error(host: Host, simulator: Simula
             "--older-than: '3 years' is not a valid age; use 3y, 1095d",
         ),
         (["prune", "nowhere", "--older-than", "2999-01-01"], 2, "is in the future; use 3y, 1095d"),
-        (["collect", ""], 2, "path: '' is no place of an archive"),
-        (["verify", " "], 2, "path: ' ' is no place of an archive"),
-        (["collect", "S3://audit/shop"], 2, "path: 'S3://audit/shop' is no place of an archive"),
-        (["collect", "/etc/hostname"], 4, "/etc/hostname is a file, and an archive is a folder"),
-        (["verify", "/etc/hostname"], 4, "/etc/hostname is a file, and an archive is a folder"),
+        (["collect", ""], 2, "path: '' is not a valid archive path"),
+        (["verify", " "], 2, "path: ' ' is not a valid archive path"),
+        (["collect", "S3://audit/shop"], 2, "path: 'S3://audit/shop' is not a valid archive path"),
+        (["collect", "/etc/hostname"], 4, "/etc/hostname is a file, but an archive is a directory"),
+        (["verify", "/etc/hostname"], 4, "/etc/hostname is a file, but an archive is a directory"),
         (["collect", "archive", "--api-url", "https://127.0.0.1:9/v1"], 3, "No connection to 127.0.0.1:9"),
     ],
 )
@@ -748,7 +748,7 @@ def test_a_pinned_head_is_never_silently_cut_off(host: Host, simulator: Simulato
     (Path(host.archive) / "commits/000000000002.json").unlink()
     cut = host.run("collect", host.archive, "--pin", pin)
     assert cut.returncode == 1
-    assert "was cut or replaced" in cut.stderr
+    assert "was truncated or replaced" in cut.stderr
 
 
 def test_doctor_checks_all_that_a_collection_needs(host: Host, simulator: Simulator) -> None:

@@ -152,7 +152,7 @@ def test_noted_heads(host: Host) -> None:
         (["verify", "x.zip", "--max-lag", "1h"], 2, "--max-lag is for archives"),
         (["verify", "x.zip", "--metrics", "x.prom"], 2, "--metrics is for archives"),
         (["verify", "text.zip"], 1, "is refused: it is not a complete zip file"),
-        (["cat", "text.zip"], 4, "text.zip is a file, and an archive is a folder"),
+        (["cat", "text.zip"], 4, "text.zip is a file, but an archive is a directory"),
     ],
 )
 def test_failures_are_one_sentence(host: Host, arguments: list[str], status: int, said: str) -> None:

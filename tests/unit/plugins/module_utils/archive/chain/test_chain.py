@@ -8,30 +8,30 @@ from datetime import timedelta
 from typing import Iterator, List
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.chain import find_head, gaps, walk_back
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.store import LocalStore
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
 
-class Counting(LocalStore):
-    """Tells which commits were read."""
+class RecordingStore(LocalStore):
+    """Records the names of the files that were read."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self.read: List[str] = []
+        self.names_read: List[str] = []
 
-    def chunks(self, name: str) -> Iterator[bytes]:
-        self.read.append(name)
-        return super().chunks(name)
-
-
-class Late(LocalStore):
-    """Its list is that of a while ago."""
-
-    def commits(self, after: int = 0) -> List[int]:
-        return [sequence for sequence in super().commits(after) if sequence <= 2]
+    def read(self, name: str) -> Iterator[bytes]:
+        self.names_read.append(name)
+        return super().read(name)
 
 
-def test_all_gaps_are_found_without_walking_the_chain(world: World) -> None:
+class OutdatedList(LocalStore):
+    """A store whose list of commits is outdated."""
+
+    def list_commits(self, after: int = 0) -> List[int]:
+        return [sequence for sequence in super().list_commits(after) if sequence <= 2]
+
+
+def test_all_gaps_are_found_with_few_reads(world: World) -> None:
     assert world.collect().gaps == []
     expected = []
     for length in (9, 1, 1, 40):
@@ -41,16 +41,16 @@ def test_all_gaps_are_found_without_walking_the_chain(world: World) -> None:
         world.wait(days=100)
         expected.extend(world.collect().gaps)
     assert len(expected) == 4
-    store = Counting(str(world.path))
+    store = RecordingStore(str(world.path))
     assert gaps(store, world.head.commit) == expected
-    assert len(store.read) <= 4 * 7
+    assert len(store.names_read) <= 4 * 7
     for link in walk_back(world.store, world.head):
         assert gaps(world.store, link.commit) == expected[: link.commit.total_gaps]
 
 
-def test_a_head_that_the_list_does_not_have_yet_is_found(world: World) -> None:
+def test_a_head_is_found_although_the_list_is_outdated(world: World) -> None:
     for _commit in range(4):
         world.collect(heartbeat=timedelta(0))
-    found = find_head(Late(str(world.path)))
+    found = find_head(OutdatedList(str(world.path)))
     assert found is not None
     assert found.commit.sequence == 4

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Signatures of commits, and whom a run with a key or without one believes."""
+"""Signatures of commits, and which of them a run trusts."""
 
 from __future__ import annotations
 
@@ -47,27 +47,27 @@ def archive(world: World, signer: Signer) -> World:
     return world
 
 
-def told(world: World, allowed: str | None, **options: Any) -> list[tuple[str, bool]]:
+def findings(world: World, allowed: str | None, **options: Any) -> list[tuple[str, bool]]:
     signers = AllowedSigners(allowed) if allowed else None
-    found = verify_archive(world.store, signers=signers, now=world.clock.now, **options)
-    return [(finding.type, finding.is_warning) for finding in found.findings]
+    result = verify_archive(world.store, signers=signers, now=world.clock.now, **options)
+    return [(finding.type, finding.is_warning) for finding in result.findings]
 
 
 def test_every_commit_is_signed_before_it_exists(archive: World, signer: Signer) -> None:
     key = SigningKey(signer.key)
     names = {signature_name(load_commit(archive.store, number).head, key.fingerprint) for number in (1, 2, 3)}
-    assert set(archive.store.names("signatures")) == names
+    assert set(archive.store.list_files("signatures")) == names
     assert {commit["signer"] for commit in archive.commits()} == {key.fingerprint}
     found = verify_archive(
         archive.store, signers=AllowedSigners(signer.allowed), every_signature=True, now=archive.clock.now
     )
     assert found == ([], 1, 3, None)
-    assert told(archive, None) == []
+    assert findings(archive, None) == []
 
 
-def test_the_fingerprint_is_that_of_ssh_keygen(signer: Signer) -> None:
-    told = subprocess.run(["ssh-keygen", "-l", "-f", signer.key], capture_output=True, text=True, check=True).stdout
-    assert told.split()[1] == SigningKey(signer.key).fingerprint == SigningKey(f"{signer.key}.pub").fingerprint
+def test_the_fingerprint_equals_that_of_ssh_keygen(signer: Signer) -> None:
+    printed = subprocess.run(["ssh-keygen", "-l", "-f", signer.key], capture_output=True, text=True, check=True).stdout
+    assert printed.split()[1] == SigningKey(signer.key).fingerprint == SigningKey(f"{signer.key}.pub").fingerprint
 
 
 def test_ssh_keygen_alone_checks_a_signature_without_its_commit(archive: World, signer: Signer) -> None:
@@ -87,7 +87,7 @@ def test_a_run_without_a_key_refuses_a_signed_archive(archive: World) -> None:
     assert archive.files() == before
 
 
-def test_an_archive_that_is_not_signed_is_signed_from_a_pin_or_a_named_head_on(world: World, signer: Signer) -> None:
+def test_an_unsigned_archive_can_be_signed_from_a_named_head(world: World, signer: Signer) -> None:
     key = SigningKey(signer.key)
     world.append(2)
     world.collect()
@@ -99,17 +99,17 @@ def test_an_archive_that_is_not_signed_is_signed_from_a_pin_or_a_named_head_on(w
         world.collect(sign_key=key, sign_from=head._replace(sha256="0" * 64))
     world.collect(sign_key=key, sign_from=head)
     assert [commit["signer"] for commit in world.commits()] == [None, key.fingerprint]
-    assert told(world, signer.allowed) == []
-    assert told(world, signer.allowed, signed_from=1) == [("signature_absent", False)]
-    assert told(world, signer.allowed, signed_from=2) == []
+    assert findings(world, signer.allowed) == []
+    assert findings(world, signer.allowed, signed_from=1) == [("signature_absent", False)]
+    assert findings(world, signer.allowed, signed_from=2) == []
 
 
-def test_a_pinned_archive_is_signed_from_its_head_on(world: World, signer: Signer) -> None:
+def test_an_unsigned_archive_can_be_signed_from_a_pinned_head(world: World, signer: Signer) -> None:
     world.append(2)
     world.collect(pin=True)
     world.append(2, ago=30)
     world.collect(pin=True, sign_key=SigningKey(signer.key))
-    assert told(world, signer.allowed, signed_from=2) == []
+    assert findings(world, signer.allowed, signed_from=2) == []
 
 
 def test_an_archive_with_findings_is_not_signed(world: World, signer: Signer) -> None:
@@ -133,19 +133,19 @@ def test_two_hosts_sign_one_archive(archive: World, signer: Signer, tmp_path: Pa
     for host in (other, signer, other):
         archive.append(1, ago=20)
         archive.collect(sign_key=SigningKey(host.key), allowed_signers=AllowedSigners(both))
-    assert told(archive, both, every_signature=True) == []
-    assert told(archive, signer.allowed) == [("signature_bad", False)]
+    assert findings(archive, both, every_signature=True) == []
+    assert findings(archive, signer.allowed) == [("signature_bad", False)]
     archive.append(1, ago=10)
     with pytest.raises(ArchiveDamaged, match="a key that is not known here"):
         archive.collect(sign_key=SigningKey(signer.key))
 
 
-def test_a_key_that_is_closed_stays_good_for_what_it_signed(archive: World, signer: Signer, tmp_path: Path) -> None:
+def test_signatures_of_an_expired_key_remain_valid(archive: World, signer: Signer, tmp_path: Path) -> None:
     new = Signer(tmp_path, "new")
     closing = archive.clock.now + timedelta(hours=1)
     both = allowing(tmp_path / "both", new) + ""
     closed = f'valid-before="{closing:%Y%m%d%H%M%S}"'
-    # The same key in two lines: one line that does not fit must not make it bad.
+    # The same key has two lines: one that does not match must not reject it.
     lines = [signer.line('valid-before="20200101"'), signer.line(closed)]
     Path(both).write_text(Path(both).read_text() + "".join(lines))
     archive.wait(hours=2)
@@ -153,10 +153,10 @@ def test_a_key_that_is_closed_stays_good_for_what_it_signed(archive: World, sign
     with pytest.raises(InvalidInput, match="The signature of this run is not allowed"):
         archive.collect(sign_key=SigningKey(signer.key), allowed_signers=AllowedSigners(both))
     archive.collect(sign_key=SigningKey(new.key), allowed_signers=AllowedSigners(both))
-    assert told(archive, both, every_signature=True) == []
+    assert findings(archive, both, every_signature=True) == []
 
 
-def test_what_merges_and_removes_is_signed(world: World, signer: Signer) -> None:
+def test_commits_of_compact_and_prune_are_signed(world: World, signer: Signer) -> None:
     key = SigningKey(signer.key)
     world.clock.now -= timedelta(days=2)
     for wait in (23, 1, 23, 1, 1):
@@ -167,7 +167,7 @@ def test_what_merges_and_removes_is_signed(world: World, signer: Signer) -> None
         with pytest.raises(InvalidInput, match="has no key"):
             job(world.store, *before, context=world.context())  # type: ignore[operator]
         assert job(world.store, *before, context=world.context(sign_key=key)).commits  # type: ignore[operator]
-    assert told(world, signer.allowed, every_signature=True) == []
+    assert findings(world, signer.allowed, every_signature=True) == []
     assert world.archived()
 
 
@@ -185,7 +185,7 @@ def test_readers_check_the_signature_of_the_head(archive: World) -> None:
 
 
 @pytest.mark.parametrize("every", [False, True])
-def test_only_a_signature_that_was_checked_and_is_good_counts(archive: World, signer: Signer, every: bool) -> None:
+def test_signed_up_to_counts_only_checked_signatures(archive: World, signer: Signer, every: bool) -> None:
     oldest, _middle, newest = sorted((archive.path / "signatures").iterdir())
     good = newest.read_bytes()
     options: Any = {"signers": AllowedSigners(signer.allowed), "every_signature": every, "now": archive.clock.now}
@@ -197,55 +197,55 @@ def test_only_a_signature_that_was_checked_and_is_good_counts(archive: World, si
     assert verify_archive(archive.store, **options).signed_up_to == 3
 
 
-def test_signatures_that_no_commit_has(archive: World, signer: Signer, tmp_path: Path) -> None:
+def test_signatures_without_a_commit(archive: World, signer: Signer, tmp_path: Path) -> None:
     key, head = SigningKey(signer.key), archive.head
-    commit, folder = head.commit, archive.path / "signatures"
+    commit, directory = head.commit, archive.path / "signatures"
 
-    def place(sequence: int, by: SigningKey = key, archive_id: str = commit.archive_id) -> Path:
+    def write_signature(sequence: int, by: SigningKey = key, archive_id: str = commit.archive_id) -> Path:
         lost = head.head._replace(sequence=sequence, sha256="0" * 64)
         path = archive.path / signature_name(lost, by.fingerprint)
         path.write_bytes(by.sign(archive_id, lost))
         return path
 
-    # Of lost races and of a run that was killed.
-    left = [place(2), place(3), place(4), place(1, archive_id="killed")]
-    assert told(archive, signer.allowed) == []
+    # From lost races and from a killed run.
+    leftovers = [write_signature(2), write_signature(3), write_signature(4), write_signature(1, archive_id="killed")]
+    assert findings(archive, signer.allowed) == []
     archive.append(1)
     archive.collect(sign_key=key)
-    assert told(archive, signer.allowed) == []
-    assert all(path.exists() for path in left)
-    # A genuine one that is further ahead means that the end was cut off.
-    ahead = place(6)
-    assert told(archive, signer.allowed) == told(archive, None) == [("signature_ahead", False)]
+    assert findings(archive, signer.allowed) == []
+    assert all(path.exists() for path in leftovers)
+    # A genuine signature further ahead shows that the archive was truncated.
+    ahead = write_signature(6)
+    assert findings(archive, signer.allowed) == findings(archive, None) == [("signature_ahead", False)]
     ahead.unlink()
-    junk = [place(3, SigningKey(Signer(tmp_path, "stranger").key)), folder / "note.txt"]
+    junk = [write_signature(3, SigningKey(Signer(tmp_path, "stranger").key)), directory / "note.txt"]
     junk[1].write_text("x")
-    (folder / "large").write_bytes(bytes(1 << 20))
-    assert set(told(archive, signer.allowed)) == {("signature_extra", True)}
+    (directory / "large").write_bytes(bytes(1 << 20))
+    assert set(findings(archive, signer.allowed)) == {("signature_extra", True)}
 
 
 @pytest.mark.parametrize("sequence", [2, 3, 9])
-def test_a_cut_is_not_hidden_behind_many_other_signatures(archive: World, signer: Signer, sequence: int) -> None:
+def test_a_truncation_is_found_among_many_signatures(archive: World, signer: Signer, sequence: int) -> None:
     head, fingerprint = archive.head.head, SigningKey(signer.key).fingerprint
     for number in range(150):
         junk = signature_name(head._replace(sequence=sequence, sha256=f"{number:064x}"), fingerprint)
         (archive.path / junk).write_text("junk")
     for path in [*archive.path.glob("commits/*00[23].json"), *archive.path.glob("entries/*/0000000000*[23]-*")]:
         path.unlink()
-    assert ("signature_ahead", False) in told(archive, signer.allowed)
+    assert ("signature_ahead", False) in findings(archive, signer.allowed)
 
 
-def test_a_cut_tail_with_its_signatures_left(archive: World, signer: Signer) -> None:
+def test_a_truncation_that_left_the_signatures_is_found(archive: World, signer: Signer) -> None:
     for number in (2, 3):
         (archive.path / f"commits/{number:012d}.json").unlink()
         next((archive.path / "entries").rglob(f"{number:012d}-*")).unlink()
-    assert ("signature_ahead", False) in told(archive, signer.allowed)
+    assert ("signature_ahead", False) in findings(archive, signer.allowed)
 
 
-def test_where_nothing_is_signed(world: World, signer: Signer) -> None:
+def test_an_unsigned_archive_with_allowed_signers_is_an_error(world: World, signer: Signer) -> None:
     world.collect()
-    assert told(world, signer.allowed) == [("signature_absent", False)]
-    assert told(world, None) == []
+    assert findings(world, signer.allowed) == [("signature_absent", False)]
+    assert findings(world, None) == []
 
 
 def test_a_signature_for_another_purpose_is_bad(archive: World, signer: Signer) -> None:
@@ -254,10 +254,10 @@ def test_a_signature_for_another_purpose_is_bad(archive: World, signer: Signer) 
     text = signed_text(head.commit.archive_id, head.head)
     stray = subprocess.run(command, input=text, capture_output=True, check=True, timeout=60).stdout
     archive.store.put({signature_name(head.head, head.commit.signer or ""): stray})
-    assert told(archive, signer.allowed) == [("signature_bad", False)]
+    assert findings(archive, signer.allowed) == [("signature_bad", False)]
 
 
-def test_any_store_will_do(world: World, signer: Signer) -> None:
+def test_signatures_work_in_any_store(world: World, signer: Signer) -> None:
     store = MemoryStore()
     world.append(2)
     world.collect(store, sign_key=SigningKey(signer.key))
@@ -265,7 +265,7 @@ def test_any_store_will_do(world: World, signer: Signer) -> None:
     assert len(signatures(store)) == 1
 
 
-def test_what_cannot_sign_says_so_before_anything_is_read(
+def test_an_unusable_key_is_reported_before_anything_is_read(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     locked = Signer(tmp_path, "locked", passphrase="a long passphrase")
@@ -285,7 +285,7 @@ def test_what_cannot_sign_says_so_before_anything_is_read(
             call(locked.key)
     with pytest.raises(InvalidInput):
         world.collect(sign_key=SigningKey(f"{locked.key}.pub"))
-    assert not world.path.exists() or not world.store.commits()
+    assert not world.path.exists() or not world.store.list_commits()
 
 
 @pytest.mark.parametrize(
@@ -296,8 +296,8 @@ def test_what_cannot_sign_says_so_before_anything_is_read(
         (None, "Exec format error"),
     ],
 )
-def test_an_ssh_keygen_that_gives_no_answer_is_no_bad_signature(
-    archive: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, why: str
+def test_a_failing_ssh_keygen_is_not_reported_as_a_bad_signature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, why: str
 ) -> None:
     program = tmp_path / "bin/ssh-keygen"
     program.parent.mkdir()
@@ -306,10 +306,10 @@ def test_an_ssh_keygen_that_gives_no_answer_is_no_bad_signature(
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(signing.SSH_KEYGEN, "timeout", 0.2)
     with pytest.raises(InvalidInput, match=f"ssh-keygen does not work on this host: {why}"):
-        list(cat(archive.store))
+        signing.signer_fingerprint(b"", b"")
 
 
-def test_what_ssh_keygen_prints_beyond_a_pipe_is_read(
+def test_long_output_of_ssh_keygen_does_not_block(
     archive: World, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "bin/ssh-keygen"
@@ -321,7 +321,7 @@ def test_what_ssh_keygen_prints_beyond_a_pipe_is_read(
         list(cat(archive.store))
 
 
-def test_the_default_pin_is_that_of_one_path(
+def test_a_default_pin_belongs_to_one_path(
     archive: World, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -337,4 +337,4 @@ def test_the_default_pin_is_that_of_one_path(
     (tmp_path / "state/cloudscale-audit").rename(tmp_path / "gone")
     (tmp_path / "state/cloudscale-audit").write_text("a file")
     pin.write(archive.head)
-    assert "cannot be remembered" in warnings[0]
+    assert "cannot be pinned" in warnings[0]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lines of known forms are not parsed; the answer is that of parsing them all."""
+"""Lines of known forms are not parsed; the result is the same as if all lines were parsed."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def line(entry: Any) -> bytes:
     return canonical(parse(json.dumps(entry).encode())) + b"\n"
 
 
-def in_full(block: bytes) -> Any:
-    """What a reader finds that parses every line; the text of its error."""
+def parse_all(block: bytes) -> Any:
+    """The summary, or the error message, if every line is parsed."""
     try:
         moments = list(map(timestamp, read_lines(block)))
     except ValueError as exc:
@@ -73,43 +73,43 @@ def in_full(block: bytes) -> Any:
     return LineSummary(len(moments), len(moments) - len(dated), min(dated, default=None), max(dated, default=None))
 
 
-def found(lines: CanonicalLines, block: bytes) -> Any:
+def summary(lines: CanonicalLines, block: bytes) -> Any:
     try:
-        return lines.span(block)
+        return lines.summarize(block)
     except ValueError as exc:
         return str(exc)
 
 
-patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+slow_settings = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 USUAL = line({"action": "a", "actor": {"user": "x"}, "timestamp": "2026-11-22T12:00:00.000000Z", "version": 1})
 
 
-def knowing(*blocks: bytes) -> CanonicalLines:
+def lines_that_know(*blocks: bytes) -> CanonicalLines:
     lines = CanonicalLines()
     for block in blocks:
-        lines.span(block)
+        lines.summarize(block)
     return lines
 
 
-@patient
+@slow_settings
 @given(st.lists(st.lists(ENTRIES, max_size=4), max_size=4))
-def test_lines_are_found_as_if_all_were_parsed(blocks: Any) -> None:
+def test_summaries_equal_those_of_parsing_all_lines(blocks: Any) -> None:
     lines = CanonicalLines()
     for entries in blocks:
         block = b"".join(map(line, entries))
-        assert found(lines, block) == in_full(block)
+        assert summary(lines, block) == parse_all(block)
 
 
-@patient
+@slow_settings
 @given(st.data(), st.lists(ENTRIES, min_size=1, max_size=3))
-def test_lines_that_were_tampered_with_are_found_as_if_all_were_parsed(data: Any, entries: Any) -> None:
+def test_summaries_of_changed_lines_equal_those_of_parsing_all_lines(data: Any, entries: Any) -> None:
     block = b"".join(map(line, entries)) + USUAL
-    lines = knowing(block)
+    lines = lines_that_know(block)
     begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(block))] * 2)))
     texts = [b"", b" ", b"\n", b",", b'"', b"\\", b"0", b"-", b"\x00", b"\xff", "é".encode(), block[:end], USUAL]
     forged = block[:begin] + data.draw(st.sampled_from(texts)) + block[end:]
-    assert found(lines, forged) == in_full(forged)
+    assert summary(lines, forged) == parse_all(forged)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_lines_that_were_tampered_with_are_found_as_if_all_were_parsed(data: Any
         USUAL.replace(b'"a"', b'"a\\u0062"'),
     ],
 )
-def test_a_string_holds_no_end_of_a_line(forged: bytes) -> None:
-    lines = knowing(USUAL)
+def test_a_string_cannot_contain_the_end_of_a_line(forged: bytes) -> None:
+    lines = lines_that_know(USUAL)
     for block in (forged, USUAL + forged, forged + USUAL):
-        assert found(lines, block) == in_full(block)
-        assert isinstance(in_full(block), str)
+        assert summary(lines, block) == parse_all(block)
+        assert isinstance(parse_all(block), str)
 
 
 @pytest.mark.parametrize(
@@ -151,11 +151,11 @@ def test_a_string_holds_no_end_of_a_line(forged: bytes) -> None:
         (b'{"user"', b'{"user":"x","user"'),
     ],
 )
-def test_another_form_of_a_known_line_is_refused(honest: bytes, forged: bytes) -> None:
-    lines = knowing(USUAL)
+def test_another_form_of_a_known_line_is_rejected(honest: bytes, forged: bytes) -> None:
+    lines = lines_that_know(USUAL)
     assert honest in USUAL
     with pytest.raises(ValueError, match="a line that is not an entry"):
-        lines.span(USUAL * 3 + USUAL.replace(honest, forged, 1))
+        lines.summarize(USUAL * 3 + USUAL.replace(honest, forged, 1))
 
 
 @pytest.mark.parametrize(
@@ -170,15 +170,15 @@ def test_another_form_of_a_known_line_is_refused(honest: bytes, forged: bytes) -
         "2026-11-22",
     ],
 )
-def test_another_time_in_a_known_line_is_read_as_it_is(moment: str) -> None:
+def test_unusual_times_in_a_known_line(moment: str) -> None:
     forged = USUAL.replace(b"2026-11-22T12:00:00.000000Z", moment.encode())
     for block in (forged, forged * 2, USUAL + forged, forged + USUAL, USUAL + forged + USUAL):
-        assert knowing(USUAL).span(block) == in_full(block)
+        assert lines_that_know(USUAL).summarize(block) == parse_all(block)
 
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The lines that were read in full."""
+    """The lines that were parsed."""
     lines: list[bytes] = []
 
     def noted(block: bytes) -> Any:
@@ -189,28 +189,28 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return lines
 
 
-def test_of_a_varied_log_few_lines_are_parsed(parsed: list[bytes]) -> None:
+def test_few_lines_of_a_varied_log_are_parsed(parsed: list[bytes]) -> None:
     subject = {"project": {"name": "shop", "uuid": "8576274e-d626-4284-9141-206aaea9c075"}}
     days = defaultdict(list)
     for entry in history(weeks=8, until=datetime(2026, 11, 22, tzinfo=timezone.utc), subject=subject):
         days[entry["timestamp"][:10]].append(line(entry))
     lines = CanonicalLines()
     for day in days.values():
-        assert lines.span(b"".join(day)).entries == len(day)
+        assert lines.summarize(b"".join(day)).entries == len(day)
     assert len(parsed) < sum(map(len, days.values())) / 10
 
 
-def test_one_odd_line_costs_no_other(parsed: list[bytes]) -> None:
+def test_an_unknown_line_does_not_cause_others_to_be_parsed(parsed: list[bytes]) -> None:
     odd = USUAL.replace(b'"a"', b'"\\n"')
-    assert knowing(USUAL).span(USUAL * 100 + odd + USUAL * 100).entries == 201
+    assert lines_that_know(USUAL).summarize(USUAL * 100 + odd + USUAL * 100).entries == 201
     assert parsed == [USUAL, odd]
 
 
-def test_there_is_an_end_to_learning_forms(parsed: list[bytes]) -> None:
+def test_the_number_of_forms_is_limited(parsed: list[bytes]) -> None:
     forms = [line({f"key{number}": 1, "timestamp": "2026-11-22T12:00:00.000000Z"}) for number in range(100)]
-    for lines in (knowing(*forms), knowing(b"".join(forms))):
+    for lines in (lines_that_know(*forms), lines_that_know(b"".join(forms))):
         parsed.clear()
-        assert lines.span(forms[0] + forms[99]).entries == 2
+        assert lines.summarize(forms[0] + forms[99]).entries == 2
         assert parsed == [forms[99]]
 
 
@@ -219,7 +219,7 @@ def nested(depth: int) -> Any:
 
 
 @pytest.mark.parametrize("value", [nested(20), {f"key{number}": 1 for number in range(1000)}, [1]])
-def test_no_form_is_learned_of_what_is_large_or_has_lists(value: Any, parsed: list[bytes]) -> None:
+def test_no_form_is_remembered_for_large_entries_and_lists(value: Any, parsed: list[bytes]) -> None:
     big = line({"action": value, "timestamp": "2026-11-22T12:00:00.000000Z"})
-    assert knowing(big).span(big).entries == 1
+    assert lines_that_know(big).summarize(big).entries == 1
     assert parsed == [big, big]

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import commit as archive_format
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import data_file
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Commit, Malformed
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format import data_file, pending
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Commit
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.fields import Malformed
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 DIGEST = "3f9ac0d1e2b4" + "0" * 52
@@ -65,7 +66,7 @@ def encoded(**changes: Any) -> bytes:
     return json.dumps({**COMMIT, **changes}, separators=(",", ":")).encode() + b"\n"
 
 
-def test_a_commit_has_one_form_in_bytes() -> None:
+def test_a_commit_has_one_byte_form() -> None:
     commit = Commit.parse(encoded())
     assert commit.to_bytes() == encoded()
     assert commit.covered_until == datetime(2026, 11, 22, 11, 59, 50, tzinfo=timezone.utc)
@@ -73,7 +74,7 @@ def test_a_commit_has_one_form_in_bytes() -> None:
     assert commit.name == "commits/000000000042.json"
 
 
-def test_optional_parts_of_a_commit_survive() -> None:
+def test_optional_fields_are_kept() -> None:
     part = {"path": FILE["path"], "content_sha256": DIGEST, "content_bytes": 1, "entries": 1}
     resync = {
         "why": "cursor",
@@ -95,7 +96,7 @@ def test_optional_parts_of_a_commit_survive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"format": 2}, "format"),
         ({"kind": "other"}, "kind"),
@@ -120,16 +121,16 @@ def test_optional_parts_of_a_commit_survive() -> None:
         ({"project": "prod"}, "project"),
         ({"files": [{**FILE, "path": "entries/../../etc/passwd"}]}, "files[0].path"),
         ({"files": [{**FILE, "path": FILE["path"] + "\n"}]}, "files[0].path"),
-        ({"files": [{**FILE, "sha256": "1" * 64}]}, "does not begin its SHA-256"),
+        ({"files": [{**FILE, "sha256": "1" * 64}]}, "does not match its SHA-256"),
         ({"removed": ["commits/000000000001.json"]}, "removed"),
         ({"gaps": [{}]}, "gaps[0].from"),
         ({"unknown": 1}, "one form"),
     ],
 )
-def test_a_malformed_commit_is_refused_with_the_part_that_is_wrong(changes: dict[str, Any], said: str) -> None:
+def test_a_malformed_commit_is_rejected_with_the_wrong_part(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(Malformed) as caught:
         Commit.parse(encoded(**changes))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 RESYNC = {"why": "token", "start": "2026-11-22T11:00:00Z", "overlap": 2, "renamed": 1, "accepted_identity": False}
@@ -191,7 +192,7 @@ def other_forms() -> Iterator[bytes]:
     yield plain.replace(json.dumps([PART], separators=(",", ":")).encode(), b"[]")
 
 
-def test_what_is_taken_for_a_commit_is_written_in_the_same_bytes() -> None:
+def test_parsed_commits_serialize_to_the_same_bytes() -> None:
     refused = 0
     for body in other_forms():
         try:
@@ -204,12 +205,12 @@ def test_what_is_taken_for_a_commit_is_written_in_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"\0" * 100, b"[]\n", b"null", encoded()[:-20], encoded() + encoded(), b"[" * 99999]
 )
-def test_bytes_that_are_no_commit_are_refused(body: bytes) -> None:
+def test_bytes_that_are_not_a_commit_are_rejected(body: bytes) -> None:
     with pytest.raises(Malformed):
         Commit.parse(body)
 
 
-def test_a_repeated_key_is_refused() -> None:
+def test_a_repeated_key_is_rejected() -> None:
     with pytest.raises(Malformed):
         Commit.parse(encoded().replace(b'{"format":1', b'{"sequence":7,"format":1'))
 
@@ -225,24 +226,24 @@ def test_a_repeated_key_is_refused() -> None:
         "entries/date=2026-11-22/00000000004\u0662-3f9ac0d1e2b4.jsonl.gz",
     ],
 )
-def test_only_strict_names_are_data_files(name: str) -> None:
+def test_only_exact_names_are_data_files(name: str) -> None:
     assert archive_format.parse_data_file_name(name) is None
 
 
-def test_names_are_read_as_they_are_written() -> None:
+def test_names_are_parsed_as_written() -> None:
     name = archive_format.data_file_name("0000-00-00", 42, DIGEST)
     assert archive_format.parse_data_file_name(name) == ("0000-00-00", 42, "3f9ac0d1e2b4")
     assert archive_format.parse_commit_name(archive_format.commit_name(7)) == 7
-    assert archive_format.parse_pending_name(archive_format.pending_name(7, "abc")) == 7
+    assert pending.parse_pending_name(pending.pending_name(7, "abc")) == 7
 
 
-def test_the_day_is_that_of_utc() -> None:
+def test_days_are_in_utc() -> None:
     assert archive_format.utc_day(NOON) == "2026-11-22"
     assert archive_format.utc_day(datetime(9, 1, 2, tzinfo=timezone.utc)) == "0009-01-02"
     assert archive_format.utc_day(None) == "0000-00-00"
 
 
-def test_a_data_file_is_the_same_bytes_each_time_and_plain_gzip() -> None:
+def test_a_data_file_is_reproducible_plain_gzip() -> None:
     def make() -> Any:
         file = DayFile("2026-11-22")
         file.add(b'{"a":1}\n', NOON)
@@ -259,37 +260,37 @@ def test_a_data_file_is_the_same_bytes_each_time_and_plain_gzip() -> None:
     assert (described.first, described.last) == (NOON, NOON)
 
 
-def unpacked(body: bytes, limit: int, size: int = 7) -> bytes:
-    chunks = (body[place : place + size] for place in range(0, len(body), size))
+def decompress(body: bytes, limit: int, size: int = 7) -> bytes:
+    chunks = (body[start : start + size] for start in range(0, len(body), size))
     return b"".join(data_file.decompress_gzip(chunks, limit))
 
 
-def test_unpacking_gives_the_content_back_in_pieces() -> None:
-    assert unpacked(gzip.compress(b"x" * 200_000, mtime=0), 200_000) == b"x" * 200_000
+def test_a_stream_is_decompressed_in_chunks() -> None:
+    assert decompress(gzip.compress(b"x" * 200_000, mtime=0), 200_000) == b"x" * 200_000
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
-        (gzip.compress(b"0" * 10_000_000, mtime=0), "holds more"),
-        (gzip.compress(b"abc", mtime=0)[:-1], "cut"),
+        (gzip.compress(b"0" * 10_000_000, mtime=0), "decompresses to more than"),
+        (gzip.compress(b"abc", mtime=0)[:-1], "truncated"),
         (gzip.compress(b"abc", mtime=0) + b"x", "follow"),
         (gzip.compress(b"abc", mtime=0) + gzip.compress(b"def", mtime=0), "follow"),
-        (b"", "cut"),
-        (b"\0" * 50, "no gzip"),
+        (b"", "truncated"),
+        (b"\0" * 50, "not a gzip stream"),
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
-def test_unpacking_stops_at_what_should_not_be_there(body: bytes, said: str, size: int) -> None:
-    with pytest.raises(Malformed, match=said):
-        unpacked(body, 1000, size)
+def test_an_invalid_stream_is_rejected(body: bytes, message: str, size: int) -> None:
+    with pytest.raises(Malformed, match=message):
+        decompress(body, 1000, size)
 
 
-def test_lines_are_split_wherever_the_pieces_end() -> None:
+def test_lines_are_split_wherever_the_chunks_end() -> None:
     assert list(data_file.split_lines([b"a\nb", b"", b"c\n\n", b"d"])) == [b"a\n", b"bc\n", b"\n", b"d"]
 
 
-def test_a_token_is_told_apart_by_eight_digits_that_do_not_hold_it() -> None:
+def test_a_tag_distinguishes_tokens_without_containing_them() -> None:
     tag = archive_format.token_tag("archive", "token")
     assert tag == archive_format.token_tag("archive", "token")
     assert len({tag, archive_format.token_tag("other", "token"), archive_format.token_tag("archive", "other")}) == 3

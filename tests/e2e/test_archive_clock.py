@@ -309,7 +309,7 @@ def test_a_log_that_restarts_silently_duplicates_nothing(right: Project) -> None
     assert commands(right, "verify")["findings"] == []
 
 
-def test_one_timestamp_out_of_order_in_a_backlog_loses_nothing_silently(right: Project) -> None:
+def test_one_wrong_timestamp_in_a_backlog_loses_nothing_silently(right: Project) -> None:
     for number in range(120):
         if number == 45:
             right.append(1, ago=60)

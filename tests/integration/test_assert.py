@@ -171,7 +171,7 @@ def test_no_output_holds_a_token_or_a_traceback(results: Results, controller: Co
     assert "Traceback" not in results.output
 
 
-def test_in_check_mode_missing_is_no_failure(controller: Controller, simulator: Simulator, log: list[Any]) -> None:
+def test_check_mode_ignores_missing_changes(controller: Controller, simulator: Simulator, log: list[Any]) -> None:
     simulator.clear_requests()
     slow = {"timeout": 600, "settle": 600}
     dry = controller.run(

@@ -91,8 +91,8 @@ def results(controller: Controller, simulator: Simulator, log: list[Any]) -> Res
         "http": {INFO: {"api_url": "http://api.cloudscale.ch/v1"}},
         "no host": {INFO: {"api_url": "https://127.0.0.1:9/v1"}},
         "no ca": {INFO: {"ca_path": "nowhere.pem"}},
-        "dest is a folder": {INFO: {"dest": "."}},
-        "dest in no folder": {INFO: {"dest": "nowhere/log.jsonl"}},
+        "dest is a directory": {INFO: {"dest": "."}},
+        "dest in a missing directory": {INFO: {"dest": "nowhere/log.jsonl"}},
     }
     return controller.run(cases)
 
@@ -180,8 +180,8 @@ def test_entries_go_to_a_file_as_lines(results: Results, controller: Controller,
         ("http", "invalid_input", None, ["unencrypted", "https://"]),
         ("no host", "unreachable", None, ["127.0.0.1:9", "check api_url"]),
         ("no ca", "invalid_input", None, ["ca_path", "nowhere.pem"]),
-        ("dest is a folder", "invalid_input", None, ["is a directory"]),
-        ("dest in no folder", "invalid_input", None, ["does not exist", "create it first"]),
+        ("dest is a directory", "invalid_input", None, ["is a directory"]),
+        ("dest in a missing directory", "invalid_input", None, ["does not exist", "create it first"]),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(

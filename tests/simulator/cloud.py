@@ -457,7 +457,7 @@ def _check_flavor(slug: str) -> None:
 def _check_scaling(server: Resource, slug: str) -> None:
     _check_flavor(slug)
     if server["status"] != "stopped":
-        raise Refused(400, {"detail": "The server has to be stopped to change its flavor."})
+        raise Refused(400, {"detail": "The server must be stopped to change its flavor."})
 
 
 def _complete_subnet(subnet: Resource) -> None:

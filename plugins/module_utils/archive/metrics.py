@@ -6,7 +6,7 @@
 
 Each command writes its own file for each archive, so no command overwrites the metrics of another one. Metrics are
 times, not ages: an age in a file would stop growing when the runs stop. The few gauges are written without a client
-library, which would have to be installed on hosts.
+library, which hosts would need.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ STYLE = r"""
 .review .risk { color: var(--alarm); }
 .review p { margin: 0; }
 .review p + p { margin-top: .2rem; }
-.review .beside { display: inline; margin-left: .3rem; }
+.review .inline { display: inline; margin-left: .3rem; }
 .review .value { font-variant-numeric: tabular-nums; }
 .review .value small span { white-space: nowrap; }
 .missing, .filters { list-style: none; margin: 0 0 .9rem; padding: 0; font-size: .88rem; }
@@ -132,7 +132,7 @@ TEMPLATE = """
 {% if row.uuid and row.uuid != row.name %}<code>{{ short(row.uuid) }}</code>{% endif %}
 {% if data.projects | length > 1 %}<small>{{ say('project') }}: <bdi>{{ short(row.project) or say('unnamed') }}</bdi></small>{% endif %}</th>
 <td class="activity" data-label="{{ say('activity') }}"><p><span class="kind {{ row.standing }}">{{ say('standing_' ~ row.standing) }}</span>
-<small class="beside">{{ say('before', n=before(row)) }}</small>
+<small class="inline">{{ say('before', n=before(row)) }}</small>
 {% for why in row.reasons %}<small>{{ short(reason(why)) }}</small>{% endfor %}</p>
 <p class="value">{{ say('changes') }}: {{ say('no_data') if row.entries is none else format_count(row.entries) }}
 {%- if row.sensitive %}, <span class="risk">{{ say('sensitive_of', n=row.sensitive) }}</span>{% endif %}

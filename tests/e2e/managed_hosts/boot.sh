@@ -2,7 +2,7 @@
 # Copyright (c) 2026, the auditops.cloudscale contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# boot.sh NAME TREE FOLDER NAMESPACE: boot a Debian tree with its own systemd, in the foreground.
+# boot.sh NAME TREE DIRECTORY NAMESPACE: boot a Debian tree with its own systemd, in the foreground.
 # The tree is overlaid and stays as it is; a private mount namespace gives the guest a pure view of control groups.
 # When the host has ended, a line on stdin boots it again, with the disk as it was left.
 set -euo pipefail

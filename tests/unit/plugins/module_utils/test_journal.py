@@ -62,12 +62,12 @@ def test_a_file_that_is_handed_over_cannot_change_any_more(tmp_path: Path) -> No
         stream.write(b"y")
 
 
-def test_no_journal_is_told(tmp_path: Path) -> None:
+def test_a_missing_journal_is_reported(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"The journal at .*/socket does not accept messages: No such file"):
         Journal(str(tmp_path / "socket"))
 
 
-def test_a_journal_that_goes_away_is_told(tmp_path: Path) -> None:
+def test_a_journal_that_disappears_is_reported(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "socket"))
         journal = Journal(str(tmp_path / "socket"))

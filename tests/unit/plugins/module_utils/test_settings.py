@@ -42,13 +42,13 @@ def test_a_token_is_stripped_and_never_shown() -> None:
 
 
 @pytest.mark.parametrize("token", [None, "", "  \n"])
-def test_a_missing_token_is_told_with_its_variable(token: Any) -> None:
+def test_a_missing_token_is_reported_with_its_variable(token: Any) -> None:
     with pytest.raises(InvalidInput, match="api_token is missing: .*CLOUDSCALE_API_TOKEN"):
         connection(api_token=token)
 
 
 @pytest.mark.parametrize("token", ["with space-secret", "line\nsecret", "Bearer:secret", "sécret"])
-def test_a_malformed_token_is_told_without_repeating_it(token: str) -> None:
+def test_a_malformed_token_is_reported_without_repeating_it(token: str) -> None:
     with pytest.raises(InvalidInput, match="api_token is malformed") as caught:
         connection(api_token=token)
     assert token not in caught.value.message
@@ -132,7 +132,7 @@ def test_an_open_range_holds_everything() -> None:
         ({"end": "2026-11-22T08:00:00"}, "end: .*no offset"),
     ],
 )
-def test_contradictions_are_told(options: Any, message: str) -> None:
+def test_contradictions_are_reported(options: Any, message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         Range.from_mapping(options, NOW)
 
@@ -154,7 +154,7 @@ def test_an_empty_range_is_warned_about() -> None:
         ([], []),
     ],
 )
-def test_an_unknown_name_is_told_with_the_known_one_that_is_meant(names: List[str], described: List[str]) -> None:
+def test_an_unknown_name_is_reported_with_the_similar_known_one(names: List[str], described: List[str]) -> None:
     assert describe_unknown(names, ["start", "end", "cursor"]) == described
 
 

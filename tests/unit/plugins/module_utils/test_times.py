@@ -112,7 +112,7 @@ def test_some_times_depend_on_when_they_are_read(text: str, relative: bool) -> N
 
 
 @pytest.mark.parametrize("text", ["2026-11-22T08:00:00", "2026-11-22 08:00", datetime(2026, 11, 22, 8)])
-def test_a_time_without_offset_is_told_so(text: object) -> None:
+def test_a_time_without_offset_is_reported_as_such(text: object) -> None:
     with pytest.raises(InvalidInput, match=r"^start: .*no offset from UTC"):
         parse_time(text, NOW, "start")
 

@@ -55,7 +55,7 @@ def test_working_hours(hours: str, time: str, expected: bool) -> None:
         *("Mon 07:00-19:00 Zurich,", "Mon 07:00-19:00 Nowhere/Land", "Mon 07:00-19:00 ../../x", "Mon 07:00-19:00 /etc"),
     ],
 )
-def test_malformed_working_hours_are_told(text: str) -> None:
+def test_malformed_working_hours_are_reported(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"working_hours: .*; use .*Europe/Zurich"):
         WorkingHours.parse(text)
 
@@ -81,7 +81,7 @@ def test_nobody_works_on_holidays(hours: str, holidays: List[str], time: str, ex
 
 
 @pytest.mark.parametrize("text", ["", "25.12.", "2026-13-01", "02-30", "2026-02-29", "12-25 ", "20261225", "christmas"])
-def test_a_holiday_that_is_no_date_is_told(text: str) -> None:
+def test_an_invalid_holiday_is_reported(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"holidays: .* is not a date; use 2026-04-03, or 12-25 for every year"):
         WorkingHours.parse("Mon-Fri 07:00-19:00").with_holidays([text])
 

@@ -205,7 +205,7 @@ EVERY_KIND: dict[str, Lie] = {
     "no edge of the last prune": says(pruned_until=None),
     "an edge that goes back": moved("pruned_until", -DAY),
     "an edge in the year 9998": moved("pruned_until", 2_900_000 * DAY),
-    "an edge that is no midnight": moved("pruned_until", HOUR),
+    "an edge that is not midnight": moved("pruned_until", HOUR),
 }
 OF_READING: dict[str, Lie] = {
     "no page": says(pages=0),
@@ -226,7 +226,7 @@ OF_REARRANGING: dict[str, Lie] = {
     "a gap": gap("retention", 0 * DAY, HOUR),
     "nothing removed": says(removed=()),
     "a file that was not live removed": lambda commit, _world: {"removed": (*commit.removed, SOME_DAY)},
-    "files out of order": lambda commit, _world: {"removed": commit.removed[::-1]},
+    "files unsorted": lambda commit, _world: {"removed": commit.removed[::-1]},
     "a file twice": lambda commit, _world: {"removed": (commit.removed[0], *commit.removed)},
 }
 LIES: dict[str, dict[str, Lie]] = {
@@ -280,7 +280,7 @@ LIES: dict[str, dict[str, Lie]] = {
         "no parts": of_file(parts=()),
         "a part less": parts(lambda all_: all_[:-1]),
         "a part twice": parts(lambda all_: (*all_, all_[0])),
-        "parts out of order": parts(lambda all_: all_[::-1]),
+        "parts unsorted": parts(lambda all_: all_[::-1]),
         "a part of other content": parts(lambda all_: (all_[0]._replace(content_sha256="0" * 64), *all_[1:])),
         "a part of fewer entries": parts(lambda all_: (all_[0]._replace(entries=1), *all_[1:])),
         "a part of another file": parts(lambda all_: (all_[0]._replace(path=SOME_DAY), *all_[1:])),

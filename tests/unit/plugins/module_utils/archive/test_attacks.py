@@ -156,7 +156,7 @@ BREAKS = "commit_edited"
 ATTACKS: dict[str, Attack] = {
     "a tail cut off": Attack(lambda world: cut(world, 8), set(), {"head"}),
     "two commits cut off": Attack(lambda world: cut(world, 7, 8), {"missing"}, {"head"}),
-    "history made anew": Attack(rewrite_history, set(), {"head"}),
+    "history rewritten": Attack(rewrite_history, set(), {"head"}),
     "an entry left out, all hashes recomputed": Attack(leave_out_an_entry, set(), {"head"}),
     "a file removed": Attack(lambda world: data_path(world, 8).unlink(), {"missing"}),
     "a file elsewhere": Attack(move, {"moved"}),

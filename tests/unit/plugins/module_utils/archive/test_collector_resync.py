@@ -154,7 +154,7 @@ def test_a_resync_that_finds_nothing_again_records_a_gap(world: World) -> None:
     assert world.verify() == []
 
 
-def test_a_resync_in_a_quiet_project_is_no_gap(world: World) -> None:
+def test_a_resync_in_a_quiet_project_adds_no_gap(world: World) -> None:
     world.append(2)
     world.collect()
     for _day in range(100):

@@ -204,7 +204,7 @@ def test_looking_for_what_was_pruned_takes_one_look(world: World, receiver: Rece
     assert world.store.reads < 6 * commits  # not a walk along all commits for each file
 
 
-def test_a_lost_file_is_no_pruned_one(world: World, receiver: Receiver) -> None:
+def test_a_lost_file_is_not_taken_for_a_pruned_one(world: World, receiver: Receiver) -> None:
     world.append(4)
     world.collect()
     next(world.path.rglob("*.gz")).unlink()

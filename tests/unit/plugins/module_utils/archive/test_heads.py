@@ -117,7 +117,7 @@ def test_what_was_removed_or_merged_since_is_counted(archive: World, tmp_path: P
         "[" * 50_000,
     ],
 )
-def test_what_is_no_record_is_refused_with_its_line(archive: World, tmp_path: Path, line: str) -> None:
+def test_invalid_records_are_refused_with_their_line(archive: World, tmp_path: Path, line: str) -> None:
     with pytest.raises(InvalidInput, match=r"Line 2 of .*heads\.jsonl"):
         read_heads(written(tmp_path, [*noted(archive, 1), line]))
 

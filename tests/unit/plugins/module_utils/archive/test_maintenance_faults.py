@@ -129,7 +129,7 @@ def test_what_came_back_from_a_copy_is_removed_again(archive: World) -> None:
     assert archive.verify() == []
 
 
-def test_what_must_not_be_deleted_yet_keeps_no_collection_from_going_on(archive: World) -> None:
+def test_files_that_must_not_be_deleted_yet_do_not_stop_collection(archive: World) -> None:
     class Locked(LocalStore):
         def delete(self, names: Any) -> None:
             for name in names:

@@ -260,7 +260,7 @@ def test_another_order(package: Path, tmp_path: Path) -> None:
         checked(tmp_path / "x.zip")
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_members_that_are_not_files(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.zip", tmp_path, Path("/dev/null")):
         with pytest.raises(StorageError, match="check the path"):
             checked(path)

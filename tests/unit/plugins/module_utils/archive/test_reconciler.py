@@ -103,7 +103,7 @@ def test_many_are_counted(world: World) -> None:
     assert result.findings[-1].detail == "and 10 more"
 
 
-def test_a_renamed_project_is_no_difference(archive: World) -> None:
+def test_a_renamed_project_is_not_a_difference(archive: World) -> None:
     renamed = archive.simulator.add_project(f"{archive.project.name}-renamed")
     renamed.log.subject = {"project": {"uuid": archive.project.uuid, "name": "New name"}}
     renamed.log.extend({**entry, "subject": renamed.log.subject} for entry in archive.log.entries)
@@ -114,7 +114,7 @@ def test_a_renamed_project_is_no_difference(archive: World) -> None:
     assert (result.renamed, result.entries) == (10, 10)
 
 
-def test_a_renamed_entry_that_is_late_is_no_difference(world: World) -> None:
+def test_a_late_renamed_entry_is_not_a_difference(world: World) -> None:
     late(world)
     world.collect()
     renamed = world.simulator.add_project(f"{world.project.name}-renamed")
@@ -237,7 +237,7 @@ class Meddled(LocalStore):
         return super().read(name)
 
 
-def test_an_entry_that_is_collected_after_the_last_page_is_no_difference(world: World) -> None:
+def test_an_entry_collected_after_the_last_page_is_not_a_difference(world: World) -> None:
     world.simulator.set(page_size=20)
     for ago in (60, 50):
         world.append(2, ago=DAY + ago)

@@ -162,7 +162,7 @@ def asked(query: bytes) -> str:
 Lie = Callable[[TimeAuthority, TimeAuthority, bytes], tuple[int, bytes]]
 
 LIES: dict[str, tuple[Lie, str]] = {
-    "out of order": (lambda _own, _other, _query: (503, b"come back later"), "answered with HTTP 503"),
+    "unavailable": (lambda _own, _other, _query: (503, b"come back later"), "answered with HTTP 503"),
     "a redirect": (lambda _own, _other, _query: (302, b""), "answered with HTTP 302"),
     "a page": (lambda _own, _other, _query: (200, b"<html>Log in to your WiFi</html>"), "returned no time stamp"),
     "nothing": (lambda _own, _other, _query: (200, b""), "returned no time stamp"),
@@ -201,7 +201,7 @@ def test_an_authority_that_fails_or_lies_stamps_nothing(
 
 
 @pytest.mark.parametrize("name", ["a wrong digest", "a wrong nonce", "no nonce", "an older one", "cut off"])
-def test_without_certificates_a_lie_is_no_time_stamp_either(
+def test_a_false_timestamp_is_refused_without_certificates_too(
     archive: World, authority: TimeAuthority, tmp_path: Path, name: str
 ) -> None:
     lie, _reason = LIES[name]
@@ -250,7 +250,7 @@ def test_an_authority_that_is_down_or_slow_stamps_nothing(archive: World, author
 @pytest.mark.parametrize(
     "url", ["", "ftp://a/", "http://", "https://[", "file:///etc/passwd", "http://a:99999/", "https://me:secret@a/"]
 )
-def test_what_is_no_url_is_refused(url: str) -> None:
+def test_invalid_urls_are_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match="--timestamp-url must be the http:// or https:// URL"):
         Authority(url).check_url("--timestamp-url")
 
@@ -300,7 +300,7 @@ def test_the_earliest_time_stamp_that_covers_a_commit_counts(archive: World, aut
     assert found.longest_wait.seconds == 20 * 3600
 
 
-def test_what_is_no_time_stamp_of_its_commit_is_found(archive: World, authority: TimeAuthority, tmp_path: Path) -> None:
+def test_timestamps_of_other_commits_are_found(archive: World, authority: TimeAuthority, tmp_path: Path) -> None:
     genuine = authority.of(load_commit(archive.store, 2).head.sha256)
     others = TimeAuthority(tmp_path, "other").of(load_commit(archive.store, 2).head.sha256)
     early = authority.at(archive.clock.now - DAY, load_commit(archive.store, 2).head.sha256)
@@ -376,7 +376,7 @@ def test_a_collection_run_needs_no_timestamps_directory(archive: World, authorit
 
 
 @pytest.mark.parametrize("body", [b"", b"\x30\x80", bytes(1000), b"\x30\x84\xff\xff\xff\xff"])
-def test_what_cannot_be_read_is_no_token(body: bytes) -> None:
+def test_unreadable_tokens_are_refused(body: bytes) -> None:
     with pytest.raises(InvalidTimestamp):
         read_token(body)
 

@@ -144,7 +144,7 @@ def test_an_extra_file_with_entries_of_its_own(archive: World) -> None:
     assert types(archive) == {"extra"}
 
 
-def test_an_extra_file_that_is_no_data_file(archive: World) -> None:
+def test_an_extra_file_that_is_not_a_data_file(archive: World) -> None:
     (archive.path / "entries" / "note.txt").touch()
     (archive.path / "commits" / "000000000009.json.bak").touch()
     assert [finding.type for finding in archive.verify()] == ["extra", "extra"]
@@ -224,7 +224,7 @@ def test_a_commit_without_an_end_is_bounded(archive: World) -> None:
     assert "unreadable" in found_in_memory(archive, 100 << 20)
 
 
-def test_a_file_without_an_end_in_place_of_a_live_one_is_not_read_to_its_end(archive: World) -> None:
+def test_an_endless_file_instead_of_a_live_one_is_not_read_to_its_end(archive: World) -> None:
     os.truncate(data_path(archive, 2), 1 << 40)
     assert found_in_memory(archive, 10 << 20) == {"appended"}
 

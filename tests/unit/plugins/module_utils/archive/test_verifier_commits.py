@@ -68,7 +68,7 @@ def test_a_first_run_that_was_killed_is_a_warning(world: World) -> None:
     assert "commit_missing" in {finding.type for finding in world.verify() if not finding.is_warning}
 
 
-def test_other_bytes_in_place_of_a_removed_file_are_extra(archive: World) -> None:
+def test_other_bytes_instead_of_a_removed_file_are_extra(archive: World) -> None:
     archive.wait(days=2)
     archive.collect()
     removed = prune(archive.store, archive.clock.now, archive.context()).files

@@ -42,7 +42,7 @@ def refused_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_page_tells_its_entries_and_where_to_go_on(simulator: Simulator, api: Api) -> None:
+def test_a_page_has_entries_and_the_next_url(simulator: Simulator, api: Api) -> None:
     expected = [simulator.project("main").log.append(action="server_create", message=f"m{n}") for n in range(4)]
     first = api.page(api.first_url())
     assert first.entries == expected[:3]
@@ -104,7 +104,7 @@ PASSING = [
 @pytest.mark.parametrize(
     "fault", PASSING, ids=lambda fault: f"{fault.kind}-{fault.status}-{(fault.body or b'')[-9:]!r}"
 )
-def test_a_passing_fault_is_retried_and_costs_no_entry(
+def test_a_transient_error_is_retried_and_loses_no_entry(
     simulator: Simulator, api: Api, fault: Fault, waits: Waits
 ) -> None:
     expected = [simulator.project("main").log.append(action="server_create", message="m")]
@@ -115,7 +115,7 @@ def test_a_passing_fault_is_retried_and_costs_no_entry(
 
 
 @pytest.mark.parametrize("fault", [Fault("html", status=200, times=99), Fault("raw", body=b"[]", times=99)])
-def test_what_is_no_api_at_first_contact_is_told_within_seconds(
+def test_a_server_that_is_not_an_api_is_reported_within_seconds(
     simulator: Simulator, api: Api, fault: Fault, waits: Waits
 ) -> None:
     simulator.script(fault)
@@ -142,7 +142,7 @@ def test_what_is_no_api_at_first_contact_is_told_within_seconds(
         (Fault("reset", times=99), errors.Unreachable, "unreachable", None),
     ],
 )
-def test_the_last_fault_is_told_when_retries_are_used_up(
+def test_the_last_error_is_reported_when_retries_are_used_up(
     simulator: Simulator, make: Callable[..., Api], fault: Fault, error: Any, code: str | None, status: int | None
 ) -> None:
     simulator.script(fault)
@@ -213,7 +213,7 @@ def test_retry_after_may_be_a_date(simulator: Simulator, api: Api, waits: Waits)
         (400, errors.RequestRejected, "Bad request"),
     ],
 )
-def test_refusals_are_told_at_once(simulator: Simulator, api: Api, status: int, error: Any, message: str) -> None:
+def test_refusals_are_reported_at_once(simulator: Simulator, api: Api, status: int, error: Any, message: str) -> None:
     simulator.script(Fault("status", status=status))
     with pytest.raises(error, match=message) as caught:
         api.page(api.first_url())
@@ -223,7 +223,7 @@ def test_refusals_are_told_at_once(simulator: Simulator, api: Api, status: int, 
 
 
 @pytest.mark.parametrize("status", [400, 404, 410])
-def test_a_refused_cursor_is_told_as_such(simulator: Simulator, api: Api, status: int) -> None:
+def test_a_refused_cursor_is_reported_as_such(simulator: Simulator, api: Api, status: int) -> None:
     cursor = api.page(api.first_url()).poll_more
     simulator.script(Fault("status", status=status))
     with pytest.raises(errors.CursorRejected, match="rejects the cursor") as caught:
@@ -294,7 +294,7 @@ def test_a_cursor_of_a_user_is_checked(simulator: Simulator, api: Api, cursor: s
     assert simulator.requests == []
 
 
-def test_a_refused_connection_is_told_within_seconds(waits: Waits) -> None:
+def test_a_refused_connection_is_reported_within_seconds(waits: Waits) -> None:
     connection = Connection.from_mapping({"api_token": TOKEN, "api_url": f"http://127.0.0.1:{refused_port()}/v1"})
     with Api(connection, clock=waits.clock, wait=waits.wait) as api:
         with pytest.raises(
@@ -306,7 +306,7 @@ def test_a_refused_connection_is_told_within_seconds(waits: Waits) -> None:
     assert round(sum(waits.seconds), 3) <= 5
 
 
-def test_an_unknown_host_is_told_within_seconds(waits: Waits) -> None:
+def test_an_unknown_host_is_reported_within_seconds(waits: Waits) -> None:
     connection = Connection.from_mapping({"api_token": TOKEN, "api_url": "https://api.cloudscale.invalid/v1"})
     with Api(connection, clock=waits.clock, wait=waits.wait) as api:
         with pytest.raises(errors.Unreachable, match="No connection to api.cloudscale.invalid"):
@@ -404,7 +404,7 @@ def test_a_broken_handshake_says_nothing_of_certificates_and_is_tried_again(wait
     assert len(waits.seconds) == 2
 
 
-def test_a_server_that_hangs_up_is_told_as_that() -> None:
+def test_a_server_that_closes_the_connection_is_reported_as_such() -> None:
     with responding_server(b"") as address:
         with Api(Connection(TOKEN, f"http://{address}/v1", retries=0)) as api:
             with pytest.raises(errors.Unreachable, match="RemoteDisconnected|Connection reset by peer"):

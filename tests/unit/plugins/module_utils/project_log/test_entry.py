@@ -64,7 +64,7 @@ def test_canonical_form_keeps_unicode_and_escapes_lone_surrogates() -> None:
 
 
 @pytest.mark.parametrize("body", ["", "{", '{"a": NaN}', '{"a": -Infinity}', "[" * 100_000, "<html>", "\xff"])
-def test_what_is_no_json_is_a_value_error(body: str) -> None:
+def test_invalid_json_is_a_value_error(body: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         entry.parse(body.encode("latin-1"))
 
@@ -193,7 +193,7 @@ def test_surrogates_as_bytes_of_their_own_are_read_as_escapes(body: bytes, line:
 
 
 @pytest.mark.parametrize("body", [b"\xff", b'{"a":"\xff"}', '{"a":"b"}'.encode("utf-16")])
-def test_what_is_no_utf_8_is_no_json(body: bytes) -> None:
+def test_invalid_utf_8_is_not_json(body: bytes) -> None:
     with pytest.raises(ValueError, match="codec"):
         entry.parse(body)
 

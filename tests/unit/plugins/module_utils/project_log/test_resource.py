@@ -112,7 +112,7 @@ def test_unbalanced_quotes_name_nothing_but_harm_nothing(message: str) -> None:
 
 
 @pytest.mark.parametrize("message", [None, 7, ["Server 'web1' has been created"], {"a": "'web1'"}])
-def test_what_is_no_text_names_nothing(message: Any) -> None:
+def test_messages_that_are_not_texts_name_nothing(message: Any) -> None:
     assert resources(entry(message)) == ()
     assert resource(entry(message)) is rename(entry(message)) is None
     assert not resource_matches(entry(message), ["*"])

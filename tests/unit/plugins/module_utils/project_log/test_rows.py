@@ -49,6 +49,6 @@ def test_no_cell_is_a_formula_whatever_separates_cells(quoting: int, delimiter: 
     assert not [cell for cell in cells if cell.lstrip(' "').startswith(("=", "+", "-", "@", "\uff1d"))]
 
 
-def test_what_is_no_formula_stays_as_it_is() -> None:
+def test_texts_that_are_not_formulas_stay_unchanged() -> None:
     for text in ("", "a", "a=b", "a; b", "a, -1", "1-2;3", 'a "quoted" cell', "'=1"):
         assert neutralize_formula(text) == text

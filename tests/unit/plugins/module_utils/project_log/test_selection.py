@@ -112,11 +112,11 @@ def test_anybody_is_an_actor(actor: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, "", " ", [""], [" "], [], [None]])
 @pytest.mark.parametrize("option", ["actions", "actors", "ip_networks"])
-def test_an_empty_text_is_no_condition(option: str, value: Any) -> None:
+def test_an_empty_text_is_not_a_condition(option: str, value: Any) -> None:
     assert Selection.from_mapping({option: value}) == Selection()
 
 
-def test_an_empty_field_of_a_survey_is_no_condition() -> None:
+def test_an_empty_field_of_a_survey_is_not_a_condition() -> None:
     assert Selection.from_mapping({"message_pattern": "", "limit": ""}) == Selection()
 
 

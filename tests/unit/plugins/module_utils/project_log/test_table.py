@@ -57,5 +57,5 @@ def test_long_texts_are_cut() -> None:
     assert len(line) < 250
 
 
-def test_no_entries_are_no_lines() -> None:
+def test_an_empty_list_has_no_lines() -> None:
     assert table([]) == []

@@ -156,7 +156,7 @@ def test_what_stands_minutes_late_at_the_edges_of_windows_is_found(simulator: Si
 
 
 @pytest.mark.parametrize("fault", [Fault("status", status=429, retry_after=1), Fault("reset"), Fault("html")])
-def test_passing_faults_cost_no_entry(simulator: Simulator, waits: Waits, fault: Fault) -> None:
+def test_transient_errors_lose_no_entry(simulator: Simulator, waits: Waits, fault: Fault) -> None:
     fill(simulator.project("main"), 300, hours=48)
     simulator.script(*[Fault("pass"), Fault("pass"), fault] * 6)
     with Api(connect(simulator), clock=waits.clock, wait=waits.wait) as api:
@@ -313,7 +313,7 @@ def test_the_next_window_must_have_opened_on_the_page_that_was_met(before: int, 
         window.check_cursors(before, page_of([10, 11], behind))
 
 
-def test_openings_that_hold_entries_of_later_windows_are_no_reason_to_give_up(simulator: Simulator) -> None:
+def test_openings_with_entries_of_later_windows_do_not_stop_windows(simulator: Simulator) -> None:
     project = simulator.project("main")
     for number in range(900):
         late = timedelta(hours=4) if number % 3 else timedelta(0)

@@ -39,7 +39,7 @@ ZURICH = ZoneInfo("Europe/Zurich")
         ("last-month", "this-month", "2026-08-31T22:00:00Z"),
         ("2026-01-01", "2026-03-01", "2025-10-31T23:00:00Z"),
         ("2026-01-01", "2027-01-01", "2024-12-31T23:00:00Z"),
-        # These are no whole days in that zone.
+        # These are not whole days in that zone.
         ("2026-11-01T00:00:00Z", "2026-11-08T00:00:00Z", "2026-10-25T00:00:00Z"),
         ("2026-11-01", "2026-11-01T01:00:00Z", "2026-10-31T21:00:00Z"),
         # The part that lies in the future belongs to the length.

@@ -44,13 +44,13 @@ def api(begins: float, project: str = "shop") -> Origin:
         ([archive(400, 1)], 300, None, [(1, None, "after")]),
         ([archive(400, 10)], 300, 5, [(10, 5, "after")]),
         ([archive(400, 1)], 500, 450, [(500, 450, "before")]),
-        # The API goes on where an archive ends, or has what was pruned there.
+        # The API continues where an archive ends, or has the entries pruned there.
         ([archive(400, 1), api(1)], 300, None, []),
         ([archive(30, 1), api(80)], 80, None, []),
         ([archive(30, 1), api(90)], 365, None, [(365, 89.5, "before")]),
         # An archive that nobody collected for longer than the provider keeps entries.
         ([archive(400, 120), api(90)], 300, None, [(120, 89.5, "after")]),
-        # Another project's log is no help.
+        # Another project's log does not help.
         ([archive(400, 1), api(1, "other")], 300, None, [(1, None, "after")]),
         # The API by itself has what the provider keeps.
         ([api(90)], 90 + 1 / 86400, None, []),
@@ -68,7 +68,7 @@ def api(begins: float, project: str = "shop") -> Origin:
         ([archive(400, 1), api(1)], -2, -5, [(-2, -5, "future")]),
     ],
 )
-def test_what_is_missing_is_what_no_source_has(
+def test_parts_that_no_source_has_are_missing(
     origins: List[Origin], start: float, end: Optional[float], told: List[Tuple[float, Optional[float], str]]
 ) -> None:
     asked = Range(ago(start), None if end is None else ago(end))
@@ -83,12 +83,12 @@ def test_what_was_deleted_since_the_last_report_changes_none_of_that_day() -> No
         assert missing_of(later[0], later, asked, NOW) == missing_of(origins[0], origins, asked, NOW) != []
 
 
-def test_what_is_missing_is_told_once() -> None:
+def test_missing_parts_are_reported_once() -> None:
     origins = [archive(30, 1), api(90)]
     assert missing_of(origins[1], origins, Range(ago(365), None), NOW) == []
 
 
-def test_what_lies_in_the_future_is_told_once() -> None:
+def test_future_parts_are_reported_once() -> None:
     origins = [archive(400, 1), api(1)]
     assert missing_of(origins[1], origins, Range(ago(30), ago(-5)), NOW) == []
 

@@ -61,7 +61,7 @@ def test_the_suffix_names_the_form() -> None:
         ("html", ["duckdb", "ibis", "jinja2"], "ibis-framework[duckdb], jinja2"),
     ],
 )
-def test_a_missing_library_is_told_before_anything_is_read(
+def test_a_missing_library_is_reported_before_anything_is_read(
     monkeypatch: pytest.MonkeyPatch, form: str, missing: list[str], library: str
 ) -> None:
     for name in ("duckdb", "ibis", "jinja2", "vl_convert", "itables"):

@@ -206,7 +206,7 @@ def test_a_resource_is_a_condition_of_its_own() -> None:
     assert not compare([near], expect=[both]).met
 
 
-def test_of_equally_near_ones_the_most_similar_is_told() -> None:
+def test_the_most_similar_of_equally_near_entries_is_reported() -> None:
     near = entry("server_create", "Server 'web-11' has been created")
     far = entry("server_create", "Something else")
     assert nearest(

@@ -24,7 +24,7 @@ def trail_of(simulator: Simulator, waits: Waits, **options: Any) -> Trail:
     return Trail(given, waits.clock, waits.wait)
 
 
-def test_it_tells_what_came_since_it_began(simulator: Simulator, waits: Waits) -> None:
+def test_it_returns_the_entries_added_since_its_start(simulator: Simulator, waits: Waits) -> None:
     log = simulator.project("main").log
     for _before in range(5):
         log.append(message="before")
@@ -50,7 +50,7 @@ def test_clocks_that_differ_lose_nothing(simulator: Simulator, waits: Waits, min
     assert trail.changes().others == entries
 
 
-def test_it_is_not_patient_with_an_api_that_is_out_of_order(simulator: Simulator, waits: Waits) -> None:
+def test_it_does_not_wait_for_an_unavailable_api(simulator: Simulator, waits: Waits) -> None:
     simulator.script(Fault("status", status=503, times=99))
     with pytest.raises(ServiceUnavailable):
         trail_of(simulator, waits).begin()
@@ -95,7 +95,7 @@ def test_changes_read_as_a_table_for_each_group() -> None:
     ]
 
 
-def test_an_unknown_time_zone_is_told_before_anything_is_read(simulator: Simulator, waits: Waits) -> None:
+def test_an_unknown_time_zone_is_reported_before_anything_is_read(simulator: Simulator, waits: Waits) -> None:
     with pytest.raises(InvalidInput, match="^time_zone: 'Mars' is not a time zone"):
         trail_of(simulator, waits, time_zone="Mars")
     assert simulator.requests == []

@@ -100,7 +100,7 @@ def test_it_polls_on_and_never_reads_again(simulator: Simulator, timeline: Timel
     assert all("cursor" in query for query in asked(simulator))
 
 
-def test_poll_more_goes_on_where_it_ended(simulator: Simulator, timeline: Timeline) -> None:
+def test_poll_more_continues_where_it_ended(simulator: Simulator, timeline: Timeline) -> None:
     for _entry in range(7):
         simulator.project("main").log.append(action="server_create")
     verdict = check(simulator, timeline, expect=CREATED)
@@ -110,7 +110,7 @@ def test_poll_more_goes_on_where_it_ended(simulator: Simulator, timeline: Timeli
 
 @pytest.mark.parametrize("mode", ["dropped", "end", "kept"])
 @pytest.mark.parametrize("ago", [timedelta(hours=1), timedelta(minutes=1)])
-def test_poll_more_of_a_past_range_goes_on_at_its_end(
+def test_poll_more_of_a_past_range_continues_at_its_end(
     simulator: Simulator, timeline: Timeline, mode: Any, ago: timedelta
 ) -> None:
     simulator.set(range_in_urls=mode)
@@ -180,7 +180,7 @@ def test_forbidden_changes_fail_at_once(simulator: Simulator, timeline: Timeline
     assert len(verdict.missing) == 1
 
 
-def test_all_intruders_that_are_visible_are_told(simulator: Simulator, timeline: Timeline) -> None:
+def test_all_visible_intruders_are_reported(simulator: Simulator, timeline: Timeline) -> None:
     for number in range(7):
         simulator.project("main").log.append(action="server_delete", message=str(number))
     verdict = check(simulator, timeline, exclusive=True)
@@ -241,13 +241,13 @@ def test_faults_while_waiting_pass(simulator: Simulator, timeline: Timeline) -> 
     assert verdict.comparison.read == 1
 
 
-def test_a_fault_that_stays_is_told_as_it_is(simulator: Simulator, timeline: Timeline) -> None:
+def test_a_permanent_error_is_reported_as_such(simulator: Simulator, timeline: Timeline) -> None:
     simulator.script(Fault("pass"), Fault("status", status=503, times=99))
     with pytest.raises(ServiceUnavailable):
         check(simulator, timeline, expect=CREATED)
 
 
-def test_a_cursor_that_expired_is_told(simulator: Simulator, timeline: Timeline) -> None:
+def test_an_expired_cursor_is_reported(simulator: Simulator, timeline: Timeline) -> None:
     old = datetime.now(timezone.utc) - timedelta(days=91)
     simulator.set(retention=None)
     cursor = cursor_of(simulator)

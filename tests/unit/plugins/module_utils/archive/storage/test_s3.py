@@ -623,7 +623,7 @@ def test_collect_reads_the_head_once(buckets: Buckets, proxy: FaultyProxy, world
 
 @pytest.mark.parametrize(
     "name",
-    ["two commits cut off", "history made anew", "two files exchanged", "a gzip member appended"],
+    ["two commits cut off", "history rewritten", "two files exchanged", "a gzip member appended"],
 )
 def test_an_attack_is_found(buckets: Buckets, archive: World, tmp_path: Path, name: str) -> None:
     check_named(archive, name, lambda: S3Store(buckets.upload(archive.path)))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An access review: who is listed, how accounts compare with the period before, and what is no data."""
+"""An access review: who is listed, how accounts compare with the period before, and missing data."""
 
 from __future__ import annotations
 
@@ -407,7 +407,7 @@ def test_the_entries_of_the_period_come_in_the_other_forms(world: World, tmp_pat
         report = Report({**options, "form": "access_review"}, world.clock.now + timedelta(minutes=attempt))
         assert report.write({form: str(path) for form, path in paths.items()}).entries == 2
         written.append({form: str(path) for form, path in paths.items()})
-    # The same entries and options give the same report, but for when it was made.
+    # The same entries and options give the same report, except for the time of making.
     for form in FORMS:
         assert is_same_report(form, written[0][form], written[1][form])
     assert "Made 2026-11-22 12:01" in Path(written[1]["md"]).read_text()

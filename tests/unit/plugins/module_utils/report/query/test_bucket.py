@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A report of an archive in a bucket is that of the same archive in a folder."""
+"""A report of an archive in a bucket equals that of the same archive in a directory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 
 
 def report(archive: str, folder: Path, world: World) -> tuple[Any, list[bytes]]:
-    """What is told of the archive, and the bytes of each form of its report."""
+    """The state of the archive, and the bytes of each form of its report."""
     folder.mkdir()
     paths = {form: str(folder / form) for form in FORMS}
     options = {"archives": [archive], "ask_api": False, "start": "-10d"}
@@ -28,7 +28,7 @@ def report(archive: str, folder: Path, world: World) -> tuple[Any, list[bytes]]:
 
 
 def check_same(world: World, buckets: Buckets, folder: Path) -> int:
-    """The report from a bucket is that from the folder; how many entries it has."""
+    """Assert that both reports are equal; return the number of entries."""
     here, there = (
         report(str(world.path), folder / "here", world),
         report(buckets.upload(world.path), folder / "there", world),
@@ -37,7 +37,7 @@ def check_same(world: World, buckets: Buckets, folder: Path) -> int:
     return int(here[0].entries)
 
 
-def test_a_bucket_gives_the_report_that_a_folder_gives(world: World, buckets: Buckets, tmp_path: Path) -> None:
+def test_a_bucket_and_a_directory_give_the_same_report(world: World, buckets: Buckets, tmp_path: Path) -> None:
     world.simulator.set(page_size=500)
     world.log.extend(history(weeks=3, until=world.clock.now - timedelta(days=1), seed=3))
     world.collect(max_entries=100)

@@ -116,7 +116,7 @@ def test_a_limit_keeps_the_newest(lived: World) -> None:
     assert times == sorted(found["timestamp"] for found in entries_of(lived) if entry.timestamp(found))[-5:]
 
 
-def test_what_was_known_before_is_told_apart(lived: World) -> None:
+def test_values_known_before_are_kept_apart(lived: World) -> None:
     start = lived.clock.now - timedelta(days=1)
     lived.append(1, ago=60, actor={"user": {"email": "new@example.com"}})
     with asked(lived, baseline=timedelta(days=20), start=start.isoformat()) as table:
@@ -128,7 +128,7 @@ def test_what_was_known_before_is_told_apart(lived: World) -> None:
         assert table.known("actor") is None
 
 
-def test_nothing_is_told_of_nothing(world: World) -> None:
+def test_an_empty_log_has_no_values(world: World) -> None:
     with asked(world) as table:
         assert (table.count(), table.values("action"), table.slots([]), table.extent()) == (0, [], [], (None, None))
         assert table.newest(table.selected, 5) == (0, [])
@@ -193,7 +193,7 @@ def test_an_archive_gives_what_the_api_gives(lived: World) -> None:
     assert datetime(2026, 11, 20, 2, 15) in {row["moment"] for row in archived}
 
 
-def test_of_several_who_were_first_at_once_the_same_one_is_told_every_time(world: World) -> None:
+def test_the_first_of_simultaneous_values_is_deterministic(world: World) -> None:
     for name in ("zoe", "adam", "mia"):
         world.log.append(timestamp=world.clock.ago(seconds=60), actor={"user": {"email": f"{name}@example.com"}})
     with asked(world) as table:

@@ -104,7 +104,7 @@ def test_a_page_brings_the_scripts_of_its_charts_and_its_table(written: dict[str
     assert "window.embed" in drawing
 
 
-def test_the_name_of_a_project_is_no_heading(world: World, tmp_path: Path) -> None:
+def test_the_name_of_a_project_is_not_a_heading(world: World, tmp_path: Path) -> None:
     world.log.append(subject={"project": {"uuid": "0a1b", "name": "# shop"}})
     options = {"api_token": world.project.token, "api_url": world.simulator.url}
     Report(options, world.clock.now).write({"md": str(tmp_path / "report.md")})
@@ -163,7 +163,7 @@ def written_md(world: World, tmp_path: Path, **options: Any) -> tuple[str, Any]:
         ),
     ],
 )
-def test_a_range_is_told_as_dates(world: World, tmp_path: Path, options: dict[str, str], told: str) -> None:
+def test_a_range_is_shown_as_dates(world: World, tmp_path: Path, options: dict[str, str], told: str) -> None:
     world.log.append(subject={"project": {"uuid": "0a1b", "name": "shop"}}, timestamp="2026-09-01T00:00:00Z")
     assert f": {told}" in written_md(world, tmp_path, **options)[0].splitlines()[2]
 

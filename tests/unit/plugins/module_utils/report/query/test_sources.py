@@ -133,7 +133,7 @@ def test_origins_tell_what_the_archive_misses(world: World) -> None:
     assert opened(world, archives=[str(world.path)], ask_api=False, end="2026-11-20").origins()[0].gaps == ()
 
 
-def test_a_cursor_is_no_place_in_an_archive(world: World) -> None:
+def test_an_archive_refuses_a_cursor(world: World) -> None:
     with pytest.raises(InvalidInput, match="cursor"):
         opened(grown(world), archives=[str(world.path)], cursor=f"{world.simulator.url}/project-logs?cursor=1")
 

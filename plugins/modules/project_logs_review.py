@@ -212,7 +212,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
     CloudscaleModule,
     connection_spec,
 )
-from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.desk import ReviewService
+from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.service import ReviewService
 
 
 def argument_spec():

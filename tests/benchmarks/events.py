@@ -38,7 +38,7 @@ try:
     while True:
         for delivery in watch.read():
             events += 1
-            watch.done(delivery)
+            watch.acknowledge(delivery)
 except Enough:
     pass
 ended = resource.getrusage(resource.RUSAGE_SELF)

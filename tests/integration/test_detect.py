@@ -98,7 +98,7 @@ def test_severe_alerts_fail_and_so_does_an_unsearched_range(controller: Controll
         "wrong": "invalid_input",
     }
     assert done["severe"]["msg"] == (
-        "1 alert of severity medium or higher, the first is deletion by eve@example.com: Server '{{ 7*7 }}' has been "
+        "1 alert of severity medium or higher; the first is deletion by eve@example.com: Server '{{ 7*7 }}' has been "
         "deleted."
     )
     assert found(done["severe"]) == [("deletion", "medium"), ("first_seen_actor", "low")]
@@ -120,4 +120,4 @@ def test_missing_parts_of_the_range_are_reported(controller: Controller) -> None
     assert [(part["archive"], part["why"]) for part in done["told"]["missing"]] == [(path, "not covered")]
     assert "retention" not in str(done["old"].get("warnings"))
     assert done["refused"]["failure"]["code"] == "range_incomplete"
-    assert "does not hold the whole range (not covered)" in done["refused"]["msg"]
+    assert "does not contain the complete time range (not covered)" in done["refused"]["msg"]

@@ -53,7 +53,10 @@ def test_a_review_is_opened_and_closed_by_somebody_else(controller: Controller) 
         assert (record["reviewer"], record["entry"]) == ("lou@example.com", ENTRY)
     assert "changed=0" in opened(controller, 0, "lou@example.com").stdout
     assert opened(controller, 2, ["KIM@example.com"]).returncode == 2
-    for by, printed in (("Kim@Example.com", "Nobody acknowledges their own change"), ("max@example.com", "Only lou@")):
+    for by, printed in (
+        ("Kim@Example.com", "The actor of a change cannot acknowledge"),
+        ("max@example.com", "Only lou@"),
+    ):
         refused = play(controller, "review_acknowledge", review_id=f"{UUID}0", review_by=by)
         assert printed in refused.stdout + refused.stderr
     other = play(controller, "review_acknowledge", review_id=f"{UUID}0,{UUID}1", review_by="Lou@example.com")

@@ -4,8 +4,8 @@
 
 """The built-in detections.
 
-Those that rest on names of actions which the provider has not published are experimental and off: one that never fires
-would look like a quiet project.
+Detections that depend on unpublished names of actions are experimental and off: if a name is wrong, the detection never
+fires, and the project only looks quiet.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BUILT_IN: Tuple[Dict[str, Any], ...] = (
         "name": "provider_staff",
         "title": "The provider's staff changed something",
         "severity": "high",
-        "why": "Employees of the provider act in a project rarely, and after a support request.",
+        "why": "Provider staff rarely act in a project, and only after a support request.",
         "check": "Compare with your support requests; ask the provider if there is none.",
         "select": {"actors": ["admin"]},
     },
@@ -72,7 +72,7 @@ BUILT_IN: Tuple[Dict[str, Any], ...] = (
         "name": "first_seen_token",
         "title": "A token was used for the first time",
         "severity": "low",
-        "why": "Whoever gets into a project creates a token to stay there.",
+        "why": "An intruder creates a token to keep access to the project.",
         "check": "Find out who created the token, and for what.",
         "first_seen": "token",
     },
@@ -80,7 +80,7 @@ BUILT_IN: Tuple[Dict[str, Any], ...] = (
         "name": "first_seen_network",
         "title": "A network appeared for the first time",
         "severity": "info",
-        "why": "Stolen credentials are used from networks that nobody used before.",
+        "why": "Stolen credentials are often used from a new network.",
         "check": "Ask the actor where they worked.",
         "first_seen": "network",
     },
@@ -106,7 +106,7 @@ BUILT_IN: Tuple[Dict[str, Any], ...] = (
         "name": "floating_ip_moved",
         "title": "A floating IP was moved",
         "severity": "medium",
-        "why": "Whoever moves a floating IP receives its traffic.",
+        "why": "Moving a floating IP redirects its traffic.",
         "check": "Ask the actor whether a failover or a migration was intended.",
         "select": {"actions": ["floating_ip_update", "floating_ip_assign*"]},
         "experimental": True,
@@ -115,7 +115,7 @@ BUILT_IN: Tuple[Dict[str, Any], ...] = (
         "name": "console_or_reboot",
         "title": "A server was rebooted, or its console was opened",
         "severity": "low",
-        "why": "Both lead into a server without its credentials.",
+        "why": "Both give access to a server without its credentials.",
         "check": "Ask the actor for the reason.",
         "select": {"actions": ["server_reboot", "*console*", "*rescue*"]},
         "experimental": True,
@@ -124,15 +124,15 @@ BUILT_IN: Tuple[Dict[str, Any], ...] = (
 
 
 def built_in_detections() -> List[Detection]:
-    """All built-in detections, experimental ones included."""
+    """All built-in detections, including experimental ones."""
     return [Detection.from_mapping(value) for value in BUILT_IN]
 
 
 def select_detections(own: Sequence[Mapping[str, Any]] = (), enable: Any = (), disable: Any = ()) -> List[Detection]:
-    """The detections to apply: built-in ones without the experimental ones, and the site's own.
+    """The detections to apply: the built-in ones that are not experimental, and the site's own.
 
-    ``enable`` names experimental ones to apply too, ``disable`` those to leave out. A detection of the site replaces
-    the built-in one of its name.
+    ``enable`` names experimental detections to add, ``disable`` detections to remove. A detection of the site replaces
+    a built-in one of the same name.
 
     :raises InvalidInput: a detection is not valid, or a name is unknown.
     """
@@ -140,15 +140,16 @@ def select_detections(own: Sequence[Mapping[str, Any]] = (), enable: Any = (), d
         raise InvalidInput("detections must be a list.")
     by_name = {detection.name: detection for detection in built_in_detections()}
     experimental = {name for name, detection in by_name.items() if detection.experimental}
-    sites = [Detection.from_mapping(value) for value in own]
-    for detection in sites:
-        if [one.name for one in sites].count(detection.name) > 1:
-            raise InvalidInput(f"Two detections have the name {detection.name}.")
+    own_detections = [Detection.from_mapping(value) for value in own]
+    own_names = [detection.name for detection in own_detections]
+    for detection in own_detections:
+        if own_names.count(detection.name) > 1:
+            raise InvalidInput(f"Two detections have the name {detection.name}; rename one of them.")
         by_name[detection.name] = detection
         experimental.discard(detection.name)
     enabled, disabled = _names(enable, "enable", by_name), _names(disable, "disable", by_name)
-    left_out = (experimental - set(enabled)) | set(disabled)
-    return [detection for name, detection in by_name.items() if name not in left_out]
+    off = (experimental - set(enabled)) | set(disabled)
+    return [detection for name, detection in by_name.items() if name not in off]
 
 
 def _names(value: Any, option: str, known: Mapping[str, Detection]) -> Tuple[str, ...]:

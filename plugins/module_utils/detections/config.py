@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The file with the detections and the facts of a site, which ``detect`` and ``notify`` read."""
+"""Reads the configuration file of ``detect`` and ``notify``: detections, facts of the site, and receivers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KNOWN_KEYS = (
 
 
 class Config(NamedTuple):
-    """What such a file says. ``notify`` is the list of receivers as it was written; None without one."""
+    """The content of a configuration file. ``notify`` is the list of receivers as written, or None."""
 
     detections: List[Detection]
     facts: SiteFacts
@@ -30,28 +30,28 @@ class Config(NamedTuple):
 
 
 def read_config(path: str, option: str) -> Config:
-    """Read such a file.
+    """Read a configuration file, which the user passed as ``option``.
 
-    :raises InvalidInput: it cannot be read, or a key is unknown or not valid; ``option`` is what the user gave it as.
+    :raises InvalidInput: the file cannot be read, or a key is unknown or not valid.
     """
     return parse_config(_read(path, option), f"{option}: {path}")
 
 
 def built_in_config() -> Config:
-    """What applies without such a file."""
+    """The configuration that applies without a file."""
     return parse_config({"version": 1}, "")
 
 
-def parse_config(content: Any, where: str) -> Config:
-    """What the content of such a file says.
+def parse_config(content: Any, source: str) -> Config:
+    """Read the content of a configuration file.
 
-    :raises InvalidInput: a key is unknown or not valid; ``where`` says whose.
+    :raises InvalidInput: a key is unknown or not valid; the message names the ``source``.
     """
     if not isinstance(content, dict) or content.get("version") != 1:
-        raise InvalidInput(f'{where} is not a valid file of detections; it begins with {{"version": 1, …}}.')
+        raise InvalidInput(f'{source} is not a valid configuration; it must be an object with "version": 1.')
     unknown = describe_unknown(content, _KNOWN_KEYS)
     if unknown:
-        raise InvalidInput(f"{where} has unknown keys: {', '.join(unknown)}.")
+        raise InvalidInput(f"{source} has unknown keys: {', '.join(unknown)}.")
     detections = select_detections(content.get("detections", ()), content.get("enable"), content.get("disable"))
     return Config(detections, SiteFacts.from_mapping(content), content.get("notify"))
 

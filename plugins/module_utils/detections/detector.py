@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Applies detections to the entries of one project, in their order; what it remembers is explicit and can be stored."""
+"""Applies detections to the entries of one project in order, with a memory that can be stored."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ..working_hours import WorkingHours
 from .detection import FIRST_SEEN, Detection, SiteFacts, is_outside_hours, is_unknown_network
 
 BASELINE_PERIOD = timedelta(days=7)
-"""For so long after the oldest entry known, actors, tokens and networks are only learnt: everything is new then."""
+"""First-seen detections are off for this period after the oldest known entry, since everything is new at first."""
 
 ID_LENGTH = 32
-"""Characters of an id: hexadecimal digits."""
+"""Number of hexadecimal digits in the id of an alert."""
 
 _NETWORK_SIZES = {4: 24, 6: 48}
 SeenKeys = Dict[str, Optional[str]]
-"""Under which name an entry counts as seen, for each of FIRST_SEEN."""
+"""The key of an entry's actor, token and network in the memory; None for an entry without one."""
 
 
 class Alert(NamedTuple):
-    """A detection that fired on an entry. The id depends on these two alone: the same alert always has the same id.
+    """A detection that fired on an entry. Its id is a hash of both, so the same alert always has the same id.
 
-    ``reviewer`` is who should look at it: one of the site's reviewers, never the one who made the change.
+    ``reviewer`` is one of the site's reviewers, never the actor of the entry.
     """
 
     id: str
@@ -57,7 +57,8 @@ class Alert(NamedTuple):
 class Memory:
     """What a detector remembers of earlier entries.
 
-    That is when each actor, token and network was last seen, and recent matches of detections that count.
+    ``seen`` has the time when each actor, token and network was last seen, and ``recent`` the recent matches of
+    detections with a count.
     """
 
     def __init__(self) -> None:
@@ -66,15 +67,15 @@ class Memory:
         self.recent: Dict[str, List[datetime]] = {}
 
     def copy(self) -> Memory:
-        """The same memory, which the detector does not go on with."""
-        made = Memory()
-        made.oldest = self.oldest
-        made.seen = {kind: dict(keys) for kind, keys in self.seen.items()}
-        made.recent = {name: list(moments) for name, moments in self.recent.items()}
-        return made
+        """An independent copy."""
+        memory = Memory()
+        memory.oldest = self.oldest
+        memory.seen = {kind: dict(keys) for kind, keys in self.seen.items()}
+        memory.recent = {name: list(moments) for name, moments in self.recent.items()}
+        return memory
 
     def to_json(self) -> Dict[str, Any]:
-        """Plain values, from which :meth:`from_json` makes an equal memory."""
+        """Plain values, which :meth:`from_json` reads."""
         return {
             "oldest": format_time(self.oldest) if self.oldest else None,
             "seen": {
@@ -86,7 +87,7 @@ class Memory:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Memory:
-        """:raises InvalidInput: it is something else."""
+        """:raises InvalidInput: the value is not a memory."""
         memory = cls()
         try:
             memory.oldest = parse_timestamp(value["oldest"])
@@ -96,12 +97,12 @@ class Memory:
                 str(name): [_parse_time(text) for text in texts] for name, texts in value["recent"].items()
             }
         except (LookupError, TypeError, ValueError, AttributeError) as exc:
-            raise InvalidInput(f"What the detections remembered cannot be read: {exc}.") from exc
+            raise InvalidInput(f"The stored memory of the detections is not valid: {exc}.") from exc
         return memory
 
 
 class Detector:
-    """Detections of one project. Feed it the entries in the order of the log."""
+    """Applies the detections of one project. Pass the entries in the order of the log."""
 
     def __init__(
         self,
@@ -117,11 +118,11 @@ class Detector:
         self._by_action: Dict[Any, Tuple[Detection, ...]] = {}
 
     def learn(self, entry: Entry) -> None:
-        """Take notice of an entry without any alert, as of the time before the range of interest."""
+        """Remember an entry without alerts, such as an entry from before the time range."""
         self._remember(first_seen_keys(entry), timestamp(entry))
 
     def alerts(self, entry: Entry) -> List[Alert]:
-        """The alerts of the next entry, most of the time none."""
+        """The alerts of the next entry, usually none."""
         moment, seen = timestamp(entry), first_seen_keys(entry)
         if self._facts.own_actors and actor_matches(entry, self._facts.own_actors):
             self._remember(seen, moment)
@@ -130,12 +131,14 @@ class Detector:
         self._remember(seen, moment)
         return [self._alert(detection, entry, moment) for detection in fired]
 
-    def again(self, name: str, entry: Entry) -> List[Alert]:
-        """The alert that a detection gave for an entry before; none if there is no such detection any more."""
-        return [self._alert(one, entry, timestamp(entry)) for one in self._detections if one.name == name]
+    def recreate_alerts(self, name: str, entry: Entry) -> List[Alert]:
+        """The alert of a detection that fired on an entry earlier; empty if the detection was removed since."""
+        return [
+            self._alert(detection, entry, timestamp(entry)) for detection in self._detections if detection.name == name
+        ]
 
     def _candidates(self, entry: Entry) -> Tuple[Detection, ...]:
-        """The detections that the entry's action does not rule out; few actions make most entries."""
+        """The detections whose actions match the entry. They are cached, since most entries share a few actions."""
         action = entry.get("action")
         key = action if isinstance(action, str) else None
         found = self._by_action.get(key)
@@ -177,7 +180,7 @@ class Detector:
         return last is not None and moment - last > detection.within
 
     def _reaches_count(self, detection: Detection, moment: Optional[datetime]) -> bool:
-        """Whether this is the last of ``count`` matches within the time; the next alert then needs as many again."""
+        """True if this match is number ``count`` within the time; counting then starts again at zero."""
         if moment is None or detection.within is None:
             return False
         recent = self.memory.recent.setdefault(detection.name, [])
@@ -213,22 +216,23 @@ _MAX_KEY = 200
 
 
 def assign_reviewer(identifier: str, entry: Entry, reviewers: Sequence[str]) -> Optional[str]:
-    """Who reviews the alert with this id: always the same of these people, never the actor; None if nobody is left.
+    """The reviewer of the alert with this id, never the actor of the entry; None if no reviewer is left.
 
-    When somebody joins or leaves, only the alerts of that person change hands.
+    Rendezvous hashing: the same alert always gets the same reviewer, and when someone joins or leaves, only the alerts
+    of that person are reassigned.
     """
-    own = _actor_names(entry)
-    others = [name for name in reviewers if _normalize_name(name) not in own]
+    actor_names = _actor_names(entry)
+    others = [name for name in reviewers if _normalize_name(name) not in actor_names]
     return max(others, key=lambda name: _rendezvous_weight(identifier, name), default=None)
 
 
 def is_actor(name: str, entry: Entry) -> bool:
-    """Whether this person or token made the change, however their address is written."""
+    """True if this person or token is the actor of the entry; e-mail addresses are compared without case."""
     return _normalize_name(name) in _actor_names(entry)
 
 
 def is_same_person(one: str, other: str) -> bool:
-    """Whether two names mean one person: e-mail addresses are compared without case."""
+    """True if two names are the same person; e-mail addresses are compared without case."""
     return _normalize_name(one) == _normalize_name(other)
 
 
@@ -247,7 +251,7 @@ def _normalize_name(name: str) -> str:
 
 
 def first_seen_keys(entry: Entry) -> SeenKeys:
-    """Under which names an entry counts as seen: its actor, its token's uuid, and its network; None without one."""
+    """The keys of an entry for first-seen detections: its actor, its token's uuid and its network."""
     label = actor(entry)
     token = label.uuid or label.name if label.kind == "api_token" else None
     name = label.name.casefold() if label.kind == "user" else label.uuid or label.name
@@ -259,7 +263,8 @@ def first_seen_keys(entry: Entry) -> SeenKeys:
 
 
 def _bounded_key(key: str) -> str:
-    """The same key, or a hash of one that is too long to be remembered."""
+    """The key, or its hash if the key is too long for the memory."""
+
     if len(key) <= _MAX_KEY:
         return key
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

@@ -30,14 +30,14 @@ from .detector import BASELINE_PERIOD, Alert, Detector
 
 
 class MissingPart(NamedTuple):
-    """A part of the range that an archive does not hold."""
+    """A part of the time range that an archive does not contain."""
 
     archive: str
     part: MissingRange
 
 
 class SearchResult(NamedTuple):
-    """The alerts of a range, how many entries it has, and which parts of it were not there to look at."""
+    """The alerts of a time range, the number of its entries, and the parts of the range that are missing."""
 
     alerts: List[Alert]
     entries: int
@@ -47,7 +47,7 @@ class SearchResult(NamedTuple):
 
 
 class Search:
-    """Options, read and checked before anything is read; then the alerts of the API's log or of archives.
+    """Finds the alerts of the API's log or of archives, as options say. Options are checked before anything is read.
 
     :raises InvalidInput: an option cannot be used.
     """
@@ -64,9 +64,9 @@ class Search:
         self._connection = None if self._archives else Connection.from_mapping(options)
 
     def run(self) -> SearchResult:
-        """Search all of it.
+        """Search the API's log, or all archives.
 
-        :raises AuditError: it could not be read.
+        :raises AuditError: the log or an archive could not be read.
         """
         if self._connection is not None:
             with Api(self._connection) as api:
@@ -79,41 +79,39 @@ class Search:
             alerts += found.alerts
             missing += found.missing
             entries += found.entries
-        # What the provider deleted, an archive may have.
+        # Archives can contain entries that the provider has deleted.
         warnings = [] if self._range.can_have_entries else self._range.warnings
         return self._filtered(SearchResult(alerts, entries, missing, None, warnings))
 
     def error(self, found: SearchResult) -> Optional[NotAsExpected]:
-        """Why the result is not acceptable, with ``fail_on``."""
+        """The error that ``fail_on`` makes of a result, if any."""
         if self._fail_on is None:
             return None
         severe = [alert for alert in found.alerts if is_at_least(alert.severity, self._fail_on)]
         if severe:
             first = severe[0]
+            message = truncate(to_printable(first.entry.get("message")), 160)
             return AlertsFound(
-                f"{pluralize(len(severe), 'alert', 'alerts')} of severity {self._fail_on} or higher, the first is "
-                f"{first.detection} by {to_printable(actor(first.entry))}: "
-                f"{truncate(to_printable(first.entry.get('message')), 160)}."
+                f"{pluralize(len(severe), 'alert', 'alerts')} of severity {self._fail_on} or higher; the first is "
+                f"{first.detection} by {to_printable(actor(first.entry))}: {message}."
             )
         if found.warnings:
-            return RangeIncomplete(f"Nothing can be said about the whole range: {' '.join(found.warnings)}")
+            return RangeIncomplete(f"The time range could not be checked completely: {' '.join(found.warnings)}")
         if not is_complete(self._range, [part.part for part in found.missing]):
+            first_missing = found.missing[0]
             return RangeIncomplete(
-                f"{found.missing[0].archive} does not hold the whole range ({found.missing[0].part.why}), so nothing "
-                "can be said about all of it; collect first, or choose another range."
+                f"{first_missing.archive} does not contain the complete time range ({first_missing.part.why}); run "
+                "collect first, or choose another range."
             )
         return None
 
     def to_json(self, found: SearchResult) -> Dict[str, Any]:
-        """Plain values for programs; the newest alerts where there is a limit."""
-        left_out = len(found.alerts) - (self._selection.limit or len(found.alerts))
-        newest = found.alerts[max(0, left_out) :]
+        """Plain values for programs, with the newest alerts up to ``limit``."""
+        excess = len(found.alerts) - (self._selection.limit or len(found.alerts))
         return {
-            "alerts": [alert.to_json() for alert in newest],
+            "alerts": [alert.to_json() for alert in found.alerts[max(0, excess) :]],
             "entries": found.entries,
-            "inactive": {
-                one.name: fact for one in self._detections for fact in [one.missing_fact(self._facts)] if fact
-            },
+            "inactive": missing_facts(self._detections, self._facts),
             "missing": [{"archive": part.archive, **part.part.to_json()} for part in found.missing],
             "poll_more": found.poll_more,
         }
@@ -122,41 +120,49 @@ class Search:
         return found._replace(alerts=[alert for alert in found.alerts if self._selection.matches(alert.entry)])
 
 
+def missing_facts(detections: Sequence[Detection], facts: SiteFacts) -> Dict[str, str]:
+    """The detections that are off, and the missing fact of each."""
+    missing = {detection.name: detection.missing_fact(facts) for detection in detections}
+    return {name: fact for name, fact in missing.items() if fact}
+
+
 def search_archive(
-    store: Store, span: Range, detections: Sequence[Detection], facts: SiteFacts, now: datetime
+    store: Store, time_range: Range, detections: Sequence[Detection], facts: SiteFacts, now: datetime
 ) -> SearchResult:
-    """Search a range of an archive. All its entries before the range teach what is normal.
+    """Find the alerts in a time range of an archive. All entries before the range are the baseline.
 
     :raises StorageError: there is no archive, or it cannot be read.
-    :raises ArchiveDamaged: it is not what its commits say.
+    :raises ArchiveDamaged: the archive does not match its commits.
     """
     head = checked_head(store)
     if head is None:
         raise archive_not_found(store)
     detector = Detector(detections, facts, head.commit.project.name or str(store))
-    alerts, count = _apply(detector, cat(store, None, span.end), span.start)
-    missing = missing_parts(head.commit, gaps(store, head.commit), span, now)
+    alerts, count = _apply(detector, cat(store, None, time_range.end), time_range.start)
+    missing = missing_parts(head.commit, gaps(store, head.commit), time_range, now)
     return SearchResult(alerts, count, [MissingPart(str(store), part) for part in missing])
 
 
 def search_api(
-    api: Api, span: Range, detections: Sequence[Detection], facts: SiteFacts, project: str = ""
+    api: Api, time_range: Range, detections: Sequence[Detection], facts: SiteFacts, project: str = ""
 ) -> SearchResult:
-    """Search a range of the API's log. The week before it teaches what is normal; before a cursor nothing does.
+    """Find the alerts in a time range of the API's log. The week before is the baseline; a cursor has no baseline.
 
     :raises AuditError: the log could not be read.
     """
     detector = Detector(detections, facts, project)
-    # Without the moment of asking, which would make the range complain of a start that nobody gave.
-    read = span if span.start is None else Range(span.start - BASELINE_PERIOD, span.end)
+    start = time_range.start
+    # This range has no "now", because it would warn about a start that the user did not pass.
+    with_baseline = time_range if start is None else Range(start - BASELINE_PERIOD, time_range.end)
     reader = Reader(api)
-    entries = (entry for page in reader.pages(read) for entry in page.entries)
-    alerts, count = _apply(detector, entries, span.start)
-    return SearchResult(alerts, count, [], reader.poll_more, span.warnings)
+    entries = (entry for page in reader.pages(with_baseline) for entry in page.entries)
+    alerts, count = _apply(detector, entries, start)
+    return SearchResult(alerts, count, [], reader.poll_more, time_range.warnings)
 
 
 def _apply(detector: Detector, entries: Iterable[Entry], start: Optional[datetime]) -> Tuple[List[Alert], int]:
-    """The alerts of all entries from a start on, and their number; what lies before only teaches what is normal."""
+    """The alerts of all entries since ``start``, and the number of these entries; earlier entries are the baseline."""
+
     alerts: List[Alert] = []
     count = 0
     for entry in entries:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a watch of the log stands, kept in files that are replaced as a whole and durably."""
+"""The checkpoint of a watcher and its replay log: files that are replaced atomically and durably."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Position:
-    """Where to go on: the page's URL and the index of its next entry. Nothing visible until ``seen`` is missing.
+    """Where reading continues: the page's URL and the index of its next entry.
 
-    ``memory`` is what the detections remembered before the page; None: they have to learn first.
+    All entries that were visible before ``complete_until`` have been delivered. ``memory`` is the detections' memory
+    before the page; None if they must learn it first.
     """
 
     url: str
@@ -36,10 +37,10 @@ class Position:
 
 @dataclass(frozen=True)
 class DeliveredPage:
-    """What was handed on lately, and when: so many entries of a page, the first ones, or a gap.
+    """The first ``count`` entries of a page, or a gap, that were delivered at a time.
 
-    ``fired`` has the names of the detections that fired, by the index of the entry. Without it the page is the one
-    under way, before which the detections' memory is known.
+    ``fired`` maps indexes of entries to the names of the detections that fired. Without it the page is unfinished, and
+    the checkpoint has the detections' memory before it.
     """
 
     url: str
@@ -50,22 +51,22 @@ class DeliveredPage:
 
 
 class Checkpoint:
-    """The position of a watch; without a path it is kept nowhere."""
+    """The saved position of a watcher; without a path it is not saved."""
 
     def __init__(self, path: Optional[str]) -> None:
         self.path = path
         self._memory: Tuple[Optional[Memory], str] = (None, "null")
 
     def load(self) -> Optional[Position]:
-        """:raises StorageError: the file cannot be read, or holds no checkpoint: never taken for none at all."""
+        """:raises StorageError: the file exists, but is unreadable or not a checkpoint."""
         return _load(self.path, _parse_position, "remove it to begin at start")
 
     def save(self, position: Position) -> None:
-        """:raises StorageError: the position is not safely on disk; the one before may still be there."""
+        """:raises StorageError: the position was not saved; the file might still hold the previous one."""
         if self.path is None:
             return
         if position.memory is not self._memory[0]:
-            # It can be large, and stays the same for all entries of a page.
+            # The memory can be large and is the same for all entries of a page, so its JSON is kept.
             self._memory = (position.memory, json.dumps(position.memory and position.memory.to_json()))
         complete_until = format_time(position.complete_until)
         _save(
@@ -76,42 +77,42 @@ class Checkpoint:
 
 
 class ReplayLog:
-    """The visits of a watch, the oldest first, in a file beside its checkpoint; without one they are kept nowhere."""
+    """The pages that a watcher delivered, oldest first, in a file next to its checkpoint; not saved without one."""
 
     def __init__(self, checkpoint: Optional[str]) -> None:
         self._path = f"{checkpoint}.recent" if checkpoint else None
 
     def load(self) -> List[DeliveredPage]:
-        """:raises StorageError: the file cannot be read, or holds no visits."""
-        return _load(self._path, _parse_pages, "remove it to hand on nothing again") or []
+        """:raises StorageError: the file exists, but is unreadable or not a replay log."""
+        return _load(self._path, _parse_pages, "remove it to replay nothing") or []
 
-    def save(self, visits: Iterable[DeliveredPage]) -> None:
-        """:raises StorageError: they are not safely on disk; those saved before may still be there."""
-        _save(self._path, {"visits": [{**asdict(visit), "at": format_time(visit.at)} for visit in visits]})
+    def save(self, pages: Iterable[DeliveredPage]) -> None:
+        """:raises StorageError: the pages were not saved; the file might still hold the previous ones."""
+        _save(self._path, {"visits": [{**asdict(page), "at": format_time(page.at)} for page in pages]})
 
 
-def _load(path: Optional[str], read: Callable[[Mapping[str, Any]], _T], otherwise: str) -> Optional[_T]:
+def _load(path: Optional[str], parse: Callable[[Mapping[str, Any]], _T], alternative: str) -> Optional[_T]:
     if path is None or not os.path.lexists(path):
         return None
     try:
         with open(path, "rb") as file:
             document = json.loads(file.read())
         if document["format"] != _FORMAT:
-            raise ValueError("another format")
-        return read(document)
+            raise ValueError("unsupported format")
+        return parse(document)
     except OSError as exc:
         raise StorageError(f"checkpoint: {path} cannot be read: {exc.strerror}.") from exc
     except (AttributeError, KeyError, TypeError, ValueError, InvalidInput) as exc:
-        raise StorageError(f"checkpoint: {path} is damaged or no checkpoint; restore it, or {otherwise}.") from exc
+        raise StorageError(f"checkpoint: {path} is not a valid checkpoint; restore it, or {alternative}.") from exc
 
 
-def _save(path: Optional[str], document: Mapping[str, Any], more: str = "") -> None:
-    """Replace the file by a document; ``more`` are further members of it, as JSON that begins with a comma."""
+def _save(path: Optional[str], document: Mapping[str, Any], members: str = "") -> None:
+    """Replace the file with a document; ``members`` are further members as JSON text that begins with a comma."""
     if path is None:
         return
     text = json.dumps({"format": _FORMAT, **document}, sort_keys=True)
     try:
-        replace_file(path, [f"{text[:-1]}{more}}}".encode()], "checkpoint")
+        replace_file(path, [f"{text[:-1]}{members}}}".encode()], "checkpoint")
     except InvalidInput as exc:
         raise StorageError(exc.message) from exc
 
@@ -119,18 +120,18 @@ def _save(path: Optional[str], document: Mapping[str, Any], more: str = "") -> N
 def _parse_position(document: Mapping[str, Any]) -> Position:
     url, index, complete_until = document["url"], document["index"], parse_timestamp(document["seen"])
     if not isinstance(url, str) or not isinstance(index, int) or complete_until is None:
-        raise ValueError("no position")
+        raise ValueError("not a position")
     memory = document.get("memory")
     return Position(url, index, complete_until, None if memory is None else Memory.from_json(memory))
 
 
 def _parse_pages(document: Mapping[str, Any]) -> List[DeliveredPage]:
-    return [_parse_page(visit) for visit in document["visits"]]
+    return [_parse_page(page) for page in document["visits"]]
 
 
 def _parse_page(document: Mapping[str, Any]) -> DeliveredPage:
     url, count, at = document["url"], document["count"], parse_timestamp(document["at"])
     if not isinstance(url, str) or not isinstance(count, int) or at is None:
-        raise ValueError("no visit")
+        raise ValueError("not a delivered page")
     fired = {int(number): [str(name) for name in names] for number, names in (document.get("fired") or {}).items()}
     return DeliveredPage(url, count, at, document["gap"], fired)

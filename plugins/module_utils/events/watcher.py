@@ -2,17 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Watches the log for programs that react: every entry becomes an event, at least once, over restarts and outages."""
+"""Follows the log and turns each entry into an event, at least once, across restarts and outages."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 import time
-import uuid
-from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,13 +19,14 @@ from urllib.parse import urlsplit
 from ..detections.detector import BASELINE_PERIOD, Alert, Memory
 from ..errors import AuditError, Cancelled, CursorRejected, InvalidInput, MissingDependency, StorageError
 from ..project_log.client import Api, Page, follow_pages
-from ..project_log.entry import Entry, actor, subject, timestamp, to_builtin_entry
+from ..project_log.entry import timestamp
 from ..project_log.reader import Reader
 from ..project_log.selection import Selection
 from ..settings import Connection, Range, parse_number
-from ..times import RETENTION, format_time, utc_now
+from ..times import RETENTION, utc_now
 from .checkpoint import Checkpoint, DeliveredPage, Position, ReplayLog
-from .detecting import OPTIONS, PageDetector
+from .event import entry_event, gap_event
+from .page_detector import OPTIONS, PageDetector
 
 DEFAULT_INTERVAL = 120.0
 
@@ -46,12 +44,12 @@ _ENVIRONMENT_VARIABLES = {
 _DAY = 86_400.0
 _MIN_BACKOFF = 5.0
 _MAX_BACKOFF = 600.0
-# A refusal may come from a restart of the API or of a proxy; after this many it is believed.
+# A restart of the API or of a proxy can reject a few requests; more rejections than this are an error.
 _MAX_REJECTIONS = 3
-# Entries may become visible after later ones, and clocks differ: how far behind its time a lost place is taken up.
+# Entries can become visible late, and clocks differ: after a rejected cursor, reading starts this much earlier.
 _OVERLAP = timedelta(minutes=10)
 _RETENTION_TOLERANCE = timedelta(minutes=1)
-# Pages that can come again: as many as an hour of one a few seconds holds.
+# Enough for a replay of one hour with a page every few seconds.
 _MAX_REPLAY_PAGES = 1000
 
 logger = logging.getLogger(__name__)
@@ -59,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Delivery:
-    """An event to hand on, and the position that holds once it is handed on; one that comes again moves nothing."""
+    """An event, and the position to save once the event is delivered; a replay changes no position."""
 
     event: Dict[str, Any]
     next_position: Position
@@ -67,12 +65,12 @@ class Delivery:
 
 
 class Watcher:
-    """The log as deliveries: ``read`` waits for some, ``done`` is told of each one that was handed on.
+    """Reads deliveries from the log. Call ``acknowledge`` for each delivery of ``read`` once its event is delivered.
 
     Options are those of CONNECTION and SELECTION (without ``limit``), ``interval`` (seconds between polls), ``start``
-    (where to begin without a checkpoint), ``checkpoint`` (a file), ``replay`` (seconds: what was handed on that shortly
-    before the watch ended is handed on again when it starts), and those of Detecting. ``stop`` ends every wait. The
-    other arguments are seams for tests.
+    (where to begin without a checkpoint), ``checkpoint`` (a file), ``replay`` (seconds: events that were delivered this
+    shortly before the end of the watcher are delivered again when it starts), and those of PageDetector. ``stop`` ends
+    every wait. The other arguments are seams for tests.
 
     :raises InvalidInput: an option cannot be used.
     :raises StorageError: the checkpoint cannot be used.
@@ -86,26 +84,26 @@ class Watcher:
         wait: Optional[Callable[[float], bool]] = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        known = {name: value for name, value in options.items() if not name.startswith("eda_")}
-        _check_names(known)
-        connection = Connection.from_mapping({**_from_environment(), **_without_empty(known)})
-        self._interval = parse_number(known, "interval", DEFAULT_INTERVAL, minimum=1, maximum=_DAY)
-        self._replay_period = timedelta(seconds=parse_number(known, "replay", 0, maximum=_DAY))
-        self._detecting = PageDetector(known)
-        self._start = str(known.get("start") or "now")
+        own = {name: value for name, value in options.items() if not name.startswith("eda_")}
+        _check_names(own)
+        connection = Connection.from_mapping({**_from_environment(), **_without_empty(own)})
+        self._interval = parse_number(own, "interval", DEFAULT_INTERVAL, minimum=1, maximum=_DAY)
+        self._replay_period = timedelta(seconds=parse_number(own, "replay", 0, maximum=_DAY))
+        self._detector = PageDetector(own)
+        self._start = str(own.get("start") or "now")
         Range.from_mapping({"start": self._start}, now())
-        self._selection = Selection.from_mapping(known)
+        self._selection = Selection.from_mapping(own)
         self._now = now
         self._stop = stop or threading.Event()
         self._wait = wait or self._stop.wait
-        self._checkpoint = Checkpoint(_path(known.get("checkpoint")))
+        self._checkpoint = Checkpoint(_path(own.get("checkpoint")))
         self._position = self._checkpoint.load()
         if self._position is not None:
-            # Tell at once, not after the first event, that the file cannot be replaced.
+            # Fail now, not after the first event, if the file is not writable.
             self._checkpoint.save(self._position)
         self._replay_log = ReplayLog(self._checkpoint.path if self._replay_period else None)
-        # Of now: after a second kill they come once more.
-        self._delivered_pages = [replace(visit, at=now()) for visit in self._replay_log.load()]
+        # Restart the replay period, so that a second crash replays these pages too.
+        self._delivered_pages = [replace(page, at=now()) for page in self._replay_log.load()]
         self._pages_to_replay = deque([*self._delivered_pages, *self._unfinished_page()])
         self._api = Api(connection, self._stop, clock, wait)
         self._pages: Optional[Iterator[Page]] = None
@@ -122,12 +120,12 @@ class Watcher:
         self._api.close()
 
     def read(self) -> List[Delivery]:
-        """Wait until there is something to hand on: what one page holds, in the API's order. Call it when all is done.
+        """Wait for entries, and return the deliveries of one page in the API's order.
 
-        Passing faults are waited out, for as long as they last.
+        Acknowledge all of them before the next call. Transient errors are retried for as long as they last.
 
-        :raises AuditError: asking again would not help; the sentence says what would.
-        :raises Cancelled: a wait was ended.
+        :raises AuditError: a retry would not help; the message says what would.
+        :raises Cancelled: ``stop`` was set during a wait.
         """
         while True:
             if self._next_position is not None:
@@ -139,8 +137,8 @@ class Watcher:
             if found:
                 return found
 
-    def done(self, delivery: Delivery) -> None:
-        """The event was handed on: after a restart the log is read on behind it."""
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Save that an event was delivered: after a restart, reading continues after it."""
         if delivery.is_replay:
             return
         if "gap" in delivery.event:
@@ -168,7 +166,7 @@ class Watcher:
         return found
 
     def _prepared_position(self) -> Position:
-        """The position, with what the detections have to know there. The first one is where the user said."""
+        """The current position, with the detections' memory; the first position is the option ``start``."""
         position = self._position or self._initial_position()
         if position.memory is None:
             self._position = replace(position, memory=self._learn_baseline(position.complete_until))
@@ -177,65 +175,65 @@ class Watcher:
         return position
 
     def _learn_baseline(self, until: datetime) -> Memory:
-        """What the week before the watch teaches."""
+        """The detections' memory after the baseline period before a time."""
         memory = Memory()
         for page in Reader(self._api).pages(Range(until - BASELINE_PERIOD, until)):
-            self._detecting.learn(memory, page.entries)
+            self._detector.learn(memory, page.entries)
             if self._stop.is_set():
-                raise Cancelled("The watch was stopped.")
+                raise Cancelled("The event source was stopped.")
         return memory
 
     def _initial_position(self) -> Position:
-        """What is relative counts from the API's clock: ours may be ahead of it."""
+        """The position of the option ``start``; relative times count from the API's clock, since ours may be ahead."""
         now = self._api.page(self._api.first_url(self._now())).server_date or self._now()
-        span = Range.from_mapping({"start": self._start}, now)
-        for warning in span.warnings:
+        time_range = Range.from_mapping({"start": self._start}, now)
+        for warning in time_range.warnings:
             logger.warning("%s", warning)
-        start = span.start or now
+        start = time_range.start or now
         position = Position(self._api.first_url(start), 0, max(start, now - RETENTION))
         self._checkpoint.save(position)
         self._position = position
         return position
 
-    def _replay_page(self, visit: DeliveredPage) -> List[Delivery]:
-        """What a visit handed on, as it was then: actions on it may have been cut short."""
+    def _replay_page(self, delivered: DeliveredPage) -> List[Delivery]:
+        """The deliveries of a page again: a crash can have interrupted actions on them."""
         position = self._prepared_position()
-        if visit.gap is not None:
-            return [Delivery(visit.gap, position, is_replay=True)]
+        if delivered.gap is not None:
+            return [Delivery(delivered.gap, position, is_replay=True)]
         try:
-            page = self._api.page(visit.url)
+            page = self._api.page(delivered.url)
         except CursorRejected as error:
-            logger.warning("%s What was handed on of it cannot come again.", error.message)
+            logger.warning("%s The events of this page are not replayed.", error.message)
             return []
-        alerts = self._replayed_alerts(page, visit, position)
+        alerts = self._replayed_alerts(page, delivered, position)
         return [
-            Delivery(self._event(page, index, alerts[index]), position, is_replay=True)
-            for index, entry in enumerate(page.entries[: visit.count])
+            Delivery(self._entry_event(page, index, alerts[index]), position, is_replay=True)
+            for index, entry in enumerate(page.entries[: delivered.count])
             if self._selection.matches(entry)
         ]
 
-    def _replayed_alerts(self, page: Page, visit: DeliveredPage, position: Position) -> List[List[Alert]]:
-        """The alerts of each entry of a page, as they were when it was handed on."""
-        if visit.fired is None:
-            return self._detecting.apply(position.memory or Memory(), page.entries)[0]
-        fired = visit.fired
-        return [self._detecting.again(fired.get(index, ()), entry) for index, entry in enumerate(page.entries)]
+    def _replayed_alerts(self, page: Page, delivered: DeliveredPage, position: Position) -> List[List[Alert]]:
+        """The alerts of each entry of a page, as they were when the page was delivered."""
+        if delivered.fired is None:
+            return self._detector.detect(position.memory or Memory(), page.entries)[0]
+        fired = delivered.fired
+        return [self._detector.recreate_alerts(fired.get(index, ()), entry) for index, entry in enumerate(page.entries)]
 
     def _unfinished_page(self) -> List[DeliveredPage]:
-        """The visit of the page that the watch ended in, as far as it came."""
+        """The delivered part of the page at the checkpoint; a list of at most one."""
         if not self._replay_period or self._position is None or not self._position.index:
             return []
         return [DeliveredPage(self._position.url, self._position.index, self._now())]
 
-    def _record_page(self, visit: DeliveredPage) -> None:
-        """Keep what was handed on, and drop what was long ago."""
-        since = visit.at - self._replay_period
-        recent = [known for known in self._delivered_pages if known.at >= since]
-        self._delivered_pages = [*recent, visit][-_MAX_REPLAY_PAGES:]
+    def _record_page(self, delivered: DeliveredPage) -> None:
+        """Add a page to the replay log, and remove pages older than the replay period."""
+        since = delivered.at - self._replay_period
+        recent = [page for page in self._delivered_pages if page.at >= since]
+        self._delivered_pages = [*recent, delivered][-_MAX_REPLAY_PAGES:]
         try:
             self._replay_log.save(self._delivered_pages)
         except StorageError as error:
-            logger.error("%s Events may not come again after a restart.", error.message)
+            logger.error("%s A restart might not replay all events.", error.message)
 
     def _read_page(self, position: Position) -> List[Delivery]:
         if self._pages is None:
@@ -244,11 +242,11 @@ class Watcher:
         read_at = page.server_date or self._now()
         found: List[Delivery] = []
         if read_at - position.complete_until > RETENTION + _RETENTION_TOLERANCE:
-            # What retention took from this page moved the others forward: the index means nothing any more.
-            left = replace(position, index=0, complete_until=read_at - RETENTION)
-            found.append(self._gap(position, "retention", left.complete_until, left))
-            position = left
-        alerts, memory = self._detecting.apply(position.memory or Memory(), page.entries)
+            # The provider deleted entries of this page, so the index of the others is unknown.
+            resumed = replace(position, index=0, complete_until=read_at - RETENTION)
+            found.append(self._gap_delivery(position, "retention", resumed.complete_until, resumed))
+            position = resumed
+        alerts, memory = self._detector.detect(position.memory or Memory(), page.entries)
         self._fired = {index: [one.detection for one in fired] for index, fired in enumerate(alerts) if fired}
         found.extend(self._deliveries(page, position, alerts))
         self._next_position = replace(_position_after(page, position, read_at), memory=memory)
@@ -261,36 +259,36 @@ class Watcher:
     def _deliveries(self, page: Page, position: Position, alerts: List[List[Alert]]) -> Iterator[Delivery]:
         for index, entry in enumerate(page.entries):
             if index >= position.index and self._selection.matches(entry):
-                yield Delivery(self._event(page, index, alerts[index]), replace(position, index=index + 1))
+                yield Delivery(self._entry_event(page, index, alerts[index]), replace(position, index=index + 1))
 
-    def _event(self, page: Page, index: int, alerts: List[Alert]) -> Dict[str, Any]:
-        return {**_event(page.entries[index], page.url, index), **self._detecting.event_fields(alerts)}
+    def _entry_event(self, page: Page, index: int, alerts: List[Alert]) -> Dict[str, Any]:
+        return {**entry_event(page.entries[index], page.url, index), **self._detector.event_fields(alerts)}
 
-    def _gap(self, position: Position, reason: str, until: datetime, next_position: Position) -> Delivery:
-        event = _gap(position, reason, until)
-        alert = self._detecting.gap_alert(event["meta"]["uuid"], event["gap"])
-        return Delivery({**event, **self._detecting.event_fields([alert])}, next_position)
+    def _gap_delivery(self, position: Position, reason: str, until: datetime, next_position: Position) -> Delivery:
+        event = gap_event(position, reason, until)
+        alert = self._detector.gap_alert(event["meta"]["uuid"], event["gap"])
+        return Delivery({**event, **self._detector.event_fields([alert])}, next_position)
 
     def _recover_cursor(self, error: CursorRejected) -> List[Delivery]:
-        """The API no longer knows the cursor: say so, and read on from the time until which nothing was missing."""
+        """Deliver a gap for a rejected cursor, and continue from the time until which nothing is missing."""
         if self._position is None:
             raise error
         logger.warning("%s", error.message)
         now = self._now()
         complete_until = self._position.complete_until
-        again = Position(
+        resumed = Position(
             self._api.first_url(complete_until - _OVERLAP),
             0,
             max(complete_until, now - RETENTION),
             self._position.memory,
         )
-        self._next_position, self._pages = again, None
-        return [self._gap(self._position, "cursor_rejected", now, again)]
+        self._next_position, self._pages = resumed, None
+        return [self._gap_delivery(self._position, "cursor_rejected", now, resumed)]
 
     def _back_off(self, error: AuditError) -> None:
-        """Wait before the next try, longer each time.
+        """Wait before the next attempt, longer each time.
 
-        :raises AuditError: this one, when it came too often to be a passing fault.
+        :raises AuditError: the given error, if the API rejected too many requests for a transient error.
         """
         self._pages = None
         if not error.retryable:
@@ -299,29 +297,30 @@ class Watcher:
                 raise error
         seconds = min(_MAX_BACKOFF, _MIN_BACKOFF * 2 ** min(self._failed_reads, 10))
         self._failed_reads += 1
-        logger.warning("%s Trying again in %.0f s.", error.message, seconds)
+        logger.warning("%s Retrying in %.0f s.", error.message, seconds)
         self._pause(seconds)
 
     def _advance(self, position: Position) -> None:
-        left = self._acknowledged
-        if left and left.index:
-            # Before the place moves on: killed in between, the page comes again twice rather than never.
-            fired = {index: names for index, names in self._fired.items() if index < left.index}
-            self._record_page(DeliveredPage(left.url, left.index, self._now(), fired=fired))
+        """Go to the position after the current page."""
+        last = self._acknowledged
+        if last and last.index:
+            # Record the page before advancing: a crash in between duplicates a page but never loses one.
+            fired = {index: names for index, names in self._fired.items() if index < last.index}
+            self._record_page(DeliveredPage(last.url, last.index, self._now(), fired=fired))
         self._acknowledged = None
         self._save(position)
         self._position, self._next_position = position, None
 
     def _save(self, position: Position) -> None:
-        """Events matter more than the checkpoint: without it they come again, with the same uuid."""
+        """Save the checkpoint. If that fails, continue: after a restart, events are repeated with the same uuid."""
         try:
             self._checkpoint.save(position)
         except StorageError as error:
-            logger.error("%s Events will come again after a restart.", error.message)
+            logger.error("%s A restart will repeat events.", error.message)
 
     def _pause(self, seconds: float) -> None:
         if self._wait(seconds):
-            raise Cancelled("The watch was stopped.")
+            raise Cancelled("The event source was stopped.")
 
     @property
     def _host(self) -> str:
@@ -329,7 +328,7 @@ class Watcher:
 
 
 def _position_after(page: Page, position: Position, read_at: datetime) -> Position:
-    """The position behind a page; a place that its entries do not reach yet lies in the pages behind it."""
+    """The position after a page. If the page has fewer entries than the index, the rest counts on the next page."""
     if page.next is None:
         return Position(page.poll_more, 0, read_at)
     latest = (timestamp(page.entries[-1]) if page.entries else None) or position.complete_until
@@ -337,42 +336,12 @@ def _position_after(page: Page, position: Position, read_at: datetime) -> Positi
     return Position(page.next, max(0, position.index - len(page.entries)), complete_until)
 
 
-def _event(entry: Entry, url: str, index: int) -> Dict[str, Any]:
-    owner = subject(entry)
-    who = actor(entry)
-    return {
-        "entry": to_builtin_entry(entry),
-        # Playbooks get events as variables, which they take for templates: this form of it cannot pose as one.
-        "entry_base64": b64encode(json.dumps(to_builtin_entry(entry)).encode()).decode(),
-        "actor": {"kind": who.kind, "name": who.name, "uuid": who.uuid or ""},
-        # The subject too: cursors of two projects may be equal.
-        "meta": _meta(f"{url}#{index}@{owner.uuid or owner.name}", url, index),
-    }
-
-
-def _gap(position: Position, reason: str, until: datetime) -> Dict[str, Any]:
-    since = format_time(position.complete_until)
-    sentences = {
-        "retention": f"The log was not read since {since}, longer than the provider's retention of {RETENTION.days} "
-        "days: entries in between may be lost.",
-        "cursor_rejected": f"The provider refused the place where reading would have gone on: the log is read again "
-        f"from shortly before {since}, and some entries may come twice.",
-    }
-    gap = {"reason": reason, "since": since, "until": format_time(until), "message": sentences[reason]}
-    meta = _meta(f"{position.url}#gap@{since}", position.url, position.index)
-    return {"gap": gap, "meta": meta}
-
-
-def _meta(name: str, url: str, index: int) -> Dict[str, Any]:
-    return {"uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, name)), "source_offset": {"url": url, "index": index}}
-
-
 def _check_names(options: Mapping[str, Any]) -> None:
     if "limit" in options:
-        raise InvalidInput("limit: a stream of events has no end, and so no newest entries; leave it out.")
+        raise InvalidInput("limit does not apply to a stream of events; remove it.")
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
-        raise InvalidInput(f"There is no option {', '.join(unknown)}; there are {', '.join(_OPTIONS)}.")
+        raise InvalidInput(f"Unknown option {', '.join(unknown)}; use {', '.join(_OPTIONS)}.")
 
 
 def _without_empty(options: Mapping[str, Any]) -> Dict[str, Any]:

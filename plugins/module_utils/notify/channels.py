@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The ways in which a message leaves the host: a webhook, a mail, systemd's journal, or a command of the site."""
+"""Channels that send messages: a webhook, mail, systemd's journal, or a command of the site."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from email.message import EmailMessage
-from typing import Any, Callable, List, Mapping, NamedTuple, Optional, Protocol, Tuple
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Protocol, Sequence, Tuple
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import Cancelled, InvalidInput, NotDelivered
@@ -26,7 +26,7 @@ from .message import Message
 SENDMAIL = "/usr/sbin/sendmail"
 
 _TIMEOUT = 60.0
-"""The time limit of one message, all tries included."""
+"""Maximum number of seconds to send one message, including all attempts."""
 
 _CONNECT_TIMEOUT = 10.0
 _RESPONSE_TIMEOUT = 30.0
@@ -37,32 +37,32 @@ _REDIRECTS_KEEPING_METHOD = (307, 308)
 _REDIRECTS = (301, 302, 303, *_REDIRECTS_KEEPING_METHOD)
 _MAX_REDIRECTS = 3
 _MAX_PROGRAM_OUTPUT = 200
-# Of syslog: critical, error, warning, notice, informational.
+# Priorities of syslog: critical, error, warning, notice, informational.
 _PRIORITIES = {"critical": 2, "high": 3, "medium": 4, "low": 5, "info": 6}
 
 
 class Channel(Protocol):
-    """Takes messages to one receiver."""
+    """Sends messages to one receiver."""
 
     def send(self, message: Message, stop: threading.Event) -> None:
-        """Deliver a message: on return the receiver has taken it.
+        """Send a message, and return when the receiver has accepted the message.
 
-        :raises AuditError: it did not; the sentence has no secret.
+        :raises AuditError: the receiver did not accept the message; the error contains no secret.
         """
 
 
 class Webhook(NamedTuple):
-    """A URL that takes JSON. ``clock`` and ``chance`` are seams for tests."""
+    """A URL that accepts JSON. ``clock`` and ``jitter`` are seams for tests."""
 
     url: str
     token_file: Optional[str] = None
     ca_path: Optional[str] = None
     clock: Callable[[], float] = time.monotonic
-    chance: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
 
     @property
     def host(self) -> str:
-        """What the receiver is called: the rest of its URL can be a secret."""
+        """The host, as name of the receiver: the rest of the URL can be a secret."""
         return to_printable(urlsplit(self.url).netloc)
 
     def send(self, message: Message, stop: threading.Event) -> None:
@@ -74,12 +74,12 @@ class Webhook(NamedTuple):
                 try:
                     self._post(session, body, headers)
                     return
-                except _TransientError as fault:
-                    pause = fault.delay or _MIN_BACKOFF * 2**attempt * (1 + self.chance())
+                except _TransientError as error:
+                    pause = error.delay or _MIN_BACKOFF * 2**attempt * (1 + self.jitter())
                     if attempt == _MAX_RETRIES or self.clock() + pause > deadline:
-                        raise NotDelivered(fault.message, fault.status) from fault.__cause__
+                        raise NotDelivered(error.message, error.status) from error.__cause__
                 if stop.wait(pause):
-                    raise Cancelled("It was stopped while it waited for a receiver; the next run sends the alert.")
+                    raise Cancelled("The command was stopped while waiting for a receiver; the next run continues.")
 
     def _post(self, session: Any, body: bytes, headers: Mapping[str, str]) -> None:
         url = self.url
@@ -90,7 +90,7 @@ class Webhook(NamedTuple):
             url = self._redirect_target(url, status, response_headers.get("Location", ""))
         if 200 <= status < 300:
             return
-        message = f"{self.host} did not take an alert (HTTP {status})"
+        message = f"{self.host} did not accept an alert (HTTP {status})"
         if status in _RETRYABLE_STATUSES:
             raise _TransientError(message, status, retry_after(response_headers))
         raise NotDelivered(message, status)
@@ -113,21 +113,21 @@ class Webhook(NamedTuple):
                 raise _TransientError(f"No TLS connection to {self.host}: {root_cause(exc)}") from exc
             raise NotDelivered(f"The TLS certificate of {self.host} cannot be verified; check its ca_path") from exc
         except exceptions.Timeout as exc:
-            raise _TransientError(f"{self.host} did not answer in time") from exc
+            raise _TransientError(f"{self.host} did not respond in time") from exc
         except exceptions.RequestException as exc:
             raise _TransientError(f"No connection to {self.host}: {root_cause(exc)}") from exc
         except (OSError, ValueError) as exc:  # requests reports a missing ca_path and a malformed redirect this way
-            raise NotDelivered(f"{self.host} cannot be asked; check its url and ca_path") from exc
+            raise NotDelivered(f"No request to {self.host} is possible; check its url and ca_path") from exc
 
     def _redirect_target(self, url: str, status: int, location: str) -> str:
-        """The next URL. A token and alerts go to no other host, and no redirect may turn them into a GET."""
+        """The next URL. Alerts and the token are never sent to another origin, and the method stays POST."""
         try:
             target = urljoin(url, location)
             same = origin(urlsplit(target)) == origin(urlsplit(self.url)) and "@" not in urlsplit(target).netloc
         except ValueError:
             same = False
         if not location or not same or status not in _REDIRECTS_KEEPING_METHOD:
-            raise NotDelivered(f"{self.host} redirects to another address (HTTP {status}); set its final url", status)
+            raise NotDelivered(f"{self.host} redirects to another URL (HTTP {status}); set the final url", status)
         return target
 
     def _token(self) -> Optional[str]:
@@ -140,12 +140,12 @@ class Webhook(NamedTuple):
             reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
             raise InvalidInput(f"The token_file {self.token_file} cannot be read: {reason}") from None
         if not token or not token.isprintable() or " " in token:
-            raise InvalidInput(f"The token_file {self.token_file} does not hold a token")
+            raise InvalidInput(f"The token_file {self.token_file} does not contain a valid token")
         return token
 
 
 class _TransientError(Exception):
-    """A failure that may pass: the sentence to report if it stays, and how many seconds the server asks to wait."""
+    """A failure that can be retried, with the number of seconds that the server asks to wait, if any."""
 
     def __init__(self, message: str, status: Optional[int] = None, delay: Optional[float] = None) -> None:
         super().__init__(message)
@@ -155,7 +155,7 @@ class _TransientError(Exception):
 
 
 class Mail(NamedTuple):
-    """Mail, which the host's sendmail takes."""
+    """Mail, sent with the host's sendmail."""
 
     recipients: Tuple[str, ...]
     sender: str
@@ -165,7 +165,7 @@ class Mail(NamedTuple):
         mail = EmailMessage()
         mail["From"] = self.sender
         mail["To"] = ", ".join(self.recipients)
-        # What looks like an encoded word would be decoded, and could bring a line break along.
+        # A receiver would decode an encoded word, which can contain a line break.
         mail["Subject"] = message.subject.replace("=?", "= ?")
         mail["Message-ID"] = f"<{message.id}@{self.sender.partition('@')[2] or 'localhost'}>"
         mail["Auto-Submitted"] = "auto-generated"
@@ -174,7 +174,7 @@ class Mail(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A program of the site that gets JSON on its standard input; status 0 means that it has taken it."""
+    """A program of the site that reads JSON from standard input; exit status 0 means that it accepted the message."""
 
     arguments: Tuple[str, ...]
 
@@ -184,7 +184,7 @@ class Command(NamedTuple):
 
 
 class JournalChannel(NamedTuple):
-    """systemd's journal, of which this is the socket."""
+    """systemd's journal, at this socket."""
 
     socket: str
 
@@ -194,14 +194,14 @@ class JournalChannel(NamedTuple):
                 journal.send_alert(str(alert["id"]), _PRIORITIES[str(alert["severity"])], alert)
 
 
-def _run_program(command: Any, text: bytes, name: str) -> None:
-    shown = to_printable(name)
+def _run_program(command: Sequence[str], text: bytes, name: str) -> None:
+    printable_name = to_printable(name)
     try:
         done = run_program(list(command), text, _TIMEOUT)
     except ProgramFailed as exc:
-        raise NotDelivered(f"{shown} cannot take an alert: {exc}") from exc
+        raise NotDelivered(f"{printable_name} failed: {exc}") from exc
     if done.returncode != 0:
-        arguments: List[str] = (
-            [to_printable(done.last_error_line)[:_MAX_PROGRAM_OUTPUT]] if done.last_error_line else []
-        )
-        raise NotDelivered(": ".join([f"{shown} did not take an alert (exit status {done.returncode})", *arguments]))
+        message = f"{printable_name} did not accept an alert (exit status {done.returncode})"
+        if done.last_error_line:
+            message += f": {to_printable(done.last_error_line)[:_MAX_PROGRAM_OUTPUT]}"
+        raise NotDelivered(message)

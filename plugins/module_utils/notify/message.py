@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What receivers of alerts get: values for programs and lines for people, of a bounded size.
+"""Composes messages about alerts: values for programs and lines for people, of limited size.
 
-Entries are hostile data. In a message they are text without control characters, cut where they are long; the archive
-has the complete ones.
+Entries are hostile data. A message has them without control characters and truncates long texts; the archive has the
+complete entries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..project_log.entry import Entry, actor, subject, to_builtin, to_printable
 from ..times import format_time
 
 MAX_ALERTS = 100
-"""The most alerts in one message."""
+"""Maximum number of alerts in one message."""
 
 _MAX_TEXT = 2_000
 _MAX_ENTRY = 16_000
@@ -38,13 +38,13 @@ _PROVIDER_ACTORS = {
 _ELLIPSIS = "\u2026"
 _KNOWN_KEYS = ("timestamp", "action", "message", "ip_address", "actor", "subject")
 _CHAT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-# Mentions, and the middle of links whose text could hide the address. E-mail addresses stay as they are.
+# Mentions, and the middle of Markdown links, whose text could hide the URL. E-mail addresses do not match.
 _CHAT_MENTIONS = re.compile(r"(?<!\w)@(?=\w)|@(?=(?:channel|here|everyone|all)\b)|\](?=\()", re.IGNORECASE)
 _INVISIBLE_SPACE = "\u200b"
 
 
 class Message(NamedTuple):
-    """Some alerts for one receiver. ``id`` is the alert's, or of several a hash of theirs: it never changes.
+    """A message about alerts. Its ``id`` is that of the alert, or a hash of the ids of several, and never changes.
 
     ``text`` is for a chat, ``body`` for a mail, and ``alerts`` for programs.
     """
@@ -57,24 +57,26 @@ class Message(NamedTuple):
 
 
 def compose(alerts: Sequence[Alert], detections: Mapping[str, Detection]) -> Message:
-    """The message about these alerts, at least one; ``detections``, by name, say what to do."""
+    """The message about one or more alerts; ``detections``, by name, have the checks to do."""
     checks = {name: detection.check for name, detection in detections.items()}
-    changes = [list(found) for _entry, found in groupby(alerts, key=lambda alert: id(alert.entry))]
-    described = [describe(found, checks) for found in changes]
+    changes = [list(group) for _entry, group in groupby(alerts, key=lambda alert: id(alert.entry))]
+    descriptions = [describe(change, checks) for change in changes]
     if len(changes) == 1:
-        subject, text = described[0].headline, described[0].lines()
+        subject, text = descriptions[0].headline, descriptions[0].lines()
     else:
         subject = headline(alerts, pluralize(len(alerts), "alert", "alerts"))
-        text = [f"{subject}:", *format_list(described)]
-    signed = [[*one.lines(), *map(_reference_line, found)] for one, found in zip(described, changes)]
-    paragraphs = ["\n".join(lines) for lines in signed]
+        text = [f"{subject}:", *format_list(descriptions)]
+    paragraphs = [
+        "\n".join([*description.lines(), *map(_reference_line, change)])
+        for description, change in zip(descriptions, changes)
+    ]
     body = "\n\n".join(paragraphs if len(changes) == 1 else [f"{subject}:", *paragraphs])
     identifier = alerts[0].id if len(alerts) == 1 else combined_id([alert.id for alert in alerts])
     return Message(identifier, subject, chat_text(text), body, [alert_payload(alert) for alert in alerts])
 
 
 class ChangeDescription(NamedTuple):
-    """An entry with alerts in words. ``what`` happened, ``who`` did it, from where and when, and what is ``to_do``."""
+    """The text about an entry with alerts: ``what`` happened, ``who`` did it, from where and when, and the checks."""
 
     severity: str
     titles: str
@@ -89,13 +91,13 @@ class ChangeDescription(NamedTuple):
         return f"[{self.severity}] {self.titles}{self.project}"
 
     def lines(self) -> List[str]:
-        """All of it for people."""
+        """The complete description, line by line."""
         reviewer = [f"Reviewer: {self.reviewer}"] if self.reviewer else []
         return [self.headline, self.what, self.who, *self.to_do, *reviewer]
 
 
 def describe(alerts: Sequence[Alert], checks: Mapping[str, str]) -> ChangeDescription:
-    """Put the alerts of one entry into words; the reviewer is that of the most severe one."""
+    """Describe the alerts of one entry; the reviewer is that of the most severe alert."""
     first = max(alerts, key=lambda alert: SEVERITIES.index(alert.severity))
     address, moment = first.entry.get("ip_address"), first.time
     when = (
@@ -116,49 +118,49 @@ def describe(alerts: Sequence[Alert], checks: Mapping[str, str]) -> ChangeDescri
 
 
 def headline(alerts: Sequence[Alert], what: str) -> str:
-    """What several alerts are about: the most severe one's severity, and the project."""
+    """A headline for several alerts, with the highest severity and the project."""
     severity = max((alert.severity for alert in alerts), key=SEVERITIES.index)
     return f"[{severity}] {what}{_project(alerts[0])}"
 
 
-def format_list(described: Sequence[ChangeDescription]) -> List[str]:
-    """The first ones as a list for a chat."""
+def format_list(descriptions: Sequence[ChangeDescription]) -> List[str]:
+    """The lines of a list for a chat, with the first changes."""
     lines = []
-    for one in described[:_MAX_CHAT_ITEMS]:
-        reviewer = f". Reviewer: {one.reviewer}" if one.reviewer else ""
-        lines += [f"- [{one.severity}] {one.titles}: {one.what}", f"  {one.who}{reviewer}"]
-    left = len(described) - _MAX_CHAT_ITEMS
-    return [*lines, f"and {left} more"] if left > 0 else lines
+    for change in descriptions[:_MAX_CHAT_ITEMS]:
+        reviewer = f". Reviewer: {change.reviewer}" if change.reviewer else ""
+        lines += [f"- [{change.severity}] {change.titles}: {change.what}", f"  {change.who}{reviewer}"]
+    others = len(descriptions) - _MAX_CHAT_ITEMS
+    return [*lines, f"and {others} more"] if others > 0 else lines
 
 
 def chat_text(lines: Sequence[str]) -> str:
-    """Lines in which a chat finds neither markup nor a mention of its own."""
+    """Escape lines for a chat, so that they contain neither markup nor mentions."""
     return _CHAT_MENTIONS.sub(rf"\g<0>{_INVISIBLE_SPACE}", "\n".join(lines).translate(_CHAT_ESCAPES))
 
 
 def one_line(value: Any, max_length: int) -> str:
-    """A value as one line of text, cut where it is long."""
+    """A value as one line of text, truncated to a maximum length."""
     text = str(value if value is not None else "")
     return to_printable(text if len(text) <= max_length else text[:max_length] + _ELLIPSIS)
 
 
 def combined_id(ids: Sequence[str]) -> str:
-    """The id of a message about several things."""
+    """The id of a message about several alerts or reviews."""
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:ID_LENGTH]
 
 
 def sample_message(now: datetime) -> Message:
-    """A message without meaning, which shows that a receiver takes alerts."""
-    title, text = "Test message", "This is a test, nothing happened; alerts look like this message"
+    """A message that tests whether a receiver accepts alerts."""
+    title, text = "Test message", "This is a test. Nothing happened; alerts look like this message"
     identifier = hashlib.sha256(f"test\n{format_time(now)}".encode()).hexdigest()[:ID_LENGTH]
     entry = {"timestamp": format_time(now), "action": "test", "message": text, "actor": {"cloudscale-audit doctor": {}}}
     return compose([Alert(identifier, "test", SEVERITIES[0], title, now, "", entry)], {})
 
 
 def alert_payload(alert: Alert) -> Dict[str, Any]:
-    """The alert for programs: its entry without control characters, and cut where it is long."""
-    plain = alert._replace(entry={}).to_json()
-    values = {key: value if value is None else one_line(value, _MAX_TEXT) for key, value in plain.items()}
+    """The alert for programs, with an entry without control characters, truncated if long."""
+    facts = alert._replace(entry={}).to_json()
+    values = {key: value if value is None else one_line(value, _MAX_TEXT) for key, value in facts.items()}
     return {**values, "entry": _Truncator().entry(alert.entry)}
 
 
@@ -174,7 +176,7 @@ def _project(alert: Alert) -> str:
 
 
 def _actor_text(entry: Entry) -> str:
-    """Who did it. The description of a token may say anything, so a token never passes for a person."""
+    """The actor. A token's description can be any text, so tokens are marked to distinguish them from people."""
     label = actor(entry)
     if label.kind in _PROVIDER_ACTORS:
         return _PROVIDER_ACTORS[label.kind]
@@ -186,18 +188,18 @@ def _actor_text(entry: Entry) -> str:
 
 
 def _lowercase_first(title: str) -> str:
-    """A title that is not at the beginning of a sentence; abbreviations stay as they are."""
+    """A title for the middle of a sentence: the first letter in lower case, unless it begins an abbreviation."""
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 class _Truncator:
-    """Makes the copy of one entry; all of its texts together have a limit."""
+    """Copies one entry and limits the total length of its texts."""
 
     def __init__(self) -> None:
         self._remaining = _MAX_ENTRY
 
     def entry(self, entry: Entry) -> Dict[str, Any]:
-        """The keys that are known come first, so that no other key can displace them."""
+        """The copy, with known keys first, so that unknown keys cannot use up the limit before them."""
         order = [*(key for key in _KNOWN_KEYS if key in entry), *(key for key in entry if key not in _KNOWN_KEYS)]
         return self._mapping({key: entry[key] for key in order}, 0)
 
@@ -208,27 +210,27 @@ class _Truncator:
             return self._mapping(value, depth)
         if isinstance(value, list):
             return self._sequence(value, depth)
-        simple = to_builtin(value)
-        text = self._text(str(simple))
-        return simple if not isinstance(simple, str) and text == str(simple) else text
+        builtin = to_builtin(value)
+        text = self._text(str(builtin))
+        return builtin if not isinstance(builtin, str) and text == str(builtin) else text
 
     def _mapping(self, value: Mapping[str, Any], depth: int) -> Dict[str, Any]:
-        found: Dict[str, Any] = {}
+        copy: Dict[str, Any] = {}
         for key, item in value.items():
             if self._remaining <= 0:
-                found[_ELLIPSIS] = _ELLIPSIS
+                copy[_ELLIPSIS] = _ELLIPSIS
                 break
-            found[self._text(str(key))] = self._value(item, depth + 1)
-        return found
+            copy[self._text(str(key))] = self._value(item, depth + 1)
+        return copy
 
     def _sequence(self, value: Sequence[Any], depth: int) -> List[Any]:
-        found: List[Any] = []
+        copy: List[Any] = []
         for item in value:
             if self._remaining <= 0:
-                found.append(_ELLIPSIS)
+                copy.append(_ELLIPSIS)
                 break
-            found.append(self._value(item, depth + 1))
-        return found
+            copy.append(self._value(item, depth + 1))
+        return copy
 
     def _text(self, text: str) -> str:
         max_length = max(0, min(_MAX_TEXT, self._remaining))

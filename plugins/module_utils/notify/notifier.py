@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Delivers new alerts of an archive to receivers: at least once, in order, under ids that never change.
+"""Delivers new alerts of an archive to receivers: at least once, in order, with ids that never change.
 
-Entries are looked at in the order in which commits added them, from what the detections remembered at a receiver's
-position. So the same alerts are found in however many runs, and also when old entries were pruned since.
+Entries are processed in the order in which commits added them, starting with the memory of the detections at the
+receiver's position. So the alerts do not depend on the number of runs or on entries that were pruned since.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from ..errors import ArchiveDamaged, AuditError, Cancelled
 from .message import compose
 from .positions import Position, PositionFile, Progress
 from .receivers import Receiver
-from .track import DeliveryTracker
+from .tracker import DeliveryTracker
 
 _MESSAGES_PER_SAVE = 100
-"""After so many messages within one commit, positions are stored before its end."""
+"""Positions are saved after each commit, and after this many messages within a commit."""
 
 
 class DeliveryResult(NamedTuple):
-    """What a run did for one receiver: the alerts it took, and why it takes no more, if it does not."""
+    """The number of alerts that a run delivered to one receiver, and the failure that ended it, if any."""
 
     receiver: str
     alerts: int
@@ -47,18 +47,22 @@ class DeliveryResult(NamedTuple):
 
 
 class NotifyResult(NamedTuple):
-    """What a run did. ``found``: all alerts so far, by severity; ``pruned``: entries that were gone before it came."""
+    """The result of a run.
+
+    ``alert_counts`` has all alerts so far by severity, and ``pruned`` is the number of new entries that were pruned
+    before the run could process them.
+    """
 
     deliveries: List[DeliveryResult]
-    found: Dict[str, int]
+    alert_counts: Dict[str, int]
     pruned: int
 
 
 class Notifier:
-    """One run on one archive. ``note`` is given sentences for people, such as that a receiver is new.
+    """One run on one archive. ``note`` is called with sentences for people, such as that a receiver is new.
 
-    A receiver that fails gets nothing more in this run, and its position stays; the others go on. A receiver without a
-    position begins at the present head, with ``from_start`` at the first entry.
+    A receiver that fails gets no more messages in this run and keeps its position; the others continue. A receiver
+    without a position begins at the current head, or with ``from_start`` at the first entry.
     """
 
     def __init__(
@@ -87,13 +91,12 @@ class Notifier:
         self._trackers: List[DeliveryTracker] = []
         self._inactive: List[DeliveryTracker] = []
 
-    def run(self, on_head: Callable[[StoredCommit], None] = lambda _link: None) -> NotifyResult:
+    def run(self, on_head: Callable[[StoredCommit], None] = lambda _head: None) -> NotifyResult:
         """Deliver the alerts of all commits up to the newest one.
 
         :raises StorageError: the archive or the bookmark cannot be read or written.
-        :raises ArchiveDamaged: a file is absent or holds something else than its commit says, or the commit of a
-            position is gone.
-        :raises Cancelled: the run was stopped; the next one continues.
+        :raises ArchiveDamaged: a file is missing or does not match its commit, or the commit of a position is missing.
+        :raises Cancelled: the run was stopped; the next run continues.
         """
         self._file.check()
         known = self._file.read()
@@ -110,83 +113,86 @@ class Notifier:
             self._process_commits(head)
         finally:
             self._save()
-        deliveries = [DeliveryResult(track.receiver.label, track.delivered, track.failure) for track in self._trackers]
-        return NotifyResult(deliveries, dict(self._position.found), self._pruned)
+        deliveries = [
+            DeliveryResult(tracker.receiver.label, tracker.delivered, tracker.failure) for tracker in self._trackers
+        ]
+        return NotifyResult(deliveries, dict(self._position.alert_counts), self._pruned)
 
     def _create_trackers(self, known: Mapping[str, Progress]) -> None:
-        """Give each receiver its position, and stand at the one that is furthest back."""
+        """Create a tracker for each receiver, and start at the earliest of their positions."""
         for receiver in self._receivers:
-            track = DeliveryTracker(receiver, known.get(receiver.key), self._file.clock, self._deliver, self._on_sent)
-            if track.is_new and self._from_start:
-                track.set_first_position(Position())
-            elif track.is_new:
+            tracker = DeliveryTracker(receiver, known.get(receiver.key), self._file.clock, self._deliver, self._on_sent)
+            if tracker.is_new and self._from_start:
+                tracker.set_first_position(Position())
+            elif tracker.is_new:
                 self._note(
-                    f"{receiver.label} is new: it gets alerts of entries that are archived from now on; pass "
-                    "--from-start in its first run for those of all entries."
+                    f"{receiver.label} is new: it gets alerts of entries that are archived from now on. To send it "
+                    "the alerts of all entries, pass --from-start in its first run."
                 )
             elif self._file.was_rebooted and receiver.loses_recent_on_reboot:
-                track.rewind_after_reboot()
-            self._trackers.append(track)
+                tracker.rewind_after_reboot()
+            self._trackers.append(tracker)
         self._inactive = sorted(
-            (track for track in self._trackers if not track.is_new), key=lambda track: track.position.sequence
+            (tracker for tracker in self._trackers if not tracker.is_new), key=lambda tracker: tracker.position.sequence
         )
         if self._inactive:
             self._position = self._inactive[0].position
 
     def _newest_delivered(self, known: Mapping[str, Progress]) -> Optional[Head]:
-        """The newest commit up to which a receiver got alerts. Refuse to guess where to continue.
+        """The newest commit up to which a receiver got alerts.
 
-        :raises ArchiveDamaged: the archive no longer has such a commit.
+        :raises ArchiveDamaged: the archive no longer has the commit of a position.
         """
         progress = [known[receiver.key] for receiver in self._receivers if receiver.key in known]
-        heads = {mark.position.head for one in progress for mark in one.marks if mark.position.head}
+        heads = {timed.position.head for one in progress for timed in one.positions if timed.position.head}
         for head in sorted(heads):
             if not has_commit(self._store, head):
                 raise ArchiveDamaged(
                     f"Alerts were delivered up to commit {head.sequence}, but {self._store} no longer has that "
-                    "commit: it was cut, replaced, or restored from an older copy. Verify it, then remove the bookmark "
-                    f"{self._file} and pass --from-start: all alerts are delivered again, under the same ids."
+                    "commit: the archive was truncated, replaced, or restored from an older copy. Verify the archive, "
+                    f"then remove the bookmark {self._file} and pass --from-start: all alerts are delivered again, "
+                    "with the same ids."
                 )
         return max(heads, default=None)
 
     def _process_commits(self, head: StoredCommit) -> None:
         detector = Detector(self._config.detections, self._config.facts, head.commit.project.name)
-        for link in self._additions.commits(self._position.head, head):
+        for stored in self._additions.commits(self._position.head, head):
             if self._stop.is_set():
-                raise Cancelled("It was stopped; the next run continues where this one ended.")
-            self._activate(link.commit.sequence - 1)
-            if not self._inactive and all(track.failure for track in self._trackers):
+                raise Cancelled("The command was stopped; the next run continues from here.")
+            self._activate(stored.commit.sequence - 1)
+            if not self._inactive and all(tracker.failure for tracker in self._trackers):
                 return
-            self._process_commit(link, detector)
+            self._process_commit(stored, detector)
         self._activate(head.commit.sequence)
         self._finish(head.commit.sequence)
 
     def _activate(self, sequence: int) -> None:
-        """Take along the receivers whose position this is. What is known at their position counts from there on."""
+        """Activate the trackers whose position is this commit, and continue from their position."""
         while self._inactive and self._inactive[0].position.sequence <= sequence:
-            track = self._inactive.pop(0)
-            track.is_active = True
-            self._position = replace(track.position, last_alert=None)
+            tracker = self._inactive.pop(0)
+            tracker.is_active = True
+            self._position = replace(tracker.position, last_alert=None)
 
-    def _process_commit(self, link: StoredCommit, detector: Detector) -> None:
-        """Look at what one commit added, and deliver its alerts."""
+    def _process_commit(self, stored: StoredCommit, detector: Detector) -> None:
+        """Deliver the alerts of the entries that one commit added."""
         before, memory = self._position, self._position.memory
         alerts: List[Alert] = []
-        if link.commit.kind in READING_KINDS and link.commit.files:
-            # A receiver that fails keeps the memory of its position.
+        if stored.commit.kind in READING_KINDS and stored.commit.files:
+            # A copy, since a receiver that fails keeps the memory of its position.
             memory = detector.memory = memory.copy()
-            alerts = self._alerts(link.commit, detector)
-        self._position = Position(link.head, memory, _add_counts(before.found, alerts))
-        for track in self._active():
-            track.deliver(alerts, before)
-            if track.digest_end == link.commit.sequence:
-                track.end_digest()
-            track.advance(self._position)
+            alerts = self._alerts(stored.commit, detector)
+        self._position = Position(stored.head, memory, _add_counts(before.alert_counts, alerts))
+        for tracker in self._active():
+            tracker.deliver(alerts, before)
+            if tracker.digest_end == stored.commit.sequence:
+                tracker.end_digest()
+            tracker.advance(self._position)
         if self._unsaved:
             self._save()
 
     def _alerts(self, commit: Commit, detector: Detector) -> List[Alert]:
-        """The alerts of what a commit added, each id once: entries without any difference are one alert."""
+        """The alerts of the entries that a commit added. Identical entries give one alert."""
         found: Dict[str, Alert] = {}
         for file, lines in self._additions.files(commit):
             if lines is None:
@@ -198,25 +204,25 @@ class Notifier:
         return list(found.values())
 
     def _finish(self, sequence: int) -> None:
-        """Send digests, and let new receivers begin.
+        """Send digests, and give new receivers their first position.
 
-        The end of a digest is stored before it is sent: a later run sends the same one again if this one is killed.
+        The end of a digest is saved before the digest is sent, so that after a crash the next run sends the same one.
         """
-        waiting = [track for track in self._active() if track.has_pending_alerts]
-        for track in waiting:
-            track.plan_digest_end(sequence)
+        waiting = [tracker for tracker in self._active() if tracker.has_pending_alerts]
+        for tracker in waiting:
+            tracker.plan_digest_end(sequence)
         if waiting:
             self._save()
-        for track in waiting:
-            track.end_digest()
-        for track in self._active():
-            track.advance(self._position)
-        for track in self._trackers:
-            if track.is_new:
-                track.set_first_position(self._position)
+        for tracker in waiting:
+            tracker.end_digest()
+        for tracker in self._active():
+            tracker.advance(self._position)
+        for tracker in self._trackers:
+            if tracker.is_new:
+                tracker.set_first_position(self._position)
 
     def _active(self) -> List[DeliveryTracker]:
-        return [track for track in self._trackers if track.is_active and track.failure is None]
+        return [tracker for tracker in self._trackers if tracker.is_active and tracker.failure is None]
 
     def _deliver(self, receiver: Receiver, alerts: Sequence[Alert]) -> None:
         receiver.channel.send(compose(alerts, self._by_name), self._stop)
@@ -227,14 +233,14 @@ class Notifier:
             self._save()
 
     def _save(self) -> None:
-        """Store the positions that there are, if one has changed."""
+        """Save the positions of all receivers, if one has changed."""
         self._unsaved = 0
-        if any(track.is_changed for track in self._trackers):
-            known = {track.receiver.key: track.progress() for track in self._trackers if not track.is_new}
+        if any(tracker.is_changed for tracker in self._trackers):
+            known = {tracker.receiver.key: tracker.progress() for tracker in self._trackers if not tracker.is_new}
             self._file.write(self._archive_id, known)
-            for track in self._trackers:
-                track.is_changed = False
+            for tracker in self._trackers:
+                tracker.is_changed = False
 
 
-def _add_counts(found: Mapping[str, int], alerts: Sequence[Alert]) -> Mapping[str, int]:
-    return Counter(found) + Counter(alert.severity for alert in alerts) if alerts else found
+def _add_counts(counts: Mapping[str, int], alerts: Sequence[Alert]) -> Mapping[str, int]:
+    return Counter(counts) + Counter(alert.severity for alert in alerts) if alerts else counts

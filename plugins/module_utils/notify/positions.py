@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Up to where each receiver got an archive's alerts, and what the detections remembered there.
+"""The bookmark of ``notify``: for each receiver its position in an archive, with the memory of the detections there.
 
-The memory is stored and not learnt again from the entries: that would cost a whole read of the archive in each run, and
-would give something else once old entries are pruned. It grows with the actors, tokens and networks seen, not with the
-entries.
+The memory is stored because learning it again would read the complete archive in each run, and would give another
+result once old entries are pruned. Its size depends on the number of actors, tokens and networks, not on the entries.
 """
 
 from __future__ import annotations
@@ -32,14 +31,15 @@ _writing = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """Behind a commit (None: before the first), with what the detections remembered there.
+    """The position after a commit (None: before the first), with the memory of the detections there.
 
-    ``after`` is the last alert that was delivered of the next commit; ``found`` counts all alerts so far, by severity.
+    ``last_alert`` is the id of the last delivered alert of the next commit. ``alert_counts`` has the number of all
+    alerts so far by severity.
     """
 
     head: Optional[Head] = None
     memory: Memory = field(default_factory=Memory)
-    found: Mapping[str, int] = field(default_factory=dict)
+    alert_counts: Mapping[str, int] = field(default_factory=dict)
     last_alert: Optional[str] = None
 
     @property
@@ -51,7 +51,7 @@ class Position:
 
 
 class TimedPosition(NamedTuple):
-    """A position that a receiver had at this moment (seconds since 1970)."""
+    """A position of a receiver, and the time when it had the position, in seconds since 1970."""
 
     position: Position
     at: float
@@ -59,26 +59,26 @@ class TimedPosition(NamedTuple):
 
 @dataclass
 class Progress:
-    """How far one receiver is. ``marks`` are its positions, the newest last; ``until`` ends a digest under way."""
+    """The positions of one receiver, newest last, and the commit that ends the current digest."""
 
-    marks: List[TimedPosition]
+    positions: List[TimedPosition]
     digest_end: Optional[int] = None
 
     def after_reboot(self) -> Progress:
-        """What counts if the host was booted since: what the receiver had only in memory is delivered again."""
-        settled = [mark for mark in self.marks if mark.at <= self.marks[-1].at - SETTLE_SECONDS]
-        return Progress(settled or self.marks[:1])
+        """The progress that counts after a reboot: alerts that the receiver had only in memory are delivered again."""
+        settled = [timed for timed in self.positions if timed.at <= self.positions[-1].at - SETTLE_SECONDS]
+        return Progress(settled or self.positions[:1])
 
     def without_outdated(self, now: float) -> Progress:
-        """The marks that can still be needed: those of the last minutes and one older than that."""
-        settled = [mark for mark in self.marks if mark.at <= now - SETTLE_SECONDS]
-        return Progress(settled[-1:] + self.marks[len(settled) :], self.digest_end)
+        """The positions that a reboot can still need: those of the last minutes, and one older position."""
+        settled = [timed for timed in self.positions if timed.at <= now - SETTLE_SECONDS]
+        return Progress(settled[-1:] + self.positions[len(settled) :], self.digest_end)
 
 
 class PositionFile:
-    """The part of a bookmark file that is about one archive. ``clock`` and ``boot`` are seams for tests.
+    """The part of a bookmark file for one archive. ``clock`` and ``boot`` are seams for tests.
 
-    An archive is known by its address; one that was moved, by its id.
+    The archive is found by its path, or by its id if the archive was moved.
     """
 
     def __init__(
@@ -98,40 +98,41 @@ class PositionFile:
         return self._path
 
     def check(self) -> None:
-        """Fail before anything is sent if the file cannot be written.
+        """Fail before anything is sent if the file is not writable.
 
-        :raises InvalidInput: the file cannot be where it should.
-        :raises StorageError: its directory takes no file.
+        :raises InvalidInput: the path is not usable.
+        :raises StorageError: no file can be created in its directory.
         """
         with draft_file(self._path, "--bookmark"):
             pass
 
     def read(self, archive_id: Optional[str] = None) -> Dict[str, Progress]:
-        """How far each receiver is, by its key; empty where nothing is stored of this archive.
+        """The progress of each receiver by its key; empty if the file has none for this archive.
 
-        :raises StorageError: the file is unreadable or holds something else.
+        :raises StorageError: the file is unreadable or not a valid bookmark.
         """
         for own in self._records_of_archive(self._read(), archive_id):
             try:
                 memories = [Memory.from_json(value) for value in own["memories"]]
-                states = [_state(value, memories) for value in own["states"]]
+                states = [_parse_state(value, memories) for value in own["states"]]
                 self.was_rebooted = abs(float(own["boot"]) - self._boot) > BOOT_TIME_TOLERANCE
-                return {str(key): _progress(value, states) for key, value in own["receivers"].items()}
+                return {str(key): _parse_progress(value, states) for key, value in own["receivers"].items()}
             except (LookupError, TypeError, ValueError, AttributeError, InvalidInput) as exc:
                 raise self._read_error(exc) from exc
         return {}
 
     def write(self, archive_id: str, receivers: Mapping[str, Progress]) -> None:
-        """Store how far each receiver is, durably, and forget all other receivers of this archive.
+        """Durably save the progress of each receiver, and remove all other receivers of this archive.
 
-        :raises InvalidInput: the file cannot be where it should.
+        :raises InvalidInput: the path is not usable.
         :raises StorageError: the file cannot be written.
         """
         table = _PositionTable()
-        told = {
+        states = {
             key: {
                 "marks": [
-                    [table.index_of(mark.position), mark.position.last_alert, mark.at] for mark in progress.marks
+                    [table.index_of(timed.position), timed.position.last_alert, timed.at]
+                    for timed in progress.positions
                 ],
                 "until": progress.digest_end,
             }
@@ -141,7 +142,7 @@ class PositionFile:
         with self._locked():
             content = self._read()
             others = [value for value in content if value not in self._records_of_archive(content, archive_id)]
-            archives = [*others, {**own, "receivers": told}]
+            archives = [*others, {**own, "receivers": states}]
             text = json.dumps({"version": _VERSION, "archives": archives})
             replace_file(self._path, [text.encode()], "--bookmark")
 
@@ -154,7 +155,7 @@ class PositionFile:
             with open(self._path, "rb") as file:
                 content = json.loads(file.read())
             if content["version"] != _VERSION or not all(isinstance(value, dict) for value in content["archives"]):
-                raise ValueError("it is of another kind")
+                raise ValueError("it is not a bookmark of notify")
             return list(content["archives"])
         except FileNotFoundError:
             return []
@@ -164,16 +165,16 @@ class PositionFile:
     def _read_error(self, exc: Exception) -> StorageError:
         return StorageError(
             f"Cannot read the bookmark {self._path}: {getattr(exc, 'message', exc)}; restore it or remove it. "
-            "Without it, each receiver begins as a new one."
+            "Without a bookmark, all receivers are new."
         )
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep runs on other archives from writing the same file at the same time."""
+        """Prevent concurrent writes by runs on other archives."""
         with _writing:
             try:
                 directory = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY)
-            except OSError:  # the write says what is wrong
+            except OSError:  # the write fails with a better error
                 yield
                 return
             try:
@@ -184,7 +185,7 @@ class PositionFile:
 
 
 class _PositionTable:
-    """The different positions of receivers, each stored once, and so are memories."""
+    """The distinct positions and memories of all receivers, so that each is stored once."""
 
     def __init__(self) -> None:
         self._memories: Dict[int, Memory] = {}
@@ -200,7 +201,7 @@ class _PositionTable:
         states = [
             {
                 "head": list(position.head) if position.head else None,
-                "found": dict(position.found),
+                "found": dict(position.alert_counts),
                 "memory": numbers[id(position.memory)],
             }
             for position in self._states.values()
@@ -208,15 +209,16 @@ class _PositionTable:
         return {"memories": [memory.to_json() for memory in self._memories.values()], "states": states}
 
 
-def _state(value: Any, memories: List[Memory]) -> Position:
+def _parse_state(value: Any, memories: List[Memory]) -> Position:
     head = value["head"]
     found = {str(severity): int(count) for severity, count in value["found"].items()}
     return Position(Head(int(head[0]), str(head[1])) if head else None, memories[int(value["memory"])], found)
 
 
-def _progress(value: Any, states: List[Position]) -> Progress:
+def _parse_progress(value: Any, states: List[Position]) -> Progress:
     marks = [
-        TimedPosition(_at(states[int(number)], last_alert), float(at)) for number, last_alert, at in value["marks"]
+        TimedPosition(_with_last_alert(states[int(number)], last_alert), float(at))
+        for number, last_alert, at in value["marks"]
     ]
     if not marks:
         raise ValueError("a receiver has no position")
@@ -224,5 +226,5 @@ def _progress(value: Any, states: List[Position]) -> Progress:
     return Progress(marks, None if digest_end is None else int(digest_end))
 
 
-def _at(state: Position, last_alert: Optional[str]) -> Position:
-    return Position(state.head, state.memory, state.found, None if last_alert is None else str(last_alert))
+def _with_last_alert(state: Position, last_alert: Optional[str]) -> Position:
+    return Position(state.head, state.memory, state.alert_counts, None if last_alert is None else str(last_alert))

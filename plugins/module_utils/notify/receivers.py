@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who gets alerts: the key ``notify`` of the file of detections, read and checked."""
+"""Reads the receivers of alerts: the key ``notify`` of the configuration file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import urlsplit
 
-from ..detections.detection import SEVERITIES, is_at_least, severity
+from ..detections.detection import SEVERITIES, is_at_least, parse_severity
 from ..errors import InvalidInput
 from ..journal import SOCKET
 from ..project_log.entry import to_printable
@@ -29,9 +29,9 @@ _MAX_RECIPIENTS = 100
 
 @dataclass(frozen=True)
 class Receiver:
-    """One receiver. ``key`` is what a bookmark knows it by: it depends on its address alone, and shows no secret.
+    """One receiver. ``key`` identifies it in a bookmark; it is a hash of the address alone, so it contains no secret.
 
-    ``least`` is the least severity of its alerts; ``digest``: all alerts of a run are one message.
+    ``min_severity`` is the minimum severity of its alerts. With ``digest``, all alerts of a run are one message.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Receiver:
 
     @property
     def loses_recent_on_reboot(self) -> bool:
-        """Whether it keeps what it took in memory for a while, as journald does, and loses that in a power failure."""
+        """True if a power failure can lose alerts that the receiver accepted recently, as with journald."""
         return isinstance(self.channel, JournalChannel)
 
     def accepts(self, alert_severity: str) -> bool:
@@ -50,15 +50,15 @@ class Receiver:
 
 
 def parse_receivers(value: Any, socket: Optional[str] = None) -> List[Receiver]:
-    """The receivers that the key ``notify`` lists; ``socket`` is another journald's.
+    """Read the list of receivers; ``socket`` is that of another journald.
 
-    :raises InvalidInput: a key is missing, unknown or not valid; the sentence names the receiver and the key.
+    :raises InvalidInput: a key is missing, unknown or not valid; the message names the receiver and the key.
     """
     if value is None:
-        raise InvalidInput("--config: the file has no receivers; list them under notify.")
+        raise InvalidInput("--config: the file has no receivers; add them under notify.")
     if not isinstance(value, list) or not value:
         raise InvalidInput("notify must be a list of receivers, each with one of webhook, mail, journal and command.")
-    receivers = [_receiver(item, number, socket or SOCKET) for number, item in enumerate(value, 1)]
+    receivers = [_parse_receiver(item, number, socket or SOCKET) for number, item in enumerate(value, 1)]
     keys = [receiver.key for receiver in receivers]
     for receiver in receivers:
         if keys.count(receiver.key) > 1:
@@ -68,7 +68,7 @@ def parse_receivers(value: Any, socket: Optional[str] = None) -> List[Receiver]:
     return receivers
 
 
-def _receiver(value: Any, number: int, socket: str) -> Receiver:
+def _parse_receiver(value: Any, number: int, socket: str) -> Receiver:
     name = f"receiver {number}"
     if not isinstance(value, dict):
         raise InvalidInput(f"notify: {name} must be an object with one of {', '.join(_KINDS)}.")
@@ -77,31 +77,32 @@ def _receiver(value: Any, number: int, socket: str) -> Receiver:
     if len(kinds) != 1:
         raise InvalidInput(f"notify: {name} must have exactly one of {', '.join(_KINDS)}.")
     (kind,) = kinds
-    channel, address, shown = _PARSERS[kind](value[kind], name, socket)
-    min_severity = severity(value.get("severity", SEVERITIES[0]), f"notify: severity of {name}")
-    digest = _flag(value.get("digest", False), f"notify: digest of {name}")
+    channel, address, label = _PARSERS[kind](value[kind], name, socket)
+    min_severity = parse_severity(value.get("severity", SEVERITIES[0]), f"notify: severity of {name}")
+    digest = _parse_flag(value.get("digest", False), f"notify: digest of {name}")
     if digest and kind == "journal":
-        raise InvalidInput(f"notify: {name} is the journal, which takes each alert by itself; remove digest.")
-    hashed = hashlib.sha256(json.dumps([kind, *address]).encode()).hexdigest()
-    return Receiver(
-        f"{name} ({' '.join([kind, shown]).strip()})", f"{kind}-{hashed[:16]}", channel, min_severity, digest
-    )
+        raise InvalidInput(f"notify: {name} is the journal, which stores each alert separately; remove digest.")
+    address_hash = hashlib.sha256(json.dumps([kind, *address]).encode()).hexdigest()
+    key = f"{kind}-{address_hash[:16]}"
+    return Receiver(f"{name} ({' '.join([kind, label]).strip()})", key, channel, min_severity, digest)
 
 
 _ParsedChannel = Tuple[Channel, Sequence[str], str]
+"""A channel, the parts of its address, and its name for people."""
+"""A channel, the parts of its address, and its name for people."""
 
 
-def _webhook(value: Any, name: str, _socket: str) -> _ParsedChannel:
+def _parse_webhook(value: Any, name: str, _socket: str) -> _ParsedChannel:
     if not isinstance(value, dict):
         raise InvalidInput(f"notify: webhook of {name} must be an object with url.")
     _reject_unknown_keys(value, ("url", "token_file", "ca_path"), f"webhook of {name}")
     url = parse_url(value.get("url"), f"notify: url of {name}")
-    token_file = _path(value, "token_file", name)
-    webhook = Webhook(url, token_file, _path(value, "ca_path", name))
+    token_file = _parse_path(value, "token_file", name)
+    webhook = Webhook(url, token_file, _parse_path(value, "ca_path", name))
     return webhook, [url], webhook.host
 
 
-def _mail(value: Any, name: str, _socket: str) -> _ParsedChannel:
+def _parse_mail(value: Any, name: str, _socket: str) -> _ParsedChannel:
     if not isinstance(value, dict):
         raise InvalidInput(f"notify: mail of {name} must be an object with to and from.")
     _reject_unknown_keys(value, ("to", "from", "sendmail"), f"mail of {name}")
@@ -111,17 +112,17 @@ def _mail(value: Any, name: str, _socket: str) -> _ParsedChannel:
         raise InvalidInput(f"notify: to of {name} must be an e-mail address or a list of at most {_MAX_RECIPIENTS}.")
     to = tuple(parse_address(item, f"notify: to of {name}") for item in recipients)
     sender = parse_address(value.get("from"), f"notify: from of {name}")
-    mail = Mail(to, sender, _path(value, "sendmail", name) or SENDMAIL)
+    mail = Mail(to, sender, _parse_path(value, "sendmail", name) or SENDMAIL)
     return mail, sorted(to), ", ".join(to)
 
 
-def _journal(value: Any, name: str, socket: str) -> _ParsedChannel:
+def _parse_journal(value: Any, name: str, socket: str) -> _ParsedChannel:
     if value is not True:
         raise InvalidInput(f"notify: journal of {name} must be true.")
     return JournalChannel(socket), [], ""
 
 
-def _command(value: Any, name: str, _socket: str) -> _ParsedChannel:
+def _parse_command(value: Any, name: str, _socket: str) -> _ParsedChannel:
     arguments = value if isinstance(value, list) else []
     if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments) or not arguments[0]:
         raise InvalidInput(f"notify: command of {name} must be a list of words: a program and its arguments.")
@@ -129,10 +130,10 @@ def _command(value: Any, name: str, _socket: str) -> _ParsedChannel:
 
 
 _PARSERS: Dict[str, Callable[[Any, str, str], _ParsedChannel]] = {
-    "webhook": _webhook,
-    "mail": _mail,
-    "journal": _journal,
-    "command": _command,
+    "webhook": _parse_webhook,
+    "mail": _parse_mail,
+    "journal": _parse_journal,
+    "command": _parse_command,
 }
 
 
@@ -143,9 +144,9 @@ def _reject_unknown_keys(value: Mapping[str, Any], known: Sequence[str], name: s
 
 
 def parse_url(value: Any, option: str) -> str:
-    """A URL, of which no error shows more than the host: chats put secrets into the path.
+    """Read a URL. Errors show at most its host, since the path can contain a secret.
 
-    :raises InvalidInput: it is not one, or would send alerts unencrypted; the sentence names the option.
+    :raises InvalidInput: the URL is not valid, or would send alerts unencrypted; the message names the option.
     """
     url = value.strip() if isinstance(value, str) else ""
     try:
@@ -154,7 +155,7 @@ def parse_url(value: Any, option: str) -> str:
     except ValueError:
         usable = False
     if not usable or parts.scheme not in ("http", "https") or " " in url:
-        raise InvalidInput(f"{option} is not a valid URL; it looks like https://chat.example.com/hooks/ID.")
+        raise InvalidInput(f"{option} is not a valid URL; use a URL such as https://chat.example.com/hooks/ID.")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise InvalidInput(f"{option} must not have a user, a password or a fragment; use token_file.")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -162,8 +163,8 @@ def parse_url(value: Any, option: str) -> str:
     return url
 
 
-def _path(value: Mapping[str, Any], key: str, name: str) -> Optional[str]:
-    """An absolute path; ``$CREDENTIALS_DIRECTORY`` of a systemd service is expanded in it."""
+def _parse_path(value: Mapping[str, Any], key: str, name: str) -> Optional[str]:
+    """Read an absolute path; ``$CREDENTIALS_DIRECTORY`` of a systemd service is expanded."""
     path = value.get(key)
     if path is None:
         return None
@@ -176,16 +177,17 @@ def _path(value: Mapping[str, Any], key: str, name: str) -> Optional[str]:
 
 
 def parse_address(value: Any, option: str) -> str:
-    """An e-mail address that a user wrote.
+    """Read an e-mail address.
 
-    :raises InvalidInput: it is not one; the sentence names the option.
+    :raises InvalidInput: the address is not valid; the message names the option.
     """
+
     if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
         raise InvalidInput(f"{option} must be an e-mail address such as audit@example.com.")
     return value
 
 
-def _flag(value: Any, option: str) -> bool:
+def _parse_flag(value: Any, option: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput(f"{option} must be true or false.")
     return value

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reviews: a second person looks at a change, and the ledger says who and when. One JSON file is one review."""
+"""The ledger of reviews: which person reviewed a change, and when. Each review is one JSON file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ALERT_KEYS = ("id", "detection", "severity", "title", "check", "reviewer")
 
 @dataclass(frozen=True)
 class ReviewRequest:
-    """What is to be reviewed: an entry and why, the most severe alert first. ``id`` is that alert's."""
+    """A request to review an entry, with its alerts. ``id`` is that of the most severe alert."""
 
     id: str
     entry: Entry
@@ -38,9 +38,9 @@ class ReviewRequest:
 
     @classmethod
     def from_event(cls, text: str) -> ReviewRequest:
-        """Read what an event has as ``review``.
+        """Read the key ``review`` of an event.
 
-        :raises InvalidInput: it is something else.
+        :raises InvalidInput: the text is not the review of an event.
         """
         value = _decode(text, "event.review")
         try:
@@ -48,19 +48,19 @@ class ReviewRequest:
             first = max(alerts, key=lambda alert: SEVERITIES.index(alert["severity"]))
             return cls(_validate_id(first["id"]), _entry(value["entry"]), tuple(alerts), first["reviewer"])
         except (KeyError, TypeError, ValueError) as exc:
-            raise InvalidInput("What was given is not the review of an event; give event.review.") from exc
+            raise InvalidInput("The text is not the review of an event; pass event.review.") from exc
 
     @classmethod
     def from_entry(cls, identifier: str, text: str, reason: str) -> ReviewRequest:
-        """Ask for a review of an entry, in Base64, on which no detection fired; or of none, without a text.
+        """Request a review without a detection, of an entry in Base64; the text can be empty.
 
         :raises InvalidInput: a value is not valid.
         """
         entry = _entry(_decode(text, "event.entry_base64")) if text else {}
-        title = reason.strip() or "Somebody asked for a review"
+        title = reason.strip() or "A review was requested"
         alert = {
             "id": _validate_id(identifier),
-            "detection": "asked",
+            "detection": "requested",
             "severity": "medium",
             "title": title,
             "check": "",
@@ -70,7 +70,7 @@ class ReviewRequest:
 
 @dataclass(frozen=True)
 class Review:
-    """One record of the ledger. ``deputies`` may acknowledge in the place of the reviewer; ``sent`` counts messages."""
+    """One record of the ledger. ``deputies`` can acknowledge instead of the reviewer; ``sent`` counts messages."""
 
     id: str
     reviewer: str
@@ -94,9 +94,9 @@ class Review:
         return self.state == "open"
 
     def to_alerts(self) -> List[Alert]:
-        """What fired, as alerts of the entry."""
-        owner = subject(self.entry)
-        project = owner.name if owner.kind == "project" else ""
+        """The alerts of the entry."""
+        label = subject(self.entry)
+        project = label.name if label.kind == "project" else ""
         return [
             Alert(
                 str(alert["id"]),
@@ -113,7 +113,7 @@ class Review:
 
 
 class Ledger:
-    """A directory of reviews. Each change of a record is whole and durable, and made by one process at a time.
+    """A directory of reviews. Each change of a record is atomic and durable, and made under a lock.
 
     :raises InvalidInput: the path is not absolute.
     """
@@ -127,17 +127,17 @@ class Ledger:
     def open(
         self, request: ReviewRequest, reviewers: Sequence[str] = (), deputies: Sequence[str] = (), dry_run: bool = False
     ) -> Tuple[Review, bool]:
-        """Open a review, and say whether it is new: the same request again finds the one that there is.
+        """Open a review, and return it and True, or return the existing review of the same request and False.
 
-        :raises InvalidInput: there is nobody to review it.
+        :raises InvalidInput: no reviewer is left.
         :raises StorageError: the ledger cannot be read or written.
         """
-        known = self._read(request.id)
-        if known is not None:
-            return known, False
+        existing = self._read(request.id)
+        if existing is not None:
+            return existing, False
         reviewer = request.reviewer or assign_reviewer(request.id, request.entry, reviewers)
         if reviewer is None:
-            raise InvalidInput("Nobody is left to review a change: give reviewers other than its actor.")
+            raise InvalidInput("No reviewer is left for a change; add reviewers other than its actor.")
         review = Review(
             request.id, reviewer, format_time(self._now()), list(request.alerts), request.entry, list(deputies)
         )
@@ -145,22 +145,22 @@ class Ledger:
             return review, True
         self._create()
         with self._locked():
-            known = self._read(request.id)
-            if known is not None:
-                return known, False
+            existing = self._read(request.id)
+            if existing is not None:
+                return existing, False
             self._write(review)
         return review, True
 
     def acknowledge(self, identifier: str, by: str, note: str = "", dry_run: bool = False) -> Tuple[Review, bool]:
-        """Close a review, and say whether it was open.
+        """Close a review, and return it and True if it was open.
 
-        :raises InvalidInput: there is no such review, or this person may not close it.
+        :raises InvalidInput: the review does not exist, or this person is not allowed to close it.
         :raises StorageError: the ledger cannot be read or written.
         """
         with self._locked():
             review = self._read(_validate_id(identifier))
             if review is None:
-                raise InvalidInput(f"There is no review {identifier} in {self.path}; copy its id from the message.")
+                raise InvalidInput(f"Review {identifier} is not in {self.path}; copy the id from the message.")
             _check_acknowledger(review, by)
             if not review.is_open:
                 return review, False
@@ -170,29 +170,29 @@ class Ledger:
                 self._write(closed)
             return closed, True
 
-    def overdue(self, since: timedelta) -> List[Review]:
-        """Open reviews that nobody was told of for this long, the oldest first.
+    def overdue(self, age: timedelta) -> List[Review]:
+        """Open reviews whose last message, or opening, is at least this long ago, oldest first.
 
         :raises StorageError: the ledger cannot be read.
         """
-        until = self._now() - since
+        latest = self._now() - age
         reviews = [self._read(name[: -len(".json")]) for name in self._names()]
-        found = [review for review in reviews if review is not None and review.is_open]
+        open_reviews = [review for review in reviews if review is not None and review.is_open]
         return sorted(
-            (one for one in found if _parse_time(one.sent_at or one.opened) <= until),
-            key=lambda one: (one.opened, one.id),
+            (review for review in open_reviews if _parse_time(review.sent_at or review.opened) <= latest),
+            key=lambda review: (review.opened, review.id),
         )
 
     def record_sent(self, review: Review) -> Review:
-        """Note that a message about a review was sent.
+        """Record that a message about a review was sent.
 
         :raises StorageError: the ledger cannot be read or written.
         """
         with self._locked():
-            latest = self._read(review.id) or review
-            told = replace(latest, sent=latest.sent + 1, sent_at=format_time(self._now()))
-            self._write(told)
-        return told
+            current = self._read(review.id) or review
+            updated = replace(current, sent=current.sent + 1, sent_at=format_time(self._now()))
+            self._write(updated)
+        return updated
 
     def _names(self) -> List[str]:
         try:
@@ -220,7 +220,7 @@ class Ledger:
         except OSError as exc:
             raise self._storage_error(exc) from exc
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as exc:
-            raise StorageError(f"{path} is not a review; restore it, or remove it.") from exc
+            raise StorageError(f"{path} is not a valid review; restore or remove it.") from exc
 
     def _write(self, review: Review) -> None:
         text = json.dumps(review.to_json(), indent=4, sort_keys=True)
@@ -253,9 +253,9 @@ class Ledger:
 
 def _check_acknowledger(review: Review, by: str) -> None:
     if not by.strip():
-        raise InvalidInput("by: say who acknowledges the review.")
+        raise InvalidInput("by is empty; name the person who acknowledges the review.")
     if is_actor(by, review.entry):
-        raise InvalidInput(f"Nobody acknowledges their own change; {to_printable(review.reviewer)} does.")
+        raise InvalidInput(f"The actor of a change cannot acknowledge its review; {to_printable(review.reviewer)} can.")
     if not any(is_same_person(by, name) for name in (review.reviewer, *review.deputies)):
         names = " or ".join(to_printable(name) for name in (review.reviewer, *review.deputies))
         raise InvalidInput(f"Only {names} can acknowledge review {review.id}, not {to_printable(by)}.")
@@ -265,13 +265,13 @@ def _decode(text: str, name: str) -> Mapping[str, Any]:
     try:
         value = json.loads(b64decode(text, validate=True))
     except (ValueError, RecursionError) as exc:
-        raise InvalidInput(f"A review is not valid: give {name}, which is JSON in Base64.") from exc
+        raise InvalidInput(f"The text of a review is not JSON in Base64; pass {name}.") from exc
     return _entry(value)
 
 
 def _entry(value: Any) -> Entry:
     if not isinstance(value, dict):
-        raise InvalidInput("A review is not valid: its JSON is not an object.")
+        raise InvalidInput("The text of a review is not a JSON object; pass it as it is in the event.")
     return value
 
 
@@ -286,5 +286,5 @@ def _validate_id(value: Any) -> str:
 def _parse_time(text: Any) -> datetime:
     moment = parse_timestamp(text)
     if moment is None:
-        raise ValueError("no time")
+        raise ValueError("not a timestamp")
     return moment

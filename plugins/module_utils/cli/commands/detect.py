@@ -43,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     end_on_signal()
     from ...detections.config import built_in_config, read_config
-    from ...detections.detection import is_at_least, severity
+    from ...detections.detection import is_at_least, parse_severity
     from ...detections.search import search_archive
 
-    fail_on = severity(options.fail_on, "--fail-on") if options.fail_on else None
+    fail_on = parse_severity(options.fail_on, "--fail-on") if options.fail_on else None
     config = read_config(options.config, "--config") if options.config else built_in_config()
     detections, facts = config.detections, config.facts
     time_range = range_from_options(options)

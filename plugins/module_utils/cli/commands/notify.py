@@ -91,4 +91,4 @@ def _samples(done: NotifyResult) -> List[Sample]:
     from ...archive.metrics import Sample
     from ...detections.detection import SEVERITIES
 
-    return [Sample("alerts_total", done.found.get(name, 0), (("severity", name),)) for name in SEVERITIES]
+    return [Sample("alerts_total", done.alert_counts.get(name, 0), (("severity", name),)) for name in SEVERITIES]

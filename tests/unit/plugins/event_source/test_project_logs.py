@@ -119,7 +119,7 @@ def test_with_feedback_the_next_event_waits_for_it(args: dict[str, Any]) -> None
 
 
 def test_feedback_from_an_engine_without_it_is_told(args: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="feedback: this engine gives none"):
+    with pytest.raises(ValueError, match="feedback: this engine does not support it"):
         asyncio.run(source["main"](asyncio.Queue(), {**args, "feedback": True}))
 
 

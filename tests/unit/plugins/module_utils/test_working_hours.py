@@ -87,5 +87,5 @@ def test_an_invalid_holiday_is_reported(text: str) -> None:
 
 
 def test_holidays_need_working_hours() -> None:
-    with pytest.raises(InvalidInput, match="holidays needs working_hours"):
+    with pytest.raises(InvalidInput, match="holidays requires working_hours"):
         SiteFacts.from_mapping({"holidays": ["12-25"]})

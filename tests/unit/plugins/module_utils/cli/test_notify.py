@@ -105,7 +105,7 @@ def test_a_receiver_that_is_down_is_one_sentence(site: Site, simulator: Simulato
     site.notify()
     hook.answer = DOWN
     site.delete(simulator, "m1")
-    reason = f"receiver 1 (webhook 127.0.0.1:{hook.port}): 127.0.0.1:{hook.port} did not take an alert (HTTP 400)"
+    reason = f"receiver 1 (webhook 127.0.0.1:{hook.port}): 127.0.0.1:{hook.port} did not accept an alert (HTTP 400)"
     failed = site.notify("--metrics", "notify.prom")
     assert (failed.returncode, failed.stderr) == (
         3,
@@ -149,12 +149,12 @@ def test_without_webhooks_requests_is_not_needed(site: Site, simulator: Simulato
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ({"version": 1}, "--config: the file has no receivers; list them under notify."),
+        ({"version": 1}, "--config: the file has no receivers; add them under notify."),
         (
             {"version": 1, "notify": [], "notfy": 1},
             "--config: site.json has unknown keys: notfy (did you mean notify?).",
         ),
-        ({"version": 2}, '--config: site.json is not a valid file of detections; it begins with {"version": 1, …}.'),
+        ({"version": 2}, '--config: site.json is not a valid configuration; it must be an object with "version": 1.'),
         (
             {"version": 1, "notify": [{}]},
             "notify: receiver 1 must have exactly one of webhook, mail, journal, command.",
@@ -227,10 +227,10 @@ def test_doctor_sends_every_receiver_a_test_message(site: Site, hook: Hook) -> N
         [
             f"ok      notify   receiver 1 (webhook 127.0.0.1:{hook.port}) took the test message",
             "ok      notify   receiver 2 (command sh) took the test message",
-            "FAILED  notify   receiver 3 (command false): false did not take an alert (exit status 1)",
+            "FAILED  notify   receiver 3 (command false): false did not accept an alert (exit status 1)",
         ],
     )
-    assert "nothing happened" in hook.taken[0].body["text"]
+    assert "Nothing happened" in hook.taken[0].body["text"]
     site.configure({"webhook": {"url": hook.url}})
     healthy = site.json("doctor", site.archive, "--notify", "--config", "site.json")
     assert (healthy["healthy"], len(healthy["checks"])) == (True, 1)

@@ -100,17 +100,17 @@ def test_each_built_in_detection_has_cases() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_fires_once_on_what_it_is_for(name: str) -> None:
+def test_a_detection_fires_once_on_its_positive_cases(name: str) -> None:
     assert alerts(name, CASES[name][0]) == [name]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_does_not_fire_on_what_is_near(name: str) -> None:
+def test_a_detection_does_not_fire_on_its_negative_cases(name: str) -> None:
     for quiet in CASES[name][1] if name != "burst_of_deletions" else [CASES[name][1]]:
         assert alerts(name, quiet if isinstance(quiet, list) else [quiet]) == []
 
 
-def test_own_automation_is_left_out_but_remembered() -> None:
+def test_own_automation_fires_no_detection_but_is_remembered() -> None:
     facts = SiteFacts.from_mapping({"own_actors": ["ci"]})
     assert alerts("deletion", [entry("server_delete", actor=TOKEN)], facts) == []
     assert alerts("deletion", [entry("server_delete")], facts) == ["deletion"]
@@ -127,7 +127,7 @@ def test_a_detection_without_its_fact_is_off() -> None:
     }
 
 
-def test_in_the_first_days_of_a_log_nobody_is_new() -> None:
+def test_first_seen_detections_are_off_in_the_first_days_of_a_log() -> None:
     detector = Detector(
         [found for found in built_in_detections() if found.first_seen and not found.within], SiteFacts()
     )
@@ -136,7 +136,7 @@ def test_in_the_first_days_of_a_log_nobody_is_new() -> None:
     assert detector.alerts(entry(days=8, actor={"user": {"email": "late@example.com"}}))
 
 
-def test_an_alert_has_the_same_id_whenever_it_is_found() -> None:
+def test_the_same_alert_always_has_the_same_id() -> None:
     first, again = (Detector(built_in_detections(), FACTS).alerts(entry("server_delete")) for _time in range(2))
     assert [alert.id for alert in first] == [alert.id for alert in again]
     assert len({alert.id for alert in first}) == len(first)
@@ -154,36 +154,36 @@ def test_experimental_detections_are_off_until_they_are_enabled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "result"),
     [
         ({"name": "No"}, "needs a name"),
         ({"title": ""}, "title of detection own"),
         ({"severity": "bad"}, "severity of detection own must be one of"),
         ({"selct": {}}, "selct (did you mean select?)"),
         ({"select": {"action": "x"}}, "action (did you mean actions?)"),
-        ({"select": {"actions": [""]}}, "would match every entry"),
+        ({"select": {"actions": [""]}}, "matches every entry"),
         ({"select": {}}, "not a valid condition"),
         ({"select": "server_*"}, "must be conditions"),
-        ({"select": None}, "would report every entry"),
+        ({"select": None}, "would fire on every entry"),
         ({"count": 0}, "count of detection own"),
         ({"count": True}, "count of detection own"),
-        ({"count": 3}, "count needs within"),
-        ({"within": "10m"}, "within needs count"),
+        ({"count": 3}, "count requires within"),
+        ({"within": "10m"}, "within requires count"),
         ({"count": 3, "within": "soon"}, "not a valid duration"),
         ({"first_seen": "server"}, "first_seen of detection own"),
-        ({"first_seen": "actor", "count": 3, "within": "1h"}, "exclude each other"),
+        ({"first_seen": "actor", "count": 3, "within": "1h"}, "cannot be combined"),
         ({"outside": "nights"}, "working_hours"),
         ({"unknown": ["x"]}, "unknown of detection own"),
     ],
 )
-def test_a_mistake_in_a_detection_is_refused(change: dict[str, Any], told: str) -> None:
+def test_an_invalid_detection_is_an_error(change: dict[str, Any], result: str) -> None:
     value = {"name": "own", "title": "Own", "severity": "low", "select": {"actions": "server_*"}, **change}
     with pytest.raises(InvalidInput) as refused:
         Detection.from_mapping(value)
-    assert told in refused.value.message
+    assert result in refused.value.message
 
 
-def test_unknown_names_are_refused() -> None:
+def test_unknown_names_are_an_error() -> None:
     with pytest.raises(InvalidInput, match="deletoin .did you mean deletion"):
         select_detections(disable=["deletoin"])
 
@@ -222,12 +222,12 @@ def test_a_stored_memory_continues_where_it_ended(entries: list[Any], cut: int) 
 
 
 @pytest.mark.parametrize("value", [{}, [], {"oldest": None, "seen": {}, "recent": {}}, {"oldest": None, "seen": 3}])
-def test_a_memory_that_is_something_else_is_refused(value: Any) -> None:
+def test_an_invalid_memory_is_an_error(value: Any) -> None:
     with pytest.raises(InvalidInput):
         Memory.from_json(value)
 
 
-def test_when_a_reviewer_leaves_only_their_alerts_change_hands() -> None:
+def test_when_a_reviewer_leaves_only_their_alerts_are_reassigned() -> None:
     everybody = ["anna@example.com", "bea@example.com", "carl@example.com"]
     numbers = [str(number) for number in range(100)]
     before = {number: assign_reviewer(number, entry(actor=TOKEN), everybody) for number in numbers}
@@ -250,17 +250,17 @@ def test_when_a_reviewer_leaves_only_their_alerts_change_hands() -> None:
         ({"system": {}}, ["anna@example.com"], "anna@example.com"),
     ],
 )
-def test_nobody_reviews_their_own_change(actor: Any, reviewers: list[str], nominated: Any) -> None:
+def test_the_actor_never_reviews_the_change(actor: Any, reviewers: list[str], nominated: Any) -> None:
     assert assign_reviewer("1", entry(actor=actor), reviewers) == nominated
 
 
-def test_a_huge_name_is_remembered_by_its_hash() -> None:
+def test_a_long_name_is_remembered_by_its_hash() -> None:
     detector = Detector([], FACTS)
     detector.learn(entry(actor={"user": {"email": "e" * (1 << 20) + "\ud800"}}))
     assert len(json.dumps(detector.memory.to_json())) < 500
 
 
-def test_a_copy_of_a_memory_stays_as_it_is() -> None:
+def test_a_copy_of_a_memory_is_independent() -> None:
     detector = Detector([one for one in built_in_detections() if one.name == "burst_of_deletions"], FACTS)
     detector.alerts(entry("volume_delete"))
     copy = detector.memory.copy()

@@ -2,6 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""The watcher across crashes, errors and restarts; one file, since all tests share one engine."""
+
 from __future__ import annotations
 
 import json
@@ -31,11 +33,11 @@ from hypothesis import strategies as st
 
 
 class Idle(Exception):
-    """The watch would now wait for its next poll: everything that there is has been handed on."""
+    """The watcher would now wait for its next poll, since all entries have been delivered."""
 
 
 class Engine:
-    """What a rule engine does with a watch, over as many lives as a test wants."""
+    """A rule engine that runs the watcher, as often as a test needs."""
 
     def __init__(self, simulator: Simulator, checkpoint: Path, **options: Any) -> None:
         self.simulator = simulator
@@ -51,9 +53,9 @@ class Engine:
         self.pauses: List[float] = []
         self.now: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
-    def live(self, polls: int = 1, killed_after: Optional[int] = None, told: bool = True) -> None:
-        """Take events until this many polls are over, or a kill comes: before or after the watch was told."""
-        polls_left, taken = polls, 0
+    def live(self, polls: int = 1, killed_after: Optional[int] = None, acknowledged: bool = True) -> None:
+        """Receive events until this many polls are over, or until a crash before or after the last acknowledgement."""
+        polls_left, received = polls, 0
 
         def wait(seconds: float) -> bool:
             nonlocal polls_left
@@ -64,21 +66,21 @@ class Engine:
                     raise Idle
             return False
 
-        watch = Watcher(self.options, wait=wait, now=self.now)
+        watcher = Watcher(self.options, wait=wait, now=self.now)
         try:
             while True:
-                for delivery in watch.read():
+                for delivery in watcher.read():
                     self.events.append(delivery.event)
-                    taken += 1
-                    if taken == killed_after and not told:
+                    received += 1
+                    if received == killed_after and not acknowledged:
                         return
-                    watch.done(delivery)
-                    if taken == killed_after:
+                    watcher.acknowledge(delivery)
+                    if received == killed_after:
                         return
         except Idle:
             pass
         finally:
-            watch.close()
+            watcher.close()
 
     @property
     def numbers(self) -> List[Any]:
@@ -91,7 +93,7 @@ class Engine:
 
 @pytest.fixture
 def engine(simulator: Simulator, tmp_path: Path) -> Engine:
-    """An engine that has begun to watch, with nothing in the log yet."""
+    """An engine that has read the empty log once."""
     made = Engine(simulator, tmp_path / "checkpoint")
     made.live()
     return made
@@ -102,7 +104,7 @@ def append(simulator: Simulator, *numbers: int, **fields: Any) -> None:
         simulator.project("main").log.append(n=n, **fields)
 
 
-def test_begins_now_and_hands_on_what_comes_in_the_order_of_the_api(simulator: Simulator, tmp_path: Path) -> None:
+def test_new_entries_are_delivered_in_the_order_of_the_api(simulator: Simulator, tmp_path: Path) -> None:
     append(simulator, -1, timestamp=datetime.now(timezone.utc) - timedelta(minutes=1))
     engine = Engine(simulator, tmp_path / "checkpoint")
     engine.live()
@@ -112,7 +114,7 @@ def test_begins_now_and_hands_on_what_comes_in_the_order_of_the_api(simulator: S
     assert len(set(engine.uuids)) == 8
 
 
-def test_now_is_the_now_of_the_api(tmp_path: Path) -> None:
+def test_the_start_now_is_a_time_of_the_api(tmp_path: Path) -> None:
     with Simulator(clock=lambda: datetime.now(timezone.utc) - timedelta(minutes=20)) as simulator:
         engine = Engine(simulator, tmp_path / "checkpoint")
         engine.live()
@@ -121,7 +123,7 @@ def test_now_is_the_now_of_the_api(tmp_path: Path) -> None:
     assert engine.numbers == [1]
 
 
-def test_a_start_in_the_past_counts_without_a_checkpoint_only(simulator: Simulator, tmp_path: Path) -> None:
+def test_the_start_applies_only_without_a_checkpoint(simulator: Simulator, tmp_path: Path) -> None:
     append(simulator, 1, 2)
     engine = Engine(simulator, tmp_path / "checkpoint", start="-1h")
     engine.live()
@@ -129,7 +131,7 @@ def test_a_start_in_the_past_counts_without_a_checkpoint_only(simulator: Simulat
     assert engine.numbers == [1, 2]
 
 
-def test_what_happens_between_two_lives_is_not_missed(engine: Engine, simulator: Simulator) -> None:
+def test_entries_between_two_runs_are_not_missed(engine: Engine, simulator: Simulator) -> None:
     append(simulator, 1)
     engine.live()
     append(simulator, 2)
@@ -138,11 +140,11 @@ def test_what_happens_between_two_lives_is_not_missed(engine: Engine, simulator:
 
 
 @pytest.mark.parametrize("kill", range(1, 9))
-def test_a_kill_before_the_checkpoint_repeats_one_event_with_its_uuid(
+def test_a_crash_before_the_checkpoint_repeats_one_event_with_its_uuid(
     engine: Engine, simulator: Simulator, kill: int
 ) -> None:
     append(simulator, *range(8))
-    engine.live(killed_after=kill, told=False)
+    engine.live(killed_after=kill, acknowledged=False)
     append(simulator, 8)
     engine.live()
     assert engine.numbers == [*range(kill), *range(kill - 1, 9)]
@@ -151,7 +153,7 @@ def test_a_kill_before_the_checkpoint_repeats_one_event_with_its_uuid(
 
 
 @pytest.mark.parametrize("kill", range(1, 9))
-def test_a_kill_after_the_checkpoint_repeats_nothing(engine: Engine, simulator: Simulator, kill: int) -> None:
+def test_a_crash_after_the_checkpoint_repeats_nothing(engine: Engine, simulator: Simulator, kill: int) -> None:
     append(simulator, *range(8))
     engine.live(killed_after=kill)
     append(simulator, 8)
@@ -159,7 +161,7 @@ def test_a_kill_after_the_checkpoint_repeats_nothing(engine: Engine, simulator: 
     assert engine.numbers == list(range(9))
 
 
-def test_entries_alike_and_overtaken_ones_are_events_of_their_own(engine: Engine, simulator: Simulator) -> None:
+def test_identical_and_late_entries_are_separate_events(engine: Engine, simulator: Simulator) -> None:
     now = datetime.now(timezone.utc)
     append(simulator, 1, 1, 1, timestamp=now + timedelta(seconds=2))
     engine.live()
@@ -169,7 +171,7 @@ def test_entries_alike_and_overtaken_ones_are_events_of_their_own(engine: Engine
     assert len(set(engine.uuids)) == 4
 
 
-def test_projects_with_equal_cursors_have_uuids_of_their_own(simulator: Simulator, tmp_path: Path) -> None:
+def test_projects_with_equal_cursors_have_different_uuids(simulator: Simulator, tmp_path: Path) -> None:
     simulator.add_project("other")
     engines = [
         Engine(simulator, tmp_path / name, api_token=simulator.project(name).token, start="2026-01-01")
@@ -182,7 +184,7 @@ def test_projects_with_equal_cursors_have_uuids_of_their_own(simulator: Simulato
     assert engines[0].uuids != engines[1].uuids
 
 
-def test_a_selection_changes_neither_places_nor_uuids(simulator: Simulator, tmp_path: Path) -> None:
+def test_a_selection_changes_neither_positions_nor_uuids(simulator: Simulator, tmp_path: Path) -> None:
     everything = Engine(simulator, tmp_path / "everything", start="2026-01-01T00:00:00Z")
     deletions = Engine(simulator, tmp_path / "deletions", start="2026-01-01T00:00:00Z", actions="*_delete")
     append(simulator, 1, 2)
@@ -206,7 +208,7 @@ def test_a_smaller_page_after_a_restart_repeats_and_loses_nothing(engine: Engine
     assert engine.numbers == list(range(7))
 
 
-def test_what_was_handed_on_lately_comes_again_as_it_was(engine: Engine, simulator: Simulator) -> None:
+def test_recent_events_are_replayed_unchanged(engine: Engine, simulator: Simulator) -> None:
     engine.options["replay"] = 600
     append(simulator, 0, 1)
     engine.live()
@@ -219,7 +221,7 @@ def test_what_was_handed_on_lately_comes_again_as_it_was(engine: Engine, simulat
     assert len(set(engine.uuids)) == len(set(zip(engine.numbers, engine.uuids))) == 9
 
 
-def test_a_kill_while_it_comes_again_costs_nothing(engine: Engine, simulator: Simulator) -> None:
+def test_a_crash_during_a_replay_loses_nothing(engine: Engine, simulator: Simulator) -> None:
     engine.options["replay"] = 600
     append(simulator, *range(5))
     engine.live()
@@ -229,7 +231,7 @@ def test_a_kill_while_it_comes_again_costs_nothing(engine: Engine, simulator: Si
     assert engine.numbers == [*range(5), 0, 1, *range(5)]
 
 
-def test_what_was_handed_on_long_before_the_end_does_not_come_again(engine: Engine, simulator: Simulator) -> None:
+def test_old_events_are_not_replayed(engine: Engine, simulator: Simulator) -> None:
     engine.options["replay"] = 600
     append(simulator, 1)
     engine.live()
@@ -246,7 +248,7 @@ def test_what_was_handed_on_long_before_the_end_does_not_come_again(engine: Engi
     assert engine.numbers[5:] == [1, 2, 1, 2]
 
 
-def test_a_selection_holds_for_what_comes_again(engine: Engine, simulator: Simulator) -> None:
+def test_a_selection_applies_to_replayed_events(engine: Engine, simulator: Simulator) -> None:
     engine.options.update(replay=600, actions=["*_delete"])
     append(simulator, 1, 3)
     append(simulator, 2, 4, action="server_delete")
@@ -279,7 +281,7 @@ def test_an_event_has_the_alerts_of_its_entry(engine: Engine, simulator: Simulat
     assert [fired(event) for event in engine.events[3:]] == [[], ["unknown_network"], []]
 
 
-def test_an_alert_is_the_one_that_every_way_finds(engine: Engine, simulator: Simulator) -> None:
+def test_alerts_are_identical_in_events_and_in_a_search(engine: Engine, simulator: Simulator) -> None:
     reviewers = ["anna@example.com", "bea@example.com", "carl@example.com"]
     engine.options["reviewers"] = reviewers
     append(simulator, *range(5), action="volume_delete")
@@ -310,7 +312,7 @@ def test_the_week_before_the_first_start_is_the_baseline(simulator: Simulator, t
     assert [fired(event) for event in engine.events] == [[], [], ["first_seen_actor"], []]
 
 
-def test_a_fault_while_it_learns_moves_no_start(simulator: Simulator, tmp_path: Path) -> None:
+def test_an_error_during_the_baseline_does_not_change_the_start(simulator: Simulator, tmp_path: Path) -> None:
     engine = Engine(simulator, tmp_path / "checkpoint")
     simulator.script(Fault("pass"), Fault("status"), Fault("status"))
 
@@ -343,7 +345,7 @@ def test_a_selection_hides_no_entry_from_the_detections(engine: Engine, simulato
     assert [fired(event) for event in engine.events] == [["deletion", "burst_of_deletions"]]
 
 
-def test_what_comes_again_has_the_alerts_that_it_had(engine: Engine, simulator: Simulator) -> None:
+def test_replayed_events_have_their_original_alerts(engine: Engine, simulator: Simulator) -> None:
     engine.options["replay"] = 600
     append(simulator, *range(5), action="server_delete")
     engine.live(killed_after=4)
@@ -359,7 +361,7 @@ def test_what_comes_again_has_the_alerts_that_it_had(engine: Engine, simulator: 
     assert {name for event in engine.events[before:] for name in fired(event)} == {"burst_of_deletions"}
 
 
-def test_an_event_says_who_and_where_from(engine: Engine, simulator: Simulator) -> None:
+def test_an_event_has_its_actor_and_position(engine: Engine, simulator: Simulator) -> None:
     append(simulator, 1, actor={"admin": {}}, action="server_delete", odd={"x": [1.5]})
     engine.live()
     (event,) = engine.events
@@ -371,7 +373,7 @@ def test_an_event_says_who_and_where_from(engine: Engine, simulator: Simulator) 
 
 
 @pytest.mark.parametrize("kind", ["status", "html", "reset", "truncated", "no_results", "no_poll_more"])
-def test_passing_faults_are_waited_out_with_one_line_each(
+def test_transient_errors_are_retried_with_one_log_line_each(
     engine: Engine, simulator: Simulator, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     append(simulator, *range(4))
@@ -384,7 +386,7 @@ def test_passing_faults_are_waited_out_with_one_line_each(
     assert [record.message.endswith(" s.") for record in caplog.records] == [True] * 9 + [False]
 
 
-def test_an_outage_is_waited_out(engine: Engine, simulator: Simulator) -> None:
+def test_an_outage_is_retried_until_it_ends(engine: Engine, simulator: Simulator) -> None:
     append(simulator, 1)
     simulator.stop()
     threading.Timer(0.5, simulator.start).start()
@@ -392,7 +394,7 @@ def test_an_outage_is_waited_out(engine: Engine, simulator: Simulator) -> None:
     assert engine.numbers == [1]
 
 
-def test_a_wrong_token_ends_the_watch_after_a_few_tries(engine: Engine, simulator: Simulator) -> None:
+def test_a_wrong_token_is_an_error_after_a_few_attempts(engine: Engine, simulator: Simulator) -> None:
     simulator.project("main").rotate_token()
     engine.pauses.clear()
     with pytest.raises(Unauthorized, match=r"does not accept the token \(HTTP 401\); check api_token"):
@@ -400,7 +402,7 @@ def test_a_wrong_token_ends_the_watch_after_a_few_tries(engine: Engine, simulato
     assert engine.pauses == [5, 10, 20]
 
 
-def test_a_ring_of_pages_ends_the_watch(engine: Engine, simulator: Simulator) -> None:
+def test_a_pagination_loop_is_an_error(engine: Engine, simulator: Simulator) -> None:
     append(simulator, 1)
     simulator.script(Fault("loop", times=10))
     with pytest.raises(PaginationLoop):
@@ -409,7 +411,7 @@ def test_a_ring_of_pages_ends_the_watch(engine: Engine, simulator: Simulator) ->
 
 
 @pytest.mark.parametrize("status", ["refuse", 400, 410])
-def test_a_refused_cursor_is_a_gap_and_the_watch_goes_on(tmp_path: Path, status: Any) -> None:
+def test_a_rejected_cursor_is_a_gap_and_reading_continues(tmp_path: Path, status: Any) -> None:
     offset = timedelta(0)
 
     def now() -> datetime:
@@ -423,7 +425,7 @@ def test_a_refused_cursor_is_a_gap_and_the_watch_goes_on(tmp_path: Path, status:
         append(simulator, 2)
         offset = timedelta(days=91)
         append(simulator, 3)
-        engine.live(killed_after=1, told=False)
+        engine.live(killed_after=1, acknowledged=False)
         engine.live()
         assert engine.numbers == [1, "cursor_rejected", "cursor_rejected", 3]
         engine.options["replay"] = 600
@@ -442,7 +444,7 @@ def test_a_checkpoint_older_than_retention_is_a_gap(tmp_path: Path) -> None:
         engine.live(killed_after=2)
         simulator.set(clock_offset=timedelta(days=91))
         append(simulator, *range(4, 9))
-        engine.live(killed_after=1, told=False)
+        engine.live(killed_after=1, acknowledged=False)
         engine.live()
         engine.live()
     assert engine.numbers == [1, 2, "retention", "retention", *range(4, 9)]
@@ -454,7 +456,7 @@ def test_a_checkpoint_older_than_retention_is_a_gap(tmp_path: Path) -> None:
     assert engine.events[2]["review"] == engine.events[3]["review"]
 
 
-def test_a_quiet_project_is_no_gap_while_it_is_polled(engine: Engine, simulator: Simulator) -> None:
+def test_a_quiet_project_has_no_gap_while_it_is_polled(engine: Engine, simulator: Simulator) -> None:
     for days in range(30, 181, 30):
         simulator.set(clock_offset=timedelta(days=days))
         engine.live()
@@ -470,29 +472,29 @@ def test_a_quiet_project_is_no_gap_while_it_is_polled(engine: Engine, simulator:
         '{"format": 1, "url": "x", "index": 0, "seen": "2026-11-22T12:00:00Z", "memory": []}',
     ],
 )
-def test_a_damaged_checkpoint_never_reads_as_none(simulator: Simulator, tmp_path: Path, content: str) -> None:
+def test_a_damaged_checkpoint_is_an_error(simulator: Simulator, tmp_path: Path, content: str) -> None:
     (tmp_path / "checkpoint").write_text(content)
-    with pytest.raises(StorageError, match="checkpoint: .* is damaged or no checkpoint"):
+    with pytest.raises(StorageError, match="checkpoint: .* is not a valid checkpoint"):
         Engine(simulator, tmp_path / "checkpoint").live()
 
 
-def test_a_checkpoint_in_no_folder_is_told_before_any_event(simulator: Simulator, tmp_path: Path) -> None:
+def test_an_unwritable_checkpoint_fails_before_any_event(simulator: Simulator, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="checkpoint: the directory .* does not exist"):
         Engine(simulator, tmp_path / "missing" / "checkpoint").live()
 
 
-def test_a_full_disk_stops_no_event(
+def test_events_continue_on_a_full_disk(
     engine: Engine, simulator: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     append(simulator, 1, 2)
-    watch = Watcher(engine.options, wait=lambda _seconds: True)
-    first, second = watch.read()
+    watcher = Watcher(engine.options, wait=lambda _seconds: True)
+    first, second = watcher.read()
     (tmp_path / "checkpoint").unlink()
     (tmp_path / "checkpoint").mkdir()
-    watch.done(first)
-    watch.done(second)
-    assert "Events will come again after a restart" in caplog.text
-    watch.close()
+    watcher.acknowledge(first)
+    watcher.acknowledge(second)
+    assert "A restart will repeat events" in caplog.text
+    watcher.close()
 
 
 @pytest.mark.parametrize(
@@ -503,18 +505,18 @@ def test_a_full_disk_stops_no_event(
         ({"interval": "soon"}, "interval: 'soon' is not a number"),
         ({"replay": -1}, "replay must be at least 0"),
         ({"working_hours": "always"}, "working_hours: 'always' is not valid; use a form such as Mon-Fri 07:00-19:00"),
-        ({"detections": [{"name": "own"}]}, "title of detection own must be a text"),
+        ({"detections": [{"name": "own"}]}, "title of detection own must be a non-empty text"),
         ({"disable": ["deletoin"]}, "disable names unknown detections: deletoin (did you mean deletion?)"),
         ({"severity": "bad"}, "severity must be one of info, low"),
         ({"known_networks": 5}, "known_networks: 5 is not a list of texts"),
         ({"known_networks": ["home"]}, "known_networks: 'home' is not a valid network"),
         ({"start": "soon"}, "start: 'soon' is not a valid time"),
-        ({"limit": 5}, "limit: a stream of events has no end"),
+        ({"limit": 5}, "limit does not apply to a stream of events"),
         ({"message_pattern": "("}, "is not a valid regular expression"),
-        ({"chekpoint": "x"}, "There is no option chekpoint"),
+        ({"chekpoint": "x"}, "Unknown option chekpoint"),
     ],
 )
-def test_options_are_checked_before_anything_is_asked(
+def test_options_are_checked_before_any_request(
     simulator: Simulator, tmp_path: Path, options: Dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(InvalidInput, match=re.escape(sentence)):
@@ -522,7 +524,7 @@ def test_options_are_checked_before_anything_is_asked(
     assert simulator.requests == []
 
 
-def test_the_environment_may_tell_the_connection(
+def test_the_environment_can_set_the_connection(
     simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLOUDSCALE_API_TOKEN", simulator.project("main").token)
@@ -533,20 +535,20 @@ def test_the_environment_may_tell_the_connection(
     assert engine.numbers == [1]
 
 
-def test_a_wait_ends_when_the_watch_is_closed(simulator: Simulator) -> None:
+def test_close_ends_a_wait(simulator: Simulator) -> None:
     token = simulator.project("main").token
-    watch = Watcher({"api_url": simulator.url, "api_token": token, "interval": 3600})
+    watcher = Watcher({"api_url": simulator.url, "api_token": token, "interval": 3600})
     ended: List[Any] = []
 
     def read() -> None:
         try:
-            watch.read()
+            watcher.read()
         except Cancelled as stopped:
             ended.append(stopped)
 
     thread = threading.Thread(target=read)
     thread.start()
-    watch.close()
+    watcher.close()
     thread.join(10)
     assert len(ended) == 1
 
@@ -571,7 +573,7 @@ steps = st.lists(
     sizes=st.one_of(st.just([]), st.lists(st.integers(0, 4), max_size=8)),
     replay=st.sampled_from([0, 600]),
 )
-def test_no_story_of_kills_and_faults_loses_or_renames_an_entry(
+def test_no_sequence_of_crashes_and_errors_loses_an_entry_or_changes_a_uuid(
     tmp_path_factory: pytest.TempPathFactory, steps: Any, size: int, sizes: List[int], replay: int
 ) -> None:
     with Simulator(page_size=size) as simulator:
@@ -591,7 +593,7 @@ def test_no_story_of_kills_and_faults_loses_or_renames_an_entry(
                 engine.live(polls=count)
             else:
                 allowed += step == "kill before"
-                engine.live(killed_after=count, told=step == "kill")
+                engine.live(killed_after=count, acknowledged=step == "kill")
         simulator.clear_script()
         engine.live()
     first_time = list(dict.fromkeys(engine.numbers))

@@ -70,7 +70,7 @@ def test_the_reviewer_is_named() -> None:
         ("first\nsecond\r\x00\x1b[31m\u202e", "second\r"),
     ],
 )
-def test_chats_find_nothing_of_theirs_in_a_text(hostile: str, never: str) -> None:
+def test_markup_and_mentions_are_escaped_for_chats(hostile: str, never: str) -> None:
     for found in (one(hostile), compose([alert(hostile), alert(hostile, 2)], DETECTIONS)):
         assert never not in found.text
         assert to_printable(found.text.replace("\n", "")) == found.text.replace("\n", "")
@@ -90,7 +90,7 @@ def test_programs_get_no_control_characters_anywhere() -> None:
     assert json.loads(json.dumps(found.alerts)) == found.alerts
 
 
-def test_numbers_stay_numbers_and_those_without_a_form_become_text() -> None:
+def test_numbers_stay_numbers_unless_json_cannot_express_them() -> None:
     (line,) = parse(b'[{"a":1.5,"b":1e400,"c":7,"d":true,"e":null,"message":"\\ud83d"}]')
     entry = compose([alert()._replace(entry=line)], {}).alerts[0]["entry"]
     assert {key: entry[key] for key in "abcde"} == {"a": 1.5, "b": "1e400", "c": 7, "d": True, "e": None}
@@ -107,7 +107,7 @@ def test_numbers_stay_numbers_and_those_without_a_form_become_text() -> None:
     ],
     ids=["message", "key", "keys", "list", "actor"],
 )
-def test_what_is_too_long_is_cut(facts: dict[str, Any]) -> None:
+def test_long_texts_are_truncated(facts: dict[str, Any]) -> None:
     found = one(**facts)
     assert len(json.dumps(found.alerts)) < 400_000 // 4
     assert len(found.text) < 2_000
@@ -115,14 +115,14 @@ def test_what_is_too_long_is_cut(facts: dict[str, Any]) -> None:
     assert "\u2026" in json.dumps(found.alerts, ensure_ascii=False)
 
 
-def test_what_is_nested_deeply_is_cut() -> None:
+def test_deep_nesting_is_truncated() -> None:
     nested: Any = "x"
     for _level in range(900):
         nested = {"k": [nested]}
     assert "\u2026" in json.dumps(one(nested=nested).alerts, ensure_ascii=False)
 
 
-def test_of_many_alerts_a_chat_gets_some_and_programs_get_all() -> None:
+def test_a_chat_gets_the_first_of_many_alerts_and_programs_get_all() -> None:
     found = compose([alert(number=number, severity="high" if number == 3 else "low") for number in range(30)], {})
     assert found.subject == "[high] 30 alerts in shop"
     lines = found.text.splitlines()
@@ -130,7 +130,7 @@ def test_of_many_alerts_a_chat_gets_some_and_programs_get_all() -> None:
     assert (len(found.alerts), found.body.count("Detection deletion, alert ")) == (30, 30)
 
 
-def test_the_alerts_of_one_entry_are_told_together() -> None:
+def test_the_alerts_of_one_entry_are_described_together() -> None:
     first = alert(
         "Server 'db' has been deleted", ip_address="203.0.113.9", actor={"user": {"email": "eve@example.com"}}
     )
@@ -161,7 +161,7 @@ def test_the_alerts_of_one_entry_are_told_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("who", "told"),
+    ("who", "result"),
     [
         ({"user": {"email": "eve@example.com"}}, "By eve@example.com,"),
         ({"api_token": {"uuid": "ffff", "description": "anna@example.com"}}, "By API token 'anna@example.com',"),
@@ -173,8 +173,8 @@ def test_the_alerts_of_one_entry_are_told_together() -> None:
         ({}, "By an unknown actor,"),
     ],
 )
-def test_a_token_never_passes_for_a_person(who: Any, told: str) -> None:
-    assert told in one(actor=who).text
+def test_a_token_is_never_shown_as_a_person(who: Any, result: str) -> None:
+    assert result in one(actor=who).text
 
 
 def test_the_id_of_a_digest_is_that_of_its_alerts() -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Alerts are delivered at least once, in order, under ids that never change, whatever happens in between."""
+"""Alerts are delivered at least once, in order, with constant ids; one file, since all tests share one site."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def ids(hook: Hook) -> list[str]:
     return [alert["id"] for alert in hook.alerts]
 
 
-def test_a_new_receiver_begins_at_the_present_head_and_is_told_so(world: World, site: Site, hook: Hook) -> None:
+def test_a_new_receiver_begins_at_the_current_head_with_a_note(world: World, site: Site, hook: Hook) -> None:
     delete(world, 2)
     assert [one.alerts for one in site.run(hook).deliveries] == [0]
     (note,) = site.notes
@@ -149,7 +149,7 @@ def test_an_idle_run_writes_nothing(world: World, site: Site, hook: Hook) -> Non
 
 @pytest.mark.parametrize("digest", [False, True])
 @pytest.mark.parametrize("accepted", range(6))
-def test_a_receiver_that_fails_gets_everything_in_the_end(
+def test_a_failing_receiver_gets_all_alerts_later(
     world: World, site: Site, hook: Hook, accepted: int, digest: bool
 ) -> None:
     """All in one commit and in several; the failed alert and the later ones come in the next run."""
@@ -171,7 +171,7 @@ def test_a_receiver_that_fails_gets_everything_in_the_end(
 @pytest.mark.parametrize("digest", [False, True])
 @pytest.mark.parametrize("arrived", [False, True], ids=["before", "behind"])
 @pytest.mark.parametrize("at", range(1, 5))
-def test_a_run_that_is_killed_repeats_at_most_and_under_the_same_ids(
+def test_a_crash_repeats_alerts_only_with_the_same_ids(
     world: World, site: Site, hook: Hook, at: int, arrived: bool, digest: bool
 ) -> None:
     receiver = {"webhook": {"url": hook.url}, "digest": digest}
@@ -193,11 +193,11 @@ def test_a_run_that_is_killed_repeats_at_most_and_under_the_same_ids(
     keys = [taken.headers["Idempotency-Key"] for taken in hook.taken]
     assert len(got) - len(wanted) in ((0, 1) if not digest else (0, 4))
     if digest and arrived and at == 1:
-        # The digest that nobody remembers to have arrived is sent again as it was; what is new is another one.
+        # A digest whose delivery was not saved is sent again unchanged; new alerts are in another digest.
         assert (len(keys), keys[0] == keys[1], len(hook.taken[2].body["alerts"])) == (3, True, 1)
 
 
-def test_a_receiver_that_is_down_costs_only_time(world: World, site: Site, hook: Hook, other: Hook) -> None:
+def test_an_unavailable_receiver_only_delays_alerts(world: World, site: Site, hook: Hook, other: Hook) -> None:
     world.collect()
     site.run(hook, other)
     hook.answer = DOWN
@@ -212,7 +212,7 @@ def test_a_receiver_that_is_down_costs_only_time(world: World, site: Site, hook:
     assert ids(hook) == ids(other) == site.ids()
 
 
-def test_both_are_at_one_position_again_after_that(world: World, site: Site, hook: Hook, other: Hook) -> None:
+def test_both_receivers_reach_the_same_position_again(world: World, site: Site, hook: Hook, other: Hook) -> None:
     world.collect()
     site.run(hook, other)
     hook.answer = DOWN
@@ -225,7 +225,7 @@ def test_both_are_at_one_position_again_after_that(world: World, site: Site, hoo
     assert (len(archive["states"]), len(archive["memories"]), len(archive["receivers"])) == (1, 1, 2)
 
 
-def test_the_same_alerts_come_in_however_many_runs(world: World, site: Site, hook: Hook) -> None:
+def test_the_alerts_do_not_depend_on_the_number_of_runs(world: World, site: Site, hook: Hook) -> None:
     """Bursts, and what is seen for the first time, across runs, and after what they rest on was pruned."""
     eve = {"user": {"email": "eve@example.com"}}
     world.clock.now -= timedelta(days=60)
@@ -273,7 +273,7 @@ def test_a_slow_receiver_finds_its_alerts_in_a_compacted_archive(
     assert len(ids(hook)) == 6
 
 
-def test_what_is_below_the_severity_is_passed_over(world: World, site: Site, hook: Hook, other: Hook) -> None:
+def test_alerts_below_the_minimum_severity_are_skipped(world: World, site: Site, hook: Hook, other: Hook) -> None:
     site.own = [{"name": "creation", "title": "T", "severity": "critical", "select": {"actions": "server_create"}}]
     strict = {"webhook": {"url": hook.url}, "severity": "high"}
     world.append()
@@ -281,10 +281,10 @@ def test_what_is_below_the_severity_is_passed_over(world: World, site: Site, hoo
     site.run(strict, other, from_start=True)
     assert [alert["severity"] for alert in hook.alerts] == ["critical"]
     assert len(other.alerts) == 3
-    assert site.run(strict, other).found == {"critical": 1, "medium": 2}
+    assert site.run(strict, other).alert_counts == {"critical": 1, "medium": 2}
 
 
-def test_a_digest_is_one_message_of_bounded_size(world: World, site: Site, hook: Hook) -> None:
+def test_a_digest_is_one_message_of_limited_size(world: World, site: Site, hook: Hook) -> None:
     receiver = {"webhook": {"url": hook.url}, "digest": True}
     delete(world, 5)
     site.run(receiver, from_start=True)
@@ -323,7 +323,7 @@ def test_positions_are_stored_within_a_commit_of_many_alerts(
     assert ids(hook)[10:] == ids(hook)[8:10]
 
 
-def test_a_run_that_is_stopped_continues(world: World, site: Site, hook: Hook) -> None:
+def test_the_next_run_continues_after_a_stop(world: World, site: Site, hook: Hook) -> None:
     delete(world, 4)
     stop = NoWait()
     hook.on_taken = stop.set
@@ -334,7 +334,7 @@ def test_a_run_that_is_stopped_continues(world: World, site: Site, hook: Hook) -
     assert ids(hook) == site.ids()
 
 
-def test_an_archive_that_was_cut_is_refused(world: World, site: Site, hook: Hook) -> None:
+def test_a_truncated_archive_is_an_error(world: World, site: Site, hook: Hook) -> None:
     delete(world, 2)
     site.run(hook)
     (world.path / "commits" / "000000000002.json").unlink()
@@ -343,7 +343,7 @@ def test_an_archive_that_was_cut_is_refused(world: World, site: Site, hook: Hook
     assert hook.seen == []
 
 
-def test_a_moved_archive_is_known_by_its_id(world: World, site: Site, hook: Hook) -> None:
+def test_a_moved_archive_is_found_by_its_id(world: World, site: Site, hook: Hook) -> None:
     delete(world)
     site.run(hook)
     delete(world)
@@ -355,7 +355,7 @@ def test_a_moved_archive_is_known_by_its_id(world: World, site: Site, hook: Hook
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 2, "archives": []}', '{"version": 1, "archives": [1]}'])
-def test_a_bookmark_that_is_something_else_is_refused(world: World, site: Site, hook: Hook, content: str) -> None:
+def test_an_invalid_bookmark_is_an_error(world: World, site: Site, hook: Hook, content: str) -> None:
     delete(world)
     site.path.write_text(content)
     with pytest.raises(StorageError, match="Cannot read the bookmark"):
@@ -371,7 +371,7 @@ def test_nothing_is_sent_if_positions_cannot_be_stored(world: World, site: Site,
     assert hook.seen == []
 
 
-def test_what_the_journal_had_only_in_memory_comes_again_after_a_boot(
+def test_alerts_that_the_journal_had_only_in_memory_are_repeated_after_a_reboot(
     world: World, site: Site, tmp_path: Path, hook: Hook
 ) -> None:
     site.socket = str(tmp_path / "socket")

@@ -19,7 +19,7 @@ MAIL = {"to": "audit@example.com", "from": "root@log1.example.com"}
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (None, "--config: the file has no receivers; list them under notify."),
+        (None, "--config: the file has no receivers; add them under notify."),
         ([], "notify must be a list of receivers, each with one of webhook, mail, journal and command."),
         ({}, "notify must be a list of receivers, each with one of webhook, mail, journal and command."),
         (["x"], "notify: receiver 1 must be an object with one of webhook, mail, journal, command."),
@@ -39,11 +39,11 @@ MAIL = {"to": "audit@example.com", "from": "root@log1.example.com"}
         ([{"webhook": "https://x"}], "notify: webhook of receiver 1 must be an object with url."),
         (
             [{"webhook": {}}],
-            "notify: url of receiver 1 is not a valid URL; it looks like https://chat.example.com/hooks/ID.",
+            "notify: url of receiver 1 is not a valid URL; use a URL such as https://chat.example.com/hooks/ID.",
         ),
         (
             [{"webhook": {"url": "https://chat\n.example.com/s3cret"}}],
-            "notify: url of receiver 1 is not a valid URL; it looks like https://chat.example.com/hooks/ID.",
+            "notify: url of receiver 1 is not a valid URL; use a URL such as https://chat.example.com/hooks/ID.",
         ),
         (
             [{"webhook": {"url": "https://u:s3cret@chat.example.com/"}}],
@@ -79,7 +79,7 @@ MAIL = {"to": "audit@example.com", "from": "root@log1.example.com"}
         ([{"journal": "yes"}], "notify: journal of receiver 1 must be true."),
         (
             [{"journal": True, "digest": True}],
-            "notify: receiver 1 is the journal, which takes each alert by itself; remove digest.",
+            "notify: receiver 1 is the journal, which stores each alert separately; remove digest.",
         ),
         (
             [{"command": "sh -c x"}],
@@ -98,14 +98,14 @@ MAIL = {"to": "audit@example.com", "from": "root@log1.example.com"}
         ),
     ],
 )
-def test_a_mistake_is_one_sentence(value: Any, sentence: str) -> None:
+def test_an_invalid_receiver_is_reported_in_one_sentence(value: Any, sentence: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_receivers(value)
     assert refused.value.message == sentence
     assert "s3cret" not in sentence
 
 
-def test_the_key_depends_on_the_address_alone_and_shows_no_secret() -> None:
+def test_the_key_depends_only_on_the_address_and_contains_no_secret() -> None:
     (plain,) = parse_receivers([{"webhook": HOOK}])
     (other,) = parse_receivers([{"webhook": {**HOOK, "token_file": "/t"}, "severity": "high", "digest": True}])
     (moved,) = parse_receivers([{"webhook": {"url": HOOK["url"] + "x"}}])

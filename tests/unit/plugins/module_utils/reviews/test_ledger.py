@@ -37,8 +37,8 @@ def packed(value: Any) -> str:
 
 
 def alert(number: str = ID, severity: str = "medium", reviewer: Any = None, **more: Any) -> dict[str, Any]:
-    told = {"detection": "deletion", "title": "A resource was deleted", "check": "Ask the actor.", **more}
-    return {"id": number, "severity": severity, "reviewer": reviewer, **told}
+    result = {"detection": "deletion", "title": "A resource was deleted", "check": "Ask the actor.", **more}
+    return {"id": number, "severity": severity, "reviewer": reviewer, **result}
 
 
 def event(*alerts: dict[str, Any], **entry: Any) -> str:
@@ -87,12 +87,12 @@ def test_an_entry_without_an_alert_can_be_reviewed(ledger: Ledger) -> None:
     review, _is_new = ledger.open(ReviewRequest.from_entry(UUID, packed(ENTRY), "As the policy says"), PEOPLE)
     assert (review.id, review.entry, review.alerts[0]["title"]) == (UUID, ENTRY, "As the policy says")
     review, _is_new = ledger.open(ReviewRequest.from_entry(UUID.replace("a", "b"), "", ""), PEOPLE)
-    assert (review.entry, review.alerts[0]["title"]) == ({}, "Somebody asked for a review")
+    assert (review.entry, review.alerts[0]["title"]) == ({}, "A review was requested")
 
 
 @pytest.mark.parametrize("people", [[], ["KIM@example.com"], [" kim@Example.com "]])
-def test_nobody_is_nominated_for_their_own_change(ledger: Ledger, people: list[str]) -> None:
-    with pytest.raises(InvalidInput, match="Nobody is left to review a change"):
+def test_the_actor_of_a_change_is_never_its_reviewer(ledger: Ledger, people: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="No reviewer is left for a change"):
         ledger.open(ReviewRequest.from_event(event()), people)
     assert not os.path.exists(ledger.path)
 
@@ -100,12 +100,12 @@ def test_nobody_is_nominated_for_their_own_change(ledger: Ledger, people: list[s
 @pytest.mark.parametrize(
     ("by", "sentence"),
     [
-        ("kim@EXAMPLE.com", "Nobody acknowledges their own change; lou@example.com does."),
+        ("kim@EXAMPLE.com", "The actor of a change cannot acknowledge its review; lou@example.com can."),
         (
             "max@example.com",
             f"Only lou@example.com or lead@example.com can acknowledge review {ID}, not max@example.com.",
         ),
-        (" ", "by: say who acknowledges the review."),
+        (" ", "by is empty; name the person who acknowledges the review."),
     ],
 )
 def test_only_the_reviewer_or_a_deputy_acknowledges(ledger: Ledger, by: str, sentence: str) -> None:
@@ -117,12 +117,12 @@ def test_only_the_reviewer_or_a_deputy_acknowledges(ledger: Ledger, by: str, sen
 
 def test_a_deputy_who_made_the_change_cannot_acknowledge_it(ledger: Ledger) -> None:
     ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"], ["kim@example.com"])
-    with pytest.raises(InvalidInput, match="Nobody acknowledges their own change"):
+    with pytest.raises(InvalidInput, match="The actor of a change cannot acknowledge"):
         ledger.acknowledge(ID, "Kim@example.com")
 
 
 @pytest.mark.parametrize("by", ["LOU@example.com", "lead@example.com"])
-def test_an_acknowledgement_is_noted_once(ledger: Ledger, clock: Clock, by: str) -> None:
+def test_an_acknowledgement_is_recorded_once(ledger: Ledger, clock: Clock, by: str) -> None:
     ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"], ["lead@example.com"])
     clock.now += timedelta(hours=1)
     assert ledger.acknowledge(ID, by, "CHG-4711", dry_run=True)[1]
@@ -133,7 +133,7 @@ def test_an_acknowledgement_is_noted_once(ledger: Ledger, clock: Clock, by: str)
     assert ledger.overdue(timedelta(0)) == []
 
 
-def test_reviews_wait_since_the_last_message(ledger: Ledger, clock: Clock) -> None:
+def test_reviews_are_overdue_by_their_last_message(ledger: Ledger, clock: Clock) -> None:
     review, _is_new = ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
     assert ledger.overdue(timedelta(hours=1)) == []
     clock.now += timedelta(hours=1)
@@ -142,13 +142,13 @@ def test_reviews_wait_since_the_last_message(ledger: Ledger, clock: Clock) -> No
     assert (sent.sent, ledger.overdue(timedelta(hours=1)), ledger.overdue(timedelta(0))) == (1, [], [sent])
 
 
-def test_a_note_of_a_message_keeps_an_acknowledgement_that_came_meanwhile(ledger: Ledger) -> None:
+def test_recording_a_message_keeps_a_concurrent_acknowledgement(ledger: Ledger) -> None:
     review, _is_new = ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
     ledger.acknowledge(ID, "lou@example.com")
     assert ledger.record_sent(review).state == "acknowledged"
 
 
-def test_many_at_once_open_one_review(ledger: Ledger) -> None:
+def test_concurrent_requests_open_one_review(ledger: Ledger) -> None:
     found: list[bool] = []
     people = [f"{number}@example.com" for number in range(8)]
 
@@ -164,7 +164,7 @@ def test_many_at_once_open_one_review(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "e30", packed([]), packed({}), packed({"detections": [], "entry": {}})])
-def test_something_else_than_an_event_is_refused(text: str) -> None:
+def test_anything_but_the_review_of_an_event_is_an_error(text: str) -> None:
     with pytest.raises(InvalidInput):
         ReviewRequest.from_event(text)
 
@@ -172,34 +172,34 @@ def test_something_else_than_an_event_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "change", [{"id": "../x"}, {"id": 7}, {"severity": "bad"}, {"title": None, "id": None}], ids=str
 )
-def test_an_alert_that_is_none_is_refused(change: dict[str, Any]) -> None:
+def test_an_invalid_alert_is_an_error(change: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         ReviewRequest.from_event(event({**alert(), **change}))
 
 
 @pytest.mark.parametrize("identifier", ["../../etc/passwd", "", ID.upper(), ID + "\n"])
-def test_an_id_leads_to_no_other_file(ledger: Ledger, identifier: str) -> None:
+def test_an_id_cannot_address_another_file(ledger: Ledger, identifier: str) -> None:
     ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
     with pytest.raises(InvalidInput, match="is not the id of a review"):
         ledger.acknowledge(identifier, "lou@example.com")
 
 
-def test_a_review_that_is_not_there_is_told(ledger: Ledger) -> None:
+def test_an_unknown_review_is_an_error(ledger: Ledger) -> None:
     with pytest.raises(StorageError, match="The ledger /.* cannot be used: No such file"):
         ledger.acknowledge(ID, "lou@example.com")
     assert ledger.overdue(timedelta(0)) == []
     ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
-    with pytest.raises(InvalidInput, match=f"There is no review {UUID} in /"):
+    with pytest.raises(InvalidInput, match=f"Review {UUID} is not in /"):
         ledger.acknowledge(UUID, "lou@example.com")
 
 
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"id": 1, "reviewer": 2, "opened": "x", "alerts": [], "entry": {}}']
 )
-def test_a_damaged_record_never_reads_as_none(ledger: Ledger, content: str) -> None:
+def test_a_damaged_record_is_an_error(ledger: Ledger, content: str) -> None:
     ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
     Path(ledger.path, f"{ID}.json").write_text(content)
-    with pytest.raises(StorageError, match=r"\.json is not a review; restore it, or remove it"):
+    with pytest.raises(StorageError, match=r"\.json is not a valid review; restore or remove it"):
         ledger.open(ReviewRequest.from_event(event()), ["lou@example.com"])
 
 

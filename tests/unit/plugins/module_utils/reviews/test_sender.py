@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How reviewers are told: in one message each, again if it failed, with a command that can be pasted."""
+"""Messages to reviewers: one for each, repeated after a failure, with a command that can be pasted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import AuditError, InvalidInput, NotDelivered
-from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.desk import ReviewService
 from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.ledger import Review
 from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.sender import compose
+from ansible_collections.auditops.cloudscale.plugins.module_utils.reviews.service import ReviewService
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook, NoWait
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.reviews.test_ledger import (
     ENTRY,
@@ -50,10 +50,10 @@ def mails(sendmail: Path) -> list[Any]:
 
 
 class Office:
-    """A ledger and the ways to tell reviewers."""
+    """A ledger and the channels to reviewers."""
 
-    def __init__(self, folder: Path, hook: Hook, sendmail: Path) -> None:
-        self.ledger = folder / "the ledger"
+    def __init__(self, directory: Path, hook: Hook, sendmail: Path) -> None:
+        self.ledger = directory / "the ledger"
         self.options: dict[str, Any] = {
             "ledger": str(self.ledger),
             "deputies": ["lead@example.com"],
@@ -75,7 +75,7 @@ def review(*alerts: dict[str, Any], reviewer: str = "lou@example.com", sent: int
     return Review(given[0]["id"], reviewer, "2026-11-22T12:05:00Z", given, {**ENTRY, **entry}, sent=sent)
 
 
-def test_a_message_asks_a_person_and_has_all_that_they_need() -> None:
+def test_a_message_asks_the_reviewer_and_has_all_facts() -> None:
     unknown = alert(OTHER, "high", detection="unknown_network", title="A change came from an unknown network", check="")
     message = compose([review(alert(), unknown)], "/var/lib/rulebook/reviews")
     subject = "[high] A resource was deleted; a change came from an unknown network in shop"
@@ -96,7 +96,7 @@ def test_a_message_asks_a_person_and_has_all_that_they_need() -> None:
     assert message.alerts[0]["reviewer"] == "lou@example.com"
 
 
-def test_several_reviews_of_a_person_are_one_message() -> None:
+def test_the_reviews_of_one_reviewer_are_one_message() -> None:
     message = compose([review(), review(alert(OTHER, "critical"))], "/l")
     assert message.subject == "Please review: [critical] 2 changes in shop"
     who = "  By kim@example.com from 192.0.2.7, 2026-11-22 12:00:00 UTC"
@@ -137,7 +137,7 @@ def test_hostile_entries_are_text(office: Office, hook: Hook, sendmail: Path) ->
     assert "\x1b" not in text + mail.get_content()
 
 
-def test_each_reviewer_is_told_once(office: Office, hook: Hook, sendmail: Path) -> None:
+def test_each_reviewer_gets_one_message(office: Office, hook: Hook, sendmail: Path) -> None:
     numbers = [f"{number:032x}" for number in range(12)]
     events = [event(alert(number)) for number in numbers]
     people = ["lou@example.com", "max@example.com"]
@@ -161,10 +161,10 @@ def test_a_reminder_is_another_message(office: Office, hook: Hook) -> None:
     assert len(set(keys)) == len(keys) == 2
 
 
-def test_what_was_not_taken_is_sent_again_under_the_same_key(office: Office, hook: Hook, sendmail: Path) -> None:
+def test_an_undelivered_message_is_sent_again_with_the_same_key(office: Office, hook: Hook, sendmail: Path) -> None:
     given = {"reviews": [event()], "reviewers": ["lou@example.com"]}
     hook.answer = (403, {})
-    with pytest.raises(NotDelivered, match=r"^Not all reviewers were told, review_remind tries again: lou@example"):
+    with pytest.raises(NotDelivered, match=r"^Not all reviews were sent; review_remind retries them: lou@example"):
         office.run(**given)
     assert len(list(office.ledger.iterdir())) == 1
     hook.answer = (200, {})
@@ -173,15 +173,15 @@ def test_what_was_not_taken_is_sent_again_under_the_same_key(office: Office, hoo
     assert len({seen.headers["Idempotency-Key"] for seen in hook.seen}) == 1
 
 
-def test_one_who_cannot_be_told_keeps_nobody_else_from_it(office: Office, hook: Hook, sendmail: Path) -> None:
+def test_a_failure_for_one_reviewer_does_not_affect_the_others(office: Office, hook: Hook, sendmail: Path) -> None:
     events = [event(alert(ID, reviewer="Lou")), event(alert(OTHER, reviewer="max@example.com"))]
-    with pytest.raises(NotDelivered, match="Lou: A mail needs a reviewer with an e-mail address"):
+    with pytest.raises(NotDelivered, match="Lou: The reviewer is not an e-mail address, so no mail can be sent"):
         office.run(reviews=events)
     assert [mail["To"] for mail in mails(sendmail)] == ["max@example.com"]
     assert len(hook.taken) == 1
 
 
-def test_without_a_way_to_tell_anybody_reviews_are_opened(office: Office, hook: Hook) -> None:
+def test_reviews_are_opened_without_a_channel(office: Office, hook: Hook) -> None:
     (opened,), changed = office.run(reviews=[event()], reviewers=["lou@example.com"], webhook=None, mail=None)
     assert (opened.sent, changed, hook.taken) == (0, True, [])
 
@@ -221,7 +221,7 @@ def test_options_are_checked_first(office: Office, options: dict[str, Any], sent
     assert not office.ledger.exists()
 
 
-def test_a_token_file_that_is_missing_is_told(office: Office, tmp_path: Path) -> None:
+def test_a_missing_token_file_is_reported(office: Office, tmp_path: Path) -> None:
     office.options["webhook"]["token_file"] = str(tmp_path / "missing")
     with pytest.raises(AuditError, match="The token_file /.*/missing cannot be read"):
         office.run(reviews=[event()], reviewers=["lou@example.com"])

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One receiver in one run: what it still has to get, and up to where it got everything."""
+"""Tracks the delivery to one receiver in one run: the alerts that are pending, and the position."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .positions import Position, Progress, TimedPosition
 from .receivers import Receiver
 
 Send = Callable[[Receiver, Sequence[Alert]], None]
-"""Delivers some alerts as one message; on return the receiver has them."""
+"""Sends alerts as one message, and returns when the receiver has accepted the message."""
 
 
 class DeliveryTracker:
-    """``progress`` is None for a new receiver. ``on_sent`` is called after each message, with the position moved.
+    """The delivery to one receiver. ``progress`` is None for a new one; ``on_sent`` is called after each message.
 
-    A receiver that failed once gets nothing more: an alert never arrives before an earlier one. ``is_active``: the run
-    has come to the receiver's position.
+    After a failure the receiver gets no more messages, so that alerts always arrive in order. ``is_active`` is True
+    once the run has reached the receiver's position.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class DeliveryTracker:
         self.failure: Optional[AuditError] = None
         self.delivered = 0
         self.digest_end: Optional[int] = progress.digest_end if progress else None
-        self._marks: List[TimedPosition] = list(progress.marks) if progress else []
+        self._positions: List[TimedPosition] = list(progress.positions) if progress else []
         self._has_moved = False
         self._buffer: List[Alert] = []
         self._clock = clock
@@ -48,37 +48,34 @@ class DeliveryTracker:
 
     @property
     def is_new(self) -> bool:
-        return not self._marks
+        return not self._positions
 
     @property
     def position(self) -> Position:
-        return self._marks[-1].position
+        return self._positions[-1].position
 
     @property
     def has_pending_alerts(self) -> bool:
-        """Whether alerts wait for the end of a digest."""
+        """True if alerts wait for the end of a digest."""
         return bool(self._buffer) and self.failure is None
 
     def progress(self) -> Progress:
-        """What to store."""
-        found = Progress(self._marks, self.digest_end)
-        return (
-            found.without_outdated(self._clock())
-            if self.receiver.loses_recent_on_reboot
-            else Progress(self._marks[-1:], self.digest_end)
-        )
+        """The progress to save."""
+        if self.receiver.loses_recent_on_reboot:
+            return Progress(self._positions, self.digest_end).without_outdated(self._clock())
+        return Progress(self._positions[-1:], self.digest_end)
 
     def set_first_position(self, position: Position) -> None:
         """Give a new receiver its first position."""
-        self._marks = [TimedPosition(position, self._clock())]
+        self._positions = [TimedPosition(position, self._clock())]
         self.is_changed = True
 
     def rewind_after_reboot(self) -> None:
-        """Go back to what had settled when the host was booted."""
-        self._marks = Progress(self._marks).after_reboot().marks
+        """Go back to the last position that the receiver had surely stored before the host rebooted."""
+        self._positions = Progress(self._positions).after_reboot().positions
 
     def deliver(self, alerts: Sequence[Alert], before: Position) -> None:
-        """Deliver the alerts of one commit, before which ``before`` is; a digest is delivered when it is full."""
+        """Deliver the alerts of the commit after the position ``before``; a full digest is delivered at once."""
         for alert in self._undelivered(alerts, before):
             if not self.receiver.accepts(alert.severity):
                 continue
@@ -87,22 +84,22 @@ class DeliveryTracker:
                 self.flush()
                 if self.failure is not None:
                     return
-                self._set_position(Position(before.head, before.memory, before.found, alert.id))
+                self._set_position(Position(before.head, before.memory, before.alert_counts, alert.id))
                 self._on_sent()
 
     def advance(self, position: Position) -> None:
-        """Go behind a commit, unless something of it or of an earlier one still has to be delivered."""
+        """Set the position after a commit, unless alerts are pending."""
         if self.failure is None and not self._buffer and not self.position.is_equal(position):
             self._set_position(position)
 
     def plan_digest_end(self, sequence: int) -> None:
-        """Let the digest under way end with this commit, also if it is sent by a later run."""
+        """End the current digest with this commit, even if a later run sends the digest."""
         if self.digest_end is None:
             self.digest_end = sequence
             self.is_changed = True
 
     def flush(self) -> None:
-        """Deliver the digest under way, if it has alerts."""
+        """Send the pending alerts, if any."""
         if self._buffer:
             try:
                 self._send(self.receiver, self._buffer)
@@ -120,7 +117,7 @@ class DeliveryTracker:
             self.digest_end = None
 
     def _undelivered(self, alerts: Sequence[Alert], before: Position) -> Sequence[Alert]:
-        """The alerts of a commit without those that an earlier run delivered."""
+        """The alerts of a commit that no earlier run delivered."""
         position = self.position
         ids = [alert.id for alert in alerts]
         if position.last_alert is None or position.head != before.head or position.last_alert not in ids:
@@ -128,8 +125,9 @@ class DeliveryTracker:
         return alerts[ids.index(position.last_alert) + 1 :]
 
     def _set_position(self, position: Position) -> None:
-        """One mark for each run is enough."""
+        """Replace the position of this run; those of earlier runs are kept for a reboot."""
+
         if self._has_moved:
-            self._marks.pop()
-        self._marks.append(TimedPosition(position, self._clock()))
+            self._positions.pop()
+        self._positions.append(TimedPosition(position, self._clock()))
         self._has_moved = self.is_changed = True

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Options, read and checked; then reviews are opened, acknowledged or sent again."""
+"""Opens and acknowledges reviews and sends reminders, as the options of the module say."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .ledger import Ledger, Review, ReviewRequest
 from .sender import Sender
 
 ReviewOutcome = Tuple[List[Review], bool]
-"""Reviews, and whether anything changed."""
+"""Reviews, and True if anything changed."""
 
 
 class ReviewService:
-    """Does one of these: opens ``reviews`` or the one with ``id``, closes those of ``acknowledge``, or reminds.
+    """Opens the reviews of ``reviews`` or ``id``, closes those of ``acknowledge``, or sends reminders.
 
-    :raises InvalidInput: an option cannot be used.
+    :raises InvalidInput: an option is not valid.
     """
 
     def __init__(self, options: Mapping[str, Any], dry_run: bool = False) -> None:
@@ -39,19 +39,20 @@ class ReviewService:
         self._requests = _requests(options)
 
     def run(self, stop: threading.Event) -> ReviewOutcome:
-        """Do it.
+        """Carry out the action that the options choose.
 
-        :raises AuditError: a review cannot be opened, closed or sent; the others were.
+        :raises AuditError: a review could not be opened, closed or sent; all others were processed.
         """
         if self._acknowledge:
             return self._close()
         if self._remind_after is not None:
             overdue = self._ledger.overdue(self._remind_after)
-            return (overdue, bool(overdue)) if self._dry_run else (self._sender.send(overdue, stop), bool(overdue))
+            reviews = overdue if self._dry_run else self._sender.send(overdue, stop)
+            return reviews, bool(overdue)
         return self._open(stop)
 
     def _open(self, stop: threading.Event) -> ReviewOutcome:
-        """A review that could not be sent before is sent now."""
+        """Open the requested reviews, and send those that were not sent yet."""
         opened = [
             self._ledger.open(request, self._reviewers, self._deputies, self._dry_run) for request in self._requests
         ]
@@ -77,11 +78,11 @@ def _requests(options: Mapping[str, Any]) -> List[ReviewRequest]:
 
 def _sender(ledger: Ledger, options: Mapping[str, Any]) -> Sender:
     webhook: Optional[Webhook] = None
-    given = options.get("webhook")
-    if given:
-        # A playbook gives an empty text for a path that is not set.
-        token_file, ca_path = given.get("token_file") or None, given.get("ca_path") or None
-        webhook = Webhook(parse_url(given["url"], "webhook: url"), token_file, ca_path)
+    webhook_options = options.get("webhook")
+    if webhook_options:
+        # A playbook passes an empty text for a path that is not set.
+        token_file, ca_path = webhook_options.get("token_file") or None, webhook_options.get("ca_path") or None
+        webhook = Webhook(parse_url(webhook_options["url"], "webhook: url"), token_file, ca_path)
     mail = options.get("mail")
     if not mail:
         return Sender(ledger, webhook)

@@ -170,7 +170,7 @@ def test_the_guide_runs(
         check=False,
     )
     assert (script.returncode, script.stderr) == (0, ""), script.stdout
-    assert "lets one of 8 writers" in script.stdout
+    assert "lets only one of 8 concurrent writers" in script.stdout
     assert "Intact:" in script.stdout
     assert "kept in a bucket" in script.stdout
 
@@ -268,7 +268,7 @@ def test_the_doctor_lets_writers_race_in_the_bucket_and_leaves_nothing(
     proxy: FaultyProxy,
 ) -> None:
     printed, words = hosts.start("doctor", hosts.place).communicate(timeout=60)
-    assert "lets one of 8 writers at once create a commit" in printed, words
+    assert "lets only one of 8 concurrent writers create a commit" in printed, words
     assert buckets.objects(hosts.place) == {}
     proxy.unconditional = hosts.place[len("s3:/") :]
     process = hosts.start("doctor", hosts.place)

@@ -186,7 +186,7 @@ def test_noted_heads_run(host: Host) -> None:
     status = json.loads(host.shell("cloudscale-audit status /var/lib/audit/shop --json"))
     (host.directory / "heads.jsonl").write_text(json.dumps(status["head"]) + "\n")
     command = blocks(GUIDE, "console")[1].strip().removeprefix("$ ")
-    assert "The archive has all of 1 noted head" in host.shell(command)
+    assert "The archive contains all of 1 noted head" in host.shell(command)
 
 
 def on_an_archiver(host: Host, text: str) -> str:
@@ -237,7 +237,7 @@ def test_a_pipeline_stops_at_an_alert(host: Host) -> None:
     (host.directory / "play.yml").write_text(json.dumps([play]))
     done = host.controller.playbook(str(host.directory / "play.yml"))
     assert done.returncode == 2
-    assert "of severity high or higher, the first is unknown_network by" in done.stdout
+    assert "of severity high or higher; the first is unknown_network by" in done.stdout
 
 
 def test_notify_runs(host: Host) -> None:
@@ -269,7 +269,7 @@ def test_notify_runs(host: Host) -> None:
         assert taken.body["alerts"][0]["reviewer"] in config["reviewers"]
         # There is no journal in a test's own place for doctor.
         (host.directory / "receivers.json").write_text(json.dumps({**config, "notify": [webhook, mail, command]}))
-        assert host.shell(test).count(" took the test message\n") == 3
+        assert host.shell(test).count(" accepted the test message\n") == 3
     assert [message["SYSLOG_IDENTIFIER"] for message in journald.messages] == ["cloudscale-audit-alert"] * 2
     sent = (host.directory / "sendmail.input").read_text()
     assert (sent.count("Subject: "), "Subject: [high] 2 alerts in main\n" in sent) == (2, True)
@@ -318,7 +318,7 @@ def test_an_auditors_commands_run(host: Host) -> None:
     copy = blocks(GUIDE, "shell")[3].rstrip()
     assert "by an allowed signer" in host.shell(f"{copy} --allowed-signers {host.directory}/allowed-signers")
     assert re.search(r"^state +current$", host.shell(status), re.MULTILINE)
-    assert "the archive has what the provider has" in host.shell(compared)
+    assert "the archive matches the API" in host.shell(compared)
     assert "last-month.csv: OK" in host.shell(extract)
     assert "written to last-month.jsonl" in host.shell(events)
     kinds = [json.loads(path.read_bytes())["kind"] for path in sorted(host.archive.glob("commits/*"))]
@@ -344,9 +344,9 @@ def test_time_stamps_run(host: Host) -> None:
     with TimeAuthority(host.directory) as authority:
         (host.directory / "authority.pem").write_text(Path(authority.root).read_text())
         printed = host.shell(script.replace("http://time.example.com/tsa", authority.url))
-    assert "ok      time     127.0.0.1 stamps, at " in printed
+    assert "ok      time      127.0.0.1 issues time stamps, now " in printed
     assert "Commit 1 existed by " in printed
-    assert "every commit is shown to exist within a minute of the date in it" in printed
+    assert "Each of these commits existed within a minute of the date in it" in printed
 
 
 def test_an_evidence_package_is_made_and_verified(host: Host) -> None:

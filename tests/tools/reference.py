@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write the page of the documentation about the command from its own help; with --check, only tell whether it is true.
+"""Write the documentation page of the command from its own help; with --check, only check that it is up to date.
 
 Runs in the repository's root.
 """
@@ -41,21 +41,21 @@ Exit status
    * - Status
      - Meaning
    * - 0
-     - All is well.
+     - Success.
    * - 1
-     - There are findings of severity error, or alerts of the severity of ``--fail-on`` or above.
+     - There are findings of severity error, or alerts of the severity of ``--fail-on`` or higher.
    * - 2
-     - The arguments, or a file that they name, cannot be used.
+     - An argument, or a file that an argument names, is not valid.
    * - 3
-     - The API failed, or refused the request.
+     - The API failed, or rejected the request.
    * - 4
-     - The storage failed: a disk that is full, a file that may not be written, a bucket that does not answer.
+     - The storage failed, such as a full disk, an unwritable file, or a bucket that does not respond.
    * - 5
-     - Entries are missing: a gap, or a range that the archive does not hold whole.
+     - Entries are missing: a gap, or a range that the archive does not contain completely.
    * - 6
      - An archive is not current.
    * - 70
-     - An error that should not be possible. Please report it.
+     - Internal error. Please report it.
 
 A command on several archives ends with the first of these that occurs among them: 70, 1, 4, 5, 3, 2, 6.
 
@@ -64,8 +64,8 @@ What --json prints
 
 A command that fails prints ``msg``, one sentence, and ``failure`` with ``code``, ``http_status`` and ``retryable``.
 
-``status`` prints the following, and ``collect`` as well, with what it ``added``. Of several archives it is a list under
-``archives``, next to ``exit_status``. Times are in UTC.
+``status`` prints the following keys. ``collect`` adds ``added`` and ``commits_added``. For several archives, the values
+are a list under ``archives``, next to ``exit_status``. Times are in UTC.
 
 .. list-table:: Keys of a status
    :header-rows: 1
@@ -79,27 +79,27 @@ A command that fails prints ``msg``, one sentence, and ``failure`` with ``code``
    * - state
      - ``new``, ``current``, ``backlog``, ``stale`` or ``expired``.
    * - entries
-     - How many entries the archive holds.
+     - Number of entries in the archive.
    * - commits
-     - How many commits the archive holds.
+     - Number of commits in the archive.
    * - head
      - The newest commit: ``archive_id``, ``sequence`` and ``sha256``; null in a new archive.
    * - covered_from
-     - The archive holds all entries from this time on.
+     - The archive contains all entries since this time.
    * - covered_until
-     - The archive holds all entries before this time.
+     - The archive contains all entries before this time.
    * - pruned_until
      - Entries before this time were deleted by ``prune``; null if none were.
    * - retention_deadline
-     - When the provider begins to delete entries that are not archived yet.
+     - Time at which the provider begins to delete entries that are not archived.
    * - gaps
-     - Ranges that the archive lacks: ``from``, ``to`` and ``why``.
+     - Time ranges with missing entries: ``from``, ``to`` and ``why``.
    * - last_verified
-     - When ``verify`` last ran on this host.
+     - Time at which ``verify`` last succeeded on this host.
    * - timestamp
      - The newest time stamp, unchecked, as ``sequence``, ``sha256`` and ``time``; null without one.
    * - failure
-     - What the last run failed with; null if it did not.
+     - Failure of the last run; null if it succeeded.
 
 .. list-table:: Keys of what verify prints
    :header-rows: 1
@@ -107,7 +107,7 @@ A command that fails prints ``msg``, one sentence, and ``failure`` with ``code``
    * - Key
      - Meaning
    * - intact
-     - Whether there is no finding of severity error.
+     - True if there is no finding of severity error.
    * - findings
      - ``type``, ``path``, ``detail`` and ``severity`` (``error`` or ``warning``) of each.
    * - signed_from
@@ -115,16 +115,16 @@ A command that fails prints ``msg``, one sentence, and ``failure`` with ``code``
    * - signed_up_to
      - The newest commit whose signature was checked; null without signatures.
    * - heads
-     - What ``--heads`` found; null without it.
+     - Result of the check of ``--heads``; null without it.
    * - timestamps
-     - The good time stamps (``heads``), the ``longest_wait`` for one, and the number of newer commits without one
+     - The valid time stamps (``heads``), the ``longest_wait`` for one, and the number of newer commits without one
        (``unstamped``); null without ``--timestamp-ca``.
    * - signer_allowed
-     - Whether ``--allowed-signers`` was given and holds the signers; null without signatures.
+     - True if the signatures were checked against ``--allowed-signers``; null without signatures.
    * - every_signature
-     - Whether all signatures were checked; null without signatures.
+     - True if all signatures were checked; null without signatures.
    * - current
-     - Whether the archive is as recent as ``--max-lag`` asks; null without it.
+     - True if the archive is as recent as ``--max-lag`` requires; null without it.
    * - status
      - The status above; null if the newest commit cannot be read.
 """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The archive that a command works on: its storage, and what earlier runs on this host know of it."""
+"""Opens the archives of a command, and the state files that earlier runs on this host wrote about them."""
 
 from __future__ import annotations
 
@@ -14,48 +14,57 @@ from typing import List, Optional, Tuple
 from ..archive.state import StateFile
 from ..archive.storage.open import is_empty, is_remote, open_archive, open_store
 from ..archive.storage.s3_address import BucketAccess
-from ..archive.storage.store import Store
+from ..archive.storage.store import Store, archive_not_found
 from ..errors import AuditError
 from ..projects import HOST_PROJECTS_FILE, ProjectSettings, read_projects, user_state_directory
 
 
 def store_from_options(options: argparse.Namespace) -> Store:
-    """The storage of the archive, whether or not there is one yet."""
+    """Open the storage of the archive, which need not exist yet."""
     return open_store(options.path, options.access)
 
 
 def archive_from_options(options: argparse.Namespace) -> Store:
-    """The archive, which must exist.
+    """Open the archive, which must exist.
 
-    :raises StorageError: nothing was ever collected there.
+    :raises StorageError: there is no archive.
     """
     return open_archive(options.path, options.access)
 
 
-def archives_from_options(options: argparse.Namespace) -> List[Tuple[Optional[str], Store]]:
-    """The archives of a command that reads several as one log: the project's name, if it was given, and the storage.
+def check_exists(store: Store) -> None:
+    """Fail if a storage contains no archive.
 
-    A project of a projects file that waits for its first collection run is left out, and it is said.
-
-    :raises StorageError: nothing was ever collected at one of the paths.
+    :raises StorageError: there is no archive.
     """
-    found: List[Tuple[Optional[str], Store]] = []
+    if is_empty(store):
+        raise archive_not_found(store)
+
+
+def archives_from_options(options: argparse.Namespace) -> List[Tuple[Optional[str], Store]]:
+    """Open the archives of a command that reads several as one log, with the names of their projects if known.
+
+    Projects of a projects file without a successful collection run are skipped with a message.
+
+    :raises StorageError: there is no archive at one of the paths.
+    """
+    archives: List[Tuple[Optional[str], Store]] = []
     for project in options.archives:
         if not project.enabled:
             continue
         if options.paths:
-            found.append((None, open_archive(project.path)))
+            archives.append((None, open_archive(project.path)))
             continue
         store = open_store(project.path, bucket_access(project))
         if is_empty(store):
             sys.stderr.write(f"{project.name}: no collection run has succeeded yet.\n")
         else:
-            found.append((project.name, store))
-    return found
+            archives.append((project.name, store))
+    return archives
 
 
 def bucket_access(project: ProjectSettings) -> BucketAccess:
-    """How to reach the bucket of a project."""
+    """The connection settings for the bucket of a project."""
     return BucketAccess(
         project.s3_endpoint,
         project.s3_region,
@@ -66,30 +75,30 @@ def bucket_access(project: ProjectSettings) -> BucketAccess:
 
 
 def is_package(path: str) -> bool:
-    """Whether a path leads to an evidence package, and not to an archive."""
+    """True if a path is that of an evidence package, not of an archive."""
     return path.endswith(".zip") and not is_remote(path) and not os.path.isdir(path)
 
 
 def state_at(path: str) -> StateFile:
-    """What this user's runs on the archive at a path remember."""
+    """The state file that this user's runs write about the archive at a path."""
     archive = os.path.abspath(path) if is_package(path) else str(open_store(path))
     return StateFile(user_state_directory(archive), archive)
 
 
 def readable_state(path: str) -> StateFile:
-    """The same for reading: on an archiver host, that of the service whose archive it is."""
+    """The state file to read about the archive at a path; on an archiver host, that of its service."""
     own = state_at(path)
     directory = _state_directory_of_host(own.archive)
     return StateFile(directory, own.archive) if directory else own
 
 
 def is_new(options: argparse.Namespace) -> bool:
-    """Whether the project waits for its first collection run: its directory exists, and no run has succeeded yet.
+    """True if the directory of the project exists and no collection run has succeeded yet.
 
-    A path that was mistyped later, or whose archive was deleted, is not new.
+    A mistyped path and a deleted archive are not new.
     """
-    collected = options.state.runs().get("collect")
-    if collected is not None and collected.succeeded is not None:
+    last_run = options.state.runs().get("collect")
+    if last_run is not None and last_run.succeeded is not None:
         return False
     if not is_remote(options.path) and not os.path.isdir(options.path):
         return False

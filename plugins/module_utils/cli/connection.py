@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a command reaches the API: the token and where it comes from, and the progress of a read."""
+"""Connects a command to the API: flags, token lookup, and the progress of reading."""
 
 from __future__ import annotations
 
@@ -21,39 +21,55 @@ from .progress import Progress
 _Result = TypeVar("_Result")
 
 
-def with_token(options: argparse.Namespace, stop: threading.Event, ask: Callable[[Api], _Result]) -> _Result:
-    """Ask the API with the current token; once more if it was refused and its file holds another one by then."""
+def with_token(options: argparse.Namespace, stop: threading.Event, call: Callable[[Api], _Result]) -> _Result:
+    """Call the function with a connection; retry once if the token was rejected and its file has a new token."""
 
-    def ask_with(token: Optional[str]) -> _Result:
+    def call_with(token: Optional[str]) -> _Result:
         progress = Progress()
         try:
             with Api(_connection(options, token), stop, on_page=lambda page: progress.add(page.entries)) as api:
-                return ask(api)
+                return call(api)
         finally:
             progress.end()
 
     token = _token(options)
     try:
-        return ask_with(token)
+        return call_with(token)
     except Unauthorized:
         renewed = _token(options)
-        # A pipe, unlike a file, can be read only once.
+        # A pipe can be read only once, so reading it again gives an empty token.
         if renewed in (token, ""):
             raise
-        return ask_with(renewed)
+        return call_with(renewed)
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file",
         metavar="FILE",
-        help="holds the API token; else systemd's credential api_token, or the "
-        "environment variable CLOUDSCALE_API_TOKEN",
+        help="path to a file with the API token (default: systemd's credential api_token, or the environment variable "
+        "CLOUDSCALE_API_TOKEN)",
     )
-    parser.add_argument("--api-url", metavar="URL", help="default: CLOUDSCALE_API_URL, or the provider's")
-    parser.add_argument("--api-timeout", metavar="SECONDS", help="for one answer (default: 45)")
-    parser.add_argument("--api-retry-budget", metavar="SECONDS", help="for the retries of a page (default: 600)")
-    parser.add_argument("--ca-path", metavar="FILE", help="certificate authorities to trust instead of the system's")
+    parser.add_argument(
+        "--api-url",
+        metavar="URL",
+        help="URL of the API (default: the environment variable CLOUDSCALE_API_URL, or the provider's API)",
+    )
+    parser.add_argument(
+        "--api-timeout",
+        metavar="SECONDS",
+        help="maximum number of seconds to wait for one response, at least 1 (default: 45)",
+    )
+    parser.add_argument(
+        "--api-retry-budget",
+        metavar="SECONDS",
+        help="maximum number of seconds for all retries of one page (default: 600)",
+    )
+    parser.add_argument(
+        "--ca-path",
+        metavar="PATH",
+        help="path to a file or directory of CA certificates to trust instead of the system's",
+    )
 
 
 def _token(options: argparse.Namespace) -> Optional[str]:
@@ -67,11 +83,11 @@ def _token(options: argparse.Namespace) -> Optional[str]:
 
 
 def _token_of_project(name: str) -> str:
-    """The entry of a project in the credential tokens.json, an object of names and tokens."""
+    """The token of a project in the credential tokens.json, an object with a token for each name."""
     path = _credential("tokens.json")
     if path is None:
         raise InvalidInput(
-            f"No token for {name}: give the project a token_file, or the service the credential tokens.json."
+            f"No API token for {name}: set token_file of the project, or give the service the credential tokens.json."
         )
     try:
         with open(path, encoding="utf-8") as file:
@@ -79,12 +95,12 @@ def _token_of_project(name: str) -> str:
     except (OSError, ValueError, AttributeError) as exc:
         raise InvalidInput(f"The credential tokens.json cannot be read: {type(exc).__name__}.") from exc
     if not isinstance(token, str):
-        raise InvalidInput(f"No token for {name}: the credential tokens.json has no such entry.")
+        raise InvalidInput(f"No API token for {name}: add the project to the credential tokens.json.")
     return token
 
 
 def _credential(name: str) -> Optional[str]:
-    """The file that systemd's LoadCredential= made of a secret, if this is such a service."""
+    """The file of a credential that systemd passes to a service with LoadCredential=, if there is one."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     path = os.path.join(directory, name) if directory else ""
     return path if os.path.exists(path) else None
@@ -93,23 +109,23 @@ def _credential(name: str) -> Optional[str]:
 def _connection(options: argparse.Namespace, token: Optional[str]) -> Connection:
     if not (token or "").strip():
         raise InvalidInput("No API token. Pass --token-file FILE or set CLOUDSCALE_API_TOKEN.")
-    given: Dict[str, Any] = {
+    values: Dict[str, Any] = {
         "api_token": token,
         "api_url": options.api_url or os.environ.get("CLOUDSCALE_API_URL"),
         "api_timeout": options.api_timeout or os.environ.get("CLOUDSCALE_API_TIMEOUT"),
         "api_retry_budget": options.api_retry_budget,
         "ca_path": options.ca_path,
     }
-    return Connection.from_mapping(given, lambda option: _source(options, option))
+    return Connection.from_mapping(values, lambda option: _source(options, option))
 
 
 def _source(options: argparse.Namespace, option: str) -> str:
-    """Where the user gave this option: a flag, a key of the projects file, or what stands in for them."""
+    """The source of an option for errors: a flag, a key of the projects file, a credential, or a variable."""
     if options.token_name:
         token = "token_file" if options.token_file else f"the entry {options.token_name} of tokens.json"
         return token if option == "api_token" else option
     if option == "api_token" and not options.token_file and _credential("api_token"):
         return "the credential api_token"
     variable = f"CLOUDSCALE_{option.upper()}"
-    given = options.token_file if option == "api_token" else getattr(options, option, None)
-    return variable if not given and os.environ.get(variable) else flag(option)
+    is_passed = options.token_file if option == "api_token" else getattr(options, option, None)
+    return variable if not is_passed and os.environ.get(variable) else flag(option)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Exit statuses of the command, and the one that an error leads to."""
+"""Exit statuses of the command, and the exit status of each error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import ArchiveDamaged, AuditError, InvalidInput, MissingDependency
 
 OK, FINDINGS, USAGE, API, STORAGE, GAP, NOT_CURRENT = range(7)
 INTERNAL_ERROR = 70
-"""An error that nobody expected (EX_SOFTWARE of sysexits.h)."""
+"""An unexpected error (EX_SOFTWARE in sysexits.h)."""
 
 MEANINGS = {
     OK: "fine",
@@ -35,7 +35,8 @@ def exit_status(error: AuditError) -> int:
 
 
 def worst(statuses: Sequence[int]) -> int:
-    """The exit status of several: the first that occurs of 70, 1, 4, 5, 3, 2, 6; 0 without any."""
+    """The exit status of several archives: the first that occurs of 70, 1, 4, 5, 3, 2, 6; otherwise 0."""
+
     return next((status for status in _PRECEDENCE if status in statuses), OK)
 
 

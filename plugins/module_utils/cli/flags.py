@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the command's users know options as: flags."""
+"""The flags of the command for the options of modules."""
 
 from __future__ import annotations
 

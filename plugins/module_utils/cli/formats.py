@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Entries on standard output, in the format that the user chose. Only JSON lines show them as they were received."""
+"""Prints entries in the format that the user chose. Only JSON lines have the entries as received."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="how to print entries (default: table on a terminal, else jsonl: each entry as it was received)",
+        help="output format; jsonl prints entries as received (default: table on a terminal, otherwise jsonl)",
     )
 
 
@@ -39,9 +39,9 @@ def format_from_options(options: argparse.Namespace) -> str:
 
 
 def print_entries(entries: Iterable[ProjectEntry], chosen: str, zone: tzinfo, with_project: bool) -> None:
-    """Print entries as they come, in one of FORMATS; times are in ``zone``.
+    """Print entries in one of FORMATS, with times in ``zone``.
 
-    ``with_project`` adds a column to tables with the name of the project whose log an entry is from.
+    ``with_project`` adds a column with the project's name to tables.
     """
     write = sys.stdout.buffer.write
     for line in FORMATS[chosen](entries, zone, with_project):
@@ -50,14 +50,14 @@ def print_entries(entries: Iterable[ProjectEntry], chosen: str, zone: tzinfo, wi
 
 
 def paint() -> Paint:
-    """Colours for a terminal that wants them; see https://no-color.org."""
+    """Colours for a terminal, unless the user turned them off; see https://no-color.org."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return lambda text, _style: text
     return lambda text, style: f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style in _STYLES else text
 
 
 def encode_line(line: str) -> bytes:
-    """A line in the encoding of standard output, with escapes for what it lacks."""
+    """A line in the encoding of standard output, with escapes for characters that the encoding lacks."""
     return line.encode(sys.stdout.encoding or "utf-8", "backslashreplace")
 
 
@@ -66,7 +66,8 @@ def _table(entries: Iterable[ProjectEntry], zone: tzinfo, with_project: bool) ->
 
 
 def _terminal_width() -> Optional[int]:
-    """The width of the terminal; None if output goes elsewhere, or if it is not known."""
+    """The width of the terminal; None if output is not a terminal, or if the width is unknown."""
+
     return shutil.get_terminal_size((0, 0)).columns or None if sys.stdout.isatty() else None
 
 

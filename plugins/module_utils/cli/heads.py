@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Heads on the terminal: that which a run leaves, also as a record in a service's journal, and those noted earlier."""
+"""Prints the head after a run and writes it to systemd's journal, and prints the result of a check of noted heads."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from ..archive.heads import HeadsCheck
 
 
-def note_head(link: Optional[StoredCommit], as_json: bool, socket: str = SOCKET) -> None:
-    """Print the head unless the command prints JSON, and write it to the journal if this is a service of systemd.
+def publish_head(link: Optional[StoredCommit], as_json: bool, socket: str = SOCKET) -> None:
+    """Print the head unless the command prints JSON. In a systemd service, write it to the journal too.
 
-    A host's root can rewrite all archives on it; from the journal, the head reaches a log server.
+    Root can rewrite all archives on its host, but not the head that the journal has forwarded to a log server.
     """
     from ..archive.heads import head_line, head_record
 
@@ -31,7 +31,7 @@ def note_head(link: Optional[StoredCommit], as_json: bool, socket: str = SOCKET)
         return
     if not as_json:
         print_line(head_line(link))
-    # Systemd sets it for services whose output goes to the journal.
+    # Systemd sets this variable for services whose output goes to the journal.
     if not os.environ.get("JOURNAL_STREAM"):
         return
     try:
@@ -42,12 +42,12 @@ def note_head(link: Optional[StoredCommit], as_json: bool, socket: str = SOCKET)
 
 
 def print_heads(heads: HeadsCheck) -> None:
-    """Print what a check of noted heads found, if nothing is wrong."""
+    """Print the result of a check of noted heads without findings."""
     count = pluralize(heads.checked, "noted head", "noted heads")
-    print_line(f"The archive has all of {count}, the oldest of which is commit {heads.since}.")
+    print_line(f"The archive contains all of {count}; the oldest is commit {heads.since}.")
     if heads.pruned or heads.compacted:
         pruned = pluralize(heads.pruned, "commit", "commits")
-        print_line(f"Since then {pruned} removed old days, and {heads.compacted} merged files.")
+        print_line(f"Since then, {pruned} removed old days and {heads.compacted} merged files.")
     if heads.others:
         skipped = pluralize(heads.others, "record of another archive was", "records of other archives were")
         print_line(f"{skipped} skipped.")

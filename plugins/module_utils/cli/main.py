@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The command ``cloudscale-audit``: collects, verifies and reads archives on a host, without Ansible.
+"""The command ``cloudscale-audit``: collects, verifies and reads archives without Ansible.
 
 Exit status: 0 fine, 1 findings of severity error, 2 usage, 3 API, 4 storage, 5 gap, 6 not current, 70 internal error.
 """
@@ -32,18 +32,20 @@ from .signals import set_on_signal
 
 
 class Command(Protocol):
-    """One command, a module of this room. What it does not always need it imports where it is used: a collection that
-    finds nothing new is what runs most."""
+    """One command, a module of this package.
+
+    Modules that a run does not always need are imported where they are used, so that frequent short runs start fast.
+    """
 
     ABOUT: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what it takes beside the archive's path."""
+        """Add the arguments of the command, except the archive's path."""
 
     def run(self, options: argparse.Namespace, stop: threading.Event) -> int:
-        """Do it, and return the exit status; ``stop`` is set when it shall end early.
+        """Run the command, and return the exit status. ``stop`` is set to end the command early.
 
-        A command that only reads lets a signal end it at once instead.
+        Commands that only read call :func:`end_on_signal` instead.
         """
 
 
@@ -53,7 +55,7 @@ _COMMANDS = (
 )
 
 
-# Without an archive, these take the projects of an archiver host.
+# Without an archive, these use the projects file of an archiver host.
 _WITH_HOST_PROJECTS = ("status", "verify", "reconcile", "cat", "history", "detect")
 _WITH_SEVERAL_ARCHIVES = ("status", "verify", "detect", "notify", "export")
 # These read several archives as one log.
@@ -63,7 +65,7 @@ _TIME_FLAGS = ("--start", "--end", "--older-than")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run one command and return the exit status; errors are one sentence on stderr."""
+    """Run one command, and return the exit status. Errors are one sentence on stderr."""
     _prepare_output()
     options = _parse(_join_times(sys.argv[1:] if arguments is None else arguments))
     stop = threading.Event()
@@ -73,18 +75,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The reader has seen enough.
+        # The reader of the output has closed the pipe.
         _discard(sys.stdout)
         return OK
     except OSError as error:
-        # What else can fail is told as an AuditError.
+        # All other operating system errors are raised as AuditError.
         _discard(sys.stdout)
-        _print_error(StorageError(f"The output cannot be written: {error.strerror or error}."), as_json=False)
+        _print_error(StorageError(f"Standard output cannot be written: {error.strerror or error}."), as_json=False)
         return STORAGE
     except AuditError as error:
         _print_error(error, as_json=getattr(options, "json", False))
         return exit_status(error)
-    except Exception:  # noqa: BLE001 - Python would end with status 1, which means findings
+    except Exception:  # noqa: BLE001 - Python would exit with status 1, which means findings
         with _ignore_write_errors(sys.stderr):
             sys.stderr.write("cloudscale-audit: internal error; please report it with the lines below.\n")
             traceback.print_exc()
@@ -97,7 +99,7 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> int:
         options.archives = projects or []
         return int(options.command.run(options, stop))
     if projects is not None:
-        from .several import run_several  # takes its time, and a command on one archive needs no threads
+        from .several import run_several  # slow to import, and one archive needs no threads
 
         return run_several(options.name, options, projects, stop)
     (options.path,) = options.paths
@@ -107,25 +109,25 @@ def _run(options: argparse.Namespace, stop: threading.Event) -> int:
 
 
 def _is_merging(options: argparse.Namespace) -> bool:
-    """Whether the command makes one thing of all archives."""
+    """True if the command combines all archives into one output."""
     merges = getattr(options.command, "merges", None)
     return options.name in _MERGING or (merges is not None and merges(options))
 
 
 def _projects_of(options: argparse.Namespace) -> Optional[List[ProjectSettings]]:
-    """The archives of a command that is not about a single one.
+    """The projects of a command on several archives; None if it is on one archive.
 
-    :raises InvalidInput: the projects file cannot be used.
+    :raises InvalidInput: the projects file is not valid.
     """
     paths, file = options.paths, options.projects
     if paths and file:
-        options.parser.error("name archives, or --projects FILE, not both")
+        options.parser.error("pass ARCHIVE or --projects FILE, not both")
     if not paths and not file and options.name in _WITH_HOST_PROJECTS and os.path.exists(HOST_PROJECTS_FILE):
         file = HOST_PROJECTS_FILE
     if file:
         return read_projects(file)
     if not paths and options.name != "history":
-        options.parser.error("name an archive, or --projects FILE")
+        options.parser.error("pass ARCHIVE or --projects FILE")
     if _is_merging(options):
         return [archive_at(path) for path in paths]
     if len(paths) == 1:
@@ -136,7 +138,7 @@ def _projects_of(options: argparse.Namespace) -> Optional[List[ProjectSettings]]
 
 
 def _print_error(error: AuditError, as_json: bool) -> None:
-    """Tell people and, on request, programs; where nobody takes it, there is still the exit status."""
+    """Print an error on stderr and, with --json, on stdout; ignore outputs that are closed."""
     with _ignore_write_errors(sys.stderr):
         sys.stderr.write(f"cloudscale-audit: {error.message}\n")
     with _ignore_write_errors(sys.stdout):
@@ -154,9 +156,7 @@ def _ignore_write_errors(stream: TextIO) -> Iterator[None]:
 
 
 def _prepare_output() -> None:
-    """Let no output end a command as an unforeseen error, whose exit status would mean findings: neither one that is
-    closed, nor one whose encoding lacks a character, as of an archive's path.
-    """
+    """Replace closed outputs, and escape characters that the encoding of stdout lacks, so that printing never fails."""
     sys.stdout = sys.stdout or _null_stream()
     sys.stderr = sys.stderr or _null_stream()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
@@ -168,12 +168,12 @@ def _null_stream() -> TextIO:
 
 
 def _discard(stream: TextIO) -> None:
-    """Throw away what could not be written: Python would complain about it at exit."""
+    """Discard what could not be written; otherwise Python would print an error at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _join_times(arguments: Sequence[str]) -> List[str]:
-    """Join a time to its option: argparse would take the ``-24h`` of ``--start -24h`` for another option."""
+    """Join times to their flags, because argparse reads the ``-24h`` of ``--start -24h`` as another flag."""
     joined: List[str] = []
     for argument in arguments:
         if joined and joined[-1] in _TIME_FLAGS:
@@ -184,7 +184,7 @@ def _join_times(arguments: Sequence[str]) -> List[str]:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the arguments; what the subcommand does not know is refused with the usage of that subcommand."""
+    """Parse the arguments. Unknown arguments are an error with the usage of the subcommand."""
     options, unknown = build_parser(arguments).parse_known_args(arguments)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -192,25 +192,25 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser of the command that is called, or of all: most runs need one, and each takes its time to import."""
-    called = arguments[:1] if arguments[:1] and arguments[0] in _COMMANDS else _COMMANDS
+    """The parser with the given subcommand, or with all. Most runs need one, and each is slow to import."""
+    names = arguments[:1] if arguments[:1] and arguments[0] in _COMMANDS else _COMMANDS
     parser = argparse.ArgumentParser(
         prog="cloudscale-audit",
-        description="Keep the audit log of a cloudscale.ch project.",
+        description="Archive, verify and read the audit log of cloudscale.ch projects.",
         epilog=f"Exit status: {', '.join(f'{status} {meaning}' for status, meaning in MEANINGS.items())}.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name in called:
+    for name in names:
         command = _load(name)
         description = f"{command.ABOUT[0].upper()}{command.ABOUT[1:]}."
-        added = commands.add_parser(name, help=command.ABOUT, description=description, allow_abbrev=False)
-        added.set_defaults(
-            command=command, name=name, parser=added, json=False, dry_run=False, **_SINGLE_ARCHIVE_DEFAULTS
+        subparser = commands.add_parser(name, help=command.ABOUT, description=description, allow_abbrev=False)
+        subparser.set_defaults(
+            command=command, name=name, parser=subparser, json=False, dry_run=False, **_SINGLE_ARCHIVE_DEFAULTS
         )
-        command.add_arguments(added)
-        _add_archives(added, name)
+        command.add_arguments(subparser)
+        _add_archives(subparser, name)
     return parser
 
 
@@ -220,7 +220,7 @@ def _load(name: str) -> Command:
     return loaded
 
 
-# What a command on one archive has; several.py sets them for each of several.
+# Options of a command on one archive; several.py sets them for each of several archives.
 _SINGLE_ARCHIVE_DEFAULTS = {"access": FROM_ENVIRONMENT, "token_name": None}
 
 
@@ -230,17 +230,30 @@ def _add_archives(parser: argparse.ArgumentParser, name: str) -> None:
         "paths",
         nargs="*",
         metavar="ARCHIVE",
-        help=f"path of {'one or more archives' if several else 'the archive'}, or s3://BUCKET/PREFIX"
-        f"{'; or of an evidence package, FILE.zip' if name == 'verify' else ''}",
+        help=f"path to {'one or more archives' if several else 'the archive'}, or s3://BUCKET/PREFIX"
+        f"{'; or to an evidence package, FILE.zip' if name == 'verify' else ''}",
     )
     parser.add_argument(
-        "--projects", metavar="FILE", help="instead of ARCHIVE: all projects of a projects file, in one process"
+        "--projects",
+        metavar="FILE",
+        help="path to a projects file; run on the archives of all its projects instead of ARCHIVE"
+        f"{f' (default on an archiver host: {HOST_PROJECTS_FILE})' if name in _WITH_HOST_PROJECTS else ''}",
     )
     if name in _MERGING:
         return
-    parser.add_argument("--jobs", type=_jobs, default=8, metavar="N", help="how many of them at once (default: 8)")
     parser.add_argument(
-        "--time-limit", type=_time_limit, default="1h", metavar="DURATION", help="for each of them (default: 1h)"
+        "--jobs",
+        type=_jobs,
+        default=8,
+        metavar="N",
+        help=f"maximum number of archives at once, from 1 to {_MAX_JOBS}, if there are several (default: 8)",
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=_time_limit,
+        default="1h",
+        metavar="DURATION",
+        help="maximum duration for each of several archives, such as 15m or 1h (default: 1h)",
     )
 
 

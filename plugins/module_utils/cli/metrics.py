@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes the metrics of a run, however it ends."""
+"""Writes the metrics and the state of a run, even if the run fails."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def _no_samples() -> List[Sample]:
 
 @dataclass
 class Measurement:
-    """What a run tells its metrics: the command sets it as it learns it.
+    """Facts about a run for its metrics, which the command sets during the run.
 
-    ``archive`` and ``project`` are labels. ``succeeded``: the run did all it should, even if its exit status is not 0.
-    ``samples`` returns what the run found out beside how it went, also when it failed. ``covered_until`` is that of a
-    collection run; it may be later than that of ``head``, since a quiet run writes no commit.
+    ``archive`` and ``project`` are labels. A run can have ``succeeded`` even if its exit status is not 0. ``samples``
+    returns further metrics, also after a failure. ``covered_until`` is set by a collection run; it can be later than
+    that of ``head``, since a run without new entries writes no commit.
     """
 
     archive: str
@@ -49,24 +49,27 @@ class Measurement:
     samples: Callable[[], List[Sample]] = field(default=_no_samples)
 
     def end(self, status: int, succeeded: bool = True) -> int:
-        """Set how the run ended, and return its exit status."""
+        """Set the result of the run, and return the exit status."""
         self.status, self.succeeded = status, succeeded
         return status
 
-    def note_head(self, link: StoredCommit) -> None:
-        """Take the label of the project from the archive's newest commit, unless it has one."""
+    def record_head(self, link: StoredCommit) -> None:
+        """Set the head, and the label of the project if it has none."""
         self.project = self.project or link.commit.project.name
         self.head = link.head
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--metrics", metavar="FILE.prom", help="write metrics of this run to FILE.prom, for node_exporter"
+        "--metrics",
+        metavar="FILE.prom",
+        help="path to a file for the metrics of this run, FILE.prom, which node_exporter reads; a directory if there "
+        "are several archives",
     )
 
 
 def findings_samples(command: str, problems: Optional[Sequence[Finding]]) -> List[Sample]:
-    """The number of findings of a command; nothing while it is not known."""
+    """The metric with the number of findings of a command; empty while the number is unknown."""
     from ..archive.metrics import Sample
 
     return [] if problems is None else [Sample(f"{command}_findings", len(problems))]
@@ -76,23 +79,23 @@ def findings_samples(command: str, problems: Optional[Sequence[Finding]]) -> Lis
 def measure(
     command: str, file: Optional[str], archive: str, project: str = "", state: Optional[StateFile] = None
 ) -> Iterator[Measurement]:
-    """Write metrics after the block to ``file`` and the run to ``state``, if given. The block sets the measurement.
+    """Measure the run in the block; afterwards write metrics to ``file`` and the run to ``state``, if set.
 
-    A run that was stopped writes none: a deliberate stop says nothing about the archive.
+    A run that was stopped writes nothing: a deliberate stop says nothing about the archive.
 
-    :raises StorageError: the block went well, but the file cannot be written.
+    :raises StorageError: the block succeeded, but the file cannot be written.
     """
-    began, run = utc_now(), Measurement(archive, project)
+    started, run = utc_now(), Measurement(archive, project)
 
     def write() -> None:
         if state is not None:
-            _record(state, command, began, run)
+            _record(state, command, started, run)
         if file is None:
             return
         from ..archive.metrics import Run, write_metrics
 
-        ended = Run(command, run.archive, run.project, began, utc_now(), run.status, run.succeeded)
-        write_metrics(file, ended, run.samples())
+        measured = Run(command, run.archive, run.project, started, utc_now(), run.status, run.succeeded)
+        write_metrics(file, measured, run.samples())
 
     try:
         yield run
@@ -109,8 +112,8 @@ def measure(
     write()
 
 
-def _record(state: StateFile, command: str, began: datetime, run: Measurement) -> None:
-    """Remember the run for later ones. That it cannot be remembered is no reason to call it failed."""
+def _record(state: StateFile, command: str, started: datetime, run: Measurement) -> None:
+    """Save the run for later runs. If that fails, only warn: the run itself did not fail."""
     from ..archive.state import Run
 
     ended = format_time(utc_now()) if run.succeeded else None
@@ -118,7 +121,7 @@ def _record(state: StateFile, command: str, began: datetime, run: Measurement) -
         state.record(
             command,
             Run(
-                attempted=format_time(began),
+                attempted=format_time(started),
                 succeeded=ended,
                 exit_status=run.status,
                 failure=run.failure,
@@ -127,4 +130,4 @@ def _record(state: StateFile, command: str, began: datetime, run: Measurement) -
             ),
         )
     except (AuditError, OSError) as exc:
-        warn(f"This run cannot be remembered: {getattr(exc, 'message', exc)}")
+        warn(f"The state of this run cannot be saved: {getattr(exc, 'message', exc)}")

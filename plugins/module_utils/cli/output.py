@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What people and programs read on standard output."""
+"""Prints lines for people and JSON for programs, and formats times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class CapturedOutput:
-    """What a command printed about one of several archives: lines for people, or a value for programs."""
+    """The output of a command for one of several archives: lines for people, or a value for programs."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -40,8 +40,8 @@ _thread = _Thread()
 
 
 @contextmanager
-def captured(name: str) -> Iterator[CapturedOutput]:
-    """Keep what this thread prints in the block, which is about the archive of this name."""
+def capture_output(name: str) -> Iterator[CapturedOutput]:
+    """Capture what this thread prints in the block, for the archive with this name."""
     _thread.captured = CapturedOutput(name)
     try:
         yield _thread.captured
@@ -68,20 +68,20 @@ def warn(sentence: str) -> None:
 
 
 def print_note(sentence: str) -> None:
-    """Say something on standard error that is worth knowing, and no reason to worry."""
+    """Print a sentence on standard error, with the name of the archive if there are several."""
     name = f"{_thread.captured.name}: " if _thread.captured else ""
     sys.stderr.write(f"cloudscale-audit: {name}{sentence}\n")
 
 
 def is_captured() -> bool:
-    """Whether this thread works on one of several archives, so that nobody watches its progress."""
+    """True if this thread works on one of several archives, so that its progress is not shown."""
     return _thread.captured is not None
 
 
 def print_gaps(gaps: Iterable[Gap], zone: tzinfo = timezone.utc) -> None:
     for gap in gaps:
-        span = f"from {when(gap.start, zone)} to {when(gap.end, zone)}"
-        print_line(f"GAP {span} ({to_printable(gap.why)}): entries of this time may be missing.")
+        start, end = format_moment(gap.start, zone), format_moment(gap.end, zone)
+        print_line(f"GAP from {start} to {end} ({to_printable(gap.why)}): entries from this time may be missing.")
 
 
 def print_findings(findings: Iterable[Finding]) -> None:
@@ -91,43 +91,43 @@ def print_findings(findings: Iterable[Finding]) -> None:
 
 
 def describe_failure(failure: Mapping[str, Any]) -> str:
-    """Why the last run of a command failed, as the status of an archive has it."""
+    """The failure in the status of an archive, as a sentence."""
     return f"The last run of {failure.get('command')} failed: {to_printable(str(failure.get('msg')))}"
 
 
-def when(moment: Optional[datetime], zone: tzinfo = timezone.utc) -> str:
-    """A moment to the second, with its offset from UTC, in a form that ``--start`` accepts."""
+def format_moment(moment: Optional[datetime], zone: tzinfo = timezone.utc) -> str:
+    """A time to the second with its offset from UTC, in a format that ``--start`` accepts."""
     if moment is None:
         return "never"
     moment = moment.replace(microsecond=0)
     return format_time(moment) if zone is timezone.utc else moment.astimezone(zone).isoformat()
 
 
-def ago(moment: Optional[datetime]) -> str:
-    """How long ago a moment was, or how long it takes until one that is yet to come, as by another clock."""
+def time_since(moment: Optional[datetime]) -> str:
+    """The time since a moment in words; a moment of a faster clock can be in the future."""
     if moment is None:
         return "never"
-    passed = utc_now() - moment
-    distance = format_duration(abs(passed))
-    if not distance:
+    elapsed = utc_now() - moment
+    duration = format_duration(abs(elapsed))
+    if not duration:
         return "just now"
-    return f"{distance} ago" if passed > timedelta(0) else f"in {distance}"
+    return f"{duration} ago" if elapsed > timedelta(0) else f"in {duration}"
 
 
-def ahead(moment: Optional[datetime]) -> str:
-    """How long it takes until a moment, or how long ago it was."""
+def time_until(moment: Optional[datetime]) -> str:
+    """The time until a moment in words, or since a moment in the past."""
     if moment is None or moment <= utc_now():
-        return ago(moment)
+        return time_since(moment)
     return f"in {format_duration(moment - utc_now()) or 'less than a minute'}"
 
 
-def format_duration(span: timedelta) -> str:
-    """A duration in its two largest units, as far as they are not zero; empty for less than a minute."""
-    hours, minutes = divmod(int(span.total_seconds() // 60), 60)
+def format_duration(duration: timedelta) -> str:
+    """A duration in its two largest units that are not zero; empty for less than a minute."""
+    hours, minutes = divmod(int(duration.total_seconds() // 60), 60)
     days, hours = divmod(hours, 24)
     parts = [(days, pluralize(days, "day", "days")), (hours, f"{hours} h"), (minutes, f"{minutes} min")]
     return " ".join(text for count, text in (parts[:2] if days else parts) if count)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One line on the terminal that shows how far a read is, if there is a terminal."""
+"""Shows the progress of reading in one line on the terminal, if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Iterable, Optional
 
 from ..counts import pluralize
 from ..project_log.entry import Entry, timestamp
-from .output import is_captured, when
+from .output import format_moment, is_captured
 
 
 class Progress:
@@ -32,13 +32,14 @@ class Progress:
         self._write(f"{pluralize(self._entries, 'entry', 'entries')} read{self._newest_time()}")
 
     def end(self) -> None:
-        """Leave the line as it is and begin a new one."""
+        """Keep the line, and begin a new one."""
+
         if self._width:
             sys.stderr.write("\n")
             self._width = 0
 
     def _newest_time(self) -> str:
-        return f", up to {when(self._reached)}" if self._reached else ""
+        return f", up to {format_moment(self._reached)}" if self._reached else ""
 
     def _write(self, line: str) -> None:
         sys.stderr.write(f"\r{line:<{self._width}}")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which entries of an archive a command is about."""
+"""The flags that select entries of an archive, and their values."""
 
 from __future__ import annotations
 
@@ -19,28 +19,49 @@ if TYPE_CHECKING:
 
 
 def add_range(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--start", metavar="TIME", help="only entries of this moment or later")
-    parser.add_argument("--end", metavar="TIME", help="only entries before this moment")
+    parser.add_argument("--start", metavar="TIME", help="only entries since this time, inclusive")
+    parser.add_argument("--end", metavar="TIME", help="only entries before this time")
 
 
 def add_selection(parser: argparse.ArgumentParser, with_resource: bool = True) -> None:
     add_range(parser)
     add_conditions(parser, with_resource)
-    parser.add_argument("--limit", metavar="N", help="only the newest N matches")
+    parser.add_argument("--limit", metavar="N", help="maximum number of entries, at least 1; the newest are kept")
 
 
 def add_conditions(parser: argparse.ArgumentParser, with_resource: bool = True) -> None:
-    parser.add_argument("--action", dest="actions", action="append", metavar="GLOB", help="only these actions")
-    parser.add_argument("--actor", dest="actors", action="append", metavar="NAME", help="only changes by these")
-    parser.add_argument("--ip-network", dest="ip_networks", action="append", metavar="NETWORK", help="only from these")
-    parser.add_argument("--message-pattern", metavar="REGEX", help="only entries whose message matches this")
+    parser.add_argument(
+        "--action",
+        dest="actions",
+        action="append",
+        metavar="GLOB",
+        help="only entries whose action matches, such as 'server_*'; repeat for several",
+    )
+    parser.add_argument(
+        "--actor",
+        dest="actors",
+        action="append",
+        metavar="NAME",
+        help="only entries by this actor: an e-mail address, a token's description or uuid, 'system' or 'admin'; "
+        "repeat for several",
+    )
+    parser.add_argument(
+        "--ip-network",
+        dest="ip_networks",
+        action="append",
+        metavar="NETWORK",
+        help="only entries from this network, such as 192.0.2.0/24; repeat for several",
+    )
+    parser.add_argument(
+        "--message-pattern", metavar="REGEX", help="only entries whose message contains a match of this expression"
+    )
     if with_resource:
         parser.add_argument(
             "--resource",
             dest="resources",
             action="append",
             metavar="GLOB",
-            help="only entries whose message names one of these resources; best effort",
+            help="only entries whose message names a matching resource; best effort; repeat for several",
         )
 
 

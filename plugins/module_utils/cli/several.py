@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs a command on several archives in one process, some at once; a bad one does not hold up the others."""
+"""Runs a command on several archives concurrently; a failure on one archive does not affect the others."""
 
 from __future__ import annotations
 
@@ -25,55 +25,55 @@ from ..projects import ProjectSettings
 from ..times import utc_now
 from .archive import bucket_access, is_new
 from .exit_status import API, INTERNAL_ERROR, NOT_CURRENT, OK, exit_status, worst
-from .output import CapturedOutput, captured, print_json, print_line
+from .output import CapturedOutput, capture_output, print_json, print_line
 from .status_table import status_table
 
 _TIMER_TOLERANCE = timedelta(seconds=30)
 _POLL_INTERVAL = 0.5
-# These work also where no collection run has succeeded yet.
+# These commands work before the first successful collection run.
 _WITHOUT_ARCHIVE = ("collect", "doctor")
-# These refuse to judge nothing.
+# These commands fail if no project is enabled.
 _NEEDING_PROJECTS = ("status", "verify", "reconcile")
-# These keep a pinned head or a bookmark in the state directory.
+# These commands store a pinned head or a bookmark in the state directory.
 _WITH_STATE = ("collect", "prune", "compact", "journal", "notify")
 
 
 @dataclass
 class _Task:
-    """A command on one archive."""
+    """The run of a command on one archive."""
 
     project: ProjectSettings
     options: argparse.Namespace
     stop: threading.Event = field(default_factory=threading.Event)
-    began: float = 0.0
+    started: float = 0.0
     is_overdue: bool = False
 
 
 @dataclass
 class _Outcome:
-    """How a task ended, and what it printed."""
+    """The exit status of a task, and its output."""
 
     task: _Task
     status: int
     printed: CapturedOutput
 
-    def value(self) -> Dict[str, Any]:
-        """For programs: what the command returns about the archive, its name, path and exit status."""
-        found = self.printed.value if isinstance(self.printed.value, dict) else {}
+    def to_json(self) -> Dict[str, Any]:
+        """The values that the command returned for programs, with the archive's name, path and exit status."""
+        returned = self.printed.value if isinstance(self.printed.value, dict) else {}
         project = self.task.project
-        return {"name": project.name, "path": project.path, **found, "exit_status": self.status}
+        return {"name": project.name, "path": project.path, **returned, "exit_status": self.status}
 
 
 def run_several(
     name: str, options: argparse.Namespace, projects: Sequence[ProjectSettings], stop: threading.Event
 ) -> int:
-    """Run a command on each archive, print an outcome for each, and return the worst exit status.
+    """Run a command on each archive, print the outcome of each, and return the worst exit status.
 
-    :raises Cancelled: ``stop`` was set; what runs then has ended where that is safe.
+    :raises Cancelled: ``stop`` was set; each running task has ended at a safe point.
     """
     tasks = [_Task(project, _task_options(name, options, project)) for project in projects if project.enabled]
     if name in _NEEDING_PROJECTS and not tasks:
-        raise InvalidInput(f"No project is enabled, so {name} has nothing to judge.")
+        raise InvalidInput(f"No project is enabled, so {name} has nothing to check; enable one in the projects file.")
     if name == "collect":
         tasks = [task for task in tasks if _is_due(task, utc_now())]
     tasks.sort(key=lambda task: _last_attempt(name, task))
@@ -86,12 +86,12 @@ def run_several(
     order = {project.name: number for number, project in enumerate(projects)}
     outcomes.sort(key=lambda outcome: order[outcome.task.project.name])
     if options.json:
-        print_json({"archives": [outcome.value() for outcome in outcomes], "exit_status": status})
+        print_json({"archives": [outcome.to_json() for outcome in outcomes], "exit_status": status})
     elif name == "status":
-        for line in status_table([outcome.value() for outcome in outcomes], utc_now()):
+        for line in status_table([outcome.to_json() for outcome in outcomes], utc_now()):
             print_line(line)
     if stop.is_set():
-        raise Cancelled("The command was stopped before it came to its end.")
+        raise Cancelled("The command was stopped before it finished.")
     return status
 
 
@@ -102,7 +102,7 @@ def _print_outcome(outcome: _Outcome) -> None:
 
 
 def _run(name: str, tasks: List[_Task], options: argparse.Namespace, stop: threading.Event) -> Iterator[_Outcome]:
-    """Run the tasks in threads; the outcomes as they come."""
+    """Run the tasks in threads, and yield each outcome when its task ends."""
     waiting: queue.SimpleQueue[_Task] = queue.SimpleQueue()
     ended: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
     running: Dict[int, _Task] = {}
@@ -115,13 +115,13 @@ def _run(name: str, tasks: List[_Task], options: argparse.Namespace, stop: threa
                 task = waiting.get_nowait()
             except queue.Empty:
                 return
-            task.began = time.monotonic()
+            task.started = time.monotonic()
             running[id(task)] = task
             outcome = _run_task(name, task)
             del running[id(task)]
             ended.put(outcome)
 
-    # Daemons: a command that only reads need not end its work when it is stopped.
+    # Daemon threads, since a command that only reads can be stopped without finishing its work.
     threads = [threading.Thread(target=work, daemon=True) for _number in range(min(options.jobs, len(tasks)))]
     for thread in threads:
         thread.start()
@@ -133,17 +133,17 @@ def _run(name: str, tasks: List[_Task], options: argparse.Namespace, stop: threa
 
 
 def _stop_overdue(running: List[_Task], limit: timedelta, stop: threading.Event) -> None:
-    """Ask those to stop that take too long, or all if the command was asked to."""
+    """Stop tasks that exceed the time limit, or all tasks if the command was stopped."""
     now = time.monotonic()
     for task in running:
-        task.is_overdue = task.is_overdue or now - task.began > limit.total_seconds()
+        task.is_overdue = task.is_overdue or now - task.started > limit.total_seconds()
         if task.is_overdue or stop.is_set():
             task.stop.set()
 
 
 def _run_task(name: str, task: _Task) -> _Outcome:
-    """Run the command on one archive, whatever happens."""
-    with captured(task.project.name) as printed:
+    """Run the command on one archive; any error becomes an outcome."""
+    with capture_output(task.project.name) as printed:
         try:
             return _Outcome(task, _run_one(name, task), printed)
         except Cancelled as error:
@@ -153,7 +153,7 @@ def _run_task(name: str, task: _Task) -> _Outcome:
             return _failed(task, printed, API, message, error.failure)
         except AuditError as error:
             return _failed(task, printed, exit_status(error), error.message, error.failure)
-        except Exception as error:  # noqa: BLE001 - the others go on
+        except Exception as error:  # noqa: BLE001 - the other tasks continue
             traceback.print_exc()
             return _failed(task, printed, INTERNAL_ERROR, f"Internal error; please report it: {error!r}", None)
 
@@ -175,7 +175,7 @@ def _failed(task: _Task, printed: CapturedOutput, status: int, message: str, fai
 
 
 def _is_due(task: _Task, now: datetime) -> bool:
-    """Whether the project has waited long enough since its last run began; a timer may fire a little early."""
+    """True if the last run of the project started long enough ago; a timer can fire slightly early."""
     every = task.project.every
     run = task.options.state.runs().get("collect")
     if every is None or run is None or run.attempted_at is None:
@@ -184,13 +184,13 @@ def _is_due(task: _Task, now: datetime) -> bool:
 
 
 def _last_attempt(name: str, task: _Task) -> str:
-    """The order that is fair: those that waited longest come first."""
+    """The sort key of a task: tasks that have waited longest run first."""
     run = task.options.state.runs().get(name)
     return run.attempted if run else ""
 
 
 def _timestamp_settings(name: str, project: ProjectSettings) -> Dict[str, Any]:
-    """The settings about time stamps. Where they are not required, an archive may rightly have none to verify."""
+    """The settings for time stamps. ``verify`` checks them only if the project requires them."""
     if name == "verify":
         return {"timestamp_ca": project.timestamp_ca if project.timestamp_required else None}
     return {
@@ -202,7 +202,7 @@ def _timestamp_settings(name: str, project: ProjectSettings) -> Dict[str, Any]:
 
 
 def _task_options(name: str, options: argparse.Namespace, project: ProjectSettings) -> argparse.Namespace:
-    """The options of the command for one project; a flag that was given counts more than the projects file."""
+    """The options of the command for one project; flags override the projects file."""
     archive = project.path if is_remote(project.path) else str(LocalStore(project.path))
     state = StateFile(project.state_directory, archive)
     settings = {
@@ -218,7 +218,7 @@ def _task_options(name: str, options: argparse.Namespace, project: ProjectSettin
         **_timestamp_settings(name, project),
         "older_than": {"prune": project.retention, "compact": project.compact_older_than}.get(name),
     }
-    # The table of status is made of what programs get.
+    # The table of status is built from the JSON values.
     as_json = options.json or name == "status"
     values = dict(
         vars(options),

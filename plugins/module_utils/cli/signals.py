@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a signal does to a command: it asks those that write to stop, and ends those that only read."""
+"""Signal handling: commands that write stop at a safe point, and commands that only read end at once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..errors import Cancelled
 
 
 def set_on_signal(stop: threading.Event) -> None:
-    """Let a signal set this, which the command looks at where it may stop."""
+    """Set ``stop`` on SIGTERM and SIGINT; the command checks it at safe points."""
     _handle(lambda *_signal: stop.set())
 
 
 def end_on_signal() -> None:
-    """Let a signal end the command right where it is, by :class:`Cancelled`; only the main thread can ask for this."""
+    """Raise :class:`Cancelled` on SIGTERM and SIGINT; no effect outside the main thread."""
     if threading.current_thread() is threading.main_thread():
         _handle(_raise_cancelled)
 
@@ -30,4 +30,4 @@ def _handle(handler: Callable[..., Any]) -> None:
 
 
 def _raise_cancelled(*_signal: Any) -> NoReturn:
-    raise Cancelled("The command was stopped before it came to its end.")
+    raise Cancelled("The command was stopped before it finished.")

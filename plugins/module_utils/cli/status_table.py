@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The states of several archives as one table for people."""
+"""Prints the states of several archives as a table."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any, Iterator, List, Mapping, Sequence
 from ..times import parse_timestamp
 from .output import describe_failure, format_duration
 
-_COLUMNS = ("PROJECT", "STATE", "LAG", "DEADLINE", "GAPS", "VERIFIED", "ENTRIES")
+_COLUMNS = ("Project", "State", "Lag", "Deadline", "Gaps", "Verified", "Entries")
 
 
 def status_table(archives: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
-    """A row for each archive, and below the table why a row has no state, or why its last collection run failed.
+    """The lines of a table with a row for each archive, and below it the failures.
 
-    ``archives`` are the values that status returns for programs, with the key ``name``.
+    ``archives`` are the JSON values that status prints, with the key ``name``.
     """
     rows = [list(_COLUMNS), *(_row(archive, now) for archive in archives)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
@@ -47,10 +47,9 @@ def _row(archive: Mapping[str, Any], now: datetime) -> List[str]:
 
 
 def _relative_time(value: Any, now: datetime) -> str:
-    """How far a moment is from now, in the largest units; a dash without one."""
+    """The time between a moment and now in words; a dash without a moment."""
     moment = parse_timestamp(value)
     if moment is None:
         return "-"
-    ahead = moment > now
-    text = format_duration(moment - now if ahead else now - moment) or "0 min"
-    return f"in {text}" if ahead else text
+    text = format_duration(abs(moment - now)) or "0 min"
+    return f"in {text}" if moment > now else text

@@ -14,15 +14,16 @@ def add_time_zone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-zone",
         metavar="ZONE",
-        help="time zone of times in texts, and of dates in --start and --end, such as Europe/Zurich (default: UTC)",
+        help="time zone of printed times and of dates in --start and --end, such as Europe/Zurich (default: UTC)",
     )
 
 
 def zone_from_options(options: argparse.Namespace) -> tzinfo:
-    """The time zone that was asked for; UTC where none was, or where the command has no such flag.
+    """The time zone of the flag; UTC without it, or if the command has no such flag.
 
-    :raises InvalidInput: this host knows none of that name.
+    :raises InvalidInput: the time zone is unknown on this host.
     """
+
     name = getattr(options, "time_zone", None)
     if name is None:
         return timezone.utc

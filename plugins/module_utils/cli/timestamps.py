@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The flags about time stamps, the one that a run asks for, and what a verification found out about them."""
+"""Time stamps on the command line: flags, the request after a run, and the result of a verification."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..counts import pluralize
 from ..errors import AuditError, InvalidInput
 from ..times import parse_duration
 from .flags import flag
-from .output import format_duration, print_line, print_note, when
+from .output import format_duration, format_moment, print_line, print_note
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -30,39 +30,43 @@ _MAX_PRINTED = 20
 
 
 def add_timestamping(parser: argparse.ArgumentParser) -> None:
-    """The flags of a command that can have a head stamped."""
+    """Add the flags of a command that can request a time stamp for the head."""
     add_timestamp_url(parser)
     parser.add_argument(
-        "--timestamp-every", metavar="DURATION", help=f"shortest time between two time stamps (default: {_EVERY})"
+        "--timestamp-every",
+        metavar="DURATION",
+        help=f"minimum time between two time stamps, such as 12h or 7d (default: {_EVERY})",
     )
     parser.add_argument(
         "--timestamp-required",
         action="store_true",
-        help="end with status 3 if a time stamp is due and there is none; the commits are made in any case",
+        help="exit with status 3 if a due time stamp fails; the commits are made in any case",
     )
 
 
 def add_timestamp_url(parser: argparse.ArgumentParser) -> None:
-    """The flags that name an authority."""
+    """Add the flags for a time stamping authority."""
     parser.add_argument(
         "--timestamp-url",
         metavar="URL",
-        help="a time stamping authority (RFC 3161) that stamps the head; needs openssl",
+        help="URL of a time stamping authority (RFC 3161) that stamps the head; requires openssl",
     )
     add_timestamp_ca(parser)
 
 
 def add_timestamp_ca(parser: argparse.ArgumentParser) -> None:
-    """The flag that says whose time stamps count."""
+    """Add the flag for the trusted time stamping authorities."""
     parser.add_argument(
-        "--timestamp-ca", metavar="FILE", help="certificates, in PEM, of the authorities whose time stamps count"
+        "--timestamp-ca",
+        metavar="FILE",
+        help="path to the certificates, in PEM, of the trusted time stamping authorities",
     )
 
 
 def authorities_from_options(options: argparse.Namespace) -> Optional[Authorities]:
-    """Those whose time stamps count, if they were given.
+    """The trusted time stamping authorities; None without the flag.
 
-    :raises InvalidInput: the file cannot be used.
+    :raises InvalidInput: the file is not valid.
     """
     if not options.timestamp_ca:
         return None
@@ -72,9 +76,9 @@ def authorities_from_options(options: argparse.Namespace) -> Optional[Authoritie
 
 
 def authority_from_options(options: argparse.Namespace) -> Optional[Authority]:
-    """The authority that was given, if one was.
+    """The time stamping authority; None without the flag.
 
-    :raises InvalidInput: it, or what belongs to it, cannot be used.
+    :raises InvalidInput: the URL or the file of certificates is not valid.
     """
     if not options.timestamp_url:
         return None
@@ -86,25 +90,25 @@ def authority_from_options(options: argparse.Namespace) -> Optional[Authority]:
 
 
 class Timestamping:
-    """What a run does about time stamps after its commits; nothing without an authority.
+    """Requests a time stamp after a run, if one is due; does nothing without an authority.
 
-    ``newest`` is the newest time stamp that the run knows, ``failure`` why there is none that is required.
+    ``newest`` is the newest known time stamp. ``failure`` is set if a required time stamp failed.
     """
 
     newest: Optional[HeadTimestamp] = None
     failure: Optional[AuditError] = None
 
     def __init__(self, options: argparse.Namespace) -> None:
-        """:raises InvalidInput: the flags cannot be used, whatever the archive is."""
+        """:raises InvalidInput: a flag is not valid, or requires another one."""
         self._authority = authority_from_options(options)
         self._is_required: bool = options.timestamp_required
         self._every: timedelta = parse_duration(options.timestamp_every or _EVERY, flag("timestamp_every"))
         for name in ("timestamp_every", "timestamp_required"):
             if self._authority is None and getattr(options, name):
-                raise InvalidInput(f"{flag(name)} needs --timestamp-url.")
+                raise InvalidInput(f"{flag(name)} requires --timestamp-url.")
 
     def stamp(self, store: Store, link: Optional[StoredCommit], stop: threading.Event) -> None:
-        """Have the head stamped if that is due. Whatever goes wrong, the commits are made."""
+        """Request a time stamp for the head if one is due. The commits remain even if this fails."""
         if self._authority is None or link is None:
             return
         from ..archive.timestamper import newest_timestamp, stamp_head
@@ -118,16 +122,18 @@ class Timestamping:
 
 
 def print_timestamps(found: Timestamps) -> None:
-    """Print by when each head existed, if nothing is wrong."""
+    """Print by when each head existed, for a verification without findings."""
     older = len(found.heads) - _MAX_PRINTED
     if older > 0:
-        print_line(f"Time stamps of {pluralize(older, 'older commit', 'older commits')} are good, too; --json has all.")
-    for one in found.heads[-_MAX_PRINTED:]:
-        print_line(f"Commit {one.head.sequence} existed by {when(one.time)}, and so did all before it.")
+        print_line(f"Time stamps of {pluralize(older, 'older commit', 'older commits')} are valid; --json has all.")
+    for stamped in found.heads[-_MAX_PRINTED:]:
+        print_line(
+            f"Commit {stamped.head.sequence} existed by {format_moment(stamped.time)}, as did all earlier commits."
+        )
     wait = found.longest_wait
     if wait:
         within = format_duration(wait.time - wait.server_date) or "a minute"
         longest = f"longest: commit {wait.sequence}"
-        print_line(f"Up to there, every commit is shown to exist within {within} of the date in it ({longest}).")
+        print_line(f"Each of these commits existed within {within} of the date in it ({longest}).")
     if found.unstamped:
         print_line(f"{pluralize(found.unstamped, 'newer commit has', 'newer commits have')} no time stamp yet.")

@@ -263,7 +263,7 @@ def test_a_full_disk_fails_one_project_until_there_is_room_again(
     archive = "/srv/small/archive"
     small = [wanted(simulator), wanted(simulator, path=archive, name="small")]
     assert deployment.attempt(archiver_projects=small).returncode != 0
-    assert f"small cannot be collected: space: Only 0.0 GiB free for {archive}; make room." in deployment.output
+    assert f"small cannot be collected: space: Only 0.0 GiB free for {archive}; free some space." in deployment.output
     assert "production cannot be collected" not in deployment.output
     machine.output_of(f"systemctl start {SERVICE}")
     add(log, 5)

@@ -17,7 +17,7 @@ from ..selection import add_selection, range_and_selection
 from ..signals import end_on_signal
 from ..time_zone import add_time_zone, zone_from_options
 
-ABOUT = "print entries of archives, ordered by time; needs no token and no network"
+ABOUT = "print entries of archives, ordered by time; needs no token"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +35,10 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
 
     zone = zone_from_options(options)
     time_range, selection = range_and_selection(options)
-    chosen = format_from_options(options)
+    output_format = format_from_options(options)
     archives = archives_from_options(options)
     logs = archived_logs(archives)
-    found = [
+    entries = [
         (
             log.project,
             filter(selection.matches, cat(store, time_range.start, time_range.end, needles=selection.needles)),
@@ -46,5 +46,5 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         for log, (_name, store) in zip(logs, archives)
     ]
     several = len(logs) > 1
-    print_entries(keep_newest(merge_by_time(found), selection.limit), chosen, zone, with_project=several)
+    print_entries(keep_newest(merge_by_time(entries), selection.limit), output_format, zone, with_project=several)
     return worst([warn_of_incomplete_log(log, time_range, zone, several) for log in logs])

@@ -22,9 +22,9 @@ from ..archive import store_from_options
 from ..connection import add_connection, with_token
 from ..exit_status import GAP, OK, exit_status, worst
 from ..flags import flag
-from ..heads import note_head
+from ..heads import publish_head
 from ..metrics import add_metrics, measure
-from ..output import add_json, is_captured, print_gaps, print_json, print_line, warn, when
+from ..output import add_json, format_moment, is_captured, print_gaps, print_json, print_line, warn
 from ..signing import add_signing, context_from_options
 from ..time_zone import add_time_zone, zone_from_options
 from ..timestamps import Timestamping, add_timestamping
@@ -39,23 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_connection(parser)
     add_time_zone(parser)
-    parser.add_argument("--project", default="", metavar="NAME", help="a label for the archive")
-    parser.add_argument("--start", metavar="TIME", help="start of a new archive (default: the oldest entry available)")
+    parser.add_argument("--project", default="", metavar="NAME", help="name of the project, stored in the archive")
+    parser.add_argument("--start", metavar="TIME", help="start of a new archive (default: the oldest available entry)")
     parser.add_argument(
         "--accept-identity",
         action="store_true",
-        help="continue although another token or api_url can no longer be compared with the archive",
+        help="continue after a change of token or API URL if the API has no entry left to compare with the archive",
     )
     add_signing(parser)
     add_timestamping(parser)
-    parser.add_argument("--dry-run", action="store_true", help="write nothing, print what would be added")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing; print what would be added")
     add_metrics(parser)
 
 
 class _CollectMetrics:
-    """What the run found out, for metrics: the newest commit that it saw, and how far the clocks were apart."""
+    """The facts for the metrics of a run: the newest commit, the result, and the clock skew if it ended the run."""
 
-    link: Optional[StoredCommit] = None
+    head: Optional[StoredCommit] = None
     result: Optional[CollectResult] = None
     skew: Optional[float] = None
 
@@ -63,31 +63,31 @@ class _CollectMetrics:
         from ...archive.metrics import Sample, archive_samples
 
         skew = self.result.clock_skew_seconds if self.result else self.skew
-        found = [] if skew is None else [Sample("clock_skew_seconds", skew)]
-        if self.link is None:
-            return found
-        covered = self.result.covered_until if self.result else None
-        return [*found, *archive_samples(self.link.commit, utc_now(), covered)]
+        samples = [] if skew is None else [Sample("clock_skew_seconds", skew)]
+        if self.head is None:
+            return samples
+        covered_until = self.result.covered_until if self.result else None
+        return [*samples, *archive_samples(self.head.commit, utc_now(), covered_until)]
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
-    newest = _CollectMetrics()
+    metrics = _CollectMetrics()
     zone = zone_from_options(options)
-    stamping = Timestamping(options)
+    timestamping = Timestamping(options)
     store = store_from_options(options)
-    kept = not options.dry_run
+    writes = not options.dry_run
     with measure(
         "collect",
-        options.metrics if kept else None,
+        options.metrics if writes else None,
         str(store),
         options.project,
-        options.state if kept else None,
+        options.state if writes else None,
     ) as measurement:
-        measurement.samples = newest.samples
+        measurement.samples = metrics.samples
 
-        def on_head(link: StoredCommit) -> None:
-            newest.link = link
-            measurement.note_head(link)
+        def on_head(head: StoredCommit) -> None:
+            metrics.head = head
+            measurement.record_head(head)
 
         settings = CollectSettings(
             project=options.project,
@@ -100,34 +100,38 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
             try:
                 return collect(store, api, settings, context)
             except ClockSkew as error:
-                newest.skew = error.seconds
+                metrics.skew = error.seconds
                 raise
 
-        done = newest.result = with_token(options, stop, collect_once)
+        done = metrics.result = with_token(options, stop, collect_once)
         measurement.covered_until = done.covered_until
         measurement.end(GAP if done.gaps else OK)
-        if kept:
-            stamping.stamp(store, newest.link, stop)
-        if stamping.failure:
-            measurement.end(worst([measurement.status, exit_status(stamping.failure)]), succeeded=False)
-            measurement.failure = {"msg": stamping.failure.message, **stamping.failure.failure}
+        if writes:
+            timestamping.stamp(store, metrics.head, stop)
+        if timestamping.failure:
+            measurement.end(worst([measurement.status, exit_status(timestamping.failure)]), succeeded=False)
+            measurement.failure = {"msg": timestamping.failure.message, **timestamping.failure.failure}
         status = measurement.status
-    existed = done.commits > done.commits_added
-    # The projects file names the start of an archive in every run.
-    if settings.start and existed and done.covered_from != settings.start and not is_captured():
-        covered = when(done.covered_from, zone)
-        warn(f"--start is ignored, because the archive exists already and covers the log from {covered}.")
+    _warn_of_ignored_start(settings, done, zone)
+    timestamp = timestamping.newest
     if options.json:
-        print_json({**done.to_json(), "timestamp": stamping.newest.to_json() if stamping.newest else None})
+        print_json({**done.to_json(), "timestamp": timestamp.to_json() if timestamp else None})
     else:
         _print_result(done, options.dry_run, zone)
-        if stamping.newest:
-            print_line(
-                f"Time stamp: commit {stamping.newest.head.sequence} existed by {when(stamping.newest.time, zone)}."
-            )
-    if kept:
-        note_head(newest.link, options.json)
+        if timestamp:
+            stamped_at = format_moment(timestamp.time, zone)
+            print_line(f"Time stamp: commit {timestamp.head.sequence} existed by {stamped_at}.")
+    if writes:
+        publish_head(metrics.head, options.json)
     return status
+
+
+def _warn_of_ignored_start(settings: CollectSettings, done: CollectResult, zone: tzinfo) -> None:
+    existed_before = done.commits > done.commits_added
+    # A projects file passes the start of each archive in every run, so there is no warning for several archives.
+    if settings.start and existed_before and done.covered_from != settings.start and not is_captured():
+        covered_from = format_moment(done.covered_from, zone)
+        warn(f"--start is ignored, because the archive exists already and covers the log from {covered_from}.")
 
 
 def _print_result(done: CollectResult, dry_run: bool, zone: tzinfo) -> None:
@@ -135,7 +139,7 @@ def _print_result(done: CollectResult, dry_run: bool, zone: tzinfo) -> None:
     commits = pluralize(done.commits_added, "commit", "commits")
     print_line(f"{pluralize(done.added, 'entry', 'entries')} {verb} in {commits}.")
     if done.renamed:
-        known = pluralize(done.renamed, "archived entry looks", "archived entries look")
-        print_line(f"{known} different now: a name was changed.")
-    print_line(f"State: {done.state}. Covered until {when(done.covered_until, zone)}.")
+        renamed = pluralize(done.renamed, "archived entry", "archived entries")
+        print_line(f"The API now returns {renamed} with a changed name.")
+    print_line(f"State: {done.state}. Covered until {format_moment(done.covered_until, zone)}.")
     print_gaps(done.gaps, zone)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Checks all that a collection run needs, before the first one, and how the API behaves, for bug reports."""
+"""Checks the requirements of a collection run before the first one, and the behaviour of the API for bug reports."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from ..exit_status import API, OK, STORAGE
 from ..output import add_json, print_json, print_line
 from ..timestamps import add_timestamp_url, authority_from_options
 
-ABOUT = "check all that a collection run needs, and how the API behaves"
+ABOUT = "check the requirements of a collection run, and the behaviour of the API"
 
 _MAX_SKEW = 5.0
 _MIN_FREE_SPACE = 1 << 30
 _WRITERS = 8
 _RACES = 5
-# The file systems that were raced on by this process.
+# The file systems on which this process has run the race.
 _tested_devices: Set[int] = set()
 
 
 class Check(NamedTuple):
-    """What ``doctor`` found out about one thing that a collection needs."""
+    """The result of one check."""
 
     name: str
     failed: bool
@@ -55,24 +55,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_connection(parser)
     add_timestamp_url(parser)
-    parser.add_argument("--config", metavar="FILE", help="with --notify: JSON file with the receivers of alerts")
+    parser.add_argument(
+        "--config", metavar="FILE", help="with --notify: path to a JSON file with the receivers of alerts"
+    )
     parser.add_argument(
         "--notify",
         action="store_true",
-        help="instead of all checks: send a test message to every receiver of --config; needs no token",
+        help="send a test message to every receiver of --config instead of all checks; needs no token",
     )
 
 
 def run(options: argparse.Namespace, stop: threading.Event) -> int:
     if bool(options.config) != options.notify:
-        raise InvalidInput("--notify needs --config FILE with the receivers, and --config needs --notify.")
+        raise InvalidInput("--notify and --config FILE, with the receivers, require each other; pass both or neither.")
     checks = list(_receiver_checks(options.config, stop) if options.notify else _checks(options, stop))
     failed = any(check.failed for check in checks)
     if options.json:
         print_json({"healthy": not failed, "checks": [check._asdict() for check in checks]})
     else:
         for check in checks:
-            print_line(f"{'FAILED' if check.failed else 'ok':<7} {check.name:<8} {check.detail}")
+            print_line(f"{'FAILED' if check.failed else 'ok':<7} {check.name:<9} {check.detail}")
     return _exit_status(checks)
 
 
@@ -80,23 +82,22 @@ def _exit_status(checks: List[Check]) -> int:
     failed = {check.name for check in checks if check.failed}
     if not failed:
         return OK
-    return STORAGE if failed & {"folder", "bucket", "space", "archive"} else API
+    return STORAGE if failed & {"directory", "bucket", "space", "archive"} else API
 
 
 def _checks(options: argparse.Namespace, stop: threading.Event) -> Iterator[Check]:
     if is_remote(options.path):
         yield _run_check("bucket", lambda: _probe_bucket(options))
     else:
-        yield _run_check("folder", lambda: _probe_directory(options.path))
+        yield _run_check("directory", lambda: _probe_directory(options.path))
         yield _run_check("space", lambda: _probe_space(options.path))
     heads: List[StoredCommit] = []
     yield _run_check("archive", lambda: _probe_archive(options, heads))
     if options.timestamp_url:
         yield _run_check("time", lambda: _probe_authority(options, stop))
-    found: List[Check] = []
-    asked = _run_check("api", lambda: with_token(options, stop, lambda api: _probe_api(options, api, heads, found)))
-    yield asked
-    yield from found
+    api_checks: List[Check] = []
+    yield _run_check("api", lambda: with_token(options, stop, lambda api: _probe_api(options, api, heads, api_checks)))
+    yield from api_checks
 
 
 def _receiver_checks(path: str, stop: threading.Event) -> Iterator[Check]:
@@ -108,7 +109,7 @@ def _receiver_checks(path: str, stop: threading.Event) -> Iterator[Check]:
 
     def probe(receiver: Receiver) -> str:
         receiver.channel.send(message, stop)
-        return f"{receiver.label} took the test message"
+        return f"{receiver.label} accepted the test message"
 
     for receiver in parse_receivers(read_config(path, "--config").notify):
         check = _run_check("notify", partial(probe, receiver))
@@ -125,31 +126,31 @@ def _run_check(name: str, probe: Callable[[], str]) -> Check:
 
 
 def _probe_directory(path: str) -> str:
-    """Prove on a throw-away archive beside the real one that exclusive creation and fsync work there."""
-    above = _nearest_directory(path)
-    folder = tempfile.mkdtemp(prefix=".cloudscale-audit-doctor-", dir=above)
+    """Test exclusive creation and fsync on a temporary archive next to the real one."""
+    parent = _nearest_directory(path)
+    directory = tempfile.mkdtemp(prefix=".cloudscale-audit-doctor-", dir=parent)
     try:
-        store = LocalStore(folder)
+        store = LocalStore(directory)
         _make_first_commit(store)
-        # Who wins is up to the file system: a host with hundreds of archives need not ask it hundreds of times.
-        device = os.stat(folder).st_dev
+        # The race tests the file system, so one race per file system is enough on a host with hundreds of archives.
+        device = os.stat(directory).st_dev
         if device not in _tested_devices:
-            _race(store, above)
+            _race(store, parent)
             _tested_devices.add(device)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return f"{above} creates files exclusively and makes them durable"
+        shutil.rmtree(directory, ignore_errors=True)
+    return f"{parent} creates files exclusively and durably"
 
 
 def _probe_bucket(options: argparse.Namespace) -> str:
-    """Prove in a throw-away place below the archive's that commits are decided there, and that all can be removed."""
+    """Test conditional writes and deletion in a temporary prefix below that of the archive."""
     from ...archive.storage.s3 import S3Store  # few archives need it
 
     store = S3Store(options.path, options.access)
-    with store.scratch() as place:
-        _make_first_commit(place)
-        _race(place, str(store))
-    return f"{store} lets one of {_WRITERS} writers at once create a commit"
+    with store.scratch() as temporary:
+        _make_first_commit(temporary)
+        _race(temporary, str(store))
+    return f"{store} lets only one of {_WRITERS} concurrent writers create a commit"
 
 
 def _make_first_commit(store: Store) -> None:
@@ -157,26 +158,26 @@ def _make_first_commit(store: Store) -> None:
     name = commit_name(FIRST_SEQUENCE)
     store.check_put_if_absent(None, pending_name(FIRST_SEQUENCE, "doctor"))
     if not store.put_if_absent(name, b"first") or read_file(store, name) != b"first":
-        raise StorageError(f"{store} does not keep a commit that was created there; keep the archive elsewhere.")
+        raise StorageError(f"{store} does not store a commit that was created there; use another storage.")
 
 
-def _race(store: Store, where: str) -> None:
-    """Let writers that know nothing of each other create the same commit, again and again."""
+def _race(store: Store, location: str) -> None:
+    """Let concurrent writers create the same commit, several times; exactly one of them must succeed."""
     writers = range(_WRITERS)
     with ThreadPoolExecutor(_WRITERS) as pool:
         for sequence in range(FIRST_SEQUENCE + 1, FIRST_SEQUENCE + 1 + _RACES):
             name = commit_name(sequence)
             won = list(pool.map(lambda writer, name=name: store.put_if_absent(name, b"%d" % writer), writers))
             if won.count(True) != 1 or read_file(store, name) != b"%d" % won.index(True):
-                raise StorageError(f"{where} lets two collectors create the same commit; keep the archive elsewhere.")
+                raise StorageError(f"{location} lets two collectors create the same commit; use another storage.")
 
 
 def _probe_space(path: str) -> str:
     free = shutil.disk_usage(_nearest_directory(path)).free
-    told = f"{free / (1 << 30):.1f} GiB free"
+    free_space = f"{free / (1 << 30):.1f} GiB free"
     if free < _MIN_FREE_SPACE:
-        raise StorageError(f"Only {told} for {path}; make room.")
-    return told
+        raise StorageError(f"Only {free_space} for {path}; free some space.")
+    return free_space
 
 
 def _probe_archive(options: argparse.Namespace, heads: List[StoredCommit]) -> str:
@@ -206,19 +207,19 @@ def _probe_authority(options: argparse.Namespace, stop: threading.Event) -> str:
     if authority is None:
         return "none is set"
     token = probe(authority, stop)
-    checked = "" if authority.authorities else "; its certificate was not checked: pass --timestamp-ca"
-    return f"{authority.host} stamps, at {format_time(token.time)}{checked}"
+    unchecked = "" if authority.authorities else "; its certificate was not checked: pass --timestamp-ca"
+    return f"{authority.host} issues time stamps, now {format_time(token.time)}{unchecked}"
 
 
-def _probe_api(options: argparse.Namespace, api: Api, heads: List[StoredCommit], found: List[Check]) -> str:
-    """Read a page, and check in ``found`` what it says and what the API does, on the same connection."""
-    from ...project_log.conformance import Conformance  # takes its time, and is loaded with all commands
+def _probe_api(options: argparse.Namespace, api: Api, heads: List[StoredCommit], checks: List[Check]) -> str:
+    """Read a page, and add checks of the page and of the API's behaviour, on the same connection."""
+    from ...project_log.conformance import Conformance  # slow to import, and loaded with all commands
 
     page = api.page(api.first_url())
-    found.append(_run_check("project", lambda: _probe_project(options, page, heads)))
-    found.append(_run_check("clock", lambda: _probe_clock(page)))
-    found.extend(_run_check(name, check) for name, check in Conformance(api, page).checks())
-    return "the token may read a project's log"
+    checks.append(_run_check("project", lambda: _probe_project(options, page, heads)))
+    checks.append(_run_check("clock", lambda: _probe_clock(page)))
+    checks.extend(_run_check(name, check) for name, check in Conformance(api, page).checks())
+    return "the token can read a project's log"
 
 
 def _probe_project(options: argparse.Namespace, page: Page, heads: List[StoredCommit]) -> str:
@@ -226,14 +227,15 @@ def _probe_project(options: argparse.Namespace, page: Page, heads: List[StoredCo
     archived = heads[0].commit.project.uuid if heads else None
     if archived is not None and labels and archived not in labels:
         raise StorageError(
-            f"The token is of another project than the archive in {options.path} ({to_printable(archived)})."
+            f"The token belongs to another project than the archive {options.path} ({to_printable(archived)}); pass "
+            "the token of this project."
         )
     return ", ".join(f"{label} ({to_printable(uuid)})" for uuid, label in labels.items()) or "no entry names it yet"
 
 
 def _probe_clock(page: Page) -> str:
     if page.server_date is None:
-        raise StorageError("The API tells no time, so an archive could not tell what it covers.")
+        raise StorageError("The API sent no time, so an archive could not record what it covers.")
     skew = (utc_now() - page.server_date).total_seconds()
     if abs(skew) > _MAX_SKEW:
         raise StorageError(f"This host's clock differs from the API's by {skew:.0f} s; correct it.")
@@ -241,6 +243,7 @@ def _probe_clock(page: Page) -> str:
 
 
 def _nearest_directory(path: str) -> str:
+    """The path itself, or its nearest parent that is a directory."""
     path = os.path.abspath(os.path.expanduser(path))
     while not os.path.isdir(path):
         path = os.path.dirname(path)

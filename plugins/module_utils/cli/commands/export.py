@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hands entries of archives out: as a file with a manifest, or as a zip file with all evidence."""
+"""Exports entries of archives: to a file with a manifest, or to an evidence package."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ...archive.package import PackedArchive, Source
 
 ABOUT = (
-    "write entries to a .jsonl or .csv file with a manifest, or entries and all evidence of one or more archives to a "
-    ".zip file"
+    "write entries to a .jsonl or .csv file with a manifest, or entries and evidence of one or more archives to a .zip "
+    "file"
 )
 
 _CONDITIONS = ("actions", "actors", "ip_networks", "message_pattern", "resources", "limit")
@@ -41,27 +41,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dest",
         required=True,
         metavar="FILE",
-        help="the file to write; the manifest of FILE.jsonl or FILE.csv is FILE.manifest.json; FILE.zip is an evidence "
-        "package",
+        help="path to the file to write: FILE.jsonl or FILE.csv, with a manifest in FILE.manifest.json next to it, or "
+        "FILE.zip for an evidence package",
     )
     parser.add_argument(
         "--format",
         choices=("ecs", "ocsf"),
-        help="of a .jsonl file: write events of the Elastic Common Schema or of OCSF (default: entries as received)",
+        help="for a .jsonl file: write events of the Elastic Common Schema or OCSF (default: entries as received)",
     )
     parser.add_argument("--force", action="store_true", help="replace the file and its manifest if they exist")
     parser.add_argument(
         "--allowed-signers",
         dest="signers",
         metavar="FILE",
-        help="of a .zip file: check that these signed the archives, and add FILE to the package",
+        help="for a .zip file: path to a file with the keys that must have signed the archives; it is added to the "
+        "package",
     )
     add_json(parser)
     add_selection(parser)
 
 
 def merges(options: argparse.Namespace) -> bool:
-    """Whether one file is made of all archives."""
+    """True if all archives are exported to one file."""
     return str(options.dest).endswith(".zip")
 
 
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ...archive.export import export
 
     if options.signers:
-        raise InvalidInput("--allowed-signers goes with an evidence package; name a .zip file as --dest.")
+        raise InvalidInput("--allowed-signers requires an evidence package; pass a .zip file as --dest.")
     time_range, selection = range_and_selection(options)
     if not options.force:
         check_not_existing(options.dest, "--dest")
@@ -91,10 +92,10 @@ def _pack(options: argparse.Namespace) -> int:
     from ...archive.package import make_package
 
     if options.format:
-        raise InvalidInput("An evidence package has the entries as they were received; leave --format out.")
-    given = [flag(name) for name in _CONDITIONS if getattr(options, name)]
-    if given:
-        raise InvalidInput(f"An evidence package has all entries of its range; leave {given[0]} out.")
+        raise InvalidInput("An evidence package contains the entries as received; remove --format.")
+    conditions = [flag(name) for name in _CONDITIONS if getattr(options, name)]
+    if conditions:
+        raise InvalidInput(f"An evidence package contains all entries of its range; remove {conditions[0]}.")
     time_range, _selection = range_and_selection(options)
     if not options.force:
         check_not_existing(options.dest, "--dest")
@@ -106,16 +107,18 @@ def _pack(options: argparse.Namespace) -> int:
                 "sha256": done.sha256,
                 "bytes": done.bytes,
                 "archives": [
-                    {**one.facts, "directory": one.directory, "intact": not one.problems} for one in done.archives
+                    {**packed.facts, "directory": packed.directory, "intact": not packed.problems}
+                    for packed in done.archives
                 ],
             }
         )
     else:
-        for one in done.archives:
-            print_line(f"{one.directory}: {pluralize(one.facts['entries'], 'entry', 'entries')}.")
+        for packed in done.archives:
+            print_line(f"{packed.directory}: {pluralize(packed.facts['entries'], 'entry', 'entries')}.")
         print_line(f"Evidence of {pluralize(len(done.archives), 'archive', 'archives')} written to {options.dest}.")
         print_line(f"SHA-256: {done.sha256}")
-    return worst([_report_archive(options, time_range, one, len(done.archives) > 1) for one in done.archives])
+    several = len(done.archives) > 1
+    return worst([_report_archive(options, time_range, packed, several) for packed in done.archives])
 
 
 def _sources(options: argparse.Namespace) -> List[Source]:
@@ -124,21 +127,21 @@ def _sources(options: argparse.Namespace) -> List[Source]:
 
     stores = [store for _name, store in archives_from_options(options)]
     if not stores:
-        raise InvalidInput("There is no archive to pack: no project has been collected yet.")
-    of_projects = {
+        raise InvalidInput("No archive to export: no project has been collected yet; run collect first.")
+    signers = {
         str(open_store(project.path, bucket_access(project))): project.allowed_signers
         for project in options.archives
         if project.allowed_signers
     }
-    return [Source(store, options.signers or of_projects.get(str(store))) for store in stores]
+    return [Source(store, options.signers or signers.get(str(store))) for store in stores]
 
 
 def _report_archive(options: argparse.Namespace, time_range: Range, packed: PackedArchive, several: bool) -> int:
-    """Warn of what is missing or not intact, and return the exit status of the archive."""
+    """Warn if parts are missing or the archive is not intact, and return the exit status of the archive."""
     project = f"{to_printable(packed.directory)}: " if several else ""
     status = warn_of_missing_parts(time_range, packed.missing, zone_from_options(options), project)
     if not packed.problems:
         return status
     count = pluralize(len(packed.problems), "finding", "findings")
-    warn(f"{project}The archive is not intact: {count}; the package says so. Verify the archive.")
+    warn(f"{project}The archive is not intact: {count}, which the package lists. Verify the archive.")
     return FINDINGS

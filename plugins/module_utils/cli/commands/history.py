@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Tells what happened to a resource, over all archives given, and what the API has after them."""
+"""Prints the history of a resource from all given archives, and from the API after them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from ...archive.history import History, Log
     from ...archive.merge import ProjectEntry
 
-ABOUT = "tell what happened to a resource, under all names that it had; needs no token for archives"
+ABOUT = "print the history of a resource under all its names; needs no token for archives"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("resource", metavar="RESOURCE", help="its name, exact or with * and ?; best effort")
+    parser.add_argument(
+        "resource", metavar="RESOURCE", help="name of the resource, exact or with * and ?; matching is best effort"
+    )
     add_json(parser)
     add_time_zone(parser)
     add_selection(parser, with_resource=False)
@@ -48,22 +50,25 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...project_log.selection import keep_newest
 
     if not options.resource.strip():
-        raise InvalidInput("RESOURCE is empty; name the resource, exactly or with * and ?.")
+        raise InvalidInput("RESOURCE is empty; pass the name of a resource, exact or with * and ?.")
     zone = zone_from_options(options)
     time_range, selection = range_and_selection(options)
     with ExitStack() as stack:
         logs = _logs(options, stop)
         for log in logs:
             stack.callback(log.close)
-        told = [
-            History(log, options.resource, lambda one: time_range.contains(timestamp(one)) and selection.matches(one))
+        histories = [
+            History(
+                log, options.resource, lambda entry: time_range.contains(timestamp(entry)) and selection.matches(entry)
+            )
             for log in logs
         ]
-        found = keep_newest(merge_by_time([(one.log.project, one.entries()) for one in told]), selection.limit)
+        merged = merge_by_time([(history.log.project, history.entries()) for history in histories])
+        entries = keep_newest(merged, selection.limit)
         if options.json:
-            _print_json(found)
+            _print_json(entries)
         else:
-            _print_table(options.resource, found, told, zone)
+            _print_table(options.resource, entries, histories, zone)
         return worst([warn_of_incomplete_log(log, time_range, zone, len(logs) > 1) for log in logs])
 
 
@@ -76,53 +81,52 @@ def _logs(options: argparse.Namespace, stop: threading.Event) -> List[Log]:
     return logs
 
 
-def _print_json(found: Iterable[ProjectEntry]) -> None:
-    """A list of entries as they were received, one a line."""
+def _print_json(entries: Iterable[ProjectEntry]) -> None:
+    """Print a list of entries as received, one per line."""
     write = sys.stdout.buffer.write
     is_first = True
-    for _project, entry in found:
+    for _project, entry in entries:
         write((b"[\n" if is_first else b",\n") + canonical(entry))
         is_first = False
     write(b"[]\n" if is_first else b"\n]\n")
     sys.stdout.buffer.flush()
 
 
-def _print_table(resource: str, found: Iterable[ProjectEntry], told: List[History], zone: tzinfo) -> None:
-    counted = _CountedEntries(found)
-    print_entries(counted, "table", zone, with_project=len(told) > 1)
+def _print_table(resource: str, entries: Iterable[ProjectEntry], histories: List[History], zone: tzinfo) -> None:
+    counted = _CountedEntries(entries)
+    print_entries(counted, "table", zone, with_project=len(histories) > 1)
     if counted.entries:
         print_line("")
         print_line(f"{pluralize(counted.entries, 'entry', 'entries')} about {to_printable(resource)}.")
     else:
         print_line(f"No entry is about {to_printable(resource)}.")
-    for history in told:
+    for history in histories:
         _print_names(history, zone)
-    for history in told:
+    for history in histories:
         _print_coverage(history.log, zone)
 
 
 class _CountedEntries:
-    """Counts what passes."""
+    """Counts entries while they are iterated."""
 
-    def __init__(self, found: Iterable[ProjectEntry]) -> None:
+    def __init__(self, entries: Iterable[ProjectEntry]) -> None:
         self.entries = 0
-        self._found = found
+        self._entries = entries
 
     def __iter__(self) -> Iterator[ProjectEntry]:
-        for one in self._found:
+        for entry in self._entries:
             self.entries += 1
-            yield one
+            yield entry
 
 
 def _print_names(history: History, zone: tzinfo) -> None:
-    for name, times in sorted(history.names.items()):
-        spells = ", ".join(_describe_period(one.start, one.end, zone) for one in times[:3])
-        more = ", ..." if len(times) > 3 else ""
-        print_line(f"{to_printable(history.log.project)}: it was also named {to_printable(name)} ({spells}{more}).")
+    project = to_printable(history.log.project)
+    for name, periods in sorted(history.names.items()):
+        described = ", ".join(_describe_period(period.start, period.end, zone) for period in periods[:3])
+        more = ", ..." if len(periods) > 3 else ""
+        print_line(f"{project}: the resource was also named {to_printable(name)} ({described}{more}).")
     if history.has_more:
-        print_line(
-            f"{to_printable(history.log.project)}: it had more names than can be followed; ask for them one by one."
-        )
+        print_line(f"{project}: the resource had too many names to follow; run history for each of them.")
 
 
 def _describe_period(start: Optional[datetime], end: Optional[datetime], zone: tzinfo) -> str:
@@ -133,11 +137,11 @@ def _describe_period(start: Optional[datetime], end: Optional[datetime], zone: t
 
 def _print_coverage(log: Log, zone: tzinfo) -> None:
     if log.store is None or log.commit is None:
-        print_line(f"{to_printable(log.project)}: the entries are the API's, which keeps 90 days.")
+        print_line(f"{to_printable(log.project)}: the entries come from the API, which keeps 90 days.")
         return
     start, end = _local_time(log.commit.retained_from, zone), _local_time(log.commit.covered_until, zone)
-    then = "; from then on the entries are the API's" if log.tail else ""
-    print_line(f"{to_printable(log.project)}: the archive covers {start} to {end}{then}.")
+    tail = "; later entries come from the API" if log.tail else ""
+    print_line(f"{to_printable(log.project)}: the archive covers {start} to {end}{tail}.")
 
 
 def _local_time(moment: datetime, zone: tzinfo) -> str:

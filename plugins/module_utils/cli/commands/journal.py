@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes new entries of the archive to systemd's journal."""
+"""Forwards new entries of the archive to systemd's journal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Optional
 
 from ...counts import pluralize
 from ...errors import ArchiveDamaged
-from ..archive import archive_from_options, store_from_options
+from ..archive import check_exists, store_from_options
 from ..exit_status import OK
 from ..metrics import add_metrics, measure
 from ..output import add_json, print_json, print_line
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...project_log.entry import Entry
     from ...project_log.selection import Selection
 
-ABOUT = "write the archive's new entries to systemd's journal; needs no token"
+ABOUT = "forward new entries of the archive to systemd's journal; needs no token"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bookmark",
         metavar="FILE",
-        help="remembers up to where they were written; created if missing (default: in the state directory)",
+        help="path to the file that stores the position in the archive; created if missing (default: in the state "
+        "directory)",
     )
     parser.add_argument(
         "--format",
         choices=("ecs", "ocsf"),
-        help="write events of the Elastic Common Schema or of OCSF (default: entries as received, with an id)",
+        help="write events of the Elastic Common Schema or OCSF (default: entries as received, with an id)",
     )
     add_conditions(parser)
-    parser.add_argument("--socket", metavar="PATH", help="of another journald, such as that of a namespace")
+    parser.add_argument(
+        "--socket", metavar="PATH", help="path to the socket of another journald, such as that of a namespace"
+    )
     add_metrics(parser)
 
 
@@ -49,22 +52,24 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...journal import SOCKET, Journal
 
     selection = selection_from_options(options)
-    with measure("journal", options.metrics, str(store_from_options(options)), state=options.state) as measurement:
+    store = store_from_options(options)
+    with measure("journal", options.metrics, str(store), state=options.state) as measurement:
         with Journal(options.socket or SOCKET) as journal:
-            bookmark, receiver = Bookmark(_bookmark_path(options)), _JournalWriter(journal, selection, options.format)
-            done = forward(archive_from_options(options), bookmark, receiver.send, stop, on_head=measurement.note_head)
+            bookmark, writer = Bookmark(_bookmark_path(options)), _JournalWriter(journal, selection, options.format)
+            check_exists(store)
+            done = forward(store, bookmark, writer.send, stop, on_head=measurement.record_head)
         measurement.end(OK)
     if options.json:
-        print_json({**done._asdict(), "entries": receiver.entries})
+        print_json({**done._asdict(), "entries": writer.entries})
     else:
-        print_line(f"{pluralize(receiver.entries, 'entry', 'entries')} written to the journal.")
+        print_line(f"{pluralize(writer.entries, 'entry', 'entries')} written to the journal.")
         if done.pruned:
-            print_line(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
+            print_line(f"{pluralize(done.pruned, 'entry', 'entries')} were pruned before they could be written.")
     return measurement.status
 
 
 class _JournalWriter:
-    """Writes entries that are selected to the journal, as they are or as events of a schema, and counts them."""
+    """Writes the selected entries to the journal, as received or as events of a schema, and counts them."""
 
     def __init__(self, journal: Journal, selection: Selection, schema: Optional[str]) -> None:
         self.entries = 0
@@ -94,7 +99,7 @@ def _entry(name: str, line: bytes) -> Entry:
     except ValueError:
         entry = None
     if not isinstance(entry, dict):
-        raise ArchiveDamaged(f"The line {name} is no entry; verify the archive.")
+        raise ArchiveDamaged(f"The line {name} is not a valid entry; verify the archive.")
     return entry
 
 

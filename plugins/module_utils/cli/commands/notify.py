@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, List, Optional
 
 from ...counts import pluralize
 from ...errors import NotDelivered
-from ..archive import archive_from_options, store_from_options
+from ..archive import check_exists, store_from_options
 from ..exit_status import API, OK
 from ..metrics import add_metrics, measure
 from ..output import add_json, print_json, print_line, print_note
@@ -27,17 +27,23 @@ ABOUT = "send new alerts of the archive by webhook, mail, journal or command; ne
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     parser.add_argument(
-        "--config", metavar="FILE", required=True, help="JSON file with detections, facts of the site, and receivers"
+        "--config",
+        metavar="FILE",
+        required=True,
+        help="path to a JSON file with detections, facts of the site, and receivers",
     )
     parser.add_argument(
         "--bookmark",
         metavar="FILE",
-        help="remembers which alerts each receiver got; created if missing (default: in the state directory)",
+        help="path to the file that stores the position of each receiver; created if missing (default: in the state "
+        "directory)",
     )
     parser.add_argument(
-        "--from-start", action="store_true", help="let new receivers get the alerts of all entries in the archive"
+        "--from-start", action="store_true", help="send new receivers the alerts of all entries in the archive"
     )
-    parser.add_argument("--socket", metavar="PATH", help="of another journald, such as that of a namespace")
+    parser.add_argument(
+        "--socket", metavar="PATH", help="path to the socket of another journald, such as that of a namespace"
+    )
     add_metrics(parser)
 
 
@@ -47,12 +53,14 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     from ...notify.positions import PositionFile
     from ...notify.receivers import parse_receivers
 
-    with measure("notify", options.metrics, str(store_from_options(options)), state=options.state) as measurement:
+    store = store_from_options(options)
+    with measure("notify", options.metrics, str(store), state=options.state) as measurement:
         config = read_config(options.config, "--config")
         receivers = parse_receivers(config.notify, options.socket)
-        store = archive_from_options(options)
+        check_exists(store)
         file = PositionFile(_bookmark_path(options), str(store))
-        done = Notifier(store, file, config, receivers, stop, options.from_start, print_note).run(measurement.note_head)
+        notifier = Notifier(store, file, config, receivers, stop, options.from_start, print_note)
+        done = notifier.run(measurement.record_head)
         measurement.samples = lambda: _samples(done)
         error = _error(done.deliveries)
         measurement.end(API if error else OK, succeeded=error is None)
@@ -65,7 +73,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
     for delivery in done.deliveries:
         print_line(f"{pluralize(delivery.alerts, 'alert', 'alerts')} sent to {delivery.receiver}.")
     if done.pruned:
-        print_line(f"{pluralize(done.pruned, 'entry', 'entries')} had been pruned before.")
+        print_line(f"{pluralize(done.pruned, 'entry', 'entries')} were pruned before they could be checked.")
     if error:
         raise error
     return measurement.status
@@ -79,12 +87,11 @@ def _bookmark_path(options: argparse.Namespace) -> str:
 
 
 def _error(deliveries: List[DeliveryResult]) -> Optional[NotDelivered]:
-    """One sentence about all receivers that failed."""
-    failed = [one for one in deliveries if one.failure is not None]
-    if not failed:
+    """The error about all receivers that failed, if any."""
+    reasons = [f"{result.receiver}: {result.failure.message.rstrip('.')}" for result in deliveries if result.failure]
+    if not reasons:
         return None
-    reasons = "; ".join(f"{one.receiver}: {one.failure.message.rstrip('.')}" for one in failed if one.failure)
-    return NotDelivered(f"Not all alerts were delivered, and the next run continues: {reasons}.")
+    return NotDelivered(f"Not all alerts were delivered; the next run retries them: {'; '.join(reasons)}.")
 
 
 def _samples(done: NotifyResult) -> List[Sample]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Removes the oldest days of the archive."""
+"""Permanently removes the oldest days of the archive."""
 
 from __future__ import annotations
 
@@ -26,17 +26,21 @@ from ..signals import end_on_signal, set_on_signal
 if TYPE_CHECKING:
     from ...archive.maintenance import MaintenanceResult
 
-ABOUT = "remove the oldest days for good; the rest stays provable"
+ABOUT = "permanently remove the oldest days; the rest remains verifiable"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
     parser.add_argument(
-        "--older-than", metavar="AGE", help="what goes: 3y, 1095d, or all before a date; whole days only"
+        "--older-than",
+        metavar="AGE",
+        help="remove all days older than this age, such as 3y or 1095d, or before a date; complete days only",
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask, even on a terminal")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation on a terminal")
     parser.add_argument(
-        "--allow-recent", action="store_true", help=f"allow less than the provider's {RETENTION.days} days"
+        "--allow-recent",
+        action="store_true",
+        help=f"allow an age of less than {RETENTION.days} days, the provider's retention",
     )
 
 
@@ -45,14 +49,14 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
 
     if not options.older_than:
         return _nothing_to_prune(options)
-    parse_age(options.older_than, utc_now(), "--older-than")  # refused before the archive is opened
+    parse_age(options.older_than, utc_now(), "--older-than")  # fail before the archive is opened
 
     def before(now: datetime) -> datetime:
         edge = parse_age(options.older_than, now, "--older-than")
         if edge > now - RETENTION and not options.allow_recent:
             raise InvalidInput(
-                f"--older-than: {options.older_than} removes entries that the provider still has; use 3y, 1095d, or "
-                f"anything of at least {RETENTION.days} days, or pass --allow-recent."
+                f"--older-than: {options.older_than} removes entries that the provider still has; use at least "
+                f"{RETENTION.days} days, such as 3y or 1095d, or pass --allow-recent."
             )
         return edge
 
@@ -66,34 +70,34 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
 
 
 def _nothing_to_prune(options: argparse.Namespace) -> int:
-    """A project without a retention policy keeps everything.
+    """A project without a retention policy keeps all entries.
 
-    :raises InvalidInput: the age of a single archive is missing.
+    :raises InvalidInput: ``--older-than`` is missing for a single archive.
     """
     if not options.projects:
         raise InvalidInput("--older-than is missing; pass an age such as 3y or 1095d, or a date.")
-    print_line("No retention policy: nothing is removed.")
+    print_line("The project has no retention policy, so nothing is removed.")
     return OK
 
 
 def _needs_confirmation(options: argparse.Namespace) -> bool:
-    """Whether somebody is at a terminal, and has not said yes: by a flag, or by the policies of a projects file."""
+    """True if a user is at a terminal and has not confirmed by a flag; a projects file confirms by its policies."""
     return not (options.yes or options.dry_run or options.projects) and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _confirm(store: Store, would: MaintenanceResult, stop: threading.Event) -> None:
-    """Let the user decide, who sees what would be removed.
+def _confirm(store: Store, preview: MaintenanceResult, stop: threading.Event) -> None:
+    """Ask the user to confirm the removal.
 
-    :raises Cancelled: they did not say yes.
+    :raises Cancelled: the user did not confirm.
     """
-    if not would.files:
+    if not preview.files:
         return
-    count, days = pluralize(would.entries, "entry", "entries"), pluralize(would.days, "day", "days")
-    # Before the question: a signal that only asked to stop would not end the wait for the answer.
+    count, days = pluralize(preview.entries, "entry", "entries"), pluralize(preview.days, "day", "days")
+    # A signal must end the wait for the answer, not only set ``stop``.
     end_on_signal()
     sys.stderr.write(f"This permanently removes {count} of {days} from {store}. Continue? [y/N] ")
     sys.stderr.flush()
-    said = sys.stdin.readline()
+    answer = sys.stdin.readline()
     set_on_signal(stop)
-    if said.strip().lower() not in ("y", "yes"):
+    if answer.strip().lower() not in ("y", "yes"):
         raise Cancelled("Nothing was removed.")

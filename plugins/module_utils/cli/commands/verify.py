@@ -15,13 +15,13 @@ from ...archive.chain.status import Status
 from ...archive.format.commit import Head
 from ...counts import pluralize
 from ...times import parse_duration, utc_now
-from ..archive import archive_from_options, is_package, store_from_options
+from ..archive import check_exists, is_package, store_from_options
 from ..exit_status import FINDINGS, NOT_CURRENT, OK
 from ..heads import print_heads
 from ..metrics import add_metrics, findings_samples, measure
-from ..output import add_json, ago, print_findings, print_gaps, print_json, print_line, when
+from ..output import add_json, format_moment, print_findings, print_gaps, print_json, print_line, time_since
 from ..signals import end_on_signal
-from ..signing import head
+from ..signing import parse_head
 from ..time_zone import add_time_zone, zone_from_options
 from ..timestamps import add_timestamp_ca, authorities_from_options, print_timestamps
 
@@ -35,22 +35,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     add_time_zone(parser)
     parser.add_argument(
-        "--expected-head", type=head, metavar="SEQUENCE:SHA256", help="a head noted earlier, which must still be there"
+        "--expected-head",
+        type=parse_head,
+        metavar="SEQUENCE:SHA256",
+        help="a head noted earlier, which the archive must contain",
     )
     parser.add_argument(
-        "--allowed-signers", metavar="FILE", help="these must have signed it; the format is that of ssh-keygen"
+        "--allowed-signers",
+        metavar="FILE",
+        help="path to a file with the keys that must have signed the archive, in the allowed signers format of "
+        "ssh-keygen",
     )
     parser.add_argument(
-        "--heads", metavar="FILE", help="heads noted elsewhere, a JSON object a line, all of which must still be there"
+        "--heads",
+        metavar="FILE",
+        help="path to a file with heads noted elsewhere, one JSON object per line, which the archive must contain",
     )
     add_timestamp_ca(parser)
-    parser.add_argument("--signed-from", type=int, metavar="SEQUENCE", help="it must be signed from this commit on")
-    parser.add_argument("--every-signature", action="store_true", help="check all signatures, not the newest alone")
+    parser.add_argument(
+        "--signed-from",
+        type=int,
+        metavar="SEQUENCE",
+        help="first commit that must be signed, as must all later ones",
+    )
+    parser.add_argument(
+        "--every-signature", action="store_true", help="check all signatures instead of only the newest one"
+    )
     parser.add_argument(
         "--max-lag",
         metavar="DURATION",
-        help="end with status 6 if it covers the log until a time longer ago, such as 15m, 1h or 2d; else its age does "
-        "not count",
+        help="maximum age of the time until which the archive covers the log, such as 15m, 1h or 2d; exit with status "
+        "6 if it is older (default: no limit)",
     )
     add_metrics(parser)
 
@@ -70,13 +85,14 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     zone = zone_from_options(options)
     max_lag = parse_duration(options.max_lag, "--max-lag") if options.max_lag is not None else None
     problems: Optional[List[Finding]] = None
-    with measure("verify", options.metrics, str(store_from_options(options)), state=options.state) as measurement:
+    store = store_from_options(options)
+    with measure("verify", options.metrics, str(store), state=options.state) as measurement:
         measurement.samples = lambda: findings_samples("verify", problems)
         signers = AllowedSigners(options.allowed_signers) if options.allowed_signers else None
         authorities = authorities_from_options(options)
         noted = read_heads(options.heads) if options.heads else None
-        store = archive_from_options(options)
-        # Before the rest: what a collector at work adds or signs meanwhile is not verified.
+        check_exists(store)
+        # Read the status first: commits and signatures that a collector adds during the run are not verified.
         before = status_or_none(store, utc_now())
         measurement.project = before.project.name if before else ""
         found = verify_archive(
@@ -99,29 +115,29 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     print_findings(findings)
     if problems:
         count = pluralize(len(problems), "finding", "findings")
-        print_line(f"Not intact: {count}. Keep {options.path} as it is, and compare it with a copy.")
+        print_line(f"Not intact: {count}. Keep {options.path} unchanged, and compare it with a copy.")
         return measurement.status
     if before is None or before.head is None:
-        print_line("There is no commit yet: collect again.")
+        print_line("The archive has no commit yet; run collect again.")
     else:
         _print_intact(before, before.head, zone)
     if found.signed_up_to:
-        whose = "by an allowed signer" if signers else "by a key that nobody vouched for; pass --allowed-signers"
-        checked = "all signatures were" if options.every_signature else "its signature alone was"
+        signer = "by an allowed signer" if signers else "by an unknown key; pass --allowed-signers"
+        checked = "all signatures were" if options.every_signature else "only its signature was"
         print_line(f"Signed from commit {found.signed_from} on.")
-        print_line(f"Commit {found.signed_up_to} is signed {whose}; {checked} checked.")
+        print_line(f"Commit {found.signed_up_to} is signed {signer}; {checked} checked.")
     if found.timestamps:
         print_timestamps(found.timestamps)
     if heads:
         print_heads(heads)
     if before and current is False:
-        reached = f"{when(before.covered_until, zone)}, {ago(before.covered_until)}"
+        reached = f"{format_moment(before.covered_until, zone)}, {time_since(before.covered_until)}"
         print_line(f"Not current: the archive covers the log until {reached}; --max-lag allows {options.max_lag}.")
     return measurement.status
 
 
 def is_within(status: Optional[Status], max_lag: timedelta) -> bool:
-    """Whether an archive covers the log until no longer ago than this."""
+    """True if an archive covers the log until at most ``max_lag`` ago."""
     return status is not None and status.covered_until is not None and utc_now() - status.covered_until <= max_lag
 
 
@@ -129,7 +145,7 @@ def _print_intact(found: Status, newest: Head, zone: tzinfo) -> None:
     gaps = f"with {pluralize(len(found.gaps), 'gap', 'gaps')} on record" if found.gaps else "without a gap"
     print_line(
         f"Intact: {pluralize(found.entries, 'entry', 'entries')} in {pluralize(found.commits, 'commit', 'commits')}, "
-        f"covering {when(found.covered_from, zone)} to {when(found.covered_until, zone)} {gaps}"
+        f"covering {format_moment(found.covered_from, zone)} to {format_moment(found.covered_until, zone)} {gaps}"
         f"{'; older days were pruned' if found.pruned_until else ''}."
     )
     print_gaps(found.gaps, zone)

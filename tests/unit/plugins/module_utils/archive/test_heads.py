@@ -21,7 +21,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads 
     read_heads,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
-from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.heads import note_head
+from ansible_collections.auditops.cloudscale.plugins.module_utils.cli.heads import publish_head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import InvalidInput
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.journald import Journald
@@ -132,9 +132,9 @@ def test_a_service_writes_its_head_to_the_journal(
 ) -> None:
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     with Journald(tmp_path / "journal") as journald:
-        note_head(archive.head, as_json=False, socket=journald.path)
+        publish_head(archive.head, as_json=False, socket=journald.path)
         monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
-        note_head(archive.head, as_json=True, socket=journald.path)
+        publish_head(archive.head, as_json=True, socket=journald.path)
     assert capsys.readouterr().out == head_line(archive.head) + "\n"
     (message,) = journald.messages
     assert message["SYSLOG_IDENTIFIER"] == "cloudscale-audit-head"
@@ -146,7 +146,7 @@ def test_a_journal_that_takes_nothing_does_not_fail_the_run(
     archive: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
-    note_head(archive.head, as_json=True, socket=str(tmp_path / "none"))
+    publish_head(archive.head, as_json=True, socket=str(tmp_path / "none"))
     assert "The head is not in the journal" in capsys.readouterr().err
 
 

@@ -42,17 +42,17 @@ def config(host: Host, **keys: Any) -> str:
     return str(host.folder / "detections.json")
 
 
-def test_alerts_are_a_table_and_what_is_off_is_named(host: Host) -> None:
+def test_alerts_are_printed_as_a_table_with_the_detections_that_are_off(host: Host) -> None:
     found = host.run("detect", host.archive)
     assert (found.returncode, found.stderr) == (0, "")
     header, *rows = found.stdout.splitlines()
-    assert header.split() == ["TIME", "SEVERITY", "DETECTION", "ACTOR", "MESSAGE"]
+    assert header.split() == ["When", "Severity", "Detection", "Who", "What"]
     assert [row.split()[1:4] for row in rows[:2]] == [
         ["medium", "deletion", "eve@example.com"],
         ["low", "first_seen_actor", "eve@example.com"],
     ]
     assert "\x1b" not in found.stdout
-    assert "unknown_network is off: it needs known_networks in --config." in rows
+    assert "unknown_network is off: set known_networks in --config to turn it on." in rows
 
 
 def test_the_exit_status_follows_the_severity(host: Host) -> None:

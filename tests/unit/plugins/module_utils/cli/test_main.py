@@ -116,8 +116,8 @@ def test_collect_status_verify_and_cat(host: Host, simulator: Simulator) -> None
 def test_status_says_first_whether_it_is_caught_up(host: Host, simulator: Simulator) -> None:
     for days, verdict, deadline in [
         (0, r"Caught up: the archive has all entries until \S+Z, just now\.", r"in 89 days 23 h"),
-        (-2, r"NOT caught up: nothing was read since \S+Z, 2 days ago\. Nothing is lost if", r"in 87 days 23 h"),
-        (-91, r"NOT caught up: nothing was read since \S+Z, 91 days ago\. The provider deletes", r"1 day ago"),
+        (-2, r"NOT caught up: nothing was read since \S+Z, 2 days ago\. No entry is lost if", r"in 87 days 23 h"),
+        (-91, r"NOT caught up: nothing was read since \S+Z, 91 days ago\. Since \S+Z the provider", r"1 day ago"),
     ]:
         archive = str(host.folder / f"of {days}")
         host.collect_at(simulator, archive, days)
@@ -270,7 +270,9 @@ def test_prune_of_what_the_provider_still_has_takes_a_word(host: Host, dry: list
     for age in ("89d", "-1d", f"{datetime.now(timezone.utc) - timedelta(days=88):%Y-%m-%d}"):
         refused = host.run("prune", host.archive, "--older-than", age, *dry)
         assert (refused.returncode, refused.stdout) == (2, "")
-        assert f"--older-than: {age} removes entries that the provider still has; use 3y, 1095d" in refused.stderr
+        assert (
+            f"--older-than: {age} removes entries that the provider still has; use at least 90 days" in refused.stderr
+        )
         assert host.run("prune", host.archive, "--older-than", age, "--allow-recent", *dry).returncode == 0
     assert host.run("prune", host.archive, "--older-than", "90d", *dry).returncode == 0
 
@@ -294,7 +296,7 @@ def test_a_first_run_that_was_killed_is_no_finding_that_counts(host: Host) -> No
     told = host.run("verify", host.archive)
     assert (told.returncode, "warning unfinished: commits/000000000001.json" in told.stdout) == (0, True)
     assert "Intact" not in told.stdout
-    assert told.stdout.splitlines()[-1] == "There is no commit yet: collect again."
+    assert told.stdout.splitlines()[-1] == "The archive has no commit yet; run collect again."
 
 
 def test_an_extract_is_selected_as_cat_does(host: Host) -> None:
@@ -313,7 +315,7 @@ def test_an_extract_is_selected_as_cat_does(host: Host) -> None:
 def test_what_the_archive_lacks_of_a_range_is_told(host: Host, simulator: Simulator) -> None:
     host.collect_at(simulator, host.archive, -5)
     reached = host.json("status", host.archive)["covered_until"][:19]
-    lacks = rf"cloudscale-audit: warning: The archive holds no entries from {reached}\S*Z to \S+Z: "
+    lacks = rf"cloudscale-audit: warning: The archive has no entries from {reached}\S*Z to \S+Z: "
     for command in (["cat"], ["export", "--dest", "x.csv", "--force"]):
         name, *more = command
         told = host.run(name, host.archive, *more, "--start", "-8d", "--end", "-1d")
@@ -349,9 +351,9 @@ def test_a_range_that_is_in_the_future_is_not_fine(host: Host) -> None:
     host.run("collect", host.archive)
     tomorrow = f"{datetime.now(timezone.utc) + timedelta(days=1):%Y-%m-%d}"
     told = host.run("cat", host.archive, "--start", tomorrow)
-    assert (told.returncode, "holds no entries from" in told.stderr) == (5, True)
+    assert (told.returncode, "has no entries from" in told.stderr) == (5, True)
     part = host.run("cat", host.archive, "--start", "-1d", "--end", tomorrow)
-    assert (part.returncode, "this is in the future" in part.stderr) == (0, True)
+    assert (part.returncode, "this time is in the future" in part.stderr) == (0, True)
 
 
 def test_export_replaces_files_only_by_force(host: Host) -> None:
@@ -423,7 +425,7 @@ def test_a_collection_is_signed(host: Host, simulator: Simulator) -> None:
     assert (signed.returncode, signed.stdout.startswith("Intact:")) == (0, True)
     *_more, since, newest = signed.stdout.splitlines()
     assert since == "Signed from commit 1 on."
-    assert newest == "Commit 1 is signed by an allowed signer; its signature alone was checked."
+    assert newest == "Commit 1 is signed by an allowed signer; only its signature was checked."
     assert host.run("collect", host.archive, "--sign-key", "key").returncode == 0
     assert len(list(Path(host.archive, "signatures").iterdir())) == 1
     simulator.project("main").log.append()
@@ -671,7 +673,7 @@ def test_findings_have_an_exit_code_of_their_own(host: Host) -> None:
     assert broken.returncode == 1
     assert broken.stdout.startswith("FINDING missing: entries/date=")
     assert broken.stdout.endswith(
-        f"\nNot intact: 1 finding. Keep {host.archive} as it is, and compare it with a copy.\n"
+        f"\nNot intact: 1 finding. Keep {host.archive} unchanged, and compare it with a copy.\n"
     )
     assert host.run("cat", host.archive).returncode == 1
 
@@ -686,7 +688,7 @@ def test_an_archive_without_a_commit_is_not_told_as_empty(host: Host) -> None:
         assert "There is no archive in" in done.stderr
     assert not (host.folder / "extract.csv").exists()
     verified = host.run("verify", host.archive)
-    assert (verified.returncode, "There is no commit yet" in verified.stdout) == (0, True)
+    assert (verified.returncode, "The archive has no commit yet" in verified.stdout) == (0, True)
 
 
 def test_a_gap_has_an_exit_code_of_its_own(host: Host, simulator: Simulator) -> None:
@@ -754,7 +756,7 @@ def test_a_pinned_head_is_never_silently_cut_off(host: Host, simulator: Simulato
 def test_doctor_checks_all_that_a_collection_needs(host: Host, simulator: Simulator) -> None:
     healthy = host.run("doctor", host.archive)
     assert healthy.returncode == 0
-    host_and_project = ["folder", "space", "archive", "api", "project", "clock"]
+    host_and_project = ["directory", "space", "archive", "api", "project", "clock"]
     behavior = ["pages", "urls", "polling", "date", "order", "range", "windows", "cursors"]
     checks = [line.split()[:2] for line in healthy.stdout.splitlines()]
     assert checks == [["ok", name] for name in [*host_and_project, *behavior]]
@@ -782,7 +784,7 @@ def test_doctor_refuses_the_parent_of_archives(host: Host) -> None:
         wrong = host.run("doctor", host.archive)
         assert wrong.returncode == 4
         assert (
-            f"FAILED  archive  There is no archive in {host.archive}, but one in {below}; check the path."
+            f"FAILED  archive   There is no archive in {host.archive}, but one in {below}; check the path."
             in wrong.stdout
         )
         assert host.run("doctor", str(below)).returncode == 0
@@ -796,7 +798,7 @@ def test_doctor_fails_if_the_api_breaks_a_promise(host: Host, simulator: Simulat
     simulator.script(Fault("raw", body={**page, "next": None}))
     told = host.run("doctor", host.archive)
     assert told.returncode == 3
-    assert "FAILED  order    The log begins with its newest entry" in told.stdout
+    assert "FAILED  order     The log begins with its newest entry" in told.stdout
 
 
 def test_doctor_knows_another_projects_token(host: Host, simulator: Simulator) -> None:
@@ -805,7 +807,7 @@ def test_doctor_knows_another_projects_token(host: Host, simulator: Simulator) -
     other.log.append(action="server_create", message="m")
     told = host.run("doctor", host.archive, CLOUDSCALE_API_TOKEN=other.token)
     assert told.returncode != 0
-    assert "FAILED  project  The token is of another project" in told.stdout
+    assert "FAILED  project   The token belongs to another project" in told.stdout
 
 
 def test_journal_writes_each_new_entry_once(host: Host, simulator: Simulator) -> None:
@@ -985,7 +987,9 @@ def test_a_name_in_metrics_is_one_line_whatever_is_in_it(host: Host) -> None:
 def test_the_file_of_the_command_alone_says_what_it_lacks(tmp_path: Path) -> None:
     alone = shutil.copy(COMMAND, tmp_path)
     told = subprocess.run([sys.executable, alone, "status", "."], capture_output=True, text=True, check=False)
-    lacks = f"cloudscale-audit: {tmp_path} lacks the program; take the whole collection, or install it again.\n"
+    lacks = (
+        f"cloudscale-audit: {tmp_path} does not contain the program; copy the complete collection, or reinstall it.\n"
+    )
     assert (told.returncode, told.stderr) == (2, lacks)
 
 
@@ -999,7 +1003,7 @@ def test_a_signal_ends_a_command_that_only_reads(host: Host, simulator: Simulato
         reading.stdout.read(1)  # it is at work, and waits for somebody to read more than a pipe holds
         reading.send_signal(number)
         told = reading.communicate(timeout=30)[1]
-    assert (reading.returncode, told) == (3, "cloudscale-audit: The command was stopped before it came to its end.\n")
+    assert (reading.returncode, told) == (3, "cloudscale-audit: The command was stopped before it finished.\n")
 
 
 @pytest.mark.parametrize("command", ["status", "cat"])
@@ -1011,7 +1015,7 @@ def test_an_output_that_takes_nothing_is_no_finding(host: Host, command: str) ->
         )
     assert (done.returncode, done.stderr) == (
         4,
-        b"cloudscale-audit: The output cannot be written: No space left on device.\n",
+        b"cloudscale-audit: Standard output cannot be written: No space left on device.\n",
     )
 
 

@@ -109,7 +109,7 @@ def test_a_receiver_that_is_down_is_one_sentence(site: Site, simulator: Simulato
     failed = site.notify("--metrics", "notify.prom")
     assert (failed.returncode, failed.stderr) == (
         3,
-        f"cloudscale-audit: Not all alerts were delivered, and the next run continues: {reason}.\n",
+        f"cloudscale-audit: Not all alerts were delivered; the next run retries them: {reason}.\n",
     )
     assert "1 alert sent to receiver 2 (command sh)." in failed.stdout
     metrics = (site.folder / "notify.prom").read_text()
@@ -225,9 +225,9 @@ def test_doctor_sends_every_receiver_a_test_message(site: Site, hook: Hook) -> N
     assert (told.returncode, told.stdout.splitlines()) == (
         3,
         [
-            f"ok      notify   receiver 1 (webhook 127.0.0.1:{hook.port}) took the test message",
-            "ok      notify   receiver 2 (command sh) took the test message",
-            "FAILED  notify   receiver 3 (command false): false did not accept an alert (exit status 1)",
+            f"ok      notify    receiver 1 (webhook 127.0.0.1:{hook.port}) accepted the test message",
+            "ok      notify    receiver 2 (command sh) accepted the test message",
+            "FAILED  notify    receiver 3 (command false): false did not accept an alert (exit status 1)",
         ],
     )
     assert "Nothing happened" in hook.taken[0].body["text"]

@@ -2,20 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the command tells people of times."""
+"""Times in the output of the command."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.cli import output as words
+from ansible_collections.auditops.cloudscale.plugins.module_utils.cli import output
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize(
-    ("distance", "ago", "ahead"),
+    ("distance", "since", "until"),
     [
         (timedelta(seconds=59), "just now", "in less than a minute"),
         (timedelta(minutes=3), "3 min ago", "in 3 min"),
@@ -25,13 +25,15 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=timezone.utc)
         (timedelta(days=89, hours=23, minutes=59), "89 days 23 h ago", "in 89 days 23 h"),
     ],
 )
-def test_a_distance_in_time_is_told(monkeypatch: pytest.MonkeyPatch, distance: timedelta, ago: str, ahead: str) -> None:
-    monkeypatch.setattr(words, "utc_now", lambda: NOON)
-    assert words.ago(NOON - distance) == ago
-    assert words.ahead(NOON + distance) == ahead
-    assert words.ahead(NOON - distance) == ago
-    assert words.ago(NOON + distance) == ("just now" if ago == "just now" else ahead)
+def test_times_since_and_until_a_moment_are_in_words(
+    monkeypatch: pytest.MonkeyPatch, distance: timedelta, since: str, until: str
+) -> None:
+    monkeypatch.setattr(output, "utc_now", lambda: NOON)
+    assert output.time_since(NOON - distance) == since
+    assert output.time_until(NOON + distance) == until
+    assert output.time_until(NOON - distance) == since
+    assert output.time_since(NOON + distance) == ("just now" if since == "just now" else until)
 
 
-def test_what_never_was_is_told() -> None:
-    assert (words.ago(None), words.ahead(None), words.when(None)) == ("never", "never", "never")
+def test_a_missing_time_is_never() -> None:
+    assert (output.time_since(None), output.time_until(None), output.format_moment(None)) == ("never",) * 3

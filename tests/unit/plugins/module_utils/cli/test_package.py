@@ -47,7 +47,7 @@ def test_a_package_is_made_and_verified(host: Host) -> None:
     first, *_rest, last = verified.stdout.splitlines()
     assert first.startswith("Intact: evidence of 1 archive, ")
     assert last == digest
-    assert "No commit is signed: compare the head with one that was noted elsewhere." in verified.stdout
+    assert "No commit is signed; compare the head with a head that was noted elsewhere." in verified.stdout
     told = host.json("verify", "q3.zip")
     assert (told["intact"], told["findings"], told["package"]["sha256"]) == (True, [], sha256)
     assert told["archives"][0]["head"] == host.json("status", host.archive)["head"]
@@ -67,7 +67,7 @@ def test_an_existing_file_is_replaced_by_force_only(host: Host) -> None:
 def test_a_range_that_is_not_complete_ends_with_status_5(host: Host) -> None:
     for more in (["--start", "-200d"], ["--end", "now"]):
         done = host.run("export", host.archive, "--dest", "q3.zip", "--force", *more)
-        assert (done.returncode, done.stderr.count("warning: The archive holds no entries")) == (5, 1)
+        assert (done.returncode, done.stderr.count("warning: The archive has no entries")) == (5, 1)
         verified = host.run("verify", "q3.zip")
         assert (verified.returncode, verified.stderr) == (0, "")
         assert "1 part of the range missing: from " in verified.stdout
@@ -101,7 +101,7 @@ def test_allowed_signers(host: Host) -> None:
     done = host.run("export", archive, "--dest", "q3.zip", "--allowed-signers", signer.allowed, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     alone = host.run("verify", "q3.zip", **environment)
-    assert "Those in the package prove nothing by themselves." in alone.stdout
+    assert "The allowed signers in the package prove nothing by themselves." in alone.stdout
     trusted = host.run("verify", "q3.zip", "--allowed-signers", signer.allowed, **environment)
     assert "Commit 1 is signed by an allowed signer." in trusted.stdout
     stranger = Signer(host.folder, "stranger")
@@ -123,7 +123,7 @@ def test_the_allowed_signers_of_projects(host: Host) -> None:
     done = host.run("export", "--projects", "projects.json", "--dest", "q3.zip", **environment)
     assert (done.returncode, done.stderr) == (0, "")
     archives = host.run("verify", "q3.zip", **environment).stdout
-    assert archives.count("Those in the package prove nothing by themselves.") == 1
+    assert archives.count("The allowed signers in the package prove nothing by themselves.") == 1
     assert archives.count("No commit is signed") == 1
 
 
@@ -141,16 +141,16 @@ def test_noted_heads(host: Host) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["export", "archive", "--dest", "x.zip", "--action", "*"], 2, "leave --action out"),
-        (["export", "archive", "--dest", "x.zip", "--limit", "3"], 2, "leave --limit out"),
-        (["export", "archive", "--dest", "x.csv", "--allowed-signers", "x"], 2, "name a .zip file as --dest"),
+        (["export", "archive", "--dest", "x.zip", "--action", "*"], 2, "remove --action"),
+        (["export", "archive", "--dest", "x.zip", "--limit", "3"], 2, "remove --limit"),
+        (["export", "archive", "--dest", "x.csv", "--allowed-signers", "x"], 2, "pass a .zip file as --dest"),
         (["export", "archive", "--dest", "x.zip", "--allowed-signers", "x"], 2, "Cannot read the allowed signers in x"),
         (["export", "archive", "--dest", "nowhere/x.zip"], 2, "nowhere does not exist; create it first"),
         (["export", "nothing", "--dest", "x.zip"], 4, "There is no archive in"),
         (["export", "archive", "archive", "--dest", "x.zip"], 2, "are the same archive; name it once"),
         (["verify", "x.zip"], 4, "x.zip cannot be read: No such file or directory; check the path."),
-        (["verify", "x.zip", "--max-lag", "1h"], 2, "--max-lag is for archives"),
-        (["verify", "x.zip", "--metrics", "x.prom"], 2, "--metrics is for archives"),
+        (["verify", "x.zip", "--max-lag", "1h"], 2, "--max-lag applies to archives"),
+        (["verify", "x.zip", "--metrics", "x.prom"], 2, "--metrics applies to archives"),
         (["verify", "text.zip"], 1, "is refused: it is not a complete zip file"),
         (["cat", "text.zip"], 4, "text.zip is a file, but an archive is a directory"),
     ],

@@ -263,7 +263,7 @@ def test_the_history_of_a_resource_over_all_archives(host: Host) -> None:
     assert [cell[-1] for cell in cells] == [SHOP[0][1], BLOG[0][1], *(change[1] for change in SHOP[1:])]
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0[12]:00  ", line) for line in lines[1:6])
     assert lines[7] == "5 entries about web."
-    assert re.match(r"shop: it was also named test \(until \S+ \S+ \+0[12]:00\)\.$", lines[8])
+    assert re.match(r"shop: the resource was also named test \(until \S+ \S+ \+0[12]:00\)\.$", lines[8])
     assert re.match(r"shop: the archive covers \S+ \S+ \S+ to \S+ \S+ \S+\.$", lines[9])
     assert lines[10].startswith("blog: the archive covers ")
 
@@ -282,7 +282,7 @@ def test_a_projects_file_names_the_archives(host: Host) -> None:
     file.write_text(json.dumps({"version": 1, "projects": [*projects[:2], {**projects[2], "enabled": False}]}))
     assert len(entries(host.run("cat", "--projects", str(file)))) == len(SHOP) + len(BLOG)
     assert "not both" in host.run("cat", host.shop, "--projects", str(file), code=2)
-    assert "name an archive" in host.run("cat", code=2)
+    assert "pass ARCHIVE" in host.run("cat", code=2)
 
 
 def test_programs_get_a_list_of_entries(host: Host) -> None:
@@ -319,10 +319,10 @@ def test_with_a_token_the_api_continues(host: Host, tmp_path: Path) -> None:
     without, with_api = (host.run("history", "test", archive, *more) for more in ((), ("--token-file", token)))
     assert "2 entries about test." in without
     assert "3 entries about test." in with_api
-    assert with_api.endswith("; from then on the entries are the API's.\n")
+    assert with_api.endswith("; later entries come from the API.\n")
     alone = host.run("history", "web", CLOUDSCALE_API_TOKEN=project.token)
     assert "3 entries about web." in alone
-    assert alone.endswith("late: the entries are the API's, which keeps 90 days.\n")
+    assert alone.endswith("late: the entries come from the API, which keeps 90 days.\n")
     other = json.loads(host.run("history", "web", host.shop, "--token-file", token, "--json"))
     assert [entry["subject"]["project"]["name"] for entry in other] == ["shop"] * 4 + ["late"] * 3
 

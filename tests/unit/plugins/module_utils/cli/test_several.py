@@ -114,7 +114,7 @@ def test_status_of_several_is_a_table(fleet: Fleet) -> None:
     told = fleet.run("status")
     assert told.returncode == 4
     header, *rows, reason = told.stdout.splitlines()
-    assert header.split() == ["PROJECT", "STATE", "LAG", "DEADLINE", "GAPS", "VERIFIED", "ENTRIES"]
+    assert header.split() == ["Project", "State", "Lag", "Deadline", "Gaps", "Verified", "Entries"]
     assert [row.split()[:2] for row in rows] == [["blue", "current"], ["green", "error"], ["red", "current"]]
     assert [row.split()[-1] for row in rows] == ["1", "-", "3"]
     assert reason.startswith("green: ")
@@ -128,7 +128,7 @@ def test_a_bad_token_holds_up_nobody_else(fleet: Fleet) -> None:
     by_name = {archive["name"]: archive for archive in collected["archives"]}
     assert by_name["blue"]["failure"]["code"] == "unauthorized"
     assert by_name["green"]["exit_status"] == 2
-    assert "No token for green" in by_name["green"]["msg"]
+    assert "No API token for green" in by_name["green"]["msg"]
     assert by_name["red"]["added"] == 3
 
 
@@ -212,7 +212,7 @@ def test_no_project_is_judged_as_fine_where_none_is_enabled(fleet: Fleet) -> Non
         project["enabled"] = False
     for command in ("status", "verify", "reconcile"):
         told = fleet.run(command)
-        assert (told.returncode, f"{command} has nothing to judge" in told.stderr) == (2, True)
+        assert (told.returncode, f"{command} has nothing to check" in told.stderr) == (2, True)
     assert fleet.run("collect").returncode == 0
 
 
@@ -271,10 +271,10 @@ def test_prune_and_compact_follow_the_policy_of_each_project(fleet: Fleet) -> No
     fleet.project("red")["compact_older_than"] = "7d"
     pruned = fleet.run("prune")
     assert pruned.returncode == 0
-    assert "red: No retention policy: nothing is removed." in pruned.stdout
+    assert "red: The project has no retention policy, so nothing is removed." in pruned.stdout
     assert "blue: 0 entries of 0 days in 0 files removed." in pruned.stdout
     compacted = fleet.run("compact")
-    assert "blue: No compaction policy: nothing is merged." in compacted.stdout
+    assert "blue: The project has no compaction policy, so nothing is merged." in compacted.stdout
     assert "red: 0 entries of 0 days in 0 files merged." in compacted.stdout
 
 

@@ -57,7 +57,7 @@ def test_verify_says_by_when_each_head_existed(host: Host, authority: TimeAuthor
     done = host.run_without_requests("verify", host.archive, "--timestamp-ca", authority.root)
     assert (done.returncode, done.stderr) == (0, "")
     stamped = host.json("status", host.archive)["timestamp"]
-    assert f"Commit 1 existed by {stamped['time']}, and so did all before it.\n" in done.stdout
+    assert f"Commit 1 existed by {stamped['time']}, as did all earlier commits.\n" in done.stdout
     told = host.json("verify", host.archive, "--timestamp-ca", authority.root)["timestamps"]
     assert told["heads"] == [{"sequence": 1, "sha256": stamped["sha256"], "existed_by": stamped["time"]}]
     assert host.json("verify", host.archive)["timestamps"] is None
@@ -91,8 +91,8 @@ def test_a_dry_run_asks_for_no_time_stamp(host: Host, authority: TimeAuthority) 
     ("given", "sentence"),
     [
         (["--timestamp-url", "tsa.example.com"], "--timestamp-url must be the http:// or https:// URL"),
-        (["--timestamp-required"], "--timestamp-required needs --timestamp-url."),
-        (["--timestamp-every", "1d"], "--timestamp-every needs --timestamp-url."),
+        (["--timestamp-required"], "--timestamp-required requires --timestamp-url."),
+        (["--timestamp-every", "1d"], "--timestamp-every requires --timestamp-url."),
         (["--timestamp-url", "http://127.0.0.1:1/", "--timestamp-every", "daily"], "--timestamp-every: 'daily' is not"),
         (["--timestamp-url", "http://127.0.0.1:1/", "--timestamp-ca", "none"], "authorities in none cannot be read"),
     ],
@@ -109,7 +109,7 @@ def test_doctor_asks_the_authority(host: Host, authority: TimeAuthority) -> None
         return next(one for one in told if one["name"] == "time")
 
     good = check(*flags(authority))
-    assert (good["failed"], good["detail"].startswith("127.0.0.1 stamps, at ")) == (False, True)
+    assert (good["failed"], good["detail"].startswith("127.0.0.1 issues time stamps, now ")) == (False, True)
     assert check("--timestamp-url", authority.url)["detail"].endswith("was not checked: pass --timestamp-ca")
     authority.reply = lambda _query: (403, b"")
     bad = check(*flags(authority))

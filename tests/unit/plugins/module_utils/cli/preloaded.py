@@ -33,11 +33,13 @@ _SECONDS = 60
 _SERVERS: list[subprocess.Popen[str]] = []
 
 
-def run_command(arguments: list[str], environment: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command with this environment and no other, in a folder, and wait for its end."""
+def run_command(
+    arguments: list[str], environment: Mapping[str, str], directory: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the command with this environment and no other, in a directory, and wait until it ends."""
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         files = [f"/proc/{os.getpid()}/fd/{file.fileno()}" for file in (stdout, stderr)]
-        order = {"arguments": arguments, "environment": dict(environment), "folder": str(folder), "files": files}
+        order = {"arguments": arguments, "environment": dict(environment), "folder": str(directory), "files": files}
         status = int(_ask(json.dumps(order)))
         return subprocess.CompletedProcess(arguments, status, _content(stdout), _content(stderr))
 
@@ -63,7 +65,7 @@ def _ask(order: str) -> str:
 
 
 def serve() -> None:
-    """Run the command once for each line of standard input, and answer with its exit status."""
+    """Run the command once for each line of standard input, and print its exit status."""
     _import_all()
     for line in sys.stdin:
         process = os.fork()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.test_main import Host
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.host import Host
 
 NOW = datetime.now(timezone.utc)
 EVE = {"user": {"email": "eve@example.com"}}
@@ -38,8 +38,8 @@ def host(simulator: Simulator, tmp_path: Path) -> Host:
 
 
 def config(host: Host, **keys: Any) -> str:
-    (host.folder / "detections.json").write_text(json.dumps({"version": 1, **keys}))
-    return str(host.folder / "detections.json")
+    (host.directory / "detections.json").write_text(json.dumps({"version": 1, **keys}))
+    return str(host.directory / "detections.json")
 
 
 def test_alerts_are_printed_as_a_table_with_the_detections_that_are_off(host: Host) -> None:
@@ -61,7 +61,7 @@ def test_the_exit_status_follows_the_severity(host: Host) -> None:
     assert host.run("detect", host.archive, "--fail-on", "awful").returncode == 2
 
 
-def test_it_says_what_it_looked_at_and_what_the_archive_lacks(host: Host) -> None:
+def test_the_number_of_entries_and_missing_parts_are_reported(host: Host) -> None:
     whole = host.run("detect", host.archive)
     assert "2 alerts in 4 entries, by 7 detections." in whole.stdout
     early = host.run("detect", host.archive, "--start", "-400d", "--end", "-300d")
@@ -71,14 +71,14 @@ def test_it_says_what_it_looked_at_and_what_the_archive_lacks(host: Host) -> Non
     assert part["why"] == "not covered"
 
 
-def test_what_came_before_the_range_is_the_baseline(host: Host) -> None:
+def test_entries_before_the_range_are_the_baseline(host: Host) -> None:
     found = host.json("detect", host.archive, "--start", "-7d")
     assert {alert["detection"] for alert in found["alerts"]} == {"deletion", "first_seen_actor"}
     assert host.json("detect", host.archive, "--start", "-1d")["alerts"] == []
     assert found["inactive"] == {"outside_working_hours": "working_hours", "unknown_network": "known_networks"}
 
 
-def test_the_site_configures_its_own(host: Host) -> None:
+def test_the_site_configures_its_own_detections(host: Host) -> None:
     own = {"name": "eve", "title": "Eve", "severity": "critical", "select": {"actors": "eve@*"}}
     file = config(host, detections=[own], disable="deletion", known_networks=["203.0.113.0/24"])
     found = host.json("detect", host.archive, "--start", "-7d", "--config", file)
@@ -87,8 +87,8 @@ def test_the_site_configures_its_own(host: Host) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"version": 2}', '{"version": 1, "rules": []}', "[" * 100_000])
-def test_a_config_with_a_mistake_is_refused(host: Host, content: str) -> None:
-    (host.folder / "bad.json").write_text(content)
-    refused = host.run("detect", host.archive, "--config", str(host.folder / "bad.json"))
+def test_an_invalid_configuration_is_an_error(host: Host, content: str) -> None:
+    (host.directory / "bad.json").write_text(content)
+    refused = host.run("detect", host.archive, "--config", str(host.directory / "bad.json"))
     assert refused.returncode == 2
     assert refused.stderr.startswith("cloudscale-audit: --config: ")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.test_main import Host
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.host import Host
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.test_several import Fleet
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.notify.hook import Hook
 
@@ -28,19 +28,21 @@ class Site(Host):
     """A host with a file of receivers, one of which is a script that appends what it gets to ``received``."""
 
     def configure(self, *receivers: Any, **keys: Any) -> None:
-        (self.folder / "site.json").write_text(json.dumps({"version": 1, "notify": receivers, **keys}))
+        (self.directory / "site.json").write_text(json.dumps({"version": 1, "notify": receivers, **keys}))
 
     @property
     def script(self) -> dict[str, Any]:
         """Takes alerts; while there is a file ``kill``, it then kills the process that gave it one."""
-        path = self.folder / "script"
-        path.write_text(f'cd "{self.folder}" && cat >> received && if [ -e kill ]; then rm kill; kill -9 $PPID; fi\n')
+        path = self.directory / "script"
+        path.write_text(
+            f'cd "{self.directory}" && cat >> received && if [ -e kill ]; then rm kill; kill -9 $PPID; fi\n'
+        )
         return {"command": ["/bin/sh", str(path)]}
 
     @property
     def received(self) -> list[str]:
         """The ids of the alerts that the script got."""
-        lines = (self.folder / "received").read_text().splitlines()
+        lines = (self.directory / "received").read_text().splitlines()
         return [alert["id"] for line in lines for alert in json.loads(line)["alerts"]]
 
     def notify(self, *arguments: str) -> Any:
@@ -100,7 +102,7 @@ def test_new_alerts_are_sent_once(site: Site, simulator: Simulator, hook: Hook) 
     assert "{{ 7*7 }}" in hook.taken[0].body["text"]
 
 
-def test_a_receiver_that_is_down_is_one_sentence(site: Site, simulator: Simulator, hook: Hook) -> None:
+def test_a_failing_receiver_is_reported_in_one_sentence(site: Site, simulator: Simulator, hook: Hook) -> None:
     site.configure({"webhook": {"url": hook.url}}, site.script)
     site.notify()
     hook.answer = DOWN
@@ -112,24 +114,24 @@ def test_a_receiver_that_is_down_is_one_sentence(site: Site, simulator: Simulato
         f"cloudscale-audit: Not all alerts were delivered; the next run retries them: {reason}.\n",
     )
     assert "1 alert sent to receiver 2 (command sh)." in failed.stdout
-    metrics = (site.folder / "notify.prom").read_text()
+    metrics = (site.directory / "notify.prom").read_text()
     assert f'alerts_total{{archive="{site.archive}",project="",severity="medium"}} 1' in metrics
     assert f'last_run_exit_status{{archive="{site.archive}",command="notify",project=""}} 3' in metrics
     again = site.notify("--json")
     assert again.returncode == 3
-    told = json.loads(again.stdout)
-    assert told["failure"] == {"code": "not_delivered", "http_status": None, "retryable": True}
-    assert told["receivers"][0]["failure"]["http_status"] == 400
+    result = json.loads(again.stdout)
+    assert result["failure"] == {"code": "not_delivered", "http_status": None, "retryable": True}
+    assert result["receivers"][0]["failure"]["http_status"] == 400
     hook.answer = (200, {})
     assert site.notify().stdout.startswith("1 alert sent to receiver 1 ")
     assert [alert["id"] for alert in hook.alerts] == site.received
 
 
-def test_a_process_that_is_killed_after_a_delivery_repeats_it(site: Site, simulator: Simulator) -> None:
+def test_a_crash_after_a_delivery_repeats_the_delivery(site: Site, simulator: Simulator) -> None:
     site.configure(site.script)
     site.notify()
     site.delete(simulator, "m1", "m2", "m3")
-    (site.folder / "kill").touch()
+    (site.directory / "kill").touch()
     assert site.notify().returncode == -9
     assert len(site.received) == 1
     assert site.notify().returncode == 0
@@ -162,23 +164,23 @@ def test_without_webhooks_requests_is_not_needed(site: Site, simulator: Simulato
         ({"version": 1, "reviewers": 5, "notify": []}, "reviewers: 5 is not a list of texts."),
     ],
 )
-def test_a_wrong_file_is_one_sentence(site: Site, content: Any, sentence: str) -> None:
-    (site.folder / "site.json").write_text(json.dumps(content))
+def test_an_invalid_configuration_is_reported_in_one_sentence(site: Site, content: Any, sentence: str) -> None:
+    (site.directory / "site.json").write_text(json.dumps(content))
     refused = site.notify()
     assert (refused.returncode, refused.stderr) == (2, f"cloudscale-audit: {sentence}\n")
-    told = json.loads(site.notify("--json").stdout)
-    assert (told["msg"], told["failure"]["code"]) == (sentence, "invalid_input")
+    result = json.loads(site.notify("--json").stdout)
+    assert (result["msg"], result["failure"]["code"]) == (sentence, "invalid_input")
 
 
-def test_no_archive_is_a_failure_of_storage(site: Site) -> None:
+def test_a_missing_archive_is_a_storage_error(site: Site) -> None:
     site.configure(site.script)
     missing = site.run("notify", "nowhere", "--config", "site.json")
     assert (missing.returncode, missing.stderr.startswith("cloudscale-audit: ")) == (4, True)
 
 
-def test_archives_named_together_share_a_bookmark_file(site: Site, simulator: Simulator) -> None:
+def test_several_archives_share_a_bookmark_file(site: Site, simulator: Simulator) -> None:
     site.configure(site.script)
-    second = str(site.folder / "second")
+    second = str(site.directory / "second")
     assert site.run("collect", second).returncode == 0
     arguments = ("notify", site.archive, second, "--config", "site.json", "--bookmark", "bookmark")
     assert site.run(*arguments).returncode == 0
@@ -193,7 +195,7 @@ def test_archives_named_together_share_a_bookmark_file(site: Site, simulator: Si
     assert site.run("collect", second).returncode == 0
     assert f"{second}: 1 alert sent to " in site.run(*arguments).stdout
     assert len(set(site.received)) == 1
-    assert len(json.loads((site.folder / "bookmark").read_bytes())["archives"]) == 2
+    assert len(json.loads((site.directory / "bookmark").read_bytes())["archives"]) == 2
 
 
 def test_each_project_has_positions_of_its_own(tmp_path: Path, hook: Hook) -> None:
@@ -221,8 +223,8 @@ def test_each_project_has_positions_of_its_own(tmp_path: Path, hook: Hook) -> No
 
 def test_doctor_sends_every_receiver_a_test_message(site: Site, hook: Hook) -> None:
     site.configure({"webhook": {"url": hook.url}, "severity": "critical"}, site.script, {"command": ["false"]})
-    told = site.run("doctor", site.archive, "--notify", "--config", "site.json", CLOUDSCALE_API_TOKEN="")
-    assert (told.returncode, told.stdout.splitlines()) == (
+    result = site.run("doctor", site.archive, "--notify", "--config", "site.json", CLOUDSCALE_API_TOKEN="")
+    assert (result.returncode, result.stdout.splitlines()) == (
         3,
         [
             f"ok      notify    receiver 1 (webhook 127.0.0.1:{hook.port}) accepted the test message",

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.test_main import Host
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.host import Host
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_package_is_made_and_verified(host: Host) -> None:
     archive, written, digest = done.stdout.splitlines()
     assert (archive.partition("-")[0], archive.partition(": ")[2]) == ("shop", "7 entries.")
     assert written == "Evidence of 1 archive written to q3.zip."
-    sha256 = hashlib.sha256((host.folder / "q3.zip").read_bytes()).hexdigest()
+    sha256 = hashlib.sha256((host.directory / "q3.zip").read_bytes()).hexdigest()
     assert digest == f"SHA-256: {sha256}"
     verified = host.run_without_requests("verify", "q3.zip")
     assert (verified.returncode, verified.stderr) == (0, "")
@@ -48,13 +48,13 @@ def test_a_package_is_made_and_verified(host: Host) -> None:
     assert first.startswith("Intact: evidence of 1 archive, ")
     assert last == digest
     assert "No commit is signed; compare the head with a head that was noted elsewhere." in verified.stdout
-    told = host.json("verify", "q3.zip")
-    assert (told["intact"], told["findings"], told["package"]["sha256"]) == (True, [], sha256)
-    assert told["archives"][0]["head"] == host.json("status", host.archive)["head"]
+    result = host.json("verify", "q3.zip")
+    assert (result["intact"], result["findings"], result["package"]["sha256"]) == (True, [], sha256)
+    assert result["archives"][0]["head"] == host.json("status", host.archive)["head"]
 
 
 def test_an_existing_file_is_replaced_by_force_only(host: Host) -> None:
-    target = host.folder / "q3.zip"
+    target = host.directory / "q3.zip"
     target.write_text("mine")
     refused = host.run("export", host.archive, "--dest", "q3.zip")
     assert (refused.returncode, "already exists" in refused.stderr) == (2, True)
@@ -64,7 +64,7 @@ def test_an_existing_file_is_replaced_by_force_only(host: Host) -> None:
     assert host.run("verify", "q3.zip").returncode == 0
 
 
-def test_a_range_that_is_not_complete_ends_with_status_5(host: Host) -> None:
+def test_an_incomplete_range_exits_with_5(host: Host) -> None:
     for more in (["--start", "-200d"], ["--end", "now"]):
         done = host.run("export", host.archive, "--dest", "q3.zip", "--force", *more)
         assert (done.returncode, done.stderr.count("warning: The archive has no entries")) == (5, 1)
@@ -76,7 +76,7 @@ def test_a_range_that_is_not_complete_ends_with_status_5(host: Host) -> None:
 
 
 def test_several_archives_in_one_package(host: Host) -> None:
-    other = str(host.folder / "other")
+    other = str(host.directory / "other")
     host.run("collect", other, "--project", "web")
     done = host.run("export", host.archive, other, "--dest", "q3.zip")
     assert (done.returncode, done.stdout.splitlines()[-2]) == (0, "Evidence of 2 archives written to q3.zip.")
@@ -87,15 +87,15 @@ def test_several_archives_in_one_package(host: Host) -> None:
     both = host.json("verify", "q3.zip", host.archive)
     assert [one["intact"] for one in both["archives"]] == [True, True]
     projects = [{"name": name, "path": path, "token_file": "t"} for name, path in (("a", host.archive), ("b", other))]
-    (host.folder / "projects.json").write_text(json.dumps({"version": 1, "projects": projects}))
+    (host.directory / "projects.json").write_text(json.dumps({"version": 1, "projects": projects}))
     again = host.run("export", "--projects", "projects.json", "--dest", "again.zip")
     assert again.returncode == 0, again.stderr
-    assert (host.folder / "again.zip").read_bytes() == (host.folder / "q3.zip").read_bytes()
+    assert (host.directory / "again.zip").read_bytes() == (host.directory / "q3.zip").read_bytes()
 
 
 def test_allowed_signers(host: Host) -> None:
-    signer = Signer(host.folder, "log1")
-    archive = str(host.folder / "signed")
+    signer = Signer(host.directory, "log1")
+    archive = str(host.directory / "signed")
     environment = {"PATH": os.environ["PATH"]}
     host.run("collect", archive, "--sign-key", signer.key, **environment)
     done = host.run("export", archive, "--dest", "q3.zip", "--allowed-signers", signer.allowed, **environment)
@@ -104,22 +104,27 @@ def test_allowed_signers(host: Host) -> None:
     assert "The allowed signers in the package prove nothing by themselves." in alone.stdout
     trusted = host.run("verify", "q3.zip", "--allowed-signers", signer.allowed, **environment)
     assert "Commit 1 is signed by an allowed signer." in trusted.stdout
-    stranger = Signer(host.folder, "stranger")
+    stranger = Signer(host.directory, "stranger")
     for command in (["export", archive, "--dest", "x.zip"], ["verify", "q3.zip"]):
         refused = host.run(*command, "--allowed-signers", stranger.allowed, **environment)
         assert (refused.returncode, "not intact" in (refused.stdout + refused.stderr).lower()) == (1, True)
 
 
 def test_the_allowed_signers_of_projects(host: Host) -> None:
-    signer = Signer(host.folder, "log1")
+    signer = Signer(host.directory, "log1")
     environment = {"PATH": os.environ["PATH"]}
-    host.run("collect", str(host.folder / "signed"), "--sign-key", signer.key, **environment)
+    host.run("collect", str(host.directory / "signed"), "--sign-key", signer.key, **environment)
     projects = [
-        {"name": "signed", "path": str(host.folder / "signed"), "token_file": "t", "allowed_signers": signer.allowed},
+        {
+            "name": "signed",
+            "path": str(host.directory / "signed"),
+            "token_file": "t",
+            "allowed_signers": signer.allowed,
+        },
         {"name": "bare", "path": host.archive, "token_file": "t"},
         {"name": "off", "path": "s3://nowhere/x", "token_file": "t", "enabled": False},
     ]
-    (host.folder / "projects.json").write_text(json.dumps({"version": 1, "projects": projects}))
+    (host.directory / "projects.json").write_text(json.dumps({"version": 1, "projects": projects}))
     done = host.run("export", "--projects", "projects.json", "--dest", "q3.zip", **environment)
     assert (done.returncode, done.stderr) == (0, "")
     archives = host.run("verify", "q3.zip", **environment).stdout
@@ -131,7 +136,7 @@ def test_noted_heads(host: Host) -> None:
     host.run("export", host.archive, "--dest", "q3.zip")
     head = host.json("status", host.archive)["head"]
     for digest, status, said in ((head["sha256"], 0, "all of 1 noted head"), ("0" * 64, 1, "FINDING head: shop-")):
-        (host.folder / "heads.jsonl").write_text(json.dumps({**head, "sha256": digest}))
+        (host.directory / "heads.jsonl").write_text(json.dumps({**head, "sha256": digest}))
         done = host.run("verify", "q3.zip", "--heads", "heads.jsonl")
         assert (done.returncode, said in done.stdout) == (status, True)
     for digest, status in ((head["sha256"], 0), ("0" * 64, 1)):
@@ -156,8 +161,8 @@ def test_noted_heads(host: Host) -> None:
     ],
 )
 def test_failures_are_one_sentence(host: Host, arguments: list[str], status: int, said: str) -> None:
-    (host.folder / "text.zip").write_text("text")
+    (host.directory / "text.zip").write_text("text")
     done = host.run(*arguments)
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not list(host.folder.glob("x*"))
+    assert not list(host.directory.glob("x*"))

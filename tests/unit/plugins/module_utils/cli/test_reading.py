@@ -51,13 +51,13 @@ UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u20
 class Host:
     """A host with the archives of two projects, collected once."""
 
-    def __init__(self, folder: Path, simulator: Simulator) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, simulator: Simulator) -> None:
+        self.directory = directory
         self.simulator = simulator
-        self.shop, self.blog = str(folder / "shop"), str(folder / "blog")
+        self.shop, self.blog = str(directory / "shop"), str(directory / "blog")
         self.environment = {
             "PATH": os.defpath,
-            "HOME": str(folder),
+            "HOME": str(directory),
             "CLOUDSCALE_API_URL": simulator.url,
             "TERM": "xterm",
         }
@@ -70,7 +70,7 @@ class Host:
             log.append(action=action, message=message, actor=actor, timestamp=moment)
 
     def token(self, project: str) -> str:
-        path = self.folder / f"{project}.token"
+        path = self.directory / f"{project}.token"
         path.write_text(self.simulator.project(project).token)
         return str(path)
 
@@ -78,14 +78,14 @@ class Host:
         done = subprocess.run(
             [sys.executable, str(COMMAND), *arguments],
             env={**self.environment, **environment},
-            cwd=self.folder,
+            cwd=self.directory,
             capture_output=True,
             timeout=120,
             check=False,
         )
-        told = done.stderr.decode()
-        assert (done.returncode, told if code == 0 else "") == (code, ""), told
-        return told if code else done.stdout.decode("utf-8", "surrogateescape")
+        result = done.stderr.decode()
+        assert (done.returncode, result if code == 0 else "") == (code, ""), result
+        return result if code else done.stdout.decode("utf-8", "surrogateescape")
 
     def on_terminal(self, *arguments: str, **environment: str) -> str:
         """What a terminal gets."""
@@ -121,7 +121,7 @@ def host(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Host
     made.append("blog", BLOG, 95)
     made.append("strange", [("server_create", message, JOHANNA) for message in HOSTILE], 90)
     for project in ("shop", "blog", "strange"):
-        path = str(made.folder / project)
+        path = str(made.directory / project)
         made.run("collect", path, "--project", project, "--token-file", made.token(project))
     return made
 
@@ -160,7 +160,7 @@ def test_a_terminal_gets_a_table_and_a_pipe_gets_json_lines(host: Host) -> None:
     assert host.run("cat", host.shop, "--format", "table").splitlines() == lines
 
 
-def test_a_narrow_terminal_has_no_column_for_the_resource(host: Host) -> None:
+def test_a_narrow_terminal_gets_no_column_for_the_resource(host: Host) -> None:
     wide = host.on_terminal("cat", host.shop, NO_COLOR="1").splitlines()
     needed = max(map(len, wide))
     assert host.on_terminal("cat", host.shop, NO_COLOR="1", COLUMNS=str(needed)).splitlines() == wide
@@ -174,17 +174,17 @@ def test_several_archives_have_a_column_for_the_project(host: Host) -> None:
     lines = host.run("cat", host.shop, host.blog, "--format", "table").splitlines()
     assert re.split(r"  +", lines[0])[1] == "Project"
     assert [re.split(r"  +", line)[1] for line in lines[1:3]] == ["shop", "blog"]
-    copy = host.folder / "copy"
+    copy = host.directory / "copy"
     subprocess.run(["cp", "-R", host.shop, str(copy)], check=True)
-    told = host.run("cat", host.shop, str(copy), "--format", "csv").splitlines()
-    assert {row["project"] for row in csv.DictReader(told)} == {host.shop, str(copy)}
+    result = host.run("cat", host.shop, str(copy), "--format", "csv").splitlines()
+    assert {row["project"] for row in csv.DictReader(result)} == {host.shop, str(copy)}
 
 
 @pytest.mark.parametrize(
     ("environment", "is_coloured"),
     [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
 )
-def test_colours_are_for_terminals_that_want_them(host: Host, environment: dict[str, str], is_coloured: bool) -> None:
+def test_colours_can_be_turned_off(host: Host, environment: dict[str, str], is_coloured: bool) -> None:
     text = host.on_terminal("cat", host.shop, **environment)
     assert ("\x1b[" in text) == is_coloured
     if is_coloured:
@@ -225,7 +225,7 @@ def test_programs_get_csv_and_events(host: Host) -> None:
 
 @pytest.mark.parametrize("chosen", [name for name in FORMATS if name != "jsonl"])
 def test_hostile_entries_stay_text(host: Host, chosen: str) -> None:
-    path = str(host.folder / "strange")
+    path = str(host.directory / "strange")
     text = host.run("cat", path, "--format", chosen)
     assert not UNSEEN.search(text)
     lines = len(HOSTILE) + {"table": 1, "csv": 1, "markdown": 2}.get(chosen, 0)
@@ -236,18 +236,18 @@ def test_hostile_entries_stay_text(host: Host, chosen: str) -> None:
 
 
 def test_json_lines_are_the_entries_as_they_were_received(host: Host) -> None:
-    found = entries(host.run("cat", str(host.folder / "strange"), "--format", "jsonl"))
+    found = entries(host.run("cat", str(host.directory / "strange"), "--format", "jsonl"))
     assert found == host.simulator.project("strange").log.entries
 
 
-def test_csv_holds_no_formulas_and_markdown_no_markup(host: Host) -> None:
-    path = str(host.folder / "strange")
+def test_csv_contains_no_formulas_and_markdown_no_markup(host: Host) -> None:
+    path = str(host.directory / "strange")
     messages = [row["message"] for row in csv.DictReader(host.run("cat", path, "--format", "csv").splitlines())]
     assert "'=HYPERLINK(1)" in messages
     assert r"``\| `a` \| <script>``" in host.run("cat", path, "--format", "markdown")
 
 
-def test_a_path_without_an_archive_ends_before_anything_is_printed(host: Host) -> None:
+def test_a_path_without_an_archive_is_an_error_before_any_output(host: Host) -> None:
     for command in (["cat"], ["history", "web"]):
         assert "There is no archive in" in host.run(*command, host.shop, "nowhere", code=4)
 
@@ -269,9 +269,9 @@ def test_the_history_of_a_resource_over_all_archives(host: Host) -> None:
 
 
 def test_a_projects_file_names_the_archives(host: Host) -> None:
-    file = host.folder / "projects.json"
-    (host.folder / "new").mkdir(exist_ok=True)
-    paths = {"one": host.shop, "two": host.blog, "new": str(host.folder / "new")}
+    file = host.directory / "projects.json"
+    (host.directory / "new").mkdir(exist_ok=True)
+    paths = {"one": host.shop, "two": host.blog, "new": str(host.directory / "new")}
     projects: list[dict[str, Any]] = [{"name": name, "path": path} for name, path in paths.items()]
     file.write_text(json.dumps({"version": 1, "projects": projects}))
     command = [sys.executable, str(COMMAND), "history", "web", "--projects", str(file)]
@@ -294,19 +294,19 @@ def test_programs_get_a_list_of_entries(host: Host) -> None:
     assert [entry["message"] for entry in chosen] == [SHOP[2][1]]
 
 
-def test_a_history_without_entries_says_so(host: Host) -> None:
+def test_a_history_without_entries_is_reported(host: Host) -> None:
     text = host.run("history", "nobody\x1b", host.shop)
     assert text.startswith("No entry is about nobody\ufffd.\nshop: the archive covers ")
     assert "RESOURCE is empty" in host.run("history", " ", host.shop, code=2)
 
 
-def test_a_terminal_gets_colours_here_too(host: Host) -> None:
+def test_a_history_on_a_terminal_has_colours(host: Host) -> None:
     assert "\x1b[32m" in host.on_terminal("history", "web", host.shop)
     assert "\x1b" not in host.on_terminal("history", "web", host.shop, NO_COLOR="yes")
 
 
-def test_needs_no_token_and_no_network_for_archives(host: Host) -> None:
-    text = host.run("history", "web", host.shop, CLOUDSCALE_API_URL="", PYTHONPATH=str(host.folder / "no"))
+def test_history_of_archives_needs_no_token(host: Host) -> None:
+    text = host.run("history", "web", host.shop, CLOUDSCALE_API_URL="", PYTHONPATH=str(host.directory / "no"))
     assert "4 entries about web." in text
 
 
@@ -327,9 +327,9 @@ def test_with_a_token_the_api_continues(host: Host, tmp_path: Path) -> None:
     assert [entry["subject"]["project"]["name"] for entry in other] == ["shop"] * 4 + ["late"] * 3
 
 
-def test_a_refused_token_is_told_and_nothing_is_printed(host: Host) -> None:
-    wrong = host.folder / "wrong.token"
+def test_a_rejected_token_is_reported_before_any_output(host: Host) -> None:
+    wrong = host.directory / "wrong.token"
     wrong.write_text("wrong")
-    told = host.run("history", "web", host.shop, "--token-file", str(wrong), code=3)
-    assert told.startswith("cloudscale-audit: ")
-    assert "wrong.token" not in told.split("\n")[1:]
+    result = host.run("history", "web", host.shop, "--token-file", str(wrong), code=3)
+    assert result.startswith("cloudscale-audit: ")
+    assert "wrong.token" not in result.split("\n")[1:]

@@ -31,11 +31,11 @@ NAMES = ["blue", "green", "red"]
 class Fleet:
     """A host with a projects file, whose tokens come from a credential of systemd."""
 
-    def __init__(self, folder: Path, simulator: Simulator) -> None:
-        self.folder = folder
+    def __init__(self, directory: Path, simulator: Simulator) -> None:
+        self.directory = directory
         self.simulator = simulator
-        self.file = folder / "projects.json"
-        self.credentials = folder / "credentials"
+        self.file = directory / "projects.json"
+        self.credentials = directory / "credentials"
         self.credentials.mkdir()
         self.projects: list[dict[str, Any]] = []
         for name in NAMES:
@@ -45,7 +45,7 @@ class Fleet:
         self.write()
 
     def path(self, name: str) -> Path:
-        return self.folder / "archives" / name
+        return self.directory / "archives" / name
 
     def project(self, name: str) -> dict[str, Any]:
         return next(project for project in self.projects if project["name"] == name)
@@ -59,14 +59,14 @@ class Fleet:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PATH": os.defpath, "HOME": str(self.folder), "CREDENTIALS_DIRECTORY": str(self.credentials)}
+        return {"PATH": os.defpath, "HOME": str(self.directory), "CREDENTIALS_DIRECTORY": str(self.credentials)}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         self.write()
         return self.call(self.command(*arguments))
 
     def call(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return run_command(command[2:], self.environment, self.folder)
+        return run_command(command[2:], self.environment, self.directory)
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--json").stdout)
@@ -90,8 +90,8 @@ def fleet(simulator: Simulator, tmp_path: Path) -> Fleet:
 def test_each_project_gets_an_archive_and_a_line_that_begins_with_its_name(fleet: Fleet) -> None:
     collected = fleet.run("collect")
     assert (collected.returncode, collected.stderr) == (0, "")
-    told = sorted(line for line in collected.stdout.splitlines() if "added" in line)
-    assert [line.partition(" added")[0] for line in told] == ["blue: 1 entry", "green: 2 entries", "red: 3 entries"]
+    result = sorted(line for line in collected.stdout.splitlines() if "added" in line)
+    assert [line.partition(" added")[0] for line in result] == ["blue: 1 entry", "green: 2 entries", "red: 3 entries"]
     assert {line.partition(":")[0] for line in collected.stdout.splitlines()} == set(NAMES)
     for name in NAMES:
         lines = fleet.call([sys.executable, str(COMMAND), "cat", str(fleet.path(name))]).stdout.splitlines()
@@ -99,7 +99,7 @@ def test_each_project_gets_an_archive_and_a_line_that_begins_with_its_name(fleet
 
 
 @pytest.mark.parametrize("command", ["verify", "reconcile", "status"])
-def test_what_reads_takes_the_projects_too(fleet: Fleet, command: str) -> None:
+def test_reading_commands_accept_a_projects_file(fleet: Fleet, command: str) -> None:
     fleet.run("collect")
     found = fleet.json(command)
     assert [archive["name"] for archive in found["archives"]] == NAMES
@@ -111,16 +111,16 @@ def test_status_of_several_is_a_table(fleet: Fleet) -> None:
     fleet.run("collect")
     fleet.run("verify")
     shutil.rmtree(fleet.path("green"))
-    told = fleet.run("status")
-    assert told.returncode == 4
-    header, *rows, reason = told.stdout.splitlines()
+    result = fleet.run("status")
+    assert result.returncode == 4
+    header, *rows, reason = result.stdout.splitlines()
     assert header.split() == ["Project", "State", "Lag", "Deadline", "Gaps", "Verified", "Entries"]
     assert [row.split()[:2] for row in rows] == [["blue", "current"], ["green", "error"], ["red", "current"]]
     assert [row.split()[-1] for row in rows] == ["1", "-", "3"]
     assert reason.startswith("green: ")
 
 
-def test_a_bad_token_holds_up_nobody_else(fleet: Fleet) -> None:
+def test_a_bad_token_does_not_affect_other_projects(fleet: Fleet) -> None:
     fleet.tokens["blue"] = "wrong"
     del fleet.tokens["green"]
     collected = fleet.json("collect")
@@ -134,8 +134,8 @@ def test_a_bad_token_holds_up_nobody_else(fleet: Fleet) -> None:
 
 def test_tokens_are_never_printed(fleet: Fleet) -> None:
     fleet.tokens["blue"] = "wrong-token-of-blue"
-    (fleet.folder / "token").write_text(fleet.simulator.project("red").token)
-    fleet.project("red")["token_file"] = str(fleet.folder / "token")
+    (fleet.directory / "token").write_text(fleet.simulator.project("red").token)
+    fleet.project("red")["token_file"] = str(fleet.directory / "token")
     collected = fleet.run("collect")
     for token in (*fleet.tokens.values(), fleet.simulator.project("red").token):
         assert token not in collected.stdout + collected.stderr
@@ -149,7 +149,7 @@ def test_a_project_without_a_first_run_is_new_and_a_mistyped_path_is_an_error(fl
     ]
     assert fleet.run("status").returncode == 6
     fleet.run("collect")
-    fleet.project("blue")["path"] = str(fleet.folder / "archives/bleu")
+    fleet.project("blue")["path"] = str(fleet.directory / "archives/bleu")
     assert fleet.run("verify").returncode == 4
 
 
@@ -162,7 +162,7 @@ def test_an_archive_that_was_deleted_is_not_new(fleet: Fleet) -> None:
     assert [archive["exit_status"] for archive in verified["archives"]] == [4, 0, 0]
 
 
-def test_a_quiet_run_counts_for_the_status_and_a_failed_one_is_told_first(fleet: Fleet) -> None:
+def test_the_status_counts_runs_without_entries_and_begins_with_a_failure(fleet: Fleet) -> None:
     fleet.simulator.set(clock_offset=timedelta(minutes=-5))
     fleet.run("collect")
     before = fleet.json("status")["archives"][0]
@@ -181,7 +181,7 @@ def test_a_quiet_run_counts_for_the_status_and_a_failed_one_is_told_first(fleet:
     assert "\nblue: The last run of collect failed" in fleet.run("status").stdout
 
 
-def test_a_verification_with_findings_is_told_by_the_status(fleet: Fleet) -> None:
+def test_the_status_reports_a_verification_with_findings(fleet: Fleet) -> None:
     fleet.run("collect")
     fleet.run("verify")
     (data,) = (fleet.path("red") / "entries").glob("*/*")
@@ -202,37 +202,37 @@ def test_a_project_with_a_longer_interval_waits_for_its_turn(fleet: Fleet) -> No
     assert [archive["name"] for archive in fleet.json("collect")["archives"]] == ["green", "red"]
 
 
-def test_a_project_that_is_not_enabled_is_left_alone(fleet: Fleet) -> None:
+def test_disabled_projects_are_skipped(fleet: Fleet) -> None:
     fleet.project("blue")["enabled"] = False
     assert [archive["name"] for archive in fleet.json("collect")["archives"]] == ["green", "red"]
 
 
-def test_no_project_is_judged_as_fine_where_none_is_enabled(fleet: Fleet) -> None:
+def test_checking_without_an_enabled_project_is_an_error(fleet: Fleet) -> None:
     for project in fleet.projects:
         project["enabled"] = False
     for command in ("status", "verify", "reconcile"):
-        told = fleet.run(command)
-        assert (told.returncode, f"{command} has nothing to check" in told.stderr) == (2, True)
+        result = fleet.run(command)
+        assert (result.returncode, f"{command} has nothing to check" in result.stderr) == (2, True)
     assert fleet.run("collect").returncode == 0
 
 
 def test_errors_name_the_keys_of_the_projects_file(fleet: Fleet) -> None:
     fleet.tokens["blue"] = "wrong"
     fleet.project("green")["api_url"] = "here"
-    told = fleet.run("collect").stdout
-    assert "check the entry blue of tokens.json and its project." in told
-    assert "green: api_url 'here' is not a valid URL" in told
+    result = fleet.run("collect").stdout
+    assert "check the entry blue of tokens.json and its project." in result
+    assert "green: api_url 'here' is not a valid URL" in result
 
 
 def test_the_metrics_of_each_project_are_a_file(fleet: Fleet) -> None:
-    (fleet.folder / "metrics").mkdir()
-    fleet.run("collect", "--metrics", str(fleet.folder / "metrics"))
-    names = sorted(path.name for path in (fleet.folder / "metrics").iterdir())
+    (fleet.directory / "metrics").mkdir()
+    fleet.run("collect", "--metrics", str(fleet.directory / "metrics"))
+    names = sorted(path.name for path in (fleet.directory / "metrics").iterdir())
     assert names == [f"cloudscale-audit-collect-{name}.prom" for name in NAMES]
-    assert 'project="blue"' in (fleet.folder / "metrics" / names[0]).read_text()
+    assert 'project="blue"' in (fleet.directory / "metrics" / names[0]).read_text()
 
 
-def test_the_pin_of_each_project_is_kept_and_heeded(fleet: Fleet) -> None:
+def test_the_pin_of_each_project_is_saved_and_checked(fleet: Fleet) -> None:
     fleet.run("collect")
     for commit in (fleet.path("red") / "commits").iterdir():
         commit.unlink()
@@ -241,25 +241,25 @@ def test_the_pin_of_each_project_is_kept_and_heeded(fleet: Fleet) -> None:
 
 
 def test_heads_noted_elsewhere_are_checked(fleet: Fleet) -> None:
-    told = fleet.run("collect").stdout
-    heads = [line.partition(": head ")[2].split() for line in told.splitlines() if ": head " in line]
+    result = fleet.run("collect").stdout
+    heads = [line.partition(": head ")[2].split() for line in result.splitlines() if ": head " in line]
     assert len(heads) == 3
     records = [{"archive_id": head[0], "sequence": int(head[1]), "sha256": head[2]} for head in heads]
-    (fleet.folder / "heads.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    fitting = fleet.json("verify", "--heads", str(fleet.folder / "heads.jsonl"))
+    (fleet.directory / "heads.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    fitting = fleet.json("verify", "--heads", str(fleet.directory / "heads.jsonl"))
     assert fitting["exit_status"] == 0
     assert [archive["heads"]["checked"] for archive in fitting["archives"]] == [1, 1, 1]
-    (fleet.folder / "heads.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records[:2]))
-    lacking = fleet.run("verify", "--heads", str(fleet.folder / "heads.jsonl"))
+    (fleet.directory / "heads.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records[:2]))
+    lacking = fleet.run("verify", "--heads", str(fleet.directory / "heads.jsonl"))
     assert lacking.returncode == 1
     assert "no noted head is of this archive" in lacking.stdout
 
 
 def test_the_journal_of_each_project_has_a_bookmark_of_its_own(fleet: Fleet) -> None:
     fleet.run("collect")
-    with Journald(fleet.folder / "journal") as journald:
-        first = fleet.json("journal", "--socket", str(fleet.folder / "journal"))
-        again = fleet.json("journal", "--socket", str(fleet.folder / "journal"))
+    with Journald(fleet.directory / "journal") as journald:
+        first = fleet.json("journal", "--socket", str(fleet.directory / "journal"))
+        again = fleet.json("journal", "--socket", str(fleet.directory / "journal"))
         assert len(journald.messages) == 6
     assert [archive["entries"] for archive in first["archives"]] == [1, 2, 3]
     assert [archive["entries"] for archive in again["archives"]] == [0, 0, 0]
@@ -311,13 +311,13 @@ def test_several_paths_without_a_file(fleet: Fleet) -> None:
     assert sorted(line.partition(": Intact")[0] for line in found.stdout.splitlines() if "Intact" in line) == paths
     assert fleet.call([*command, "collect", *paths]).returncode == 2
     assert fleet.call([*command, "verify", *paths, "--projects", str(fleet.file)]).returncode == 2
-    missing = fleet.call([*command, "status", *paths, str(fleet.folder / "none"), "--json"])
+    missing = fleet.call([*command, "status", *paths, str(fleet.directory / "none"), "--json"])
     assert missing.returncode == 4
     assert [one["exit_status"] for one in json.loads(missing.stdout)["archives"]] == [0, 0, 0, 4]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "result"),
     [
         ({"nmae": "x"}, "nmae (did you mean name?)"),
         ({"name": "Main"}, "not a valid name"),
@@ -330,16 +330,18 @@ def test_several_paths_without_a_file(fleet: Fleet) -> None:
         ({"name": "blue"}, "two projects have the name 'blue'"),
     ],
 )
-def test_a_projects_file_with_a_mistake_is_refused_whole(fleet: Fleet, change: dict[str, Any], told: str) -> None:
+def test_an_invalid_project_is_an_error_for_the_complete_file(
+    fleet: Fleet, change: dict[str, Any], result: str
+) -> None:
     fleet.project("red").update(change)
     refused = fleet.run("collect")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert told in refused.stderr
+    assert result in refused.stderr
     assert not any(fleet.path("blue").iterdir())
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 2, "projects": []}', "[" * 100_000])
-def test_a_file_that_is_no_projects_file_is_refused(fleet: Fleet, content: str) -> None:
+def test_an_invalid_projects_file_is_an_error(fleet: Fleet, content: str) -> None:
     fleet.file.write_text(content)
     refused = fleet.call(fleet.command("status"))
     assert refused.returncode == 2
@@ -347,23 +349,25 @@ def test_a_file_that_is_no_projects_file_is_refused(fleet: Fleet, content: str) 
     assert "Traceback" not in refused.stderr
 
 
-def test_the_worst_exit_status_is_that_of_all() -> None:
+def test_the_exit_status_is_the_worst_of_all() -> None:
     assert worst([]) == 0
     assert [worst([0, 6, 2, 3, 5, 4, 1, 70][:count]) for count in range(1, 9)] == [0, 6, 2, 3, 5, 4, 1, 70]
 
 
-def test_runs_on_one_archive_are_remembered_by_its_path(fleet: Fleet) -> None:
+def test_the_state_of_runs_depends_on_the_path_of_the_archive(fleet: Fleet) -> None:
     fleet.write()
     environment = {
         **fleet.environment,
         "CLOUDSCALE_API_TOKEN": fleet.tokens["red"],
         "CLOUDSCALE_API_URL": fleet.simulator.url,
     }
-    archive = str(fleet.folder / "alone")
+    archive = str(fleet.directory / "alone")
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(COMMAND), *arguments]
-        return subprocess.run(command, env=environment, cwd=fleet.folder, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, env=environment, cwd=fleet.directory, capture_output=True, text=True, check=False
+        )
 
     fleet.simulator.set(clock_offset=timedelta(minutes=-5))
     call("collect", archive)
@@ -372,7 +376,7 @@ def test_runs_on_one_archive_are_remembered_by_its_path(fleet: Fleet) -> None:
     call("verify", "alone")
     found = json.loads(call("status", archive, "--json").stdout)
     assert found["last_verified"] is not None
-    head = json.loads(next((fleet.folder / "alone/commits").iterdir()).read_text())
+    head = json.loads(next((fleet.directory / "alone/commits").iterdir()).read_text())
     assert found["covered_until"] > head["covered_until"]
-    shutil.move(fleet.folder / "alone", fleet.folder / "moved")
+    shutil.move(fleet.directory / "alone", fleet.directory / "moved")
     assert json.loads(call("status", "moved", "--json").stdout)["last_verified"] is None

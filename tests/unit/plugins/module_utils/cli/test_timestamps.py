@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.authority import TimeAuthority
-from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.test_main import Host
+from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.host import Host
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def flags(authority: TimeAuthority) -> list[str]:
     return ["--timestamp-url", authority.url, "--timestamp-ca", authority.root]
 
 
-def test_a_run_has_its_head_stamped_once_a_day(host: Host, simulator: Simulator, authority: TimeAuthority) -> None:
+def test_a_run_requests_a_time_stamp_once_a_day(host: Host, simulator: Simulator, authority: TimeAuthority) -> None:
     done = host.run("collect", host.archive, *flags(authority))
     assert (done.returncode, done.stderr) == (0, "")
     assert "Time stamp: commit 1 existed by " in done.stdout
@@ -58,15 +58,15 @@ def test_verify_says_by_when_each_head_existed(host: Host, authority: TimeAuthor
     assert (done.returncode, done.stderr) == (0, "")
     stamped = host.json("status", host.archive)["timestamp"]
     assert f"Commit 1 existed by {stamped['time']}, as did all earlier commits.\n" in done.stdout
-    told = host.json("verify", host.archive, "--timestamp-ca", authority.root)["timestamps"]
-    assert told["heads"] == [{"sequence": 1, "sha256": stamped["sha256"], "existed_by": stamped["time"]}]
+    result = host.json("verify", host.archive, "--timestamp-ca", authority.root)["timestamps"]
+    assert result["heads"] == [{"sequence": 1, "sha256": stamped["sha256"], "existed_by": stamped["time"]}]
     assert host.json("verify", host.archive)["timestamps"] is None
     package = ["export", host.archive, "--dest", "evidence.zip", "--start", "-1h"]
     assert host.run(*package).returncode == 0
-    assert host.json("verify", "evidence.zip", "--timestamp-ca", authority.root)["archives"][0]["timestamps"] == told
+    assert host.json("verify", "evidence.zip", "--timestamp-ca", authority.root)["archives"][0]["timestamps"] == result
 
 
-def test_a_run_without_its_time_stamp_has_made_its_commits(host: Host, authority: TimeAuthority) -> None:
+def test_commits_are_made_even_if_the_time_stamp_fails(host: Host, authority: TimeAuthority) -> None:
     authority.reply = lambda _query: (503, b"")
     done = host.run("collect", host.archive, *flags(authority))
     assert done.returncode == 0
@@ -82,7 +82,7 @@ def test_a_run_without_its_time_stamp_has_made_its_commits(host: Host, authority
     assert host.json("status", host.archive)["failure"] is None
 
 
-def test_a_dry_run_asks_for_no_time_stamp(host: Host, authority: TimeAuthority) -> None:
+def test_a_dry_run_requests_no_time_stamp(host: Host, authority: TimeAuthority) -> None:
     assert host.run("collect", host.archive, *flags(authority), "--dry-run").returncode == 0
     assert authority.requests == []
 
@@ -97,16 +97,16 @@ def test_a_dry_run_asks_for_no_time_stamp(host: Host, authority: TimeAuthority) 
         (["--timestamp-url", "http://127.0.0.1:1/", "--timestamp-ca", "none"], "authorities in none cannot be read"),
     ],
 )
-def test_wrong_flags_are_refused_before_anything_happens(host: Host, given: list[str], sentence: str) -> None:
+def test_invalid_flags_are_an_error_before_anything_happens(host: Host, given: list[str], sentence: str) -> None:
     done = host.run("collect", host.archive, *given)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert not Path(host.archive).exists()
 
 
-def test_doctor_asks_the_authority(host: Host, authority: TimeAuthority) -> None:
+def test_doctor_checks_the_authority(host: Host, authority: TimeAuthority) -> None:
     def check(*given: str) -> Any:
-        told = json.loads(host.run("doctor", host.archive, "--json", *given).stdout)["checks"]
-        return next(one for one in told if one["name"] == "time")
+        result = json.loads(host.run("doctor", host.archive, "--json", *given).stdout)["checks"]
+        return next(one for one in result if one["name"] == "time")
 
     good = check(*flags(authority))
     assert (good["failed"], good["detail"].startswith("127.0.0.1 issues time stamps, now ")) == (False, True)
@@ -116,14 +116,14 @@ def test_doctor_asks_the_authority(host: Host, authority: TimeAuthority) -> None
     assert (bad["failed"], "HTTP 403" in bad["detail"]) == (True, True)
 
 
-def test_a_projects_file_names_the_authority(host: Host, authority: TimeAuthority) -> None:
-    (host.folder / "token").write_text(host.environment["CLOUDSCALE_API_TOKEN"])
-    project = {"name": "shop", "path": host.archive, "token_file": str(host.folder / "token")}
+def test_a_projects_file_sets_the_authority(host: Host, authority: TimeAuthority) -> None:
+    (host.directory / "token").write_text(host.environment["CLOUDSCALE_API_TOKEN"])
+    project = {"name": "shop", "path": host.archive, "token_file": str(host.directory / "token")}
     settings = {"timestamp_url": authority.url, "timestamp_every": "1d", "timestamp_ca": authority.root}
 
     def write(**more: Any) -> None:
         content = {"version": 1, "projects": [{**project, **settings, **more}]}
-        (host.folder / "projects.json").write_text(json.dumps(content))
+        (host.directory / "projects.json").write_text(json.dumps(content))
 
     write()
     assert "shop: Time stamp: commit 1 existed by " in host.run("collect", "--projects", "projects.json").stdout

@@ -225,7 +225,8 @@ def argument_spec():
         "webhook": {
             "type": "dict",
             "options": {
-                "url": {"type": "str", "required": True},
+                # Chats put secrets into the path of a webhook.
+                "url": {"type": "str", "required": True, "no_log": True},
                 "token_file": {"type": "path", "no_log": False},
                 "ca_path": {"type": "path"},
             },

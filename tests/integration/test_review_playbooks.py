@@ -81,8 +81,9 @@ def test_events_are_reviewed_and_a_mail_is_pasted(controller: Controller, hook: 
         "review_ledger": str(controller.directory / "a ledger"),
     }
     for playbook, more in (("review_open", {}), ("review_open", {}), ("review_remind", {"review_remind_after": "0s"})):
-        done = play(controller, playbook, **given, **more)
+        done = play(controller, playbook, "-vvv", **given, **more)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "s3cret" not in done.stdout + done.stderr
     assert [[one["id"] for one in taken.body["alerts"]] for taken in hook.taken] == [[printed[0]["id"]]] * 2
     assert "{{ 7*7 }}" in hook.taken[0].body["text"]
 

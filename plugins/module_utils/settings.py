@@ -207,6 +207,13 @@ def read_token(path: str) -> str:
         raise InvalidInput(f"The token file {path} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
 
 
+def credential_file(name: str) -> Optional[str]:
+    """The file that systemd's LoadCredential= made of a secret, if this is such a service."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = os.path.join(directory, name) if directory else ""
+    return path if os.path.exists(path) else None
+
+
 def describe_unknown(names: Iterable[str], known: Collection[str]) -> List[str]:
     """The unknown names in order, each with the known name of the most similar spelling, if there is one."""
     from difflib import get_close_matches

@@ -236,7 +236,11 @@ def long_stages() -> dict[str, list[Check]]:
         ],
         "managed-hosts": [
             *(
-                Check(f"archiver on Debian {number}", [*HOSTS, "-m", "not long", "-k", suite], needs=CONTAINERS)
+                Check(
+                    f"archiver and rulebooks on Debian {number}",
+                    [*HOSTS, "-m", "not long", "-k", suite],
+                    needs=CONTAINERS,
+                )
                 for number, suite in ((12, "bookworm"), (13, "trixie"))
             ),
             Check(

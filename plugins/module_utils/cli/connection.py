@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Optional, TypeVar
 
 from ..errors import InvalidInput, Unauthorized
 from ..project_log.client import Api
-from ..settings import Connection, read_token
+from ..settings import Connection, credential_file, read_token
 from .flags import flag
 from .progress import Progress
 
@@ -76,7 +76,7 @@ def _token(options: argparse.Namespace) -> Optional[str]:
     path = options.token_file
     if path is None and options.token_name:
         return _token_of_project(options.token_name)
-    path = path or _credential("api_token")
+    path = path or credential_file("api_token")
     if path is None:
         return os.environ.get("CLOUDSCALE_API_TOKEN")
     return read_token(path)
@@ -84,7 +84,7 @@ def _token(options: argparse.Namespace) -> Optional[str]:
 
 def _token_of_project(name: str) -> str:
     """The token of a project in the credential tokens.json, an object with a token for each name."""
-    path = _credential("tokens.json")
+    path = credential_file("tokens.json")
     if path is None:
         raise InvalidInput(
             f"No API token for {name}: set token_file of the project, or give the service the credential tokens.json."
@@ -97,13 +97,6 @@ def _token_of_project(name: str) -> str:
     if not isinstance(token, str):
         raise InvalidInput(f"No API token for {name}: add the project to the credential tokens.json.")
     return token
-
-
-def _credential(name: str) -> Optional[str]:
-    """The file of a credential that systemd passes to a service with LoadCredential=, if there is one."""
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    path = os.path.join(directory, name) if directory else ""
-    return path if os.path.exists(path) else None
 
 
 def _connection(options: argparse.Namespace, token: Optional[str]) -> Connection:
@@ -124,7 +117,7 @@ def _source(options: argparse.Namespace, option: str) -> str:
     if options.token_name:
         token = "token_file" if options.token_file else f"the entry {options.token_name} of tokens.json"
         return token if option == "api_token" else option
-    if option == "api_token" and not options.token_file and _credential("api_token"):
+    if option == "api_token" and not options.token_file and credential_file("api_token"):
         return "the credential api_token"
     variable = f"CLOUDSCALE_{option.upper()}"
     is_passed = options.token_file if option == "api_token" else getattr(options, option, None)

@@ -22,7 +22,7 @@ from ..project_log.client import Api, Page, follow_pages
 from ..project_log.entry import timestamp
 from ..project_log.reader import Reader
 from ..project_log.selection import Selection
-from ..settings import Connection, Range, parse_number
+from ..settings import Connection, Range, credential_file, parse_number, read_token
 from ..times import RETENTION, utc_now
 from .checkpoint import Checkpoint, DeliveredPage, Position, ReplayLog
 from .event import entry_event, gap_event
@@ -349,7 +349,10 @@ def _without_empty(options: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _from_environment() -> Dict[str, Any]:
-    return {option: os.environ[name] for option, name in _ENVIRONMENT_VARIABLES.items() if os.environ.get(name)}
+    """What variables set; in a service of systemd, its credential api_token comes before the variable."""
+    found = {option: os.environ[name] for option, name in _ENVIRONMENT_VARIABLES.items() if os.environ.get(name)}
+    credential = credential_file("api_token")
+    return {**found, "api_token": read_token(credential)} if credential else found
 
 
 def _path(value: Any) -> Optional[str]:

@@ -21,13 +21,14 @@ from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines im
     prepared_root,
     run,
     tree,
+    wheels,
 )
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 
 BIN = Path(sys.executable).parent
 CA = "/etc/ssl/certs/simulator.pem"
-# Debian 12 and 13: pytest -k bookworm, for one of them.
-SUITES = ("bookworm", "trixie")
+# Debian 12 and 13, with their Pythons: pytest -k bookworm, for one of them.
+SUITES = {"bookworm": "3.11", "trixie": "3.13"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -98,10 +99,12 @@ def suite(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def network(request: pytest.FixtureRequest) -> Iterator[None]:
-    # Trees come from outside, so they are made before.
-    items = (item for item in request.session.items if isinstance(item, pytest.Function))
+    # Trees and wheels come from outside, so they are fetched before.
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     for wanted in sorted({str(item.callspec.params["suite"]) for item in items if "suite" in item.fixturenames}):
         tree(wanted)
+        if any("packages" in item.fixturenames for item in items):
+            wheels(SUITES[wanted])
     with own_network():
         yield
 

@@ -29,7 +29,11 @@ _PACKAGES = (
     "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,ca-certificates,udev,libpam-systemd"
 )
 # Left in the tree's cache, so that a host without the internet can install them: either of two loggers.
-_LATER = ("python3-requests python3-boto3 acl rsyslog rsyslog-gnutls prometheus-node-exporter", "syslog-ng-core")
+_LATER = (
+    "python3-requests python3-boto3 acl rsyslog rsyslog-gnutls prometheus-node-exporter",
+    "syslog-ng-core",
+    "python3-venv default-jre-headless",
+)
 _DOWNLOADS = [f'chroot "$1" apt-get install --download-only --yes --no-install-recommends {one}' for one in _LATER]
 
 
@@ -62,6 +66,19 @@ def tree(suite: str) -> Path:
         options = ["--variant=minbase", "--skip=cleanup/apt", f"--include={_PACKAGES}"]
         hooks = [f"--customize-hook={download}" for download in _DOWNLOADS]
         run("mmdebstrap", *options, *hooks, suite, draft, "-", input=sources)
+        draft.rename(kept)
+    return kept
+
+
+def wheels(python: str) -> Path:
+    """A directory with what the environment eda has on this Python, fetched once, with the pinned hashes."""
+    pins = WORK.parent / "tests/requirements/eda.txt"
+    kept = WORK / "wheels" / f"{python}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
+    if not kept.exists():
+        draft = kept.with_suffix(".draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        options = ("--quiet", "--only-binary=:all:", "--no-deps", "--python-version", python)
+        run(WORK / "boot/bin/pip", "download", *options, "--dest", draft, "--requirement", pins)
         draft.rename(kept)
     return kept
 
@@ -154,7 +171,7 @@ class Machine:
     def try_(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a shell command on the host as root."""
         ssh = ["ssh", *self.ssh_options.split(), "-o", "ConnectTimeout=2", f"root@{self.address}", command]
-        return subprocess.run(ssh, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
+        return subprocess.run(ssh, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL, check=False)
 
     def output_of(self, command: str) -> str:
         """Run a shell command that must succeed, and return what it prints."""

@@ -32,7 +32,9 @@ description:
   - Transient errors of the API are retried for as long as they last. Each attempt logs one line.
 options:
   api_token:
-    description: API token of the project. Read access is enough. Default is E(CLOUDSCALE_API_TOKEN).
+    description:
+      - API token of the project. Read access is enough. Default is the systemd credential C(api_token), if the service
+        has one, else E(CLOUDSCALE_API_TOKEN).
     type: str
   api_url:
     description: URL of the API. E(CLOUDSCALE_API_URL) takes precedence over the default.

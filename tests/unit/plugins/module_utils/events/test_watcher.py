@@ -535,6 +535,21 @@ def test_the_environment_can_set_the_connection(
     assert engine.numbers == [1]
 
 
+def test_a_systemd_credential_can_be_the_token(
+    simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "api_token").write_text(f"{simulator.project('main').token}\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("CLOUDSCALE_API_TOKEN", "of-another-project")
+    append(simulator, 1)
+    engine = Engine(simulator, tmp_path / "checkpoint", api_token=None, start="-1h")
+    engine.live()
+    assert engine.numbers == [1]
+    given = Engine(simulator, tmp_path / "other", api_token="of-another-project", start="-1h")
+    with pytest.raises(Unauthorized, match="does not accept the token"):
+        given.live()
+
+
 def test_close_ends_a_wait(simulator: Simulator) -> None:
     token = simulator.project("main").token
     watcher = Watcher({"api_url": simulator.url, "api_token": token, "interval": 3600})

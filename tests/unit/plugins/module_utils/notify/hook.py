@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -36,12 +37,12 @@ class NoWait(threading.Event):
 
 
 class Hook:
-    """Listens on a port of its own while the context lasts.
+    """Listens while the context lasts, on a port of its own unless one is given; with ``tls`` by HTTPS.
 
     ``answers`` are used up first, then ``answer``. Accepted requests are in ``taken``, all of them in ``seen``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, tls: Optional[ssl.SSLContext] = None) -> None:
         self.seen: List[Taken] = []
         self.taken: List[Taken] = []
         self.answer: Answer = (200, {})
@@ -64,7 +65,9 @@ class Hook:
             def log_message(self, *_arguments: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 

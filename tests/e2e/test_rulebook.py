@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -15,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -29,10 +31,14 @@ import yaml
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.plugins.module_utils.events.watcher import Delivery, Watcher
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault, Simulator
+from jinja2 import StrictUndefined
+from jinja2.nativetypes import NativeEnvironment
+from websockets.sync.server import ServerConnection, serve
 
 BIN = Path(sys.executable).parent
 ROOT = Path(version.__file__).parents[2]
 PATIENCE = 240.0
+CREDENTIAL_TYPE = ("inputs", "injectors")
 RECORDER = """
 - name: Recorder
   hosts: localhost
@@ -89,9 +95,12 @@ class Engine:
 
     def start(self, rulebook: str, *arguments: str) -> None:
         (self.directory / "vars.yml").write_text(json.dumps(self.variables))
+        self.launch("-r", rulebook, "-i", "inventory", "-e", "vars.yml", *arguments)
+
+    def launch(self, *arguments: str) -> None:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [BIN / "ansible-rulebook", "-r", rulebook, "-i", "inventory", "-e", "vars.yml", *arguments],
+                [BIN / "ansible-rulebook", *arguments],
                 cwd=self.directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -349,6 +358,76 @@ def test_feedback_of_the_engine_advances_the_checkpoint(engine: Engine, simulato
     simulator.project("main").log.append(n=7)
     engine.until(lambda: 7 in {n for n, _uuid in engine.events})
     assert len(engine.events) == 8
+
+
+def injected(**credential: str) -> dict[str, str]:
+    """The environment that the controller makes of a credential: what is left out is empty."""
+    inputs, injectors = (yaml.safe_load((ROOT / f"extensions/awx/{name}.yml").read_text()) for name in CREDENTIAL_TYPE)
+    given = {**{field["id"]: "" for field in inputs["fields"]}, **credential}
+    templates = NativeEnvironment(undefined=StrictUndefined)
+    return {name: templates.from_string(text).render(given) for name, text in injectors["env"].items()}
+
+
+@pytest.fixture
+def controller() -> Iterator[Callable[..., str]]:
+    """Gives an activation what it asks for over its websocket, as the controller of Event-Driven Ansible does."""
+    messages: list[str] = []
+
+    def answer(connection: ServerConnection) -> None:
+        # The first message asks; the later ones are about what happens.
+        for received in connection:
+            for message in messages if json.loads(received)["type"] == "Worker" else ():
+                connection.send(message)
+
+    def url(**parts: Any) -> str:
+        """The address of a websocket with these parts of an activation."""
+        for kind, part in parts.items():
+            data = base64.b64encode((part if isinstance(part, str) else yaml.safe_dump(part)).encode()).decode()
+            messages.append(json.dumps({"type": kind, "data": data}))
+        messages.append(json.dumps({"type": "EndOfResponse"}))
+        return "ws://{}:{}".format(*server.socket.getsockname())
+
+    with serve(answer, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield url
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("with_url", [True, False])
+def test_a_controller_s_credential_reaches_the_source(
+    engine: Engine, simulator: Simulator, controller: Callable[..., str], with_url: bool
+) -> None:
+    credential = {"api_token": engine.environment.pop("CLOUDSCALE_API_TOKEN")}
+    rulebook = RECORDER
+    if with_url:
+        credential["api_url"] = engine.environment.pop("CLOUDSCALE_API_URL")
+    else:
+        # The empty URL of the credential stands for the provider's, which no test asks.
+        rulebook = RECORDER.replace("interval: 1", f"interval: 1\n        api_url: {simulator.url}")
+    url = controller(Rulebook=rulebook, ExtraVars=engine.variables, EnvVars=injected(**credential))
+    engine.launch("--worker", "--websocket-url", url, "--id", "1")
+    engine.until((engine.directory / "checkpoint").exists)
+    simulator.project("main").log.append(n=1)
+    engine.until(lambda: engine.events)
+    engine.end()
+    assert credential["api_token"] not in engine.log.read_text()
+
+
+def test_arguments_are_as_their_schema_says() -> None:
+    schema = json.loads((ROOT / "extensions/eda/plugins/event_source/schemas/project_logs.json").read_text())
+    guide = (ROOT / "docs/docsite/rst/eda_guide.rst").read_text()
+    blocks = [dedent(found) for found in re.findall(r"code-block:: yaml\n\n((?:    .*\n|\n)+)", guide)]
+    sources = [
+        play["sources"][0]["auditops.cloudscale.project_logs"] for text in blocks[:2] for play in yaml.safe_load(text)
+    ]
+    assert len(sources) == 2
+    for arguments in sources:
+        jsonschema.validate(arguments, schema)
+        for wrong in ({"intervall": 60}, {"severity": "bad"}, {"actions": "server_*"}):
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate({**arguments, **wrong}, schema)
 
 
 def test_events_are_as_their_schema_says(simulator: Simulator, tmp_path: Path) -> None:

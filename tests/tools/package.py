@@ -133,7 +133,7 @@ def requirements(file: Path) -> list[str]:
 
 def check_environments() -> None:
     """ansible-builder makes of each definition what an image is built from."""
-    for definition in sorted((INSTALLED / "meta").glob("ee-*.yml")):
+    for definition in sorted((INSTALLED / "meta").glob("[de]e-*.yml")):
         context = WORK / definition.stem
         run("ansible-builder", "create", "--file", str(definition), "--context", str(context))
         made = context / "_build/requirements.txt"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write the reference pages of the playbooks and of the event source, from the texts in their files.
+"""Write the references of the playbooks and of the event source, and the schema of its options, from their files.
 
 Runs in the repository's root: python3 dev.py run -- python tests/tools/pages.py
 """
@@ -10,6 +10,7 @@ Runs in the repository's root: python3 dev.py run -- python tests/tools/pages.py
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ SITE = Path("docs/docsite/rst")
 PLAYBOOKS = SITE / "playbooks_reference.rst"
 EVENT_SOURCE = SITE / "event_source_reference.rst"
 SOURCE_FILE = Path("extensions/eda/plugins/event_source/project_logs.py")
+SCHEMA = SOURCE_FILE.parent / "schemas/project_logs.json"
 _HEAD = """\
 .. Copyright (c) 2026, the auditops.cloudscale contributors
    GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
@@ -48,6 +50,14 @@ _LITERAL = re.compile(
     r"""|[a-z0-9]+(?:_[a-z0-9]+)+(?:_(?=[ .]))?)"""
 )
 _MARKUP = re.compile(r"([COVEM])\(([^)]+)\)")
+_JSON_TYPES = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "list": "array",
+    "dict": "object",
+}
 
 
 class Playbook(NamedTuple):
@@ -120,9 +130,41 @@ def event_source_page() -> str:
 def option_item(name: str, option: dict[str, Any]) -> str:
     """An option as an item of a definition list."""
     kind = f"list of {option['elements']}" if "elements" in option else option["type"]
+    choices = f", one of {', '.join(f'``{choice}``' for choice in option['choices'])}" if "choices" in option else ""
     default = f", default ``{yaml_value(option['default'])}``" if "default" in option else ""
-    texts = option["description"] if isinstance(option["description"], list) else [option["description"]]
-    return "\n".join([f"``{name}`` ({kind}{default})", f"  {_MARKUP.sub(_marked, ' '.join(texts))}", ""])
+    return "\n".join([f"``{name}`` ({kind}{choices}{default})", f"  {_MARKUP.sub(_marked, described(option))}", ""])
+
+
+def described(option: dict[str, Any]) -> str:
+    texts = option["description"]
+    return texts if isinstance(texts, str) else " ".join(texts)
+
+
+def event_source_schema() -> str:
+    """The JSON schema of the options, for programs that fill in or check a rulebook."""
+    documentation = yaml.safe_load(module_constant(SOURCE_FILE, "DOCUMENTATION"))
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Options of the event source auditops.cloudscale.project_logs",
+        "description": f"{documentation['short_description']}.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: option_schema(name, option) for name, option in documentation["options"].items()},
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def option_schema(name: str, option: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": _MARKUP.sub(r"\2", described(option)), "type": _JSON_TYPES[option["type"]]}
+    if "elements" in option:
+        found["items"] = {"type": _JSON_TYPES[option["elements"]]}
+    if "choices" in option:
+        found["enum"] = option["choices"]
+    if "default" in option:
+        found["default"] = option["default"]
+    if name == "api_token":
+        found["format"] = "password"
+    return found
 
 
 def _marked(match: re.Match[str]) -> str:
@@ -148,3 +190,4 @@ def page_head(origin: str, name: str, title: str, text: str) -> str:
 if __name__ == "__main__":
     PLAYBOOKS.write_text(playbooks_page(), encoding="utf-8")
     EVENT_SOURCE.write_text(event_source_page(), encoding="utf-8")
+    SCHEMA.write_text(event_source_schema(), encoding="utf-8")

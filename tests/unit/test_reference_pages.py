@@ -52,6 +52,7 @@ def test_the_page_of_the_event_source_is_generated(monkeypatch: pytest.MonkeyPat
     """If this fails: python3 dev.py run -- python tests/tools/pages.py."""
     monkeypatch.chdir(ROOT)
     assert pages.EVENT_SOURCE.read_text() == pages.event_source_page()
+    assert pages.SCHEMA.read_text() == pages.event_source_schema()
 
 
 def test_the_page_of_actions_lists_what_the_simulator_writes() -> None:

@@ -123,6 +123,7 @@ options:
     description:
       - Minimum severity of the alerts in C(detections). One of V(info), V(low), V(medium), V(high) or V(critical).
     type: str
+    choices: [info, low, medium, high, critical]
     default: info
   own_actors:
     description: Actors of your own automation. Their entries fire no detection.

@@ -73,6 +73,8 @@ EXCHANGES = [
     )
 ]
 LIBRARIES = ["pytest", "--quiet", *EXCHANGES]
+# The urllib3 of some distributions leaves the connections of S3 clients to the garbage collector.
+OF_DISTRIBUTION = [*LIBRARIES, "-W", "ignore:unclosed <socket:ResourceWarning"]
 RANDOM = [f"{CORE_TESTS}/archive/test_{name}.py" for name in ("edits", "life", "foreign")]
 # What takes minutes, on paths through the core that the rest takes, too: on the oldest Python in the matrix alone.
 THOROUGH = [
@@ -203,8 +205,8 @@ def long_stages() -> dict[str, list[Check]]:
             ),
             *(Check(f"{name}, guides and buckets", GUIDES, name) for name in RELEASES),
             *(
-                Check(f"HTTP and S3 libraries of Debian {release}", LIBRARIES, f"boto-debian-{release}")
-                for release in (12, 13)
+                Check(f"HTTP and S3 libraries of {name}", OF_DISTRIBUTION, f"boto-{name.lower().replace(' ', '-')}")
+                for name in ("Debian 12", "Debian 13", "EL 9", "Ubuntu 22.04", "Ubuntu 24.04")
             ),
             *(
                 Check("oldest libraries of reports", REPORTS, "report-oldest", version)

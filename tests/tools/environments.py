@@ -37,10 +37,13 @@ ENVIRONMENTS = {
     "recent": ("3.13", "3.12", "3.11"),
     "core": PYTHONS,
     "eda": ("3.12", "3.11"),
-    # The oldest HTTP and S3 libraries, and those of Debian 12 and 13, on the Python that is there, or near to it.
+    # The oldest HTTP and S3 libraries, and those of distributions, on the Python that is there, or near to it.
     "boto-oldest": ("3.9", "3.10", "3.11"),
     "boto-debian-12": ("3.11", "3.10", "3.9"),
     "boto-debian-13": ("3.13", "3.12", "3.11"),
+    "boto-el-9": ("3.9", "3.10", "3.11"),
+    "boto-ubuntu-22.04": ("3.10", "3.9", "3.11"),
+    "boto-ubuntu-24.04": ("3.12", "3.11", "3.10"),
     # The libraries of reports, in the oldest versions that are supported.
     "report-oldest": ("3.10", "3.11", "3.12"),
     "browser": (RUNNING,),

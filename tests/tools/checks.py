@@ -208,6 +208,12 @@ def long_stages() -> dict[str, list[Check]]:
                 Check(f"HTTP and S3 libraries of {name}", OF_DISTRIBUTION, f"boto-{name.lower().replace(' ', '-')}")
                 for name in ("Debian 12", "Debian 13", "EL 9", "Ubuntu 22.04", "Ubuntu 24.04")
             ),
+            Check(
+                "core alone, Python and libraries of Debian sid",
+                ["python", "tests/tools/sid.py", *CORE[1:]],
+                needs=("root", "mmdebstrap", "private mounts", "tar", "chroot"),
+                figures=r"(?m)^Python 3.*",
+            ),
             *(
                 Check("oldest libraries of reports", REPORTS, "report-oldest", version)
                 for version in ENVIRONMENTS["report-oldest"]

@@ -70,6 +70,21 @@ def tree(suite: str) -> Path:
     return kept
 
 
+def plain_tree(suite: str, packages: str) -> Path:
+    """A tar of a minimal Debian with these packages, to change the root directory to; made once, too."""
+    mirror, _security = _mirrors()
+    source = f"deb {mirror} {suite} main\n"
+    kept = WORK / "trees" / f"{suite}-{hashlib.sha256(f'{source}{packages}'.encode()).hexdigest()[:12]}.tar"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_suffix(".draft.tar")
+        # The index of a testing release can be past its Valid-Until date.
+        options = ["--variant=minbase", f"--include={packages}", "--aptopt=Acquire::Check-Valid-Until false"]
+        run("mmdebstrap", "--quiet", *options, suite, draft, "-", input=source)
+        draft.rename(kept)
+    return kept
+
+
 def wheels(python: str) -> Path:
     """A directory with what the environment eda has on this Python, fetched once, with the pinned hashes."""
     pins = WORK.parent / "tests/requirements/eda.txt"

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import tempfile
@@ -24,23 +23,6 @@ PORT = 17480
 _PACKAGES = "ceph-mon,ceph-osd,ceph-mgr,radosgw"
 
 
-def tree(suite: str) -> Path:
-    """A cached tar of a minimal Debian with Ceph, from the mirror that apt uses on this machine."""
-    mirror, _security = machines._mirrors()
-    source = f"deb {mirror} {suite} main\n"
-    recipe = hashlib.sha256(f"{source}{_PACKAGES}".encode()).hexdigest()[:12]
-    kept = machines.WORK / "trees" / f"{suite}-ceph-{recipe}.tar"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        draft = kept.with_suffix(".draft.tar")
-        # The index of a testing release can be past its Valid-Until date.
-        options = ["--variant=minbase", f"--include={_PACKAGES}", "--aptopt=Acquire::Check-Valid-Until false"]
-        command = ["mmdebstrap", "--quiet", *options, suite, str(draft), "-"]
-        subprocess.run(command, input=source, text=True, check=True, stdout=subprocess.DEVNULL)
-        draft.rename(kept)
-    return kept
-
-
 class Ceph:
     """A context manager that runs a gateway with its daemons. ``release`` is 18, 20, ..."""
 
@@ -52,7 +34,7 @@ class Ceph:
         self._directory = Path(tempfile.mkdtemp(prefix="ceph-"))
         root = self._directory / "root"
         root.mkdir()
-        machines.run("tar", "--extract", "--file", tree(self._suite), "--directory", root)
+        machines.run("tar", "--extract", "--file", machines.plain_tree(self._suite, _PACKAGES), "--directory", root)
         self.release = int(machines.run("chroot", root, "radosgw", "--version").split()[2].split(".")[0])
         inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--propagation", "private"]
         with open(self._directory / "log", "wb") as log:

@@ -51,6 +51,15 @@ def without(paths: list[str]) -> list[str]:
     return [f"--ignore={path}" for path in paths]
 
 
+def core_tests(*names: str) -> list[str]:
+    """The files of these unit tests of the core; each must exist."""
+    paths = [f"{CORE_TESTS}/{name}.py" for name in names]
+    missing = [path for path in paths if not (ROOT / path).exists()]
+    if missing:
+        raise FileNotFoundError(", ".join(missing))
+    return paths
+
+
 def edge() -> list[str]:
     """The unit tests outside of those of the core."""
     found = (str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/unit/**/test_*.py")))
@@ -63,30 +72,21 @@ ARCHIVE_TESTS = f"{CORE_TESTS}/archive"
 # What asks an engine needs libraries that the core does not: it runs with the edge to Ansible.
 QUERIES = f"{CORE_TESTS}/report/query"
 CORE = ["pytest", "--quiet", CORE_TESTS, f"--ignore={QUERIES}", "tests/simulator"]
-EXCHANGES = [
-    f"{CORE_TESTS}/{name}.py"
-    for name in (
-        "archive/storage/test_store",
-        "archive/storage/test_s3",
-        "notify/test_channels",
-        "project_log/test_client",
-    )
-]
+EXCHANGES = core_tests(
+    "archive/storage/test_contract", "archive/storage/test_s3", "notify/test_channels", "project_log/test_client"
+)
 LIBRARIES = ["pytest", "--quiet", *EXCHANGES]
 # The urllib3 of some distributions leaves the connections of S3 clients to the garbage collector.
 OF_DISTRIBUTION = [*LIBRARIES, "-W", "ignore:unclosed <socket:ResourceWarning"]
-RANDOM = [f"{CORE_TESTS}/archive/test_{name}.py" for name in ("edits", "life", "foreign")]
-# What takes minutes, on paths through the core that the rest takes, too: on the oldest Python in the matrix alone.
+RANDOM = core_tests("archive/test_edits", "archive/test_life", "archive/test_foreign")
+# Tests of minutes: on the oldest Python they run in the matrix alone.
 THOROUGH = [
     *RANDOM,
-    *(
-        f"{CORE_TESTS}/archive/test_{name}.py"
-        for name in (
-            *("claims", "corpus", "guarantees", "maintenance", "maintenance_faults", "second_verifier"),
-            *("package", "package_attacks", "package_files", "package_page"),
-        )
+    *core_tests(
+        *(f"archive/test_{name}" for name in ("claims", "corpus", "guarantees", "maintenance", "maintenance_faults")),
+        *(f"archive/test_{name}" for name in ("package", "package_attacks", "package_files", "package_page")),
+        *("archive/test_second_verifier", "cli/test_several", "events/test_watcher", "project_log/test_windows"),
     ),
-    *(f"{CORE_TESTS}/{name}.py" for name in ("cli/test_several", "events/test_watcher", "project_log/test_windows")),
 ]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
 VENDOR = files("vendor")

@@ -5,8 +5,7 @@
 """Refuse phrases in texts for people for which plain English has a better one.
 
 Runs in the repository's root, on guides, comments, docstrings and strings. Code and literals are not checked. With
---doubtful, also list phrases that are often, but not always, unclear; they do not fail the check. With --rest, list the
-phrases in files that are not ready yet, and count them by directory, without failing.
+--doubtful, also list phrases that are often, but not always, unclear; they do not fail the check.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import re
 import subprocess
 import sys
 import tokenize
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -32,20 +30,6 @@ EXEMPT = (
     "docs/docsite/rst/detections_reference.rst",
     "docs/docsite/rst/event_source_reference.rst",
     "docs/docsite/rst/playbooks_reference.rst",
-)
-# Files and directories whose texts are not ready yet; remove each as soon as --rest finds nothing in it.
-PENDING = (
-    "extensions/eda",
-    "plugins/module_utils/cli",
-    "plugins/module_utils/detections",
-    "plugins/module_utils/events",
-    "plugins/module_utils/notify",
-    "plugins/module_utils/reviews",
-    "tests/unit/plugins/event_source",
-    "tests/unit/plugins/module_utils/cli",
-    "tests/unit/plugins/module_utils/events",
-    "tests/unit/plugins/module_utils/notify",
-    "tests/unit/plugins/module_utils/reviews",
 )
 
 
@@ -214,18 +198,14 @@ def tracked_files() -> list[Path]:
     return [Path(name) for name in done.stdout.splitlines() if name not in EXEMPT]
 
 
-def is_pending(path: Path) -> bool:
-    return any(Path(name) in (path, *path.parents) for name in PENDING)
-
-
-def report(paths: Iterable[Path], doubtful: bool) -> Counter[Path]:
-    """Print the phrases in these files, and count those that are refused by directory."""
-    refused: Counter[Path] = Counter()
+def report(paths: Iterable[Path], doubtful: bool) -> int:
+    """Print the phrases in these files, and return the number of those that are refused."""
+    refused = 0
     for path in paths:
         kind = kind_of(path)
         text = prose(path.read_text(encoding="utf-8"), kind) if kind else ""
         for line, words, phrase in sorted(hits(text, REFUSED)):
-            refused[path.parent] += 1
+            refused += 1
             print(f"{path}:{line}: '{words}': write {phrase.replacement} ({phrase.reason})")
         for line, words, phrase in sorted(hits(text, DOUBTFUL)) if doubtful else ():
             print(f"{path}:{line}: doubtful: '{words}': perhaps {phrase.replacement} ({phrase.reason})")
@@ -235,17 +215,7 @@ def report(paths: Iterable[Path], doubtful: bool) -> Counter[Path]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--doubtful", action="store_true", help="also list doubtful phrases, without failing")
-    parser.add_argument(
-        "--rest", action="store_true", help="list and count the phrases in pending files, without failing"
-    )
-    options = parser.parse_args()
-    refused = report([path for path in tracked_files() if is_pending(path) == options.rest], options.doubtful)
-    if options.rest:
-        for directory, count in sorted(refused.items()):
-            print(f"{count:5} {directory}")
-        print(f"{refused.total():5} in all")
-        return 0
-    return 1 if refused else 0
+    return 1 if report(tracked_files(), parser.parse_args().doubtful) else 0
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ options:
     elements: str
   severity:
     description:
-      - Minimum severity of the alerts in C(detections). One of V(info), V(low), V(medium), V(high) or V(critical).
+      - Minimum severity of the alerts in C(detections).
     type: str
     choices: [info, low, medium, high, critical]
     default: info

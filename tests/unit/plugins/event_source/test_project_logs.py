@@ -118,12 +118,12 @@ def test_with_feedback_the_next_event_waits_for_it(args: dict[str, Any]) -> None
     asyncio.run(engine())
 
 
-def test_feedback_from_an_engine_without_it_is_told(args: dict[str, Any]) -> None:
+def test_feedback_from_an_engine_without_it_is_refused(args: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="feedback: this engine does not support it"):
         asyncio.run(source["main"](asyncio.Queue(), {**args, "feedback": True}))
 
 
-def test_a_wrong_option_is_told_in_a_sentence(args: dict[str, Any]) -> None:
+def test_an_invalid_option_is_reported_in_a_sentence(args: dict[str, Any]) -> None:
     with pytest.raises(Exception, match="interval must be at least 1 and at most 86400, not 0"):
         asyncio.run(source["main"](asyncio.Queue(), {**args, "interval": 0}))
 

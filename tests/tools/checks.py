@@ -66,7 +66,6 @@ def edge() -> list[str]:
     return [path for path in found if not path.startswith(CORE_TESTS)]
 
 
-UNITS = ["pytest", "--quiet", "tests/unit", "tests/simulator"]
 CORE_TESTS = "tests/unit/plugins/module_utils"
 ARCHIVE_TESTS = f"{CORE_TESTS}/archive"
 # What asks an engine needs libraries that the core does not: it runs with the edge to Ansible.
@@ -80,14 +79,16 @@ LIBRARIES = ["pytest", "--quiet", *EXCHANGES]
 OF_DISTRIBUTION = [*LIBRARIES, "-W", "ignore:unclosed <socket:ResourceWarning"]
 RANDOM = core_tests("archive/test_edits", "archive/test_life", "archive/test_foreign")
 # Tests of minutes: on the oldest Python they run in the matrix alone.
-THOROUGH = [
+SLOW = [
     *RANDOM,
     *core_tests(
         *(f"archive/test_{name}" for name in ("claims", "corpus", "guarantees", "maintenance", "maintenance_faults")),
         *(f"archive/test_{name}" for name in ("package", "package_attacks", "package_files", "package_page")),
         *("archive/test_second_verifier", "cli/test_several", "events/test_watcher", "project_log/test_windows"),
     ),
+    *EXCHANGES,
 ]
+COMMAND_TESTS = [f"{CORE_TESTS}/{name}" for name in ("cli", "detections", "events", "notify", "reviews")]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
 VENDOR = files("vendor")
 OF_COMMAND = sorted({*files("guide"), *files("bucket")} - {*VENDOR})
@@ -140,11 +141,17 @@ def stages() -> dict[str, list[Check]]:
             Check("contributors' habits", ["python", "tests/tools/habits.py"], "habits"),
         ],
         "unit": [
-            Check("core's archive, this Python", ["pytest", "--quiet", ARCHIVE_TESTS]),
-            Check("recent ansible-core, this Python", [*UNITS, *without([ARCHIVE_TESTS])]),
+            Check("the archive", ["pytest", "--quiet", ARCHIVE_TESTS, *without(SLOW)]),
+            Check("the command and alerts", ["pytest", "--quiet", *COMMAND_TESTS, *without(SLOW)]),
             Check(
-                "core, oldest Python", [*CORE, *without([*THOROUGH, *EXCHANGES, "tests/simulator"])], "core", PYTHONS[0]
+                "the log, modules and plugins",
+                ["pytest", "--quiet", "tests/unit", *without([ARCHIVE_TESTS, *COMMAND_TESTS, QUERIES, *SLOW])],
             ),
+        ],
+        "versions": [
+            Check("slow tests, this Python", ["pytest", "--quiet", *SLOW]),
+            Check("simulator, this Python", ["pytest", "--quiet", "tests/simulator"]),
+            Check("core, oldest Python", [*CORE, *without([*SLOW, "tests/simulator"])], "core", PYTHONS[0]),
             Check("newest ansible-core, the edge", EVERYWHERE["unit"], "recent"),
             Check("oldest ansible-core, the edge", EVERYWHERE["unit"], "oldest"),
             Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-oldest"),

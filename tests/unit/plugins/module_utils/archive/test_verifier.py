@@ -251,7 +251,7 @@ def test_content_that_differs_from_its_commit(archive: World, change: Callable[[
     [
         (lambda text: text.replace(b'":"', b'": "'), "canonical"),
         (lambda text: text.replace(b"2026-11-22", b"2026-11-23"), "another day"),
-        (lambda text: b"no entry\n" * 3, "no entry"),
+        (lambda text: b"no entry\n" * 3, "not an entry"),
         (lambda text: text[:-1], "canonical"),
     ],
 )

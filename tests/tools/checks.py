@@ -84,7 +84,14 @@ SLOW = [
     *core_tests(
         *(f"archive/test_{name}" for name in ("claims", "corpus", "guarantees", "maintenance", "maintenance_faults")),
         *(f"archive/test_{name}" for name in ("package", "package_attacks", "package_files", "package_page")),
-        *("archive/test_second_verifier", "cli/test_several", "events/test_watcher", "project_log/test_windows"),
+        *(
+            "archive/test_root_attacker",
+            "archive/test_second_verifier",
+            "archive/test_timestamps",
+            "cli/test_several",
+            "events/test_watcher",
+            "project_log/test_windows",
+        ),
     ),
     *EXCHANGES,
 ]

@@ -289,6 +289,12 @@ def test_check_mode_returns_what_would_be_added_and_writes_nothing(controller: C
     assert files == ["audit-report.jsonl", "audit-report.md", "audit-report.meta.json"]
 
 
+def test_archives_are_relative_to_the_current_directory(controller: Controller) -> None:
+    done = controller.playbook(PLAYBOOK, "-e", "audit_report_archives='logs/shop, /srv/mail'")
+    assert done.returncode == 2
+    assert f"{controller.directory}/logs/shop" in done.stdout
+
+
 def test_an_empty_range_is_reported_as_such(controller: Controller, tmp_path: Path) -> None:
     variables = {"audit_report_dest": str(tmp_path), "audit_report_message_pattern": "no such thing"}
     done = controller.playbook(PLAYBOOK, "-e", json.dumps(variables))

@@ -64,8 +64,8 @@ BUILT_IN: Tuple[Dict[str, Any], ...] = (
         "name": "first_seen_actor",
         "title": "An actor appeared for the first time",
         "severity": "low",
-        "why": "New colleagues and new tokens are expected; others are not.",
-        "check": "Compare with joiners and with the tokens that your team created.",
+        "why": "New colleagues are expected; others are not.",
+        "check": "Compare with the people who joined your team.",
         "first_seen": "actor",
     },
     {

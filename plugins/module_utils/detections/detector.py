@@ -251,12 +251,12 @@ def _normalize_name(name: str) -> str:
 
 
 def first_seen_keys(entry: Entry) -> SeenKeys:
-    """The keys of an entry for first-seen detections: its actor, its token's uuid and its network."""
+    """The keys of an entry for first-seen detections: its actor or its token's uuid, and its network."""
     label = actor(entry)
     token = label.uuid or label.name if label.kind == "api_token" else None
     name = label.name.casefold() if label.kind == "user" else label.uuid or label.name
     return {
-        "actor": _bounded_key(f"{label.kind} {name}".strip()),
+        "actor": None if token else _bounded_key(f"{label.kind} {name}".strip()),
         "token": _bounded_key(token) if token else None,
         "network": _network_key(entry),
     }

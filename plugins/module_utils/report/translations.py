@@ -329,9 +329,7 @@ _DETECTIONS: Dict[str, str] = {
     "A change was made outside working hours": "Eine Änderung geschah ausserhalb der Arbeitszeit",
     "Ask the actor; add own automation to own_actors.": ("Nachfragen; eigene Automatisierung in own_actors aufnehmen."),
     "An actor appeared for the first time": "Ein Akteur erschien zum ersten Mal",
-    "Compare with joiners and with the tokens that your team created.": (
-        "Mit neuen Mitarbeitenden und den Tokens vergleichen, die das Team erstellt hat."
-    ),
+    "Compare with the people who joined your team.": "Mit den Personen vergleichen, die neu im Team sind.",
     "A token was used for the first time": "Ein Token wurde zum ersten Mal benutzt",
     "Find out who created the token, and for what.": "Abklären, wer das Token wofür erstellt hat.",
     "A network appeared for the first time": "Ein Netz erschien zum ersten Mal",

@@ -69,7 +69,10 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         [entry(days=-1)],
         [entry(), {**entry(), "timestamp": "yesterday"}],
     ),
-    "first_seen_actor": ([entry(actor={"user": {"email": "eve@example.com"}})], [entry()]),
+    "first_seen_actor": (
+        [entry(actor={"user": {"email": "eve@example.com"}})],
+        [entry(), entry(actor={"api_token": {"uuid": "ffff", "description": "ci"}})],
+    ),
     "first_seen_token": ([entry(actor={"api_token": {"uuid": "ffff", "description": "ci"}})], [entry(), KNOWN[1]]),
     "first_seen_network": (
         [entry(ip_address="198.51.100.1")],

@@ -113,7 +113,7 @@ class _Collector:
         self._settings = settings
         self._stop = context.stop
         self._now = context.now
-        self._option_name = context.called
+        self._option_name = context.option_name
         self._run_id = context.nonce()
         self._new_archive_id = context.nonce()
         self._appender = CommitAppender(store, context)

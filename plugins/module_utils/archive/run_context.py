@@ -43,8 +43,8 @@ class RunContext:
     ``allowed_signers``. ``expected_head`` is the head that the user verified, ``sign_from`` the head of an unsigned
     archive after which commits are signed. ``stop`` ends the run where it is safe, with :class:`Cancelled`. With
     ``dry_run`` nothing is written, and the result shows the changes that would be made. ``warn`` is called with
-    warnings for the user, ``on_head`` with each head that the run finds or creates; ``called`` returns the name of an
-    option for errors. Tests replace ``now`` (an aware time) and ``nonce`` (a new word of digits and lower-case
+    warnings for the user, ``on_head`` with each head that the run finds or creates; ``option_name`` returns the name of
+    an option for errors. Tests replace ``now`` (an aware time) and ``nonce`` (a new word of digits and lower-case
     letters).
     """
 
@@ -57,6 +57,6 @@ class RunContext:
     dry_run: bool = False
     warn: Callable[[str], None] = _ignore_warning
     on_head: Callable[[StoredCommit], None] = _ignore_head
-    called: OptionNamer = str
+    option_name: OptionNamer = str
     now: Callable[[], datetime] = utc_now
     nonce: Callable[[], str] = new_nonce

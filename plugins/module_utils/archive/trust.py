@@ -36,12 +36,12 @@ def check_head(store: Store, head: StoredCommit, pin: Optional[Head], context: R
     """
     key = context.sign_key
     if key is None and head.commit.signer is not None:
-        raise InvalidInput(f"{store} is signed, and this run has no key; set {context.called('sign_key')}.")
+        raise InvalidInput(f"{store} is signed, and this run has no key; set {context.option_name('sign_key')}.")
     anchor = _anchor(store, head, pin, context)
     if anchor is None and head.commit.signer is not None:
         raise InvalidInput(
             f"Nothing shows that the newest commits of {store} are genuine: neither this run's key nor an allowed "
-            f"signer signed them. Set {context.called('allowed_signers')}, or verify the archive and pass "
+            f"signer signed them. Set {context.option_name('allowed_signers')}, or verify the archive and pass "
             f"--expected-head {head.commit.sequence}:{head.head.sha256}."
         )
     if anchor is not None:
@@ -115,7 +115,7 @@ def _check_since(store: Store, anchor: Optional[StoredCommit], head: StoredCommi
         if not own and signers is None:
             raise ArchiveDamaged(
                 f"{stored.commit.name} in {store} is signed by {stored.commit.signer}, a key that is not known here; "
-                f"set {context.called('allowed_signers')}, or verify the archive."
+                f"set {context.option_name('allowed_signers')}, or verify the archive."
             )
         damage = signature_problem(store, stored, None if own else signers)
         if damage:
@@ -167,5 +167,5 @@ def _check_may_sign(
     if signers is None and all(stored.commit.signer != key.fingerprint for stored in walk_back(store, head)):
         raise InvalidInput(
             f"The key {key.fingerprint} has not signed any commit of {store} yet; set "
-            f"{context.called('allowed_signers')} to a file with this key and the other signers."
+            f"{context.option_name('allowed_signers')} to a file with this key and the other signers."
         )

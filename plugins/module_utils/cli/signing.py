@@ -62,7 +62,7 @@ def context_from_options(
         "stop": stop,
         "dry_run": options.dry_run,
         "warn": warn,
-        "called": flag,
+        "option_name": flag,
     }
     if options.sign_key or options.allowed_signers:
         from ..archive.chain.signing import AllowedSigners, SigningKey  # slow to import, and few runs need it

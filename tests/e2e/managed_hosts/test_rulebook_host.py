@@ -87,7 +87,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def machine(root: Path, key: Path, simulator: Simulator) -> Iterator[Machine]:
-    """A host of its own, that is no archiver."""
+    """A host of its own, without an archiver."""
     with Machine(root, key, 3) as booted:
         trust(booted, simulator)
         yield booted
@@ -176,10 +176,10 @@ def test_no_restart_and_no_kill_loses_a_review_or_repeats_one(machine: Machine, 
     wait_for(lambda: reviewed(machine) == ["a", "b"], "the review of the time between was sent", PATIENCE)
     machine.output_of(f"systemctl kill --signal=KILL {SERVICE}")
     delete(project, "c")
-    wait_for(lambda: reviewed(machine) == ["a", "b", "c"], "it goes on after the kill", PATIENCE)
+    wait_for(lambda: reviewed(machine) == ["a", "b", "c"], "it continues after the kill", PATIENCE)
     machine.kill()
     delete(project, "d")
-    wait_for(lambda: reviewed(machine) == ["a", "b", "c", "d"], "it goes on after the boot", PATIENCE)
+    wait_for(lambda: reviewed(machine) == ["a", "b", "c", "d"], "it continues after the boot", PATIENCE)
     alerts = [alert["entry"]["message"] for alert in chat.alerts]
     assert sorted(alerts) == [f"Server '{name}' has been deleted" for name in "abcd"]
 

@@ -135,7 +135,7 @@ class NotAsExpected(AuditError):
 
 
 class UnexpectedChanges(NotAsExpected):
-    """The log has changes that are forbidden, too many, or expected by no rule."""
+    """The log has changes that are forbidden, too many, or unexpected."""
 
     code = "unexpected_changes"
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: project_logs_assert
-short_description: Verify with the audit log of a cloudscale.ch project what was changed and what was not
+short_description: Verify changes in a cloudscale.ch project with its audit log
 version_added: 1.0.0
 description:
   - Compares a range of the log with your expectations. The range usually begins at a cursor that was taken before a
     change.
-  - Polls the log until no expected entry is missing. Reads no entry twice.
+  - Polls the log until every expected entry is found. Reads each entry once.
   - Succeeds if every expectation is met and no unexpected entry has appeared O(settle) seconds later.
   - Fails at once if it finds a forbidden or unexpected change.
-  - Refuses rules that every log would meet. At least one rule in O(expect) or O(forbid), or O(exclusive=true), is
-    required, and also O(cursor) or O(start). The provider must be able to have entries of the range.
+  - Rejects rules that every log would meet. Requires O(cursor) or O(start), and also O(exclusive=true) or a rule in
+  O(expect) or O(forbid). The range must not begin in the future or end before the provider retention.
   - Each entry matches at most one expectation, independent of the order of the rules. If any assignment of entries
     meets all expectations, the module finds it.
 author:
@@ -129,8 +129,8 @@ attributes:
 requirements:
   - requests
 notes:
-  - Take the cursor with a RV(ignore:start) some time before now, so that different clocks lose no entry. The cursor
-    points past the last entry read.
+  - Take the cursor with a start in the past, such as V(-1h), so that no entry is lost if clocks differ. The cursor is
+  the position after the last entry read.
 seealso:
   - module: auditops.cloudscale.project_logs_info
   - plugin: auditops.cloudscale.project_logs_trail
@@ -236,7 +236,7 @@ poll_more:
   type: str
   sample: https://api.cloudscale.ch/v1/project-logs?cursor=10025
 failure:
-  description: Cause of the failure, for programs.
+  description: Machine-readable cause of the failure.
   returned: failure
   type: dict
   contains:

@@ -168,7 +168,7 @@ poll_more:
   returned: when the log was read
   type: str
 failure:
-  description: Cause of the failure, for programs.
+  description: Machine-readable cause of the failure.
   returned: failure
   type: dict
   contains:

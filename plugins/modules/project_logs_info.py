@@ -151,7 +151,7 @@ dest:
   returned: success, with O(dest)
   type: str
 failure:
-  description: Cause of the failure, for programs.
+  description: Machine-readable cause of the failure.
   returned: failure
   type: dict
   contains:

@@ -342,7 +342,7 @@ summary:
         Whether the sources cover the complete range, as far as known. False for a range that ends in the future.
       type: bool
 failure:
-  description: Cause of the failure, for programs.
+  description: Machine-readable cause of the failure.
   returned: failure
   type: dict
   contains:

@@ -191,7 +191,7 @@ reviews:
       description: Entry that the review is about.
       type: dict
 failure:
-  description: Cause of the failure, for programs.
+  description: Machine-readable cause of the failure.
   returned: failure
   type: dict
   contains:

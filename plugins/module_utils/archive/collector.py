@@ -54,8 +54,8 @@ class CollectSettings:
     """Settings of a collection run. ``start`` applies only to an archive's first commit.
 
     A commit is made when one of the maximums is reached (entries, bytes of canonical text, pages) and at the end of
-    the log; without new entries, only once per ``heartbeat``. ``accept_identity`` allows another token or API when the
-    provider has none of the archived entries anymore.
+    the log; without new entries, only once per ``heartbeat``. ``accept_identity`` allows another token or API if the
+    provider no longer has any of the archived entries.
     """
 
     project: str = ""
@@ -93,7 +93,7 @@ def collect(
 
     :raises StorageError: the archive cannot be read or written; commits made before remain.
     :raises ArchiveDamaged: a commit or a file is missing or was changed.
-    :raises ProjectMismatch: the API returns another project's log, or one that cannot be shown to be the same.
+    :raises ProjectMismatch: the API returns another project's log, or a log that might not be the archived one.
     :raises AuditError: the API failed; entries read before are archived, and the next run continues after them.
     """
     context = context or RunContext()
@@ -186,7 +186,7 @@ class _Collector:
         return CoverageTracker(self._head.commit if self._head else None, asked=self._asked)
 
     def _refuse_restart(self, pages: Iterator[Page], head: StoredCommit) -> Iterator[Page]:
-        """Yield the same pages.
+        """Yield the pages unchanged.
 
         :raises _LogRestarted: the first page begins with archived entries, so the API ignored the cursor.
         """
@@ -263,7 +263,8 @@ class _Collector:
     # Reading again by time
 
     def _resync(self, why: str, stored: StoredCommit) -> CoverageTracker:
-        """Read the newest archived entries again, commit the new ones among them, and continue from there."""
+        """Read the log again from a day before the newest archived entry, commit the entries that are not archived, and
+        continue."""
         self._resynced = True
         head, overlap = stored.commit, Overlap(self._store, stored)
         url = self._api.first_url(start=overlap.start)
@@ -275,9 +276,9 @@ class _Collector:
         for fetched in overlap.resolve_undecided():
             batch.add(fetched)
         overlaps = bool(overlap.found or overlap.renamed)
-        is_comparable = is_overlap_expected(head, tracker.asked)
-        accepted = why in IDENTITY_REASONS and not overlaps and self._accept_identity(why, head, is_comparable)
-        if why not in IDENTITY_REASONS and is_comparable and not overlaps:
+        expects_overlap = is_overlap_expected(head, tracker.asked)
+        accepted = why in IDENTITY_REASONS and not overlaps and self._accept_identity(why, head, expects_overlap)
+        if why not in IDENTITY_REASONS and expects_overlap and not overlaps:
             batch.gaps.append(Gap(head.covered_until, tracker.covered_until, NO_OVERLAP))
         resync = Resync(why, overlap.start, overlap.found + overlap.renamed, overlap.renamed, accepted)
         self._commit(batch, tracker, resync)
@@ -286,18 +287,18 @@ class _Collector:
             return tracker
         return self._archive_pages(page.next, tracker)
 
-    def _accept_identity(self, why: str, head: Commit, is_comparable: bool) -> bool:
+    def _accept_identity(self, why: str, head: Commit, expects_overlap: bool) -> bool:
         """Return whether to record that the user accepted a log without an overlap.
 
         :raises ProjectMismatch: an overlap is expected, or the user did not accept the log.
         """
         if head.newest is None:
             return False  # the archive never had an entry
-        if not is_comparable and self._settings.accept_identity:
+        if not expects_overlap and self._settings.accept_identity:
             return True
         advice = (
             "check the token and the archive's path"
-            if is_comparable
+            if expects_overlap
             else f"set {self._option_name('accept_identity')} if it is the same log"
         )
         raise ProjectMismatch(f"The {why} changed, and the API's log does not overlap with {self._store}; {advice}.")
@@ -319,7 +320,7 @@ class _Collector:
         head = self._head.commit if self._head else None
         since = max(tracker.asked, head.server_date) if head and head.run == self._run_id else tracker.asked
         if tracker.server_date - since > MAX_COMMIT_DELAY:
-            raise ServiceUnavailable("Reading took more than a day without a commit; run it again.")
+            raise ServiceUnavailable("Reading took more than a day without a commit; start another collection run.")
 
     def _build_commit(
         self,
@@ -366,7 +367,7 @@ class _Collector:
         fields = {"covered_from": tracker.covered_from, **status_fields(self._head, tracker.covered_until)}
         return CollectResult(
             str(self._store),
-            archive_state(tracker.covered_until, True, tracker.server_date),
+            archive_state(tracker.covered_until, at_end=True, now=tracker.server_date),
             gaps=self._gaps,
             clock_skew_seconds=self._skew_seconds,
             added=self._added,

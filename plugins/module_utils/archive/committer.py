@@ -21,7 +21,7 @@ from .chain.chain import StoredCommit, find_head, load_commit, remove_leftovers
 from .chain.coverage import MAX_SKEW
 from .chain.signing import signature_name, signed_text
 from .format.commit import Commit, Head
-from .format.pending import pending_name, pending_record
+from .format.pending import parse_pending_name, pending_name, pending_record
 from .run_context import RunContext
 from .storage.store import MAX_COMMIT_SIZE, ObjectNotFound, Store
 from .trust import check_claim, check_head
@@ -50,7 +50,8 @@ class CommitAppender:
     """Appends commits for one run. ``stored`` is the newest commit, or None while the archive has none.
 
     With a pin, the head is remembered outside the archive, and a remembered head must still be in the archive.
-    ``is_trusted`` is True if the head was reached from a trust anchor; only then are files deleted for its commits.
+    ``is_trusted`` is True if the head was reached from a trust anchor; otherwise, the run never deletes files of other
+    runs.
     """
 
     def __init__(self, store: Store, context: RunContext) -> None:
@@ -79,7 +80,7 @@ class CommitAppender:
         """
         known = self.head if self.is_trusted else None
         self._pin = known or (self._context.pin.read() if self._context.pin else None)
-        # The expected head is the one before this run, so it does not apply after a lost race.
+        # The user verified the head as it was before this run, so it no longer applies after a lost race.
         is_head_expected = self._context.expected_head and not known
         self.stored = self._load_expected_head() if is_head_expected else find_head(self._store, self._pin)
         if self.stored:
@@ -120,7 +121,7 @@ class CommitAppender:
         """Write data files and the signature, create the commit, and delete the files that it removes.
 
         :raises Cancelled: the run was stopped while it deleted files; the next run deletes the others.
-        :raises CommitConflict: another run created the commit with this sequence; this one does not exist.
+        :raises CommitConflict: another run created the commit with this sequence; this run's commit does not exist.
         :raises InvalidInput: the key cannot sign, or is not allowed to sign at this time.
         :raises StorageError: the archive cannot be written; the commit exists only if deleting files failed.
         :raises ArchiveDamaged: the next sequence is claimed by a commit that no collector could have made.
@@ -138,7 +139,7 @@ class CommitAppender:
                 self._store.put(signature)
             won = self._store.put_if_absent(commit.name, stored.body)
         except ObjectNotFound:
-            # Another run deletes drafts only after the commit with their sequence was created.
+            # Another run deletes this run's files in pending/ only after a commit with this sequence exists.
             if commit.sequence not in self._store.list_commits(after=commit.sequence - 1):
                 raise
             won = False
@@ -148,7 +149,7 @@ class CommitAppender:
             raise CommitConflict
         self.stored, self.is_trusted = stored, self.is_trusted or commit.previous is None
         self._update_pin()
-        # A prune can remove thousands of files, a compaction those of one day.
+        # A prune can delete thousands of files, so it can be interrupted; a compaction deletes those of one day.
         self._store.purge(self.interruptible(commit.removed) if commit.kind == "prune" else commit.removed)
         self._store.delete([record])
 
@@ -209,10 +210,11 @@ class CommitAppender:
         """Delete the files that this run wrote for commits that other runs created. Safe without a trusted head."""
         for record, names in self._discarded.items():
             with suppress(ObjectNotFound):
-                sequence = int(record[len("pending/") :].partition("-")[0])
+                sequence = parse_pending_name(record) or 0
                 named = {file.path for file in load_commit(self._store, sequence).commit.files}
                 self._store.delete([name for name in names if name not in named])
-                self._store.delete([record] if self._store.is_settled(record) else [])
+                if self._store.is_settled(record):
+                    self._store.delete([record])
         self._discarded = {}
 
     def _update_pin(self) -> None:

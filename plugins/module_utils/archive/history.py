@@ -45,7 +45,7 @@ class NamePeriod(NamedTuple):
     end: Optional[datetime] = None
 
     def is_same_resource(self, kind: str, moment: Optional[datetime]) -> bool:
-        """True if a resource of this name is the same one, by its kind and the time. Unknown values always match."""
+        """True if a resource with this name, kind and time is the followed resource. Unknown values always match."""
         if kind and self.kind and kind != self.kind:
             return False
         if moment is None:
@@ -107,7 +107,7 @@ class Log:
             yield from cat(self.store, end=self.boundary, needles=wanted, snapshot=self._snapshot)
         for entry in map(parse, lines_containing(chunks(self.tail), wanted) if self.tail else ()):
             moment = timestamp(entry)
-            # The archive also has the API's entries without a readable time.
+            # Entries without a readable time are skipped if there is a boundary: the archive has them too.
             if self.boundary is None or (moment is not None and moment >= self.boundary):
                 yield entry
 
@@ -239,7 +239,8 @@ class _Renames:
         self._moments_to = {name: [event.moment for event in found] for name, found in self._to.items()}
 
     def other_names(self, glob: str) -> Iterator[NamePeriod]:
-        """Yield the other names of the resources that a glob matches, and in turn the names before and after those."""
+        """Yield the other names of the resources that a glob matches, then the earlier and later names of those, and so
+        on."""
         queue = [NamePeriod("", name) for name in {**self._from, **self._to} if glob_matches(name, glob)]
         seen = set(queue)
         while queue:

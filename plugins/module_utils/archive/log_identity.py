@@ -43,9 +43,9 @@ def _is_archived(store: Store, head: StoredCommit, entry: FetchedEntry) -> bool:
 
 
 def identity_change(store: Store, head: StoredCommit, api_url: str, token_tag: str) -> Optional[str]:
-    """Return ``api`` or ``token`` if none of the recent commits has this one, else None.
+    """Return ``api`` or ``token`` if no recent commit used this API or token, else None.
 
-    Two hosts can use two tokens in turn.
+    All recent commits count, because several hosts can collect alternately, each with its own token.
     """
     if (head.commit.api, head.commit.token_tag) == (api_url, token_tag):
         return None

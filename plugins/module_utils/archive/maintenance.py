@@ -69,7 +69,7 @@ class MaintenanceResult:
 
 
 Cutoff = Union[datetime, Callable[[datetime], datetime]]
-"""A time, or a function that computes it from the archive's own time, from which ages count."""
+"""A time, or a function that computes a time from the server date of the newest commit."""
 
 
 def compact(
@@ -79,8 +79,8 @@ def compact(
 ) -> MaintenanceResult:
     """Merge the files of each closed UTC day into one file, with one commit per day.
 
-    With ``before``, only days that end by then are merged. A day is closed one hour after its end, in the archive's
-    coverage. Entries that arrive later are stored in another file, which a later run merges.
+    With ``before``, only days that end by then are merged. A day is closed when the archive's coverage reaches one hour
+    past its end. Entries that arrive later are stored in another file, which a later run merges.
 
     :raises StorageError: there is no archive, it cannot be read or written, or a lock still protects a file; in the
         last case nothing was committed.
@@ -267,7 +267,7 @@ class _MergedDay:
 
 
 def _cutoff(before: Optional[Cutoff], head: Commit) -> datetime:
-    """Return the midnight by which a day must end to be old enough and closed."""
+    """Return the latest midnight by which days are closed and, with ``before``, old enough."""
     closed = head.covered_until - CLOSE_DELAY
     requested = before(head.server_date) if callable(before) else before
     latest = closed if requested is None else min(requested, closed)

@@ -89,14 +89,14 @@ class Overlap:
         return bool(moments) and all(moment is not None and moment > newest + READ_PAST_NEWEST for moment in moments)
 
     def _is_past_pruned(self, moments: List[Optional[datetime]]) -> bool:
-        """True if a page follows all pruned entries, which are read again too."""
+        """True if all entries of a page are newer than the pruned days, which the API returns again."""
         pruned_until = self._pruned_until
         if pruned_until is None:
             return True
         return bool(moments) and all(moment is None or moment >= pruned_until for moment in moments)
 
     def resolve_undecided(self) -> List[FetchedEntry]:
-        """Return the undecided entries that are new, since no unmatched archived entry has the same identity."""
+        """Return the undecided entries that are new: no unmatched archived entry with the same identity is left."""
         new: List[FetchedEntry] = []
         for fetched in self._undecided:
             identity = identity_digest(fetched)

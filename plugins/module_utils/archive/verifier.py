@@ -89,7 +89,8 @@ def verify_archive(
     signed. Only the newest signature is verified cryptographically, because it covers all commits before it; with
     ``every_signature``, all are. ``now`` is the verifier's time.
 
-    With authorities, there must be time stamps, and all of them are checked; without, only their names are.
+    With ``authorities``, the archive must have time stamps, and all are verified. Otherwise, only their names are
+    checked.
 
     Every live data file must exist and is read. If the archive is only a part of one, ``is_included`` returns whether a
     file belongs to that part.
@@ -178,7 +179,7 @@ class _Verification:
         for read_chunks, sequence in zip(prefetch_chunks(self._store, map(commit_name, sequences)), sequences):
             if sequence != expected:
                 last = f" to {sequence - 1}" if sequence - 1 > expected else ""
-                self._report("commit_missing", commit_name(expected), f"missing: {expected}{last}")
+                self._report("commit_missing", commit_name(expected), f"missing commits: {expected}{last}")
                 self._state.skip()
                 previous = None
             body = self._read_commit(sequence, read_chunks)
@@ -243,7 +244,7 @@ class _Verification:
     def _verify_commit(self, commit: Commit, previous: Optional[str]) -> None:
         if previous is not None and commit.previous is not None and commit.previous != previous:
             before = commit_name(commit.sequence - 1)
-            self._report("commit_edited", before, f"commit {commit.sequence} contains another SHA-256 of it")
+            self._report("commit_edited", before, f"commit {commit.sequence} has another SHA-256 for it")
         for violation in self._state.violations(commit):
             self._report(violation.type, commit.name, violation.detail)
         if commit.committed_at > self._now + MAX_CLOCK_LEAD:
@@ -261,7 +262,8 @@ class _Verification:
             except ObjectNotFound:
                 missing.append(path)
                 continue
-            self._findings.extend([found] if found else [])
+            if found:
+                self._findings.append(found)
         return missing
 
     def _without_removed_since(self, missing: List[str], head: int) -> List[str]:

@@ -55,7 +55,7 @@ class Alert(NamedTuple):
 
 
 class Memory:
-    """What a detector remembers of earlier entries.
+    """State that a detector keeps from earlier entries.
 
     ``seen`` has the time when each actor, token and network was last seen, and ``recent`` the recent matches of
     detections with a count.

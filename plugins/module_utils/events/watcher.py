@@ -349,7 +349,7 @@ def _without_empty(options: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _from_environment() -> Dict[str, Any]:
-    """What variables set; in a service of systemd, its credential api_token comes before the variable."""
+    """Options from environment variables. In a systemd service, the credential ``api_token`` overrides the variable."""
     found = {option: os.environ[name] for option, name in _ENVIRONMENT_VARIABLES.items() if os.environ.get(name)}
     credential = credential_file("api_token")
     return {**found, "api_token": read_token(credential)} if credential else found

@@ -62,7 +62,7 @@ class Webhook(NamedTuple):
 
     @property
     def host(self) -> str:
-        """The host, as name of the receiver: the rest of the URL can be a secret."""
+        """The host, which names the receiver in texts. The rest of the URL can be a secret."""
         return to_printable(urlsplit(self.url).netloc)
 
     def send(self, message: Message, stop: threading.Event) -> None:
@@ -165,7 +165,7 @@ class Mail(NamedTuple):
         mail = EmailMessage()
         mail["From"] = self.sender
         mail["To"] = ", ".join(self.recipients)
-        # A receiver would decode an encoded word, which can contain a line break.
+        # Prevent encoded words (=?...?=): mail clients decode them, and the decoded text can contain a line break.
         mail["Subject"] = message.subject.replace("=?", "= ?")
         mail["Message-ID"] = f"<{message.id}@{self.sender.partition('@')[2] or 'localhost'}>"
         mail["Auto-Submitted"] = "auto-generated"

@@ -59,7 +59,7 @@ class NotifyResult(NamedTuple):
 
 
 class Notifier:
-    """One run on one archive. ``note`` is called with sentences for people, such as that a receiver is new.
+    """One run on one archive. ``note`` is called with messages for the user, such as about a new receiver.
 
     A receiver that fails gets no more messages in this run and keeps its position; the others continue. A receiver
     without a position begins at the current head, or with ``from_start`` at the first entry.
@@ -168,7 +168,8 @@ class Notifier:
         self._finish(head.commit.sequence)
 
     def _activate(self, sequence: int) -> None:
-        """Activate the trackers whose position is this commit, and continue from their position."""
+        """Activate the trackers whose position is at or before this commit, and continue from the last activated
+        position."""
         while self._inactive and self._inactive[0].position.sequence <= sequence:
             tracker = self._inactive.pop(0)
             tracker.is_active = True

@@ -71,7 +71,7 @@ class DeliveryTracker:
         self.is_changed = True
 
     def rewind_after_reboot(self) -> None:
-        """Go back to the last position that the receiver had surely stored before the host rebooted."""
+        """Go back to the last position that the receiver had certainly stored before the host rebooted."""
         self._positions = Progress(self._positions).after_reboot().positions
 
     def deliver(self, alerts: Sequence[Alert], before: Position) -> None:

@@ -36,8 +36,7 @@ from ..sessions import never_connected, new_session, origin, requests_library, r
 from ..settings import Connection
 from ..times import format_time, parse_http_date, parse_time, utc_now
 from ..tls import causes, is_certificate_error
-from . import entry as entries_of
-from .entry import Entry, to_printable
+from .entry import Entry, parse, timestamp, to_printable
 from .retries import RetrySchedule, Throttle, TransientError
 
 RESOURCE = "project-logs"
@@ -50,7 +49,7 @@ _CURSOR_REJECTED_STATUSES = (400, 404, 410)
 _MAX_REDIRECTS = 5
 # urllib3 1.26 decompresses a whole chunk at once; the output can be 1000 times larger.
 _CHUNK_SIZE = 1 << 15
-# Far more than any page: a larger response is not a page, and would fill the memory.
+# Far larger than any page. A larger response cannot be a page and could exhaust memory.
 _MAX_RESPONSE_SIZE = 64 << 20
 _MAX_CONNECT_TIMEOUT = 10.0
 
@@ -59,7 +58,7 @@ _MAX_CONNECT_TIMEOUT = 10.0
 class Page:
     """One page of the log: its entries in the API's order, and the URLs that continue from it.
 
-    ``next`` is None on the last page available now. ``poll_more`` later returns the entries that became visible since.
+    ``next`` is None on the last page available now. ``poll_more`` later returns the entries added after this page.
     ``server_date`` is the server's time of the response, to the second; None if the response has none.
     """
 
@@ -72,7 +71,7 @@ class Page:
     @cached_property
     def timestamps(self) -> List[Optional[datetime]]:
         """The timestamp of each entry; None if it is unreadable."""
-        return [entries_of.timestamp(entry) for entry in self.entries]
+        return [timestamp(entry) for entry in self.entries]
 
 
 class Api:
@@ -301,7 +300,7 @@ class Api:
 
     def _parse_page(self, body: bytes, headers: Mapping[str, str], url: str) -> Page:
         try:
-            document = entries_of.parse(body)
+            document = parse(body)
         except ValueError as exc:
             raise self._invalid_response("is not valid JSON or was truncated") from exc
         if not isinstance(document, dict):
@@ -353,7 +352,7 @@ class PageSource(Protocol):
 
 
 def follow_pages(api: PageSource, url: str) -> Iterator[Page]:
-    """Yield the page at a URL and, along ``next``, all further pages available now; keep none of them.
+    """Yield the page at a URL, then follow ``next`` to the last available page. Pages are not kept in memory.
 
     A page is yielded only if its ``next`` was not fetched before, so that no caller saves a cursor of a loop.
 
@@ -385,7 +384,7 @@ def _error_detail(body: bytes, token: str) -> str:
     The explanation can repeat the token. Mask it before truncating, because a part of the token would not be found.
     """
     try:
-        document = entries_of.parse(body)
+        document = parse(body)
     except ValueError:
         return ""
     if not isinstance(document, dict):

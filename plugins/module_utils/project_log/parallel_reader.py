@@ -27,7 +27,7 @@ Each boundary is verified: the n entries must be equal, and the cursors must agr
 are dropped and the window continues to the end, as a sequential read would. The same happens if an opening page cannot
 be used. A cursor that is not a plain number could contain the range itself; then the range is read sequentially.
 
-A range is read sequentially up to the first page that many more pages seem to follow. That page is the opening page of
+A range is read sequentially until the estimate after a page shows many more pages. That page is the opening page of
 the first window. Later windows begin after every entry that was read before it, so the proof includes them.
 """
 
@@ -49,7 +49,7 @@ from .windows import HandOverError, Plan, Window, cursor_number, known_timestamp
 
 # In pages: a window is split only if it has more left than this.
 _MIN_SPLIT = 10
-# In pages: maximum buffer of the window that is being yielded, and of all windows together for each thread.
+# In pages: maximum buffer of the window that is being yielded. All windows together can buffer this much per thread.
 _MAX_BUFFERED = 16
 
 
@@ -275,7 +275,7 @@ class ParallelReader:
         with self._changed:
             if not window.is_dropped:
                 self._may_append = False
-                # Not later in _finish: in between, other threads could split it by the estimate of its pages left.
+                # Set this here, not in _finish: until then, another thread could split this window.
                 window.is_done = True
                 self._drop_after(window)
 

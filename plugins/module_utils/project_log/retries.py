@@ -23,7 +23,7 @@ _FIRST_CONNECT_RETRIES = 1
 class Throttle:
     """Shared by all clients of one API: when the API asks one of them to slow down, all wait.
 
-    ``overloads`` counts these requests of the API.
+    ``overloads`` counts the HTTP 429 responses.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Throttle:
 
 
 class TransientError(Exception):
-    """An error that may disappear by itself.
+    """An error that a retry might resolve.
 
     ``error`` is raised if it does not. ``after`` is the number of seconds that the server asks to wait.
     ``never_connected``: no connection was established; ``timed_out``: because the host did not respond in time.
@@ -71,7 +71,7 @@ class RetrySchedule:
         self._retries = 0
 
     def delay_after(self, error: TransientError, responded: bool) -> Optional[float]:
-        """Seconds to wait before the next attempt; None if there must not be another.
+        """Seconds to wait before the next attempt; None if no further attempt is allowed.
 
         ``responded``: the API has returned a page before.
         """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Windows in which a large range is read: where they begin, and where each ends and the next one continues.
+"""Windows of a large range: where each begins and ends, and where the next one continues.
 
 See parallel_reader.py for the threads that read them, and for the proof that each entry is yielded once.
 """
@@ -20,9 +20,9 @@ from ..settings import Range
 from .client import Page
 
 LATENESS = timedelta(minutes=10)
-"""Maximum delay of an entry behind the log's order of time. The provider promises milliseconds."""
+"""Maximum time by which an entry can appear after newer entries. The provider promises milliseconds."""
 
-# In pages. An opening page costs a request and half a page more: with windows of 16 pages, about 9 % more requests.
+# In pages. Each window costs about 1.5 additional requests. With windows of 16 pages, that is about 9 % more requests.
 _MIN_RANGE = 8
 _MIN_WINDOW = 8
 _MAX_WINDOW = 16

@@ -55,7 +55,7 @@ class Analysis:
         own = set(self.own)
         messages = self.table.messages(MAX_MESSAGES)
         entries = sum(seen.entries for seen in self.actors)
-        axis = time_range.start or first or now, time_range.end or max(now, last or now)
+        axis = (time_range.start or first or now, time_range.end or max(now, last or now))
         return ReportData(
             heading=heading,
             by_project=self._projects(origins),

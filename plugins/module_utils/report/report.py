@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A report from its options to its files."""
+"""Creates a report: checks its options, reads its sources and writes its files."""
 
 from __future__ import annotations
 

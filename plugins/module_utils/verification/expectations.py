@@ -145,8 +145,8 @@ class Unexpected(NamedTuple):
 class Comparison:
     """Compares entries with expectations as they arrive, each entry once.
 
-    Later entries never change that an entry is unexpected, or that an expectation is met. The newest 1000 entries are
-    kept to find the nearest misses.
+    An unexpected entry stays unexpected, and a met expectation stays met, regardless of later entries. The newest 1000
+    entries are kept to find the nearest misses.
     """
 
     def __init__(self, expectations: Expectations) -> None:
@@ -206,8 +206,8 @@ class Comparison:
     def _why_unexpected(self, entry: Entry) -> str:
         own = self._expectations.own_actors
         if own and not actor_matches(entry, own):
-            return "expected by no rule, and not by own_actors"
-        return "expected by no rule"
+            return "no rule expects it, and its actor is not in own_actors"
+        return "no rule expects it"
 
     def _nearest(self, rule: Rule, assignments: Mapping[int, int]) -> Optional[Nearest]:
         """Of the recent entries that meet most conditions of a rule, the one whose texts are most similar to it."""
@@ -231,7 +231,7 @@ class Comparison:
 
 
 class _RuleIndex:
-    """Finds the rules that match an entry, as bits of a number. Each action, actor and address is checked only once."""
+    """Finds the rules that match an entry, as a bit mask. Each action, actor and address is checked only once."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._selections = [rule.selection for rule in rules]

@@ -23,7 +23,7 @@ class Bounds(Protocol):
 
 
 _Group = Tuple[int, bool]
-"""Interchangeable entries: the rules that they match, as bits of a number, and whether they can be ignored."""
+"""Interchangeable entries: the rules that they match, as a bit mask, and whether they can be ignored."""
 
 
 class Matching:

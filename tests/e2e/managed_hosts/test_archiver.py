@@ -123,7 +123,7 @@ def test_wrong_variables_are_refused_before_anything_changes(
     assert "archiver_projects is empty; add projects, or set archiver_state to absent" in deployment.output
     assert deployment.attempt(archiver_schedule="every now and then").returncode != 0
     assert (
-        "systemd refuses these schedules as OnCalendar=; correct the variables: every now and then" in deployment.output
+        "systemd rejects these schedules (OnCalendar=); correct the variables: every now and then" in deployment.output
     )
     assert deployment.attempt(archiver_projects=[project(simulator, token="", token_file="/root/none")]).returncode != 0
     assert "These files with secrets are missing on the host; create them first: /root/none" in deployment.output

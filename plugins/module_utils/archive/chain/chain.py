@@ -87,9 +87,9 @@ def find_head(store: Store, pin: Optional[Head] = None) -> Optional[StoredCommit
 
 
 def _find_newer(store: Store, stored: Optional[StoredCommit]) -> Optional[StoredCommit]:
-    """This commit, or a newer one that the list did not contain yet.
+    """Return the newest commit, starting at this one; a list might lack commits that were just created.
 
-    Something other than a file under the name of the next commit is not a commit; a run reports it when it commits.
+    If the next commit's name belongs to something other than a file, it is ignored here; a run that commits reports it.
     """
     while True:
         sequence = stored.commit.sequence if stored else 0
@@ -138,7 +138,7 @@ def walk_forward(
 ) -> Iterator[StoredCommit]:
     """Yield the commits after ``after`` (None: all) up to ``head``; check each one against ``state`` and apply it.
 
-    Only after the last one is it certain that the others lead to ``head``.
+    That these commits lead to ``head`` is checked after the last one is yielded.
 
     :raises ArchiveDamaged: as :func:`replay`.
     """
@@ -154,7 +154,7 @@ def walk_forward(
         stored = parse_stored_commit(store, sequence, body)
         if stored.commit.previous != previous:
             raise ArchiveDamaged(
-                f"{stored.commit.name} in {store} does not name the commit before it; verify the archive."
+                f"{stored.commit.name} in {store} does not name the previous commit; verify the archive."
             )
         for violation in state.violations(stored.commit):
             raise ArchiveDamaged(
@@ -200,7 +200,7 @@ def _first_with_total(store: Store, commit: Commit) -> Commit:
 
 
 def remove_leftovers(store: Store, head: StoredCommit, lookback: int = MAX_LOOKBACK) -> None:
-    """Delete what lost and killed runs left behind for commits that exist now.
+    """Delete files that lost and killed runs left behind for commits that exist now.
 
     ``head`` must be trusted. Only the commits that lead to it, at most ``lookback`` of them, are taken into account. A
     data file that its commit does not name can never become live. A removal of files that was interrupted is completed.
@@ -212,8 +212,8 @@ def remove_leftovers(store: Store, head: StoredCommit, lookback: int = MAX_LOOKB
         return
     commits = {stored.commit.sequence: stored.commit for stored in islice(walk_back(store, head), lookback)}
     records = {name: store.is_settled(name) for name in found if _is_record(name)}
-    # Listed again, and deleted first: an active run creates its temporary files before its record, and without them
-    # the files that the record names cannot appear after they were deleted.
+    # Temporary files are listed after the records and deleted before the data files. An active run creates them before
+    # its record and data files from them, so a deleted data file cannot appear again.
     temporary = [name for name in _pending_up_to(store, head.commit.sequence, lookback) if not _is_record(name)]
     with suppress(StorageError):
         store.delete([name for name in temporary if _sequence_of(name) in commits])
@@ -224,7 +224,8 @@ def remove_leftovers(store: Store, head: StoredCommit, lookback: int = MAX_LOOKB
             committed = {file.path for file in commit.files}
             store.delete([name for name in _files_in(store, record) if name not in committed])
             store.purge(commit.removed)
-            store.delete([record] if is_settled else [])
+            if is_settled:
+                store.delete([record])
 
 
 def pending_records(store: Store) -> Dict[str, Optional[List[str]]]:

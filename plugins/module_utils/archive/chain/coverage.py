@@ -33,7 +33,7 @@ DATE_RESOLUTION = timedelta(seconds=2)
 
 
 def retention_gap(covered: datetime, asked: datetime) -> Optional[Gap]:
-    """The gap, if the provider might have deleted entries that are newer than ``covered`` before ``asked``."""
+    """Return a gap if, at ``asked``, the provider might already have deleted entries newer than ``covered``."""
     oldest_kept = asked - RETENTION + RETENTION_MARGIN
     return Gap(covered, oldest_kept, "retention") if oldest_kept > covered else None
 
@@ -89,7 +89,8 @@ class CoverageTracker:
             self._asked = max(server_date, clock)
         earlier = min(server_date, clock)
         self._server_date = earlier if self._server_date is None else max(self._server_date, earlier)
-        is_first, self._has_pages = not self._has_pages, True
+        is_first = not self._has_pages
+        self._has_pages = True
         if self._from is None or self._until is None:
             oldest = self._asked - RETENTION
             begin = oldest if self._start is None else max(self._start, oldest)

@@ -31,7 +31,7 @@ RESYNC_LOOKBACK = timedelta(days=1)
 """Distance before the newest archived entry at which a resync starts to read."""
 
 IDENTITY_HISTORY = 100
-"""Number of commits before a commit whose tokens and APIs are known; using one of them is not a change of identity."""
+"""Number of recent commits whose tokens and APIs count as known; using a known one is not a change of identity."""
 
 MAX_COMMIT_DELAY = timedelta(days=1)
 """Maximum time between the first page of a run, or its last commit, and its next commit."""
@@ -51,10 +51,10 @@ class Violation(NamedTuple):
 
 
 class ChainState:
-    """The state after the commits so far. Each next commit is checked against it, then applied.
+    """The state of the chain after the commits applied so far. The next commit is checked against it, then applied.
 
-    A new state is that before the first commit. ``is_complete`` becomes False when a commit is skipped; rules that
-    depend on all earlier commits are not checked from then on. ``live`` are the data files that were added and not
+    A new object is the state before the first commit. ``is_complete`` becomes False when a commit is skipped; from then
+    on, rules that depend on all earlier commits are not checked. ``live`` are the data files that were added and not
     removed, ``removed`` those that were removed, ``merged`` those with parts. ``undated`` maps the files without
     readable timestamps to the ``covered_until`` of their commits.
     """
@@ -86,7 +86,7 @@ class ChainState:
         yield from _check_commit(commit)
         if self.commit is not None:
             if commit.sequence != self.commit.sequence + 1:
-                yield Violation("chain", "it does not follow the commit before it")
+                yield Violation("chain", "it does not follow the previous commit")
             yield from _check_successor(self.commit, commit)
             yield from self._check_identity(self.commit, commit)
             yield from _check_resync(self.commit, commit)
@@ -231,7 +231,7 @@ def _matches_kind(commit: Commit) -> bool:
         and not commit.gaps
         and commit.resync is None
         and bool(commit.removed)
-        and len(commit.files) == (commit.kind == "compact")
+        and len(commit.files) == (1 if commit.kind == "compact" else 0)
     )
 
 
@@ -239,7 +239,7 @@ def _check_times(commit: Commit) -> Iterator[Violation]:
     if commit.server_date > commit.committed_at:
         yield Violation("coverage", "it was created before its last page arrived")
     if commit.asked > commit.server_date + 2 * MAX_SKEW:
-        yield Violation("coverage", "its run started after it ended")
+        yield Violation("coverage", "its run started after its last page arrived")
     if abs(commit.clock_skew_seconds) > MAX_SKEW.total_seconds():
         yield Violation("coverage", "the clocks of the server and the host differ by more than 30 minutes")
     if not commit.covered_from <= commit.covered_until <= commit.server_date - VISIBILITY_DELAY:
@@ -266,13 +266,13 @@ def _check_successor(before: Commit, commit: Commit) -> Iterator[Violation]:
     if commit.archive_id != before.archive_id:
         yield Violation("chain", "it belongs to another archive")
     if before.signer is not None and commit.signer is None:
-        yield Violation("chain", "it has no signer, unlike the commit before it")
+        yield Violation("chain", "it has no signer, unlike the previous commit")
     if commit.covered_from != before.covered_from:
-        yield Violation("coverage", "covered_from differs from that of the commit before it")
+        yield Violation("coverage", "covered_from differs from that of the previous commit")
     if commit.total_gaps != before.total_gaps + len(commit.gaps):
-        yield Violation("totals", "total_gaps is not the total so far")
+        yield Violation("totals", "total_gaps is not the number of gaps recorded so far")
     if commit.cursor_before != before.cursor_after:
-        yield Violation("cursor", "cursor_before differs from cursor_after of the commit before it")
+        yield Violation("cursor", "cursor_before differs from cursor_after of the previous commit")
     if commit.kind in READING_KINDS:
         yield from _check_reading(before, commit)
     else:
@@ -281,7 +281,7 @@ def _check_successor(before: Commit, commit: Commit) -> Iterator[Violation]:
 
 def _check_reading(before: Commit, commit: Commit) -> Iterator[Violation]:
     if commit.covered_until < before.covered_until or commit.server_date < before.server_date:
-        yield Violation("coverage", "covered_until or server_date is earlier than in the commit before it")
+        yield Violation("coverage", "covered_until or server_date is earlier than in the previous commit")
     if commit.pruned_until != before.pruned_until:
         yield Violation("chain", "it changes pruned_until")
     if commit.newest != newest_covered(before, commit.files, commit.covered_until):
@@ -297,7 +297,7 @@ def _check_asked(before: Commit, commit: Commit) -> Iterator[Violation]:
         since = max(commit.asked, before.server_date)
     else:
         if commit.asked < before.server_date - MAX_SKEW:
-            yield Violation("coverage", "its run started before the commit before it was created")
+            yield Violation("coverage", "its run started before the previous commit was created")
         since = commit.asked
     if commit.server_date - since > MAX_COMMIT_DELAY:
         yield Violation("coverage", "it was created more than a day after its run started")
@@ -331,7 +331,7 @@ def _check_resync(before: Commit, commit: Commit) -> Iterator[Violation]:
     if resync.renamed > resync.overlap:
         yield Violation("totals", "more entries were renamed than found again")
     if resync.accepted_identity and (resync.why not in IDENTITY_REASONS or resync.overlap):
-        yield Violation("identity", "it accepts a change of identity without need")
+        yield Violation("identity", "accepted_identity is set, but there is no change of identity to accept")
     if resync.overlap or resync.accepted_identity:
         return
     if resync.why in IDENTITY_REASONS:

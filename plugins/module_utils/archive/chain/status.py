@@ -90,7 +90,7 @@ def status_fields(stored: Optional[StoredCommit], covered_until: Optional[dateti
     """The fields of a status that come from the newest commit.
 
     ``covered_until`` comes from a run that reached the end of the log. It can be later than that of the commit, because
-    without new entries only some runs commit.
+    a run without new entries commits only once per heartbeat.
     """
     if stored is None:
         return {}

@@ -36,7 +36,11 @@ from .store import TOP_LEVEL_NAMES, Claim, UnexpectedItem
 
 
 class RequestTimes(NamedTuple):
-    """How long after its record a data file can be signed, and the age of a record at which no request is left."""
+    """Limits for requests, by the server's clock.
+
+    A request for a data file can be signed for ``signed_within`` after its record was stored. When a record is older
+    than ``settled_after``, no request for its files can still take effect.
+    """
 
     signed_within: timedelta = timedelta(hours=1)
     settled_after: timedelta = timedelta(days=1)
@@ -125,7 +129,7 @@ class S3Store:
         # An empty record: if it cannot be deleted again, any later run deletes it.
         name, body = head or (record, pending_record(()))
         try:
-            # The first PUT can succeed: before the first commit, and in a new commit bucket.
+            # Before the first commit, or in a new commit bucket, the first PUT succeeds; the second must always fail.
             if objects.put_new(name, body) and objects.put_new(name, body):
                 raise self._no_conditional_writes()
         finally:

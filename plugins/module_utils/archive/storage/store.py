@@ -4,7 +4,8 @@
 
 """The interface to the storage of an archive, with helpers for every storage that implements it.
 
-Only :meth:`Store.put_if_absent` decides anything. Every other method can be repeated, or interrupted, at any time.
+Only :meth:`Store.put_if_absent` decides which run wins a race. Every other method can be repeated, or interrupted, at
+any time.
 """
 
 from __future__ import annotations

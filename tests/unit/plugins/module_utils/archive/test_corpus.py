@@ -133,7 +133,7 @@ def test_an_old_commit_and_its_file_edited_together_are_found_by_readers(archive
     )
     (archive.path / forged.path).write_bytes(body)
     path.write_bytes(replace(commit, files=(forged,)).to_bytes())
-    with pytest.raises(ArchiveDamaged, match="does not name the commit before it"):
+    with pytest.raises(ArchiveDamaged, match="does not name the previous commit"):
         list(cat(archive.store))
     assert errors(archive)
 

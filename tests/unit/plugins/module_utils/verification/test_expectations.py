@@ -175,7 +175,7 @@ def test_own_actors_alone_meet_expectations_that_name_no_actor() -> None:
     rules: Any = {"expect": [{"action": "server_create"}], "own_actors": ["ci deploy"], "exclusive": True}
     comparison = compare([entry(actor=ANNA)], **rules)
     assert not comparison.met
-    assert reasons(comparison) == ["expected by no rule, and not by own_actors"]
+    assert reasons(comparison) == ["no rule expects it, and its actor is not in own_actors"]
     assert compare([entry()], **rules).met
     assert compare([entry(actor=ANNA)], **{**rules, "expect": [{"action": "*", "actor": "anna@example.com"}]}).met
 

@@ -420,7 +420,7 @@ def test_the_failure_reads_like_a_test_report(simulator: Simulator, timeline: Ti
         "The project log is not as expected after 0 s: 2 changes are unexpected, 3 of 4 expectations are not met.",
         "Unexpected: 2026-11-22 12:23:03 mallory@example.com from 203.0.113.9: "
         "Server 'db' has been\ufffdshut down (server_stop)",
-        "  expected by no rule",
+        "  no rule expects it",
         "Unexpected: 2026-11-22 12:23:04 admin: Volume 'data' has been deleted (volume_delete)",
         "  forbidden by forbid[0]",
         "Missing: expect[1]: action server_create, message /'web-2'/",

@@ -197,7 +197,7 @@ def on_an_archiver(host: Host, text: str) -> str:
 
 def test_the_doctor_runs(host: Host) -> None:
     one, all_of_host = blocks(ROOT / "docs/docsite/rst/troubleshooting_guide.rst", "shell")
-    assert "\nok      archive  none yet\n" in host.shell(one)
+    assert "\nok      archive   none yet\n" in host.shell(one)
     token, url = (host.environment[f"CLOUDSCALE_API_{name}"] for name in ("TOKEN", "URL"))
     (host.directory / "tokens.json").write_text(json.dumps({"shop": token}))
     project = {"name": "shop", "path": str(host.archive), "api_url": url}
@@ -215,7 +215,7 @@ def test_commands_on_an_archiver_run(host: Host) -> None:
         webhook = {"url": hook.url, "token_file": "$CREDENTIALS_DIRECTORY/notify-token-0"}
         (host.directory / "notify.json").write_text(json.dumps({"version": 1, "notify": [{"webhook": webhook}]}))
         (host.directory / "notify-token-0").write_text("t0ken\n")
-        assert "took the test message" in host.shell(on_an_archiver(host, test.replace("/NAME/", "/shop/")))
+        assert "accepted the test message" in host.shell(on_an_archiver(host, test.replace("/NAME/", "/shop/")))
         assert hook.taken[0].headers["Authorization"] == "Bearer t0ken"
 
 
@@ -286,7 +286,7 @@ def test_an_alert_in_another_chat(host: Host) -> None:
     with Hook() as hook:
         (host.directory / "teams.url").write_text(f"{hook.url}\n")
         test = "cloudscale-audit doctor /var/lib/audit/shop --notify --config /var/lib/audit/receivers.json"
-        assert "took the test message" in host.shell(test)
+        assert "accepted the test message" in host.shell(test)
         (taken,) = hook.taken
         (attachment,) = taken.body["attachments"]
         assert "Test message" in attachment["content"]["body"][0]["text"]

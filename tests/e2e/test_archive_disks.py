@@ -137,7 +137,7 @@ def test_a_run_on_a_full_disk_stops_and_continues_when_there_is_room(
         assert "No space left on device" in ending.message
         struck.add(struck_by(ending))
     assert ending.status == 0
-    assert struck >= {"write entries"} | ({"make archive"} if fresh and scarce == "files" else set())
+    assert struck >= {"write entries"} | ({"create archive"} if fresh and scarce == "files" else set())
     assert struck & {"create commits", "write pending"}
 
 

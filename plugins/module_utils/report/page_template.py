@@ -29,7 +29,9 @@ TEMPLATE = """
 <td class="actor">{% call only({'actor': (row.actor_kind if row.actor_kind in kinds else 'unknown') ~ ':' ~ row.actor}) %}
 {{- breakable(row.actor) }}{% endcall %} {{ kind(row.actor_kind) }}</td>
 <td class="what">{{ row.message }} <small>{{ row.action }}</small></td>
-<td class="address">{% if row.ip_address %}{% call only({'address': row.ip_address}) %}{{ breakable(row.ip_address) }}{% endcall %}{% else %}<small>{{ say('not_recorded') }}</small>{% endif %}</td></tr>
+<td class="address">
+{%- if row.ip_address %}{% call only({'address': row.ip_address}) %}{{ breakable(row.ip_address) }}{% endcall %}
+{%- else %}<small>{{ say('not_recorded') }}</small>{% endif %}</td></tr>
 {% endfor %}
 </tbody>
 </table>
@@ -42,7 +44,8 @@ TEMPLATE = """
 {%- macro show_all(group, newest) -%}
 <p class="all">
 {%- if group.total == 1 and group.detection.count > 1 %}
-{%- call only({'actor': (newest.actor_kind if newest.actor_kind in kinds else 'unknown') ~ ':' ~ newest.actor, 'from': newest.time[:10], 'to': newest.time[:10]}) %}
+{%- set day = newest.time[:10] %}{% set name = (newest.actor_kind if newest.actor_kind in kinds else 'unknown') ~ ':' ~ newest.actor %}
+{%- call only({'actor': name, 'from': day, 'to': day}) %}
 {{- say('show_day') }}{% endcall %}
 {%- else %}{% call only({'alert': group.detection.name}) %}
 {{- say('show_alerts', n=group.total) if group.total > 1 else say('show_alert') }}{% endcall %}{% endif %}</p>

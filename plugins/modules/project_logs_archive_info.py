@@ -11,7 +11,7 @@ short_description: Get the status of an audit log archive, and verify it
 version_added: 1.0.0
 description:
   - Returns the status of an archive. With O(verify=true), also verifies that the archive is intact. Neither requires a
-  token. A network is required only if the archive is in a bucket.
+    token. A network is required only if the archive is in a bucket.
   - With O(reconcile=true), compares the archive with the entries that the provider still has.
   - With O(verify=true) or O(reconcile=true), fails if there are findings of severity V(error). With O(reconcile=true),
     also fails if there is nothing to compare.
@@ -138,7 +138,7 @@ RETURN = r"""
 status:
   description:
     - Status of the archive as of its newest commit. With O(verify=true), as of the newest commit at the start of the
-    verification; null if that commit cannot be read.
+      verification; null if that commit cannot be read.
   returned: success, and failure with findings
   type: dict
   contains:

@@ -16,7 +16,7 @@ description:
   - Succeeds if every expectation is met and no unexpected entry has appeared O(settle) seconds later.
   - Fails at once if it finds a forbidden or unexpected change.
   - Rejects rules that every log would meet. Requires O(cursor) or O(start), and also O(exclusive=true) or a rule in
-  O(expect) or O(forbid). The range must not begin in the future or end before the provider retention.
+    O(expect) or O(forbid). The range must not begin in the future or end before the provider retention.
   - Each entry matches at most one expectation, independent of the order of the rules. If any assignment of entries
     meets all expectations, the module finds it.
 author:
@@ -130,7 +130,7 @@ requirements:
   - requests
 notes:
   - Take the cursor with a start in the past, such as V(-1h), so that no entry is lost if clocks differ. The cursor is
-  the position after the last entry read.
+    the position after the last entry read.
 seealso:
   - module: auditops.cloudscale.project_logs_info
   - plugin: auditops.cloudscale.project_logs_trail

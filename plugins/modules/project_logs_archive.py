@@ -25,8 +25,8 @@ options:
       - Or an address in a bucket, C(s3://BUCKET/PREFIX), which requires the Python library C(boto3). Set credentials
         and server in the environment, such as E(AWS_ACCESS_KEY_ID), E(AWS_SECRET_ACCESS_KEY) and E(AWS_ENDPOINT_URL).
       - An address can end with options, as in a URL. C(?claims=s3://BUCKET/PREFIX) names a second bucket that resolves
-        concurrent commits. Use it if the first bucket ignores conditional writes. C(?lock_days=400&lock_mode=governance)
-        locks each object.
+        concurrent commits. Use it if the first bucket ignores conditional writes.
+        C(?lock_days=400&lock_mode=governance) locks each object.
     type: path
     required: true
   project:

@@ -10,21 +10,12 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.cli.host import Host
-
-
-@pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    with Simulator(page_size=3) as running:
-        for number in range(7):
-            running.project("main").log.append(action="server_create", message=f"m{number}")
-        yield running
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ class CommitAppender:
             self.is_trusted = check_head(self._store, self.stored, self._pin, self._context)
         self._store.prepare((self.stored.commit.name, self.stored.body) if self.stored else None)
         if self.stored:
-            self._update_pin()
+            self._report_head()
             self.clean_up()
 
     def _load_expected_head(self) -> Optional[StoredCommit]:
@@ -128,7 +128,7 @@ class CommitAppender:
         """
         commit = self.sign(commit)
         stored = StoredCommit(commit, commit.to_bytes())
-        self._check_name_is_free(stored)
+        self._check_can_be_created(stored)
         record = pending_name(commit.sequence, commit.run)
         signature = self._signature(stored)
         self._check_exclusive_create(record)
@@ -148,7 +148,7 @@ class CommitAppender:
             self._publish_claim(commit.name)
             raise CommitConflict
         self.stored, self.is_trusted = stored, self.is_trusted or commit.previous is None
-        self._update_pin()
+        self._report_head()
         # A prune can delete thousands of files, so it can be interrupted; a compaction deletes those of one day.
         self._store.purge(self.interruptible(commit.removed) if commit.kind == "prune" else commit.removed)
         self._store.delete([record])
@@ -182,7 +182,7 @@ class CommitAppender:
         if self._context.stop.is_set():
             raise Cancelled(f"The run was stopped; {advice}.")
 
-    def _check_name_is_free(self, stored: StoredCommit) -> None:
+    def _check_can_be_created(self, stored: StoredCommit) -> None:
         """Refuse a commit that can never be created, before any file is written for it.
 
         :raises InvalidObject: the name of the commit is taken by an object that is not a file.
@@ -217,7 +217,7 @@ class CommitAppender:
                     self._store.delete([record])
         self._discarded = {}
 
-    def _update_pin(self) -> None:
+    def _report_head(self) -> None:
         if self.stored is None:
             return
         self._context.on_head(self.stored)

@@ -164,7 +164,7 @@ class _Run:
         if self._stop.is_set():
             raise Cancelled("The run was stopped; the days done so far stay compacted.")
         if self._dry_run:
-            self._count_removed(files)
+            self._record_removed(files)
             return
         merged = _MergedDay(day)
         for file in files:
@@ -211,7 +211,7 @@ class _Run:
         if not self._dry_run:
             self._appender.add(commit, {file.path: body for file, body in added})
             self._commits += 1
-        self._count_removed(removed)
+        self._record_removed(removed)
 
     @property
     def _head(self) -> StoredCommit:
@@ -219,7 +219,7 @@ class _Run:
             raise ValueError("load_head was not called")
         return self._appender.stored
 
-    def _count_removed(self, removed: Sequence[DataFile]) -> None:
+    def _record_removed(self, removed: Sequence[DataFile]) -> None:
         self._removed.extend(removed)
 
     def _finish(self) -> MaintenanceResult:

@@ -143,7 +143,7 @@ class Detector:
         key = action if isinstance(action, str) else None
         found = self._by_action.get(key)
         if found is None:
-            found = tuple(detection for detection in self._detections if _allows_action(detection, entry))
+            found = tuple(detection for detection in self._detections if _can_match_action(detection, entry))
             if len(self._by_action) < _MAX_ACTIONS:
                 self._by_action[key] = found
         return found
@@ -284,7 +284,7 @@ def _network_of(text: str) -> Optional[str]:
     return str(ipaddress.ip_network((address, _NETWORK_SIZES[address.version]), strict=False))
 
 
-def _allows_action(detection: Detection, entry: Entry) -> bool:
+def _can_match_action(detection: Detection, entry: Entry) -> bool:
     return not detection.select or any(
         not selection.actions or action_matches(entry, selection.actions) for selection in detection.select
     )

@@ -49,7 +49,7 @@ class PageDetector:
         if not entries:
             return [], memory
         self._detector.memory = memory.copy()
-        alerts = [self._severe_enough(self._detector.alerts(entry)) for entry in entries]
+        alerts = [self._filter_by_severity(self._detector.alerts(entry)) for entry in entries]
         return alerts, self._detector.memory
 
     def recreate_alerts(self, names: Iterable[str], entry: Entry) -> List[Alert]:
@@ -86,5 +86,5 @@ class PageDetector:
             "reviewer": alert.reviewer,
         }
 
-    def _severe_enough(self, alerts: List[Alert]) -> List[Alert]:
+    def _filter_by_severity(self, alerts: List[Alert]) -> List[Alert]:
         return [alert for alert in alerts if is_at_least(alert.severity, self._min_severity)]

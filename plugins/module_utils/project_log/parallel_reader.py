@@ -45,7 +45,7 @@ from ..errors import Cancelled
 from ..settings import Range
 from ..times import format_time
 from .client import Api, Page, follow_pages
-from .windows import HandOverError, Plan, Window, cursor_number, known_timestamps, take_until
+from .windows import BoundaryMismatch, Plan, Window, cursor_number, known_timestamps, take_until
 
 # In pages: a window is split only if it has more left than this.
 _MIN_SPLIT = 10
@@ -232,7 +232,7 @@ class ParallelReader:
             # The next window opens with the same entries.
             if window.next_window is not None and window.next_window.cursor == window.cursor:
                 return None
-        except HandOverError:
+        except BoundaryMismatch:
             pass
         self._fall_back_to_sequential(window)
         return self._with_start(opening.next)
@@ -265,7 +265,7 @@ class ParallelReader:
                     window.check_cursors(before, page)
                     self._buffer_page(window, replace(page, entries=page.entries[:count]))
                     return
-            except HandOverError:
+            except BoundaryMismatch:
                 self._fall_back_to_sequential(window)
             before = cursor_number(page.next)
             self._buffer_page(window, page)
@@ -282,7 +282,7 @@ class ParallelReader:
     def _count_owned(self, window: Window, page: Page) -> Optional[int]:
         """The number of a page's entries that belong to the window; None if all do and the window continues.
 
-        :raises HandOverError: the entries are not those of the next window's opening page.
+        :raises BoundaryMismatch: the entries are not those of the next window's opening page.
         """
         newest = max(known_timestamps(page), default=None)
         with self._changed:

@@ -14,10 +14,10 @@ from ..settings import Connection
 _FIRST_DELAY = 0.5
 _MAX_DELAY = 60.0
 # A host that has never responded is more likely a typing error than an outage: fail within seconds.
-_FIRST_CONTACT_RETRIES = 2
-_FIRST_CONTACT_BUDGET = 5.0
+_NO_RESPONSE_RETRIES = 2
+_NO_RESPONSE_BUDGET = 5.0
 # A lost packet is possible, too. Noticing it takes up to 10 s, which is more than that budget.
-_FIRST_CONNECT_RETRIES = 1
+_CONNECT_TIMEOUT_RETRIES = 1
 
 
 class Throttle:
@@ -92,5 +92,5 @@ class RetrySchedule:
         if responded or not (error.never_connected or isinstance(error.error, InvalidResponse)):
             return retries, budget
         if error.timed_out:
-            return min(retries, _FIRST_CONNECT_RETRIES), budget
-        return min(retries, _FIRST_CONTACT_RETRIES), min(budget, _FIRST_CONTACT_BUDGET)
+            return min(retries, _CONNECT_TIMEOUT_RETRIES), budget
+        return min(retries, _NO_RESPONSE_RETRIES), min(budget, _NO_RESPONSE_BUDGET)

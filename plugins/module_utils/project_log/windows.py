@@ -138,7 +138,7 @@ class Window:
 
         ``end`` is the end of the range.
 
-        :raises HandOverError: the entries are not those of the next window's opening page.
+        :raises BoundaryMismatch: the entries are not those of the next window's opening page.
         """
         next_window = self.next_window
         if next_window is None or next_window.opening is None:
@@ -150,7 +150,7 @@ class Window:
             if entry == expected[self.matched]:
                 self.matched += 1
             elif moment is not None:
-                raise HandOverError
+                raise BoundaryMismatch
             if self.matched == len(expected):
                 return position + 1
         return None
@@ -158,15 +158,15 @@ class Window:
     def check_cursors(self, before: Optional[int], page: Page) -> None:
         """Check that the next window's opening page ends on the page that was requested with cursor ``before``.
 
-        :raises HandOverError: it does not.
+        :raises BoundaryMismatch: it does not.
         """
         after = cursor_number(page.next or page.poll_more)
         opened = self.next_window.cursor if self.next_window else None
         if before is None or after is None or opened is None or not before < opened <= after:
-            raise HandOverError
+            raise BoundaryMismatch
 
 
-class HandOverError(Exception):
+class BoundaryMismatch(Exception):
     """The boundary between two windows cannot be verified."""
 
 

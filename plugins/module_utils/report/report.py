@@ -52,7 +52,7 @@ _NEVER = datetime.min.replace(tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteResult:
     """Result of a report: number of entries, figures, and warnings."""
 
     entries: int
@@ -80,7 +80,7 @@ class Report:
         self._rules = Rules(options, self._zone_name)
         self._baseline = _baseline(str(options.get("baseline") or BASELINE), self._now)
 
-    def write(self, paths: Mapping[str, str]) -> Written:
+    def write(self, paths: Mapping[str, str]) -> WriteResult:
         """Read all sources once, and write the report in each format to its path.
 
         :raises MissingDependency: a library for reports is not installed.
@@ -108,7 +108,7 @@ class Report:
                         write_parquet(path, table.ordered(), rows, about)
                     else:
                         self._write(form, path, sources, table, rows, data)
-            return Written(data.entries, data.summary, sources.warnings)
+            return WriteResult(data.entries, data.summary, sources.warnings)
 
     def _before(self, preceding: Optional[Range]) -> timedelta:
         """Length of the period before the range that is read."""

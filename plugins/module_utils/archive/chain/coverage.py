@@ -101,7 +101,7 @@ class CoverageTracker:
             self._until = gap.end
         return gap
 
-    def advance(self, least: Optional[datetime], at_end: bool) -> None:
+    def advance(self, earliest: Optional[datetime], at_end: bool) -> None:
         """Extend the covered time range after a page with the earliest readable timestamp ``least``.
 
         ``at_end`` means that the page is the last one of the log. Before that, only the earliest timestamp counts: a
@@ -109,7 +109,7 @@ class CoverageTracker:
         """
         reached = self.server_date - VISIBILITY_DELAY
         if not at_end:
-            reached = self.covered_until if least is None else min(reached, least - VISIBILITY_DELAY)
+            reached = self.covered_until if earliest is None else min(reached, earliest - VISIBILITY_DELAY)
         self._until = max(self.covered_until, reached)
 
 

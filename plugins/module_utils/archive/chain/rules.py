@@ -119,14 +119,14 @@ class ChainState:
             yield Violation("identity", "it belongs to another project")
         why = commit.resync.why if commit.resync else ""
         if self.is_complete or len(self._identities) == IDENTITY_HISTORY:
-            known_api, known_tag = self._is_known(commit.api, commit.token_tag)
+            known_api, known_tag = self._are_known(commit.api, commit.token_tag)
             if why in IDENTITY_REASONS:
                 if known_api and known_tag:
                     yield Violation("identity", "it resyncs for a new token or API, but both are known")
             elif not (known_api and known_tag):
                 yield Violation("identity", "the token or API changed without a resync")
 
-    def _is_known(self, api: str, tag: str) -> Tuple[bool, bool]:
+    def _are_known(self, api: str, tag: str) -> Tuple[bool, bool]:
         """Whether one of the last commits used this API, and whether one used this token."""
         if self._identities and self._identities[-1] == (api, tag):
             return True, True
@@ -276,7 +276,7 @@ def _check_successor(before: Commit, commit: Commit) -> Iterator[Violation]:
     if commit.kind in READING_KINDS:
         yield from _check_reading(before, commit)
     else:
-        yield from _check_rearranging(before, commit)
+        yield from _check_maintenance(before, commit)
 
 
 def _check_reading(before: Commit, commit: Commit) -> Iterator[Violation]:
@@ -341,7 +341,7 @@ def _check_resync(before: Commit, commit: Commit) -> Iterator[Violation]:
         yield Violation("cursor", "its resync has neither an overlap nor a gap")
 
 
-def _check_rearranging(before: Commit, commit: Commit) -> Iterator[Violation]:
+def _check_maintenance(before: Commit, commit: Commit) -> Iterator[Violation]:
     unchanged: Tuple[Callable[[Commit], object], ...] = (
         lambda commit: commit.cursor_after,
         lambda commit: (commit.asked, commit.server_date, commit.covered_until, commit.clock_skew_seconds),

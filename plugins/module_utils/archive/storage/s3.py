@@ -142,9 +142,9 @@ class S3Store:
         records = sorted(name for name in files if name.startswith("pending/"))
         results = [self._archive.put(name, files[name]) for name in records]
         stored = min((result.date for result in results), default=None)
-        last_signature = stored and stored + self._times.signed_within
+        signing_deadline = stored and stored + self._times.signed_within
         for name in sorted(files.keys() - set(records)):
-            results.append(self._archive.put(name, files[name], last_signature))
+            results.append(self._archive.put(name, files[name], signing_deadline))
         if all(result.first_attempt for result in results):
             self._settled.update(records)
 

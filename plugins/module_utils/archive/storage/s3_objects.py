@@ -38,15 +38,15 @@ class PutResult(NamedTuple):
 class S3Client:
     """A boto3 client that is created on first use.
 
-    ``last_signature`` is the latest time at which a PUT can be signed. ``exclusive`` is the end of the one key, besides
-    those of commits, that a PUT must not overwrite.
+    ``signing_deadline`` is the latest time at which a PUT can be signed. ``exclusive`` is the end of the one key,
+    besides those of commits, that a PUT must not overwrite.
     """
 
     def __init__(self, access: BucketAccess) -> None:
         self._access = access
         self._endpoint = access.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         self._client: Any = None
-        self.last_signature: Optional[datetime] = None
+        self.signing_deadline: Optional[datetime] = None
         self.exclusive: Optional[str] = None
 
     def __str__(self) -> str:
@@ -117,11 +117,11 @@ class S3Client:
 
     def _check_signature_time(self, request: Any, **_context: Any) -> None:
         """Called after a PUT was signed and before it is sent."""
-        if self.last_signature is None:
+        if self.signing_deadline is None:
             return
         signed = request.headers["X-Amz-Date"]
         text = signed.decode() if isinstance(signed, bytes) else signed
-        if datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc) > self.last_signature:
+        if datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc) > self.signing_deadline:
             raise StorageError(
                 "Writing took too long, or the host was suspended meanwhile; nothing was committed, run it again."
             )
@@ -247,13 +247,13 @@ class Objects:
     def _names_in(self, items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         return (str(item["Key"])[len(self._location.prefix) :] for item in items)
 
-    def put(self, name: str, body: bytes, last_signature: Optional[datetime] = None) -> PutResult:
-        """Store an object; ``last_signature`` is the latest time at which the request can be signed."""
-        self._server.last_signature = last_signature
+    def put(self, name: str, body: bytes, signing_deadline: Optional[datetime] = None) -> PutResult:
+        """Store an object; ``signing_deadline`` is the latest time at which the request can be signed."""
+        self._server.signing_deadline = signing_deadline
         try:
             response = self._call("write", name, lambda client, key: self._put(client, key, name, body))
         finally:
-            self._server.last_signature = None
+            self._server.signing_deadline = None
         metadata = response["ResponseMetadata"]
         return PutResult(self._date(metadata), not metadata.get("RetryAttempts"))
 

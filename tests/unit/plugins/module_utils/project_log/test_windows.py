@@ -24,7 +24,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.pa
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.reader import Reader
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.windows import (
     LATENESS,
-    HandOverError,
+    BoundaryMismatch,
     Window,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.settings import Range
@@ -299,7 +299,7 @@ def test_a_window_does_not_count_what_the_range_leaves_out() -> None:
 def test_a_window_that_meets_something_else_gives_up(numbers: list[int]) -> None:
     window = opened(0, [0], 20)
     window.next_window = opened(10, [10, 11], 40)
-    with pytest.raises(HandOverError):
+    with pytest.raises(BoundaryMismatch):
         window.match(page_of(numbers, 50), None)
 
 
@@ -309,7 +309,7 @@ def test_a_window_that_meets_something_else_gives_up(numbers: list[int]) -> None
 def test_the_next_window_must_have_opened_on_the_page_that_was_met(before: int, behind: int, fits: bool) -> None:
     window = opened(0, [0], 20)
     window.next_window = opened(10, [10, 11], 40)
-    with nullcontext() if fits else pytest.raises(HandOverError):
+    with nullcontext() if fits else pytest.raises(BoundaryMismatch):
         window.check_cursors(before, page_of([10, 11], behind))
 
 

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.access_review_text import MAX_ACCOUNTS
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import (
     Report,
-    Written,
+    WriteResult,
     is_same_report,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report.translations import FORMS
@@ -31,7 +31,7 @@ HOSTILE = "https://evil.example @team #12 a|b `x` <script>harm()</script> {{ 7*7
 class Reviewed:
     """What a review said: the result, the rows of its table by project and name, its page and its text."""
 
-    def __init__(self, result: Written, folder: Path) -> None:
+    def __init__(self, result: WriteResult, folder: Path) -> None:
         self.summary = result.summary
         self.page = (folder / "review.html").read_text()
         self.text = (folder / "review.md").read_text()

@@ -20,7 +20,7 @@ import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.detections.search import Search
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import digest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.report import alerts as alerts_module
-from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, Written
+from ansible_collections.auditops.cloudscale.plugins.module_utils.report.report import Report, WriteResult
 from ansible_collections.auditops.cloudscale.tests.simulator import history
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
 
@@ -36,7 +36,7 @@ def act(world: World, days: float, name: str = "anna", **entry: Any) -> None:
     world.log.append(**{"actor": person(name), "timestamp": moment, **entry})
 
 
-def report(world: World, tmp_path: Path, **options: Any) -> tuple[Written, str]:
+def report(world: World, tmp_path: Path, **options: Any) -> tuple[WriteResult, str]:
     """The result, and the text for tickets."""
     given = {"api_token": world.project.token, "api_url": world.simulator.url, **options}
     written = Report(given, world.clock.now).write({"md": str(tmp_path / "report.md")})

@@ -89,7 +89,7 @@ def verify_archive(
     signed. Only the newest signature is verified cryptographically, because it covers all commits before it; with
     ``every_signature``, all are. ``now`` is the verifier's time.
 
-    With ``authorities``, the archive must have time stamps, and all are verified. Otherwise, only their names are
+    With authorities, the archive must have time stamps, and all are verified. Otherwise, only their names are
     checked.
 
     Every live data file must exist and is read. If the archive is only a part of one, ``is_included`` returns whether a

@@ -258,7 +258,8 @@ rewritten.
 """
 
 _TOOL = """\
-With the collection auditops.cloudscale, one command checks all of this:
+With the collection auditops.cloudscale, one command checks all of this, and that
+extract.csv has the entries of extract.jsonl, which the blocks above do not check:
 
     cloudscale-audit verify PACKAGE.zip --allowed-signers FILE --heads FILE \\
       --timestamp-ca FILE

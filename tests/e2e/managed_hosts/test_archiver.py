@@ -92,10 +92,10 @@ def test_a_host_with_an_old_python_is_refused_before_anything_changes(machine: M
     )
     before = machine.output_of(FILES)
     assert deployment.attempt(archiver_python="/root/old").returncode != 0
-    assert "needs a host that runs systemd 249 or later and has Python 3.9" in deployment.output
+    assert "needs a running systemd 249 or later, and Python 3.9" in deployment.output
     assert "Python 3.8" in deployment.output
     assert deployment.attempt(archiver_python="/usr/bin/none").returncode != 0
-    assert "needs a host that runs systemd 249 or later and has Python 3.9" in deployment.output
+    assert "needs a running systemd 249 or later, and Python 3.9" in deployment.output
     assert machine.output_of(FILES) == before
 
 
@@ -165,7 +165,7 @@ def test_one_run_archives_all_projects(machine: Machine, simulator: Simulator) -
         f"{SECRETS}/tokens.json 600 root",
     ]
     rows = [row.split()[:2] for row in machine.output_of("cloudscale-audit status").splitlines()]
-    assert rows == [["PROJECT", "STATE"], *([name, "current"] for name in NAMES)]
+    assert rows == [["Project", "State"], *([name, "current"] for name in NAMES)]
 
 
 def test_its_commits_are_signed(machine: Machine) -> None:

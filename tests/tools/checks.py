@@ -78,23 +78,18 @@ LIBRARIES = ["pytest", "--quiet", *EXCHANGES]
 # The urllib3 of some distributions leaves the connections of S3 clients to the garbage collector.
 OF_DISTRIBUTION = [*LIBRARIES, "-W", "ignore:unclosed <socket:ResourceWarning"]
 RANDOM = core_tests("archive/test_edits", "archive/test_life", "archive/test_foreign")
-# Tests of minutes: on the oldest Python they run in the matrix alone.
-SLOW = [
+# Tests of minutes, on paths that other tests take, too: on the oldest Python they run in the matrix alone.
+THOROUGH = [
     *RANDOM,
     *core_tests(
         *(f"archive/test_{name}" for name in ("claims", "corpus", "guarantees", "maintenance", "maintenance_faults")),
         *(f"archive/test_{name}" for name in ("package", "package_attacks", "package_files", "package_page")),
-        *(
-            "archive/test_root_attacker",
-            "archive/test_second_verifier",
-            "archive/test_timestamps",
-            "cli/test_several",
-            "events/test_watcher",
-            "project_log/test_windows",
-        ),
+        *("archive/test_second_verifier", "cli/test_several", "events/test_watcher", "project_log/test_windows"),
     ),
     *EXCHANGES,
 ]
+# Tests that the stage "unit" leaves to the stage "versions".
+SLOW = [*THOROUGH, *core_tests("archive/test_root_attacker", "archive/test_timestamps")]
 COMMAND_TESTS = [f"{CORE_TESTS}/{name}" for name in ("cli", "detections", "events", "notify", "reviews")]
 BENCHMARKS = ["python", "tests/benchmarks/suite.py"]
 VENDOR = files("vendor")
@@ -158,7 +153,7 @@ def stages() -> dict[str, list[Check]]:
         "versions": [
             Check("slow tests, this Python", ["pytest", "--quiet", *SLOW]),
             Check("simulator, this Python", ["pytest", "--quiet", "tests/simulator"]),
-            Check("core, oldest Python", [*CORE, *without([*SLOW, "tests/simulator"])], "core", PYTHONS[0]),
+            Check("core, oldest Python", [*CORE, *without([*THOROUGH, "tests/simulator"])], "core", PYTHONS[0]),
             Check("newest ansible-core, the edge", EVERYWHERE["unit"], "recent"),
             Check("oldest ansible-core, the edge", EVERYWHERE["unit"], "oldest"),
             Check("oldest HTTP and S3 libraries", LIBRARIES, "boto-oldest"),

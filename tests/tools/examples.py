@@ -4,8 +4,8 @@
 
 """List the code blocks of READMEs and guides that no test runs, with the reason.
 
-Runs in the repository's root. A page's other blocks are run, or compared with real output, by the tests in TESTS. A new
-block must be added there or to NOT_RUN.
+Runs in the repository's root. TESTS declares the tests that run a page's other blocks, or compare them with real
+output; this check counts the blocks and does not trace the tests. A new block must be added there or to NOT_RUN.
 """
 
 from __future__ import annotations
@@ -180,9 +180,7 @@ def problems() -> list[str]:
 def main() -> int:
     found = list(blocks())
     left = [block for block in found if reason(block)]
-    print(
-        f"{len(found)} code blocks: {len(found) - len(left)} run or are compared with real output, {len(left)} are not:"
-    )
+    print(f"{len(found)} code blocks: {len(found) - len(left)} declared as run or compared, {len(left)} are not run:")
     for block in left:
         print(f"  {block.page}: {block.text.splitlines()[0][:60]}: {reason(block)}")
     wrong = problems()

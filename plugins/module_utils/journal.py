@@ -103,7 +103,10 @@ class Journal:
             self._socket.sendmsg([], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))])
 
     def _storage_error(self, exc: OSError) -> StorageError:
-        return StorageError(f"The journal at {self._path} does not accept messages: {exc.strerror or exc}.")
+        return StorageError(
+            f"The journal at {self._path} does not accept messages: {exc.strerror or exc}; "
+            "run this on a host with systemd-journald."
+        )
 
 
 def ascii_json(text: bytes) -> str:

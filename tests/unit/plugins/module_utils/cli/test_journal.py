@@ -64,7 +64,8 @@ def test_a_missing_journal_is_a_storage_error(host: Host) -> None:
     failed = host.run("journal", host.archive, "--socket", "nowhere", "--bookmark", "bookmark", "--metrics", "j.prom")
     assert (failed.returncode, failed.stderr) == (
         4,
-        "cloudscale-audit: The journal at nowhere does not accept messages: No such file or directory.\n",
+        "cloudscale-audit: The journal at nowhere does not accept messages: No such file or directory; run this on a "
+        "host with systemd-journald.\n",
     )
     assert (
         'last_run_exit_status{archive="' + host.archive + '",command="journal",project=""} 4'

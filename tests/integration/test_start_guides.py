@@ -51,6 +51,12 @@ def here(controller: Controller, simulator: Simulator, monkeypatch: pytest.Monke
     return controller.directory
 
 
+def replaced(text: str, old: str, new: str) -> str:
+    """An example with one word of its own here; that the page no longer has it is named at once."""
+    assert old in text
+    return text.replace(old, new)
+
+
 def place(controller: Controller, name: str, playbook: str) -> None:
     """Save an example; the archives' place differs, and modules run on the Python that has the libraries."""
     (play,) = yaml.safe_load(playbook.replace("/var/lib/audit", str(controller.directory)))
@@ -79,7 +85,7 @@ def path(controller: Controller, here: Path) -> str:
     """A PATH on which the command is, by the line of the README that links it there."""
     (line,) = re.findall(r"^ln -s .*/bin/cloudscale-audit venv/bin/$", README, re.MULTILINE)
     (here / "venv/bin").mkdir(parents=True)
-    shell(controller, line.replace("~/.ansible/collections/ansible_collections/auditops/cloudscale", str(ROOT)))
+    shell(controller, replaced(line, "~/.ansible/collections/ansible_collections/auditops/cloudscale", str(ROOT)))
     return f"{here}/venv/bin{os.pathsep}{controller.environment['PATH']}"
 
 
@@ -87,7 +93,7 @@ def test_the_commands_of_the_readme(controller: Controller, here: Path, path: st
     keep, pack = (block for block in re.findall(r"(?ms)^```shell\n(cloudscale-audit.*?)^```", README))
     (here / "readme").mkdir()
     keep, pack = (f"cd readme\n{script}" for script in (keep, pack))
-    printed = shell(controller, keep.replace("history test", "history hello"), PATH=path)
+    printed = shell(controller, replaced(keep, "history web-1", "history hello"), PATH=path)
     assert "Server 'hello' has been created" in printed
     # Days that the archive covers in whatever quarter this runs.
     days = re.sub(r"--start .*", "--start -3d --end today", pack)
@@ -111,7 +117,7 @@ def test_the_collection_is_upgraded(controller: Controller, here: Path) -> None:
     # Git may refuse a repository of another user.
     variables = {"ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "false", "GIT_CONFIG_COUNT": "1"}
     safe = {"GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
-    here_is = script.replace("https://github.com/auditops/auditops.cloudscale", ROOT.as_uri())
+    here_is = replaced(script, "https://github.com/auditops/auditops.cloudscale", ROOT.as_uri())
     home = here / "home"
     assert "was installed successfully" in shell(controller, here_is, HOME=str(home), **variables, **safe)
     installed = home / ".ansible/collections/ansible_collections/auditops/cloudscale/bin/cloudscale-audit"
@@ -207,11 +213,12 @@ def test_the_simulator_responds_as_the_api_does(controller: Controller) -> None:
         try:
             assert serving.stdout is not None
             url = json.loads(serving.stdout.readline())["url"]
-            assert "has been created" in shell(controller, ask.replace("http://127.0.0.1:8765/v1", url))
+            ask = replaced(ask, "http://127.0.0.1:8765/v1", url)
+            assert "has been created" in shell(controller, ask)
             create_volume(url, "only-a-test")
             assert "``main automation``" in (GUIDES / "faq_guide.rst").read_text()
-            own = ask.replace("start='-7d'", "start='-1h', actors=['main automation']")
-            assert "Volume 'data' has been created" in shell(controller, own.replace("http://127.0.0.1:8765/v1", url))
+            own = replaced(ask, "start='-7d'", "start='-1h', actors=['main automation']")
+            assert "Volume 'data' has been created" in shell(controller, own)
         finally:
             serving.terminate()
 

@@ -257,7 +257,13 @@ def run_context(module, store):
         allowed_signers=AllowedSigners(signers) if signers else None,
         dry_run=module.check_mode,
         warn=module.warn,
+        option_name=option_name,
     )
+
+
+def option_name(name):
+    """The name of an option in errors; the module lacks some options of the command."""
+    return name if name in argument_spec() else f"cloudscale-audit collect --{name.replace('_', '-')}"
 
 
 def run(module):

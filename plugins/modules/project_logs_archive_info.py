@@ -247,6 +247,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import AllowedSigners
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.status import status, status_or_none
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.finding import errors
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import Head
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.heads import check_heads, read_heads
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconciler import reconcile
@@ -302,13 +303,13 @@ def reconcile_archive(module, store):
 
 def fail_on_errors(module, store, findings, result, template):
     """Fail if there are findings of severity error; otherwise warn of each finding."""
-    errors = [finding for finding in findings if not finding.is_warning]
-    if not errors:
+    problems = errors(findings)
+    if not problems:
         for finding in findings:
             module.warn(f"{finding.type} in {finding.path}: {finding.detail}")
         return
-    first = errors[0]
-    count = pluralize(len(errors), "finding", "findings, the first")
+    first = problems[0]
+    count = pluralize(len(problems), "finding", "findings, the first")
     message = template.format(store, f"{count} is {first.type} in {first.path} ({first.detail})")
     module.fail_json(message, failure=ArchiveDamaged(message).failure, **result)
 

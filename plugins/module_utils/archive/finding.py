@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, NamedTuple
+from typing import Dict, List, NamedTuple, Sequence
 
 WARNINGS = (
     "orphan",
@@ -39,3 +39,8 @@ class Finding(NamedTuple):
 
     def to_json(self) -> Dict[str, str]:
         return {**self._asdict(), "severity": self.severity}
+
+
+def errors(findings: Sequence[Finding]) -> List[Finding]:
+    """Return the findings that weaken the archive's evidence."""
+    return [finding for finding in findings if not finding.is_warning]

@@ -25,7 +25,7 @@ from .chain.rules import ChainState
 from .chain.signing import AllowedSigners, checked_head, signature_name
 from .chain.timestamp import parse_timestamp_name, read_timestamp_file
 from .completeness import MissingRange
-from .finding import Finding
+from .finding import Finding, errors
 from .format.commit import Head
 from .package_layout import (
     FACTS,
@@ -45,7 +45,7 @@ from .package_layout import (
     packed_range_of,
 )
 from .package_page import PageSection, page
-from .protocol import errors, protocol
+from .protocol import protocol
 from .reader import bytes_of, read_files
 from .storage.prefetch import prefetch_chunks
 from .storage.store import InvalidObject, ObjectNotFound, Store, archive_not_found, join_chunks

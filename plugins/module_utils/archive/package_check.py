@@ -24,7 +24,7 @@ from .chain.chain import StoredCommit, find_head, walk_forward
 from .chain.rules import ChainState
 from .chain.signing import AllowedSigners, signature_name
 from .chain.timestamp import Authorities
-from .finding import Finding
+from .finding import Finding, errors
 from .format.commit import DataFile, Head, commit_name, sha256
 from .heads import HeadsCheck, NotedHead, check_heads
 from .package_layout import (
@@ -47,7 +47,6 @@ from .package_layout import (
     parse_member,
 )
 from .package_page import PageSection, page
-from .protocol import errors
 from .reader import read_files
 from .storage.store import join_chunks
 from .storage.zip_file import Spool, ZipReader

@@ -6,17 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Optional
 
 from .chain.status import Status
-from .finding import Finding
+from .finding import errors
 from .heads import HeadsCheck
 from .verifier import VerificationResult
-
-
-def errors(findings: Sequence[Finding]) -> List[Finding]:
-    """Return the findings that weaken the archive's evidence."""
-    return [finding for finding in findings if not finding.is_warning]
 
 
 def protocol(

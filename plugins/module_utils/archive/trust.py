@@ -19,6 +19,7 @@ from .chain.chain import StoredCommit, load_commit, parse_stored_commit, replay,
 from .chain.coverage import MAX_CLOCK_LEAD
 from .chain.rules import IDENTITY_REASONS, ChainState
 from .chain.signing import SigningKey, signature_problem
+from .finding import errors
 from .format.commit import FIRST_SEQUENCE, READING_KINDS, Head
 from .run_context import RunContext
 from .storage.dry_run import DryRun
@@ -42,7 +43,7 @@ def check_head(store: Store, head: StoredCommit, pin: Optional[Head], context: R
         raise InvalidInput(
             f"Nothing shows that the newest commits of {store} are genuine: neither this run's key nor an allowed "
             f"signer signed them. Set {context.option_name('allowed_signers')}, or verify the archive and pass "
-            f"--expected-head {head.commit.sequence}:{head.head.sha256}."
+            f"{context.option_name('expected_head')} {head.commit.sequence}:{head.head.sha256}."
         )
     if anchor is not None:
         _check_since(store, anchor, head, context)
@@ -153,11 +154,12 @@ def _check_may_sign(
         if context.sign_from != head.head:
             raise InvalidInput(
                 f"{store} is not signed. To sign from its newest commit on, verify the archive, then pass "
-                f"--sign-from {head.commit.sequence}:{head.head.sha256}; or collect with a pin first."
+                f"{context.option_name('sign_from')} {head.commit.sequence}:{head.head.sha256}; "
+                "or collect with a pin first."
             )
         from .verifier import verify  # slow to import, and only this run needs it
 
-        problems = [finding for finding in verify(store, now=context.now()) if not finding.is_warning]
+        problems = errors(verify(store, now=context.now()))
         if problems:
             raise ArchiveDamaged(
                 f"{store} was not signed because it has findings; the first is {problems[0].type} in "

@@ -10,10 +10,10 @@ import argparse
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from ..archive.chain.signing import AllowedSigners
+from ..archive.finding import errors
 from ..archive.heads import head_line, read_heads
 from ..archive.package_check import ArchiveCheck, Options, PackageCheck, check_package
 from ..archive.package_page import describe_missing
-from ..archive.protocol import errors
 from ..counts import pluralize
 from ..errors import InvalidInput
 from .exit_status import FINDINGS, OK

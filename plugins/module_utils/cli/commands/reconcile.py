@@ -10,6 +10,7 @@ import argparse
 import threading
 from typing import TYPE_CHECKING, List, Optional
 
+from ...archive.finding import errors
 from ...counts import pluralize
 from ..archive import check_exists, store_from_options
 from ..connection import add_connection, with_token
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> int:
         measurement.samples = lambda: findings_samples("reconcile", problems)
         check_exists(store)
         done = with_token(options, stop, lambda api: reconcile(store, api, time_range, on_head=measurement.record_head))
-        problems = [finding for finding in done.findings if not finding.is_warning]
+        problems = errors(done.findings)
         # An empty comparison is not a success.
         compared = done.start is not None
         measurement.end(FINDINGS if problems else OK if compared else GAP, compared and not problems)

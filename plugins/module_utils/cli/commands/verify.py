@@ -78,8 +78,9 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         return verify_package(options)
     from ...archive.chain.signing import AllowedSigners
     from ...archive.chain.status import status_or_none
+    from ...archive.finding import errors
     from ...archive.heads import check_heads, read_heads
-    from ...archive.protocol import errors, protocol
+    from ...archive.protocol import protocol
     from ...archive.verifier import verify_archive
 
     zone = zone_from_options(options)

@@ -93,7 +93,7 @@ def test_an_unsigned_archive_can_be_signed_from_a_named_head(world: World, signe
     world.collect()
     world.append(2, ago=30)
     head = world.head.head
-    with pytest.raises(InvalidInput, match=f"is not signed. .* --sign-from 1:{head.sha256}"):
+    with pytest.raises(InvalidInput, match=f"is not signed. .* sign_from 1:{head.sha256}"):
         world.collect(sign_key=key)
     with pytest.raises(InvalidInput, match="is not signed"):
         world.collect(sign_key=key, sign_from=head._replace(sha256="0" * 64))

@@ -223,7 +223,7 @@ class BucketContract:
         world.append(2)
         world.collect()
         for name in (*world.store.list_files("entries"), FIRST):
-            with pytest.raises(StorageError, match=r"does not allow to delete .*locks"):
+            with pytest.raises(StorageError, match=r"denied access: cannot delete .*locks"):
                 world.store.purge([name])
         with pytest.raises(StorageError, match=r"is locked until .* and cannot be deleted"):
             prune(world.store, world.clock.ago(days=1), world.context())

@@ -64,7 +64,11 @@ class Bookmark:
             booted = float(value["boot"])
         except FileNotFoundError:
             marks, booted = [], self._boot
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as exc:
+        except OSError as exc:
+            raise StorageError(
+                f"Cannot read the bookmark {self._path}: {exc.strerror or exc}; run this as the owner of the file."
+            ) from exc
+        except (ValueError, LookupError, TypeError, RecursionError) as exc:
             raise StorageError(
                 f"Cannot read the bookmark {self._path}: {exc}; delete it to forward all entries again."
             ) from exc

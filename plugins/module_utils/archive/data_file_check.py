@@ -13,7 +13,7 @@ from typing import Callable, Iterable, Iterator, List, Optional, Tuple
 from ..errors import StorageError
 from .finding import Finding
 from .format.canonical_lines import CanonicalLines
-from .format.commit import UNDATED_DAY, DataFile, parse_data_file_name, utc_day
+from .format.commit import UNDATED_DAY, DataFile, utc_day
 from .format.data_file import complete_lines, decompress_gzip, split_lines
 from .format.fields import Malformed
 from .storage.store import ObjectNotFound
@@ -78,7 +78,7 @@ class _FileContent:
     def __init__(self, file: DataFile, lines: CanonicalLines) -> None:
         self._file = file
         self._lines = lines
-        self._day = _day(file)
+        self._day = file.day
         self._digest = hashlib.sha256()
         self._bytes = 0
         self._entries = 0
@@ -153,8 +153,3 @@ class _Slices:
         if self._found == self._expected and not self._entries:
             return None
         return "its slices differ from the files that were merged"
-
-
-def _day(file: DataFile) -> str:
-    name = parse_data_file_name(file.path)
-    return name.day if name else ""

@@ -12,7 +12,7 @@ from typing import Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 from ..errors import ArchiveDamaged, Cancelled
 from .bookmark import Bookmark
-from .chain.chain import StoredCommit, find_head, load_commit, replay, walk_forward
+from .chain.chain import StoredCommit, find_head, has_commit, load_commit, replay, walk_forward
 from .chain.rules import ChainState
 from .chain.signing import checked_head
 from .format.commit import READING_KINDS, Commit, DataFile, Head, sha256
@@ -106,17 +106,6 @@ class _Forwarder:
             for number, line in enumerate(lines, 1):
                 self._send(f"{commit.archive_id}/{commit.sequence}/{file.path}/{number}", line.rstrip(b"\n"))
                 self._sent += 1
-
-
-def has_commit(store: Store, head: Head) -> bool:
-    """Return whether the archive still has a commit that was its head earlier.
-
-    :raises ArchiveDamaged: the file with its name is not a commit.
-    """
-    try:
-        return load_commit(store, head.sequence).head == head
-    except ObjectNotFound:
-        return False
 
 
 class AddedFiles:

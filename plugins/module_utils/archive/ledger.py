@@ -16,12 +16,12 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Seq
 
 from ..errors import ArchiveDamaged, StorageError
 from ..project_log.entry import to_printable
-from .chain.chain import StoredCommit, find_head, load_commit
+from .chain.chain import StoredCommit, find_head, has_commit
 from .format.commit import Commit, Head, commit_name, sha256
 from .format.fields import Malformed
 from .heads import NotedHead, head_record
 from .storage.prefetch import prefetch_chunks
-from .storage.store import ObjectNotFound, Store, join_chunks
+from .storage.store import Store, join_chunks
 
 MAX_COMMITS = 1000
 """Maximum number of commits in one response; the next response continues from there."""
@@ -80,8 +80,8 @@ def continuation(store: Store, noted: Sequence[NotedHead], max_commits: int = MA
 
 def _has_commit(store: Store, head: Head) -> bool:
     try:
-        return load_commit(store, head.sequence).head == head
-    except (ObjectNotFound, ArchiveDamaged):
+        return has_commit(store, head)
+    except ArchiveDamaged:
         return False
 
 

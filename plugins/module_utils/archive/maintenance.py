@@ -226,7 +226,7 @@ class _Run:
         if self._commits:
             self._appender.clean_up()
         return MaintenanceResult(
-            days=len({_day(file) for file in self._removed}),
+            days=len({file.day for file in self._removed}),
             files=len(self._removed),
             entries=sum(file.entries for file in self._removed),
             bytes=sum(file.bytes for file in self._removed),
@@ -278,7 +278,7 @@ def _days(live: Dict[str, DataFile], cutoff: datetime) -> Dict[str, List[DataFil
     """Return the live files of each day that ends by ``cutoff``, in the order of their commits."""
     days: Dict[str, List[DataFile]] = {}
     for path in sorted(live):
-        day = _day(live[path])
+        day = live[path].day
         if day != UNDATED_DAY and day < cutoff.date().isoformat():
             days.setdefault(day, []).append(live[path])
     return days
@@ -292,8 +292,3 @@ def _undeleted_files(store: Store, head: Commit, state: ChainState) -> List[str]
 def _is_committed(name: str, head: Commit) -> bool:
     parts = parse_data_file_name(name)
     return parts is not None and parts.sequence <= head.sequence
-
-
-def _day(file: DataFile) -> str:
-    name = parse_data_file_name(file.path)
-    return name.day if name else UNDATED_DAY

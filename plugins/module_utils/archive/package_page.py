@@ -137,7 +137,7 @@ HOW TO CHECK IT
 ---------------
 
 You need a shell and standard tools: sha256sum, cmp, comm, awk, grep, sed, zcat.
-Unpack the package into an empty directory. Save the block as check.sh in there
+Unpack the package into an empty directory. Save each block as check.sh in there
 and run "sh check.sh": in a terminal, the first difference would close the
 shell. A block that finds a difference prints it and ends with an error.
 

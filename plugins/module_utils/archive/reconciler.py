@@ -5,7 +5,7 @@
 """Compares an archive with the provider's log, which is read by time and not by the cursors of the collector.
 
 The range is read once from its ``start`` to the end of the log, so that entries that became visible late are compared,
-however late. An error in either way of reading, whether the provider's or archived, shows as a difference.
+however late. An error in either way of reading, the provider's or this collection's, shows as a difference.
 
 The archive is read day by day, when the first entry of a day arrives. Memory contains the digests of the days that are
 being read, 16 bytes for each archived entry, and the differences.
@@ -231,7 +231,10 @@ class _Comparison:
         return self._days[key]
 
     def _match_renamed_before(self, moment: datetime) -> None:
-        """Match renamed entries of days that ended before ``moment``, to free memory: they can be all of a day."""
+        """Match renamed entries of days that ended before ``moment``, to free memory.
+
+        After a rename, all entries of a day can differ.
+        """
         for day in [day for day in self._unfinished if day.time_range.end and day.time_range.end <= moment]:
             self._match_renamed(day)
             self._unfinished.remove(day)

@@ -128,7 +128,7 @@ class Authority(NamedTuple):
                 ) as response,
             ):
                 if response.status_code != 200:
-                    raise self._not_stamped(f"answered with HTTP {response.status_code}", response.status_code)
+                    raise self._not_stamped(f"responded with HTTP {response.status_code}", response.status_code)
                 return b"".join(self._chunks(response, stop))
         except exceptions.Timeout as exc:
             raise self._not_stamped("did not respond in time") from exc

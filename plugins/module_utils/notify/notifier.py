@@ -15,10 +15,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from ..archive.chain.chain import StoredCommit
+from ..archive.chain.chain import StoredCommit, has_commit
 from ..archive.chain.signing import checked_head
 from ..archive.format.commit import READING_KINDS, Commit, Head
-from ..archive.forwarder import AddedFiles, has_commit
+from ..archive.forwarder import AddedFiles
 from ..archive.reader import parse_entry
 from ..archive.storage.store import Store
 from ..detections.config import Config

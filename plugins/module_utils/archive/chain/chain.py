@@ -53,6 +53,17 @@ def load_commit(store: Store, sequence: int) -> StoredCommit:
     return parse_stored_commit(store, sequence, read_file(store, commit_name(sequence)))
 
 
+def has_commit(store: Store, head: Head) -> bool:
+    """Return whether the archive still has a commit that was its head earlier.
+
+    :raises ArchiveDamaged: the file with its name is not a commit.
+    """
+    try:
+        return load_commit(store, head.sequence).head == head
+    except ObjectNotFound:
+        return False
+
+
 def parse_stored_commit(store: Store, sequence: int, body: bytes) -> StoredCommit:
     """Parse the bytes of a commit.
 

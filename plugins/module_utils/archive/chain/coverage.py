@@ -102,7 +102,7 @@ class CoverageTracker:
         return gap
 
     def advance(self, earliest: Optional[datetime], at_end: bool) -> None:
-        """Extend the covered time range after a page with the earliest readable timestamp ``least``.
+        """Extend the covered time range after a page; ``earliest`` is its earliest readable timestamp.
 
         ``at_end`` means that the page is the last one of the log. Before that, only the earliest timestamp counts: a
         single entry that is far too new must not extend the range over entries that were not read.

@@ -97,8 +97,10 @@ class DefaultPin(HeadPin):
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
             super().write(stored)
-        except (OSError, StorageError) as exc:
-            self._warn(f"The head of {self._archive} cannot be pinned: {exc}.")
+        except OSError as exc:
+            self._warn(f"The head of {self._archive} cannot be pinned: {exc.strerror or exc}.")
+        except StorageError as exc:
+            self._warn(f"The head of {self._archive} cannot be pinned: {exc.message}")
 
     def _content(self, stored: StoredCommit) -> Dict[str, Any]:
         return {"path": self._archive, **super()._content(stored)}

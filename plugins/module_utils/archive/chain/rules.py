@@ -109,7 +109,7 @@ class ChainState:
             self.live[file.path] = file
             if file.parts:
                 self.merged[file.path] = file
-            if _day(file) == UNDATED_DAY:
+            if file.day == UNDATED_DAY:
                 self.undated[file.path] = commit.covered_until
         self._identities.append((commit.api, commit.token_tag))
         self.commit = commit
@@ -155,7 +155,7 @@ class ChainState:
 
 def is_pruned_by(file: DataFile, edge: datetime, collected: Optional[datetime]) -> bool:
     """Whether a prune up to ``edge`` removes a file; ``collected`` is the covered_until of the commit that added it."""
-    day = _day(file)
+    day = file.day
     if day == UNDATED_DAY:
         return collected is not None and collected < edge
     return day < utc_day(edge)
@@ -192,7 +192,7 @@ def _check_commit(commit: Commit) -> Iterator[Violation]:
     paths = [file.path for file in commit.files]
     if paths != sorted(set(paths)) or list(commit.removed) != sorted(set(commit.removed)):
         yield Violation("chain", "its files are not sorted, or one is named twice")
-    if len({_day(file) for file in commit.files}) != len(commit.files):
+    if len({file.day for file in commit.files}) != len(commit.files):
         yield Violation("chain", "it has two files for one day")
     if not _matches_kind(commit):
         yield Violation("chain", f"its fields do not match its kind, {commit.kind}")
@@ -366,8 +366,8 @@ def _check_compact(commit: Commit, merged: List[DataFile]) -> Iterator[Violation
     if len(commit.files) != 1 or len(merged) != len(commit.removed):
         return  # other rules report this
     (file,) = commit.files
-    day = _day(file)
-    if any(_day(part) != day for part in merged) or day == UNDATED_DAY:
+    day = file.day
+    if any(part.day != day for part in merged) or day == UNDATED_DAY:
         yield Violation("removal", "it merges files of several days, or of an unknown day")
     elif _end_of(day) > commit.covered_until:
         yield Violation("removal", "it merges files of a day that has not ended")
@@ -392,8 +392,3 @@ def _end_of(day: str) -> datetime:
         return datetime.fromisoformat(f"{day}T00:00:00+00:00") + _ONE_DAY
     except (ValueError, OverflowError):
         return datetime.max.replace(tzinfo=timezone.utc)
-
-
-def _day(file: DataFile) -> str:
-    name = parse_data_file_name(file.path)
-    return name.day if name else UNDATED_DAY

@@ -116,6 +116,12 @@ class DataFile:
     last: Optional[datetime]
     parts: Tuple[Part, ...] = ()
 
+    @property
+    def day(self) -> str:
+        """The UTC day in the file's name."""
+        name = parse_data_file_name(self.path)
+        return name.day if name else UNDATED_DAY
+
     def to_json(self) -> Dict[str, Any]:
         value = {
             "path": self.path,

@@ -106,7 +106,7 @@ class S3Store:
         shared = commit_bucket.prefix if commit_bucket and commit_bucket.bucket == location.bucket else ""
         for name in self._archive.list_top_level():
             if name.rstrip("/") not in {*TOP_LEVEL_NAMES, ""} and not shared.startswith(location.prefix + name):
-                yield UnexpectedItem(name.rstrip("/"), "objects of this prefix" if name.endswith("/") else "an object")
+                yield UnexpectedItem(name.rstrip("/"), "a prefix with objects" if name.endswith("/") else "an object")
 
     def list_commits(self, after: int = 0) -> List[int]:
         names = self._archive.list_names("commits/", commit_name(after) if after else "")

@@ -20,7 +20,7 @@ _CONFLICT = ("ConditionalRequestConflict", "OperationAborted", "409")
 _BUSY = ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "RequestLimitExceeded")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired", "RequestExpired")
 
-_ACCESS_DENIED = "{server} does not allow to {action} {address} ({code}); check the bucket's policy and its locks."
+_ACCESS_DENIED = "{server} denied access: cannot {action} {address} ({code}); check the bucket's policy and its locks."
 _CREDENTIALS = "{server} does not accept the credentials ({code}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
 _ELSEWHERE = "The bucket {bucket} is in another region or at another server ({code}); check AWS_DEFAULT_REGION."
 _MESSAGES = {
@@ -32,7 +32,7 @@ _MESSAGES = {
     "SignatureDoesNotMatch": _CREDENTIALS,
     "ExpiredToken": "The credentials for {server} have expired ({code}); renew them.",
     "RequestTimeTooSkewed": "{server} rejects the clock of this host ({code}); correct the clock.",
-    "NotImplemented": "{server} does not support to {action} {address} ({code}); an archive needs conditional writes "
+    "NotImplemented": "{server} cannot {action} {address} ({code}); an archive needs conditional writes "
     "(If-None-Match) and lists of versions, so use another server.",
     "PermanentRedirect": _ELSEWHERE,
     "AuthorizationHeaderMalformed": _ELSEWHERE,

@@ -122,9 +122,7 @@ class S3Client:
         signed = request.headers["X-Amz-Date"]
         text = signed.decode() if isinstance(signed, bytes) else signed
         if datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc) > self.signing_deadline:
-            raise StorageError(
-                "Writing took too long, or the host was suspended meanwhile; nothing was committed, run it again."
-            )
+            raise StorageError("Writing took too long, or the host was suspended. Nothing was committed; run it again.")
 
 
 class Objects:

@@ -162,8 +162,8 @@ def asked(query: bytes) -> str:
 Lie = Callable[[TimeAuthority, TimeAuthority, bytes], tuple[int, bytes]]
 
 LIES: dict[str, tuple[Lie, str]] = {
-    "unavailable": (lambda _own, _other, _query: (503, b"come back later"), "answered with HTTP 503"),
-    "a redirect": (lambda _own, _other, _query: (302, b""), "answered with HTTP 302"),
+    "unavailable": (lambda _own, _other, _query: (503, b"come back later"), "responded with HTTP 503"),
+    "a redirect": (lambda _own, _other, _query: (302, b""), "responded with HTTP 302"),
     "a page": (lambda _own, _other, _query: (200, b"<html>Log in to your WiFi</html>"), "returned no time stamp"),
     "nothing": (lambda _own, _other, _query: (200, b""), "returned no time stamp"),
     "too much": (lambda _own, _other, _query: (200, bytes(1 << 20)), "returned more bytes than any time stamp"),

@@ -70,7 +70,7 @@ def test_commits_are_made_even_if_the_time_stamp_fails(host: Host, authority: Ti
     authority.reply = lambda _query: (503, b"")
     done = host.run("collect", host.archive, *flags(authority))
     assert done.returncode == 0
-    assert "warning: The time stamping authority 127.0.0.1 answered with HTTP 503. The head has no time" in done.stderr
+    assert "warning: The time stamping authority 127.0.0.1 responded with HTTP 503. The head has no time" in done.stderr
     assert "1 entry added in 1 commit." in done.stdout
     required = host.run("collect", host.archive, *flags(authority), "--timestamp-required", "--json")
     assert required.returncode == 3

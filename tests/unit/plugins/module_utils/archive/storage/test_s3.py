@@ -162,7 +162,7 @@ def test_only_a_run_that_commits_checks_conditional_writes(buckets: Buckets, pro
 
 def test_a_server_without_conditional_writes_is_refused(buckets: Buckets, proxy: FaultyProxy) -> None:
     proxy.script(Fault("501 NotImplemented", path="/pending/"))
-    with pytest.raises(StorageError, match="does not support to write .*If-None-Match"):
+    with pytest.raises(StorageError, match="cannot write .*If-None-Match"):
         S3Store(buckets.new_location()).check_put_if_absent(None, RECORD)
 
 
@@ -257,7 +257,7 @@ def test_purging_deletes_all_versions_unless_one_is_locked(buckets: Buckets) -> 
     assert (found.get("Versions"), found.get("DeleteMarkers")) == (None, None)
     locked = S3Store(f"{buckets.new_location('locked')}?lock_days=1")
     locked.put({DATA: b"data"})
-    with pytest.raises(StorageError, match="does not allow to delete .*locks"):
+    with pytest.raises(StorageError, match="denied access: cannot delete .*locks"):
         locked.purge([DATA])
     assert read_file(locked, DATA) == b"data"
 
@@ -517,7 +517,7 @@ def test_a_commit_that_appears_late_counts_if_it_is_the_first(
     [
         ("400 ExpiredToken", "credentials for .* have expired", False),
         ("403 RequestTimeTooSkewed", "rejects the clock of this host", False),
-        ("403 AccessDenied", "does not allow to write s3://plain/.*policy", False),
+        ("403 AccessDenied", "denied access: cannot write s3://plain/.*policy", False),
         ("503 SlowDown", "overloaded or unavailable.*503 SlowDown.*later", True),
         ("500 InternalError", "overloaded or unavailable", True),
         ("301 PermanentRedirect", "another region", False),
@@ -541,7 +541,11 @@ def test_an_error_response_becomes_one_sentence(
         ({}, "nosuch", "no bucket nosuch at 127.0.0.1"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "plain", "does not accept the credentials"),
         ({"AWS_ACCESS_KEY_ID": "unknown"}, "plain", "does not accept the credentials"),
-        ({"AWS_ACCESS_KEY_ID": READER.access, "AWS_SECRET_ACCESS_KEY": READER.secret}, "plain", "does not allow to"),
+        (
+            {"AWS_ACCESS_KEY_ID": READER.access, "AWS_SECRET_ACCESS_KEY": READER.secret},
+            "plain",
+            "denied access: cannot",
+        ),
         ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "plain", "no usable credentials"),
         ({"AWS_PROFILE": "none"}, "plain", "no usable credentials"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "plain", "No response from 127.0.0.1:9"),

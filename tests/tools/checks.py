@@ -74,7 +74,8 @@ CORE = ["pytest", "--quiet", CORE_TESTS, f"--ignore={QUERIES}", "tests/simulator
 EXCHANGES = core_tests(
     "archive/storage/test_contract", "archive/storage/test_s3", "notify/test_channels", "project_log/test_client"
 )
-LIBRARIES = ["pytest", "--quiet", *EXCHANGES]
+# Old libraries use what newer Pythons warn of.
+LIBRARIES = ["pytest", "--quiet", *EXCHANGES, "-W", "ignore::DeprecationWarning", "-W", "ignore::ImportWarning"]
 # The urllib3 of some distributions leaves the connections of S3 clients to the garbage collector.
 OF_DISTRIBUTION = [*LIBRARIES, "-W", "ignore:unclosed <socket:ResourceWarning"]
 RANDOM = core_tests("archive/test_edits", "archive/test_life", "archive/test_foreign")

@@ -21,13 +21,7 @@ UNITS = "/etc/systemd/system"
 CONFIG = "/etc/cloudscale-audit"
 PROGRAMS = "/usr/local/lib/cloudscale-audit"
 COMMAND = "/usr/local/bin/cloudscale-audit"
-# Units, secrets and programs of earlier versions of the role, which had units for each project.
-EARLIER_UNITS = ("cloudscale-audit@*", "cloudscale-audit-verify@*", "cloudscale-audit-reconcile@*")
-EARLIER_SECRETS = tuple(
-    f"*.{kind}{suffix}" for kind in ("token", "s3", "sign", "ping") for suffix in ("", ".encrypted")
-)
 SECRETS = ("tokens.json", "s3", "pings.json", "notify.json", "notify-token-*[0-9]")
-EARLIER_PROGRAMS = ("core*", "current", "cloudscale-audit", "ping")
 
 
 def find_files(directory, *patterns):
@@ -52,35 +46,19 @@ def units_in_state(state, units):
     return [unit for unit, found in zip(units, states) if found == state]
 
 
-def is_of_earlier_version(unit):
-    return "@" in unit and not os.path.basename(unit).startswith("cloudscale-audit-failed@.")
-
-
 def metrics_directories(units):
     found = set()
     for unit in units:
         if unit.endswith(".service") and os.path.isfile(unit):
             with open(unit, encoding="utf-8") as file:
                 found.update(re.findall(r"--metrics[= ](/[A-Za-z0-9._/-]+)", file.read()))
-    for path in find_files(UNITS, *(f"{pattern}.service.d/project.conf" for pattern in EARLIER_UNITS)):
-        with open(path, encoding="utf-8") as file:
-            found.update(os.path.dirname(path) for path in re.findall(r"--metrics=(/[A-Za-z0-9._/-]+)", file.read()))
     return found
 
 
 def inspect_host(request):
-    units = [
-        path
-        for path in find_files(UNITS, "cloudscale-audit-*")
-        if os.path.isfile(path) and not is_of_earlier_version(path)
-    ]
+    units = [path for path in find_files(UNITS, "cloudscale-audit-*") if os.path.isfile(path)]
     timers = [os.path.basename(path) for path in units if path.endswith(".timer")]
     version = re.search(r"[0-9]+", output("systemctl", "--version"))
-    earlier = (
-        find_files(UNITS, *EARLIER_UNITS)
-        + find_files(CONFIG, *EARLIER_SECRETS)
-        + find_files(PROGRAMS, *EARLIER_PROGRAMS)
-    )
     directories = metrics_directories(units) | set(filter(None, [request["metrics_dir"]]))
     return {
         "python": list(sys.version_info[:2]),
@@ -95,14 +73,12 @@ def inspect_host(request):
         "secrets": [
             os.path.basename(path) for name in SECRETS for path in find_files(CONFIG, name, name + ".encrypted")
         ],
-        "timers": timers,
         "active_timers": units_in_state("active", timers),
         "enabled_timers": units_in_state("enabled", timers),
         "units": [os.path.basename(path) for path in units],
         "metrics": [path for directory in directories for path in find_files(directory, "cloudscale-audit-*.prom")],
         "program": os.path.realpath(COMMAND) if os.path.islink(COMMAND) else "",
         "programs": find_files(PROGRAMS, "cloudscale-audit-*.pyz"),
-        "earlier_files": sorted(set(earlier) - set(request["files"])),
     }
 
 

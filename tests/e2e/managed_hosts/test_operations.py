@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils import version
 from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.conftest import CA, Deployment
-from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import GATEWAY, Machine, run, wait_for
+from ansible_collections.auditops.cloudscale.tests.e2e.managed_hosts.machines import GATEWAY, Machine, wait_for
 from ansible_collections.auditops.cloudscale.tests.simulator import Simulator
 from ansible_collections.auditops.cloudscale.tests.simulator.state import Project
 
@@ -277,63 +277,6 @@ def test_a_full_disk_fails_one_project_until_there_is_room_again(
     machine.output_of(f"rm /srv/small/fill; systemctl start {SERVICE}")
     assert kept(machine, archive) == log.log.entries
     machine.output_of(f"cloudscale-audit verify {archive}")
-    deployment.play()
-
-
-@pytest.fixture(scope="session")
-def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The collection as it was when its role last had units for each project."""
-    directory = tmp_path_factory.mktemp("older")
-    place = directory / "ansible_collections/auditops/cloudscale"
-    place.mkdir(parents=True)
-    history = ("git", "-c", "safe.directory=*", "-C", str(ROOT))
-    unit = "roles/archiver/templates/etc/systemd/system/cloudscale-audit@.service.j2"
-    removed = run(*history, "log", "--diff-filter=D", "--format=%H", "--", unit).split()
-    assert removed, "the history does not reach back to the units for each project: fetch all of it"
-    run(*history, "archive", "--output", str(directory / "older.tar"), f"{removed[0]}^")
-    run("tar", "--extract", "--file", directory / "older.tar", "--directory", place)
-    # It looked for packages in packages by a pattern that Ansible does not follow.
-    variables = place / "roles/archiver/vars/main.yml"
-    packages = "archive/chain archive/format archive/storage cli cli/commands detections verification"
-    missing = ", ".join(f"{package}/*.py" for package in packages.split())
-    text = variables.read_text()
-    assert "archive/*/*.py, cli/*.py, cli/*/*.py" in text
-    variables.write_text(text.replace("archive/*/*.py, cli/*.py, cli/*/*.py", missing))
-    return directory
-
-
-def test_an_upgrade_removes_the_units_for_each_project_and_keeps_the_archive(
-    machine: Machine, deployment: Deployment, simulator: Simulator, log: Project, older: Path, listener: Listener
-) -> None:
-    deployment.play(archiver_state="absent")
-    # Not signed at first, with a pin where it was kept then.
-    machine.output_of("rm -r /var/lib/cloudscale-audit/production /etc/cloudscale-audit")
-    deployment.collections = older
-    of_both = {"archiver_projects": [wanted(simulator, ping_url=listener.url)], "archiver_journal": True}
-    deployment.play(**of_both, archiver_metrics_dir="/srv/old-metrics")
-    machine.output_of("systemctl start cloudscale-audit@production")
-    wait_for(
-        lambda: machine.try_("ls /var/lib/cloudscale-audit/production/journal").returncode == 0, "the bookmark is there"
-    )
-    machine.output_of("touch /var/lib/systemd/timers/stamp-cloudscale-audit@production.timer")
-    deployment.collections = None
-    assert deployment.play("--check", **of_both)["changed"] > 0
-    assert machine.output_of("systemctl is-active cloudscale-audit@production.timer") == "active\n"
-    deployment.play(**of_both)
-    places = (
-        "/etc/systemd/system/cloudscale-audit*@* /var/lib/systemd/timers/*@* /usr/local/lib/cloudscale-audit/core* "
-        "/etc/cloudscale-audit/production.* /srv/old-metrics/*.prom"
-    )
-    assert all("No such file" in line for line in machine.output_of(f"ls -d {places} 2>&1; true").splitlines())
-    assert "audit@" not in machine.output_of("systemctl list-units --all --no-legend 'cloudscale-audit*'")
-    add(log, 2)
-    written = journal(machine).count('"entry":')
-    machine.output_of(f"systemctl start {SERVICE}")
-    assert kept(machine) == log.log.entries
-    assert "2 entries written to the journal" in journal(machine)
-    assert '"sequence": 1' not in machine.output_of("cat /var/lib/cloudscale-audit/production/pin.json"), written
-    assert "signed from" in machine.output_of(f"cloudscale-audit verify {ARCHIVE} --allowed-signers {SIGNERS}").lower()
-    assert deployment.play(**of_both)["changed"] == 0, deployment.output
     deployment.play()
 
 

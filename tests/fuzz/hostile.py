@@ -77,10 +77,10 @@ class Scripted(Api):
 
     def __init__(self, *bodies: bytes) -> None:
         super().__init__(Connection(api_token="t" * 40, api_url=URL, retries=0))
-        self._bodies = list(bodies)
+        self.bodies = list(bodies)
 
-    def _exchange(self, url: str) -> Any:
-        body = self._bodies.pop(0) if self._bodies else PAGE % (b"", b"")
+    def _send(self, url: str) -> Any:
+        body = self.bodies.pop(0) if self.bodies else PAGE % (b"", b"")
         return 200, {"Date": "Sun, 22 Nov 2026 12:00:00 GMT"}, body
 
 
@@ -92,6 +92,7 @@ def pages(data: bytes) -> None:
             for page in follow_pages(api, api.first_url()):
                 for found in page.entries:
                     show(found)
+        raise_if(bool(api.bodies), "the body was not read")
 
 
 def show(found: Any) -> None:
@@ -135,7 +136,7 @@ class Quiet(Api):
 
     now = "Sun, 22 Nov 2026 12:00:00 GMT"
 
-    def _exchange(self, url: str) -> Any:
+    def _send(self, url: str) -> Any:
         page = {"results": [], "next": None, "poll_more": f"{self.connection.api_url}/project-logs?cursor=9"}
         return 200, {"Date": self.now}, json.dumps(page).encode()
 

@@ -202,7 +202,7 @@ failure:
         Stable name, one of V(invalid_input), V(missing_dependency), V(unauthorized), V(forbidden),
         V(request_rejected), V(cursor_rejected), V(unreachable), V(certificate), V(invalid_response),
         V(service_unavailable), V(untrusted_url), V(pagination_loop), V(storage), V(archive_damaged),
-        V(project_mismatch).
+        V(project_mismatch), V(clock), V(cancelled).
       type: str
     http_status:
       description: HTTP status of the refused request; null without one.

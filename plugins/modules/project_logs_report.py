@@ -350,7 +350,8 @@ failure:
       description: >-
         Stable name of the failure, one of V(invalid_input), V(missing_dependency), V(unauthorized), V(forbidden),
         V(request_rejected), V(cursor_rejected), V(unreachable), V(certificate), V(invalid_response),
-        V(service_unavailable), V(untrusted_url), V(pagination_loop), V(storage), V(archive_damaged), V(engine_failed).
+        V(service_unavailable), V(untrusted_url), V(pagination_loop), V(storage), V(archive_damaged), V(engine_failed),
+        V(cancelled).
       type: str
     http_status:
       description: HTTP status of the rejected response; null without one.

@@ -196,7 +196,8 @@ failure:
   type: dict
   contains:
     code:
-      description: Stable name, one of V(invalid_input), V(not_delivered), V(storage) and V(missing_dependency).
+      description: >-
+        Stable name, one of V(invalid_input), V(not_delivered), V(storage), V(missing_dependency) and V(cancelled).
       type: str
     http_status:
       description: HTTP status of the refused request; null without one.

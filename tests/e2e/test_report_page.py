@@ -89,6 +89,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             log.append(action="volume_delete", message=f"Volume 'v-{number}' has been deleted", timestamp=moment)
         for message in HOSTILE:
             log.append(action="server_delete", message=message, actor={"user": {"email": message}})
+        log.append(action="volume_update", message="Volume 'a_b:c' has been updated")
         log.append(message="in disguise", actor={"api_token": {"uuid": "u", "description": IMPOSTOR}})
         log.append(message="=1+1", more={"of": ["it"]})
         log.append(timestamp="about noon", message="when?", ip_address="198.18.0.1", actor={"admin": {}})
@@ -198,6 +199,19 @@ def test_a_token_named_like_a_person_is_kept_apart(visit: Callable[..., Opened])
     assert opened.rows() == [[opened.rows()[0][0], f"{IMPOSTOR} token", "server_create", "in disguise", "192.0.2.10"]]
 
 
+def test_own_automation_is_filtered_and_so_is_all_else(visit: Callable[..., Opened]) -> None:
+    opened = visit()
+    shown = []
+    for kind in ("", "own", "others_than_own"):
+        opened.page.select_option("#by-kind", kind)
+        # Thousands are separated by a narrow space.
+        shown.append(re.findall(r"of (\d+(?:\s\d+)*)", opened.shown)[0])
+    everything, own, others = (int(re.sub(r"\s", "", count)) for count in shown)
+    assert own > 0
+    assert others > 0
+    assert own + others == everything
+
+
 def test_search_sort_and_filters_work_together(visit: Callable[..., Opened]) -> None:
     opened = visit()
     page = opened.page
@@ -296,6 +310,8 @@ def test_a_row_opens_its_details_and_a_resource_its_life(visit: Callable[..., Op
     expect(details.locator("dd code").last).to_have_text(hashlib.sha256(line.encode()).hexdigest())
     details.get_by_role("link", name="volume v-2").click()
     assert "resource=volume%3Av-2" in page.evaluate("location.hash")
+    page.goto(page.url.split("#")[0] + "#resource=" + quote("volume:a_b:c"))
+    expect(page.locator("#chips button")).to_contain_text("volume a_b:c")
     # Also of an entry that has more than the table shows.
     page.goto(page.url.split("#")[0] + "#q=" + quote('"=1+1"'))
     expect(page.locator("#entries tbody tr")).to_have_count(1)

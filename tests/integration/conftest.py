@@ -35,7 +35,6 @@ class Controller:
         self.environment = {
             "PATH": f"{BIN}{os.pathsep}{os.defpath}",
             "HOME": str(directory),
-            "PWD": str(directory),
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
             "ANSIBLE_LOCALHOST_WARNING": "false",

@@ -48,7 +48,6 @@ class Host:
             "CLOUDSCALE_API_TOKEN": project.token,
             "HOME": str(directory),
             "PATH": f"{directory}:{controller.environment['PATH']}",
-            "PWD": str(directory),
         }
         command = directory / "cloudscale-audit"
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/bin/cloudscale-audit" "$@"\n')

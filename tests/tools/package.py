@@ -152,7 +152,7 @@ def check_playbooks(programs: Path) -> None:
         project = simulator.project("main")
         project.log.extend(history(weeks=1))
         connection = {"CLOUDSCALE_API_URL": simulator.url, "CLOUDSCALE_API_TOKEN": project.token}
-        path = {"PATH": f"{programs}{os.pathsep}{os.defpath}", "PWD": str(HOME), "HOME": str(HOME), "LC_ALL": "C.UTF-8"}
+        path = {"PATH": f"{programs}{os.pathsep}{os.defpath}", "HOME": str(HOME), "LC_ALL": "C.UTF-8"}
         collect(programs, {**path, **connection})
         for name, variables in PLAYBOOKS.items():
             options = ["--inventory", "localhost,", "--connection", "local", "--extra-vars", json.dumps(variables)]

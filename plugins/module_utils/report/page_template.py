@@ -218,7 +218,7 @@ pattern="\\d{4}-\\d\\d-\\d\\d" maxlength="10" autocomplete="off"></label>
 <label>{{ say('action') }}<select id="by-action"><option value="">{{ say('any') }}</option></select></label>
 {% if many %}<label>{{ say('project') }}<select id="by-project"><option value="">{{ say('any') }}</option></select></label>{% endif %}
 <label>{{ say('kind') }}<select id="by-kind"><option value="">{{ say('any') }}</option>
-{% if data.own %}<option value="own">{{ say('own') }}</option><option value="others">{{ say('others_than_own') }}</option>{% endif %}
+{% if data.own %}<option value="own">{{ say('own') }}</option><option value="others_than_own">{{ say('others_than_own') }}</option>{% endif %}
 {% for name, word in kinds.items() %}<option value="{{ name }}">{{ word }}</option>{% endfor %}</select></label>
 {% if groups %}<label>{{ say('alert') }}<select id="by-alert"><option value="">{{ say('everything') }}</option><option value="*">{{ say('any_alert') }}</option>
 {% for group, rows in groups %}<option value="{{ group.detection.name }}">{{ say.detection(group.detection.title) }}</option>

@@ -75,7 +75,10 @@ SCRIPT = r"""
   }
 
   const titleOf = (name) => (name === "*" ? say.any_alert : alerts.find((alert) => alert.name === name)?.title ?? name);
-  const resourceOf = (key) => key.replace(":", " ").replaceAll("_", " ").trim();
+  const resourceOf = (key) => {
+    const [kind, ...name] = key.split(":");
+    return `${kind.replaceAll("_", " ")} ${name.join(":")}`.trim();
+  };
   const actorOf = (key) => {
     const [kind, ...name] = key.split(":");
     return `${name.join(":")} (${words.kinds[kind] ?? words.kinds.unknown})`;

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, timezone
 
-NAMESPACE = "cloudscale-audit-head"
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import NAMESPACE
+
 # A run that started with a replaced key has ended by then.
 _GRACE_PERIOD = timedelta(days=2)
 

@@ -128,6 +128,14 @@ def move_into_place(draft: str, path: str) -> None:
         raise _storage_error(path, exc) from exc
 
 
+def lines_sha256(lines: Iterable[bytes]) -> str:
+    """The SHA-256, in hexadecimal, of a file with these lines."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line + b"\n")
+    return digest.hexdigest()
+
+
 def content_sha256(path: str) -> str:
     """The SHA-256 of a file's content in hexadecimal; empty if the file does not exist.
 

@@ -170,7 +170,6 @@ failure:
       type: bool
 """
 
-import hashlib
 import os
 
 from ansible_collections.auditops.cloudscale.plugins.module_utils.ansible_module import (
@@ -184,6 +183,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.files import (
     check_destination,
     content_sha256,
     draft_file,
+    lines_sha256,
     write_lines,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical, to_builtin_entry
@@ -198,14 +198,6 @@ def argument_spec():
         **concurrency_spec(),
         "dest": {"type": "path"},
     }
-
-
-def lines_sha256(lines):
-    """The SHA-256 of a file with these lines, in hexadecimal."""
-    content = hashlib.sha256()
-    for line in lines:
-        content.update(line + b"\n")
-    return content.hexdigest()
 
 
 def write_entries(module, query, dest):

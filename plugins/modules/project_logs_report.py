@@ -297,9 +297,9 @@ summary:
       type: int
     before:
       description: >-
-        Figures of the period before - C(entries), entries by C(own) automation, C(people), C(tokens), C(staff) and
-        C(system), number of C(actors) and C(networks). Null without a comparison, or if the sources do not cover the
-        period.
+        Figures of the period before - C(entries), entries by C(own) automation (only with O(own_actors)), C(people),
+        C(tokens), C(staff) and C(system), number of C(actors) and C(networks). Null without a comparison, or if the
+        sources do not cover the period.
       type: dict
     first_seen:
       description: >-

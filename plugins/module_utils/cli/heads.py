@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from ..archive.heads import HeadsCheck
 
 
-def publish_head(link: Optional[StoredCommit], as_json: bool, socket: str = SOCKET) -> None:
+def publish_head(head: Optional[StoredCommit], as_json: bool, socket: str = SOCKET) -> None:
     """Print the head unless the command prints JSON. In a systemd service, write it to the journal too.
 
     Root can rewrite all archives on its host, but not the head that the journal has forwarded to a log server.
     """
     from ..archive.heads import head_line, head_record
 
-    if link is None:
+    if head is None:
         return
     if not as_json:
-        print_line(head_line(link))
+        print_line(head_line(head))
     # Systemd sets this variable for services whose output goes to the journal.
     if not os.environ.get("JOURNAL_STREAM"):
         return
     try:
         with Journal(socket) as journal:
-            journal.send_head(head_record(link, format_time(utc_now())))
+            journal.send_head(head_record(head, format_time(utc_now())))
     except StorageError as exc:
         warn(f"The head is not in the journal: {exc.message}")
 

@@ -43,9 +43,9 @@ def run_maintenance(options: argparse.Namespace, stop: threading.Event, operatio
         options.name, options.metrics if writes else None, str(store), state=options.state if writes else None
     ) as measurement:
 
-        def on_head(link: StoredCommit) -> None:
-            heads[:] = [link]
-            measurement.record_head(link)
+        def on_head(head: StoredCommit) -> None:
+            heads[:] = [head]
+            measurement.record_head(head)
 
         check_exists(store)
         done = operation(store, context_from_options(options, store, stop, on_head))

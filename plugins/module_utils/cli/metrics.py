@@ -53,18 +53,18 @@ class Measurement:
         self.status, self.succeeded = status, succeeded
         return status
 
-    def record_head(self, link: StoredCommit) -> None:
+    def record_head(self, stored: StoredCommit) -> None:
         """Set the head, and the label of the project if it has none."""
-        self.project = self.project or link.commit.project.name
-        self.head = link.head
+        self.project = self.project or stored.commit.project.name
+        self.head = stored.head
 
 
 def add_metrics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics",
         metavar="FILE.prom",
-        help="path to a file for the metrics of this run, FILE.prom, which node_exporter reads; a directory if there "
-        "are several archives",
+        help="path to a file for the metrics of this run, FILE.prom, which node_exporter reads; a directory with "
+        "--projects or several archives",
     )
 
 

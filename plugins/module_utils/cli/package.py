@@ -116,5 +116,5 @@ def _archive_to_json(archive: ArchiveCheck, check_options: Options) -> Dict[str,
     }
 
 
-def _head(link: Optional[StoredCommit]) -> Optional[Dict[str, Any]]:
-    return {"archive_id": link.commit.archive_id, **link.head._asdict()} if link else None
+def _head(stored: Optional[StoredCommit]) -> Optional[Dict[str, Any]]:
+    return {"archive_id": stored.commit.archive_id, **stored.head._asdict()} if stored else None

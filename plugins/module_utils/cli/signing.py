@@ -51,7 +51,7 @@ def context_from_options(
     options: argparse.Namespace,
     store: Store,
     stop: threading.Event,
-    on_head: Callable[[StoredCommit], None] = lambda _link: None,
+    on_head: Callable[[StoredCommit], None] = lambda _head: None,
 ) -> RunContext:
     """The context of a run with these options. With a key, the head is pinned by default.
 

@@ -107,15 +107,15 @@ class Timestamping:
             if self._authority is None and getattr(options, name):
                 raise InvalidInput(f"{flag(name)} requires --timestamp-url.")
 
-    def stamp(self, store: Store, link: Optional[StoredCommit], stop: threading.Event) -> None:
+    def stamp(self, store: Store, head: Optional[StoredCommit], stop: threading.Event) -> None:
         """Request a time stamp for the head if one is due. The commits remain even if this fails."""
-        if self._authority is None or link is None:
+        if self._authority is None or head is None:
             return
         from ..archive.timestamper import newest_timestamp, stamp_head
 
         try:
             self.newest = newest_timestamp(store)
-            self.newest = stamp_head(store, link, self.newest, self._authority, self._every, stop)
+            self.newest = stamp_head(store, head, self.newest, self._authority, self._every, stop)
         except AuditError as error:
             print_note(f"{'' if self._is_required else 'warning: '}{error.message} The head has no time stamp.")
             self.failure = error if self._is_required else None

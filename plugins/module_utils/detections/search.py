@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -152,8 +153,7 @@ def search_api(
     """
     detector = Detector(detections, facts, project)
     start = time_range.start
-    # This range has no "now", because it would warn about a start that the user did not pass.
-    with_baseline = time_range if start is None else Range(start - BASELINE_PERIOD, time_range.end)
+    with_baseline = time_range if start is None else replace(time_range, start=start - BASELINE_PERIOD)
     reader = Reader(api)
     entries = (entry for page in reader.pages(with_baseline) for entry in page.entries)
     alerts, count = _apply(detector, entries, start)

@@ -89,7 +89,6 @@ def _parse_receiver(value: Any, number: int, socket: str) -> Receiver:
 
 _ParsedChannel = Tuple[Channel, Sequence[str], str]
 """A channel, the parts of its address, and its name for people."""
-"""A channel, the parts of its address, and its name for people."""
 
 
 def _parse_webhook(value: Any, name: str, _socket: str) -> _ParsedChannel:

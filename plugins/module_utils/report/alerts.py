@@ -26,6 +26,9 @@ from .query.engine import COLUMNS
 MAX_LISTED = 50
 """Maximum number of alerts kept for each detection; the newest ones."""
 
+ALERTS_LISTED = {"critical": 10, "high": 10, "medium": 5}
+"""Number of alerts of each detection that a report lists, by severity; the newest ones."""
+
 MAX_MARKED = 100_000
 """Maximum number of alerts of each project that the table of entries shows; the newest ones."""
 

@@ -12,6 +12,7 @@ from typing import Dict, Iterator, List, Optional, Sequence
 from ..project_log.markup import code, text
 from ..project_log.resource import Resource
 from ..project_log.rows import truncate
+from .alerts import ALERTS_LISTED
 from .coverage import SourceCoverage, state_of
 from .entry_rows import EntryRows
 from .report_data import FIGURES, Heading, ReportData, ValueCount
@@ -21,7 +22,6 @@ MAX_ENTRIES = 100
 """Maximum number of entries listed; the newest ones."""
 
 _TOP = 10
-_ALERTS_LISTED = {"critical": 10, "high": 10, "medium": 5}
 _MAX_MESSAGE = 300
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
 
@@ -62,7 +62,7 @@ def _attention(data: ReportData, rows: EntryRows, say: Translator) -> Iterator[s
         before = "" if group.before is None else f", {say('before', n=group.before)}"
         severity, title = say(f"severity_{group.detection.severity}"), say.detection(group.detection.title)
         yield f"- **{severity}**: {text(title)}: {format_count(group.total)}{before}"
-        for alert in group.newest[: _ALERTS_LISTED.get(group.detection.severity, 0)]:
+        for alert in group.newest[: ALERTS_LISTED.get(group.detection.severity, 0)]:
             row = rows.alert(alert)
             cells = [
                 row["time"],

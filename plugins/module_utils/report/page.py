@@ -17,6 +17,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 
 from ..detections.detection import SEVERITIES
 from . import charts
+from .alerts import ALERTS_LISTED
 from .analysis import MAX_MESSAGES
 from .entry_rows import MAX_ROWS, EntryRows
 from .layout import kind_words, render
@@ -35,7 +36,6 @@ MAX_PRINTED = 1_000
 """Maximum number of printed rows of the table."""
 
 _LISTED = 10
-_ALERTS_LISTED = {"critical": 10, "high": 10, "medium": 5}
 _MAX_RANKED = 500
 _MAX_RESOURCES = 50
 _LONG_NAME = 12
@@ -78,7 +78,7 @@ def page(data: ReportData, records: Iterable[Record], rows: EntryRows, data_file
         scripts=(*libraries, SCRIPT),
         sections=_sections(data),
         groups=[(group, [rows.alert(alert) for alert in group.newest]) for group in data.alerts.groups],
-        alerts_listed=_ALERTS_LISTED,
+        alerts_listed=ALERTS_LISTED,
         inactive=_inactive(data, say),
         any_first=any(data.firsts.values()),
         compared=_compared(data, say),
@@ -141,31 +141,17 @@ def _compared(data: ReportData, say: Translator) -> str:
 
 
 def _words(say: Translator) -> Dict[str, Any]:
-    names = [
-        *("when", "who", "action", "what", "where", "project", "network", "resource", "subject", "kind", "alert"),
-        *(
-            "severity",
-            "from",
-            "to",
-            "hour",
-            "search",
-            "exact_time",
-            "details",
-            "raw",
-            "digest",
-            "data_file",
-            "copy",
-            "copied",
-        ),
-        *("download", "remove_filter", "unnamed", "any_alert", "own", "others_than_own"),
-    ]
+    names = (
+        "when who action what where project network resource subject kind alert severity from to hour search exact_time"
+        " details raw digest data_file copy copied download remove_filter unnamed any_alert own others_than_own"
+    )
     return {
         "kinds": kind_words(say),
         "severities": {name: say(f"severity_{name}") for name in SEVERITIES},
         "table": _table_words(say),
         "time": _time_words(say),
         "weekdays": say("weekdays").split(),
-        "say": {name: say(name) for name in names},
+        "say": {name: say(name) for name in names.split()},
     }
 
 

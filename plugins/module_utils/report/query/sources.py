@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Archives and the API as sources of a report; over 400 lines, because each leaves to the other what it has not.
+"""Archives and the API as sources of a report; over 400 lines, because each reads what the other does not have.
 
 Each entry is read exactly once.
 
@@ -363,7 +363,7 @@ class Sources:
         fetched = Fetched(path, time_range, name, self._now - RETENTION)
         self._read(connection, fetched)
         if archive is None:
-            archive = next((found for found in self.archives if fetched.uuid in (found.commit.project.uuid,)), None)
+            archive = next((found for found in self.archives if found.commit.project.uuid == fetched.uuid), None)
             if archive is not None and fetched.uuid is not None:
                 fetched.time_range = time_range.intersect(start=archive.yield_to_api(self._now))
         if archive is not None:

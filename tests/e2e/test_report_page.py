@@ -498,7 +498,7 @@ def test_it_prints_on_a4_also_out_of_the_dark(visit: Callable[..., Opened]) -> N
         assert not page.locator(hidden).first.is_visible()
     # What is folded on the screen is printed, and the bound of the table is said.
     assert page.locator("details.more table").first.is_visible()
-    assert "Printed are the first 1\u202f000 rows" in page.locator("#all .in-print").inner_text()
+    assert "Only the first 1\u202f000 rows of the table are printed" in page.locator("#all .in-print").inner_text()
     for event, rows in (("beforeprint", 1000), ("afterprint", 25)):
         page.evaluate("event => { dispatchEvent(new Event(event)) }", event)
         assert len(opened.rows()) == rows

@@ -19,7 +19,7 @@ from .format.commit import READING_KINDS, Commit, DataFile, Head, sha256
 from .reader import lines_of
 from .storage.store import ObjectNotFound, Store
 
-_MAX_ENTRIES_PER_BOOKMARK = 1000
+_MIN_ENTRIES_PER_BOOKMARK = 1000
 
 Send = Callable[[str, bytes], None]
 """Sends an entry's name and its canonical line without the newline; returns when the receiver accepted the entry."""
@@ -77,7 +77,7 @@ class _Forwarder:
                     raise Cancelled("The run was stopped; the next run continues where this one ended.")
                 self._forward(stored.commit)
                 last = stored.head
-                if self._sent - bookmarked >= _MAX_ENTRIES_PER_BOOKMARK:
+                if self._sent - bookmarked >= _MIN_ENTRIES_PER_BOOKMARK:
                     self._bookmark.write(last)
                     bookmarked, forwarded = self._sent, last
         finally:

@@ -272,7 +272,7 @@ _TEXTS: Dict[str, Tuple[str, str]] = {
     "copied": ("Copied.", "Kopiert."),
     "download": ("Download as CSV", "Als CSV herunterladen"),
     "print_bound": (
-        "Printed are the first {n} rows of the table; filter it to print others.",
+        "Only the first {n} rows of the table are printed; filter the table to print others.",
         "Gedruckt werden die ersten {n} Zeilen der Tabelle; für andere die Tabelle filtern.",
     ),
     "unlisted_rows": ("and {n} more", "und {n} weitere"),

@@ -29,7 +29,7 @@ description:
     event with alerts also has C(review), the input of the playbook C(auditops.cloudscale.review_open).
   - If entries may have been lost, an event has C(gap) instead of an entry, with C(reason) (V(retention) or
     V(cursor_rejected)), C(since), C(until) and C(message), and an alert C(gap) of severity V(high).
-  - Transient errors of the API are retried for as long as they last. Each attempt logs one line.
+  - Transient errors of the API are retried for as long as they last. Each failed attempt logs one line.
 options:
   api_token:
     description:

@@ -187,12 +187,17 @@ class _Thread:
         runner = web.AppRunner(make_app(self._state), access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            await web.TCPSite(runner, *self._address, ssl_context=self._ssl, reuse_address=True).start()
+            site = web.TCPSite(runner, *self._address, ssl_context=self._ssl, reuse_address=True)
+            await site.start()
             self._port: int = runner.addresses[0][1]
             self._ready.set()
             await self._over.wait()
-        finally:
+            await site.stop()
+            # A connection that was just accepted is in the list after some turns of the loop.
+            for _turn in range(3):
+                await asyncio.sleep(0)
             _drop_connections(runner)
+        finally:
             await runner.cleanup()
 
 

@@ -10,6 +10,7 @@ Runs in the repository's root.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -48,6 +49,10 @@ def check_github() -> None:
     run("zizmor", "--offline", "--no-progress", "--persona", "pedantic", str(GITHUB))
     jobs = yaml.safe_load((GITHUB / "workflows/checks.yml").read_text())["jobs"]
     check_same("The workflow", jobs["checks"]["strategy"]["matrix"]["stage"])
+    commands = " ".join(step.get("run", "") for job in jobs.values() for step in job["steps"]).split()
+    for word in commands:
+        if "/" in word and Path(word).is_file() and not os.access(word, os.X_OK):
+            sys.exit(f"The workflow runs {word}, which is not executable.")
 
 
 def check_nox() -> None:

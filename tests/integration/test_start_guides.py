@@ -52,7 +52,7 @@ def here(controller: Controller, simulator: Simulator, monkeypatch: pytest.Monke
 
 
 def replaced(text: str, old: str, new: str) -> str:
-    """An example with one word of its own here; that the page no longer has it is named at once."""
+    """An example with a part replaced; fails if the page no longer contains that part."""
     assert old in text
     return text.replace(old, new)
 

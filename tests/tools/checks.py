@@ -282,7 +282,7 @@ def long_stages() -> dict[str, list[Check]]:
                 "200 projects on one host",
                 [*HOSTS, "-s", "-m", "long", "-k", "bookworm"],
                 needs=CONTAINERS,
-                figures=r"(?m)^[a-z0-9 ]+: \d.*$",
+                figures=r"(?m)^[a-z0-9, ]+: \d.*$",
             ),
         ],
         "benchmarks": [

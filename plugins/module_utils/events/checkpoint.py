@@ -71,7 +71,7 @@ class Checkpoint:
         complete_until = format_time(position.complete_until)
         _save(
             self.path,
-            {"url": position.url, "index": position.index, "seen": complete_until},
+            {"url": position.url, "index": position.index, "complete_until": complete_until},
             f', "memory": {self._memory[1]}',
         )
 
@@ -88,7 +88,7 @@ class ReplayLog:
 
     def save(self, pages: Iterable[DeliveredPage]) -> None:
         """:raises StorageError: the pages were not saved; the file might still hold the previous ones."""
-        _save(self._path, {"visits": [{**asdict(page), "at": format_time(page.at)} for page in pages]})
+        _save(self._path, {"pages": [{**asdict(page), "at": format_time(page.at)} for page in pages]})
 
 
 def _load(path: Optional[str], parse: Callable[[Mapping[str, Any]], _T], alternative: str) -> Optional[_T]:
@@ -118,7 +118,7 @@ def _save(path: Optional[str], document: Mapping[str, Any], members: str = "") -
 
 
 def _parse_position(document: Mapping[str, Any]) -> Position:
-    url, index, complete_until = document["url"], document["index"], parse_timestamp(document["seen"])
+    url, index, complete_until = document["url"], document["index"], parse_timestamp(document["complete_until"])
     if not isinstance(url, str) or not isinstance(index, int) or complete_until is None:
         raise ValueError("not a position")
     memory = document.get("memory")
@@ -126,7 +126,7 @@ def _parse_position(document: Mapping[str, Any]) -> Position:
 
 
 def _parse_pages(document: Mapping[str, Any]) -> List[DeliveredPage]:
-    return [_parse_page(page) for page in document["visits"]]
+    return [_parse_page(page) for page in document["pages"]]
 
 
 def _parse_page(document: Mapping[str, Any]) -> DeliveredPage:

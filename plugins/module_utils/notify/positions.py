@@ -114,9 +114,9 @@ class PositionFile:
         for own in self._records_of_archive(self._read(), archive_id):
             try:
                 memories = [Memory.from_json(value) for value in own["memories"]]
-                states = [_parse_state(value, memories) for value in own["states"]]
+                positions = [_parse_position(value, memories) for value in own["positions"]]
                 self.was_rebooted = abs(float(own["boot"]) - self._boot) > BOOT_TIME_TOLERANCE
-                return {str(key): _parse_progress(value, states) for key, value in own["receivers"].items()}
+                return {str(key): _parse_progress(value, positions) for key, value in own["receivers"].items()}
             except (LookupError, TypeError, ValueError, AttributeError, InvalidInput) as exc:
                 raise self._read_error(exc) from exc
         return {}
@@ -128,13 +128,13 @@ class PositionFile:
         :raises StorageError: the file cannot be written.
         """
         table = _PositionTable()
-        states = {
+        progress_by_receiver = {
             key: {
-                "marks": [
+                "timed_positions": [
                     [table.index_of(timed.position), timed.position.last_alert, timed.at]
                     for timed in progress.positions
                 ],
-                "until": progress.digest_end,
+                "digest_end": progress.digest_end,
             }
             for key, progress in receivers.items()
         }
@@ -142,7 +142,7 @@ class PositionFile:
         with self._locked():
             content = self._read()
             others = [value for value in content if value not in self._records_of_archive(content, archive_id)]
-            archives = [*others, {**own, "receivers": states}]
+            archives = [*others, {**own, "receivers": progress_by_receiver}]
             text = json.dumps({"version": _VERSION, "archives": archives})
             replace_file(self._path, [text.encode()], "--bookmark")
 
@@ -189,42 +189,43 @@ class _PositionTable:
 
     def __init__(self) -> None:
         self._memories: Dict[int, Memory] = {}
-        self._states: Dict[Tuple[int, int], Position] = {}
+        self._positions: Dict[Tuple[int, int], Position] = {}
 
     def index_of(self, position: Position) -> int:
         self._memories.setdefault(id(position.memory), position.memory)
-        self._states.setdefault((id(position.memory), position.sequence), position)
-        return list(self._states).index((id(position.memory), position.sequence))
+        self._positions.setdefault((id(position.memory), position.sequence), position)
+        return list(self._positions).index((id(position.memory), position.sequence))
 
     def to_json(self) -> Dict[str, Any]:
         numbers = {key: number for number, key in enumerate(self._memories)}
-        states = [
+        positions = [
             {
                 "head": list(position.head) if position.head else None,
-                "found": dict(position.alert_counts),
+                "alert_counts": dict(position.alert_counts),
                 "memory": numbers[id(position.memory)],
             }
-            for position in self._states.values()
+            for position in self._positions.values()
         ]
-        return {"memories": [memory.to_json() for memory in self._memories.values()], "states": states}
+        return {"memories": [memory.to_json() for memory in self._memories.values()], "positions": positions}
 
 
-def _parse_state(value: Any, memories: List[Memory]) -> Position:
+def _parse_position(value: Any, memories: List[Memory]) -> Position:
     head = value["head"]
-    found = {str(severity): int(count) for severity, count in value["found"].items()}
-    return Position(Head(int(head[0]), str(head[1])) if head else None, memories[int(value["memory"])], found)
+    counts = {str(severity): int(count) for severity, count in value["alert_counts"].items()}
+    return Position(Head(int(head[0]), str(head[1])) if head else None, memories[int(value["memory"])], counts)
 
 
-def _parse_progress(value: Any, states: List[Position]) -> Progress:
-    marks = [
-        TimedPosition(_with_last_alert(states[int(number)], last_alert), float(at))
-        for number, last_alert, at in value["marks"]
+def _parse_progress(value: Any, positions: List[Position]) -> Progress:
+    timed_positions = [
+        TimedPosition(_with_last_alert(positions[int(number)], last_alert), float(at))
+        for number, last_alert, at in value["timed_positions"]
     ]
-    if not marks:
+    if not timed_positions:
         raise ValueError("a receiver has no position")
-    digest_end = value["until"]
-    return Progress(marks, None if digest_end is None else int(digest_end))
+    digest_end = value["digest_end"]
+    return Progress(timed_positions, None if digest_end is None else int(digest_end))
 
 
-def _with_last_alert(state: Position, last_alert: Optional[str]) -> Position:
-    return Position(state.head, state.memory, state.alert_counts, None if last_alert is None else str(last_alert))
+def _with_last_alert(position: Position, last_alert: Optional[str]) -> Position:
+    last_alert = None if last_alert is None else str(last_alert)
+    return Position(position.head, position.memory, position.alert_counts, last_alert)

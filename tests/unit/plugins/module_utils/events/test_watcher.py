@@ -468,8 +468,8 @@ def test_a_quiet_project_has_no_gap_while_it_is_polled(engine: Engine, simulator
 @pytest.mark.parametrize(
     "content",
     [
-        *("", "\0" * 40, "{}", "[]", '{"format": 2, "url": "x", "index": 0, "seen": "x"}'),
-        '{"format": 1, "url": "x", "index": 0, "seen": "2026-11-22T12:00:00Z", "memory": []}',
+        *("", "\0" * 40, "{}", "[]", '{"format": 2, "url": "x", "index": 0, "complete_until": "x"}'),
+        '{"format": 1, "url": "x", "index": 0, "complete_until": "2026-11-22T12:00:00Z", "memory": []}',
     ],
 )
 def test_a_damaged_checkpoint_is_an_error(simulator: Simulator, tmp_path: Path, content: str) -> None:

@@ -218,11 +218,11 @@ def test_both_receivers_reach_the_same_position_again(world: World, site: Site, 
     hook.answer = DOWN
     delete(world, 2)
     site.run(hook, other)
-    assert len(json.loads(site.path.read_bytes())["archives"][0]["states"]) == 2
+    assert len(json.loads(site.path.read_bytes())["archives"][0]["positions"]) == 2
     hook.answer = (200, {})
     site.run(hook, other)
     (archive,) = json.loads(site.path.read_bytes())["archives"]
-    assert (len(archive["states"]), len(archive["memories"]), len(archive["receivers"])) == (1, 1, 2)
+    assert (len(archive["positions"]), len(archive["memories"]), len(archive["receivers"])) == (1, 1, 2)
 
 
 def test_the_alerts_do_not_depend_on_the_number_of_runs(world: World, site: Site, hook: Hook) -> None:

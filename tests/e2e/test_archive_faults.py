@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the auditops.cloudscale contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collector under the kernel's hand: strace kills it at, or fails, each system call that changes the disk."""
+"""strace kills or fails the collector at each system call that changes the disk."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ansible_collections.auditops.cloudscale.tests.e2e.collectors import Archive
 from ansible_collections.auditops.cloudscale.tests.e2e.fork_server import Ending
 
 CALLS = ("openat", "write", "fsync", "/^rename", "/^link", "/^unlink", "/^mkdir", "/^f?chmod")
-CALLS_THAT_MATTER = ("write", "fsync", "/^rename", "/^link", "/^mkdir")
-MOST = 400
+REQUIRED_CALLS = ("write", "fsync", "/^rename", "/^link", "/^mkdir")
+MAX_CALLS = 400
 
 
-class Plant:
-    """Lets a run meet one fault at each of its calls in turn, and the next one make up for it."""
+class Injector:
+    """Injects a fault at each call of a run in turn, and runs it again without faults."""
 
     def __init__(self, archive: Archive, collectors: Collectors, tally: Tally) -> None:
         self._archive = archive
@@ -26,7 +26,7 @@ class Plant:
 
     def endings(self, call: str, fault: str, fresh: bool) -> Iterator[Ending]:
         """How each run ended, until one has no call left that the fault could hit."""
-        for number in range(1, MOST):
+        for number in range(1, MAX_CALLS):
             self._make_ready(fresh)
             ending = self._run(f"{call}:{fault}:when={number}")
             acknowledged = self._archive.check_unfinished()
@@ -39,7 +39,7 @@ class Plant:
                 assert self._run() == Ending(0)
             self._archive.check_finished()
             assert sum(self._archive.archived().values()) >= acknowledged
-        raise AssertionError(f"more than {MOST} calls of {call}")
+        raise AssertionError(f"more than {MAX_CALLS} calls of {call}")
 
     def _run(self, inject: str = "") -> Ending:
         return self._tally.note(self._collectors.start(self._archive.order(), inject).end())
@@ -52,24 +52,24 @@ class Plant:
 
 
 @pytest.fixture
-def plant(archive: Archive, collectors: Collectors, tally: Tally) -> Plant:
-    return Plant(archive, collectors, tally)
+def injector(archive: Archive, collectors: Collectors, tally: Tally) -> Injector:
+    return Injector(archive, collectors, tally)
 
 
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("call", CALLS)
-def test_the_next_run_completes_one_killed_at_any_call(plant: Plant, call: str, fresh: bool) -> None:
-    endings = list(plant.endings(call, "signal=KILL", fresh))
+def test_the_next_run_completes_one_killed_at_any_call(injector: Injector, call: str, fresh: bool) -> None:
+    endings = list(injector.endings(call, "signal=KILL", fresh))
     assert endings or (call == "/^mkdir" and not fresh)
     assert all(ending.killed for ending in endings)
 
 
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS"])
-@pytest.mark.parametrize("call", CALLS_THAT_MATTER)
-def test_a_run_failed_at_any_call_advances_nothing_and_says_so(
-    plant: Plant, call: str, error: str, fresh: bool
+@pytest.mark.parametrize("call", REQUIRED_CALLS)
+def test_a_run_failed_at_any_call_advances_nothing_and_reports_it(
+    injector: Injector, call: str, error: str, fresh: bool
 ) -> None:
-    endings = list(plant.endings(call, f"error={error}", fresh))
+    endings = list(injector.endings(call, f"error={error}", fresh))
     assert endings or (call == "/^mkdir" and not fresh)
     assert {ending.code for ending in endings} <= {"storage"}

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the auditops.cloudscale contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compactions and prunes under the kernel's hand: killed at, or failed, each system call that changes the disk."""
+"""strace kills or fails compactions and prunes at each system call that changes the disk."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from ansible_collections.auditops.cloudscale.tests.e2e.collectors import Archive
 from ansible_collections.auditops.cloudscale.tests.e2e.fork_server import Ending
 
 CALLS = ("write", "fsync", "/^rename", "/^link", "/^unlink")
-CALLS_THAT_MATTER = CALLS[:-1]
-MOST = 100
+# If a removal fails, a later run repeats it.
+REQUIRED_CALLS = CALLS[:-1]
+MAX_CALLS = 100
 
 
-class Plant:
-    """Lets a compaction or a prune meet one fault at each of its calls in turn, and another run make up for it."""
+class Injector:
+    """Injects a fault at each call of a compaction or a prune in turn, and runs it again without faults."""
 
     def __init__(self, archive: Archive, collectors: Collectors, tally: Tally) -> None:
         self._archive = archive
@@ -29,7 +30,7 @@ class Plant:
 
     def endings(self, work: str, call: str, fault: str) -> Iterator[Ending]:
         """How each run ended, until one has no call left that the fault could hit."""
-        for number in range(1, MOST):
+        for number in range(1, MAX_CALLS):
             self._make_ready()
             before = self._archive.archived()
             ending = self._run(work, f"{call}:{fault}:when={number}")
@@ -44,7 +45,7 @@ class Plant:
             assert verify(self._archive.store) == []
             assert self._archive.archived() == (before if work == "compact" else Counter())
             assert not list(self._archive.store.list_files("pending"))
-        raise AssertionError(f"more than {MOST} calls of {call}")
+        raise AssertionError(f"more than {MAX_CALLS} calls of {call}")
 
     def _make_ready(self) -> None:
         """Two files of one day, three days ago."""
@@ -57,21 +58,21 @@ class Plant:
 
 
 @pytest.fixture
-def plant(archive: Archive, collectors: Collectors, tally: Tally) -> Plant:
-    return Plant(archive, collectors, tally)
+def injector(archive: Archive, collectors: Collectors, tally: Tally) -> Injector:
+    return Injector(archive, collectors, tally)
 
 
 @pytest.mark.parametrize("work", ["compact", "prune"])
 @pytest.mark.parametrize("call", CALLS)
-def test_the_next_run_completes_one_killed_at_any_call(plant: Plant, work: str, call: str) -> None:
-    endings = list(plant.endings(work, call, "signal=KILL"))
+def test_the_next_run_completes_one_killed_at_any_call(injector: Injector, work: str, call: str) -> None:
+    endings = list(injector.endings(work, call, "signal=KILL"))
     assert endings
     assert all(ending.killed for ending in endings)
 
 
 @pytest.mark.parametrize("work", ["compact", "prune"])
-@pytest.mark.parametrize("call", CALLS_THAT_MATTER)
-def test_a_run_failed_at_any_call_says_so(plant: Plant, work: str, call: str) -> None:
-    endings = list(plant.endings(work, call, "error=EIO"))
+@pytest.mark.parametrize("call", REQUIRED_CALLS)
+def test_a_run_failed_at_any_call_reports_it(injector: Injector, work: str, call: str) -> None:
+    endings = list(injector.endings(work, call, "error=EIO"))
     assert endings
     assert {ending.code for ending in endings} <= {"storage"}

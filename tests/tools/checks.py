@@ -196,6 +196,7 @@ def stages() -> dict[str, list[Check]]:
         ],
         "faults": [
             faults("system calls", "test_archive_faults.py"),
+            faults("system calls of compaction and pruning", "test_retention_faults.py"),
             faults("kills", "test_archive_kills.py", "-m", "not long"),
             faults("disks", "test_archive_disks.py", needs=DISKS),
             faults("clocks", "test_archive_clock.py", needs=("faketime",)),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Check what contributors know from elsewhere: nox, pre-commit, and the workflows and forms of GitHub.
+"""Check what contributors rely on: nox, pre-commit, the workflows and forms of GitHub, and that each test runs.
 
 Runs in the repository's root.
 """
@@ -20,7 +20,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.tools.checks import stages
+from tests.tools.checks import Check, long_stages, stages
 
 GITHUB = Path(".github")
 SCHEMAS = {
@@ -70,7 +70,29 @@ def check_pre_commit() -> None:
         sys.exit("The hook for the subjects of commits does not refuse those of more than 72 characters.")
 
 
+def check_stages() -> None:
+    """Each file of tests and each benchmark is run by a stage, or by a file next to it that imports it."""
+    checks = [check for registry in (stages(), long_stages()) for some in registry.values() for check in some]
+    benchmarks = sorted(Path("tests/benchmarks").glob("*.py"))
+    imported = set(re.findall(r"(?m)^from (\w+) import", "".join(path.read_text() for path in benchmarks)))
+    files = [*sorted(Path("tests").glob("**/test_*.py")), *(path for path in benchmarks if path.stem not in imported)]
+    left_out = [str(path) for path in files if not any(is_run(str(path), check) for check in checks)]
+    if left_out:
+        sys.exit(f"No stage runs {', '.join(left_out)}.")
+
+
+def is_run(path: str, check: Check) -> bool:
+    words = " ".join(check.command).split()
+    ignored = [word.removeprefix("--ignore=") for word in words if word.startswith("--ignore=")]
+    return includes(words, path) and not includes(ignored, path)
+
+
+def includes(paths: list[str], path: str) -> bool:
+    return any(path == given or path.startswith(f"{given}/") for given in paths)
+
+
 def main() -> None:
+    check_stages()
     check_github()
     check_nox()
     check_pre_commit()

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import os
 import ssl
+import sys
 import tempfile
 import threading
 import warnings
@@ -187,18 +188,30 @@ class _Thread:
         runner = web.AppRunner(make_app(self._state), access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, *self._address, ssl_context=self._ssl, reuse_address=True)
-            await site.start()
-            self._port: int = runner.addresses[0][1]
+            assert runner.server
+            server = await self._loop.create_server(runner.server, *self._address, ssl=self._ssl, reuse_address=True)
+            self._port: int = server.sockets[0].getsockname()[1]
             self._ready.set()
             await self._over.wait()
-            await site.stop()
-            # A connection that was just accepted is in the list after some turns of the loop.
-            for _turn in range(3):
-                await asyncio.sleep(0)
+            # asyncio leaves a socket open if its connection was accepted just before the server is closed. So first stop
+            # accepting, and let the connections get into the lists.
+            for listener in server.sockets:
+                self._loop.remove_reader(listener)
+            await _some_turns()
+            server.close()
             _drop_connections(runner)
+            if sys.version_info >= (3, 13):
+                # These include connections whose handshake failed, which are not in the runner's list.
+                server.abort_clients()
         finally:
             await runner.cleanup()
+            # Sockets are closed in the turn after their connections were dropped.
+            await _some_turns()
+
+
+async def _some_turns() -> None:
+    for _turn in range(3):
+        await asyncio.sleep(0)
 
 
 def _drop_connections(runner: web.AppRunner) -> None:

@@ -25,6 +25,7 @@ mount --bind "$3" "$1/$2"
 mount -t proc proc "$1/proc"
 mount -t tmpfs tmpfs "$1/tmp"
 mount --bind /dev "$1/dev"
+mount --bind /dev/pts "$1/dev/pts"
 tree=$1
 collection=$2
 shift 3

@@ -193,8 +193,8 @@ class _Thread:
             self._port: int = server.sockets[0].getsockname()[1]
             self._ready.set()
             await self._over.wait()
-            # asyncio leaves a socket open if its connection was accepted just before the server is closed. So first stop
-            # accepting, and let the connections get into the lists.
+            # asyncio leaves a socket open if its connection was accepted just before the server is closed. So accept no
+            # more, and let the connections get into the lists.
             for listener in server.sockets:
                 self._loop.remove_reader(listener)
             await _some_turns()

@@ -13,14 +13,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 from typing import Counter as CounterOf
 
 from ..project_log.entry import Entry, actor, canonical, subject, timestamp
 from ..times import format_time
-from .chain.chain import StoredCommit, live_files
+from .chain.chain import StoredCommit, live_files, walk_back
 from .chain.rules import resync_start
-from .format.commit import DataFile
+from .format.commit import DataFile, utc_day
 from .reader import entries_of
 from .storage.store import Store
 
@@ -40,16 +40,68 @@ class FetchedEntry(NamedTuple):
         return cls(entry, canonical(entry) + b"\n", timestamp(entry))
 
 
+class LateEntries:
+    """The archived entries from before ``start``, which can be fetched when the log is read again from there.
+
+    They became visible late and follow newer entries in the log, so the API can return them again. A day is loaded when
+    an entry of that day is fetched.
+    """
+
+    def __init__(
+        self, store: Store, live: Mapping[str, DataFile], start: datetime, pruned_until: Optional[datetime]
+    ) -> None:
+        self._store = store
+        self._live = live
+        self._start = start
+        self._pruned_until = pruned_until
+        self._days: Dict[str, CounterOf[bytes]] = {}
+
+    def is_archived(self, fetched: FetchedEntry) -> bool:
+        """Return whether a fetched entry is from before ``start``, and was pruned or matches an archived entry."""
+        moment = fetched.moment
+        if moment is None or moment >= self._start:
+            return False
+        if self._pruned_until is not None and moment < self._pruned_until:
+            return True
+        archived, identity = self._archived_on(utc_day(moment)), identity_digest(fetched)
+        archived[identity] -= 1
+        return archived[identity] >= 0
+
+    def _archived_on(self, day: str) -> CounterOf[bytes]:
+        if day not in self._days:
+            paths = [path for path in sorted(self._live) if path.startswith(f"entries/date={day}/")]
+            entries = (FetchedEntry.of(entry) for path in paths for entry in entries_of(self._store, self._live[path]))
+            self._days[day] = Counter(
+                identity_digest(entry) for entry in entries if entry.moment and entry.moment < self._start
+            )
+        return self._days[day]
+
+
+def late_entries(store: Store, head: StoredCommit) -> Optional[LateEntries]:
+    """Return the archived entries that a resync did not read; None once the coverage has passed the time of the resync.
+
+    Until then, the API can return them again after the head's cursor.
+    """
+    for stored in walk_back(store, head):
+        if stored.commit.server_date < head.commit.covered_until:
+            return None
+        if stored.commit.resync is not None:
+            return LateEntries(store, live_files(store, head), stored.commit.resync.start, head.commit.pruned_until)
+    return None
+
+
 class Overlap:
     """The archived entries from ``start`` on, to be matched with fetched ones.
 
-    ``found`` and ``renamed`` count the entries that were found again unchanged and with changed names.
+    ``late`` has the archived entries from before ``start``. ``found`` and ``renamed`` count the entries from ``start``
+    on that were found again unchanged and with changed names.
     """
 
     def __init__(self, store: Store, head: StoredCommit) -> None:
         live = live_files(store, head)
         self._newest = max((file.last for file in live.values() if file.last), default=None)
         self.start = resync_start(head.commit)
+        self.late = LateEntries(store, live, self.start, head.commit.pruned_until)
         self.found = 0
         self.renamed = 0
         self._by_line: CounterOf[bytes] = Counter()
@@ -57,15 +109,16 @@ class Overlap:
         self._undecided: List[FetchedEntry] = []
         self._unmatched = 0
         self._pruned_until = head.commit.pruned_until
-        self._oldest = max(self.start, self._pruned_until or self.start)
         for path in sorted(live):
             if _may_reach(live[path], self.start):
                 self._expect(store, live[path])
 
     def is_new(self, fetched: FetchedEntry) -> bool:
         """True if a fetched entry is certainly not archived. Keep undecided ones for :meth:`resolve_undecided`."""
-        if fetched.moment is not None and fetched.moment < self._oldest:
-            return False  # pruned, or older than the requested range: it was archived
+        if fetched.moment is not None and fetched.moment < self.start:
+            return not self.late.is_archived(fetched)
+        if self._is_pruned(fetched.moment):
+            return False
         exact = _digest(fetched.line)
         if self._by_line[exact] > 0:
             self._by_line[exact] -= 1
@@ -90,10 +143,12 @@ class Overlap:
 
     def _is_past_pruned(self, moments: List[Optional[datetime]]) -> bool:
         """True if all entries of a page are newer than the pruned days, which the API returns again."""
-        pruned_until = self._pruned_until
-        if pruned_until is None:
+        if self._pruned_until is None:
             return True
-        return bool(moments) and all(moment is None or moment >= pruned_until for moment in moments)
+        return bool(moments) and not any(self._is_pruned(moment) for moment in moments)
+
+    def _is_pruned(self, moment: Optional[datetime]) -> bool:
+        return moment is not None and self._pruned_until is not None and moment < self._pruned_until
 
     def resolve_undecided(self) -> List[FetchedEntry]:
         """Return the undecided entries that are new: no unmatched archived entry with the same identity is left."""

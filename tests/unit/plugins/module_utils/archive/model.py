@@ -74,6 +74,13 @@ class Claims:
         """Return a time of the newest commit."""
         return read_time(self.commits[-1][key]) if self.commits and key in self.commits[-1] else None
 
+    @property
+    def is_read_again(self) -> bool:
+        """Whether the entries after the cursor can be archived: since a resync, no run has read past its time."""
+        covered = self.time("covered_until")
+        resyncs = (commit for commit in self.commits if commit["kind"] == "resync")
+        return any(covered is not None and read_time(commit["server_date"]) >= covered for commit in resyncs)
+
     def is_in_gap(self, moment: datetime) -> bool:
         gaps = (gap for commit in self.commits for gap in commit["gaps"])
         return any(read_time(gap["from"]) <= moment < read_time(gap["to"]) for gap in gaps)
@@ -116,8 +123,10 @@ class Model:
         false = [*self._false_chain(before, now, clocks, whys)]
         new = now.commits[len(before.commits) :]
         if any(commit["kind"] == "resync" for commit in new):
+            archived = Counter(before.lines)
             for one in self._seen:
-                one.unlucky = one.unlucky or not before.lines[one.line]
+                one.unlucky = one.unlucky or archived[one.line] <= 0
+                archived[one.line] -= 1
         if any(commit["kind"] in READING for commit in new):
             self._read = len(self._seen)
         return false + self._false_lines(before, now) + self._lost(now, clocks, is_complete)

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     CursorRejected,
     ProjectMismatch,
@@ -173,6 +174,75 @@ def test_a_range_that_the_api_forgets_does_not_double_entries(world: World) -> N
     refuse_cursor(world)
     assert world.collect().added == 0
     assert is_intact(world)
+
+
+# Entries that became visible more than a day late. They follow newer ones, so a resync reads them after its overlap.
+
+TOO_LATE = 3 * 86400
+
+
+def test_late_entries_are_not_doubled_by_a_resync(world: World) -> None:
+    for ago in (60, TOO_LATE):
+        world.append(4, ago=ago)
+        world.collect()
+    refuse_cursor(world)
+    assert world.collect().added == 0
+    assert is_intact(world)
+    # The cursor is past them now.
+    world.simulator.clear_requests()
+    world.collect()
+    assert len(world.simulator.requests) == 1
+
+
+def test_late_entries_are_not_doubled_after_an_interrupted_resync(world: World) -> None:
+    for ago in (60, TOO_LATE):
+        world.append(7, ago=ago)
+        world.collect()
+    world.append(1, ago=30)
+    world.simulator.script(Fault("status", status=410, cursor=True), *[Fault("pass")] * 4, Fault("status"))
+    with pytest.raises(ServiceUnavailable):
+        world.collect()
+    assert world.commits()[-1]["kind"] == "resync"
+    world.simulator.clear_script()
+    assert world.collect().added == 1
+    assert is_intact(world)
+
+
+def test_late_entries_that_are_not_archived_are_new_after_a_resync(world: World) -> None:
+    world.append(4)
+    world.collect()
+    world.append(4, ago=TOO_LATE)
+    twin = dict(world.log.entries[-1])
+    world.collect()
+    world.log.extend([twin])
+    world.append(1, ago=TOO_LATE - 9)
+    refuse_cursor(world)
+    assert world.collect().added == 2
+    assert is_intact(world)
+
+
+def test_renamed_late_entries_are_not_doubled_by_a_resync(world: World) -> None:
+    for ago in (60, TOO_LATE):
+        world.append(4, ago=ago)
+        world.collect()
+    renamed = world.simulator.add_project("renamed late")
+    subject = {"project": {"uuid": world.project.uuid, "name": "new"}}
+    renamed.log.extend([{**entry, "subject": subject} for entry in world.log.entries])
+    world.project.log = renamed.log
+    refuse_cursor(world)
+    assert world.collect().added == 0
+    assert world.verify() == []
+
+
+def test_pruned_late_entries_do_not_return_after_a_resync(world: World) -> None:
+    for ago in (60, TOO_LATE):
+        world.append(6, ago=ago)
+        world.collect()
+    prune(world.store, world.clock.ago(days=1), world.context())
+    refuse_cursor(world)
+    assert world.collect().added == 0
+    assert len(list(world.archived().elements())) == 6
+    assert world.verify() == []
 
 
 def test_unreadable_times_are_not_doubled_by_a_resync(world: World) -> None:

@@ -62,7 +62,11 @@ JOBS = ["collect", "collect", "prune", "compact"]
 
 
 class Life(RuleBasedStateMachine):
-    """One archive. ``is_complete`` is True if the last run of the step read the log to its end."""
+    """One archive. ``is_complete`` is True if the last run of the step read the log to its end.
+
+    ``has_late_twins`` is True if entries became visible more than a day late that are equal in every field, which can
+    look as if the log began again.
+    """
 
     def __init__(self, world: World, signers: list[Signer]) -> None:
         super().__init__()
@@ -74,6 +78,7 @@ class Life(RuleBasedStateMachine):
         self.rotated = self.twins = 0
         self.whys: set[str] = set()
         self.token_changed = False
+        self.has_late_twins = False
         self.is_complete = False
         self.host = self.server = EXACT
         world.simulator.set(clock_offset=EXACT)
@@ -121,8 +126,7 @@ class Life(RuleBasedStateMachine):
     def log(self, count: int, ago: int, step: int, twins: bool, wait: timedelta = EXACT) -> None:
         self.world.clock.now += wait
         self.twins += 1
-        # Equal entries that become visible more than a day late can look like a restart: these may be doubled.
-        twins = twins and ago < DAY.total_seconds()
+        self.has_late_twins |= twins and count > 1 and ago > DAY.total_seconds()
         for number in range(count):
             if twins:
                 moment = self.world.clock.ago(seconds=ago).isoformat()
@@ -151,10 +155,12 @@ class Life(RuleBasedStateMachine):
     @rule(offset=st.sampled_from(FAR), on_host=st.booleans())
     def refuse_a_clock(self, offset: timedelta, on_host: bool) -> None:
         self.set_clocks(offset, on_host)
-        before = self.world.files()
+        before = self.world.commits() if self.has_commits else []
         with pytest.raises(ClockSkew):
             self.collect()
-        assert self.world.files() == before
+        assert (self.world.commits() if self.has_commits else []) == before
+        # Nothing was read by these clocks, so they excuse and refute no claim.
+        self.set_clocks(EXACT, True)
 
     @rule(
         job=st.sampled_from(["prune", "compact"]),
@@ -252,7 +258,9 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def no_claim_is_false(self) -> None:
         now = self.world.clock.now
-        whys = self.whys | {"token"} | ({"restart"} if self.model.claims.time("pruned_until") else set())
+        claims = self.model.claims
+        looks_restarted = claims.time("pruned_until") or claims.is_read_again or self.has_late_twins
+        whys = self.whys | {"token"} | ({"restart"} if looks_restarted else set())
         clocks = Clocks(now, now + self.server, now + self.host)
         false = self.model.false_claims(self.world.path, clocks, whys, self.is_complete)
         self.set_clocks(EXACT, True)

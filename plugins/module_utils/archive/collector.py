@@ -34,19 +34,12 @@ from ..version import VERSION
 from .batch import Batch, encoded_query
 from .chain.chain import StoredCommit
 from .chain.coverage import CoverageTracker
-from .chain.rules import (
-    IDENTITY_REASONS,
-    MAX_COMMIT_DELAY,
-    NO_OVERLAP,
-    RESYNC_LOOKBACK,
-    is_overlap_expected,
-    newest_covered,
-)
+from .chain.rules import IDENTITY_REASONS, MAX_COMMIT_DELAY, NO_OVERLAP, is_overlap_expected, newest_covered
 from .chain.status import Status, archive_state, status_fields
 from .committer import CommitAppender, CommitConflict
 from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, token_tag
 from .log_identity import identity_change, is_restart, project_uuid
-from .overlap import FetchedEntry, LateEntries, Overlap, late_entries
+from .overlap import FetchedEntry, LateEntries, Overlap
 from .response_clock import ClockCheckedApi, clock_skew, server_date_of
 from .run_context import RunContext
 from .storage.dry_run import DryRun
@@ -129,7 +122,6 @@ class _Collector:
         self._asked: Optional[datetime] = None
         self._resynced = False
         self._late: Optional[LateEntries] = None
-        self._is_late_known = False
         self._added = 0
         self._commits = 0
         self._renamed = 0
@@ -141,7 +133,7 @@ class _Collector:
             try:
                 tracker = self._read_or_resync()
             except CommitConflict:
-                self._resynced, self._asked, self._is_late_known = False, None, False
+                self._resynced, self._asked, self._late = False, None, None
                 continue
             if self._commits:
                 self._appender.clean_up()
@@ -276,12 +268,7 @@ class _Collector:
     # Reading again by time
 
     def _is_new(self, fetched: FetchedEntry) -> bool:
-        """Return False for an archived entry that the API returns again because of the last resync."""
-        head = self._head
-        if head is None or fetched.moment is None or fetched.moment >= head.commit.covered_until - RESYNC_LOOKBACK:
-            return True  # a resync matches such entries before it is committed
-        if not self._is_late_known:
-            self._late, self._is_late_known = late_entries(self._store, head), True
+        """Return False for an archived entry that the API returns again after the resync of this run."""
         return self._late is None or not self._late.is_archived(fetched)
 
     def _resync(self, why: str, stored: StoredCommit) -> CoverageTracker:
@@ -304,7 +291,7 @@ class _Collector:
             batch.gaps.append(Gap(head.covered_until, tracker.covered_until, NO_OVERLAP))
         resync = Resync(why, overlap.start, overlap.found + overlap.renamed, overlap.renamed, accepted)
         self._commit(batch, tracker, resync)
-        self._late, self._is_late_known = overlap.late, True
+        self._late = overlap.late
         self._renamed += overlap.renamed
         if page is None or page.next is None:
             return tracker

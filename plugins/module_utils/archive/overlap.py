@@ -18,7 +18,7 @@ from typing import Counter as CounterOf
 
 from ..project_log.entry import Entry, actor, canonical, subject, timestamp
 from ..times import format_time
-from .chain.chain import StoredCommit, live_files, walk_back
+from .chain.chain import StoredCommit, live_files
 from .chain.rules import resync_start
 from .format.commit import DataFile, utc_day
 from .reader import entries_of
@@ -75,19 +75,6 @@ class LateEntries:
                 identity_digest(entry) for entry in entries if entry.moment and entry.moment < self._start
             )
         return self._days[day]
-
-
-def late_entries(store: Store, head: StoredCommit) -> Optional[LateEntries]:
-    """Return the archived entries that a resync did not read; None once the coverage has passed the time of the resync.
-
-    Until then, the API can return them again after the head's cursor.
-    """
-    for stored in walk_back(store, head):
-        if stored.commit.server_date < head.commit.covered_until:
-            return None
-        if stored.commit.resync is not None:
-            return LateEntries(store, live_files(store, head), stored.commit.resync.start, head.commit.pruned_until)
-    return None
 
 
 class Overlap:

@@ -14,6 +14,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.times import (
     format_time,
     is_relative,
     parse_age,
+    parse_duration,
     parse_time,
     parse_timestamp,
 )
@@ -210,3 +211,30 @@ def test_a_year_after_a_leap_day() -> None:
 def test_no_ages(text: str) -> None:
     with pytest.raises(InvalidInput, match="^older_than: .*(3y, 1095d, or a date|the calendar)"):
         parse_age(text, NOW, "older_than")
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("60s", timedelta(minutes=1)),
+        (" 15m ", timedelta(minutes=15)),
+        ("1h", timedelta(hours=1)),
+        ("0d", timedelta()),
+        ("2w", timedelta(days=14)),
+        ("3y", timedelta(days=3 * 365)),
+        ("999999y", timedelta(days=999999 * 365)),
+    ],
+)
+def test_durations(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "1.5h", "1 h", "1H", "1h30m", "1000000s", "٣h", None, 60])
+def test_no_durations(text: object) -> None:
+    with pytest.raises(InvalidInput, match=r"^every: .* is not a valid duration; use a form such as 60s"):
+        parse_duration(text, "every")
+
+
+def test_the_first_and_the_last_year_of_timestamps() -> None:
+    assert parse_timestamp("0002-01-01T00:00:00Z") == utc(2, 1, 1)
+    assert parse_timestamp("9998-12-31T23:59:59Z") == utc(9998, 12, 31, 23, 59, 59)

@@ -106,7 +106,17 @@ def uv(*arguments: str) -> None:
             call([pythons()[RUNNING], "-m", "venv", "--clear", str(boot)], quiet=True)
         except subprocess.CalledProcessError:
             sys.exit("This Python cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv")
-        call([str(boot / "bin/python"), "-m", "pip", "install", "--quiet", f"uv=={UV_VERSION}"])
+        call(
+            [
+                str(boot / "bin/python"),
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                f"uv=={UV_VERSION}",
+            ]
+        )
         stamp.touch()
     variables = {"UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true"}
     call([str(boot / "bin/uv"), *arguments], env={**os.environ, **variables})
@@ -134,6 +144,7 @@ def venv(name: str, python: str | None = None) -> Venv:
     made = Venv(WORK / "venv" / f"{name}-{version}", version)
     stamp, state = made.path / "made-of", f"{ROOT} {hashlib.sha256(pins.read_bytes()).hexdigest()}"
     if not stamp.exists() or stamp.read_text() != state:
+        print(f"Installing the environment {made.path.name} into {WORK.name}/ ...", file=sys.stderr, flush=True)
         uv("venv", "--quiet", "--clear", "--python", pythons()[version], str(made.path))
         uv("pip", "install", "--quiet", "--python", str(made.path / "bin/python"), "--requirement", str(pins))
         link_collection(made.path / "lib" / f"python{version}" / "site-packages")

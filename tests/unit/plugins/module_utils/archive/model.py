@@ -76,7 +76,7 @@ class Claims:
 
     @property
     def is_read_again(self) -> bool:
-        """Whether the entries after the cursor can be archived: since a resync, no run has read past its time."""
+        """Whether archived entries can follow the cursor: since a resync, no run has read past its time."""
         covered = self.time("covered_until")
         resyncs = (commit for commit in self.commits if commit["kind"] == "resync")
         return any(covered is not None and read_time(commit["server_date"]) >= covered for commit in resyncs)

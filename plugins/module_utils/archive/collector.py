@@ -39,7 +39,7 @@ from .chain.status import Status, archive_state, status_fields
 from .committer import CommitAppender, CommitConflict
 from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, token_tag
 from .log_identity import identity_change, is_restart, project_uuid
-from .overlap import FetchedEntry, LateEntries, Overlap
+from .overlap import FetchedEntry, Overlap
 from .response_clock import ClockCheckedApi, clock_skew, server_date_of
 from .run_context import RunContext
 from .storage.dry_run import DryRun
@@ -120,8 +120,7 @@ class _Collector:
         self._uuid: Optional[str] = None
         self._skew_seconds = 0.0
         self._asked: Optional[datetime] = None
-        self._resynced = False
-        self._late: Optional[LateEntries] = None
+        self._overlap: Optional[Overlap] = None  # after a resync of this run
         self._added = 0
         self._commits = 0
         self._renamed = 0
@@ -133,7 +132,7 @@ class _Collector:
             try:
                 tracker = self._read_or_resync()
             except CommitConflict:
-                self._resynced, self._asked, self._late = False, None, None
+                self._overlap, self._asked = None, None
                 continue
             if self._commits:
                 self._appender.clean_up()
@@ -163,7 +162,7 @@ class _Collector:
         try:
             return self._read_from_cursor()
         except (CursorRejected, _LogRestarted) as exc:
-            if self._resynced or self._head is None:
+            if self._overlap or self._head is None:
                 raise
             return self._resync("restart" if isinstance(exc, _LogRestarted) else "cursor", self._head)
 
@@ -224,19 +223,18 @@ class _Collector:
             if self._stop.is_set() and page.next is not None:
                 raise Cancelled("The collection run was stopped; the entries read so far are archived.")
 
-    def _add_page(self, page: Page, batch: Batch, tracker: CoverageTracker, overlap: Optional[Overlap] = None) -> bool:
-        """Add a page to the batch. Return True if all its entries follow the archived ones in ``overlap``."""
+    def _add_page(self, page: Page, batch: Batch, tracker: CoverageTracker) -> List[FetchedEntry]:
+        """Add the new entries of a page to the batch. Return all entries of the page."""
         self._check_project(page.entries)
         self._record_response(page, batch, tracker)
         fetched = [FetchedEntry.of(entry) for entry in page.entries]
-        is_new = overlap.is_new if overlap else self._is_new
         for one in fetched:
-            if is_new(one):
+            if self._overlap is None or self._overlap.is_new(one):
                 batch.add(one)
         batch.end_page(page)
         moments = [one.moment for one in fetched if one.moment is not None]
         tracker.advance(min(moments, default=None), at_end=page.next is None)
-        return overlap is not None and overlap.is_past_archive(fetched)
+        return fetched
 
     def _record_response(self, page: Page, batch: Batch, tracker: CoverageTracker) -> None:
         """Record the date of a page, and a gap if the provider might have deleted entries before it."""
@@ -261,29 +259,24 @@ class _Collector:
 
     def _is_heartbeat_due(self, tracker: CoverageTracker) -> bool:
         # After a resync, the cursor must move past the entries that the API returned again.
-        if self._head is None or self._resynced:
+        if self._head is None or self._overlap:
             return True
         return tracker.server_date - self._head.commit.server_date >= self._settings.heartbeat
 
     # Reading again by time
 
-    def _is_new(self, fetched: FetchedEntry) -> bool:
-        """Return False for an archived entry that the API returns again after the resync of this run."""
-        return self._late is None or not self._late.is_archived(fetched)
-
     def _resync(self, why: str, stored: StoredCommit) -> CoverageTracker:
         """Read the log again from a day before the newest archived entry, commit the entries that are not archived, and
         continue."""
-        self._resynced = True
         head, overlap = stored.commit, Overlap(self._store, stored)
+        self._overlap = overlap
         url = self._api.first_url(start=overlap.start)
         batch, tracker = Batch(head.cursor_after), self._tracker()
         page: Optional[Page] = None
         for page in self._pages(url):
-            if self._add_page(page, batch, tracker, overlap):
+            if overlap.is_past_archive(self._add_page(page, batch, tracker)):
                 break
-        for fetched in overlap.resolve_undecided():
-            batch.add(fetched)
+        self._add_undecided(batch)
         overlaps = bool(overlap.found or overlap.renamed)
         expects_overlap = is_overlap_expected(head, tracker.asked)
         accepted = why in IDENTITY_REASONS and not overlaps and self._accept_identity(why, head, expects_overlap)
@@ -291,7 +284,6 @@ class _Collector:
             batch.gaps.append(Gap(head.covered_until, tracker.covered_until, NO_OVERLAP))
         resync = Resync(why, overlap.start, overlap.found + overlap.renamed, overlap.renamed, accepted)
         self._commit(batch, tracker, resync)
-        self._late = overlap.late
         self._renamed += overlap.renamed
         if page is None or page.next is None:
             return tracker
@@ -313,9 +305,14 @@ class _Collector:
         )
         raise ProjectMismatch(f"The {why} changed, and the API's log does not overlap with {self._store}; {advice}.")
 
+    def _add_undecided(self, batch: Batch) -> None:
+        for fetched in self._overlap.resolve_undecided() if self._overlap else ():
+            batch.add(fetched)
+
     # Writing
 
     def _commit(self, batch: Batch, tracker: CoverageTracker, resync: Optional[Resync] = None) -> None:
+        self._add_undecided(batch)
         sequence = self._head.commit.sequence + 1 if self._head else FIRST_SEQUENCE
         files = batch.finish(sequence)
         self._check_duration(tracker)

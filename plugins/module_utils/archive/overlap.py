@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set
 from typing import Counter as CounterOf
 
 from ..project_log.entry import Entry, actor, canonical, subject, timestamp
@@ -40,78 +40,44 @@ class FetchedEntry(NamedTuple):
         return cls(entry, canonical(entry) + b"\n", timestamp(entry))
 
 
-class LateEntries:
-    """The archived entries from before ``start``, which can be fetched when the log is read again from there.
-
-    They became visible late and follow newer entries in the log, so the API can return them again. A day is loaded when
-    an entry of that day is fetched.
-    """
-
-    def __init__(
-        self, store: Store, live: Mapping[str, DataFile], start: datetime, pruned_until: Optional[datetime]
-    ) -> None:
-        self._store = store
-        self._live = live
-        self._start = start
-        self._pruned_until = pruned_until
-        self._days: Dict[str, CounterOf[bytes]] = {}
-
-    def is_archived(self, fetched: FetchedEntry) -> bool:
-        """Return whether a fetched entry is from before ``start``, and was pruned or matches an archived entry."""
-        moment = fetched.moment
-        if moment is None or moment >= self._start:
-            return False
-        if self._pruned_until is not None and moment < self._pruned_until:
-            return True
-        archived, identity = self._archived_on(utc_day(moment)), identity_digest(fetched)
-        archived[identity] -= 1
-        return archived[identity] >= 0
-
-    def _archived_on(self, day: str) -> CounterOf[bytes]:
-        if day not in self._days:
-            paths = [path for path in sorted(self._live) if path.startswith(f"entries/date={day}/")]
-            entries = (FetchedEntry.of(entry) for path in paths for entry in entries_of(self._store, self._live[path]))
-            self._days[day] = Counter(
-                identity_digest(entry) for entry in entries if entry.moment and entry.moment < self._start
-            )
-        return self._days[day]
-
-
 class Overlap:
-    """The archived entries from ``start`` on, to be matched with fetched ones.
+    """The archived entries that are read again from ``start`` on, to be matched with fetched ones.
 
-    ``late`` has the archived entries from before ``start``. ``found`` and ``renamed`` count the entries from ``start``
-    on that were found again unchanged and with changed names.
+    Archived entries from before ``start`` can be among them: those that became visible late follow newer entries in the
+    log. They are loaded by day when an entry of that day is fetched. ``found`` and ``renamed`` count the entries that
+    were found again unchanged and with changed names.
     """
 
     def __init__(self, store: Store, head: StoredCommit) -> None:
-        live = live_files(store, head)
-        self._newest = max((file.last for file in live.values() if file.last), default=None)
+        self._store = store
+        self._live = live_files(store, head)
+        self._newest = max((file.last for file in self._live.values() if file.last), default=None)
         self.start = resync_start(head.commit)
-        self.late = LateEntries(store, live, self.start, head.commit.pruned_until)
         self.found = 0
         self.renamed = 0
         self._by_line: CounterOf[bytes] = Counter()
         self._by_identity: CounterOf[bytes] = Counter()
         self._undecided: List[FetchedEntry] = []
         self._unmatched = 0
+        self._late_days: Set[str] = set()
         self._pruned_until = head.commit.pruned_until
-        for path in sorted(live):
-            if _may_reach(live[path], self.start):
-                self._expect(store, live[path])
+        for fetched in self._archived(path for path in self._live if _may_reach(self._live[path], self.start)):
+            if not self._is_late(fetched):
+                self._unmatched += 1
+                self._expect(fetched)
 
     def is_new(self, fetched: FetchedEntry) -> bool:
         """True if a fetched entry is certainly not archived. Keep undecided ones for :meth:`resolve_undecided`."""
-        if fetched.moment is not None and fetched.moment < self.start:
-            return not self.late.is_archived(fetched)
         if self._is_pruned(fetched.moment):
             return False
+        if self._is_late(fetched):
+            self._expect_late(utc_day(fetched.moment))
         exact = _digest(fetched.line)
         if self._by_line[exact] > 0:
             self._by_line[exact] -= 1
             self._by_identity[identity_digest(fetched)] -= 1
             self.found += 1
-            self._unmatched -= 1
+            self._unmatched -= not self._is_late(fetched)
             return False
         if self._by_identity[identity_digest(fetched)] > 0:
             self._undecided.append(fetched)
@@ -150,13 +116,24 @@ class Overlap:
         self._undecided = []
         return new
 
-    def _expect(self, store: Store, file: DataFile) -> None:
-        for entry in entries_of(store, file):
-            fetched = FetchedEntry.of(entry)
-            if fetched.moment is None or fetched.moment >= self.start:
-                self._unmatched += 1
-                self._by_line[_digest(fetched.line)] += 1
-                self._by_identity[identity_digest(fetched)] += 1
+    def _is_late(self, fetched: FetchedEntry) -> bool:
+        return fetched.moment is not None and fetched.moment < self.start
+
+    def _expect_late(self, day: str) -> None:
+        if day in self._late_days:
+            return
+        self._late_days.add(day)
+        for fetched in self._archived(path for path in self._live if path.startswith(f"entries/date={day}/")):
+            if self._is_late(fetched):
+                self._expect(fetched)
+
+    def _expect(self, fetched: FetchedEntry) -> None:
+        self._by_line[_digest(fetched.line)] += 1
+        self._by_identity[identity_digest(fetched)] += 1
+
+    def _archived(self, paths: Iterable[str]) -> Iterator[FetchedEntry]:
+        for path in sorted(paths):
+            yield from map(FetchedEntry.of, entries_of(self._store, self._live[path]))
 
 
 def _may_reach(file: DataFile, start: datetime) -> bool:

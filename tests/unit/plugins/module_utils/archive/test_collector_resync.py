@@ -235,6 +235,22 @@ def test_renamed_late_entries_are_not_doubled_by_a_resync(world: World) -> None:
     assert world.verify() == []
 
 
+def test_a_late_exact_match_counts_before_one_that_is_only_alike(world: World) -> None:
+    world.append(6)
+    world.collect()
+    world.append(1, ago=TOO_LATE)
+    world.collect()
+    archived = world.log.entries[-1]
+    alike = {**archived, "subject": {"project": {"uuid": world.project.uuid, "name": "new"}}}
+    other = world.simulator.add_project("alike late")
+    other.log.extend([*world.log.entries[:-1], alike, archived])
+    world.project.log = other.log
+    refuse_cursor(world)
+    assert world.collect().added == 1
+    assert world.archived() == Counter(map(canonical, other.log.entries))
+    assert world.verify() == []
+
+
 def test_pruned_late_entries_do_not_return_after_a_resync(world: World) -> None:
     for ago in (60, TOO_LATE):
         world.append(6, ago=ago)

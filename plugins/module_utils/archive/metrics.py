@@ -53,7 +53,7 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class MeasuredRun:
     """A finished run of a command on an archive. ``succeeded`` is True even if the run reported findings."""
 
     command: str
@@ -65,7 +65,7 @@ class Run:
     succeeded: bool
 
 
-def write_metrics(path: str, run: Run, samples: List[Sample]) -> None:
+def write_metrics(path: str, run: MeasuredRun, samples: List[Sample]) -> None:
     """Replace the file atomically, readable for all users; a failed run keeps the time of the last success.
 
     :raises InvalidInput: the path is a directory, or its parent directory does not exist.

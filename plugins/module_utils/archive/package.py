@@ -33,10 +33,10 @@ from .package_layout import (
     LINES,
     MANIFEST,
     MAX_DOCUMENT,
-    PROTOCOL,
     README,
     SIGNERS,
     TABLE,
+    VERIFICATION,
     ExtractFiles,
     PackedRange,
     document,
@@ -45,11 +45,11 @@ from .package_layout import (
     packed_range_of,
 )
 from .package_page import PageSection, page
-from .protocol import protocol
 from .reader import bytes_of, read_files
 from .storage.prefetch import prefetch_chunks
 from .storage.store import InvalidObject, ObjectNotFound, Store, archive_not_found, join_chunks
 from .storage.zip_file import Spool, ZipWriter
+from .verification_json import verification_to_json
 from .verifier import verify_archive
 
 MAX_SMALL = 1 << 20
@@ -182,7 +182,7 @@ class _PreparedArchive:
         if store.list_commits(after=head.commit.sequence):
             raise _ArchiveChanged(f"{head.commit.name} in {store} is no longer the newest commit.")
         self.problems = errors(found.findings)
-        self._protocol = protocol(found, self.packed.status, with_signers=signers is not None)
+        self._verification = verification_to_json(found, self.packed.status, with_signers=signers is not None)
         self.facts = self.packed.facts(self._extracted)
         self.page_section = PageSection(
             self.directory, self.facts, self.packed.head_line(), bool(self._signatures), bool(self._timestamps)
@@ -219,7 +219,7 @@ class _PreparedArchive:
         self._add_signatures(writer)
         for name, body in sorted(self._timestamps.items()):
             writer.add_bytes(prefix + name, body)
-        writer.add_bytes(prefix + PROTOCOL, document(self._protocol))
+        writer.add_bytes(prefix + VERIFICATION, document(self._verification))
 
     def _add_signatures(self, writer: ZipWriter) -> None:
         """Add the signatures of the commits. The verification reports a missing or invalid signature."""

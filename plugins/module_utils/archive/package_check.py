@@ -35,10 +35,10 @@ from .package_layout import (
     MADE_BY,
     MANIFEST,
     MAX_DOCUMENT,
-    PROTOCOL,
     README,
     SIGNERS,
     TABLE,
+    VERIFICATION,
     PackedRange,
     document,
     extract,
@@ -98,7 +98,7 @@ def check_package(path: str, options: Options, now: Optional[datetime] = None) -
     """Find everything that is wrong with a package.
 
     Findings are those of :func:`verify_archive`, and ``extract`` (it differs from the entries of the range in the data
-    files), ``protocol`` (the maker's verification does not match, or had findings) and ``page`` (it is not the page of
+    files), ``verification`` (the maker's result does not match, or had findings) and ``page`` (it is not the page of
     this package).
 
     :raises StorageError: the file cannot be read.
@@ -145,7 +145,7 @@ def _directories(package: ZipReader) -> Dict[str, List[str]]:
         raise package.refused("its members are not in the order of a package")
     del found[""]
     for directory in found:
-        for name in (FACTS, LINES, TABLE, PROTOCOL, commit_name(1)):
+        for name in (FACTS, LINES, TABLE, VERIFICATION, commit_name(1)):
             if f"{directory}/{name}" not in package:
                 raise package.refused(f"{directory}/{name} is missing in it")
     if not found:
@@ -321,7 +321,7 @@ class _ArchiveCheck:
             is_signed = found.signed_from is not None
             stamped = next(self._store.list_files("timestamps"), None) is not None
             self.page_section = PageSection(self._directory, self._facts, packed.head_line(), is_signed, stamped)
-        self._check_protocol(packed, found)
+        self._check_verification(packed, found)
 
     def _check_extract(self, packed: PackedRange) -> bool:
         """Make the extract again and compare it. Return whether ``extract.json`` is correct."""
@@ -341,21 +341,21 @@ class _ArchiveCheck:
             return False
         return True
 
-    def _check_protocol(self, packed: PackedRange, found: VerificationResult) -> None:
+    def _check_verification(self, packed: PackedRange, found: VerificationResult) -> None:
         try:
-            protocol = self._document(PROTOCOL)
-            problems = [one for one in protocol["findings"] if one["severity"] != "warning"]
-            matches = protocol["intact"] is (not problems)
-            matches = matches and protocol["status"] == packed.status.to_json()
-            matches = matches and protocol["signed_from"] == found.signed_from
+            verification = self._document(VERIFICATION)
+            problems = [one for one in verification["findings"] if one["severity"] != "warning"]
+            matches = verification["intact"] is (not problems)
+            matches = matches and verification["status"] == packed.status.to_json()
+            matches = matches and verification["signed_from"] == found.signed_from
         except (_InvalidDocument, LookupError, TypeError, AttributeError, RecursionError) as exc:
-            self._report("protocol", PROTOCOL, f"it cannot be used: {exc}")
+            self._report("verification", VERIFICATION, f"it cannot be used: {exc}")
             return
         if not matches:
-            self._report("protocol", PROTOCOL, "it is not of this archive, or contradicts itself")
+            self._report("verification", VERIFICATION, "it is not of this archive, or contradicts itself")
         elif problems:
             count = pluralize(len(problems), "finding", "findings")
-            self._report("protocol", PROTOCOL, f"the archive had {count} when the package was made")
+            self._report("verification", VERIFICATION, f"the archive had {count} when the package was made")
 
 
 def _range_in(facts: Dict[str, Any]) -> Range:

@@ -30,7 +30,7 @@ FORMAT = 1
 """Increased whenever the same archive and range give a different extract."""
 
 README, MANIFEST, HEADS = "README.txt", "MANIFEST.sha256", "heads.jsonl"
-LINES, TABLE, FACTS, PROTOCOL, SIGNERS = (
+LINES, TABLE, FACTS, VERIFICATION, SIGNERS = (
     *("extract.jsonl", "extract.csv", "extract.json"),
     *("verification.json", "allowed-signers"),
 )
@@ -59,7 +59,7 @@ def parse_member(name: str) -> Optional[Member]:
     directory, _slash, inner = name.partition("/")
     if not _DIRECTORY.fullmatch(directory):
         return None
-    is_document = inner in (LINES, TABLE, FACTS, PROTOCOL, SIGNERS)
+    is_document = inner in (LINES, TABLE, FACTS, VERIFICATION, SIGNERS)
     return Member(directory, inner) if is_document or _is_of_archive(inner) else None
 
 

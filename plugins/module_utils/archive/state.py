@@ -24,7 +24,7 @@ from .chain.status import Status, archive_state
 
 
 @dataclass(frozen=True)
-class Run:
+class LastRun:
     """The last run of a command: its start, the time of the last success, and its result.
 
     ``failure`` contains ``msg`` and the keys of an error's ``failure``. ``covered_until`` is the coverage of a
@@ -70,18 +70,18 @@ class StateFile:
         except OSError as exc:
             raise StorageError(f"Cannot create the state directory {self._directory}: {exc.strerror or exc}.") from exc
 
-    def runs(self) -> Dict[str, Run]:
+    def runs(self) -> Dict[str, LastRun]:
         """Return the last run of each command by its name; nothing if the file is missing or unreadable."""
         try:
             with open(self._path, "rb") as file:
                 content = json.loads(file.read())
             if content["path"] != self.archive:
                 return {}
-            return {str(command): Run(**run) for command, run in content["runs"].items()}
+            return {str(command): LastRun(**run) for command, run in content["runs"].items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return {}
 
-    def record(self, command: str, run: Run) -> None:
+    def record(self, command: str, run: LastRun) -> None:
         """Store the last run of a command; a failed one keeps the time of the last success.
 
         :raises StorageError: the file cannot be written.
@@ -109,7 +109,7 @@ class StateFile:
             os.close(directory)
 
 
-def _failure(command: str, run: Optional[Run]) -> Optional[Dict[str, Any]]:
+def _failure(command: str, run: Optional[LastRun]) -> Optional[Dict[str, Any]]:
     """Return the failure of the last run of a command, with the command's name; None if it did not fail."""
     if run is None:
         return None
@@ -121,7 +121,7 @@ def _failure(command: str, run: Optional[Run]) -> Optional[Dict[str, Any]]:
     return None
 
 
-def with_runs(status: Status, runs: Mapping[str, Run], now: datetime) -> Status:
+def with_runs(status: Status, runs: Mapping[str, LastRun], now: datetime) -> Status:
     """Return the status with the results of runs on this host: coverage, failures, and the last verification."""
     collected, verified = runs.get("collect"), runs.get("verify")
     status = replace(

@@ -92,9 +92,9 @@ def measure(
             _record(state, command, started, run)
         if file is None:
             return
-        from ..archive.metrics import Run, write_metrics
+        from ..archive.metrics import MeasuredRun, write_metrics
 
-        measured = Run(command, run.archive, run.project, started, utc_now(), run.status, run.succeeded)
+        measured = MeasuredRun(command, run.archive, run.project, started, utc_now(), run.status, run.succeeded)
         write_metrics(file, measured, run.samples())
 
     try:
@@ -114,13 +114,13 @@ def measure(
 
 def _record(state: StateFile, command: str, started: datetime, run: Measurement) -> None:
     """Save the run for later runs. If that fails, only warn: the run itself did not fail."""
-    from ..archive.state import Run
+    from ..archive.state import LastRun
 
     ended = format_time(utc_now()) if run.succeeded else None
     try:
         state.record(
             command,
-            Run(
+            LastRun(
                 attempted=format_time(started),
                 succeeded=ended,
                 exit_status=run.status,

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
     from ...archive.chain.status import status_or_none
     from ...archive.finding import errors
     from ...archive.heads import check_heads, read_heads
-    from ...archive.protocol import protocol
+    from ...archive.verification_json import verification_to_json
     from ...archive.verifier import verify_archive
 
     zone = zone_from_options(options)
@@ -111,7 +111,7 @@ def run(options: argparse.Namespace, _stop: threading.Event) -> int:
         verdict = FINDINGS if problems else NOT_CURRENT if current is False else OK
         measurement.end(verdict, not problems)
     if options.json:
-        print_json(protocol(found, before, heads, bool(signers), options.every_signature, current))
+        print_json(verification_to_json(found, before, heads, bool(signers), options.every_signature, current))
         return measurement.status
     print_findings(findings)
     if problems:

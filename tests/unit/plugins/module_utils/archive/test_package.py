@@ -96,9 +96,9 @@ def test_a_package_has_the_extract_and_all_evidence(archive: World, package: Pat
     }
     head = json.loads(members[HEADS])
     assert (head["sequence"], head["sha256"]) == archive.head.head
-    protocol = json.loads(members[f"{directory}/verification.json"])
-    assert (protocol["intact"], protocol["findings"]) == (True, [])
-    assert protocol["status"]["head"]["sha256"] == archive.head.head.sha256
+    verification = json.loads(members[f"{directory}/verification.json"])
+    assert (verification["intact"], verification["findings"]) == (True, [])
+    assert verification["status"]["head"]["sha256"] == archive.head.head.sha256
     with zipfile.ZipFile(package) as opened:
         assert {member.date_time for member in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert opened.namelist()[0] == README

@@ -121,19 +121,19 @@ ATTACKS: dict[str, tuple[Edit, set[str]]] = {
     "facts that are a list": (change_line("extract.json", b"{", b"["), {"extract"}),
     "a commit": (change_line("/commits/", b'"host":"', b'"host":"x'), {"commit_edited"}),
     "a commit less": (drop("/commits/", 1), {"commit_missing"}),
-    "the end": (cut_the_end, {"head", "extract", "protocol"}),
+    "the end": (cut_the_end, {"head", "extract", "verification"}),
     "a head": (change_line(HEADS, b'"sequence": 4', b'"sequence": 5'), {"head"}),
     "heads of others": (lambda members: members.update({HEADS: members[HEADS] * 2}), {"head"}),
     "a page": (change_line(README, b"NOT SHOW", b"SHOW"), {"page"}),
     "a directory": (rename_the_directory, {"head"}),
-    "a verdict": (change_json("verification.json", intact=False), {"protocol"}),
-    "a verdict of others": (change_json("verification.json", status=None), {"protocol"}),
-    "a signed verdict": (change_json("verification.json", signed_from=1), {"protocol"}),
-    "no verdict": (change_json("verification.json", findings=None), {"protocol"}),
-    "a deep verdict": (deep, {"protocol"}),
+    "a verdict": (change_json("verification.json", intact=False), {"verification"}),
+    "a verdict of others": (change_json("verification.json", status=None), {"verification"}),
+    "a signed verdict": (change_json("verification.json", signed_from=1), {"verification"}),
+    "no verdict": (change_json("verification.json", findings=None), {"verification"}),
+    "a deep verdict": (deep, {"verification"}),
     "findings": (
         change_json("verification.json", intact=False, findings=[{"severity": "error"}]),
-        {"protocol"},
+        {"verification"},
     ),
 }
 
@@ -179,4 +179,4 @@ def test_an_added_file_that_the_maker_reported(archive: World, tmp_path: Path) -
     (archive.path / "entries" / "date=2026-11-20" / "x").write_text("x")
     (one,) = made(archive, tmp_path / "package.zip").archives
     assert [finding.type for finding in one.problems] == ["extra"]
-    assert findings(tmp_path / "package.zip") == {"protocol"}
+    assert findings(tmp_path / "package.zip") == {"verification"}

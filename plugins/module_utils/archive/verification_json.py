@@ -14,7 +14,7 @@ from .heads import HeadsCheck
 from .verifier import VerificationResult
 
 
-def protocol(
+def verification_to_json(
     found: VerificationResult,
     status: Optional[Status],
     heads: Optional[HeadsCheck] = None,

@@ -18,6 +18,9 @@ RETENTION = timedelta(days=90)
 YEARS = (2, 9998)
 """The first and the last year of a readable timestamp; a day before or after it is still a valid date."""
 
+EARLIEST = datetime(YEARS[0], 1, 1, tzinfo=timezone.utc)
+"""The earliest readable timestamp."""
+
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME = re.compile(
     # Without 24:00, which only some releases of Python accept.

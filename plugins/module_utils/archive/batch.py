@@ -28,6 +28,12 @@ class Batch:
         self._bytes = 0
         self._days: Dict[str, DayFile] = {}
 
+    def without_entries(self) -> Batch:
+        """A batch of as many pages that adds nothing and leaves the cursor where it was."""
+        empty = Batch(self.cursor_before)
+        empty.pages = self.pages
+        return empty
+
     def add(self, fetched: FetchedEntry) -> None:
         day = utc_day(fetched.moment)
         if day not in self._days:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..errors import (
     ArchiveDamaged,
@@ -38,12 +38,12 @@ from .chain.rules import IDENTITY_REASONS, MAX_COMMIT_DELAY, NO_OVERLAP, is_over
 from .chain.status import Status, archive_state, status_fields
 from .committer import CommitAppender, CommitConflict
 from .format.commit import FIRST_SEQUENCE, Commit, DataFile, Gap, Project, Resync, Writer, token_tag
-from .log_identity import identity_change, is_restart, project_uuid
+from .log_identity import LogRestarted, check_continues, identity_change, project_uuid
 from .overlap import FetchedEntry, Overlap
 from .response_clock import ClockCheckedApi, clock_skew, server_date_of
 from .run_context import RunContext
 from .storage.dry_run import DryRun
-from .storage.store import Store
+from .storage.store import ObjectNotFound, Store
 
 # Pages read before one of these errors are discarded: they might be wrong, or they cannot be written.
 _DISCARDING_ERRORS = (PaginationLoop, StorageError, ProjectMismatch, ArchiveDamaged)
@@ -100,10 +100,6 @@ def collect(
     return _Collector(DryRun(store) if context.dry_run else store, api, settings or CollectSettings(), context).run()
 
 
-class _LogRestarted(Exception):
-    """The API started the log from its beginning instead of continuing after the cursor."""
-
-
 class _Collector:
     """One run."""
 
@@ -131,7 +127,9 @@ class _Collector:
             self._load_head()
             try:
                 tracker = self._read_or_resync()
-            except CommitConflict:
+            except (CommitConflict, ObjectNotFound) as exc:
+                if isinstance(exc, ObjectNotFound) and not self._is_head_old():
+                    raise
                 self._overlap, self._asked = None, None
                 continue
             if self._commits:
@@ -148,6 +146,10 @@ class _Collector:
     def _head(self) -> Optional[StoredCommit]:
         return self._appender.stored
 
+    def _is_head_old(self) -> bool:
+        """True if there is a newer commit; it might have removed a file that this run reads."""
+        return self._head is not None and bool(self._store.list_commits(after=self._head.commit.sequence))
+
     @property
     def _archive_id(self) -> str:
         return self._head.commit.archive_id if self._head else self._new_archive_id
@@ -161,10 +163,12 @@ class _Collector:
     def _read_or_resync(self) -> CoverageTracker:
         try:
             return self._read_from_cursor()
-        except (CursorRejected, _LogRestarted) as exc:
+        except (CursorRejected, LogRestarted) as exc:
             if self._overlap or self._head is None:
                 raise
-            return self._resync("restart" if isinstance(exc, _LogRestarted) else "cursor", self._head)
+            if isinstance(exc, LogRestarted):
+                return self._resync("restart", self._head, exc.late)
+            return self._resync("cursor", self._head)
 
     def _read_from_cursor(self) -> CoverageTracker:
         if self._head is None:
@@ -173,7 +177,7 @@ class _Collector:
         if change:
             return self._resync(change, self._head)
         url = self._api.url_of(self._head.commit.cursor_after)
-        return self._archive_pages(url, self._tracker(), self._refuse_restart(self._pages(url), self._head))
+        return self._archive_pages(url, self._tracker(), self._check_first(self._pages(url), self._head))
 
     def _begin(self) -> CoverageTracker:
         """Read the log for the first commit of a new archive."""
@@ -185,14 +189,16 @@ class _Collector:
     def _tracker(self) -> CoverageTracker:
         return CoverageTracker(self._head.commit if self._head else None, asked=self._asked)
 
-    def _refuse_restart(self, pages: Iterator[Page], head: StoredCommit) -> Iterator[Page]:
+    def _check_first(self, pages: Iterator[Page], head: StoredCommit) -> Iterator[Page]:
         """Yield the pages unchanged.
 
-        :raises _LogRestarted: the first page begins with archived entries, so the API ignored the cursor.
+        :raises LogRestarted: the first entries are not those after the cursor.
         """
-        for number, page in enumerate(pages):
-            if number == 0 and page.entries and is_restart(self._store, head, page.entries):
-                raise _LogRestarted
+        is_checked = False
+        for page in pages:
+            if page.entries and not is_checked:
+                check_continues(self._store, head, page.entries)
+                is_checked = True
             yield page
 
     def _archive_pages(
@@ -265,13 +271,16 @@ class _Collector:
 
     # Reading again by time
 
-    def _resync(self, why: str, stored: StoredCommit) -> CoverageTracker:
+    def _resync(self, why: str, stored: StoredCommit, late: Sequence[FetchedEntry] = ()) -> CoverageTracker:
         """Read the log again from a day before the newest archived entry, commit the entries that are not archived, and
-        continue."""
+        continue. ``late`` are such entries from before that day."""
         head, overlap = stored.commit, Overlap(self._store, stored)
         self._overlap = overlap
         url = self._api.first_url(start=overlap.start)
         batch, tracker = Batch(head.cursor_after), self._tracker()
+        for one in late:
+            batch.add(one)
+            overlap.skip_once(one)
         page: Optional[Page] = None
         for page in self._pages(url):
             if overlap.is_past_archive(self._add_page(page, batch, tracker)):
@@ -283,6 +292,14 @@ class _Collector:
         if why not in IDENTITY_REASONS and expects_overlap and not overlaps:
             batch.gaps.append(Gap(head.covered_until, tracker.covered_until, NO_OVERLAP))
         resync = Resync(why, overlap.start, overlap.found + overlap.renamed, overlap.renamed, accepted)
+        if why == "token" and overlaps and page is not None:
+            # The cursor is one of this log. Unlike the read by time, it misses no late entries.
+            self._overlap = None
+            batch, tracker = batch.without_entries(), self._tracker()
+            self._record_response(page, batch, tracker)
+            self._commit(batch, tracker, resync)
+            self._renamed += overlap.renamed
+            return self._read_from_cursor()
         self._commit(batch, tracker, resync)
         self._renamed += overlap.renamed
         if page is None or page.next is None:

@@ -6,40 +6,75 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import islice
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Sequence
 
 from ..project_log.entry import Entry
 from .chain.chain import StoredCommit, live_files, walk_back
-from .chain.rules import IDENTITY_HISTORY, RESYNC_LOOKBACK
+from .chain.rules import IDENTITY_HISTORY, RESYNC_LOOKBACK, resync_start
 from .format.commit import utc_day
-from .overlap import FetchedEntry
-from .reader import lines_of
+from .overlap import ArchivedEntries, FetchedEntry, files_of_day, read_entries
 from .storage.store import Store
 
 
-def is_restart(store: Store, head: StoredCommit, entries: List[Entry]) -> bool:
-    """Return whether the first page after the head's cursor contains old entries that are archived or were pruned."""
+class LogRestarted(Exception):
+    """The API began its log again instead of continuing after the cursor.
+
+    ``late`` are entries of its first page that the archive lacks, and that a resync does not read.
+    """
+
+    def __init__(self, late: Sequence[FetchedEntry] = ()) -> None:
+        super().__init__()
+        self.late = late
+
+
+def check_continues(store: Store, head: StoredCommit, entries: List[Entry]) -> None:
+    """Check that the first page after the head's cursor is not the beginning of the log.
+
+    It is if it begins with an archived entry from more than a day before the end of the coverage, or if all its entries
+    are from before the archive's time range. With other names than in the archive, all such entries must be archived.
+    In doubt it is not, because it is better to archive an entry twice than to lose it.
+
+    :raises LogRestarted: the page is the beginning of the log.
+    """
     fetched = [FetchedEntry.of(entry) for entry in entries]
-    pruned_until = head.commit.pruned_until
-    # Pruned entries cannot be compared.
-    kept = [one for one in fetched if pruned_until is None or one.moment is None or one.moment >= pruned_until]
+    old = head.commit.covered_until - RESYNC_LOOKBACK
+    oldest_kept = min(head.commit.covered_from, old)
+    if head.commit.pruned_until is not None:
+        oldest_kept = max(oldest_kept, head.commit.pruned_until)
+    kept = [one for one in fetched if not _is_before(one, oldest_kept)]
     if not kept:
-        return True
-    first, oldest = kept[0], kept[0].moment
-    if oldest is None:
-        return False
-    if first is fetched[0] and oldest >= head.commit.covered_until - RESYNC_LOOKBACK:
-        return False
-    return _is_archived(store, head, first)
+        raise LogRestarted
+    dated = [one for one in kept if one.moment is not None]
+    if not dated or (len(kept) == len(fetched) and not _is_before(dated[0], old)):
+        return
+    compared = [dated[0], *(one for one in dated[1:] if _is_before(one, old))]
+    missing = _missing(store, head, compared)
+    if missing is not None:
+        raise LogRestarted([one for one in missing if _is_before(one, resync_start(head.commit))])
 
 
-def _is_archived(store: Store, head: StoredCommit, entry: FetchedEntry) -> bool:
+def _is_before(fetched: FetchedEntry, moment: datetime) -> bool:
+    return fetched.moment is not None and fetched.moment < moment
+
+
+def _missing(store: Store, head: StoredCommit, fetched: List[FetchedEntry]) -> Optional[List[FetchedEntry]]:
+    """Return the entries that the archive lacks; None if it does not have the first one."""
+    first = fetched[0]
     live = live_files(store, head)
-    day = f"entries/date={utc_day(entry.moment)}/"
-    return any(
-        line == entry.line for path in sorted(live) if path.startswith(day) for line in lines_of(store, live[path])
-    )
+    archived = ArchivedEntries()
+    archived.add_all(read_entries(store, files_of_day(live, utc_day(first.moment))))
+    if not (archived.has(first) or archived.has_renamed(first)):
+        return None
+    for day in sorted({utc_day(one.moment) for one in fetched} - {utc_day(first.moment)}):
+        archived.add_all(read_entries(store, files_of_day(live, day)))
+    is_unchanged = archived.has(first)
+    missing = [one for one in fetched if not archived.take(one)]
+    # Entries of a single moment can be new although they differ from archived ones in names alone.
+    if len({one.moment for one in fetched}) > 1:
+        missing = [one for one in missing if not archived.take_renamed(one)]
+    return missing if is_unchanged or not missing else None
 
 
 def identity_change(store: Store, head: StoredCommit, api_url: str, token_tag: str) -> Optional[str]:

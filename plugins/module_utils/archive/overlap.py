@@ -13,14 +13,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Set
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Set
 from typing import Counter as CounterOf
 
 from ..project_log.entry import Entry, actor, canonical, subject, timestamp
 from ..times import format_time
-from .chain.chain import StoredCommit, live_files
-from .chain.rules import resync_start
-from .format.commit import DataFile, utc_day
+from .chain.chain import StoredCommit, replay
+from .chain.rules import ChainState, resync_start
+from .format.commit import DataFile, parse_data_file_name, utc_day
 from .reader import entries_of
 from .storage.store import Store
 
@@ -40,6 +40,45 @@ class FetchedEntry(NamedTuple):
         return cls(entry, canonical(entry) + b"\n", timestamp(entry))
 
 
+class ArchivedEntries:
+    """A multiset of archived entries, from which each fetched entry takes the one that it matches."""
+
+    def __init__(self) -> None:
+        self._by_line: CounterOf[bytes] = Counter()
+        self._by_identity: CounterOf[bytes] = Counter()
+
+    def add(self, archived: FetchedEntry) -> None:
+        self._by_line[_digest(archived.line)] += 1
+        self._by_identity[identity_digest(archived)] += 1
+
+    def add_all(self, archived: Iterable[FetchedEntry]) -> None:
+        for one in archived:
+            self.add(one)
+
+    def has(self, fetched: FetchedEntry) -> bool:
+        """Whether there is the same entry."""
+        return self._by_line[_digest(fetched.line)] > 0
+
+    def take(self, fetched: FetchedEntry) -> bool:
+        """Take the same entry; False if there is none."""
+        if not self.has(fetched):
+            return False
+        self._by_line[_digest(fetched.line)] -= 1
+        self._by_identity[identity_digest(fetched)] -= 1
+        return True
+
+    def has_renamed(self, fetched: FetchedEntry) -> bool:
+        """Whether there is an entry that differs only in names."""
+        return self._by_identity[identity_digest(fetched)] > 0
+
+    def take_renamed(self, fetched: FetchedEntry) -> bool:
+        """Take an entry that differs only in names; False if there is none. Take the same entries first."""
+        if not self.has_renamed(fetched):
+            return False
+        self._by_identity[identity_digest(fetched)] -= 1
+        return True
+
+
 class Overlap:
     """The archived entries that are read again from ``start`` on, to be matched with fetched ones.
 
@@ -50,36 +89,40 @@ class Overlap:
 
     def __init__(self, store: Store, head: StoredCommit) -> None:
         self._store = store
-        self._live = live_files(store, head)
-        self._newest = max((file.last for file in self._live.values() if file.last), default=None)
         self.start = resync_start(head.commit)
+        self._live = _files_that_can_follow(replay(store, head), self.start)
+        self._newest = max((file.last for file in self._live.values() if file.last), default=None)
         self.found = 0
         self.renamed = 0
-        self._by_line: CounterOf[bytes] = Counter()
-        self._by_identity: CounterOf[bytes] = Counter()
+        self._archived = ArchivedEntries()
+        self._skipped: CounterOf[bytes] = Counter()
         self._undecided: List[FetchedEntry] = []
         self._unmatched = 0
         self._late_days: Set[str] = set()
         self._pruned_until = head.commit.pruned_until
-        for fetched in self._archived(path for path in self._live if _may_reach(self._live[path], self.start)):
-            if not self._is_late(fetched):
+        for archived in read_entries(store, (file for file in self._live.values() if _may_reach(file, self.start))):
+            if not self._is_late(archived):
                 self._unmatched += 1
-                self._expect(fetched)
+                self._archived.add(archived)
+
+    def skip_once(self, fetched: FetchedEntry) -> None:
+        """Do not take an entry for new if it is fetched again; this run archives it already."""
+        self._skipped[fetched.line] += 1
 
     def is_new(self, fetched: FetchedEntry) -> bool:
         """True if a fetched entry is certainly not archived. Keep undecided ones for :meth:`resolve_undecided`."""
         if self._is_pruned(fetched.moment):
             return False
+        if self._skipped[fetched.line] > 0:
+            self._skipped[fetched.line] -= 1
+            return False
         if self._is_late(fetched):
             self._expect_late(utc_day(fetched.moment))
-        exact = _digest(fetched.line)
-        if self._by_line[exact] > 0:
-            self._by_line[exact] -= 1
-            self._by_identity[identity_digest(fetched)] -= 1
+        if self._archived.take(fetched):
             self.found += 1
             self._unmatched -= not self._is_late(fetched)
             return False
-        if self._by_identity[identity_digest(fetched)] > 0:
+        if self._archived.has_renamed(fetched):
             self._undecided.append(fetched)
             return False
         return True
@@ -107,9 +150,7 @@ class Overlap:
         """Return the undecided entries that are new: no unmatched archived entry with the same identity is left."""
         new: List[FetchedEntry] = []
         for fetched in self._undecided:
-            identity = identity_digest(fetched)
-            if self._by_identity[identity] > 0:
-                self._by_identity[identity] -= 1
+            if self._archived.take_renamed(fetched):
                 self.renamed += 1
             else:
                 new.append(fetched)
@@ -123,17 +164,42 @@ class Overlap:
         if day in self._late_days:
             return
         self._late_days.add(day)
-        for fetched in self._archived(path for path in self._live if path.startswith(f"entries/date={day}/")):
-            if self._is_late(fetched):
-                self._expect(fetched)
+        for archived in read_entries(self._store, files_of_day(self._live, day)):
+            if self._is_late(archived):
+                self._archived.add(archived)
 
-    def _expect(self, fetched: FetchedEntry) -> None:
-        self._by_line[_digest(fetched.line)] += 1
-        self._by_identity[identity_digest(fetched)] += 1
 
-    def _archived(self, paths: Iterable[str]) -> Iterator[FetchedEntry]:
-        for path in sorted(paths):
-            yield from map(FetchedEntry.of, entries_of(self._store, self._live[path]))
+def files_of_day(live: Mapping[str, DataFile], day: str) -> List[DataFile]:
+    """The data files that have the entries of a UTC day."""
+    return [file for path, file in live.items() if path.startswith(f"entries/date={day}/")]
+
+
+def read_entries(store: Store, files: Iterable[DataFile]) -> Iterator[FetchedEntry]:
+    """Yield the archived entries of data files; errors are those of :func:`entries_of`."""
+    for file in files:
+        yield from map(FetchedEntry.of, entries_of(store, file))
+
+
+def _files_that_can_follow(state: ChainState, start: datetime) -> Dict[str, DataFile]:
+    """The live files that can have entries of the log after its first entry from ``start`` on, where the read begins.
+
+    Commits have the order of the log, so these are the files of the commit that collected that entry, and of later
+    ones. Entries without a readable time count as of the time of their commit.
+    """
+    newest = {path: state.undated.get(path, file.last) for path, file in state.live.items()}
+    reaching = (path for path, moment in newest.items() if moment is not None and moment >= start)
+    first = min((sequence for path in reaching for sequence in _sequences(state, path)), default=0)
+    return {path: file for path, file in state.live.items() if max(_sequences(state, path)) >= first}
+
+
+def _sequences(state: ChainState, path: str) -> Iterator[int]:
+    """Yield the sequences of the commits that collected the entries of a file."""
+    merged, name = state.merged.get(path), parse_data_file_name(path)
+    if merged is not None:
+        for part in merged.parts:
+            yield from _sequences(state, part.path)
+    elif name is not None:
+        yield name.sequence
 
 
 def _may_reach(file: DataFile, start: datetime) -> bool:

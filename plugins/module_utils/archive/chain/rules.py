@@ -15,7 +15,7 @@ from datetime import datetime, time, timedelta, timezone
 from typing import Callable, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ...counts import pluralize
-from ...times import RETENTION
+from ...times import EARLIEST, RETENTION
 from ..format.commit import (
     FIRST_SEQUENCE,
     READING_KINDS,
@@ -170,8 +170,9 @@ def is_overlap_expected(before: Commit, asked: datetime) -> bool:
 
 
 def resync_start(before: Commit) -> datetime:
-    """The time from which a resync after this commit reads."""
-    return (before.newest or before.covered_until) - RESYNC_LOOKBACK
+    """The time from which a resync after this commit reads; not before the first year of a readable time."""
+    newest = before.newest or before.covered_until
+    return max(newest, EARLIEST + RESYNC_LOOKBACK) - RESYNC_LOOKBACK
 
 
 def newest_covered(before: Optional[Commit], files: Tuple[DataFile, ...], covered: datetime) -> Optional[datetime]:

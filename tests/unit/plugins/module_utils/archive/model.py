@@ -42,7 +42,7 @@ class Clocks(NamedTuple):
 class Visible:
     """An entry that became visible. ``late``: it is older than the coverage, or than an entry that was visible before.
 
-    ``unlucky``: it was not read before a resync.
+    ``unlucky``: it was not read before the log was read by time.
     """
 
     line: bytes
@@ -78,7 +78,7 @@ class Claims:
     def is_read_again(self) -> bool:
         """Whether archived entries can follow the cursor: since a resync, no run has read past its time."""
         covered = self.time("covered_until")
-        resyncs = (commit for commit in self.commits if commit["kind"] == "resync")
+        resyncs = (commit for commit in self.commits if is_read_by_time(commit))
         return any(covered is not None and read_time(commit["server_date"]) >= covered for commit in resyncs)
 
     def is_in_gap(self, moment: datetime) -> bool:
@@ -122,7 +122,7 @@ class Model:
         self.claims = now
         false = [*self._false_chain(before, now, clocks, whys)]
         new = now.commits[len(before.commits) :]
-        if any(commit["kind"] == "resync" for commit in new):
+        if any(is_read_by_time(commit) for commit in new):
             archived = Counter(before.lines)
             for one in self._seen:
                 one.unlucky = one.unlucky or archived[one.line] <= 0
@@ -193,6 +193,12 @@ class Model:
         if is_complete:
             return False
         return one.late or one.moment >= (covered_until or one.moment)
+
+
+def is_read_by_time(commit: Any) -> bool:
+    """Return whether the new cursor is from a read by time. A token of the same log continues with the old cursor."""
+    resync = commit.get("resync")
+    return resync is not None and not (resync["why"] == "token" and resync["overlap"])
 
 
 def gaps_of(commit: Any) -> List[Tuple[datetime, datetime, str]]:

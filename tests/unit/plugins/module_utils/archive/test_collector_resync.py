@@ -10,11 +10,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import prune
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     CursorRejected,
     ProjectMismatch,
     ServiceUnavailable,
+    StorageError,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault
@@ -22,6 +23,8 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import (
     World,
 )
+
+TOO_LATE = 3 * 86400
 
 # A refused cursor
 
@@ -61,6 +64,48 @@ def test_times_at_the_ends_of_the_calendar_stop_neither_a_collection_nor_a_resyn
     world.collect()
     assert world.archived() == world.logged()
     assert world.verify() == []
+
+
+def test_an_archive_of_the_earliest_readable_time_is_read_again(world: World) -> None:
+    world.simulator.set(retention=None)
+    world.log.append(timestamp="0002-01-01T00:00:00Z")
+    world.collect()
+    world.append(2)
+    refuse_cursor(world)
+    world.collect()
+    world.append(1, ago=5)
+    world.collect()
+    assert is_intact(world)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_compaction_while_the_log_is_read_again_does_not_fail_the_run(world: World, at: int) -> None:
+    for count, ago in ((2, TOO_LATE), (6, 60), (4, TOO_LATE - 100)):
+        world.append(count, ago=ago)
+        world.collect()
+    pages = iter(range(99))
+
+    def compact_once() -> None:
+        if next(pages) == at:
+            compact(world.store, context=world.context())
+
+    refuse_cursor(world)
+    world.simulator.state.before_page = compact_once
+    try:
+        world.collect()
+    finally:
+        world.simulator.state.before_page = None
+    assert any(commit["kind"] == "compact" for commit in world.commits())
+    assert is_intact(world)
+
+
+def test_a_file_that_is_missing_while_the_log_is_read_again_is_an_error(world: World) -> None:
+    world.append(2)
+    world.collect()
+    next(world.path.glob("entries/*/*")).unlink()
+    refuse_cursor(world)
+    with pytest.raises(StorageError, match="entries/"):
+        world.collect()
 
 
 def test_a_cursor_refused_in_the_middle_keeps_what_was_read_before(world: World) -> None:
@@ -179,8 +224,6 @@ def test_a_range_that_the_api_forgets_does_not_double_entries(world: World) -> N
 
 # Entries that became visible more than a day late. They follow newer ones, so a resync reads them after its overlap.
 
-TOO_LATE = 3 * 86400
-
 
 def test_late_entries_are_not_doubled_by_a_resync(world: World) -> None:
     for ago in (60, TOO_LATE):
@@ -262,6 +305,36 @@ def test_pruned_late_entries_do_not_return_after_a_resync(world: World) -> None:
     assert world.verify() == []
 
 
+def test_a_late_entry_that_equals_one_from_before_the_overlap_is_new(world: World) -> None:
+    world.append(1)
+    twin = dict(world.log.entries[-1])
+    world.collect()
+    world.wait(days=3)
+    for count in (4, 1):
+        world.append(count)
+        world.collect()
+    world.append(1, ago=30)
+    world.log.extend([twin])
+    world.append(1)
+    refuse_cursor(world)
+    assert world.collect().added == 3
+    assert is_intact(world)
+
+
+def test_an_entry_without_a_readable_time_that_equals_an_old_one_is_new_after_a_resync(world: World) -> None:
+    undated = {"timestamp": None, "message": "undated"}
+    world.log.extend([undated])
+    world.append(3)
+    world.collect()
+    world.wait(days=30)
+    world.append(3)
+    world.collect()
+    world.log.extend([undated])
+    refuse_cursor(world)
+    assert world.collect().added == 1
+    assert is_intact(world)
+
+
 def test_unreadable_times_are_not_doubled_by_a_resync(world: World) -> None:
     world.append(2)
     world.log.extend([{"timestamp": "soon", "message": str(number)} for number in range(7)])
@@ -304,6 +377,33 @@ def test_a_rotated_token_is_accepted_after_the_overlap_was_found(world: World) -
     world.append(1, ago=4)
     world.collect()
     assert world.commits()[-1]["kind"] == "entries"
+    assert is_intact(world)
+
+
+def test_another_token_loses_no_late_entry(world: World) -> None:
+    moment = world.clock.ago(seconds=TOO_LATE)
+    world.log.append(timestamp=moment, message="Volume created", resource="a")
+    world.append(4)
+    world.collect()
+    world.append(1, ago=TOO_LATE - 9)
+    world.log.extend([world.log.entries[0]])
+    world.log.append(timestamp=moment, message="Volume created", resource="b")
+    world.append(1, ago=20)
+    world.project.rotate_token()
+    world.simulator.set(page_size=200)
+    assert world.collect().added == 4
+    assert is_intact(world)
+
+
+def test_a_cursor_that_another_token_cannot_use_is_replaced(world: World) -> None:
+    world.append(5)
+    world.collect()
+    world.append(2, ago=20)
+    world.project.rotate_token()
+    world.simulator.set(page_size=200)
+    refuse_cursor(world)
+    assert world.collect().added == 2
+    assert [commit["resync"]["why"] for commit in world.commits() if "resync" in commit] == ["token", "cursor"]
     assert is_intact(world)
 
 

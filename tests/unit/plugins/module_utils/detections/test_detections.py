@@ -117,6 +117,48 @@ def test_own_automation_fires_no_detection_but_is_remembered() -> None:
     facts = SiteFacts.from_mapping({"own_actors": ["ci"]})
     assert alerts("deletion", [entry("server_delete", actor=TOKEN)], facts) == []
     assert alerts("deletion", [entry("server_delete")], facts) == ["deletion"]
+    other_network = "198.51.100.1"
+    by_automation = entry(actor=TOKEN, ip_address=other_network)
+    assert alerts("first_seen_network", [by_automation, entry(ip_address=other_network)], facts) == []
+
+
+def test_a_burst_can_take_exactly_ten_minutes_and_fires_once() -> None:
+    def bursts(minutes: list[float]) -> int:
+        return len(alerts("burst_of_deletions", [entry("volume_delete", days=minute / 1440) for minute in minutes]))
+
+    assert bursts([0, 1, 2, 3, 10]) == 1
+    assert bursts([0, 1, 2, 3, 10.1]) == 0
+    assert [bursts([0.1 * number for number in range(count)]) for count in (9, 10)] == [1, 2]
+
+
+def test_entries_without_a_readable_time_are_no_burst_and_no_first_use() -> None:
+    unreadable = {**entry("volume_delete", ip_address="198.51.100.1"), "timestamp": "yesterday"}
+    assert alerts("burst_of_deletions", [unreadable] * 5) == []
+    assert alerts("first_seen_network", [unreadable]) == []
+
+
+def test_first_seen_detections_fire_from_one_week_after_the_oldest_entry() -> None:
+    detections = [found for found in built_in_detections() if found.name == "first_seen_actor"]
+    for late, fires in ((False, False), (True, True)):
+        detector = Detector(detections, FACTS)
+        detector.learn(entry(days=-6.9))
+        if late:
+            detector.learn(entry(days=-7))  # it became visible after a newer one
+        assert bool(detector.alerts(entry(actor={"user": {"email": "eve@example.com"}}))) is fires
+
+
+def test_a_token_is_dormant_after_more_than_thirty_days_without_any_use() -> None:
+    last_use, second = -59, 1 / 86_400
+    assert alerts("dormant_token", [entry(days=last_use + 30, actor=TOKEN)]) == []
+    assert alerts("dormant_token", [entry(days=last_use + 30 + second, actor=TOKEN)]) == ["dormant_token"]
+    late_entry = entry(days=-58, actor=TOKEN)
+    assert alerts("dormant_token", [entry(days=-31, actor=TOKEN), late_entry, entry(days=-10, actor=TOKEN)]) == []
+
+
+def test_a_network_of_ipv6_is_the_48_bits_of_a_site() -> None:
+    site = [entry(days=-1, ip_address="2001:db8:1:2::7"), entry(ip_address="2001:db8:1:ffff::8")]
+    assert alerts("first_seen_network", site) == ["first_seen_network"]
+    assert alerts("first_seen_network", [*site, entry(ip_address="2001:db8:2::7")]) == ["first_seen_network"] * 2
 
 
 def test_a_detection_without_its_fact_is_off() -> None:

@@ -161,6 +161,29 @@ def test_a_network_of_ipv6_is_the_48_bits_of_a_site() -> None:
     assert alerts("first_seen_network", [*site, entry(ip_address="2001:db8:2::7")]) == ["first_seen_network"] * 2
 
 
+def fires(facts: SiteFacts, **keys: Any) -> list[str]:
+    """Return who makes a detection of the site fire: anna from a known network, or a token from another one."""
+    detection = Detection.from_mapping({"name": "own", "title": "Own", "severity": "low", **keys})
+    changes = {"anna": entry("server_delete"), "token": entry("disk_delete", actor=TOKEN, ip_address="198.51.100.1")}
+    return [who for who, change in changes.items() if Detector([detection], facts).alerts(change)]
+
+
+def test_a_detection_does_not_fire_on_its_exceptions() -> None:
+    selected = {"actions": "*_delete"}
+    assert fires(SiteFacts(), select=selected) == ["anna", "token"]
+    assert fires(SiteFacts(), select=selected, **{"except": {"actors": "anna@*"}}) == ["token"]
+    assert fires(SiteFacts(), select=selected, **{"except": [{"actions": "disk_*"}, {"actors": "anna@*"}]}) == []
+    assert fires(SiteFacts(), select=[{"actions": "disk_*"}, {"actors": "bea@*"}]) == ["token"]
+
+
+def test_a_detection_can_have_its_own_hours_and_networks() -> None:
+    assert fires(SiteFacts(), unknown=["198.51.100.0/24"]) == fires(FACTS, unknown=["198.51.100.0/24"]) == ["anna"]
+    assert fires(FACTS, unknown=True) == ["token"]
+    assert fires(SiteFacts(), outside="Mon-Fri 20:00-21:00 UTC") == fires(FACTS, outside="Mon-Fri 20:00-21:00 UTC")
+    assert fires(SiteFacts(), outside="Mon-Fri 20:00-21:00 UTC") == ["anna", "token"]
+    assert fires(FACTS, outside=True) == []
+
+
 def test_a_detection_without_its_fact_is_off() -> None:
     nothing = SiteFacts()
     assert alerts("unknown_network", CASES["unknown_network"][0], nothing) == []

@@ -21,6 +21,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format
     Gap,
     Head,
     Part,
+    Resync,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.data_file import DayFile
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import prune
@@ -145,6 +146,35 @@ HOUR = timedelta(hours=1)
 def test_a_forged_commit_contradicts_its_neighbours(archive: World, expected: str, changes: dict[str, Any]) -> None:
     forge(archive, 2, **changes)
     assert expected in types(archive)
+
+
+@pytest.mark.parametrize(
+    ("expected", "changes"),
+    [
+        ("chain", {"kind": "resync", "resync": Resync("cursor", NOON - 24 * HOUR, 1, 0, False)}),
+        ("coverage", {"asked": NOON - 25 * HOUR}),
+        ("totals", {"newest": None}),
+    ],
+)
+def test_a_forged_first_commit_that_no_run_could_make(archive: World, expected: str, changes: dict[str, Any]) -> None:
+    forge(archive, 1, **changes)
+    assert types(archive) == {expected}
+
+
+@pytest.mark.parametrize(
+    ("expected", "changes"),
+    [
+        ("coverage", {"total_gaps": 1}),
+        ("coverage", {"covered_from": NOON - 91 * 24 * HOUR}),
+        ("chain", {"pruned_until": NOON - 12 * HOUR}),
+    ],
+)
+def test_a_fact_that_no_first_commit_has_and_all_later_ones_repeat(
+    archive: World, expected: str, changes: dict[str, Any]
+) -> None:
+    for sequence in range(1, 6):
+        forge(archive, sequence, **changes)
+    assert types(archive) == {expected}
 
 
 def test_a_forged_project(archive: World) -> None:

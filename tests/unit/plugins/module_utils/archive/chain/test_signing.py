@@ -246,6 +246,7 @@ def test_an_unsigned_archive_with_allowed_signers_is_an_error(world: World, sign
     world.collect()
     assert findings(world, signer.allowed) == [("signature_absent", False)]
     assert findings(world, None) == []
+    assert findings(world, None, signed_from=1) == [("signature_absent", False)]
 
 
 def test_a_signature_for_another_purpose_is_bad(archive: World, signer: Signer) -> None:

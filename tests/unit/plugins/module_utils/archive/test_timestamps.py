@@ -300,6 +300,18 @@ def test_the_earliest_time_stamp_that_covers_a_commit_counts(archive: World, aut
     assert found.longest_wait.seconds == 20 * 3600
 
 
+def test_an_authority_may_be_half_an_hour_behind_the_server(archive: World, authority: TimeAuthority) -> None:
+    commit = load_commit(archive.store, 3)
+    for minutes, expected in ((31, [("timestamp_bad", False)]), (29, [])):
+        early = commit.commit.server_date - timedelta(minutes=minutes)
+        put(archive, 3, authority.at(early, commit.head.sha256))
+        assert findings_of(archive, authority) == expected
+    found = checked(archive, authority).timestamps
+    assert found is not None
+    assert found.longest_wait is not None
+    assert found.longest_wait.seconds == 0
+
+
 def test_timestamps_of_other_commits_are_found(archive: World, authority: TimeAuthority, tmp_path: Path) -> None:
     genuine = authority.of(load_commit(archive.store, 2).head.sha256)
     others = TimeAuthority(tmp_path, "other").of(load_commit(archive.store, 2).head.sha256)

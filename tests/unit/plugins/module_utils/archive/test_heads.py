@@ -104,6 +104,21 @@ def test_what_was_removed_or_merged_since_is_counted(archive: World, tmp_path: P
     assert (found.findings, found.pruned) == ([], 1)
 
 
+def test_a_day_that_was_merged_since_is_counted(archive: World, tmp_path: Path) -> None:
+    for _run in range(2):
+        archive.append(3, ago=30)
+        archive.collect()
+        archive.wait(minutes=10)
+    archive.wait(days=1)
+    archive.collect()
+    before = read_heads(written(tmp_path, noted(archive, archive.head.commit.sequence)))
+    assert compact(archive.store, None, archive.context()).commits == 1
+    found = check_heads(archive.store, before)
+    assert (found.findings, found.pruned, found.compacted) == ([], 0, 1)
+    after = read_heads(written(tmp_path, noted(archive, archive.head.commit.sequence)))
+    assert check_heads(archive.store, after).compacted == 0
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -247,6 +247,8 @@ def test_a_wrong_token_is_not_repeated(simulator: Simulator, make: Callable[...,
         "{origin}/v1/../other?cursor=1",
         "{origin}/v1/%2e%2e/other?cursor=1",
         "{origin}/v11/project-logs?cursor=1",
+        "{origin}/v1/..\\other?cursor=1",
+        "{origin}/v1/%2e%2e%5cother?cursor=1",
         "//evil.example/v1/project-logs",
         "http://[::1/v1/project-logs",
     ],
@@ -259,9 +261,10 @@ def test_the_token_goes_nowhere_else(simulator: Simulator, api: Api, kind: str, 
     assert len(simulator.requests) == 1
 
 
-def test_user_and_password_in_a_next_url_are_refused(simulator: Simulator, api: Api) -> None:
+@pytest.mark.parametrize("login", ["x:y@", "x@", ":y@"])
+def test_user_and_password_in_a_next_url_are_refused(simulator: Simulator, api: Api, login: str) -> None:
     simulator.project("main").log.append(action="a", message="m")
-    simulator.script(Fault("foreign_next", to=simulator.url.replace("://", "://x:y@") + "/project-logs?cursor=1"))
+    simulator.script(Fault("foreign_next", to=simulator.url.replace("://", f"://{login}") + "/project-logs?cursor=1"))
     with pytest.raises(errors.UntrustedURL):
         api.page(api.first_url())
 

@@ -354,6 +354,24 @@ def test_time_stamps_of_other_commits_show_a_rewritten_or_cut_history(archive: W
     assert any(detail.startswith("commit 2 was another one at ") and detail.endswith(DIGEST) for detail in details)
 
 
+def test_a_time_stamp_shows_that_the_newest_commit_was_rewritten(archive: World, authority: TimeAuthority) -> None:
+    sequence = archive.head.head.sequence
+    put(archive, sequence, authority.of(DIGEST), f"timestamps/{sequence:012d}-{DIGEST[:12]}.tsr")
+    (lost,) = [finding for finding in checked(archive, authority).findings if finding.type == "timestamp_lost"]
+    assert lost.detail.startswith(f"commit {sequence} was another one at ")
+
+
+def test_a_cut_is_described_among_many_files_of_the_next_commit(archive: World, authority: TimeAuthority) -> None:
+    newest = archive.head
+    put(archive, newest.head.sequence, authority.of(newest.head.sha256))
+    for sequence in (newest.head.sequence, newest.head.sequence - 1):
+        (archive.path / load_commit(archive.store, sequence).commit.name).unlink()
+    for number in range(101):
+        (archive.path / f"timestamps/{newest.head.sequence - 1:012d}-{number:012x}.tsr").write_bytes(b"junk")
+    details = [finding.detail for finding in checked(archive, authority).findings if finding.type == "timestamp_lost"]
+    assert any(detail.startswith(f"commit {newest.head.sequence} existed by ") for detail in details)
+
+
 def test_the_commit_after_the_head_may_have_one(archive: World, authority: TimeAuthority) -> None:
     """A copy that was made during a collection run can have a time stamp of the next commit."""
     put(archive, 3, authority.of(load_commit(archive.store, 3).head.sha256))

@@ -17,12 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.rules import resync_start
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.signing import (
     AllowedSigners,
     SigningKey,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.format.commit import (
     Commit,
+    Resync,
     sha256,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import prune
@@ -32,9 +34,12 @@ from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.arc
     CASES,
     LEGITIMATE,
     LIES,
+    Forged,
+    after,
     append,
     errors,
     fill,
+    stored,
 )
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.world import World
@@ -109,6 +114,25 @@ def test_no_commit_can_be_appended_to_a_signed_archive_without_the_key(world: Wo
     world.append(1, ago=20)
     assert world.collect(pin=True, sign_key=key).added == 1
     assert errors(world, signers=signers) == []
+
+
+@pytest.mark.parametrize(("accepted", "found"), [(False, ["identity"]), (True, [])])
+def test_another_token_must_be_accepted_even_if_the_provider_deleted_all_archived_entries(
+    world: World, accepted: bool, found: list[str]
+) -> None:
+    world.append(2)
+    world.collect()
+    world.wait(days=100)
+    world.collect()
+    described = Resync("token", resync_start(world.head.commit), 0, 0, accepted)
+    append(world, Forged(after(world, "resync", token_tag="00000000", resync=described), {}))
+    assert errors(world) == found
+
+
+def test_a_file_without_entries_is_found(archive: World) -> None:
+    file, files = stored(archive, "0000-00-00", [])
+    append(archive, Forged(after(archive, "entries", files=(file,)), files))
+    assert errors(archive) == ["chain"]
 
 
 def test_an_old_commit_and_its_file_edited_together_are_found_by_readers(archive: World) -> None:

@@ -286,6 +286,14 @@ def test_the_status_is_that_of_the_head(archive: World) -> None:
     assert {*result.to_json(), "added", "commits_added"} == set(archive.collect().to_json())
 
 
+@pytest.mark.parametrize("minutes", [29, 31])
+def test_coverage_that_ends_in_the_future_is_stale_unless_clocks_can_differ_so_much(
+    archive: World, minutes: int
+) -> None:
+    now = archive.head.commit.covered_until - timedelta(minutes=minutes)
+    assert status(archive.store, now).state == ("current" if minutes == 29 else "stale")
+
+
 @pytest.mark.parametrize(("days", "state"), [(0.9, "current"), (1.1, "stale"), (89, "stale"), (90, "expired")])
 def test_silence_degrades_and_then_expires(archive: World, days: float, state: str) -> None:
     assert status(archive.store, archive.clock.now + timedelta(days=days)).state == state

@@ -140,6 +140,13 @@ def test_two_hosts_sign_one_archive(archive: World, signer: Signer, tmp_path: Pa
         archive.collect(sign_key=SigningKey(signer.key))
 
 
+def test_an_expected_head_does_not_let_a_new_key_sign(archive: World, tmp_path: Path) -> None:
+    other, head = SigningKey(Signer(tmp_path, "log2").key), archive.head.head
+    with pytest.raises(InvalidInput, match="has not signed any commit of"):
+        archive.collect(sign_key=other, expected_head=head)
+    assert archive.head.head == head
+
+
 def test_signatures_of_an_expired_key_remain_valid(archive: World, signer: Signer, tmp_path: Path) -> None:
     new = Signer(tmp_path, "new")
     closing = archive.clock.now + timedelta(hours=1)

@@ -143,6 +143,15 @@ def test_a_next_that_repeats_is_an_error(simulator: Simulator, api: Api) -> None
         read(api)
 
 
+def test_no_page_is_read_if_the_first_one_leads_to_itself(simulator: Simulator, api: Api) -> None:
+    simulator.project("main").log.append(action="a", message="m")
+    simulator.script(Fault("loop"))
+    reader = Reader(api)
+    with pytest.raises(errors.PaginationLoop, match="already read"):
+        list(reader.pages(range_of()))
+    assert reader.pages_read == 0
+
+
 def test_an_error_in_the_middle_is_raised_and_not_swallowed(simulator: Simulator) -> None:
     for n in range(7):
         simulator.project("main").log.append(action="a", message=str(n))

@@ -284,6 +284,8 @@ def test_a_redirect_within_the_api_is_followed_but_not_for_ever(simulator: Simul
         ("https://evil.example/v1/project-logs?cursor=1", errors.UntrustedURL, "evil.example"),
         ("{url}/servers?cursor=1", errors.InvalidInput, "is not a poll_more URL"),
         ("{url}/project-logs", errors.InvalidInput, "is not a poll_more URL"),
+        ("{url}/project-logs?start=-1d&end=-1h", errors.InvalidInput, "is not a poll_more URL"),
+        ("{url}/project-logs?start=2026-11-22T12:00:00Z", None, None),
         ("{url}/project-logs?cursor=1", None, None),
     ],
 )
@@ -324,6 +326,19 @@ def test_a_host_that_answered_before_is_waited_for(simulator: Simulator, waits: 
         with pytest.raises(errors.Unreachable):
             api.page(api.first_url())
     assert len(waits.seconds) == 5
+
+
+def test_a_client_of_another_thread_waits_for_a_host_that_answered_the_first(
+    simulator: Simulator, make: Callable[..., Api], waits: Waits
+) -> None:
+    with make(api_retries=5) as api, api.clone(threading.Event()) as early:
+        api.page(api.first_url())
+        simulator.stop()
+        for client, retries in ((early, 2), (api.clone(threading.Event()), 5)):
+            waits.seconds.clear()
+            with client, pytest.raises(errors.Unreachable):
+                client.page(client.first_url())
+            assert len(waits.seconds) == retries
 
 
 @contextmanager
@@ -439,6 +454,13 @@ def test_what_the_api_says_of_an_error_is_one_line_and_no_token(simulator: Simul
     assert caught.value.message.endswith("(HTTP 403): \ufffd[31mNo\ufffdright for ***; use another token.")
 
 
+def test_the_fields_that_the_api_refuses_are_named(simulator: Simulator, api: Api) -> None:
+    body = {"start": ["Not a time.", "Too early."], "end": "Too late."}
+    simulator.script(Fault("raw", status=400, body=json.dumps(body).encode()))
+    with pytest.raises(errors.RequestRejected, match=r"\(HTTP 400\): start: Not a time.; end: Too late; check api_url"):
+        api.page(api.first_url())
+
+
 @pytest.mark.parametrize("before", range(280, 300, 5))
 def test_no_part_of_the_token_is_left_where_a_long_detail_is_cut(simulator: Simulator, api: Api, before: int) -> None:
     token = simulator.project("main").token
@@ -486,6 +508,13 @@ def test_a_stop_ends_a_wait_at_once(simulator: Simulator) -> None:
     stop.set()
     simulator.script(Fault("status", status=503, retry_after=500))
     with Api(connect(simulator), stop=stop) as api, pytest.raises(errors.Cancelled):
+        api.page(api.first_url())
+
+
+def test_a_stop_ends_a_response_that_still_arrives(simulator: Simulator) -> None:
+    stop = threading.Event()
+    simulator.before_page(stop.set)
+    with Api(connect(simulator), stop=stop) as api, pytest.raises(errors.Cancelled, match="The read was stopped"):
         api.page(api.first_url())
 
 

@@ -75,6 +75,8 @@ def test_entries_before_the_range_are_the_baseline(host: Host) -> None:
     found = host.json("detect", host.archive, "--start", "-7d")
     assert {alert["detection"] for alert in found["alerts"]} == {"deletion", "first_seen_actor"}
     assert host.json("detect", host.archive, "--start", "-1d")["alerts"] == []
+    exact = host.json("detect", host.archive, "--start", (NOW - timedelta(days=2)).isoformat())
+    assert exact["alerts"] == found["alerts"]
     assert found["inactive"] == {"outside_working_hours": "working_hours", "unknown_network": "known_networks"}
 
 

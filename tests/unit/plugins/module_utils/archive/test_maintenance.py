@@ -169,6 +169,13 @@ def test_prune_removes_complete_days(archive: World) -> None:
     assert archive.verify() == []
 
 
+@pytest.mark.parametrize("job", [compact, prune])
+def test_a_host_whose_clock_is_behind_makes_no_commit_that_breaks_a_rule(archive: World, job: Work) -> None:
+    before = [midnight(21)] if job is prune else []
+    assert work(job, archive, *before, now=lambda: archive.clock.ago(minutes=20)).commits
+    assert archive.verify() == []
+
+
 def test_an_older_prune_takes_no_edge_back(archive: World) -> None:
     work(prune, archive, midnight(21))
     archive.append(1, ago=60)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.chain.
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reader import cat
+from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.verifier import verify_archive
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import ArchiveDamaged, InvalidInput
 from ansible_collections.auditops.cloudscale.tests.unit.plugins.module_utils.archive.signer import Signer, allowing
@@ -247,6 +249,19 @@ def test_a_truncation_that_left_the_signatures_is_found(archive: World, signer: 
         (archive.path / f"commits/{number:012d}.json").unlink()
         next((archive.path / "entries").rglob(f"{number:012d}-*")).unlink()
     assert ("signature_ahead", False) in findings(archive, signer.allowed)
+
+
+def test_a_commit_that_was_signed_during_a_verification_is_no_finding(archive: World, signer: Signer) -> None:
+    class Growing(LocalStore):
+        def list_files(self, directory: str, after: str = "") -> Iterator[str]:
+            found = list(super().list_files(directory, after))
+            if directory == "signatures":
+                archive.append(1)
+                archive.collect(sign_key=SigningKey(signer.key))
+            return iter(found)
+
+    found = verify_archive(Growing(str(archive.path)), signers=AllowedSigners(signer.allowed), now=archive.clock.now)
+    assert (found.findings, found.signed_up_to) == ([], 4)
 
 
 def test_an_unsigned_archive_with_allowed_signers_is_an_error(world: World, signer: Signer) -> None:

@@ -188,6 +188,17 @@ def test_what_a_killed_loser_announced_is_an_orphan_even_if_it_read_more(archive
     assert "contains entries that are not in the archive (1)" in finding.detail
 
 
+@pytest.mark.parametrize(("sequence", "expected"), [(0, ["foreign"]), (1, []), (6, []), (7, ["foreign"])])
+def test_only_a_commit_that_exists_or_is_the_next_has_a_pending_record(
+    archive: World, sequence: int, expected: list[str]
+) -> None:
+    name = f"entries/date=2026-11-22/{sequence:012d}-0123456789ab.jsonl.gz"
+    path = archive.path / f"pending/{sequence:012d}-0123456789abcdef.json"
+    path.write_text(json.dumps({"format": 1, "files": [name]}))
+    assert archive.head.head.sequence == 5
+    assert [finding.type for finding in archive.verify()] == expected
+
+
 def test_an_orphan_that_has_a_line_once_too_often_is_extra(archive: World) -> None:
     stored = gzip.compress(gzip.decompress(data_path(archive, 2).read_bytes()) * 2)
     (data_path(archive, 2).parent / f"000000000003-{sha256(stored)[:12]}.jsonl.gz").write_bytes(stored)

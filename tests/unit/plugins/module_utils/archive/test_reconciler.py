@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Optional
 
@@ -17,6 +18,7 @@ from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.reconc
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.storage.local_store import LocalStore
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
     ArchiveDamaged,
+    InvalidResponse,
     ProjectMismatch,
     StorageError,
 )
@@ -255,6 +257,22 @@ def test_another_projects_log_is_refused(archive: World) -> None:
     archive.project = other
     with pytest.raises(ProjectMismatch, match="holds the log of project"):
         compared(archive)
+
+
+def test_an_entry_whose_project_has_no_uuid_is_compared(archive: World) -> None:
+    archive.log.append(timestamp=archive.clock.ago(hours=1), message="m", subject={"project": {"name": "shop"}})
+    archive.collect()
+    result = compared(archive)
+    assert (result.findings, result.entries) == ([], 11)
+
+
+def test_a_response_without_a_date_is_refused(archive: World) -> None:
+    class Undated(Api):
+        def page(self, url: str) -> Page:
+            return replace(super().page(url), server_date=None)
+
+    with Undated(archive.connection) as api, pytest.raises(InvalidResponse, match="has no Date"):
+        reconcile(archive.store, api)
 
 
 def test_an_archive_that_is_none_or_damaged(world: World) -> None:

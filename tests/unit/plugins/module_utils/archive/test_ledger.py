@@ -210,6 +210,16 @@ def test_a_reason_does_not_let_a_host_choose_where_it_begins(archive: World, kee
     assert refused.endswith("it begins with a commit that was not noted")
 
 
+def test_an_archive_that_has_a_superseded_head_again_continues_an_older_one(archive: World, keeper: Keeper) -> None:
+    keeper.ask(archive)
+    grow(archive, 2)
+    keeper.ask(archive)
+    keeper.lines.append(json.dumps({**json.loads(keeper.lines[-1]), "superseded": "an older copy was restored"}))
+    sent = continuation(archive.store, keeper.noted)
+    assert (sent.after, len(sent.commits)) == (keeper.noted[0].head, 2)
+    assert keeper.ask(archive).refused == []
+
+
 def test_an_archive_that_was_closed_is_superseded(archive: World, keeper: Keeper) -> None:
     keeper.ask(archive)
     archive_id = archive.head.commit.archive_id

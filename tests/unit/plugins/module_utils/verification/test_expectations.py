@@ -223,6 +223,13 @@ def test_a_misspelt_action_finds_what_was_meant() -> None:
     assert nearest([entry("volume_attach"), near], {"action": "server_created"}) == (near, ["action"], None)
 
 
+def test_an_entry_that_counts_for_a_rule_is_not_its_nearest_miss() -> None:
+    rule = {"action": "server_create", "count": 2}
+    near = entry("server_created")
+    assert nearest([entry("server_create")], rule) is None
+    assert nearest([entry("server_create"), near], rule) == (near, ["action"], None)
+
+
 def test_without_anything_alike_there_is_no_nearest_miss() -> None:
     assert nearest([], {"action": "server_create"}) is None
     assert nearest([entry("network_update")], {"action": "server_delete"}) is None

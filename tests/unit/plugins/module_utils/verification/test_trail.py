@@ -50,6 +50,15 @@ def test_clocks_that_differ_lose_nothing(simulator: Simulator, waits: Waits, min
     assert trail.changes().others == entries
 
 
+def test_a_start_that_failed_leaves_no_cursor_of_an_earlier_start(simulator: Simulator, waits: Waits) -> None:
+    trail = trail_of(simulator, waits)
+    trail.begin()
+    simulator.script(Fault("status", status=503, times=99))
+    with pytest.raises(ServiceUnavailable):
+        trail.begin()
+    assert trail.cursor is None
+
+
 def test_it_does_not_wait_for_an_unavailable_api(simulator: Simulator, waits: Waits) -> None:
     simulator.script(Fault("status", status=503, times=99))
     with pytest.raises(ServiceUnavailable):

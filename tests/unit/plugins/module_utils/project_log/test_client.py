@@ -198,6 +198,15 @@ def test_the_budget_left_counts_for_a_retry_after(simulator: Simulator, api: Api
     assert waits.seconds == [400]
 
 
+def test_a_shorter_request_to_slow_down_does_not_end_a_longer_one(
+    simulator: Simulator, make: Callable[..., Api]
+) -> None:
+    with make() as api, api.clone(threading.Event()) as other:
+        for client, seconds in ((api, 30), (other, 5)):
+            client.throttle.block_until(seconds)
+        assert [client.throttle.seconds_left(10) for client in (api, other)] == [20, 20]
+
+
 def test_retry_after_may_be_a_date(simulator: Simulator, api: Api, waits: Waits) -> None:
     simulator.script(Fault("status", status=503, retry_after=datetime.now(timezone.utc) + timedelta(seconds=30)))
     api.page(api.first_url())

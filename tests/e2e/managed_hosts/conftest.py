@@ -122,20 +122,23 @@ def root(suite: str, network: None, key: Path, tmp_path_factory: pytest.TempPath
     return prepared_root(suite, tmp_path_factory.mktemp(suite), key)
 
 
-@pytest.fixture(scope="session")
+# Each module has new hosts and a new simulator, so that no test depends on what another module leaves.
+
+
+@pytest.fixture(scope="module")
 def simulator(suite: str, network: None) -> Iterator[Simulator]:
     with Simulator(page_size=3, tls=True, host=GATEWAY) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def machine(root: Path, key: Path, simulator: Simulator) -> Iterator[Machine]:
     with Machine(root, key, 1) as booted:
         trust(booted, simulator)
         yield booted
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def other_machine(root: Path, key: Path, simulator: Simulator) -> Iterator[Machine]:
     with Machine(root, key, 2) as booted:
         trust(booted, simulator)
@@ -147,7 +150,7 @@ def trust(machine: Machine, simulator: Simulator) -> None:
     machine.output_of(f"cat > {CA} <<'END'\n{Path(simulator.ca_path).read_text()}\nEND")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployment(machine: Machine, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     made = Deployment(tmp_path_factory.mktemp("controller"), host=machine)
     # Fires only when a test says so.

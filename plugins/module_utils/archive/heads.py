@@ -95,6 +95,12 @@ def parse_heads(lines: Iterable[bytes], path: str) -> List[NotedHead]:
     return [_parse_noted_head(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
 
 
+def valid_heads(noted: Sequence[NotedHead]) -> List[NotedHead]:
+    """Return the noted heads that no later line supersedes; a head that was superseded can be noted again."""
+    superseded_at = {(note.archive_id, note.head): index for index, note in enumerate(noted) if note.superseded}
+    return [note for index, note in enumerate(noted) if index > superseded_at.get((note.archive_id, note.head), -1)]
+
+
 def check_heads(store: Store, noted: Sequence[NotedHead]) -> HeadsCheck:
     """Compare noted heads with an archive. The chain of commits is not verified here.
 
@@ -102,17 +108,16 @@ def check_heads(store: Store, noted: Sequence[NotedHead]) -> HeadsCheck:
     :raises ArchiveDamaged: the first commit is not valid.
     """
     archive_id = load_commit(store, 1).commit.archive_id
-    withdrawn = {(note.archive_id, note.head) for note in noted if note.superseded}
-    of_others = [note for note in noted if note.archive_id != archive_id]
-    superseded = [note for note in noted if note.archive_id == archive_id and (archive_id, note.head) in withdrawn]
-    of_archive = [note for note in noted if note.archive_id == archive_id and (archive_id, note.head) not in withdrawn]
+    of_all = [note for note in noted if note.archive_id == archive_id]
+    of_archive = valid_heads(of_all)
+    others, superseded = len(noted) - len(of_all), len(of_all) - len(of_archive)
     if not of_archive:
         detail = f"no noted head is of this archive, {archive_id}"
-        return HeadsCheck([Finding("head", commit_name(1), detail)], 0, len(of_others), len(superseded), None, 0, 0)
+        return HeadsCheck([Finding("head", commit_name(1), detail)], 0, others, superseded, None, 0, 0)
     findings = list(_differences(store, of_archive))
     since = min(note.head.sequence for note in of_archive)
     pruned, compacted = _count_rearranging(store, since)
-    return HeadsCheck(findings, len(of_archive), len(of_others), len(superseded), since, pruned, compacted)
+    return HeadsCheck(findings, len(of_archive), others, superseded, since, pruned, compacted)
 
 
 def _parse_noted_head(line: bytes, number: int, path: str) -> NotedHead:

@@ -19,7 +19,7 @@ from ..project_log.entry import to_printable
 from .chain.chain import StoredCommit, find_head, has_commit
 from .format.commit import Commit, Head, commit_name, sha256
 from .format.fields import Malformed
-from .heads import NotedHead, head_record
+from .heads import NotedHead, head_record, valid_heads
 from .storage.prefetch import prefetch_chunks
 from .storage.store import Store, join_chunks
 
@@ -83,12 +83,6 @@ def _has_commit(store: Store, head: Head) -> bool:
         return has_commit(store, head)
     except ArchiveDamaged:
         return False
-
-
-def valid_heads(noted: Sequence[NotedHead]) -> List[NotedHead]:
-    """Return the noted heads that no line supersedes."""
-    withdrawn = {(note.archive_id, note.head) for note in noted if note.superseded}
-    return [note for note in noted if (note.archive_id, note.head) not in withdrawn]
 
 
 def extend(

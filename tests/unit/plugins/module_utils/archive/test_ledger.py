@@ -218,6 +218,11 @@ def test_an_archive_that_has_a_superseded_head_again_continues_an_older_one(arch
     sent = continuation(archive.store, keeper.noted)
     assert (sent.after, len(sent.commits)) == (keeper.noted[0].head, 2)
     assert keeper.ask(archive).refused == []
+    # The superseded head was noted again, so it counts from then on.
+    assert keeper.ask(archive) == ([], [])
+    (archive.path / "commits/000000000005.json").unlink()
+    assert len(keeper.ask(archive).refused) == 1
+    assert [finding.type for finding in check_heads(archive.store, keeper.noted).findings] == ["head"]
 
 
 def test_an_archive_that_was_closed_is_superseded(archive: World, keeper: Keeper) -> None:

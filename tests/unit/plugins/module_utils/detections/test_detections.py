@@ -131,7 +131,7 @@ def test_a_burst_can_take_exactly_ten_minutes_and_fires_once() -> None:
     assert [bursts([0.1 * number for number in range(count)]) for count in (9, 10)] == [1, 2]
 
 
-def test_entries_without_a_readable_time_are_no_burst_and_no_first_use() -> None:
+def test_entries_without_a_readable_time_cause_neither_a_burst_nor_a_first_use() -> None:
     unreadable = {**entry("volume_delete", ip_address="198.51.100.1"), "timestamp": "yesterday"}
     assert alerts("burst_of_deletions", [unreadable] * 5) == []
     assert alerts("first_seen_network", [unreadable]) == []

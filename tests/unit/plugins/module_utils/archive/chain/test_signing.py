@@ -251,7 +251,7 @@ def test_a_truncation_that_left_the_signatures_is_found(archive: World, signer: 
     assert ("signature_ahead", False) in findings(archive, signer.allowed)
 
 
-def test_a_commit_that_was_signed_during_a_verification_is_no_finding(archive: World, signer: Signer) -> None:
+def test_a_commit_signed_during_a_verification_leads_to_no_finding(archive: World, signer: Signer) -> None:
     class Growing(LocalStore):
         def list_files(self, directory: str, after: str = "") -> Iterator[str]:
             found = list(super().list_files(directory, after))

@@ -133,14 +133,14 @@ def simulator(suite: str, network: None) -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def machine(root: Path, key: Path, simulator: Simulator) -> Iterator[Machine]:
-    with Machine(root, key, 1) as booted:
+    with Machine(root, key) as booted:
         trust(booted, simulator)
         yield booted
 
 
 @pytest.fixture(scope="module")
 def other_machine(root: Path, key: Path, simulator: Simulator) -> Iterator[Machine]:
-    with Machine(root, key, 2) as booted:
+    with Machine(root, key) as booted:
         trust(booted, simulator)
         yield booted
 

@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -129,7 +130,11 @@ def own_network() -> Iterator[None]:
 class Machine:
     """A host that was booted: it runs until the context ends."""
 
-    def __init__(self, root: Path, key: Path, number: int) -> None:
+    # Each host of a test run has a directory, a network and an address of its own.
+    _numbers = count(1)
+
+    def __init__(self, root: Path, key: Path) -> None:
+        number = next(self._numbers)
         self.name = f"archiver-{os.getpid()}-{number}"
         self.address = f"10.77.0.{10 + number}"
         self._directory, self._root, self._key = root.parent / self.name, root, key

@@ -126,7 +126,7 @@ def set_up_rsyslog(machine: Machine, name: str, authority: trustme.CA, configura
 def pair(root: Path, key: Path, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     authority = trustme.CA()
     sender, receiver, *_syslog_ng = blocks("text")
-    with Machine(root, key, 8) as archiver, Machine(root, key, 9) as server:
+    with Machine(root, key) as archiver, Machine(root, key) as server:
         trust(archiver, simulator)
         archiver.output_of(f"echo {server.address} logs.example.org >> /etc/hosts")
         set_up_rsyslog(server, "logs.example.org", authority, receiver)

@@ -88,7 +88,7 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def machine(root: Path, key: Path, simulator: Simulator) -> Iterator[Machine]:
     """A host of its own, without an archiver."""
-    with Machine(root, key, 3) as booted:
+    with Machine(root, key) as booted:
         trust(booted, simulator)
         yield booted
 

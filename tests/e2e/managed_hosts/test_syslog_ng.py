@@ -43,7 +43,7 @@ def set_up_syslog_ng(machine: Machine, name: str, authority: trustme.CA, configu
 def pair(root: Path, key: Path, simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     authority = trustme.CA()
     _rsyslog, _server, sender, receiver = blocks("text")
-    with Machine(root, key, 10) as archiver, Machine(root, key, 11) as server:
+    with Machine(root, key) as archiver, Machine(root, key) as server:
         trust(archiver, simulator)
         archiver.output_of(f"echo {server.address} logs.example.org >> /etc/hosts")
         set_up_syslog_ng(server, "logs.example.org", authority, receiver)

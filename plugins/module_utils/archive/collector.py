@@ -126,10 +126,8 @@ class _Collector:
         while True:
             self._load_head()
             try:
-                tracker = self._read_or_resync()
-            except (CommitConflict, ObjectNotFound) as exc:
-                if isinstance(exc, ObjectNotFound) and not self._is_head_old():
-                    raise
+                tracker = self._read()
+            except CommitConflict:
                 self._overlap, self._asked = None, None
                 continue
             if self._commits:
@@ -146,10 +144,6 @@ class _Collector:
     def _head(self) -> Optional[StoredCommit]:
         return self._appender.stored
 
-    def _is_head_old(self) -> bool:
-        """True if there is a newer commit; it might have removed a file that this run reads."""
-        return self._head is not None and bool(self._store.list_commits(after=self._head.commit.sequence))
-
     @property
     def _archive_id(self) -> str:
         return self._head.commit.archive_id if self._head else self._new_archive_id
@@ -159,6 +153,12 @@ class _Collector:
         return token_tag(self._archive_id, self._api.connection.api_token)
 
     # Reading
+
+    def _read(self) -> CoverageTracker:
+        try:
+            return self._read_or_resync()
+        except ObjectNotFound as exc:
+            self._appender.refuse_missing(exc)
 
     def _read_or_resync(self) -> CoverageTracker:
         try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Dict, Iterable, Iterator, List, Mapping, NoReturn, Optional
 
 from ..errors import ArchiveDamaged, Cancelled, ClockSkew, InvalidInput, StorageError
 from ..times import format_time
@@ -90,6 +90,16 @@ class CommitAppender:
         if self.stored:
             self._report_head()
             self.clean_up()
+
+    def refuse_missing(self, missing: ObjectNotFound) -> NoReturn:
+        """Tell why a file of the head's state cannot be read.
+
+        :raises CommitConflict: another run created a commit since, which can have removed the file.
+        :raises ArchiveDamaged: the file is missing.
+        """
+        if self.stored and self._store.list_commits(after=self.stored.commit.sequence):
+            raise CommitConflict from missing
+        raise ArchiveDamaged(f"{missing.message.rstrip('.')}; verify the archive.") from missing
 
     def _load_expected_head(self) -> Optional[StoredCommit]:
         """Return the head if it is the one that the user verified; only an expected head overrides a pin."""

@@ -175,9 +175,7 @@ class _Run:
         try:
             merged.append(self._store, file)
         except ObjectNotFound as exc:
-            if self._store.list_commits(after=self._head.commit.sequence):
-                raise CommitConflict from exc
-            raise ArchiveDamaged(f"{file.path} is missing in {self._store}; verify the archive.") from exc
+            self._appender.refuse_missing(exc)
 
     def _commit(
         self,

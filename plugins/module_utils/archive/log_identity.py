@@ -30,11 +30,12 @@ class LogRestarted(Exception):
 
 
 def check_continues(store: Store, head: StoredCommit, entries: List[Entry]) -> None:
-    """Check that the first page after the head's cursor is not the beginning of the log.
+    """Check that the first page after the head's cursor continues the log.
 
-    It is if it begins with an archived entry from more than a day before the end of the coverage, or if all its entries
-    are from before the archive's time range. With other names than in the archive, all such entries must be archived.
-    In doubt it is not, because it is better to archive an entry twice than to lose it.
+    The API began the log again if all entries of the page are from before the archive's time range. It also did if the
+    first entry that can be compared is archived, and older than the last covered day. If its names have changed since,
+    all such entries of the page must be archived. In doubt the page continues the log, because it is better to archive
+    an entry twice than to lose it.
 
     :raises LogRestarted: the page is the beginning of the log.
     """

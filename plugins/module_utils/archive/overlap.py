@@ -18,7 +18,8 @@ from typing import Counter as CounterOf
 
 from ..project_log.entry import Entry, actor, canonical, subject, timestamp
 from ..times import format_time
-from .chain.chain import StoredCommit, replay
+from .chain.chain import StoredCommit, walk_forward
+from .chain.coverage import MAX_SKEW
 from .chain.rules import ChainState, resync_start
 from .format.commit import DataFile, parse_data_file_name, utc_day
 from .reader import entries_of
@@ -90,7 +91,7 @@ class Overlap:
     def __init__(self, store: Store, head: StoredCommit) -> None:
         self._store = store
         self.start = resync_start(head.commit)
-        self._live = _files_that_can_follow(replay(store, head), self.start)
+        self._live = _files_read_again(store, head, self.start)
         self._newest = max((file.last for file in self._live.values() if file.last), default=None)
         self.found = 0
         self.renamed = 0
@@ -180,15 +181,18 @@ def read_entries(store: Store, files: Iterable[DataFile]) -> Iterator[FetchedEnt
         yield from map(FetchedEntry.of, entries_of(store, file))
 
 
-def _files_that_can_follow(state: ChainState, start: datetime) -> Dict[str, DataFile]:
+def _files_read_again(store: Store, head: StoredCommit, start: datetime) -> Dict[str, DataFile]:
     """The live files that can have entries of the log after its first entry from ``start`` on, where the read begins.
 
-    Commits have the order of the log, so these are the files of the commit that collected that entry, and of later
-    ones. Entries without a readable time count as of the time of their commit.
+    Commits have the order of the log, so these are the files of the first commit that can have that entry, and of later
+    ones. It was made after ``start``, unless an entry has a time in the future.
     """
-    newest = {path: state.undated.get(path, file.last) for path, file in state.live.items()}
-    reaching = (path for path, moment in newest.items() if moment is not None and moment >= start)
-    first = min((sequence for path in reaching for sequence in _sequences(state, path)), default=0)
+    state, first = ChainState(), head.commit.sequence
+    for stored in walk_forward(store, state, None, head):
+        commit = stored.commit
+        is_after = commit.server_date + MAX_SKEW >= start
+        if is_after or any(file.last is not None and file.last >= start for file in commit.files):
+            first = min(first, commit.sequence)
     return {path: file for path, file in state.live.items() if max(_sequences(state, path)) >= first}
 
 

@@ -52,7 +52,7 @@ def test_an_empty_first_page_does_not_hide_that_the_log_begins_again(world: Worl
     world.append(5)
     world.collect()
     begin_again(world)
-    world.simulator.state.page_sizes.append(0)
+    world.simulator.page_sizes([0])
     assert world.collect().added == 0
     assert is_intact(world)
 

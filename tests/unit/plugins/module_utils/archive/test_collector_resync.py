@@ -7,15 +7,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import count
 from typing import Any
 
 import pytest
 from ansible_collections.auditops.cloudscale.plugins.module_utils.archive.maintenance import compact, prune
 from ansible_collections.auditops.cloudscale.plugins.module_utils.errors import (
+    ArchiveDamaged,
     CursorRejected,
+    Forbidden,
     ProjectMismatch,
     ServiceUnavailable,
-    StorageError,
 )
 from ansible_collections.auditops.cloudscale.plugins.module_utils.project_log.entry import canonical
 from ansible_collections.auditops.cloudscale.tests.simulator import Fault
@@ -80,21 +82,19 @@ def test_an_archive_of_the_earliest_readable_time_is_read_again(world: World) ->
 
 @pytest.mark.parametrize("at", range(4))
 def test_a_compaction_while_the_log_is_read_again_does_not_fail_the_run(world: World, at: int) -> None:
-    for count, ago in ((2, TOO_LATE), (6, 60), (4, TOO_LATE - 100)):
-        world.append(count, ago=ago)
+    for number, ago in ((2, TOO_LATE), (6, 60), (4, TOO_LATE - 100)):
+        world.append(number, ago=ago)
         world.collect()
-    pages = iter(range(99))
+    pages = count()
 
     def compact_once() -> None:
         if next(pages) == at:
+            world.simulator.before_page(None)
             compact(world.store, context=world.context())
 
     refuse_cursor(world)
-    world.simulator.state.before_page = compact_once
-    try:
-        world.collect()
-    finally:
-        world.simulator.state.before_page = None
+    world.simulator.before_page(compact_once)
+    world.collect()
     assert any(commit["kind"] == "compact" for commit in world.commits())
     assert is_intact(world)
 
@@ -104,7 +104,7 @@ def test_a_file_that_is_missing_while_the_log_is_read_again_is_an_error(world: W
     world.collect()
     next(world.path.glob("entries/*/*")).unlink()
     refuse_cursor(world)
-    with pytest.raises(StorageError, match="entries/"):
+    with pytest.raises(ArchiveDamaged, match=r"entries/.*; verify the archive\."):
         world.collect()
 
 
@@ -310,8 +310,8 @@ def test_a_late_entry_that_equals_one_from_before_the_overlap_is_new(world: Worl
     twin = dict(world.log.entries[-1])
     world.collect()
     world.wait(days=3)
-    for count in (4, 1):
-        world.append(count)
+    for number in (4, 1):
+        world.append(number)
         world.collect()
     world.append(1, ago=30)
     world.log.extend([twin])
@@ -332,6 +332,23 @@ def test_an_entry_without_a_readable_time_that_equals_an_old_one_is_new_after_a_
     world.log.extend([undated])
     refuse_cursor(world)
     assert world.collect().added == 1
+    assert is_intact(world)
+
+
+def test_an_unreadable_time_is_not_doubled_where_it_follows_an_interrupted_run(world: World) -> None:
+    world.append(3)
+    world.collect()
+    world.wait(days=3)
+    world.log.extend([{"timestamp": None, "message": "undated"}])
+    world.append(4, ago=20)
+    world.simulator.script(Fault("pass"), Fault("status", status=403, times=9))
+    world.simulator.set(page_size=1)
+    with pytest.raises(Forbidden):
+        world.collect()
+    world.simulator.clear_script()
+    world.collect()
+    refuse_cursor(world)
+    assert world.collect().added == 0
     assert is_intact(world)
 
 

@@ -13,7 +13,7 @@ description:
   - Reads new entries from the log of a project and adds them to an archive. An archive is a directory of compressed
     JSON lines with a chain of commits, which makes the entries and the covered period tamper-evident.
   - Every entry is archived exactly once, even if a run is killed or several collectors write to the archive
-    concurrently.
+    concurrently. The guide to the format of archives lists rare exceptions.
   - Records a gap where the provider deleted entries before they were read.
 author:
   - auditops.cloudscale contributors (@auditops)
